@@ -1,0 +1,476 @@
+//! The frame: what the journal holds and what travels over the exec channel, byte for byte the same.
+//!
+//! A frame is a header of [`HEADER_BYTES`] bytes, little endian, and a payload:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0..4 | length of the payload |
+//! | 4..8 | CRC-32 of everything after this field |
+//! | 8..16 | sequence number of its first event |
+//! | 16..24 | time in microseconds since 1970-01-01 UTC |
+//! | 24..28 | number of events in it (0: it takes no sequence number) |
+//! | 28 | kind |
+//! | 29, 30 | detail of the kind: stream and end, or the reason of a cut |
+//! | 31 | zero |
+//!
+//! One output frame carries as many whole lines as were read at once, so a sequence number costs a line
+//! no bytes; the events of a frame are the pieces of its payload between newlines.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Length of a frame's header.
+pub const HEADER_BYTES: usize = 32;
+/// Longest line that one event carries; a longer one comes in pieces of at most this size.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Longest payload: a full piece of a line, its newline, and what one read adds to it.
+pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Version of this format and of the command line; a runner and a server of different versions refuse each other.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// Which of the command's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How the payload of an output frame ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With a newline: it holds whole lines only.
+    Newline,
+    /// In the middle of a line: it is one piece, and more of the line follows.
+    Partial,
+    /// With the output itself: one line that had no newline.
+    Eof,
+}
+
+/// Why output was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutReason {
+    /// The journal has reached the size that it may have.
+    SizeLimit,
+    /// The disk under the journal is full.
+    DiskFull,
+}
+
+/// How the command's own process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Signaled(i32),
+    /// It never began: the system refused to execute it with this error number.
+    SpawnFailed(i32),
+}
+
+/// Why the supervisor ended it, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopCause {
+    /// It ended by itself.
+    None,
+    /// Its time was up.
+    Timeout,
+    /// Somebody asked for its end.
+    Cancelled,
+}
+
+/// The last entry of a finished journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// How the command's own process ended.
+    pub ended: Ended,
+    /// Why the supervisor stopped it, if it did.
+    pub cause: StopCause,
+    /// Time from start to the end of the command's own process, in microseconds.
+    pub duration_us: u64,
+    /// Processes that were still there after the command's own had ended, and were killed.
+    pub leftovers: u32,
+}
+
+/// What a frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// First frame of every attachment, never in the journal.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the runner.
+        version: u8,
+        /// Whether this call started the command (false: it had been started before).
+        started: bool,
+    },
+    /// Output of the command.
+    Output {
+        /// Where it was written.
+        stream: Stream,
+        /// How the bytes end.
+        end: End,
+        /// The bytes, exactly as written.
+        bytes: Bytes,
+    },
+    /// Output that was not kept; the frame's events are the lines that are missing.
+    Cut {
+        /// Why.
+        reason: CutReason,
+        /// How many bytes are missing.
+        bytes: u64,
+    },
+    /// The end of the command and of its journal.
+    Exit(Exit),
+    /// Sent while nothing else is, so that an idle connection stays open; never in the journal.
+    KeepAlive,
+    /// The supervisor is gone and left no exit entry; never in the journal.
+    Lost,
+}
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Sequence number of its first event; for a frame without events the number that comes next.
+    pub first_seq: u64,
+    /// How many sequence numbers it takes.
+    pub count: u32,
+    /// When it was read, in microseconds since 1970-01-01 UTC.
+    pub time_us: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// The payload's length is over [`PAYLOAD_BYTES_MAX`].
+    TooLong(u32),
+    /// The checksum does not fit.
+    Checksum,
+    /// The kind, or a detail of it, is unknown.
+    Kind(u8),
+    /// The payload does not have the shape of its kind.
+    Payload(u8),
+}
+
+impl std::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLong(n) => write!(
+                f,
+                "a frame of {n} bytes; at most {PAYLOAD_BYTES_MAX} are accepted"
+            ),
+            Self::Checksum => f.write_str("a frame's checksum does not fit its bytes"),
+            Self::Kind(k) => write!(f, "a frame of the unknown kind {k}"),
+            Self::Payload(k) => write!(f, "a frame of kind {k} whose payload has another shape"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+const KIND_HELLO: u8 = 1;
+const KIND_OUTPUT: u8 = 2;
+const KIND_CUT: u8 = 3;
+const KIND_EXIT: u8 = 4;
+const KIND_KEEP_ALIVE: u8 = 5;
+const KIND_LOST: u8 = 6;
+const EXIT_BYTES: usize = 18;
+
+impl Frame {
+    /// Sequence number of its last event, or of the event before it when it has none.
+    pub fn last_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count) - 1
+    }
+
+    /// Appends the frame's bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut small = [0_u8; EXIT_BYTES];
+        let (kind, detail, payload): (u8, [u8; 2], &[u8]) = match &self.body {
+            Body::Hello { version, started } => {
+                small[0] = *version;
+                small[1] = u8::from(*started);
+                (KIND_HELLO, [0; 2], &small[..2])
+            }
+            Body::Output { stream, end, bytes } => (KIND_OUTPUT, [stream.code(), end.code()], bytes),
+            Body::Cut { reason, bytes } => {
+                small[..8].copy_from_slice(&bytes.to_le_bytes());
+                (KIND_CUT, [reason.code(), 0], &small[..8])
+            }
+            Body::Exit(exit) => {
+                small = exit.to_bytes();
+                (KIND_EXIT, [0; 2], &small)
+            }
+            Body::KeepAlive => (KIND_KEEP_ALIVE, [0; 2], &[]),
+            Body::Lost => (KIND_LOST, [0; 2], &[]),
+        };
+        encode_raw(
+            out,
+            self.first_seq,
+            self.count,
+            self.time_us,
+            kind,
+            detail,
+            payload,
+        );
+    }
+}
+
+/// Appends an output frame without building a [`Frame`] first: the supervisor's hot path.
+pub fn encode_output(
+    out: &mut Vec<u8>,
+    first_seq: u64,
+    count: u32,
+    time_us: u64,
+    stream: Stream,
+    end: End,
+    payload: &[u8],
+) {
+    encode_raw(
+        out,
+        first_seq,
+        count,
+        time_us,
+        KIND_OUTPUT,
+        [stream.code(), end.code()],
+        payload,
+    );
+}
+
+fn encode_raw(
+    out: &mut Vec<u8>,
+    first_seq: u64,
+    count: u32,
+    time_us: u64,
+    kind: u8,
+    detail: [u8; 2],
+    payload: &[u8],
+) {
+    debug_assert!(payload.len() <= PAYLOAD_BYTES_MAX);
+    let mut header = [0_u8; HEADER_BYTES];
+    header[0..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[8..16].copy_from_slice(&first_seq.to_le_bytes());
+    header[16..24].copy_from_slice(&time_us.to_le_bytes());
+    header[24..28].copy_from_slice(&count.to_le_bytes());
+    header[28] = kind;
+    header[29..31].copy_from_slice(&detail);
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&header[8..]);
+    crc.update(payload);
+    header[4..8].copy_from_slice(&crc.finalize().to_le_bytes());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(payload);
+}
+
+/// Takes frames out of a stream of bytes that arrives in pieces of any size.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+}
+
+impl Decoder {
+    /// Adds bytes as they arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Bytes that belong to no complete frame yet.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next complete frame with its encoded bytes, or `None` until more bytes arrive.
+    pub fn next_frame(&mut self) -> Result<Option<(Frame, Bytes)>, FrameError> {
+        let Some(total) = frame_bytes(&self.buffer)? else {
+            return Ok(None);
+        };
+        if self.buffer.len() < total {
+            return Ok(None);
+        }
+        let raw = self.buffer.split_to(total).freeze();
+        Ok(Some((decode(&raw)?, raw)))
+    }
+}
+
+/// Total length of the frame that begins at `bytes`, as soon as its header is there.
+pub fn frame_bytes(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+    let Some(length) = bytes.first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = u32::from_le_bytes(*length);
+    if length as usize > PAYLOAD_BYTES_MAX {
+        return Err(FrameError::TooLong(length));
+    }
+    Ok((bytes.len() >= HEADER_BYTES).then_some(HEADER_BYTES + length as usize))
+}
+
+/// Decodes the frames in `bytes` one after the other; the last must be complete.
+pub fn decode_all(mut bytes: Bytes) -> impl Iterator<Item = Result<Frame, FrameError>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let frame = match frame_bytes(&bytes) {
+            Ok(Some(total)) if total <= bytes.len() => decode(&bytes.split_to(total)),
+            Ok(_) => Err(FrameError::Payload(0)),
+            Err(error) => Err(error),
+        };
+        if frame.is_err() {
+            bytes.clear();
+        }
+        Some(frame)
+    })
+}
+
+/// Decodes exactly one frame; the payload shares the memory of `raw`.
+fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
+    let mut header = &raw[4..HEADER_BYTES];
+    let checksum = header.get_u32_le();
+    if crc32fast::hash(&raw[8..]) != checksum {
+        return Err(FrameError::Checksum);
+    }
+    let first_seq = header.get_u64_le();
+    let time_us = header.get_u64_le();
+    let count = header.get_u32_le();
+    let (kind, detail) = (header[0], [header[1], header[2]]);
+    let mut payload = raw.slice(HEADER_BYTES..);
+    let need = |n: usize| {
+        if payload.len() == n {
+            Ok(())
+        } else {
+            Err(FrameError::Payload(kind))
+        }
+    };
+    let body = match kind {
+        KIND_HELLO => {
+            need(2)?;
+            Body::Hello {
+                version: payload[0],
+                started: payload[1] != 0,
+            }
+        }
+        KIND_OUTPUT => {
+            let stream = Stream::from_code(detail[0]).ok_or(FrameError::Kind(kind))?;
+            let end = End::from_code(detail[1]).ok_or(FrameError::Kind(kind))?;
+            Body::Output {
+                stream,
+                end,
+                bytes: payload,
+            }
+        }
+        KIND_CUT => {
+            need(8)?;
+            let reason = CutReason::from_code(detail[0]).ok_or(FrameError::Kind(kind))?;
+            Body::Cut {
+                reason,
+                bytes: payload.get_u64_le(),
+            }
+        }
+        KIND_EXIT => {
+            need(EXIT_BYTES)?;
+            Body::Exit(Exit::from_bytes(payload).ok_or(FrameError::Payload(kind))?)
+        }
+        KIND_KEEP_ALIVE => Body::KeepAlive,
+        KIND_LOST => Body::Lost,
+        other => return Err(FrameError::Kind(other)),
+    };
+    Ok(Frame {
+        first_seq,
+        count,
+        time_us,
+        body,
+    })
+}
+
+impl Exit {
+    fn to_bytes(self) -> [u8; EXIT_BYTES] {
+        let (how, value) = match self.ended {
+            Ended::Exited(code) => (0, code),
+            Ended::Signaled(signal) => (1, signal),
+            Ended::SpawnFailed(errno) => (2, errno),
+        };
+        let mut out = [0_u8; EXIT_BYTES];
+        out[0] = how;
+        out[1] = match self.cause {
+            StopCause::None => 0,
+            StopCause::Timeout => 1,
+            StopCause::Cancelled => 2,
+        };
+        out[2..6].copy_from_slice(&value.to_le_bytes());
+        out[6..14].copy_from_slice(&self.duration_us.to_le_bytes());
+        out[14..18].copy_from_slice(&self.leftovers.to_le_bytes());
+        out
+    }
+
+    fn from_bytes(mut bytes: Bytes) -> Option<Self> {
+        let (how, cause) = (bytes.get_u8(), bytes.get_u8());
+        let value = bytes.get_i32_le();
+        Some(Self {
+            ended: match how {
+                0 => Ended::Exited(value),
+                1 => Ended::Signaled(value),
+                2 => Ended::SpawnFailed(value),
+                _ => return None,
+            },
+            cause: match cause {
+                0 => StopCause::None,
+                1 => StopCause::Timeout,
+                2 => StopCause::Cancelled,
+                _ => return None,
+            },
+            duration_us: bytes.get_u64_le(),
+            leftovers: bytes.get_u32_le(),
+        })
+    }
+}
+
+impl Stream {
+    fn code(self) -> u8 {
+        match self {
+            Self::Stdout => 1,
+            Self::Stderr => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Stdout),
+            2 => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+}
+
+impl End {
+    fn code(self) -> u8 {
+        match self {
+            Self::Newline => 0,
+            Self::Partial => 1,
+            Self::Eof => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Newline),
+            1 => Some(Self::Partial),
+            2 => Some(Self::Eof),
+            _ => None,
+        }
+    }
+}
+
+impl CutReason {
+    fn code(self) -> u8 {
+        match self {
+            Self::SizeLimit => 1,
+            Self::DiskFull => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::SizeLimit),
+            2 => Some(Self::DiskFull),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `rdev-runner` program.
+fn main() {}

@@ -1,0 +1,155 @@
+//! What to run: given on the command line, or sent on standard input, where neither a long prompt nor a
+//! secret meets the limits and the openness of an argument list.
+
+/// Everything that the supervisor needs to know about a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The program and its arguments; at least one.
+    pub argv: Vec<String>,
+    /// Variables set over the runner's own environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory; the runner's own when empty.
+    pub cwd: String,
+    /// The command is stopped after this many milliseconds; 0: never.
+    pub timeout_ms: u64,
+    /// Milliseconds between the polite signal and SIGKILL.
+    pub grace_ms: u64,
+    /// The journal keeps at most about this many bytes of output and announces what it leaves out; 0: no limit.
+    pub journal_bytes_max: u64,
+    /// Stop with SIGINT to the command's own process first, SIGTERM after half of the grace time.
+    /// Agents end their own children, and say goodbye, only on SIGINT.
+    pub interrupt_first: bool,
+    /// What the command reads on standard input before its end; `None`: /dev/null.
+    pub stdin: Option<Vec<u8>>,
+}
+
+/// Largest encoded specification that is accepted.
+pub const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
+const MAGIC: &[u8; 4] = b"RDS1";
+
+impl Spec {
+    /// A command with no limits, no input and a grace time of 5 s.
+    pub fn new(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            cwd: String::new(),
+            timeout_ms: 0,
+            grace_ms: 5_000,
+            journal_bytes_max: 0,
+            interrupt_first: false,
+            stdin: None,
+        }
+    }
+
+    /// Bytes for the runner's standard input: a magic number, the length of the rest, the fields.
+    /// The length makes closing the channel unnecessary, which old exec protocols cannot do.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = [MAGIC.as_slice(), &[0; 4]].concat();
+        put_list(&mut out, &self.argv);
+        let env: Vec<&str> = self
+            .env
+            .iter()
+            .flat_map(|(k, v)| [k.as_str(), v.as_str()])
+            .collect();
+        put_list(&mut out, &env);
+        put(&mut out, self.cwd.as_bytes());
+        for number in [self.timeout_ms, self.grace_ms, self.journal_bytes_max] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.push(u8::from(self.interrupt_first));
+        out.push(u8::from(self.stdin.is_some()));
+        put(&mut out, self.stdin.as_deref().unwrap_or_default());
+        let length = (out.len() - 8) as u32;
+        out[4..8].copy_from_slice(&length.to_le_bytes());
+        out
+    }
+
+    /// Reads one encoded specification and not a byte more.
+    pub fn read(from: &mut impl std::io::Read) -> std::io::Result<Self> {
+        let mut head = [0_u8; 8];
+        from.read_exact(&mut head)?;
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        if &head[..4] != MAGIC || length > SPEC_BYTES_MAX {
+            return Err(invalid("standard input holds no command specification"));
+        }
+        let mut body = vec![0_u8; length];
+        from.read_exact(&mut body)?;
+        Self::decode(&mut Reader(&body)).ok_or_else(|| invalid("the command specification is damaged"))
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let argv = reader.list()?;
+        let flat = reader.list()?;
+        let env = flat
+            .chunks_exact(2)
+            .map(|pair| (pair[0].clone(), pair[1].clone()))
+            .collect();
+        let cwd = reader.text()?;
+        let (timeout_ms, grace_ms, journal_bytes_max) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let flags = reader.take(2)?;
+        let (interrupt_first, has_stdin) = (flags[0] != 0, flags[1] != 0);
+        let stdin = reader.block()?.to_vec();
+        if argv.is_empty() || !flat.len().is_multiple_of(2) || !reader.0.is_empty() {
+            return None;
+        }
+        Some(Self {
+            argv,
+            env,
+            cwd,
+            timeout_ms,
+            grace_ms,
+            journal_bytes_max,
+            interrupt_first,
+            stdin: has_stdin.then_some(stdin),
+        })
+    }
+}
+
+fn invalid(message: &'static str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_list<T: AsRef<str>>(out: &mut Vec<u8>, items: &[T]) {
+    out.extend_from_slice(&(items.len() as u32).to_le_bytes());
+    for item in items {
+        put(out, item.as_ref().as_bytes());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn block(&mut self) -> Option<&'a [u8]> {
+        let length = self.u32()? as usize;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.block()?.to_vec()).ok()
+    }
+
+    fn list(&mut self) -> Option<Vec<String>> {
+        let count = self.u32()?;
+        (0..count).map(|_| self.text()).collect()
+    }
+}
