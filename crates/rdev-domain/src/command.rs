@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CommandId, Ending, Error, KeyId, Outcome, ProjectId, Result, StreamId, Timestamp};
+
+/// One piece of work in a project's place, from its acceptance to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// Where it runs.
+    pub project: ProjectId,
+    /// The stream that its events are read by.
+    pub stream: StreamId,
+    /// What was asked for.
+    pub request: Request,
+    /// It is stopped when it has run that long.
+    pub timeout: Duration,
+    /// The key that asked for it.
+    pub created_by: KeyId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Whether somebody has asked for its end.
+    pub cancel_requested: bool,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Claude Code, in print mode.
+    Claude(AgentRequest),
+    /// A line for `sh -c`.
+    Shell(ShellRequest),
+    /// git, with a list of arguments.
+    Git(GitRequest),
+}
+
+/// Work for a coding agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRequest {
+    /// What the agent is to do.
+    pub prompt: String,
+    /// The agent's own session to go on with.
+    pub session_id: Option<String>,
+    /// The model, by the agent's name for it.
+    pub model: Option<String>,
+    /// Most turns of the agent.
+    pub max_turns: Option<u32>,
+}
+
+/// A line for the shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellRequest {
+    /// The line.
+    pub command: String,
+    /// Variables set for it.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Arguments for git.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitRequest {
+    /// Everything after `git`.
+    pub args: Vec<String>,
+}
+
+/// The kind of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// Claude Code.
+    Claude,
+    /// The shell.
+    Shell,
+    /// git.
+    Git,
+}
+
+impl CommandKind {
+    /// The kind's name in URLs, answers and stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Shell => "shell",
+            Self::Git => "git",
+        }
+    }
+}
+
+impl Request {
+    /// Its kind.
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::Claude(_) => CommandKind::Claude,
+            Self::Shell(_) => CommandKind::Shell,
+            Self::Git(_) => CommandKind::Git,
+        }
+    }
+
+    /// The key of which at most one task runs at a time: two agents never write one workspace at once.
+    pub fn concurrency_key(&self, project: &ProjectId) -> Option<String> {
+        match self {
+            Self::Claude(_) => Some(format!("workspace:{project}")),
+            Self::Shell(_) | Self::Git(_) => None,
+        }
+    }
+}
+
+/// Where a command stands, with what is known there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Stored, and waiting for a worker.
+    Pending,
+    /// Started, or about to be.
+    Running {
+        /// When the worker began.
+        started_at: Timestamp,
+    },
+    /// Over.
+    Ended {
+        /// When the worker began; `None` when it never ran.
+        started_at: Option<Timestamp>,
+        /// When it was over.
+        ended_at: Timestamp,
+        /// How it came to its end.
+        outcome: Outcome,
+    },
+}
+
+/// The name of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Stored, and waiting for a worker.
+    Pending,
+    /// Started, or about to be.
+    Running,
+    /// Exit code 0.
+    Completed,
+    /// Ended in a way that nobody asked for.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+    /// Ended because its time was up.
+    TimedOut,
+}
+
+const STATUSES: [(Status, &str); 6] = [
+    (Status::Pending, "pending"),
+    (Status::Running, "running"),
+    (Status::Completed, "completed"),
+    (Status::Failed, "failed"),
+    (Status::Cancelled, "cancelled"),
+    (Status::TimedOut, "timed_out"),
+];
+
+impl Status {
+    /// The status's name in answers, events and stores.
+    pub fn as_str(self) -> &'static str {
+        STATUSES
+            .iter()
+            .find(|(status, _)| *status == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// The status of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        STATUSES
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map(|(status, _)| *status)
+    }
+}
+
+impl From<Ending> for Status {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Completed => Self::Completed,
+            Ending::Failed(_) => Self::Failed,
+            Ending::Cancelled => Self::Cancelled,
+            Ending::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+impl State {
+    /// The state's name.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Running { .. } => Status::Running,
+            Self::Ended { outcome, .. } => outcome.ending.into(),
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
+
+    /// A worker begins. Beginning again keeps the first start: a worker may take over from another.
+    pub fn start(&self, now: Timestamp) -> Result<Self> {
+        match self {
+            Self::Pending => Ok(Self::Running { started_at: now }),
+            Self::Running { .. } => Ok(self.clone()),
+            Self::Ended { .. } => Err(ended(self)),
+        }
+    }
+
+    /// The command is over.
+    pub fn end(&self, outcome: Outcome, now: Timestamp) -> Result<Self> {
+        let started_at = match self {
+            Self::Pending => None,
+            Self::Running { started_at } => Some(*started_at),
+            Self::Ended { .. } => return Err(ended(self)),
+        };
+        Ok(Self::Ended {
+            started_at,
+            ended_at: now,
+            outcome,
+        })
+    }
+}
+
+fn ended(state: &State) -> Error {
+    Error::Conflict {
+        code: "COMMAND_ENDED",
+        message: format!("the command has already ended as {}", state.status().as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    fn outcome(ending: Ending) -> Outcome {
+        Outcome {
+            ending,
+            exit_code: Some(0),
+            message: None,
+            duration: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_command_goes_from_pending_over_running_to_its_end() {
+        let running = State::Pending.start(at(1)).unwrap();
+        assert_eq!(
+            running.start(at(5)).unwrap(),
+            State::Running { started_at: at(1) }
+        );
+        let ended = running.end(outcome(Ending::Completed), at(9)).unwrap();
+        assert_eq!(ended.status(), Status::Completed);
+        assert!(ended.start(at(10)).is_err());
+        assert!(ended.end(outcome(Ending::Cancelled), at(10)).is_err());
+    }
+
+    #[test]
+    fn a_pending_command_may_end_without_having_run() {
+        let State::Ended { started_at, .. } = State::Pending.end(outcome(Ending::Cancelled), at(3)).unwrap()
+        else {
+            panic!("it has ended");
+        };
+        assert_eq!(started_at, None);
+    }
+
+    #[test]
+    fn every_status_has_a_name_that_is_read_back() {
+        for (status, name) in STATUSES {
+            assert_eq!(Status::parse(name), Some(status));
+            assert_eq!(status.as_str(), name);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+use bytes::Bytes;
+
+use crate::{CommandId, Outcome, ProjectId, Status, StreamId, Timestamp};
+
+/// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// Place of an entry in the log: grows with every entry of every stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl Position {
+    /// Before the first entry.
+    pub const ZERO: Self = Self(0);
+}
+
+/// Output on its way into the log: whole frames of the runner, opaque to the stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Number of the first event in it.
+    pub first_seq: Seq,
+    /// Number of the last event in it.
+    pub last_seq: Seq,
+    /// The frames, one after the other.
+    pub frames: Bytes,
+}
+
+/// One entry of the event log: the unit that is stored, and read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log.
+    pub position: Position,
+    /// The project whose stream it belongs to.
+    pub project: ProjectId,
+    /// The command that it tells about.
+    pub command: CommandId,
+    /// The command's stream.
+    pub stream: StreamId,
+    /// Number of its first event; a status has the number of the event before it, and takes none.
+    pub first_seq: Seq,
+    /// Number of its last event.
+    pub last_seq: Seq,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// What it says.
+    pub body: EntryBody,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryBody {
+    /// The command has reached a status that is not its last.
+    Status(Status),
+    /// Output, as frames of the runner.
+    Output(Bytes),
+    /// The command is over; nothing follows in its stream.
+    Complete(Outcome),
+}
+
+impl Entry {
+    /// Whether it is the last of its stream.
+    pub fn is_last(&self) -> bool {
+        matches!(self.body, EntryBody::Complete(_))
+    }
+}

@@ -1,0 +1,144 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is no id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {value:?} is not valid: {accepted}")]
+pub struct IdError {
+    /// What was to be parsed.
+    pub kind: &'static str,
+    /// The text, cut to 80 characters.
+    pub value: String,
+    /// What is accepted.
+    pub accepted: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $accepted:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    let value = text.chars().take(80).collect();
+                    Err(IdError { kind: $kind, value, accepted: $accepted })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn is_label(text: &str, length_max: usize) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty()
+        && text.len() <= length_max
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn is_token(text: &str, length_max: usize) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':');
+    !text.is_empty()
+        && text.len() <= length_max
+        && text.bytes().all(inner)
+        && text.as_bytes()[0].is_ascii_alphanumeric()
+}
+
+id!(
+    /// A project's id, as in the label of its pod or the name of its directory.
+    ProjectId,
+    "project id",
+    "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+    |text| is_label(text, 63)
+);
+id!(
+    /// A command's id: `cmd-` and 32 hexadecimal digits that sort by time.
+    CommandId,
+    "command id",
+    "\"cmd-\" and 32 hexadecimal digits",
+    |text| text.strip_prefix("cmd-").is_some_and(|hex| {
+        hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+);
+id!(
+    /// The name of a command's event stream, unique in its project: the caller's or the command's id.
+    StreamId,
+    "stream_id",
+    "1 to 128 of letters, digits, '.', '_', '-' and ':', beginning with a letter or digit",
+    |text| is_token(text, 128)
+);
+id!(
+    /// The public part of an API key.
+    KeyId,
+    "key id",
+    "1 to 64 of letters, digits, '.', '_', '-' and ':'",
+    |text| is_token(text, 64)
+);
+id!(
+    /// One process that claims work.
+    WorkerId,
+    "worker id",
+    "1 to 128 of letters, digits, '.', '_', '-' and ':'",
+    |text| is_token(text, 128)
+);
+
+impl From<&CommandId> for StreamId {
+    fn from(id: &CommandId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn project_ids_are_dns_labels() {
+        for good in ["demo", "a", "x1-y", &"a".repeat(63)] {
+            assert!(good.parse::<ProjectId>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "../x", "a/b", "ä", &"a".repeat(64)] {
+            assert!(bad.parse::<ProjectId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stream_ids_are_tokens() {
+        for good in ["a", "slack:C123.456", "Run_1"] {
+            assert!(good.parse::<StreamId>().is_ok(), "{good}");
+        }
+        for bad in ["", ".a", "a b", "a\n", "a/b", &"a".repeat(129)] {
+            assert!(bad.parse::<StreamId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn command_ids_have_one_spelling() {
+        let id = format!("cmd-{}", "0a".repeat(16));
+        assert_eq!(id.parse::<CommandId>().unwrap().as_str(), id);
+        for bad in ["cmd-", "cmd-1", &id.to_uppercase(), &id.replace("cmd", "CMD")] {
+            assert!(bad.parse::<CommandId>().is_err(), "{bad}");
+        }
+    }
+}

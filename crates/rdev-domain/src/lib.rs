@@ -1,0 +1,53 @@
+//! The vocabulary of rdev: ids, commands and their states, events, errors.
+//!
+//! Nothing here is asynchronous, does I/O or asks for the time: given the same input it gives the same
+//! output. It must not know HTTP, SQL, Kubernetes or the runner's frames.
+
+mod command;
+mod error;
+mod event;
+mod git;
+mod id;
+mod outcome;
+mod scope;
+mod time;
+mod validate;
+
+pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
+pub use error::{Error, FieldError, Result};
+pub use event::{Chunk, Entry, EntryBody, Position, Seq};
+pub use git::check_git_args;
+pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId};
+pub use outcome::{Ending, Outcome, Reason};
+pub use scope::{Caller, Scope};
+pub use time::Timestamp;
+pub use validate::{Limits, Validate};
+
+/// A project: a place in which commands run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its id, part of every URL.
+    pub id: ProjectId,
+    /// Whether commands can run in it now.
+    pub status: ProjectStatus,
+    /// Where its files are, as the commands in it see them.
+    pub workspace: String,
+}
+
+/// Whether commands can run in a project now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProjectStatus {
+    /// Commands start at once.
+    Ready,
+}
+
+/// The first answer's fingerprint and time for an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The API key that sent it: two keys never share an idempotency key.
+    pub key: KeyId,
+    /// The header's value.
+    pub value: String,
+    /// SHA-256 of method, path and body, so that another request under the same value is noticed.
+    pub fingerprint: [u8; 32],
+}

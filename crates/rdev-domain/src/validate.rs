@@ -1,0 +1,233 @@
+use std::time::Duration;
+
+use crate::{AgentRequest, FieldError, GitRequest, Request, ShellRequest, check_git_args};
+
+/// What a request may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest prompt, in bytes; it reaches the agent on standard input.
+    pub prompt_bytes_max: usize,
+    /// Most variables or arguments.
+    pub items_max: usize,
+    /// Longest shell line, argument or value, in bytes: the kernel takes no argument of 128 KiB.
+    pub item_bytes_max: usize,
+    /// Longest time that a command may be given.
+    pub timeout_max: Duration,
+}
+
+impl Limits {
+    /// The limits of this build.
+    pub const DEFAULT: Self = Self {
+        prompt_bytes_max: 1024 * 1024,
+        items_max: 256,
+        item_bytes_max: 128 * 1024 - 1,
+        timeout_max: Duration::from_secs(7 * 24 * 3600),
+    };
+}
+
+/// Collects everything that is wrong with a request, so that its author hears of it at once.
+#[derive(Debug, Default)]
+pub struct Validate {
+    errors: Vec<FieldError>,
+}
+
+impl Validate {
+    /// Notes one more field that is not valid.
+    pub fn fail(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+
+    /// Parses an id, or notes why it is none.
+    pub fn parse<T: std::str::FromStr<Err = crate::IdError>>(
+        &mut self,
+        field: &str,
+        text: &str,
+    ) -> Option<T> {
+        text.parse()
+            .map_err(|error: crate::IdError| self.fail(field, error.to_string()))
+            .ok()
+    }
+
+    /// The time that a command may take, or notes why the wish is not valid.
+    pub fn timeout(&mut self, limits: &Limits, seconds: Option<u64>, default: Duration) -> Duration {
+        let max = limits.timeout_max.as_secs();
+        match seconds {
+            None => default,
+            Some(seconds) if (1..=max).contains(&seconds) => Duration::from_secs(seconds),
+            Some(seconds) => {
+                self.fail(
+                    "timeout_seconds",
+                    format!("{seconds} is not valid: 1 to {max} seconds"),
+                );
+                default
+            }
+        }
+    }
+
+    /// Checks everything that a request says.
+    pub fn request(&mut self, limits: &Limits, request: &Request) {
+        match request {
+            Request::Claude(agent) => self.agent(limits, agent),
+            Request::Shell(shell) => self.shell(limits, shell),
+            Request::Git(git) => self.git(limits, git),
+        }
+    }
+
+    /// `Ok` when nothing was noted.
+    pub fn finish(self) -> crate::Result<()> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(crate::Error::Invalid(self.errors))
+        }
+    }
+
+    fn agent(&mut self, limits: &Limits, agent: &AgentRequest) {
+        self.text("prompt", &agent.prompt, limits.prompt_bytes_max);
+        if agent.prompt.contains('\0') {
+            self.fail("prompt", "it contains a NUL byte, which no agent accepts");
+        }
+        for (field, value) in [("session_id", &agent.session_id), ("model", &agent.model)] {
+            let Some(value) = value else { continue };
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"._-:/@[]".contains(&b);
+            if value.is_empty() || value.len() > 200 || value.starts_with('-') || !value.bytes().all(good) {
+                self.fail(
+                    field,
+                    format!(
+                        "{:?} is not valid: 1 to 200 letters, digits and . _ - : / @ [ ], not beginning with '-'",
+                        cut(value)
+                    ),
+                );
+            }
+        }
+        if let Some(turns) = agent.max_turns.filter(|turns| !(1..=1000).contains(turns)) {
+            self.fail("max_turns", format!("{turns} is not valid: 1 to 1000"));
+        }
+    }
+
+    fn shell(&mut self, limits: &Limits, shell: &ShellRequest) {
+        self.text("command", &shell.command, limits.item_bytes_max);
+        self.no_nul("command", &shell.command);
+        self.count(limits, "env", shell.env.len());
+        for (name, value) in &shell.env {
+            let field = format!("env.{}", cut(name));
+            let first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
+            let good = name.as_bytes().first().is_some_and(first)
+                && name.len() <= 200
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !good {
+                self.fail(
+                    &field,
+                    "the name is not valid: 1 to 200 letters, digits and '_', not beginning with a digit",
+                );
+            }
+            self.item(limits, &field, value);
+        }
+    }
+
+    fn git(&mut self, limits: &Limits, git: &GitRequest) {
+        self.count(limits, "args", git.args.len());
+        for (index, arg) in git.args.iter().enumerate() {
+            self.item(limits, &format!("args[{index}]"), arg);
+        }
+        if let Err(error) = check_git_args(&git.args) {
+            self.errors.push(error);
+        }
+    }
+
+    fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
+        if text.trim().is_empty() {
+            self.fail(field, "it must not be empty");
+        }
+        self.length(field, text, bytes_max);
+    }
+
+    fn item(&mut self, limits: &Limits, field: &str, text: &str) {
+        self.length(field, text, limits.item_bytes_max);
+        self.no_nul(field, text);
+    }
+
+    fn length(&mut self, field: &str, text: &str, bytes_max: usize) {
+        if text.len() > bytes_max {
+            self.fail(
+                field,
+                format!("{} bytes; at most {bytes_max} are accepted", text.len()),
+            );
+        }
+    }
+
+    fn no_nul(&mut self, field: &str, text: &str) {
+        if text.contains('\0') {
+            self.fail(field, "it contains a NUL byte, which no argument can carry");
+        }
+    }
+
+    fn count(&mut self, limits: &Limits, field: &str, count: usize) {
+        if count > limits.items_max {
+            self.fail(
+                field,
+                format!("{count} entries; at most {} are accepted", limits.items_max),
+            );
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(request: Request) -> Vec<String> {
+        let mut validate = Validate::default();
+        validate.request(&Limits::DEFAULT, &request);
+        match validate.finish() {
+            Ok(()) => Vec::new(),
+            Err(crate::Error::Invalid(errors)) => errors.into_iter().map(|e| e.field).collect(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn all_fields_are_told_at_once() {
+        let request = Request::Claude(AgentRequest {
+            prompt: " ".into(),
+            session_id: Some("--resume".into()),
+            model: Some(String::new()),
+            max_turns: Some(0),
+        });
+        assert_eq!(fields(request), ["prompt", "session_id", "model", "max_turns"]);
+    }
+
+    #[test]
+    fn shell_takes_sound_names_and_values() {
+        let env = [("A_1", "x"), ("1A", "x"), ("B", "a\0b"), ("", "x")];
+        let env = env
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into_iter()
+            .collect();
+        let request = Request::Shell(ShellRequest {
+            command: "true".into(),
+            env,
+        });
+        assert_eq!(fields(request), ["env.", "env.1A", "env.B"]);
+    }
+
+    #[test]
+    fn a_shell_line_has_a_limit() {
+        let max = Limits::DEFAULT.item_bytes_max;
+        let shell = |n| {
+            Request::Shell(ShellRequest {
+                command: "x".repeat(n),
+                ..Default::default()
+            })
+        };
+        assert!(fields(shell(max)).is_empty());
+        assert_eq!(fields(shell(max + 1)), ["command"]);
+    }
+}

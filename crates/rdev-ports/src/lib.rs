@@ -1,0 +1,21 @@
+//! What rdev needs from the outside, one trait a need.
+//!
+//! A port promises only what every implementation keeps; its doc comments are the contract, and each
+//! promise has a test in `testing::contract` (feature `testing`) that runs on every implementation.
+//! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite
+//! on it, and name it in `rdev-api`'s `wire.rs`.
+
+mod clock;
+mod log;
+mod pods;
+mod queue;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use clock::{Clock, Ids};
+pub use log::EventLog;
+pub use pods::{EXEC_START_TIMEOUT, Exec, ExecOutput, Place, Pods};
+pub use queue::{
+    CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Started,
+    TaskQueue,
+};

@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{
+    Command, CommandId, Entry, IdempotencyKey, Outcome, ProjectId, Result, Seq, StreamId, Timestamp, WorkerId,
+};
+
+/// The queue of commands: what was accepted, who works on it, and how it ended.
+///
+/// Every method is one transaction: it has happened whole, or not at all. The log entries that tell of a
+/// change are stored in the same transaction as the change.
+#[async_trait]
+pub trait TaskQueue: Send + Sync {
+    /// Stores a command as pending, and the entry that says so. It survives the death of every process
+    /// from the return on. With an idempotency key that was used before, nothing is stored and the first
+    /// command comes back.
+    ///
+    /// # Errors
+    /// `Conflict` with `STREAM_ID_TAKEN` when the project has a stream of that name, and with
+    /// `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued>;
+
+    /// When this idempotency key was first used: now, for a new one.
+    ///
+    /// # Errors
+    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when it was used for another request.
+    async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
+
+    /// Takes up to `limit` commands that wait, or whose lease has run out, oldest first, and leases them to
+    /// the worker until `lease_until`. Of the commands with one concurrency key at most one is running or
+    /// leased at any time.
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>>;
+
+    /// The worker is about to start the command in the place `place_uid`: it becomes running, with the
+    /// entry that says so. A command that was started before keeps its first place and time, and comes
+    /// back with these.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the fence is not the command's latest claim.
+    async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started>;
+
+    /// Extends the leases of these claims to `lease_until`.
+    async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
+
+    /// Ends the command, with the complete entry, numbered `seq`.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.
+    async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry>;
+
+    /// Gives claims back unfinished: any worker may take them at once, to attach to what runs.
+    async fn release(&self, fences: &[Fence]) -> Result<()>;
+
+    /// Gives back every lease of every worker. Only for a process that knows itself to be the store's
+    /// only user, at its start. Returns how many there were.
+    async fn release_all(&self) -> Result<u64>;
+
+    /// Asks for a command's end. One that nobody works on ends at once; of another it is noted, and its
+    /// worker is to be told. Asking again changes nothing. `None` when the project has no such command.
+    async fn request_cancel(
+        &self,
+        project: &ProjectId,
+        id: &CommandId,
+        now: Timestamp,
+    ) -> Result<Option<CancelRequested>>;
+
+    /// One command of a project.
+    async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>>;
+
+    /// The command whose events a stream of the project carries.
+    async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>>;
+
+    /// Up to `limit` commands of a project that are older than `before`, newest first.
+    async fn commands(
+        &self,
+        project: &ProjectId,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>>;
+
+    /// Fails when the store cannot be read.
+    async fn check(&self) -> Result<()>;
+}
+
+/// A command to be stored; its state is pending.
+#[derive(Debug, Clone)]
+pub struct NewCommand {
+    /// The command.
+    pub command: Command,
+    /// At most one task of this key runs at a time.
+    pub concurrency_key: Option<String>,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// What became of a command to be stored.
+#[derive(Debug, Clone)]
+pub enum Enqueued {
+    /// It is stored; the entry says that it is pending.
+    New(Entry),
+    /// The same request had been stored before, as this command.
+    Before(Command),
+}
+
+/// Proof of a claim: a later claim of the same command makes it worthless.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The command.
+    pub id: CommandId,
+    /// Number of the claim.
+    pub attempt: i64,
+}
+
+/// A command leased to a worker.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The proof that every write of the worker needs.
+    pub fence: Fence,
+    /// The command.
+    pub command: Command,
+    /// Number of the last event that is stored: attaching goes on after it.
+    pub last_seq: Seq,
+}
+
+/// A command that its worker may now start, or attach to.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The place in which it was started first; in any other it must not be started again.
+    pub place_uid: String,
+    /// When it was started first.
+    pub started_at: Timestamp,
+    /// Whether somebody has asked for its end.
+    pub cancel_requested: bool,
+    /// The entry that says that it is running, when it was not before.
+    pub entry: Option<Entry>,
+}
+
+/// What a renewal found.
+#[derive(Debug, Clone, Default)]
+pub struct Renewal {
+    /// Claims that are no longer the worker's: it must stop writing.
+    pub lost: Vec<Fence>,
+    /// Claims of commands whose end somebody has asked for.
+    pub cancelled: Vec<Fence>,
+}
+
+/// What asking for a command's end did.
+#[derive(Debug, Clone)]
+pub struct CancelRequested {
+    /// The command as it stands now.
+    pub command: Command,
+    /// The complete entry, when it ended with this request.
+    pub entry: Option<Entry>,
+}
+
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,123 @@
+use async_trait::async_trait;
+use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, Timestamp};
+use rdev_ports::{EventLog, Fence};
+use sqlx::SqliteConnection;
+
+use crate::SqlStore;
+use crate::db::{read, write};
+use crate::error::database;
+use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_STATUS, event_columns, parse};
+
+#[async_trait]
+impl EventLog for SqlStore {
+    async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
+            return Ok(Vec::new());
+        };
+        let (before, after) = (first.first_seq.0 as i64 - 1, last.last_seq.0 as i64);
+        write!(&self.db, |tx| {
+            let owner: Option<(String, String)> = sqlx::query_as(
+                "UPDATE tasks SET last_seq = $1
+                 WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
+                 RETURNING project, stream",
+            )
+            .bind(after)
+            .bind(fence.id.as_str())
+            .bind(fence.attempt)
+            .bind(before)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(database)?;
+            let (project, stream) = owner.ok_or(Error::LeaseLost)?;
+            let (project, stream): (ProjectId, _) = (parse(&project)?, parse(&stream)?);
+            let mut entries = Vec::with_capacity(chunks.len());
+            for chunk in chunks {
+                let mut entry = Entry {
+                    position: Position::ZERO,
+                    project: project.clone(),
+                    command: fence.id.clone(),
+                    stream: rdev_domain::StreamId::clone(&stream),
+                    first_seq: chunk.first_seq,
+                    last_seq: chunk.last_seq,
+                    at: now,
+                    body: EntryBody::Output(chunk.frames),
+                };
+                entry.position = insert(&mut tx, &entry).await?;
+                entries.push(entry);
+            }
+            Ok(entries)
+        })
+    }
+
+    async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM events e JOIN tasks t ON t.id = e.task_id
+              WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+        ))
+        .bind(id.as_str())
+        .bind(after.0 as i64)
+        .bind(limit)
+        .fetch_all(pool))?;
+        rows.into_iter().map(EventRow::entry).collect()
+    }
+
+    async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM events e JOIN tasks t ON t.id = e.task_id
+              WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+        ))
+        .bind(project.as_str())
+        .bind(after.0 as i64)
+        .bind(limit)
+        .fetch_all(pool))?;
+        rows.into_iter().map(EventRow::entry).collect()
+    }
+
+    async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(
+            "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
+             ORDER BY last_seq DESC, position DESC LIMIT 1"
+        )
+        .bind(id.as_str())
+        .bind(i64::try_from(seq.0).unwrap_or(i64::MAX))
+        .fetch_optional(pool))?;
+        Ok(Position(position.unwrap_or(0) as u64))
+    }
+
+    async fn head(&self, project: &ProjectId) -> Result<Position> {
+        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(
+            "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1"
+        )
+        .bind(project.as_str())
+        .fetch_optional(pool))?;
+        Ok(Position(position.unwrap_or(0) as u64))
+    }
+}
+
+/// Stores an entry; its position comes back.
+pub(crate) async fn insert(tx: &mut SqliteConnection, entry: &Entry) -> Result<Position> {
+    let (kind, body): (&str, &[u8]) = match &entry.body {
+        EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
+        EntryBody::Output(frames) => (KIND_OUTPUT, frames),
+        EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
+    };
+    let position: i64 = sqlx::query_scalar(
+        "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING position",
+    )
+    .bind(entry.command.as_str())
+    .bind(entry.project.as_str())
+    .bind(kind)
+    .bind(entry.first_seq.0 as i64)
+    .bind(entry.last_seq.0 as i64)
+    .bind(entry.at.as_micros())
+    .bind(body)
+    .fetch_one(tx)
+    .await
+    .map_err(database)?;
+    Ok(Position(position as u64))
+}

@@ -1,0 +1,38 @@
+//! Every store of rdev.
+//!
+//! One SQL text serves every database, with `$1` placeholders; [`db::Db`] is an enum over the pools, and
+//! only what truly differs branches on it. This crate knows neither HTTP nor the runner's frames.
+//! To add a migration: a new file in `migrations/sqlite`; files that have landed are never edited.
+
+mod db;
+mod error;
+mod events;
+mod idempotency;
+mod queue;
+mod rows;
+
+use std::path::Path;
+
+use rdev_domain::Result;
+
+use crate::db::Db;
+
+/// The queue and the event log in one database.
+#[derive(Debug, Clone)]
+pub struct SqlStore {
+    db: Db,
+}
+
+impl SqlStore {
+    /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
+    pub async fn sqlite(file: &Path) -> Result<Self> {
+        Ok(Self {
+            db: Db::sqlite(file).await?,
+        })
+    }
+
+    /// Writes what is pending and closes every connection.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}

@@ -1,0 +1,380 @@
+use async_trait::async_trait;
+use rdev_domain::{
+    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, Outcome, Position, ProjectId, Result, Seq,
+    State, Status, StreamId, Timestamp, WorkerId,
+};
+use rdev_ports::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
+use sqlx::SqliteConnection;
+
+use crate::SqlStore;
+use crate::db::{read, write};
+use crate::error::database;
+use crate::events::insert;
+use crate::idempotency;
+use crate::rows::{TaskRow, as_micros, parse, task_columns};
+
+#[async_trait]
+impl TaskQueue for SqlStore {
+    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
+        let command = &new.command;
+        write!(&self.db, |tx| {
+            if let Some(key) = &new.idempotency {
+                let first =
+                    idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
+                if let Some(id) = first.and_then(|first| first.task_id) {
+                    let row = task(&mut tx, &id)
+                        .await?
+                        .ok_or(Error::NotFound { kind: "command", id })?;
+                    return Ok(Enqueued::Before(row.command()?));
+                }
+            }
+            insert_task(&mut tx, &new).await?;
+            let entry = entry(
+                command,
+                Seq::ZERO,
+                command.created_at,
+                EntryBody::Status(Status::Pending),
+            );
+            Ok(Enqueued::New(stored(&mut tx, entry).await?))
+        })
+    }
+
+    async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
+        write!(&self.db, |tx| {
+            let first = idempotency::take(&mut tx, key, None, now).await?;
+            Ok(first.map_or(now, |first| Timestamp::from_micros(first.created_us)))
+        })
+    }
+
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>> {
+        let rows: Vec<TaskRow> = write!(&self.db, |tx| {
+            sqlx::query_as(concat!(
+                "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
+                 WHERE id IN (
+                     SELECT t.id FROM tasks t
+                     WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
+                       AND (t.concurrency_key IS NULL OR NOT EXISTS (
+                           SELECT 1 FROM tasks o
+                           WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
+                             AND (o.status = 'running'
+                                  OR o.status = 'pending' AND (o.lease_until_us >= $3 OR o.id < t.id))))
+                     ORDER BY t.id LIMIT $4)
+                 RETURNING ",
+                task_columns!()
+            ))
+            .bind(worker.as_str())
+            .bind(lease_until.as_micros())
+            .bind(now.as_micros())
+            .bind(limit)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(database)
+        })?;
+        let mut claims = rows.iter().map(claim).collect::<Result<Vec<_>>>()?;
+        claims.sort_by(|a, b| a.fence.id.cmp(&b.fence.id));
+        Ok(claims)
+    }
+
+    async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started> {
+        write!(&self.db, |tx| {
+            let (row, command) = fenced(&mut tx, fence).await?;
+            let State::Running { started_at } = command.state.start(now)? else {
+                return Err(Error::LeaseLost);
+            };
+            let place_uid = row.place_uid.unwrap_or_else(|| place_uid.to_owned());
+            let mut started = Started {
+                place_uid,
+                started_at,
+                cancel_requested: command.cancel_requested,
+                entry: None,
+            };
+            if command.state == State::Pending {
+                sqlx::query(
+                    "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2 WHERE id = $3",
+                )
+                .bind(&started.place_uid)
+                .bind(started_at.as_micros())
+                .bind(fence.id.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(database)?;
+                let running = entry(&command, Seq::ZERO, now, EntryBody::Status(Status::Running));
+                started.entry = Some(stored(&mut tx, running).await?);
+            }
+            Ok(started)
+        })
+    }
+
+    async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
+        write!(&self.db, |tx| {
+            let mut renewal = Renewal::default();
+            for fence in fences {
+                let cancelled: Option<bool> = sqlx::query_scalar(
+                    "UPDATE tasks SET lease_until_us = $1
+                     WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')
+                     RETURNING cancel_requested",
+                )
+                .bind(lease_until.as_micros())
+                .bind(fence.id.as_str())
+                .bind(fence.attempt)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(database)?;
+                match cancelled {
+                    None => renewal.lost.push(fence.clone()),
+                    Some(true) => renewal.cancelled.push(fence.clone()),
+                    Some(false) => {}
+                }
+            }
+            Ok(renewal)
+        })
+    }
+
+    async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
+        write!(&self.db, |tx| {
+            let (_, command) = fenced(&mut tx, fence).await?;
+            end(&mut tx, command, seq, outcome, now)
+                .await
+                .map(|(_, entry)| entry)
+        })
+    }
+
+    async fn release(&self, fences: &[Fence]) -> Result<()> {
+        write!(&self.db, |tx| {
+            for fence in fences {
+                sqlx::query(
+                    "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0 WHERE id = $1 AND attempt = $2",
+                )
+                .bind(fence.id.as_str())
+                .bind(fence.attempt)
+                .execute(&mut *tx)
+                .await
+                .map_err(database)?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn release_all(&self) -> Result<u64> {
+        write!(&self.db, |tx| {
+            sqlx::query(
+                "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0
+                 WHERE status IN ('pending', 'running') AND lease_until_us > 0",
+            )
+            .execute(&mut *tx)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(database)
+        })
+    }
+
+    async fn request_cancel(
+        &self,
+        project: &ProjectId,
+        id: &CommandId,
+        now: Timestamp,
+    ) -> Result<Option<CancelRequested>> {
+        write!(&self.db, |tx| {
+            let Some(row) = task(&mut tx, id.as_str()).await? else {
+                return Ok(None);
+            };
+            let mut command = row.command()?;
+            if command.project != *project {
+                return Ok(None);
+            }
+            if command.state.is_ended() || command.cancel_requested {
+                return Ok(Some(CancelRequested { command, entry: None }));
+            }
+            sqlx::query("UPDATE tasks SET cancel_requested = TRUE WHERE id = $1")
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(database)?;
+            command.cancel_requested = true;
+            let leased = leased(&mut tx, id, now).await?;
+            if command.state != State::Pending || leased {
+                return Ok(Some(CancelRequested { command, entry: None }));
+            }
+            let outcome =
+                Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
+            let (command, entry) = end(&mut tx, command, Seq::ZERO.next(), outcome, now).await?;
+            Ok(Some(CancelRequested {
+                command,
+                entry: Some(entry),
+            }))
+        })
+    }
+
+    async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>> {
+        let row: Option<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
+            "SELECT ",
+            task_columns!(),
+            " FROM tasks WHERE id = $1 AND project = $2"
+        ))
+        .bind(id.as_str())
+        .bind(project.as_str())
+        .fetch_optional(pool))?;
+        row.map(|row| row.command()).transpose()
+    }
+
+    async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>> {
+        let row: Option<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
+            "SELECT ",
+            task_columns!(),
+            " FROM tasks WHERE project = $1 AND stream = $2"
+        ))
+        .bind(project.as_str())
+        .bind(stream.as_str())
+        .fetch_optional(pool))?;
+        row.map(|row| row.command()).transpose()
+    }
+
+    async fn commands(
+        &self,
+        project: &ProjectId,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>> {
+        let rows: Vec<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
+            "SELECT ",
+            task_columns!(),
+            " FROM tasks WHERE project = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+        ))
+        .bind(project.as_str())
+        .bind(before.map(CommandId::as_str))
+        .bind(limit)
+        .fetch_all(pool))?;
+        rows.iter().map(TaskRow::command).collect()
+    }
+
+    async fn check(&self) -> Result<()> {
+        read!(&self.db, |pool| sqlx::query_scalar::<_, i64>("SELECT 1")
+            .fetch_one(pool))
+        .map(|_| ())
+    }
+}
+
+fn claim(row: &TaskRow) -> Result<Claim> {
+    Ok(Claim {
+        fence: Fence {
+            id: parse(&row.id)?,
+            attempt: row.attempt,
+        },
+        command: row.command()?,
+        last_seq: Seq(row.last_seq as u64),
+    })
+}
+
+async fn task(tx: &mut SqliteConnection, id: &str) -> Result<Option<TaskRow>> {
+    sqlx::query_as(concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(tx)
+        .await
+        .map_err(database)
+}
+
+/// The unfinished command of a claim that is still the latest.
+async fn fenced(tx: &mut SqliteConnection, fence: &Fence) -> Result<(TaskRow, Command)> {
+    let row = task(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
+    let command = row.command()?;
+    if row.attempt != fence.attempt || command.state.is_ended() {
+        return Err(Error::LeaseLost);
+    }
+    Ok((row, command))
+}
+
+async fn leased(tx: &mut SqliteConnection, id: &CommandId, now: Timestamp) -> Result<bool> {
+    sqlx::query_scalar("SELECT lease_until_us >= $1 FROM tasks WHERE id = $2")
+        .bind(now.as_micros())
+        .bind(id.as_str())
+        .fetch_one(tx)
+        .await
+        .map_err(database)
+}
+
+async fn insert_task(tx: &mut SqliteConnection, new: &NewCommand) -> Result<()> {
+    let command = &new.command;
+    let request = serde_json::to_string(&command.request).map_err(|error| Error::Internal(error.into()))?;
+    sqlx::query(
+        "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
+                            concurrency_key, status)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending')",
+    )
+    .bind(command.id.as_str())
+    .bind(command.project.as_str())
+    .bind(command.stream.as_str())
+    .bind(command.request.kind().as_str())
+    .bind(request)
+    .bind(as_micros(command.timeout))
+    .bind(command.created_by.as_str())
+    .bind(command.created_at.as_micros())
+    .bind(new.concurrency_key.as_deref())
+    .execute(tx)
+    .await
+    .map_err(|error| match &error {
+        sqlx::Error::Database(db) if db.is_unique_violation() => Error::Conflict {
+            code: "STREAM_ID_TAKEN",
+            message: format!(
+                "project {} already has a stream {:?}",
+                command.project,
+                command.stream.as_str()
+            ),
+        },
+        _ => database(error),
+    })?;
+    Ok(())
+}
+
+/// Ends a command: its row and its last entry.
+async fn end(
+    tx: &mut SqliteConnection,
+    mut command: Command,
+    seq: Seq,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<(Command, Entry)> {
+    command.state = command.state.end(outcome.clone(), now)?;
+    sqlx::query(
+        "UPDATE tasks SET status = $1, ended_us = $2, exit_code = $3, reason = $4, message = $5,
+                          duration_us = $6, last_seq = $7, lease_owner = NULL, lease_until_us = 0
+         WHERE id = $8",
+    )
+    .bind(command.state.status().as_str())
+    .bind(now.as_micros())
+    .bind(outcome.exit_code)
+    .bind(outcome.ending.reason())
+    .bind(&outcome.message)
+    .bind(as_micros(outcome.duration))
+    .bind(seq.0 as i64)
+    .bind(command.id.as_str())
+    .execute(&mut *tx)
+    .await
+    .map_err(database)?;
+    let complete = entry(&command, seq, now, EntryBody::Complete(outcome));
+    let complete = stored(tx, complete).await?;
+    Ok((command, complete))
+}
+
+fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
+    Entry {
+        position: Position::ZERO,
+        project: command.project.clone(),
+        command: command.id.clone(),
+        stream: command.stream.clone(),
+        first_seq: seq,
+        last_seq: seq,
+        at,
+        body,
+    }
+}
+
+async fn stored(tx: &mut SqliteConnection, mut entry: Entry) -> Result<Entry> {
+    entry.position = insert(tx, &entry).await?;
+    Ok(entry)
+}

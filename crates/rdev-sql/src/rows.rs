@@ -1,0 +1,164 @@
+//! Rows as they lie in the database, and the domain types that they stand for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdev_domain::{
+    Command, Ending, Entry, EntryBody, Outcome, Position, Request, Result, Seq, State, Status, Timestamp,
+};
+use sqlx::FromRow;
+
+use crate::error::unreadable;
+
+/// All columns that a [`TaskRow`] reads.
+macro_rules! task_columns {
+    () => {
+        "id, project, stream, request, timeout_us, created_by, created_us, cancel_requested, status, attempt, \
+         last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us"
+    };
+}
+pub(crate) use task_columns;
+
+#[derive(Debug, FromRow)]
+pub(crate) struct TaskRow {
+    pub(crate) id: String,
+    project: String,
+    stream: String,
+    request: String,
+    timeout_us: i64,
+    created_by: String,
+    created_us: i64,
+    cancel_requested: bool,
+    status: String,
+    pub(crate) attempt: i64,
+    pub(crate) last_seq: i64,
+    pub(crate) place_uid: Option<String>,
+    started_us: Option<i64>,
+    ended_us: Option<i64>,
+    exit_code: Option<i32>,
+    reason: Option<String>,
+    message: Option<String>,
+    duration_us: Option<i64>,
+}
+
+impl TaskRow {
+    pub(crate) fn command(&self) -> Result<Command> {
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(|_| unreadable("request", &self.id))?;
+        Ok(Command {
+            id: parse(&self.id)?,
+            project: parse(&self.project)?,
+            stream: parse(&self.stream)?,
+            request,
+            timeout: micros(self.timeout_us),
+            created_by: parse(&self.created_by)?,
+            created_at: Timestamp::from_micros(self.created_us),
+            cancel_requested: self.cancel_requested,
+            state: self.state()?,
+        })
+    }
+
+    fn state(&self) -> Result<State> {
+        let status = Status::parse(&self.status).ok_or_else(|| unreadable("status", &self.status))?;
+        let started_at = self.started_us.map(Timestamp::from_micros);
+        match (status, started_at) {
+            (Status::Pending, _) => Ok(State::Pending),
+            (Status::Running, Some(started_at)) => Ok(State::Running { started_at }),
+            (_, started_at) => {
+                let ending = Ending::from_status_and_reason(status, self.reason.as_deref());
+                let (Some(ending), Some(ended_us)) = (ending, self.ended_us) else {
+                    return Err(unreadable("state", &(&self.id, &self.status, &self.reason)));
+                };
+                let outcome = Outcome {
+                    ending,
+                    exit_code: self.exit_code,
+                    message: self.message.clone(),
+                    duration: micros(self.duration_us.unwrap_or(0)),
+                };
+                Ok(State::Ended {
+                    started_at,
+                    ended_at: Timestamp::from_micros(ended_us),
+                    outcome,
+                })
+            }
+        }
+    }
+}
+
+/// All columns that an [`EventRow`] reads.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.task_id, t.project, t.stream, e.kind, e.first_seq, e.last_seq, e.at_us, e.body, \
+         t.exit_code, t.reason, t.message, t.duration_us, t.status"
+    };
+}
+pub(crate) use event_columns;
+
+pub(crate) const KIND_STATUS: &str = "status";
+pub(crate) const KIND_OUTPUT: &str = "output";
+pub(crate) const KIND_COMPLETE: &str = "complete";
+
+#[derive(Debug, FromRow)]
+pub(crate) struct EventRow {
+    position: i64,
+    task_id: String,
+    project: String,
+    stream: String,
+    kind: String,
+    first_seq: i64,
+    last_seq: i64,
+    at_us: i64,
+    body: Vec<u8>,
+    exit_code: Option<i32>,
+    reason: Option<String>,
+    message: Option<String>,
+    duration_us: Option<i64>,
+    status: String,
+}
+
+impl EventRow {
+    pub(crate) fn entry(self) -> Result<Entry> {
+        Ok(Entry {
+            position: Position(self.position as u64),
+            project: parse(&self.project)?,
+            command: parse(&self.task_id)?,
+            stream: parse(&self.stream)?,
+            first_seq: Seq(self.first_seq as u64),
+            last_seq: Seq(self.last_seq as u64),
+            at: Timestamp::from_micros(self.at_us),
+            body: match self.kind.as_str() {
+                KIND_OUTPUT => EntryBody::Output(Bytes::from(self.body)),
+                KIND_STATUS => EntryBody::Status(status_of(&self.body)?),
+                // The outcome stands in the task's row, which no longer changes once it has ended.
+                KIND_COMPLETE => EntryBody::Complete(Outcome {
+                    ending: Status::parse(&self.status)
+                        .and_then(|status| Ending::from_status_and_reason(status, self.reason.as_deref()))
+                        .ok_or_else(|| unreadable("ending", &self.task_id))?,
+                    exit_code: self.exit_code,
+                    message: self.message,
+                    duration: micros(self.duration_us.unwrap_or(0)),
+                }),
+                other => return Err(unreadable("event kind", &other)),
+            },
+        })
+    }
+}
+
+fn status_of(body: &[u8]) -> Result<Status> {
+    std::str::from_utf8(body)
+        .ok()
+        .and_then(Status::parse)
+        .ok_or_else(|| unreadable("status", &body))
+}
+
+pub(crate) fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| unreadable("id", &text))
+}
+
+pub(crate) fn micros(value: i64) -> Duration {
+    Duration::from_micros(u64::try_from(value).unwrap_or(0))
+}
+
+pub(crate) fn as_micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
