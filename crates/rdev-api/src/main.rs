@@ -1,2 +1,41 @@
-//! x
-fn main() {}
+//! The rdev server.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rdev_api::config::Config;
+use rdev_api::{server, telemetry, wire};
+
+fn main() -> ExitCode {
+    let config = match Config::try_parse() {
+        Ok(config) => config,
+        Err(error) => return config_error(&error),
+    };
+    telemetry::init(&config);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = server::stop_on_signal()?;
+    let listener = server::listen(config.bind)?;
+    let rdev = wire::wire(&config).await?;
+    server::greet(&listener, &rdev)?;
+    rdev.serve(listener, stop).await
+}
+
+/// clap's own text, but one line for a wrong value: a service's log shows lines.
+fn config_error(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        error.exit();
+    }
+    rdev_api::config::complain(error);
+    ExitCode::from(2)
+}

@@ -1,1 +1,179 @@
-//! x
+//! The embedded runtime: a project is a directory, a pod is a process group under `rdev-runner`.
+//!
+//! It gives the same guarantees as a cluster, since the same runner supervises the commands; it gives no
+//! isolation: commands run as this user, on this machine. It must not know HTTP or SQL.
+
+mod exec;
+mod runner;
+mod workspaces;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Result};
+use rdev_ports::{Exec, ExecOutput, Place, Pods};
+
+use crate::workspaces::Workspaces;
+
+/// Where the embedded runtime keeps things, and what its commands see.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder for `workspaces/`, `runs/` and `bin/`.
+    pub data_dir: PathBuf,
+    /// The `rdev-runner` program for this machine.
+    pub runner: &'static [u8],
+    /// This process's environment; commands get the part of it that [`visible_to_commands`] names.
+    pub env: Vec<(OsString, OsString)>,
+    /// Identity of the runs folder if it has none yet: any text that was never used before.
+    pub new_uid: String,
+}
+
+/// Runs commands on this machine.
+pub struct Local {
+    workspaces: Workspaces,
+    runner: PathBuf,
+    env: Vec<(OsString, OsString)>,
+    uid: String,
+}
+
+impl Local {
+    /// Makes the folders that are missing, and writes the runner to disk.
+    pub fn open(config: Config) -> anyhow::Result<Self> {
+        // Commands have other working directories, so every path that they get is absolute.
+        let data_dir = std::path::absolute(&config.data_dir)?;
+        let (runs, workspaces) = (data_dir.join("runs"), data_dir.join("workspaces"));
+        for folder in [&runs, &workspaces] {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let git_config = data_dir.join("gitconfig");
+        std::fs::write(&git_config, GIT_CONFIG)
+            .with_context(|| format!("cannot write {}", git_config.display()))?;
+        let mut env: Vec<_> = config
+            .env
+            .into_iter()
+            .filter(|(name, _)| visible_to_commands(name.to_str()))
+            .collect();
+        env.extend([
+            ("RDEV_RUNS_DIR".into(), runs.clone().into_os_string()),
+            ("GIT_CONFIG_SYSTEM".into(), git_config.into_os_string()),
+            // Without a repository of its own a workspace must not fall into one that encloses it.
+            (
+                "GIT_CEILING_DIRECTORIES".into(),
+                workspaces.clone().into_os_string(),
+            ),
+        ]);
+        Ok(Self {
+            uid: uid(&runs, &config.new_uid)?,
+            runner: runner::install(&data_dir, config.runner)?,
+            workspaces: Workspaces::new(workspaces),
+            env,
+        })
+    }
+
+    /// Makes the directory of a project, if it is missing.
+    pub fn create_project(&self, id: &ProjectId) -> anyhow::Result<()> {
+        self.workspaces.create(id)
+    }
+}
+
+/// An identity for commits where the user has configured none.
+const GIT_CONFIG: &str = "[user]\n\tname = rdev-bot\n\temail = rdev-bot@localhost\n\
+                          [init]\n\tdefaultBranch = main\n\
+                          [include]\n\tpath = /etc/gitconfig\n";
+
+/// Whether a variable of rdev's own environment reaches commands: what programs need to run at all, and
+/// what agents need to reach their model. Everything else stays here, rdev's own keys first of all.
+pub fn visible_to_commands(name: Option<&str>) -> bool {
+    const NAMES: [&str; 16] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TERM",
+        "TMPDIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "IS_SANDBOX",
+    ];
+    const PREFIXES: [&str; 7] = [
+        "LC_",
+        "XDG_",
+        "ANTHROPIC_",
+        "CLAUDE_",
+        "DISABLE_",
+        "OPENCODE_",
+        "NODE_EXTRA_CA_CERTS",
+    ];
+    name.is_some_and(|name| {
+        NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+/// The identity of the runs folder: a command that was started with another must not be started again.
+fn uid(runs: &Path, new: &str) -> anyhow::Result<String> {
+    let file = runs.join(".uid");
+    match std::fs::read_to_string(&file) {
+        Ok(uid) if !uid.is_empty() => Ok(uid),
+        Ok(_) => Err(anyhow::anyhow!("{} is empty", file.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            runner::write_whole(&file, new.as_bytes(), 0o600)?;
+            Ok(new.to_owned())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+#[async_trait]
+impl Pods for Local {
+    async fn projects(&self) -> Result<Vec<Project>> {
+        let ids = self
+            .workspaces
+            .list()
+            .map_err(|error| Error::unavailable("workspaces", error))?;
+        Ok(ids.iter().map(|id| self.describe(id)).collect())
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
+        Ok(self.workspaces.path(id).is_dir().then(|| self.describe(id)))
+    }
+
+    async fn place(&self, id: &ProjectId) -> Result<Option<Place>> {
+        let project = self.project(id).await?;
+        Ok(project.map(|project| Place {
+            project: project.id,
+            uid: self.uid.clone(),
+            workspace: project.workspace,
+        }))
+    }
+
+    async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+        exec::start(&self.runner, &self.env, place, exec)
+    }
+
+    async fn check(&self) -> Result<()> {
+        std::fs::metadata(&self.runner)
+            .map(|_| ())
+            .map_err(|error| Error::unavailable("runner", error))
+    }
+}
+
+impl Local {
+    fn describe(&self, id: &ProjectId) -> Project {
+        let workspace = self.workspaces.path(id).to_string_lossy().into_owned();
+        Project {
+            id: id.clone(),
+            status: ProjectStatus::Ready,
+            workspace,
+        }
+    }
+}

@@ -1,1 +1,20 @@
-//! x
+//! Use cases over the ports: accepting commands, running them, reading their events.
+//!
+//! Services are concrete structs that clone cheaply. They know the runner's frames, and neither HTTP nor
+//! SQL nor Kubernetes.
+
+mod agent;
+mod commands;
+mod events;
+mod execution;
+mod frames;
+mod invocation;
+mod live;
+mod projects;
+mod worker;
+
+pub use commands::{Commands, Submit};
+pub use events::{Events, Follow, Following};
+pub use live::Live;
+pub use projects::Projects;
+pub use worker::{Worker, WorkerConfig};

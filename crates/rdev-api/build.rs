@@ -1,0 +1,48 @@
+//! Builds `rdev-runner` as a static program, to be embedded: rdev-api hands it to the places in which
+//! commands run, so the two always speak the same protocol, and one file is all that is deployed.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    let runner = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("../rdev-runner");
+    println!("cargo::rerun-if-changed={}", runner.join("src").display());
+    println!("cargo::rerun-if-changed={}", runner.join("Cargo.toml").display());
+
+    let (out, target) = (PathBuf::from(variable("OUT_DIR")), variable("TARGET"));
+    let target_dir = out.join("runner-target");
+    let status = Command::new(variable("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "runner",
+            "--bin",
+            "rdev-runner",
+        ])
+        .args(["--target", &target])
+        .arg("--manifest-path")
+        .arg(runner.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // What was set for this crate must not reach the other build.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .status()
+        .expect("cargo, which runs this script, can be run");
+    assert!(status.success(), "rdev-runner does not build for {target}");
+    let built = target_dir.join(&target).join("runner").join("rdev-runner");
+    fs::copy(&built, out.join("rdev-runner")).expect("the built rdev-runner can be copied");
+}
+
+fn variable(name: &str) -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo speaks to build scripts by environment variables"
+    )]
+    env::var(name).expect("cargo sets this variable for build scripts")
+}

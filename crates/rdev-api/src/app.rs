@@ -1,0 +1,92 @@
+//! The router: every route, with what a caller needs for it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use rdev_domain::Scope::{ProjectsExecute, ProjectsRead};
+use rdev_ports::{Clock, Pods, TaskQueue};
+use rdev_services::{Commands, Events, Projects};
+use utoipa_axum::routes;
+
+use crate::access::{Access, Api, Gate, Route};
+use crate::envelope::request_id;
+use crate::error::ApiError;
+use crate::routes::docs::Document;
+use crate::routes::{commands, docs, events, health, output, projects, tickets};
+use crate::sse::Streams;
+use crate::tickets::Tickets;
+
+/// What handlers take apart; each names the piece that it needs.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// The projects.
+    pub projects: Projects,
+    /// Accepting and reading of commands.
+    pub commands: Commands,
+    /// Reading of events.
+    pub events: Events,
+    /// Answers that do not end.
+    pub streams: Streams,
+    /// Tickets for browsers.
+    pub tickets: Tickets,
+    /// Who may call.
+    pub gate: Gate,
+    /// The OpenAPI document, once it is complete.
+    pub document: Document,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What `/ready` asks.
+    pub pods: Arc<dyn Pods>,
+    /// What `/ready` asks, and remembers the first use of idempotency keys.
+    pub queue: Arc<dyn TaskQueue>,
+}
+
+/// The application, its OpenAPI document, and the list of its routes.
+pub fn app(state: AppState) -> (Router, utoipa::openapi::OpenApi, Vec<Route>) {
+    let read = Access::Scope(ProjectsRead);
+    let execute = Access::Scope(ProjectsExecute);
+    let (router, openapi, routes) = Api::new(state.clone())
+        .route(Access::Public, routes!(health::health))
+        .route(Access::Public, routes!(health::ready))
+        .route(Access::Public, routes!(docs::page))
+        .route(Access::Public, routes!(docs::script))
+        .route(Access::Public, routes!(docs::openapi))
+        .route(read, routes!(projects::list))
+        .route(read, routes!(projects::get))
+        .route(execute, routes!(commands::claude))
+        .route(execute, routes!(commands::shell))
+        .route(execute, routes!(commands::git))
+        .route(read, routes!(commands::list))
+        .route(read, routes!(commands::get))
+        .route(read, routes!(output::output))
+        .route(execute, routes!(commands::cancel))
+        .route(
+            Access::ScopeOrTicket(ProjectsRead),
+            routes!(events::project_events),
+        )
+        .route(
+            Access::ScopeOrTicket(ProjectsRead),
+            routes!(events::stream_events),
+        )
+        .route(read, routes!(tickets::issue))
+        .finish();
+    let router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clock.clone(), request_id))
+        .with_state(state);
+    (router, openapi, routes)
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    let message = format!("there is nothing at {:?}; /docs lists what there is", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND", message)
+}
+
+async fn method_not_allowed() -> ApiError {
+    let message = "this path does not take this method; the Allow header lists those that it takes";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+}

@@ -1,0 +1,242 @@
+//! Configuration, read once from the environment.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
+
+/// Runs coding agents, shell commands and git, and streams what they write.
+///
+/// Everything is configured by environment variables; each has an option of the same meaning.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "rdev-api", version, max_term_width = 100)]
+pub struct Config {
+    /// Listen address
+    #[arg(
+        long,
+        env = "RDEV_BIND",
+        default_value = "127.0.0.1:8080",
+        value_name = "IP:PORT"
+    )]
+    pub bind: SocketAddr,
+
+    /// Folder for the SQLite file `rdev.db`, `workspaces/`, `runs/` and generated keys (mode 0600)
+    #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+
+    /// `sqlite://FILE`; without it `rdev.db` in the data folder
+    #[arg(long, env = "RDEV_DATABASE_URL", value_name = "URL", value_parser = database_url)]
+    pub database_url: Option<DatabaseUrl>,
+
+    /// Where commands run
+    #[arg(long, env = "RDEV_RUNTIME", default_value = "local")]
+    pub runtime: Runtime,
+
+    /// Namespace of the pods; the local runtime has none and ignores it
+    #[arg(long, env = "RDEV_NAMESPACE", default_value = "rdev", value_parser = namespace)]
+    pub namespace: String,
+
+    /// Bootstrap key with scope admin, 16 to 200 visible ASCII characters; generated on first start, and
+    /// written to `admin.key` in the data folder
+    #[arg(long, env = "RDEV_ADMIN_KEY", value_parser = admin_key, hide_env_values = true)]
+    pub admin_key: Option<Secret>,
+
+    /// 32 bytes in base64; signs tickets and encrypts credentials; generated in the data folder
+    #[arg(long, env = "RDEV_MASTER_KEY", value_parser = master_key, hide_env_values = true)]
+    pub master_key: Option<MasterKey>,
+
+    /// Tasks run at once by this process
+    #[arg(long, env = "RDEV_WORKER_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub worker_concurrency: u32,
+
+    /// Seconds between heartbeats of a silent event stream
+    #[arg(long, env = "RDEV_HEARTBEAT_SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=300))]
+    heartbeat_seconds: u64,
+
+    /// A task whose worker is silent for so many seconds is taken over
+    #[arg(long, env = "RDEV_LEASE_SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_seconds: u64,
+
+    /// Limit in seconds for a command that names none
+    #[arg(long, env = "RDEV_COMMAND_TIMEOUT_SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    command_timeout_seconds: u64,
+
+    /// Requests a minute and key; a tenth of it may come at once
+    #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub rate_limit_per_minute: u32,
+
+    /// Proxies whose X-Forwarded-For counts, as CIDRs with commas between
+    #[arg(long, env = "RDEV_TRUSTED_PROXIES", value_delimiter = ',', value_parser = cidr, value_name = "CIDR")]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// What is logged, as a filter of tracing: `info`, `rdev_services=debug,warn`
+    #[arg(long, env = "RDEV_LOG", default_value = "info", value_parser = log_filter)]
+    pub log: String,
+
+    /// Form of the log: text, or one JSON object a line; json inside a pod
+    #[arg(long, env = "RDEV_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Set by Kubernetes in every pod
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    kubernetes_service_host: Option<String>,
+}
+
+/// Where commands run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// On this machine, as this user.
+    Local,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// A text that no log and no `Debug` output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+/// The key from which signing and encrypting keys are derived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MasterKey(pub [u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey")
+    }
+}
+
+impl Config {
+    /// Time between heartbeats of a silent event stream.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_seconds)
+    }
+
+    /// Time after which a silent worker's tasks are taken over.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds)
+    }
+
+    /// Limit for a command that names none.
+    pub fn command_timeout(&self) -> Duration {
+        Duration::from_secs(self.command_timeout_seconds)
+    }
+
+    /// Form of the log.
+    pub fn log_format(&self) -> LogFormat {
+        let in_pod = self.kubernetes_service_host.is_some();
+        self.log_format
+            .unwrap_or(if in_pod { LogFormat::Json } else { LogFormat::Text })
+    }
+
+    /// Where the SQLite file is.
+    pub fn database(&self) -> PathBuf {
+        match &self.database_url {
+            Some(DatabaseUrl::Sqlite(file)) => file.clone(),
+            None => self.data_dir.join("rdev.db"),
+        }
+    }
+}
+
+/// Writes a wrong value's one line to standard error: the variable, the value, and what is accepted.
+pub fn complain(error: &clap::Error) {
+    let text = error.to_string();
+    let line: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    let line = name_the_variable(&line.join(" "));
+    // Standard error may be closed; the exit code still tells.
+    drop(writeln!(
+        std::io::stderr(),
+        "rdev-api: {}",
+        line.trim_start_matches("error: ")
+    ));
+}
+
+/// clap names options (`--lease-seconds <…>`); people set variables.
+fn name_the_variable(line: &str) -> String {
+    let Some((before, option)) = line.split_once("'--") else {
+        return line.to_owned();
+    };
+    let Some((option, after)) = option.split_once('\'') else {
+        return line.to_owned();
+    };
+    let name = option.split([' ', '=']).next().unwrap_or(option);
+    let variable = format!("RDEV_{}", name.to_uppercase().replace('-', "_"));
+    format!("{before}'{variable}'{after}")
+}
+
+fn database_url(text: &str) -> Result<DatabaseUrl, String> {
+    match text.strip_prefix("sqlite://") {
+        Some(file) if !file.is_empty() && !file.contains('?') => Ok(DatabaseUrl::Sqlite(file.into())),
+        _ if text.starts_with("postgres") => {
+            Err("this version stores in SQLite only; accepted is sqlite://FILE".to_owned())
+        }
+        _ => Err("accepted is sqlite://FILE".to_owned()),
+    }
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    text.parse::<rdev_domain::ProjectId>()
+        .map(|_| text.to_owned())
+        .map_err(|_| "accepted are 1 to 63 of a-z, 0-9 and '-'".to_owned())
+}
+
+fn admin_key(text: &str) -> Result<Secret, String> {
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible && (16..=200).contains(&text.len()) {
+        Ok(Secret(text.to_owned()))
+    } else {
+        Err("accepted are 16 to 200 visible ASCII characters".to_owned())
+    }
+}
+
+fn master_key(text: &str) -> Result<MasterKey, String> {
+    let bytes = STANDARD
+        .decode(text.trim())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(MasterKey)
+        .ok_or_else(|| "accepted are 32 bytes in base64".to_owned())
+}
+
+fn cidr(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "accepted is a network such as 10.0.0.0/8".to_owned())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "accepted is a filter such as info or rdev_services=debug,warn".to_owned())
+}

@@ -1,0 +1,161 @@
+//! The one way from an error to an answer.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rdev_domain::{Error, FieldError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::envelope::Meta;
+
+/// Seconds after which a caller may try again when a system is down.
+const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
+
+/// A failure as the caller sees it.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: String,
+    message: String,
+    details: Vec<Detail>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The body of every failure.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorBody {
+    error: ErrorInfo,
+    meta: Meta,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorInfo {
+    /// Stable, for programs.
+    #[schema(example = "PROJECT_NOT_FOUND")]
+    code: String,
+    /// For people.
+    #[schema(example = "project \"demo\" does not exist")]
+    message: String,
+    /// Each field that is not valid; null for other failures.
+    details: Option<Vec<Detail>>,
+}
+
+/// One field that is not valid.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Detail {
+    /// The field, as named in the request.
+    #[schema(example = "timeout_seconds")]
+    field: String,
+    /// What is wrong, and what is accepted.
+    #[schema(example = "0 is not valid: 1 to 604800 seconds")]
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+            details: Vec::new(),
+            header: None,
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// No key, or one that is not accepted.
+    pub(crate) fn unauthorized(message: &str) -> Self {
+        let challenge = HeaderValue::from_static("Bearer realm=\"rdev\"");
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+            .with_header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// A body that cannot be read as what it should be.
+    pub(crate) fn invalid_body(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_BODY", message)
+    }
+
+    /// A single field that is not valid.
+    pub(crate) fn invalid_field(field: &str, message: impl Into<String>) -> Self {
+        Error::Invalid(vec![FieldError {
+            field: field.to_owned(),
+            message: message.into(),
+        }])
+        .into()
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::NotFound { kind, .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                &format!("{}_NOT_FOUND", kind.to_uppercase()),
+                message,
+            ),
+            Error::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, message),
+            Error::Invalid(fields) => {
+                let detail = |error: FieldError| Detail {
+                    field: error.field,
+                    message: error.message,
+                };
+                let details = fields.into_iter().map(detail).collect();
+                Self {
+                    details,
+                    ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message)
+                }
+            }
+            Error::Unavailable { system, source } => {
+                tracing::error!(
+                    system,
+                    error = format!("{source:#}"),
+                    "a needed system is not available"
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
+                    .with_header(header::RETRY_AFTER, RETRY_UNAVAILABLE_SECONDS.into())
+            }
+            Error::LeaseLost | Error::Internal(_) => {
+                tracing::error!(?error, "internal error");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "INTERNAL",
+                    "an internal error; the log has more",
+                )
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let details = if self.details.is_empty() {
+            None
+        } else {
+            Some(self.details)
+        };
+        let error = ErrorInfo {
+            code: self.code,
+            message: self.message,
+            details,
+        };
+        let mut response = (
+            self.status,
+            Json(ErrorBody {
+                error,
+                meta: Meta::current(),
+            }),
+        )
+            .into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

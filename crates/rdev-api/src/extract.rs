@@ -1,0 +1,265 @@
+//! From a request to typed values, each failure with its own answer.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::ApiError;
+
+/// Largest body of a request: a prompt of 1 MiB, with room for JSON's escapes.
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest time that a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest `Idempotency-Key`.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Page size without `limit`, and the largest one.
+pub(crate) const PAGE_DEFAULT: u32 = 50;
+pub(crate) const PAGE_MAX: u32 = 200;
+
+/// `{project}` in the path. What cannot be an id is the id of nothing, so it is not found.
+pub(crate) struct InProject(pub(crate) ProjectId);
+
+/// `{project}` and `{command_id}` in the path.
+pub(crate) struct CommandInProject(pub(crate) ProjectId, pub(crate) CommandId);
+
+/// `{project}` and `{stream_id}` in the path.
+pub(crate) struct StreamInProject(pub(crate) ProjectId, pub(crate) StreamId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InProject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        Ok(Self(parse(&params, "project", "project")?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CommandInProject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        Ok(Self(
+            parse(&params, "project", "project")?,
+            parse(&params, "command_id", "command")?,
+        ))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        Ok(Self(
+            parse(&params, "project", "project")?,
+            parse(&params, "stream_id", "stream")?,
+        ))
+    }
+}
+
+async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, ApiError> {
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| {
+            ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "INVALID_PATH",
+                "the path is not valid UTF-8",
+            )
+        })
+}
+
+fn parse<T: std::str::FromStr>(
+    params: &RawPathParams,
+    name: &str,
+    kind: &'static str,
+) -> Result<T, ApiError> {
+    let text = params
+        .iter()
+        .find(|(param, _)| *param == name)
+        .map_or("", |(_, text)| text);
+    text.parse().map_err(|_| Error::not_found(kind, text).into())
+}
+
+/// The query string, as a struct.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|query| Self(query.0))
+            .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_QUERY", error.body_text()))
+    }
+}
+
+/// `?limit=` of a list, as a number that the store may be asked for.
+pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32, ApiError> {
+    match limit {
+        None => Ok(PAGE_DEFAULT),
+        Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+        Some(limit) => Err(ApiError::invalid_field(
+            "limit",
+            format!("{limit} is not valid: 1 to {PAGE_MAX}"),
+        )),
+    }
+}
+
+/// `?cursor=` of a list.
+pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
+    let parse = |text: &str| {
+        let message = "it is not valid: accepted is meta.next_cursor of the page before";
+        text.parse()
+            .map_err(|_| ApiError::invalid_field("cursor", message))
+    };
+    cursor.map(parse).transpose()
+}
+
+/// A JSON body, and what makes this request the same as another.
+pub(crate) struct JsonBody<T> {
+    pub(crate) body: T,
+    pub(crate) idempotency: Option<IdempotencyKey>,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        if !is_json(&parts) {
+            let message = "the body must be JSON, sent as `Content-Type: application/json`";
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                message,
+            ));
+        }
+        let bytes = read(body).await?;
+        let body = from_json(&bytes)?;
+        Ok(Self {
+            body,
+            idempotency: idempotency(&parts, &bytes)?,
+        })
+    }
+}
+
+/// What makes a POST without a body the same as another.
+pub(crate) struct Idempotency(pub(crate) Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        idempotency(parts, b"").map(Self)
+    }
+}
+
+fn is_json(parts: &Parts) -> bool {
+    let value = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value
+        .and_then(|value| value.split(';').next())
+        .map(str::trim)
+        .unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
+    use http_body_util::{BodyExt, LengthLimitError, Limited};
+    let collect = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, collect).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+            Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "BODY_TOO_LARGE",
+                message,
+            ))
+        }
+        Ok(Err(error)) => Err(ApiError::invalid_body(format!(
+            "the body could not be read: {error}"
+        ))),
+        Err(_) => {
+            let message = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "BODY_TIMEOUT",
+                message,
+            ))
+        }
+    }
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let reader = &mut serde_json::Deserializer::from_slice(bytes);
+    let body: T = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        ApiError::invalid_body(format!("{at}{}", error.inner()))
+    })?;
+    reader
+        .end()
+        .map_err(|error| ApiError::invalid_body(error.to_string()))?;
+    Ok(body)
+}
+
+fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(value) = parts.headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let value = value
+        .to_str()
+        .ok()
+        .filter(|value| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len()))
+        .ok_or_else(|| {
+            let message = format!("accepted are 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
+            ApiError::invalid_field("Idempotency-Key", message)
+        })?;
+    let mut hash = Sha256::new();
+    for part in [
+        parts.method.as_str().as_bytes(),
+        parts.uri.path().as_bytes(),
+        body,
+    ] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let key = caller(parts)?.key;
+    Ok(Some(IdempotencyKey {
+        key,
+        value: value.to_owned(),
+        fingerprint: hash.finalize().into(),
+    }))
+}
+
+/// Who makes the request; the gate has put it there.
+pub(crate) struct From(pub(crate) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for From {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        caller(parts).map(Self)
+    }
+}
+
+fn caller(parts: &Parts) -> Result<Caller, ApiError> {
+    let caller = parts.extensions.get::<Caller>().cloned();
+    caller.ok_or_else(|| {
+        Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
+    })
+}

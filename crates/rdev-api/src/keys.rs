@@ -1,0 +1,136 @@
+//! API keys: who a request comes from.
+
+use std::path::Path;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rdev_domain::{Caller, KeyId, Scope};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::config::{MasterKey, Secret};
+use crate::system::random;
+
+/// The keys that are accepted: for now the one of the administrator.
+#[derive(Clone)]
+pub struct Keys {
+    admin: KeyId,
+    admin_sha256: [u8; 32],
+}
+
+impl Keys {
+    /// Accepts this one key. Its id is the part between the first two underscores.
+    pub fn admin(key: &Secret) -> Self {
+        let id = key
+            .0
+            .strip_prefix("rdev_")
+            .and_then(|rest| rest.split_once('_'))
+            .map(|(id, _)| id);
+        let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
+        Self {
+            admin: admin.expect("\"admin\" is a key id"),
+            admin_sha256: Sha256::digest(key.0.as_bytes()).into(),
+        }
+    }
+
+    /// The caller whose key this is.
+    pub(crate) fn verify(&self, key: &str) -> Option<Caller> {
+        let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let same: bool = sha256.ct_eq(&self.admin_sha256).into();
+        same.then(|| Caller {
+            key: self.admin.clone(),
+            scopes: vec![Scope::Admin],
+        })
+    }
+}
+
+/// The administrator's key: as configured, or from its file, which the first start makes.
+pub(crate) fn admin_key(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Secret> {
+    if let Some(key) = configured {
+        return Ok(key.clone());
+    }
+    let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
+    let key = read_or_make(file, new)?;
+    anyhow::ensure!(
+        key.len() >= 16,
+        "{} holds no key: delete it, and a new one is made",
+        file.display()
+    );
+    Ok(Secret(key))
+}
+
+/// The master key: as configured, or from its file, which the first start makes.
+pub(crate) fn master_key(configured: Option<MasterKey>, file: &Path) -> anyhow::Result<MasterKey> {
+    if let Some(key) = configured {
+        return Ok(key);
+    }
+    let text = read_or_make(file, || Ok(STANDARD.encode(random::<32>()?)))?;
+    let bytes = STANDARD
+        .decode(&text)
+        .ok()
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes
+        .map(MasterKey)
+        .with_context(|| format!("{} does not hold 32 bytes in base64", file.display()))
+}
+
+fn read_or_make(file: &Path, new: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::read_to_string(file) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+    let text = new()?;
+    let temporary = file.with_extension("key.tmp");
+    let write = || -> std::io::Result<()> {
+        let mut out = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        writeln!(out, "{text}")?;
+        out.sync_all()?;
+        std::fs::rename(&temporary, file)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_key_is_accepted() {
+        let keys = Keys::admin(&Secret("rdev_ops_0123456789abcdef".into()));
+        let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
+        assert_eq!(caller.key.as_str(), "ops");
+        assert!(caller.has(Scope::ProjectsExecute));
+        for wrong in [
+            "",
+            "rdev_ops_0123456789abcde",
+            "rdev_ops_0123456789abcdef0",
+            "rdev_x_0123456789abcdef",
+        ] {
+            assert!(keys.verify(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_generated_key_is_kept_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("admin.key");
+        let first = admin_key(None, &file).unwrap();
+        assert!(first.0.starts_with("rdev_admin_") && first.0.len() > 50);
+        assert!(admin_key(None, &file).unwrap() == first);
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! The rdev server: configuration, wiring, HTTP and server-sent events.
+//!
+//! This is the only crate that knows HTTP. A URL leads to its file: `routes/` has one file a resource, with
+//! the handler and its shapes. `wire.rs` is the only place that names concrete adapters.
+//! To add an endpoint: a handler in `routes/`, and one line in `app.rs` that names the scope it needs.
+
+pub mod app;
+pub mod config;
+pub mod server;
+pub mod telemetry;
+pub mod wire;
+
+mod access;
+mod envelope;
+mod error;
+mod extract;
+mod keys;
+mod openapi;
+mod routes;
+mod sse;
+mod system;
+mod tickets;

@@ -1,0 +1,154 @@
+//! What the OpenAPI document says beyond the handlers' own annotations: the frame, how callers prove who
+//! they are, and the failures that every route shares.
+
+use utoipa::OpenApi;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
+
+use crate::access::Access;
+use crate::error::ErrorBody;
+use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, StatusEvent};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "rdev",
+        description = "Runs coding agents, shell commands and git in isolated places, and streams what they \
+                       write.\n\nA command is accepted with 202 once it is stored: it will run, once, whatever \
+                       happens to this server. Its events can be read from any point, as often as wanted, while \
+                       it runs and after.\n\n`Idempotency-Key` on a POST makes a repetition give the first answer \
+                       again, for 24 hours.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "projects", description = "Places in which commands run"),
+        (name = "commands", description = "Work, its history, and its output"),
+        (name = "events", description = "Server-sent events, resumable with Last-Event-ID"),
+        (name = "system", description = "Health, and this document"),
+    ),
+    components(schemas(ErrorBody, OutputEvent, StatusEvent, CompleteEvent, GapEvent, HeartbeatEvent))
+)]
+struct Frame;
+
+/// The document without its paths.
+pub(crate) fn frame() -> utoipa::openapi::OpenApi {
+    let mut frame = Frame::openapi();
+    let components = frame.components.get_or_insert_default();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("rdev_<id>_<secret>")
+        .build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let header =
+        ApiKeyValue::with_description("X-API-Key", "The same key, for clients that cannot set Bearer");
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
+    let query = ApiKeyValue::with_description("ticket", "From POST /projects/{project}/events/ticket");
+    components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(query)));
+    frame
+}
+
+const GATED: [(&str, &str, &str); 3] = [
+    ("401", "UNAUTHORIZED", "No key, or one that is not accepted"),
+    ("403", "SCOPE_REQUIRED", "The key may not do this"),
+    (
+        "429",
+        "RATE_LIMITED",
+        "Too many requests with this key; Retry-After says when to come back",
+    ),
+];
+const BODY: [(&str, &str, &str); 4] = [
+    (
+        "400",
+        "INVALID_BODY",
+        "The body cannot be read, or has an unknown field",
+    ),
+    ("408", "BODY_TIMEOUT", "The body did not arrive in time"),
+    ("413", "BODY_TOO_LARGE", "The body is larger than 4 MiB"),
+    (
+        "415",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "The body is not application/json",
+    ),
+];
+const READING: [(&str, &str, &str); 1] = [("400", "INVALID_QUERY", "The query cannot be read")];
+const ANY: [(&str, &str, &str); 2] = [
+    (
+        "500",
+        "INTERNAL",
+        "A defect; the log has its cause under the request id",
+    ),
+    (
+        "503",
+        "UNAVAILABLE",
+        "A system that is needed is down; Retry-After says when to try again",
+    ),
+];
+
+/// Adds to an operation what every operation of its kind can answer.
+pub(crate) fn complete(operation: &mut Operation, method: &HttpMethod, access: Access) {
+    let mut add = |(status, code, description): &(&str, &str, &str)| {
+        let responses = &mut operation.responses.responses;
+        responses
+            .entry((*status).to_owned())
+            .or_insert_with(|| RefOr::T(failure(status, code, description)));
+    };
+    if access == Access::Public {
+        ANY[..1].iter().for_each(&mut add);
+    } else {
+        GATED.iter().for_each(&mut add);
+        ANY.iter().for_each(&mut add);
+        READING
+            .iter()
+            .filter(|_| *method == HttpMethod::Get)
+            .for_each(&mut add);
+    }
+    if operation.request_body.is_some() {
+        BODY.iter().for_each(&mut add);
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            with_request_id(response);
+        }
+    }
+}
+
+fn failure(status: &str, code: &str, description: &str) -> Response {
+    let example = format!(
+        r#"{{"error":{{"code":"{code}","message":"{description}","details":null}},"meta":{{"request_id":"0199d7e8c0de7000a0b1c2d3e4f50617","timestamp":"2026-01-24T20:00:00Z"}}}}"#
+    );
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Error")))
+        .example(serde_json::from_str(&example).ok())
+        .build();
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", content)
+        .build();
+    if matches!(status, "429" | "503") {
+        let seconds = ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::Integer)
+            .build();
+        let header = HeaderBuilder::new()
+            .schema(Some(seconds))
+            .description(Some("Seconds to wait"))
+            .build();
+        response
+            .headers
+            .insert("Retry-After".to_owned(), RefOr::T(header));
+    }
+    response
+}
+
+fn with_request_id(response: &mut Response) {
+    let text = ObjectBuilder::new()
+        .schema_type(utoipa::openapi::Type::String)
+        .build();
+    let header = HeaderBuilder::new()
+        .schema(Some(text))
+        .description(Some("Id of the request: the caller's own, or a new one"))
+        .build();
+    response
+        .headers
+        .insert("X-Request-Id".to_owned(), RefOr::T(header));
+}

@@ -1,0 +1,376 @@
+//! Commands: accepting, history, cancelling.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rdev_domain::{
+    AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
+};
+use rdev_services::{Commands, Submit};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::envelope::{Data, List};
+use crate::error::{ApiError, ErrorBody};
+use crate::extract::{CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit};
+use crate::routes::projects::Page;
+
+/// Longest beginning of a command that lists show, in characters.
+const SUMMARY_CHARS_MAX: usize = 120;
+
+/// Work for Claude Code.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaudeBody {
+    /// What the agent is to do.
+    #[schema(
+        min_length = 1,
+        max_length = 1_048_576,
+        example = "Explain what this project does"
+    )]
+    prompt: String,
+    /// The name of the command's stream, new in its project; without it the command's id.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$", example = "discord-42")]
+    stream_id: Option<String>,
+    /// The agent's own session to go on with, from its `init` line.
+    #[schema(pattern = "^[A-Za-z0-9._:/@\\[\\]][A-Za-z0-9._:/@\\[\\]-]{0,199}$")]
+    session_id: Option<String>,
+    /// The model, by the agent's name for it.
+    #[schema(
+        pattern = "^[A-Za-z0-9._:/@\\[\\]][A-Za-z0-9._:/@\\[\\]-]{0,199}$",
+        example = "sonnet"
+    )]
+    model: Option<String>,
+    /// Most turns of the agent.
+    #[schema(minimum = 1, maximum = 1000)]
+    max_turns: Option<u32>,
+    /// Seconds after which it is stopped.
+    #[schema(minimum = 1, maximum = 604_800)]
+    timeout_seconds: Option<u64>,
+}
+
+/// A line for `sh -c`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShellBody {
+    /// The line.
+    #[schema(
+        min_length = 1,
+        max_length = 131_071,
+        example = "for i in 1 2 3; do echo line $i; sleep 1; done"
+    )]
+    command: String,
+    /// The name of the command's stream, new in its project; without it the command's id.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$", example = "ci-7")]
+    stream_id: Option<String>,
+    /// Seconds after which it is stopped.
+    #[schema(minimum = 1, maximum = 604_800)]
+    timeout_seconds: Option<u64>,
+    /// Variables set for it, 256 at most.
+    #[schema(example = json!({"CI": "true"}))]
+    env: Option<BTreeMap<String, String>>,
+}
+
+/// Arguments for git.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GitBody {
+    /// Everything after `git`, beginning with the subcommand. Options that run a program or leave the
+    /// workspace are refused.
+    #[schema(min_items = 1, max_items = 256, example = json!(["log", "--oneline", "-n", "5"]))]
+    args: Vec<String>,
+    /// The name of the command's stream, new in its project; without it the command's id.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+    stream_id: Option<String>,
+    /// Seconds after which it is stopped.
+    #[schema(minimum = 1, maximum = 604_800)]
+    timeout_seconds: Option<u64>,
+}
+
+/// A command that is stored, and will run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    id: String,
+    /// The same as `id`.
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    command_id: String,
+    #[schema(example = "demo")]
+    project: String,
+    /// `claude`, `shell` or `git`.
+    #[serde(rename = "type")]
+    #[schema(example = "shell")]
+    kind: &'static str,
+    /// `pending`: the answer of the moment of acceptance.
+    #[schema(example = "pending")]
+    status: &'static str,
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    stream_id: String,
+    /// Where to read its events.
+    #[schema(example = "/projects/demo/events?stream_id=cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    stream_url: String,
+}
+
+/// A command, and where it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Command)]
+pub(crate) struct CommandDto {
+    #[serde(flatten)]
+    accepted: Accepted,
+    /// The beginning of its prompt, line or arguments.
+    #[schema(example = "for i in 1 2 3; do echo line $i; sleep 1; done")]
+    summary: String,
+    /// Its time limit.
+    timeout_ms: u64,
+    /// Whether somebody has asked for its end.
+    cancel_requested: bool,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When its worker began.
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    /// When it was over.
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// Time from the start of its process to its end.
+    duration_ms: Option<u64>,
+    /// Exit code of its process; 128 + the number for a death by signal.
+    exit_code: Option<i32>,
+    /// Why it did not complete: `exit_code`, `signal`, `timeout`, `cancelled`, `spawn_failed`,
+    /// `runner_lost`, `pod_lost`, `no_result`, `auth`, `quota`, `model_unavailable`, `agent_error`,
+    /// `max_turns`.
+    #[schema(example = "exit_code")]
+    reason: Option<String>,
+    /// More about the reason, for people.
+    message: Option<String>,
+}
+
+impl From<&Command> for Accepted {
+    fn from(command: &Command) -> Self {
+        let (project, stream) = (&command.project, &command.stream);
+        Self {
+            id: command.id.to_string(),
+            command_id: command.id.to_string(),
+            project: project.to_string(),
+            kind: command.request.kind().as_str(),
+            status: "pending",
+            stream_id: stream.to_string(),
+            stream_url: format!("/projects/{project}/events?stream_id={stream}"),
+        }
+    }
+}
+
+impl From<Command> for CommandDto {
+    fn from(command: Command) -> Self {
+        let (started_at, ended) = match &command.state {
+            Stage::Pending => (None, None),
+            Stage::Running { started_at } => (Some(*started_at), None),
+            Stage::Ended {
+                started_at,
+                ended_at,
+                outcome,
+            } => (*started_at, Some((*ended_at, outcome))),
+        };
+        let outcome = ended.map(|(_, outcome)| outcome);
+        Self {
+            accepted: Accepted {
+                status: command.state.status().as_str(),
+                ..Accepted::from(&command)
+            },
+            summary: summary(&command.request),
+            timeout_ms: millis(command.timeout),
+            cancel_requested: command.cancel_requested,
+            created_at: command.created_at.to_string(),
+            started_at: started_at.map(|at| at.to_string()),
+            ended_at: ended.map(|(at, _)| at.to_string()),
+            duration_ms: outcome.map(|outcome| millis(outcome.duration)),
+            exit_code: outcome.and_then(|outcome| outcome.exit_code),
+            reason: outcome
+                .and_then(|outcome| outcome.ending.reason())
+                .map(str::to_owned),
+            message: outcome.and_then(|outcome| outcome.message.clone()),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn summary(request: &Request) -> String {
+    let cut = |text: &str| text.chars().take(SUMMARY_CHARS_MAX).collect();
+    match request {
+        Request::Claude(agent) => cut(&agent.prompt),
+        Request::Shell(shell) => cut(&shell.command),
+        Request::Git(git) => cut(&git.args.join(" ")),
+    }
+}
+
+/// Run Claude Code.
+#[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
+    request_body = ClaudeBody, params(
+        ("project" = String, Path, description = "Id of the project", example = "demo"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+pub(crate) async fn claude(
+    State(commands): State<Commands>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
+) -> Result<Response, ApiError> {
+    let ClaudeBody {
+        prompt,
+        stream_id,
+        session_id,
+        model,
+        max_turns,
+        timeout_seconds,
+    } = body;
+    let request = Request::Claude(AgentRequest {
+        prompt,
+        session_id,
+        model,
+        max_turns,
+    });
+    let submit = Submit {
+        request,
+        stream_id,
+        timeout_seconds,
+        idempotency,
+    };
+    Ok(accepted(
+        &project,
+        &commands.submit(&caller, &project, submit).await?,
+    ))
+}
+
+/// Run a shell line.
+#[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
+    request_body = ShellBody, params(
+        ("project" = String, Path, description = "Id of the project", example = "demo"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+pub(crate) async fn shell(
+    State(commands): State<Commands>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    JsonBody { body, idempotency }: JsonBody<ShellBody>,
+) -> Result<Response, ApiError> {
+    let ShellBody {
+        command,
+        stream_id,
+        timeout_seconds,
+        env,
+    } = body;
+    let request = Request::Shell(ShellRequest {
+        command,
+        env: env.unwrap_or_default(),
+    });
+    let submit = Submit {
+        request,
+        stream_id,
+        timeout_seconds,
+        idempotency,
+    };
+    Ok(accepted(
+        &project,
+        &commands.submit(&caller, &project, submit).await?,
+    ))
+}
+
+/// Run git.
+#[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
+    request_body = GitBody, params(
+        ("project" = String, Path, description = "Id of the project", example = "demo"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+pub(crate) async fn git(
+    State(commands): State<Commands>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    JsonBody { body, idempotency }: JsonBody<GitBody>,
+) -> Result<Response, ApiError> {
+    let GitBody {
+        args,
+        stream_id,
+        timeout_seconds,
+    } = body;
+    let request = Request::Git(GitRequest { args });
+    let submit = Submit {
+        request,
+        stream_id,
+        timeout_seconds,
+        idempotency,
+    };
+    Ok(accepted(
+        &project,
+        &commands.submit(&caller, &project, submit).await?,
+    ))
+}
+
+fn accepted(project: &ProjectId, command: &Command) -> Response {
+    let location = format!("/projects/{project}/commands/{}", command.id);
+    let body = Data::new(Accepted::from(command));
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response()
+}
+
+/// The project's commands, newest first.
+#[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",
+    params(("project" = String, Path, description = "Id of the project", example = "demo"), Page), responses(
+    (status = 200, description = "A page of commands", body = List<CommandDto>),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(commands): State<Commands>,
+    InProject(project): InProject,
+    Query(page): Query<Page>,
+) -> Result<List<CommandDto>, ApiError> {
+    let limit = page_limit(page.limit)?;
+    let before: Option<CommandId> = page_cursor(page.cursor.as_deref())?;
+    let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
+    let commands = commands.into_iter().map(CommandDto::from).collect();
+    Ok(List::page(commands, limit as usize, |command| {
+        command.accepted.id.clone()
+    }))
+}
+
+/// One command.
+#[utoipa::path(get, path = "/projects/{project}/commands/{command_id}", tag = "commands", operation_id = "get_command",
+    params(("project" = String, Path, description = "Id of the project", example = "demo"),
+           ("command_id" = String, Path, description = "Id of the command")), responses(
+    (status = 200, description = "The command", body = Data<CommandDto>),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(commands): State<Commands>,
+    CommandInProject(project, id): CommandInProject,
+) -> Result<Data<CommandDto>, ApiError> {
+    Ok(Data::new(commands.get(&project, &id).await?.into()))
+}
+
+/// Ask for a command's end. Asking again, or after its end, changes nothing.
+#[utoipa::path(post, path = "/projects/{project}/commands/{command_id}/cancel", tag = "commands", operation_id = "cancel_command",
+    params(("project" = String, Path, description = "Id of the project", example = "demo"),
+           ("command_id" = String, Path, description = "Id of the command")), responses(
+    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<CommandDto>),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
+pub(crate) async fn cancel(
+    State(commands): State<Commands>,
+    CommandInProject(project, id): CommandInProject,
+) -> Result<Data<CommandDto>, ApiError> {
+    Ok(Data::new(commands.cancel(&project, &id).await?.into()))
+}

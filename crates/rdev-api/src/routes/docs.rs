@@ -1,0 +1,45 @@
+//! The API reference: Scalar, with its script served from here, and the document that it shows.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+use bytes::Bytes;
+
+/// The OpenAPI document as served: set once the router, which it describes, is complete.
+#[derive(Clone, Default)]
+pub struct Document(pub(crate) Arc<OnceLock<Bytes>>);
+
+/// The page's configuration: everything is at hand here, and nothing is to be asked of the internet.
+const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"hideClientButton":true,"showDeveloperTools":"never"}"#;
+/// The browser may reach this server only, whatever the script would like to load.
+const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
+
+/// The API reference.
+#[utoipa::path(get, path = "/docs", tag = "system", operation_id = "docs",
+    responses((status = 200, description = "A page for people", content_type = "text/html", body = String)))]
+pub(crate) async fn page() -> impl IntoResponse {
+    let html = scalar_api_reference::render_scalar(CONFIGURATION, Some("/docs/scalar.js"));
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html))
+}
+
+/// The script of the API reference.
+#[utoipa::path(get, path = "/docs/scalar.js", tag = "system", operation_id = "docs_script",
+    responses((status = 200, description = "A script", content_type = "text/javascript", body = String)))]
+pub(crate) async fn script() -> impl IntoResponse {
+    let script = scalar_api_reference::get_asset("scalar.js").unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "max-age=86400"),
+    ];
+    (headers, script)
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "system", operation_id = "openapi",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
+pub(crate) async fn openapi(State(document): State<Document>) -> impl IntoResponse {
+    let document = document.0.get().cloned().unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], document)
+}

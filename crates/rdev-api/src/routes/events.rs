@@ -1,0 +1,133 @@
+//! Streams of events.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use rdev_domain::{Error, Position, ProjectId, Seq, StreamId};
+use rdev_services::{Events, Following};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::error::{ApiError, ErrorBody};
+use crate::extract::{InProject, Query, StreamInProject};
+use crate::sse::{ProjectEventId, Streams};
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// One command's stream; without it, every command of the project.
+    stream_id: Option<String>,
+    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it. On a
+    /// project's stream `latest` begins with what comes next.
+    last_event_id: Option<String>,
+    /// From POST /projects/{project}/events/ticket, instead of a key.
+    #[expect(dead_code, reason = "read by the gate; named here for the document")]
+    ticket: Option<String>,
+}
+
+/// Where to begin.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct After {
+    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
+    last_event_id: Option<String>,
+    /// From POST /projects/{project}/events/ticket, instead of a key.
+    #[expect(dead_code, reason = "read by the gate; named here for the document")]
+    ticket: Option<String>,
+}
+
+const EXAMPLE: &str = "retry: 1000\n\nid: 1\nevent: output\ndata: {\"stream_id\":\"cmd-0199d7e8c0de7000a0b1c2d3e4f50617\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}\n\n";
+
+/// Events of one stream, or of the whole project.
+#[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
+    params(("project" = String, Path, description = "Id of the project", example = "demo"), Which,
+           ("Last-Event-ID" = Option<String>, Header, description = "Begin after this event")), responses(
+    (status = 200, description = "Events as they are stored: `output`, `error`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = String, example = json!(EXAMPLE)),
+    (status = 204, description = "The stream is over, and the subscriber has all of it"),
+    (status = 404, description = "There is no such project or stream", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn project_events(
+    State(events): State<Events>,
+    State(streams): State<Streams>,
+    InProject(project): InProject,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if let Some(stream) = &which.stream_id {
+        let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
+        let after = last_event_id(which.last_event_id.as_deref(), &headers);
+        return one_stream(&events, &streams, &project, &stream, after).await;
+    }
+    let after = match last_event_id(which.last_event_id.as_deref(), &headers) {
+        None => ProjectEventId {
+            position: Position::ZERO,
+            seq: Seq::ZERO,
+        },
+        Some("latest") => ProjectEventId {
+            position: events.project_head(&project).await?,
+            seq: Seq(u64::MAX),
+        },
+        Some(id) => id
+            .parse()
+            .map_err(|()| invalid_id("the id of an event of this stream, or `latest`"))?,
+    };
+    let follow = events.follow_project(&project, after.read_after()).await?;
+    Ok(streams.project(follow, after))
+}
+
+/// Events of one stream.
+#[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
+    params(("project" = String, Path, description = "Id of the project", example = "demo"),
+           ("stream_id" = String, Path, description = "The command's stream"), After,
+           ("Last-Event-ID" = Option<String>, Header, description = "Begin after this event")), responses(
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = String, example = json!(EXAMPLE)),
+    (status = 204, description = "The stream is over, and the subscriber has all of it"),
+    (status = 404, description = "There is no such project or stream", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn stream_events(
+    State(events): State<Events>,
+    State(streams): State<Streams>,
+    StreamInProject(project, stream): StreamInProject,
+    Query(after): Query<After>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = last_event_id(after.last_event_id.as_deref(), &headers);
+    one_stream(&events, &streams, &project, &stream, after).await
+}
+
+async fn one_stream(
+    events: &Events,
+    streams: &Streams,
+    project: &ProjectId,
+    stream: &StreamId,
+    after: Option<&str>,
+) -> Result<Response, ApiError> {
+    let parse = |id: &str| {
+        id.parse()
+            .map(Seq)
+            .map_err(|_| invalid_id("the number of an event"))
+    };
+    let after = after.map(parse).transpose()?;
+    match events.follow_stream(project, stream, after).await? {
+        Following::Over => Ok(StatusCode::NO_CONTENT.into_response()),
+        Following::Open(follow) => Ok(streams.command(follow, after)),
+    }
+}
+
+/// A browser that reconnects sends the header, and the query that it began with: the header is newer.
+fn last_event_id<'a>(query: Option<&'a str>, headers: &'a HeaderMap) -> Option<&'a str> {
+    let header = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or("?"));
+    header
+        .filter(|id| !id.is_empty())
+        .or(query.filter(|id| !id.is_empty()))
+}
+
+fn invalid_id(accepted: &str) -> ApiError {
+    ApiError::invalid_field(
+        "last_event_id",
+        format!("it is not valid: accepted is {accepted}"),
+    )
+}

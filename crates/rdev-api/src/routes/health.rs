@@ -1,0 +1,86 @@
+//! Whether the process lives, and whether it can do its work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use rdev_domain::Result;
+use rdev_ports::{Pods, TaskQueue};
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+/// Longest time that a component may take to answer.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Lives.
+#[utoipa::path(get, path = "/health", tag = "system", operation_id = "health",
+    responses((status = 200, description = "The process answers", body = Health)))]
+pub(crate) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ok` when every component is.
+    #[schema(example = "ok")]
+    status: &'static str,
+    components: Components,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Components {
+    /// The store of commands and events.
+    #[schema(example = "ok")]
+    database: &'static str,
+    /// Where commands run.
+    #[schema(example = "ok")]
+    runtime: &'static str,
+}
+
+/// Can do its work.
+#[utoipa::path(get, path = "/ready", tag = "system", operation_id = "ready", responses(
+    (status = 200, description = "Every component is available", body = Readiness),
+    (status = 503, description = "A component that is needed is down", body = Readiness)))]
+pub(crate) async fn ready(
+    State(queue): State<Arc<dyn TaskQueue>>,
+    State(pods): State<Arc<dyn Pods>>,
+) -> (StatusCode, Json<Readiness>) {
+    let (database, runtime) = tokio::join!(state("database", queue.check()), state("runtime", pods.check()));
+    let ok = database == "ok" && runtime == "ok";
+    let code = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let status = if ok { "ok" } else { "down" };
+    (
+        code,
+        Json(Readiness {
+            status,
+            components: Components { database, runtime },
+        }),
+    )
+}
+
+async fn state(component: &str, check: impl Future<Output = Result<()>>) -> &'static str {
+    match timeout(CHECK_TIMEOUT, check).await {
+        Ok(Ok(())) => "ok",
+        Ok(Err(error)) => {
+            tracing::warn!(component, ?error, "not ready");
+            "down"
+        }
+        Err(_) => {
+            tracing::warn!(component, "not ready: no answer in {CHECK_TIMEOUT:?}");
+            "down"
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Projects.
+
+use axum::extract::State;
+use rdev_domain::{Project, ProjectId, ProjectStatus};
+use rdev_services::Projects;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::envelope::{Data, List};
+use crate::error::{ApiError, ErrorBody};
+use crate::extract::{InProject, Query, page_cursor, page_limit};
+
+/// A place in which commands run.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Project)]
+pub(crate) struct ProjectDto {
+    #[schema(example = "demo")]
+    id: String,
+    status: ProjectStatusDto,
+    /// Where its files are, as its commands see them.
+    #[schema(example = "/workspace")]
+    workspace: String,
+}
+
+/// Whether commands can run in a project now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProjectStatus)]
+#[serde(rename_all = "snake_case")]
+enum ProjectStatusDto {
+    /// They start at once.
+    Ready,
+}
+
+impl From<Project> for ProjectDto {
+    fn from(project: Project) -> Self {
+        let status = match project.status {
+            ProjectStatus::Ready => ProjectStatusDto::Ready,
+        };
+        Self {
+            id: project.id.to_string(),
+            status,
+            workspace: project.workspace,
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Page {
+    /// Most entries of a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub(crate) limit: Option<u32>,
+    /// `meta.next_cursor` of the page before.
+    pub(crate) cursor: Option<String>,
+}
+
+/// All projects, by id.
+#[utoipa::path(get, path = "/projects", tag = "projects", operation_id = "list_projects", params(Page), responses(
+    (status = 200, description = "A page of projects", body = List<ProjectDto>),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(projects): State<Projects>,
+    Query(page): Query<Page>,
+) -> Result<List<ProjectDto>, ApiError> {
+    let limit = page_limit(page.limit)? as usize;
+    let after: Option<ProjectId> = page_cursor(page.cursor.as_deref())?;
+    let projects = projects.list(after.as_ref(), limit + 1).await?;
+    let projects = projects.into_iter().map(ProjectDto::from).collect();
+    Ok(List::page(projects, limit, |project| project.id.clone()))
+}
+
+/// One project.
+#[utoipa::path(get, path = "/projects/{project}", tag = "projects", operation_id = "get_project",
+    params(("project" = String, Path, description = "Id of the project", example = "demo")), responses(
+    (status = 200, description = "The project", body = Data<ProjectDto>),
+    (status = 404, description = "There is no such project", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(projects): State<Projects>,
+    InProject(project): InProject,
+) -> Result<Data<ProjectDto>, ApiError> {
+    Ok(Data::new(projects.get(&project).await?.into()))
+}

@@ -1,0 +1,88 @@
+//! The data of events, as documented; clients rely on these shapes.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Data of `output` (standard output) and `error` (standard error): one line, or a piece of a long one.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutputEvent<'a> {
+    /// The stream.
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    pub(crate) stream_id: &'a str,
+    /// Number of the event in its stream: 1, 2, 3 … without gaps.
+    #[schema(example = 1)]
+    pub(crate) seq: u64,
+    /// `stdout` or `stderr`.
+    #[schema(example = "stdout")]
+    pub(crate) stream: &'a str,
+    /// The line without its newline; bytes that are no UTF-8 are U+FFFD.
+    #[schema(example = "Reading auth handler...")]
+    pub(crate) line: &'a str,
+    /// True on a piece of a line of over 64 KiB that is not its last piece.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) partial: bool,
+    /// When it was read from the command.
+    #[schema(format = DateTime, example = "2026-01-24T20:00:00.123456Z")]
+    pub(crate) timestamp: &'a str,
+}
+
+/// Data of `status`: the command is pending, or running. It takes no number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusEvent<'a> {
+    /// The stream.
+    pub(crate) stream_id: &'a str,
+    /// `pending` or `running`.
+    #[schema(example = "running")]
+    pub(crate) status: &'a str,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: &'a str,
+}
+
+/// Data of `complete`: the last event of a command.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CompleteEvent<'a> {
+    /// The stream.
+    pub(crate) stream_id: &'a str,
+    /// Number of the event in its stream.
+    pub(crate) seq: u64,
+    /// `completed`, `failed`, `cancelled` or `timed_out`.
+    #[schema(example = "completed")]
+    pub(crate) status: &'a str,
+    /// Exit code of its process; 128 + the number for a death by signal; null when there was none.
+    #[schema(example = 0)]
+    pub(crate) exit_code: Option<i32>,
+    /// Why it did not complete; null when it did.
+    pub(crate) reason: Option<&'a str>,
+    /// More about the reason, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<&'a str>,
+    /// Time from the start of its process to its end.
+    #[schema(example = 4532)]
+    pub(crate) duration_ms: u64,
+    /// When it was over.
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: &'a str,
+}
+
+/// Data of `gap`: these events exist no more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GapEvent<'a> {
+    /// The stream.
+    pub(crate) stream_id: &'a str,
+    /// Number of the first event that is missing.
+    pub(crate) from: u64,
+    /// Number of the last event that is missing.
+    pub(crate) to: u64,
+    /// `output_limit`, `disk_full` or `retention`.
+    #[schema(example = "output_limit")]
+    pub(crate) reason: &'a str,
+}
+
+/// Data of `heartbeat`: nothing has happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HeartbeatEvent<'a> {
+    /// Now.
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: &'a str,
+}

@@ -1,0 +1,243 @@
+//! From entries of the log to the bytes that clients read.
+
+use bytes::Bytes;
+use rdev_domain::{Entry, EntryBody, Outcome, Seq, Status, Timestamp};
+use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
+use serde::Serialize;
+
+use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, StatusEvent};
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// Server-sent events of one stream: the id is the event's number, and a status has none.
+    Sse,
+    /// Server-sent events of a project: the id is the entry's position and the event's number.
+    ProjectSse,
+    /// One JSON object a line.
+    Ndjson,
+    /// The output alone, as it was written.
+    Bytes,
+}
+
+/// Appends the events of an entry that come after `after`.
+pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
+    let writer = Writer { form, entry };
+    match &entry.body {
+        EntryBody::Status(status) => writer.status(out, *status),
+        EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
+        EntryBody::Complete(_) => {}
+        EntryBody::Output(frames) => {
+            for frame in decode_all(frames.clone()) {
+                writer.frame(out, &frame?, after);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends the announcement of events that are not there: those between `after` and the entry's first.
+pub(crate) fn pruned(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) {
+    let (from, to) = (after.next().0, entry.first_seq.0 - 1);
+    Writer { form, entry }.gap(out, from, to, "retention");
+}
+
+/// A sign of life.
+pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
+    let mut out = b"event: heartbeat\ndata: ".to_vec();
+    json(
+        &mut out,
+        &HeartbeatEvent {
+            timestamp: &now.to_string(),
+        },
+    );
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+struct Writer<'a> {
+    form: Form,
+    entry: &'a Entry,
+}
+
+impl Writer<'_> {
+    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, after: Seq) {
+        match &frame.body {
+            Body::Output { stream, end, bytes } if self.form == Form::Bytes => {
+                debug_assert!(
+                    after == Seq::ZERO,
+                    "the plain output is always read from its start"
+                );
+                let (_, _) = (stream, end);
+                out.extend_from_slice(bytes);
+            }
+            Body::Output { stream, end, bytes } => self.lines(out, frame, (*stream, *end), bytes, after),
+            Body::Cut { reason, .. } if frame.last_seq() > after.0 => {
+                let reason = match reason {
+                    CutReason::SizeLimit => "output_limit",
+                    CutReason::DiskFull => "disk_full",
+                };
+                self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
+            }
+            Body::Cut { .. } | Body::Hello { .. } | Body::Exit(_) | Body::KeepAlive | Body::Lost => {}
+        }
+    }
+
+    /// The hot path: what does not vary between the lines of a frame is written down once.
+    fn lines(
+        &self,
+        out: &mut Vec<u8>,
+        frame: &Frame,
+        (stream, end): (Stream, End),
+        bytes: &[u8],
+        after: Seq,
+    ) {
+        let (event, stream) = match stream {
+            Stream::Stdout => ("output", "stdout"),
+            Stream::Stderr => ("error", "stderr"),
+        };
+        let mut to_seq = Vec::with_capacity(128);
+        self.begin_data(&mut to_seq, event);
+        to_seq.extend_from_slice(b"\"stream_id\":");
+        json(&mut to_seq, &self.entry.stream.as_str());
+        to_seq.extend_from_slice(b",\"seq\":");
+        let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
+        let partial = if end == End::Partial {
+            ",\"partial\":true"
+        } else {
+            ""
+        };
+        let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
+        let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
+        self.end_data(&mut rest);
+
+        let mut number = itoa::Buffer::new();
+        let lines = bytes
+            .strip_suffix(b"\n")
+            .unwrap_or(bytes)
+            .split(|byte| *byte == b'\n');
+        for (seq, line) in (frame.first_seq..).zip(lines) {
+            if seq <= after.0 {
+                continue;
+            }
+            let seq = number.format(seq).as_bytes();
+            self.id(out, seq);
+            out.extend_from_slice(&to_seq);
+            out.extend_from_slice(seq);
+            out.extend_from_slice(to_line.as_bytes());
+            text(out, line);
+            out.extend_from_slice(&rest);
+        }
+    }
+
+    fn status(&self, out: &mut Vec<u8>, status: Status) {
+        if self.form == Form::ProjectSse {
+            self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
+        }
+        let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
+        self.event(
+            out,
+            "status",
+            &StatusEvent {
+                stream_id,
+                status: status.as_str(),
+                timestamp: &timestamp,
+            },
+        );
+    }
+
+    fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
+        self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
+        self.event(
+            out,
+            "complete",
+            &CompleteEvent {
+                stream_id: self.entry.stream.as_str(),
+                seq: self.entry.last_seq.0,
+                status: Status::from(outcome.ending).as_str(),
+                exit_code: outcome.exit_code,
+                reason: outcome.ending.reason(),
+                message: outcome.message.as_deref(),
+                duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+                timestamp: &self.entry.at.to_string(),
+            },
+        );
+    }
+
+    fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: &str) {
+        self.id(out, itoa::Buffer::new().format(to).as_bytes());
+        self.event(
+            out,
+            "gap",
+            &GapEvent {
+                stream_id: self.entry.stream.as_str(),
+                from,
+                to,
+                reason,
+            },
+        );
+    }
+
+    fn id(&self, out: &mut Vec<u8>, seq: &[u8]) {
+        match self.form {
+            Form::Sse => out.extend_from_slice(b"id: "),
+            Form::ProjectSse => {
+                out.extend_from_slice(b"id: ");
+                out.extend_from_slice(itoa::Buffer::new().format(self.entry.position.0).as_bytes());
+                out.push(b'-');
+            }
+            Form::Ndjson | Form::Bytes => return,
+        }
+        out.extend_from_slice(seq);
+        out.push(b'\n');
+    }
+
+    fn event(&self, out: &mut Vec<u8>, event: &str, data: &impl Serialize) {
+        if self.form == Form::Bytes {
+            return;
+        }
+        self.begin_data(out, event);
+        let from = out.len();
+        json(out, data);
+        // The object's own brace is written already.
+        out.remove(from);
+        self.end_data(out);
+    }
+
+    /// Everything of an event before the first field of its data.
+    fn begin_data(&self, out: &mut Vec<u8>, event: &str) {
+        let (before, after) = match self.form {
+            Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
+            Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
+        };
+        [before, event, after]
+            .iter()
+            .for_each(|part| out.extend_from_slice(part.as_bytes()));
+    }
+
+    fn end_data(&self, out: &mut Vec<u8>) {
+        let end: &[u8] = if matches!(self.form, Form::Sse | Form::ProjectSse) {
+            b"\n\n"
+        } else {
+            b"\n"
+        };
+        out.extend_from_slice(end);
+    }
+}
+
+/// A line as a JSON string. Most lines are printable ASCII, which is copied as it is.
+fn text(out: &mut Vec<u8>, line: &[u8]) {
+    debug_assert!(line.len() <= LINE_BYTES_MAX);
+    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
+    if line.iter().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(line);
+        out.push(b'"');
+    } else {
+        json(out, &String::from_utf8_lossy(line));
+    }
+}
+
+fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("text and numbers are written to memory");
+}

@@ -1,0 +1,192 @@
+//! Puts everything together: the only place that names concrete adapters.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use bytes::Bytes;
+use rdev_local::Local;
+use rdev_ports::{Clock, EventLog, Ids, Pods, TaskQueue};
+use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig};
+use rdev_sql::SqlStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Gate;
+use crate::app::{AppState, app};
+use crate::config::{Config, Runtime};
+use crate::keys::{self, Keys};
+use crate::routes::docs::Document;
+use crate::server;
+use crate::sse::Streams;
+use crate::system::{SystemClock, UuidIds, random};
+use crate::tickets::Tickets;
+
+/// The runner for this machine, built by the build script.
+static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
+
+/// The project that the first start makes.
+const FIRST_PROJECT: &str = "demo";
+
+/// A server that is ready to serve.
+pub struct Rdev {
+    app: Router,
+    worker: Worker,
+    store: SqlStore,
+    drain: CancellationToken,
+    key_file: Option<PathBuf>,
+    /// Held as long as the process lives: a second one on the same data would take its leases.
+    _lock: File,
+}
+
+/// Opens the stores, and wires services and routes.
+pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
+    let lock = lock(folder)?;
+    let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
+    let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
+
+    let store = SqlStore::sqlite(&config.database())
+        .await
+        .map_err(|error| with_cause(error, config))?;
+    // This process alone uses the data, so leases of an earlier one are nobody's.
+    store.release_all().await?;
+    let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
+        (Arc::new(store.clone()), Arc::new(store.clone()));
+    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
+    let pods = pods(config)?;
+    let (live, drain) = (Live::default(), CancellationToken::new());
+
+    let projects = Projects::new(pods.clone());
+    let events = Events::new(projects.clone(), queue.clone(), log.clone(), live.clone());
+    let commands = Commands::new(
+        projects.clone(),
+        events.clone(),
+        queue.clone(),
+        clock.clone(),
+        ids,
+        live.clone(),
+        config.command_timeout(),
+    );
+    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    let id = id.parse().context("worker id")?;
+    let worker_config = WorkerConfig {
+        id,
+        concurrency: config.worker_concurrency,
+        lease: config.lease(),
+    };
+    let worker = Worker::new(
+        worker_config,
+        pods.clone(),
+        queue.clone(),
+        log,
+        clock.clone(),
+        live,
+    );
+
+    let tickets = Tickets::new(&master_key);
+    let document = Document::default();
+    let (app, openapi, _) = app(AppState {
+        projects,
+        commands,
+        events,
+        streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
+        gate: Gate::new(
+            Keys::admin(&admin_key),
+            tickets.clone(),
+            config.rate_limit_per_minute,
+        ),
+        tickets,
+        document: document.clone(),
+        clock,
+        pods,
+        queue,
+    });
+    document
+        .0
+        .get_or_init(|| Bytes::from(openapi.to_json().unwrap_or_default()));
+    let key_file = config.admin_key.is_none().then(|| folder.join("admin.key"));
+    Ok(Rdev {
+        app,
+        worker,
+        store,
+        drain,
+        key_file,
+        _lock: lock,
+    })
+}
+
+fn pods(config: &Config) -> anyhow::Result<Arc<dyn Pods>> {
+    match config.runtime {
+        Runtime::Local => {
+            let local = Local::open(rdev_local::Config {
+                data_dir: config.data_dir.clone(),
+                runner: RUNNER,
+                env: std::env::vars_os().collect(),
+                new_uid: hex(&random::<16>()?),
+            })?;
+            local.create_project(&FIRST_PROJECT.parse()?)?;
+            Ok(Arc::new(local))
+        }
+    }
+}
+
+impl Rdev {
+    /// Serves and works until `stop`; then within 10 s takes no more, says goodbye, and leaves what runs
+    /// running.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let drain = self.drain;
+        let on_stop = stop.clone();
+        tokio::spawn(async move {
+            on_stop.cancelled().await;
+            tracing::info!("stopping: commands go on, streams are told to connect again");
+            drain.cancel();
+        });
+        server::serve(listener, self.app, stop).await;
+        worker.await.context("the worker")?;
+        self.store.close().await;
+        Ok(())
+    }
+
+    /// For people: where the administrator's key is.
+    pub fn key_place(&self) -> String {
+        match &self.key_file {
+            Some(file) => format!("in {}", file.display()),
+            None => "the one given as RDEV_ADMIN_KEY".to_owned(),
+        }
+    }
+
+    /// For a shell: a text that becomes the administrator's key.
+    pub fn key_command(&self) -> String {
+        match &self.key_file {
+            Some(file) => format!("$(cat {})", file.display()),
+            None => "$RDEV_ADMIN_KEY".to_owned(),
+        }
+    }
+}
+
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.try_lock().with_context(|| {
+        format!(
+            "another rdev-api uses {} (RDEV_DATA_DIR): stop it, or name another folder",
+            folder.display()
+        )
+    })?;
+    Ok(file)
+}
+
+fn with_cause(error: rdev_domain::Error, config: &Config) -> anyhow::Error {
+    let file = config.database();
+    anyhow::Error::new(error).context(format!("cannot use the database {}", file.display()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,122 @@
+//! A program on this machine, as an exec channel.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use rdev_domain::{Error, Result};
+use rdev_ports::{Exec, ExecOutput, Place};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// Bytes taken from the channel at once.
+const READ_BYTES: usize = 128 * 1024;
+/// Room in the pipe, so that the program writes on while what it wrote is being stored.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// The beginning of standard error that is kept for a message.
+const STDERR_BYTES_MAX: u64 = 4 * 1024;
+/// `rdev-runner` says with this code that it has delivered the loss of a supervisor as a frame.
+const RUNNER_EXIT_LOST: i32 = 67;
+
+pub(crate) fn start(
+    runner: &Path,
+    env: &[(OsString, OsString)],
+    place: &Place,
+    exec: Exec,
+) -> Result<ExecOutput> {
+    let (program, args) = exec
+        .argv
+        .split_first()
+        .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
+    let program = if program == "rdev-runner" {
+        runner.as_os_str()
+    } else {
+        program.as_ref()
+    };
+    let mut child = Command::new(program)
+        .args(args)
+        .env_clear()
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&place.workspace)
+        .stdin(if exec.stdin.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Error::unavailable("runner", error))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        tokio::spawn(async move {
+            if let Err(error) = stdin.write_all(&exec.stdin).await {
+                tracing::debug!(%error, "the program did not read all of its input");
+            }
+        });
+    }
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Error::Internal(anyhow::anyhow!(
+            "the program's outputs are not connected"
+        )));
+    };
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
+        tracing::debug!(%error, "the pipe keeps its size");
+    }
+    let channel = Channel {
+        child,
+        stdout,
+        stderr: tokio::spawn(beginning(stderr)),
+        buffer: BytesMut::new(),
+    };
+    Ok(unfold(Some(channel), |channel| async {
+        let mut channel = channel?;
+        match channel.read().await {
+            Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
+            Ok(None) => None,
+            Err(error) => Some((Err(Error::unavailable("runner", error)), None)),
+        }
+    })
+    .boxed())
+}
+
+struct Channel {
+    child: Child,
+    stdout: ChildStdout,
+    stderr: JoinHandle<String>,
+    buffer: BytesMut,
+}
+
+impl Channel {
+    /// The next bytes; `None` when the program has ended well.
+    async fn read(&mut self) -> anyhow::Result<Option<Bytes>> {
+        self.buffer.reserve(READ_BYTES);
+        if self.stdout.read_buf(&mut self.buffer).await? > 0 {
+            return Ok(Some(self.buffer.split().freeze()));
+        }
+        let status = self.child.wait().await?;
+        if status.success() || status.code() == Some(RUNNER_EXIT_LOST) {
+            return Ok(None);
+        }
+        let words = (&mut self.stderr).await?;
+        Err(anyhow::anyhow!("{status}: {}", words.trim()))
+    }
+}
+
+/// The beginning of what a program writes to standard error; the rest is read and dropped.
+async fn beginning(mut stderr: ChildStderr) -> String {
+    let mut words = Vec::new();
+    let kept = (&mut stderr).take(STDERR_BYTES_MAX).read_to_end(&mut words).await;
+    if let Err(error) = kept.and(
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink())
+            .await
+            .map(|_| 0),
+    ) {
+        tracing::debug!(%error, "standard error could not be read");
+    }
+    String::from_utf8_lossy(&words).into_owned()
+}

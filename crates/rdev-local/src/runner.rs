@@ -1,0 +1,38 @@
+//! The runner's program file.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// Writes the program to `bin/` unless the same one is there, and returns its path. The name carries its
+/// checksum: a newer server never replaces the program under a supervisor that still runs.
+pub(crate) fn install(data_dir: &Path, program: &[u8]) -> anyhow::Result<PathBuf> {
+    let folder = data_dir.join("bin");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(format!("rdev-runner-{:08x}", crc32fast::hash(program)));
+    let same = fs::read(&path).is_ok_and(|present| present == program);
+    if !same {
+        write_whole(&path, program, 0o700)?;
+    }
+    Ok(path)
+}
+
+/// Writes a file so that its name only ever stands for the whole content.
+pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_domain::{
+    Caller, Command, CommandId, Error, IdempotencyKey, Limits, ProjectId, Request, Result, State, StreamId,
+    Validate,
+};
+use rdev_ports::{Clock, Enqueued, Ids, NewCommand, TaskQueue};
+
+use crate::{Events, Follow, Live, Projects};
+
+/// Accepting, reading and cancelling of commands.
+#[derive(Clone)]
+pub struct Commands {
+    projects: Projects,
+    events: Events,
+    queue: Arc<dyn TaskQueue>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    live: Live,
+    timeout_default: Duration,
+}
+
+/// A command as a caller asks for it.
+#[derive(Debug, Clone)]
+pub struct Submit {
+    /// What is to run.
+    pub request: Request,
+    /// The name of its stream; the command's id when there is none.
+    pub stream_id: Option<String>,
+    /// Seconds after which it is stopped.
+    pub timeout_seconds: Option<u64>,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl Commands {
+    /// Wires the service; `timeout_default` holds for commands that name none.
+    pub fn new(
+        projects: Projects,
+        events: Events,
+        queue: Arc<dyn TaskQueue>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        live: Live,
+        timeout_default: Duration,
+    ) -> Self {
+        Self {
+            projects,
+            events,
+            queue,
+            clock,
+            ids,
+            live,
+            timeout_default,
+        }
+    }
+
+    /// Accepts a command: once this returns, it is stored and will run.
+    ///
+    /// # Errors
+    /// `NotFound` for the project, `Invalid` with every field that is not valid, `Conflict` when the
+    /// stream's name is taken or the idempotency key was used for another request.
+    pub async fn submit(&self, caller: &Caller, project: &ProjectId, submit: Submit) -> Result<Command> {
+        self.projects.get(project).await?;
+        let limits = Limits::DEFAULT;
+        let mut validate = Validate::default();
+        validate.request(&limits, &submit.request);
+        let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
+        let stream: Option<StreamId> = submit
+            .stream_id
+            .and_then(|stream| validate.parse("stream_id", &stream));
+        validate.finish()?;
+
+        let id = self.ids.command_id();
+        let command = Command {
+            stream: stream.unwrap_or_else(|| StreamId::from(&id)),
+            id,
+            project: project.clone(),
+            request: submit.request,
+            timeout,
+            created_by: caller.key.clone(),
+            created_at: self.clock.now(),
+            cancel_requested: false,
+            state: State::Pending,
+        };
+        let new = NewCommand {
+            concurrency_key: command.request.concurrency_key(project),
+            command: command.clone(),
+            idempotency: submit.idempotency,
+        };
+        match self.queue.enqueue(new).await? {
+            Enqueued::New(entry) => {
+                self.live.publish(entry);
+                self.live.work().notify_one();
+                Ok(command)
+            }
+            Enqueued::Before(command) => Ok(command),
+        }
+    }
+
+    /// One command.
+    ///
+    /// # Errors
+    /// `NotFound` when the project, or the command in it, does not exist.
+    pub async fn get(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
+        self.projects.get(project).await?;
+        self.queue
+            .command(project, id)
+            .await?
+            .ok_or_else(|| Error::not_found("command", id))
+    }
+
+    /// Up to `limit` commands older than `before`, newest first.
+    ///
+    /// # Errors
+    /// `NotFound` when the project does not exist.
+    pub async fn list(
+        &self,
+        project: &ProjectId,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>> {
+        self.projects.get(project).await?;
+        self.queue.commands(project, before, limit).await
+    }
+
+    /// Asks for a command's end; asking again, or after its end, changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` when the project, or the command in it, does not exist.
+    pub async fn cancel(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
+        self.projects.get(project).await?;
+        let asked = self.queue.request_cancel(project, id, self.clock.now()).await?;
+        let asked = asked.ok_or_else(|| Error::not_found("command", id))?;
+        if let Some(entry) = asked.entry {
+            self.live.publish(entry);
+        }
+        if let Some(tail) = self.live.existing(id) {
+            tail.stop.cancel();
+        }
+        Ok(asked.command)
+    }
+
+    /// A command's stored events from the first on; [`Follow::ready`] ends where the log ends now.
+    ///
+    /// # Errors
+    /// `NotFound` when the project, or the command in it, does not exist.
+    pub async fn output(&self, project: &ProjectId, id: &CommandId) -> Result<Follow> {
+        let command = self.get(project, id).await?;
+        self.events.follow_command(&command, None).await
+    }
+}

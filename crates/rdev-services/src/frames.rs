@@ -1,0 +1,112 @@
+//! From the bytes of an exec channel to chunks for the log.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rdev_domain::{Chunk, Seq};
+use rdev_runner::frame::{Body, Decoder, Exit, Frame, FrameError, PROTOCOL_VERSION};
+
+/// A chunk is closed when it holds this much: a row that is read, and shown, in one piece.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A chunk is closed when it holds this many events.
+const CHUNK_EVENTS: u64 = 1024;
+
+/// Takes the channel's bytes, checks that the events follow one another, and packs them into chunks.
+pub(crate) struct Intake {
+    decoder: Decoder,
+    /// Number of the last event that was taken.
+    last_seq: Seq,
+    open: BytesMut,
+    open_first: Seq,
+    chunks: Vec<Chunk>,
+}
+
+/// How the runner's report ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// The command ended; the number is its complete event's.
+    Exit(Exit, Seq),
+    /// Its supervisor is gone.
+    Lost,
+}
+
+/// A report that cannot be used: the connection is to be made anew.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the runner speaks protocol version {0}, this server {PROTOCOL_VERSION}")]
+    Version(u8),
+    #[error("event {got} came where {want} was due")]
+    Order { want: u64, got: u64 },
+}
+
+impl Intake {
+    pub(crate) fn after(last_seq: Seq) -> Self {
+        Self {
+            decoder: Decoder::default(),
+            last_seq,
+            open: BytesMut::new(),
+            open_first: last_seq.next(),
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Takes bytes as they came. `watch` sees every frame. Returns the end, when it is among them.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        mut watch: impl FnMut(&Frame),
+    ) -> Result<Option<Last>, IntakeError> {
+        self.decoder.push(bytes);
+        while let Some((frame, raw)) = self.decoder.next_frame()? {
+            watch(&frame);
+            match frame.body {
+                Body::Hello {
+                    version: PROTOCOL_VERSION,
+                    ..
+                }
+                | Body::KeepAlive => {}
+                Body::Hello { version, .. } => return Err(IntakeError::Version(version)),
+                Body::Output { .. } | Body::Cut { .. } => self.keep(&frame, &raw)?,
+                // Its number may be beyond the next one: what was between is gone, and shows as a gap.
+                Body::Exit(exit) => return Ok(Some(Last::Exit(exit, Seq(frame.first_seq)))),
+                Body::Lost => return Ok(Some(Last::Lost)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chunks that are due, with what is left open closed.
+    pub(crate) fn take(&mut self) -> Vec<Chunk> {
+        self.close();
+        std::mem::take(&mut self.chunks)
+    }
+
+    fn keep(&mut self, frame: &Frame, raw: &Bytes) -> Result<(), IntakeError> {
+        let want = self.last_seq.next().0;
+        if frame.first_seq != want {
+            return Err(IntakeError::Order {
+                want,
+                got: frame.first_seq,
+            });
+        }
+        let events = frame.last_seq() + 1 - self.open_first.0;
+        if !self.open.is_empty() && (events > CHUNK_EVENTS || self.open.len() + raw.len() > CHUNK_BYTES) {
+            self.close();
+        }
+        self.open.put_slice(raw);
+        self.last_seq = Seq(frame.last_seq());
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            let (first_seq, last_seq) = (self.open_first, self.last_seq);
+            self.chunks.push(Chunk {
+                first_seq,
+                last_seq,
+                frames: self.open.split().freeze(),
+            });
+        }
+        self.open_first = self.last_seq.next();
+    }
+}
