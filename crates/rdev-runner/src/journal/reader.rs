@@ -116,7 +116,8 @@ impl Reader {
 
     fn fill(&mut self, want: usize) -> io::Result<usize> {
         if self.buffer.len() < want {
-            self.buffer.resize(want, 0);
+            // New memory from the system is zero already; growing would touch every page of it.
+            self.buffer = vec![0; want];
         }
         loop {
             match self.file.read_at(&mut self.buffer[..want], self.offset) {
