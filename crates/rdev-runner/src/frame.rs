@@ -169,8 +169,8 @@ impl std::error::Error for FrameError {}
 
 const KIND_HELLO: u8 = 1;
 const KIND_OUTPUT: u8 = 2;
-const KIND_CUT: u8 = 3;
-const KIND_EXIT: u8 = 4;
+pub(crate) const KIND_CUT: u8 = 3;
+pub(crate) const KIND_EXIT: u8 = 4;
 const KIND_KEEP_ALIVE: u8 = 5;
 const KIND_LOST: u8 = 6;
 const EXIT_BYTES: usize = 18;
@@ -178,7 +178,9 @@ const EXIT_BYTES: usize = 18;
 impl Frame {
     /// Sequence number of its last event, or of the event before it when it has none.
     pub fn last_seq(&self) -> u64 {
-        self.first_seq + u64::from(self.count) - 1
+        self.first_seq
+            .saturating_add(u64::from(self.count))
+            .saturating_sub(1)
     }
 
     /// Appends the frame's bytes to `out`.

@@ -1,7 +1,20 @@
-//! `rdev-runner`: starts one command under a detached supervisor, journals what it writes, and lets
-//! anybody attach to that journal at any time, after any cut, without loss and without doubles.
-//!
-//! rdev-api uses [`frame`] and [`spec`] only. This crate depends on no other crate of the workspace.
+#![doc = include_str!("../README.md")]
 
 pub mod frame;
 pub mod spec;
+
+mod attach;
+mod cancel;
+mod cli;
+mod clock;
+mod fault;
+mod folder;
+mod gc;
+mod journal;
+mod list;
+mod out;
+mod sink;
+mod start;
+mod supervisor;
+
+pub use cli::main;

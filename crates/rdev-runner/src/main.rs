@@ -1,2 +1,7 @@
 //! The `rdev-runner` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rdev_runner::main(&[], std::env::args_os().skip(1))
+}

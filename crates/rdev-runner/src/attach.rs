@@ -1,0 +1,219 @@
+//! Following a run: everything in its journal after a sequence number, then what comes, to the exit entry.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::fault::Fault;
+use crate::folder::{Run, RunId, Runs};
+use crate::frame::{Body, End, Frame};
+use crate::journal::Reader;
+use crate::sink::Sink;
+
+/// Silence after which a keep-alive frame is sent.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How following came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// The exit entry was delivered, or had been before.
+    ToTheEnd,
+    /// The supervisor is gone without one.
+    Lost,
+    /// Nobody listens any more.
+    Unheard,
+}
+
+/// What happened while there was nothing to read.
+enum Event {
+    Wake,
+    SupervisorGone,
+    Silence,
+    Unheard,
+}
+
+/// Delivers the run's events after `after` to `sink`.
+pub(crate) fn follow(
+    runs: &Runs,
+    id: &RunId,
+    after: u64,
+    started: bool,
+    sink: &mut Sink,
+) -> Result<Followed, Fault> {
+    let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
+    let follower = Follower {
+        reader: Reader::new(run.open_journal()?),
+        run,
+        after,
+        supervisor: None,
+        heard: Instant::now(),
+        sink,
+    };
+    match follower.follow(started) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Followed::Unheard),
+        other => other.map_err(|e| Fault::io(format!("cannot follow \"{id}\""), e)),
+    }
+}
+
+struct Follower<'a> {
+    run: Run,
+    reader: Reader,
+    after: u64,
+    supervisor: Option<UnixStream>,
+    /// When the sink was last given something.
+    heard: Instant,
+    sink: &'a mut Sink,
+}
+
+impl Follower<'_> {
+    fn follow(mut self, started: bool) -> io::Result<Followed> {
+        self.sink.hello(self.after + 1, started)?;
+        let mut gone = false;
+        loop {
+            self.deliver()?;
+            if self.reader.ended() {
+                return Ok(Followed::ToTheEnd);
+            }
+            if gone {
+                self.sink.lost(self.next_seq())?;
+                return Ok(Followed::Lost);
+            }
+            if self.supervisor.is_none() {
+                self.supervisor = self.run.connect()?;
+                // Whether it is there or gone: it may have written since we read.
+                gone = self.supervisor.is_none();
+                continue;
+            }
+            match self.wait()? {
+                Event::Wake => {}
+                Event::SupervisorGone => self.supervisor = None,
+                Event::Silence => {
+                    self.sink.keep_alive(self.next_seq())?;
+                    self.heard = Instant::now();
+                }
+                Event::Unheard => return Ok(Followed::Unheard),
+            }
+        }
+    }
+
+    /// Hands on all that is in the journal now.
+    fn deliver(&mut self) -> io::Result<()> {
+        while !self.reader.ended() {
+            if self.reader.next_seq() <= self.after && !self.skip()? {
+                return Ok(());
+            }
+            match self.reader.batch()? {
+                Some(frames) => {
+                    self.sink.frames(frames)?;
+                    self.heard = Instant::now();
+                }
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over what the listener has. True: it has all up to here.
+    fn skip(&mut self) -> io::Result<bool> {
+        let after = self.after;
+        let Some(header) = self.reader.seek(|header| header.next_seq() > after + 1)? else {
+            return Ok(self.reader.next_seq() > after);
+        };
+        if header.first_seq <= after
+            && let Some(frame) = self.reader.frame()?
+        {
+            let mut raw = Vec::new();
+            rest_of(frame, after).encode(&mut raw);
+            self.sink.frames(&raw)?;
+        }
+        Ok(true)
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.reader.next_seq().max(self.after + 1)
+    }
+
+    /// Waits for the supervisor's word. Everything that it has sent is one wake-up.
+    fn wait(&mut self) -> io::Result<Event> {
+        let Some(supervisor) = &mut self.supervisor else {
+            return Ok(Event::SupervisorGone);
+        };
+        let left = KEEP_ALIVE_EVERY.saturating_sub(self.heard.elapsed());
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let out = rustix::stdio::stdout();
+        // No event is asked for on our output: its end is always told.
+        let mut fds = [
+            PollFd::new(&*supervisor, PollFlags::IN),
+            PollFd::new(&out, PollFlags::empty()),
+        ];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(Event::Silence),
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Event::Wake),
+            Err(error) => return Err(error.into()),
+        }
+        if !fds[1].revents().is_empty() {
+            return Ok(Event::Unheard);
+        }
+        match supervisor.read(&mut [0; 512]) {
+            Ok(0) => Ok(Event::SupervisorGone),
+            Ok(_) => Ok(Event::Wake),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Event::Wake),
+            Err(_) => Ok(Event::SupervisorGone),
+        }
+    }
+}
+
+/// The events of `frame` that come after `after`, of which it has at least one.
+fn rest_of(mut frame: Frame, after: u64) -> Frame {
+    let skipped = after + 1 - frame.first_seq;
+    frame.first_seq += skipped;
+    frame.count -= skipped as u32;
+    // A cut's bytes cannot be told apart by line; they stay together.
+    if let Body::Output {
+        end: End::Newline,
+        bytes,
+        ..
+    } = &mut frame.body
+    {
+        let newline = memchr::memchr_iter(b'\n', bytes).nth(skipped as usize - 1);
+        *bytes = bytes.slice(newline.map_or(bytes.len(), |at| at + 1)..);
+    }
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::Stream;
+
+    #[test]
+    fn a_frame_is_split_between_its_lines() {
+        let frame = Frame {
+            first_seq: 5,
+            count: 3,
+            time_us: 7,
+            body: Body::Output {
+                stream: Stream::Stdout,
+                end: End::Newline,
+                bytes: Bytes::from_static(b"five\n\nseven\n"),
+            },
+        };
+        for (after, rest) in [(5, &b"\nseven\n"[..]), (6, b"seven\n")] {
+            let split = rest_of(frame.clone(), after);
+            assert_eq!(
+                (split.first_seq, split.last_seq(), split.time_us),
+                (after + 1, 7, 7)
+            );
+            assert!(matches!(split.body, Body::Output { bytes, .. } if bytes == rest));
+        }
+    }
+}

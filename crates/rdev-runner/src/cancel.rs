@@ -1,0 +1,46 @@
+//! Asking a run's supervisor to end its command.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::fault::Fault;
+use crate::folder::{RunId, Runs};
+use crate::journal::{Header, Reader};
+use crate::out::say;
+use crate::supervisor::CANCEL;
+
+/// A supervisor that drops a connection before it answers is asked again this often.
+const ATTEMPTS: usize = 3;
+
+pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
+    let cannot = |error| Fault::io(format!("cannot cancel \"{id}\""), error);
+    let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
+    for _ in 0..ATTEMPTS {
+        let Some(supervisor) = run.connect().map_err(cannot)? else {
+            break;
+        };
+        if asked(supervisor) {
+            return say("cancelling\n").map_err(cannot);
+        }
+    }
+    let mut reader = Reader::new(run.open_journal()?);
+    match reader.seek(Header::is_exit).map_err(cannot)? {
+        Some(_) => say("finished\n").map_err(cannot),
+        None => Err(Fault::lost(id)),
+    }
+}
+
+/// True when the supervisor has taken the request.
+fn asked(mut supervisor: UnixStream) -> bool {
+    let mut answer = [0; 64];
+    if supervisor.write_all(&[CANCEL]).is_err() {
+        return false;
+    }
+    loop {
+        match supervisor.read(&mut answer) {
+            Ok(0) | Err(_) => return false,
+            Ok(n) if answer[..n].contains(&CANCEL) => return true,
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! From arguments to a request. Every refusal names the option, the value and what is accepted.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::fault::Fault;
+use crate::folder::{ID_RULE, RunId, Runs};
+use crate::spec::{SPEC_BYTES_MAX, Spec};
+
+const RUNS_DEFAULT: &str = "/run/rdev";
+const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
+/// Longest time that an option accepts: a hundred years, in seconds.
+const SECONDS_MAX: f64 = 3_155_760_000.0;
+
+/// One call of the program.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) runs: Runs,
+    pub(super) action: Action,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Action {
+    Help,
+    Version,
+    Run(RunId, Follow, Command),
+    Attach(RunId, Follow),
+    Cancel(RunId),
+    List,
+    Gc(Option<RunId>, Option<Duration>),
+    Supervise(RunId),
+}
+
+/// How a run is followed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Follow {
+    pub(super) after: u64,
+    pub(super) text: bool,
+}
+
+/// Where the command comes from.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// All of it from standard input.
+    SpecStdin,
+    Given {
+        spec: Spec,
+        /// Its input is ours.
+        stdin: bool,
+    },
+}
+
+impl Command {
+    /// Reads from standard input what has to come from there.
+    pub(super) fn into_spec(self) -> Result<Spec, Fault> {
+        let input = std::io::stdin().lock();
+        match self {
+            Self::SpecStdin => {
+                Spec::read(&mut { input }).map_err(|e| Fault::usage(format!("--spec-stdin: {e}")))
+            }
+            Self::Given { spec, stdin: false } => Ok(spec),
+            Self::Given {
+                mut spec,
+                stdin: true,
+            } => {
+                let mut bytes = Vec::new();
+                let room = SPEC_BYTES_MAX.saturating_sub(spec.encode().len());
+                input
+                    .take(room as u64 + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(|e| Fault::io("cannot read standard input", e))?;
+                if bytes.len() > room {
+                    return Err(Fault::usage(format!(
+                        "--stdin: at most {room} bytes of input are accepted"
+                    )));
+                }
+                spec.stdin = Some(bytes);
+                Ok(spec)
+            }
+        }
+    }
+}
+
+/// Options as they come; which of them a command takes is checked on the way.
+#[derive(Debug)]
+struct Given {
+    verb: Option<String>,
+    runs: Option<PathBuf>,
+    id: Option<RunId>,
+    follow: Follow,
+    age: Option<Duration>,
+    spec: Spec,
+    spec_stdin: bool,
+    stdin: bool,
+}
+
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Fault> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut given = Given {
+        verb: None,
+        runs: None,
+        id: None,
+        follow: Follow::default(),
+        age: None,
+        spec: Spec::new(Vec::new()),
+        spec_stdin: false,
+        stdin: false,
+    };
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Long("help") | Short('h') => return Ok(given.request(Action::Help)),
+            Long("version") | Short('V') => return Ok(given.request(Action::Version)),
+            Value(verb) if given.verb.is_none() => given.verb = Some(known_verb(text("command", verb)?)?),
+            Value(first) if given.verb.as_deref() == Some("run") => {
+                given.spec.argv.push(text("argument", first)?);
+                for rest in parser.raw_args().map_err(usage)? {
+                    given.spec.argv.push(text("argument", rest)?);
+                }
+            }
+            Value(other) => return Err(Fault::usage(format!("{other:?} is one argument too many"))),
+            Long(name) => {
+                let name = name.to_owned();
+                given.option(&name, &mut parser)?;
+            }
+            Short(letter) => return Err(Fault::usage(format!("-{letter} is no option"))),
+        }
+    }
+    given.finish()
+}
+
+impl Given {
+    fn option(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), Fault> {
+        let verb = self.verb.as_deref().unwrap_or_default();
+        let fits = match name {
+            "runs" => true,
+            "id" => !matches!(verb, "" | "list"),
+            "after" | "text" => matches!(verb, "run" | "attach"),
+            "older-than" => verb == "gc",
+            "spec-stdin" | "cwd" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
+                verb == "run"
+            }
+            _ => false,
+        };
+        if !fits {
+            let place = if verb.is_empty() { "before a command" } else { verb };
+            return Err(Fault::usage(format!("--{name} is no option of {place}")));
+        }
+        match name {
+            "text" => self.follow.text = true,
+            "spec-stdin" => self.spec_stdin = true,
+            "stdin" => self.stdin = true,
+            "interrupt" => self.spec.interrupt_first = true,
+            _ => {
+                let value = parser.value().map_err(usage)?;
+                if name == "runs" {
+                    self.runs = Some(value.into());
+                } else {
+                    self.valued(name, text(&format!("--{name}"), value)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn valued(&mut self, name: &str, value: String) -> Result<(), Fault> {
+        match name {
+            "id" => self.id = Some(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
+            "after" => self.follow.after = number(name, &value)?,
+            "older-than" => self.age = Some(seconds(name, &value)?),
+            "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
+            "grace" => self.spec.grace_ms = milliseconds(seconds(name, &value)?),
+            "journal-max" => self.spec.journal_bytes_max = number(name, &value)?,
+            "cwd" => self.spec.cwd = value,
+            _ => match value.split_once('=') {
+                Some((key, setting)) if !key.is_empty() => {
+                    self.spec.env.push((key.to_owned(), setting.to_owned()));
+                }
+                _ => return Err(refused(name, &value, "NAME=VALUE is accepted")),
+            },
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Request, Fault> {
+        let Some(verb) = self.verb.take() else {
+            return Err(Fault::usage(format!("a command is needed: {VERBS}")));
+        };
+        let id = self.id.take();
+        let needed = || {
+            id.clone()
+                .ok_or_else(|| Fault::usage(format!("{verb} needs --id; {ID_RULE}")))
+        };
+        let action = match verb.as_str() {
+            "run" => Action::Run(needed()?, self.follow, self.command()?),
+            "attach" => Action::Attach(needed()?, self.follow),
+            "cancel" => Action::Cancel(needed()?),
+            "list" => Action::List,
+            "gc" => Action::Gc(id, self.age),
+            _ => Action::Supervise(needed()?),
+        };
+        Ok(self.request(action))
+    }
+
+    fn command(&mut self) -> Result<Command, Fault> {
+        let spec = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
+        match (self.spec_stdin, spec.argv.is_empty()) {
+            (false, false) => Ok(Command::Given {
+                spec,
+                stdin: self.stdin,
+            }),
+            (true, true) if spec == Spec::new(Vec::new()) && !self.stdin => Ok(Command::SpecStdin),
+            (true, _) => Err(Fault::usage(
+                "--spec-stdin brings the whole command; no other option of it is accepted",
+            )),
+            (false, true) => Err(Fault::usage(
+                "run needs a command: either --spec-stdin or -- COMMAND [ARGUMENT]...",
+            )),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this program has no other configuration, and no rdev-api"
+    )]
+    fn request(self, action: Action) -> Request {
+        let from_environment = || std::env::var_os(RUNS_VARIABLE).filter(|dir| !dir.is_empty());
+        let runs = self.runs.or_else(|| from_environment().map(PathBuf::from));
+        Request {
+            runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())),
+            action,
+        }
+    }
+}
+
+const VERBS: &str = "run, attach, cancel, list or gc";
+
+fn known_verb(verb: String) -> Result<String, Fault> {
+    match verb.as_str() {
+        "run" | "attach" | "cancel" | "list" | "gc" | "supervise" => Ok(verb),
+        _ => Err(Fault::usage(format!(
+            "{verb:?} is no command; {VERBS} is accepted"
+        ))),
+    }
+}
+
+fn usage(error: lexopt::Error) -> Fault {
+    Fault::usage(error.to_string())
+}
+
+fn refused(name: &str, value: &str, accepted: &str) -> Fault {
+    Fault::usage(format!("--{name} {value:?}: {accepted}"))
+}
+
+fn text(name: &str, value: OsString) -> Result<String, Fault> {
+    value
+        .into_string()
+        .map_err(|value| Fault::usage(format!("{name} {value:?}: only UTF-8 is accepted")))
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Fault> {
+    let number = value.parse().ok().filter(|&number| number <= i64::MAX as u64);
+    number.ok_or_else(|| refused(name, value, "a whole number, 0 or more, is accepted"))
+}
+
+fn seconds(name: &str, value: &str) -> Result<Duration, Fault> {
+    let seconds = value
+        .parse()
+        .ok()
+        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| refused(name, value, "a number of seconds, 0 or more, is accepted"))
+}
+
+/// A time that is not zero stays so: zero means that there is no limit.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,35 @@
+//! The text of `--help`.
+
+pub(super) const TEXT: &str = "\
+rdev-runner: runs a command under a detached supervisor and journals its output
+
+  rdev-runner run --id ID [--after SEQ] [--text] [OPTIONS] -- COMMAND [ARGUMENT]...
+  rdev-runner run --id ID [--after SEQ] [--text] --spec-stdin
+  rdev-runner attach --id ID [--after SEQ] [--text]
+  rdev-runner cancel --id ID
+  rdev-runner list
+  rdev-runner gc [--id ID] [--older-than SECONDS]
+
+run starts the command if its id is new and follows its output to the end; with an id that
+was used before it only follows. attach follows. cancel sends SIGTERM to the command and all
+that it started, then SIGKILL. list shows every run. gc --id drops the output of a finished
+run and keeps how it ended; gc --older-than removes runs that ended longer ago.
+
+  --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
+  --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
+  --after SEQ          only what comes after this sequence number (default: 0, everything)
+  --text               plain output and the command's own exit code instead of frames
+
+  --cwd DIR            working directory of the command
+  --env NAME=VALUE     a variable for the command; can be repeated
+  --timeout SECONDS    stop the command after this time (0.5 is accepted)
+  --grace SECONDS      time between SIGTERM and SIGKILL (default: 5)
+  --journal-max BYTES  keep at most about this much output, announce what is left out
+  --stdin              all of standard input is the command's input (default: none)
+  --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
+  --spec-stdin         read the command from standard input, in the form of the library
+
+Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
+timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;
+70 the runner failed and says why.
+";

@@ -1,0 +1,106 @@
+//! The command line.
+
+mod args;
+mod help;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use rustix::stdio::stderr;
+
+use crate::attach::{Followed, follow};
+use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
+use crate::folder::{RunId, Runs};
+use crate::frame::{Ended, Exit, StopCause};
+use crate::out::{say, write_all};
+use crate::sink::Sink;
+use crate::{cancel, gc, list, start, supervisor};
+use args::{Action, Follow, Request};
+
+/// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
+const EXIT_TIMEOUT: u8 = 124;
+const EXIT_NOT_EXECUTABLE: u8 = 126;
+const EXIT_NOT_FOUND: u8 = 127;
+const ERRNO_NOT_FOUND: i32 = rustix::io::Errno::NOENT.raw_os_error();
+
+/// Runs this program with the arguments after its name.
+///
+/// A program that carries the runner inside calls this when it sees `self_args` at the beginning of its
+/// own arguments, and passes the rest as `args`: supervisors are started as `/proc/self/exe self_args…`.
+pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let code = args::parse(args).and_then(|request| perform(self_args, request));
+    ExitCode::from(code.unwrap_or_else(|fault| {
+        let hint = if fault.code == EXIT_USAGE {
+            "; try --help"
+        } else {
+            ""
+        };
+        // With standard error gone, the exit code says it alone.
+        write_all(
+            stderr(),
+            format!("rdev-runner: {}{hint}\n", fault.message).as_bytes(),
+        )
+        .ok();
+        fault.code
+    }))
+}
+
+fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
+    let runs = &request.runs;
+    match request.action {
+        Action::Help => print(help::TEXT)?,
+        Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,
+        Action::Run(id, following, command) => {
+            let spec = command.into_spec()?;
+            let started = start::start(self_args, runs, &id, &spec)?;
+            drop(spec);
+            return attach(runs, &id, following, started);
+        }
+        Action::Attach(id, following) => return attach(runs, &id, following, false),
+        Action::Cancel(id) => cancel::cancel(runs, &id)?,
+        Action::List => list::list(runs)?,
+        Action::Gc(id, age) => {
+            if let Some(id) = id {
+                gc::shrink(runs, &id)?;
+            }
+            if let Some(age) = age {
+                gc::remove_older(runs, age)?;
+            }
+            gc::remove_scratch(runs)?;
+        }
+        Action::Supervise(id) => supervisor::supervise(runs, &id)?,
+    }
+    Ok(0)
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    say(text).map_err(|e| Fault::io("cannot write to standard output", e))
+}
+
+fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
+    let mut sink = if following.text {
+        Sink::Text(None)
+    } else {
+        Sink::Frames
+    };
+    match follow(runs, id, following.after, started, &mut sink)? {
+        Followed::Lost if following.text => Err(Fault::lost(id)),
+        Followed::Lost => Ok(EXIT_LOST),
+        Followed::Unheard => Ok(0),
+        Followed::ToTheEnd => Ok(match sink {
+            Sink::Text(Some(exit)) => code_of(&exit),
+            Sink::Text(None) | Sink::Frames => 0,
+        }),
+    }
+}
+
+/// What a shell would have made of it.
+fn code_of(exit: &Exit) -> u8 {
+    match (exit.cause, exit.ended) {
+        (StopCause::Timeout, _) => EXIT_TIMEOUT,
+        (_, Ended::Exited(code)) => code as u8,
+        (_, Ended::Signaled(signal)) => 128 + signal as u8,
+        (_, Ended::SpawnFailed(ERRNO_NOT_FOUND)) => EXIT_NOT_FOUND,
+        (_, Ended::SpawnFailed(_)) => EXIT_NOT_EXECUTABLE,
+    }
+}

@@ -1,0 +1,64 @@
+//! What a command of this program can fail with: one line for people and an exit code for programs.
+
+use std::fmt::Display;
+use std::io;
+
+/// The command line was not understood.
+pub(crate) const EXIT_USAGE: u8 = 64;
+/// There is no run with this id.
+pub(crate) const EXIT_UNKNOWN_ID: u8 = 66;
+/// The supervisor is gone and left no exit entry.
+pub(crate) const EXIT_LOST: u8 = 67;
+/// The runner itself failed.
+pub(crate) const EXIT_FAILED: u8 = 70;
+
+/// A failure that ends the program.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl Fault {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: EXIT_USAGE,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn unknown_id(id: &impl Display) -> Self {
+        Self {
+            code: EXIT_UNKNOWN_ID,
+            message: format!("there is no run with the id \"{id}\""),
+        }
+    }
+
+    pub(crate) fn lost(id: &impl Display) -> Self {
+        Self {
+            code: EXIT_LOST,
+            message: format!("the supervisor of \"{id}\" is gone and left no exit entry"),
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            code: EXIT_FAILED,
+            message: message.into(),
+        }
+    }
+
+    /// `what` says what could not be done, as in "cannot read the journal".
+    pub(crate) fn io(what: impl Display, error: impl Into<io::Error>) -> Self {
+        Self::failed(format!("{what}: {}", plain(&error.into())))
+    }
+}
+
+/// The system's words for an error, without the number that the standard library adds.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,277 @@
+//! Where runs live: one folder for each, named by its id.
+//!
+//! A folder appears under its id complete, by one `rename`: journal, listening socket and all. That
+//! rename is the point at which a command counts as started, and only one starter can win it.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::clock::now_us;
+use crate::fault::Fault;
+
+/// Room kept free for the exit entry of a command that has filled the disk.
+const RESERVE_BYTES: u64 = 64 * 1024;
+const JOURNAL: &str = "journal";
+const SOCKET: &str = "socket";
+const RESERVE: &str = "reserve";
+const META: &str = "meta";
+
+/// What an id may look like, for messages.
+pub(crate) const ID_RULE: &str =
+    "1 to 128 of the characters A-Z a-z 0-9 . _ - are accepted, the first neither . nor -";
+
+/// The name of a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RunId(String);
+
+impl RunId {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let accepted = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let fits =
+            (1..=128).contains(&text.len()) && text.bytes().all(accepted) && !text.starts_with(['.', '-']);
+        fits.then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The folder that holds all runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Runs(pub(crate) PathBuf);
+
+impl Runs {
+    pub(crate) fn run(&self, id: &RunId) -> Run {
+        Run(self.0.join(&id.0))
+    }
+
+    /// The run with this id if it was ever started.
+    pub(crate) fn find(&self, id: &RunId) -> Result<Option<Run>, Fault> {
+        let run = self.run(id);
+        match run.0.join(JOURNAL).try_exists() {
+            Ok(true) => Ok(Some(run)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(Fault::io(format!("cannot look into {}", run.0.display()), error)),
+        }
+    }
+
+    /// A name of our own beside the run's, for what is being built or torn down. `gc` removes the ones
+    /// whose process is gone.
+    pub(crate) fn scratch(&self, id: &RunId) -> PathBuf {
+        self.0.join(format!(".{id}.{}", std::process::id()))
+    }
+
+    /// Every run, by id.
+    pub(crate) fn all(&self) -> Result<Vec<(RunId, Run)>, Fault> {
+        let ids = self.names()?.into_iter().filter_map(|name| RunId::parse(&name));
+        let mut runs: Vec<_> = ids.map(|id| (id.clone(), self.run(&id))).collect();
+        runs.retain(|(_, run)| run.journal_path().exists());
+        runs.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(runs)
+    }
+
+    /// Every folder under a scratch name, with the process that made it.
+    pub(crate) fn all_scratch(&self) -> Result<Vec<(u32, PathBuf)>, Fault> {
+        let owner = |name: String| {
+            let (id, pid) = name.strip_prefix('.')?.rsplit_once('.')?;
+            RunId::parse(id)?;
+            Some((pid.parse().ok()?, self.0.join(&name)))
+        };
+        Ok(self.names()?.into_iter().filter_map(owner).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>, Fault> {
+        let cannot = |error| Fault::io(format!("cannot list {}", self.0.display()), error);
+        let entries = match std::fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(cannot)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.map_err(cannot)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    /// Builds a run's folder under a scratch name.
+    pub(crate) fn prepare(&self, id: &RunId) -> Result<Prepared, Fault> {
+        let cannot =
+            |what: &Path, error: io::Error| Fault::io(format!("cannot create {}", what.display()), error);
+        let mut folder = DirBuilder::new();
+        folder.mode(0o700);
+        folder
+            .recursive(true)
+            .create(&self.0)
+            .map_err(|e| cannot(&self.0, e))?;
+        let scratch = Run(self.scratch(id));
+        folder
+            .recursive(false)
+            .create(&scratch.0)
+            .map_err(|e| cannot(&scratch.0, e))?;
+        match scratch.fill() {
+            Ok((journal, listener)) => Ok(Prepared {
+                scratch,
+                target: self.run(id),
+                journal,
+                listener,
+            }),
+            Err(error) => {
+                let fault = cannot(&scratch.0, error);
+                scratch.discard()?;
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// A run that is complete on disk but has no name yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    scratch: Run,
+    target: Run,
+    journal: File,
+    listener: UnixListener,
+}
+
+/// A run that is ours alone.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) run: Run,
+    pub(crate) journal: File,
+    pub(crate) listener: UnixListener,
+}
+
+impl Prepared {
+    /// Gives the run its name, or `None` when somebody else already has it.
+    pub(crate) fn commit(self) -> Result<Option<Committed>, Fault> {
+        match rustix::fs::rename(&self.scratch.0, &self.target.0) {
+            Ok(()) => Ok(Some(Committed {
+                run: self.target,
+                journal: self.journal,
+                listener: self.listener,
+            })),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                self.scratch.discard()?;
+                Ok(None)
+            }
+            Err(error) => {
+                let fault = Fault::io(format!("cannot create {}", self.target.0.display()), error);
+                self.scratch.discard()?;
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// One run's folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Run(PathBuf);
+
+impl Run {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn fill(&self) -> io::Result<(File, UnixListener)> {
+        let journal = create(&self.0.join(JOURNAL))?;
+        let reserve = create(&self.0.join(RESERVE))?;
+        match fallocate(&reserve, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            Ok(()) => {}
+            // Not every file system can allocate ahead; real bytes hold the room as well.
+            Err(Errno::OPNOTSUPP) => io::Write::write_all(&mut &reserve, &vec![0; RESERVE_BYTES as usize])?,
+            Err(error) => return Err(error.into()),
+        }
+        let meta = format!(
+            "started_us={}\nsupervisor_pid={}\nversion={}\n",
+            now_us(),
+            std::process::id(),
+            env!("CARGO_PKG_VERSION")
+        );
+        io::Write::write_all(&mut create(&self.0.join(META))?, meta.as_bytes())?;
+        let (_folder, socket) = self.socket()?;
+        Ok((journal, UnixListener::bind(socket)?))
+    }
+
+    /// The socket by way of an open folder: its real path may be longer than the 108 bytes that a socket
+    /// address holds. The path is good for as long as the folder is open.
+    fn socket(&self) -> io::Result<(File, PathBuf)> {
+        let folder = File::open(&self.0)?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+        Ok((folder, path.into()))
+    }
+
+    /// A connection to the run's supervisor, or `None` when there is none any more.
+    pub(crate) fn connect(&self) -> io::Result<Option<UnixStream>> {
+        let (_folder, socket) = self.socket()?;
+        match UnixStream::connect(socket) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.0.join(JOURNAL)
+    }
+
+    pub(crate) fn open_journal(&self) -> Result<File, Fault> {
+        let path = self.journal_path();
+        File::open(&path).map_err(|e| Fault::io(format!("cannot open {}", path.display()), e))
+    }
+
+    /// When the run was started, in microseconds since 1970; 0 when its notes are unreadable.
+    pub(crate) fn started_us(&self) -> u64 {
+        let meta = std::fs::read_to_string(self.0.join(META)).unwrap_or_default();
+        meta.lines()
+            .find_map(|line| line.strip_prefix("started_us=")?.parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Frees the room that was held for the exit entry.
+    pub(crate) fn release_reserve(&self) {
+        // It may be gone already, and where it is not, there is nothing else that we could do.
+        std::fs::remove_file(self.0.join(RESERVE)).ok();
+    }
+
+    /// Takes the socket's name away, so that nobody tries it any more.
+    pub(crate) fn close_socket(&self) {
+        // A name that stays refuses connections, which says the same.
+        std::fs::remove_file(self.0.join(SOCKET)).ok();
+    }
+
+    /// Makes names durable: the files in this folder and the folder itself.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()?;
+        match self.0.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn discard(&self) -> Result<(), Fault> {
+        std::fs::remove_dir_all(&self.0)
+            .map_err(|e| Fault::io(format!("cannot remove {}", self.0.display()), e))
+    }
+}
+
+/// A new file that only its owner can read.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,88 @@
+//! Giving disk space back.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::clock::now_us;
+use crate::fault::Fault;
+use crate::folder::{Run, RunId, Runs, create};
+use crate::list::{State, state};
+use crate::out::say;
+
+/// A scratch folder whose process is gone stays this long: it may be of a process that we cannot see.
+const SCRATCH_AGE: Duration = Duration::from_secs(60);
+
+/// Drops the output of one finished run and keeps its exit entry, so that its id stays taken.
+pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
+    let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
+    let mut entry = Vec::new();
+    match state(&run)?.0 {
+        State::Running => return report(&format!("{id}: still running, left alone\n")),
+        State::Exited(frame, _) => frame.encode(&mut entry),
+        State::Lost => {}
+    }
+    let size = std::fs::metadata(run.journal_path()).map_or(0, |journal| journal.len());
+    replace(&run, &entry).map_err(|e| Fault::io(format!("cannot shrink \"{id}\""), e))?;
+    report(&format!(
+        "{id}: {} bytes of output dropped\n",
+        size.saturating_sub(entry.len() as u64)
+    ))
+}
+
+/// Puts a new journal in the place of the old one at once; who reads the old one can read it to its end.
+fn replace(run: &Run, bytes: &[u8]) -> io::Result<()> {
+    let new = run.path().join("journal.new");
+    // A collector that was killed here may have left one.
+    std::fs::remove_file(&new).ok();
+    let mut file = create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, run.journal_path())?;
+    run.sync_names()
+}
+
+/// Removes every run that ended longer than `age` ago.
+pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
+    let limit_us = now_us().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+    for (id, run) in runs.all()? {
+        let ended_us = match state(&run)?.0 {
+            State::Running => continue,
+            State::Exited(frame, _) => frame.time_us,
+            State::Lost => modified_us(&run.journal_path()),
+        };
+        if ended_us < limit_us {
+            // Under a scratch name first: a half removed run must not be taken for a run.
+            let scratch = runs.scratch(&id);
+            std::fs::rename(run.path(), &scratch)
+                .and_then(|()| std::fs::remove_dir_all(&scratch))
+                .map_err(|e| Fault::io(format!("cannot remove {}", run.path().display()), e))?;
+            report(&format!("{id}: removed\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what starters and removers that were killed have left.
+pub(crate) fn remove_scratch(runs: &Runs) -> Result<(), Fault> {
+    for (pid, path) in runs.all_scratch()? {
+        let age_us = now_us().saturating_sub(modified_us(&path));
+        let alive = Path::new("/proc").join(pid.to_string()).exists();
+        if !alive && u128::from(age_us) > SCRATCH_AGE.as_micros() {
+            std::fs::remove_dir_all(&path)
+                .map_err(|e| Fault::io(format!("cannot remove {}", path.display()), e))?;
+            report(&format!("{}: unfinished, removed\n", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn modified_us(path: &Path) -> u64 {
+    let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
+    let since = modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_micros() as u64)
+}
+
+fn report(line: &str) -> Result<(), Fault> {
+    say(line).map_err(|e| Fault::io("cannot write the report", e))
+}

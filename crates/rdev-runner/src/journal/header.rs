@@ -1,0 +1,39 @@
+//! The fields of a frame that can be read without touching its payload.
+
+use bytes::Buf;
+
+use crate::frame::{FrameError, HEADER_BYTES, KIND_EXIT, frame_bytes};
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    /// Length of header and payload.
+    pub(crate) total: usize,
+    pub(crate) first_seq: u64,
+    pub(crate) count: u32,
+    pub(crate) kind: u8,
+}
+
+impl Header {
+    /// The header at the beginning of `bytes`, or `None` when it is not complete.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
+        let Some(total) = frame_bytes(bytes)? else {
+            return Ok(None);
+        };
+        let (mut first_seq, mut fields) = (&bytes[8..16], &bytes[24..HEADER_BYTES]);
+        Ok(Some(Self {
+            total,
+            first_seq: first_seq.get_u64_le(),
+            count: fields.get_u32_le(),
+            kind: fields.get_u8(),
+        }))
+    }
+
+    pub(crate) fn is_exit(&self) -> bool {
+        self.kind == KIND_EXIT
+    }
+
+    /// The sequence number that comes after this frame.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.first_seq.saturating_add(u64::from(self.count))
+    }
+}

@@ -1,0 +1,63 @@
+//! What runs there are and how they stand.
+
+use std::fmt::Write;
+
+use crate::fault::Fault;
+use crate::folder::{Run, Runs};
+use crate::frame::{Body, Ended, Exit, Frame, StopCause};
+use crate::journal::{Header, Reader};
+use crate::out::say;
+
+/// How a run stands.
+#[derive(Debug)]
+pub(crate) enum State {
+    Running,
+    /// With its exit entry.
+    Exited(Box<Frame>, Exit),
+    Lost,
+}
+
+/// Reads how the run stands, and the sequence number that comes next.
+pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
+    let cannot = |error| Fault::io(format!("cannot read {}", run.journal_path().display()), error);
+    let mut reader = Reader::new(run.open_journal()?);
+    // The supervisor may write its exit entry and go between the first look and the question to it.
+    for _ in 0..2 {
+        if reader.seek(Header::is_exit).map_err(cannot)?.is_some()
+            && let Some(frame) = reader.frame().map_err(cannot)?
+            && let Body::Exit(exit) = frame.body
+        {
+            return Ok((State::Exited(Box::new(frame), exit), reader.next_seq()));
+        }
+        if run.connect().map_err(cannot)?.is_some() {
+            return Ok((State::Running, reader.next_seq()));
+        }
+    }
+    Ok((State::Lost, reader.next_seq()))
+}
+
+pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
+    let mut text = String::from("id\tstate\tstarted\tnext_seq\texit\n");
+    for (id, run) in runs.all()? {
+        // One run that cannot be read must not hide the others.
+        let (state, next_seq, exit) = match state(&run) {
+            Ok((State::Running, next)) => ("running", next, "-".to_owned()),
+            Ok((State::Exited(_, exit), next)) => ("exited", next, describe(&exit)),
+            Ok((State::Lost, next)) => ("lost", next, "-".to_owned()),
+            Err(fault) => ("unreadable", 0, fault.message),
+        };
+        writeln!(text, "{id}\t{state}\t{}\t{next_seq}\t{exit}", run.started_us())
+            .map_err(|e| Fault::failed(e.to_string()))?;
+    }
+    say(&text).map_err(|e| Fault::io("cannot write the list", e))
+}
+
+fn describe(exit: &Exit) -> String {
+    match (exit.cause, exit.ended) {
+        (StopCause::Timeout, _) => "timeout".to_owned(),
+        (StopCause::Cancelled, _) => "cancelled".to_owned(),
+        (StopCause::None, Ended::Exited(code)) => format!("exit {code}"),
+        (StopCause::None, Ended::Signaled(signal)) => format!("signal {signal}"),
+        (StopCause::None, Ended::SpawnFailed(errno)) => format!("spawn failed {errno}"),
+    }
+}

@@ -1,0 +1,214 @@
+//! The command and everything that it has started.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+
+use super::schedule::Act;
+use super::tree;
+use crate::fault::plain;
+use crate::frame::Ended;
+use crate::spec::Spec;
+
+/// What unprivileged processes may make a pipe hold: a command that writes much is then rarely stopped
+/// until we come to read.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// Added to the command's badness, so that a lack of memory ends it and not its supervisor.
+const OOM_SCORE_ADDED: i32 = 500;
+/// How long one act may wait for killed processes to go.
+const KILL_WAIT: Duration = Duration::from_millis(200);
+const KILL_POLL: Duration = Duration::from_millis(1);
+
+/// The ends of the command's pipes that are ours, all non-blocking.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+/// A command that could not be executed.
+#[derive(Debug)]
+pub(crate) struct SpawnError {
+    pub(crate) errno: i32,
+    pub(crate) message: String,
+}
+
+/// The processes of a run.
+#[derive(Debug)]
+pub(crate) struct Job {
+    main: Pid,
+    started: Instant,
+    ended: Option<(Ended, Instant)>,
+    /// Whether no process is left.
+    alone: bool,
+    leftovers: HashSet<Pid>,
+}
+
+impl Job {
+    /// Starts the command in a process group of its own.
+    pub(crate) fn spawn(spec: &Spec) -> Result<(Self, Pipes), SpawnError> {
+        let mut command = Command::new(&spec.argv[0]);
+        command
+            .args(&spec.argv[1..])
+            .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .process_group(0)
+            .stdin(if spec.stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if !spec.cwd.is_empty() {
+            command.current_dir(&spec.cwd);
+        }
+        let started = Instant::now();
+        let child = command.spawn().map_err(|error| SpawnError::new(spec, &error))?;
+        let job = Self {
+            main: Pid::from_child(&child),
+            started,
+            ended: None,
+            alone: false,
+            leftovers: HashSet::new(),
+        };
+        expose_to_oom_killer(child.id());
+        match (child.stdout, child.stderr) {
+            (Some(stdout), Some(stderr)) => Ok((
+                job,
+                Pipes {
+                    stdin: child.stdin.map(|pipe| ours(pipe.into())),
+                    stdout: ours(stdout.into()),
+                    stderr: ours(stderr.into()),
+                },
+            )),
+            _ => unreachable!("both outputs were asked for as pipes"),
+        }
+    }
+
+    /// How and when the command's own process ended.
+    pub(crate) fn ended(&self) -> Option<(Ended, Instant)> {
+        self.ended
+    }
+
+    /// Time from the start to the end of the command's own process.
+    pub(crate) fn duration(&self) -> Duration {
+        self.ended
+            .map_or_else(|| self.started.elapsed(), |(_, at)| at - self.started)
+    }
+
+    /// Whether the command and all that it started is gone.
+    pub(crate) fn alone(&self) -> bool {
+        self.alone
+    }
+
+    /// How many processes had to be signalled after the command's own had ended.
+    pub(crate) fn leftovers(&self) -> u32 {
+        self.leftovers.len() as u32
+    }
+
+    /// Takes note of every process that has ended.
+    pub(crate) fn reap(&mut self) {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main => {
+                    let ended = match status.terminating_signal() {
+                        Some(signal) => Ended::Signaled(signal),
+                        None => Ended::Exited(status.exit_status().unwrap_or_default()),
+                    };
+                    self.ended = Some((ended, Instant::now()));
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.alone = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn act(&mut self, act: Act) {
+        match act {
+            Act::Interrupt if self.ended.is_none() => {
+                // Until it is reaped, which only we do, its number cannot belong to another process.
+                kill_process(self.main, Signal::INT).ok();
+            }
+            Act::Interrupt => {}
+            Act::Terminate => {
+                let processes = tree::descendants();
+                self.count_leftovers(processes.iter().map(|process| process.pid));
+                tree::send(&processes, Signal::TERM);
+                // A process that somebody has stopped can hear of it only when it goes on.
+                tree::send(&processes, Signal::CONT);
+            }
+            Act::Kill => self.kill(),
+        }
+    }
+
+    fn kill(&mut self) {
+        let until = Instant::now() + KILL_WAIT;
+        loop {
+            let killed = tree::freeze_and_kill();
+            self.count_leftovers(killed);
+            self.reap();
+            if self.alone || Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(KILL_POLL);
+        }
+    }
+
+    fn count_leftovers(&mut self, pids: impl IntoIterator<Item = Pid>) {
+        if self.ended.is_some() {
+            self.leftovers.extend(pids);
+        }
+    }
+}
+
+impl SpawnError {
+    fn new(spec: &Spec, error: &io::Error) -> Self {
+        let why = plain(error);
+        let message = if spec.cwd.is_empty() || Path::new(&spec.cwd).is_dir() {
+            format!("rdev-runner: cannot run {:?}: {why}\n", spec.argv[0])
+        } else {
+            format!(
+                "rdev-runner: cannot run {:?} in {:?}: {why}\n",
+                spec.argv[0], spec.cwd
+            )
+        };
+        Self {
+            // The standard library refuses a zero byte in an argument without asking the system.
+            errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()),
+            message,
+        }
+    }
+}
+
+fn ours(pipe: OwnedFd) -> OwnedFd {
+    // A smaller pipe works as well, only slower.
+    fcntl_setpipe_size(&pipe, PIPE_BYTES).ok();
+    // This cannot fail on an open pipe.
+    rustix::io::ioctl_fionbio(&pipe, true).ok();
+    pipe
+}
+
+fn expose_to_oom_killer(pid: u32) {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let score = (own.trim().parse().unwrap_or(0) + OOM_SCORE_ADDED).min(1000);
+    // The command may be gone already, and without this it runs as well.
+    std::fs::write(
+        OsStr::new(&format!("/proc/{pid}/oom_score_adj")),
+        score.to_string(),
+    )
+    .ok();
+}

@@ -1,0 +1,157 @@
+//! Cutting a stream of bytes into lines, and lines that are too long into pieces.
+
+use memchr::{memchr, memchr_iter, memrchr};
+
+use crate::frame::{End, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+/// How much may be read at once: with the longest rest before it, it still fits into one frame.
+const READ_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - LINE_BYTES_MAX;
+
+/// One stream's buffer. Its memory is fixed.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    buffer: Vec<u8>,
+    /// Length of the line, without its newline, that waits at the buffer's beginning.
+    held: usize,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: vec![0; PAYLOAD_BYTES_MAX],
+            held: 0,
+        }
+    }
+
+    /// Where the next bytes go.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.held..self.held + READ_BYTES_MAX]
+    }
+
+    /// Takes the `n` bytes that were put into [`Lines::space`] and emits what is complete: the kind of its
+    /// end, its number of events, its bytes.
+    pub(crate) fn push(&mut self, n: usize, mut emit: impl FnMut(End, u32, &[u8])) {
+        let length = self.held + n;
+        let mut start = 0;
+        let mut scanned = self.held;
+        loop {
+            let newline = memchr(b'\n', &self.buffer[scanned..length]).map(|at| scanned + at);
+            let rest = &self.buffer[start..length];
+            if newline.unwrap_or(length) - start > LINE_BYTES_MAX {
+                let piece = piece_bytes(rest);
+                emit(End::Partial, 1, &rest[..piece]);
+                start += piece;
+                scanned = scanned.max(start);
+                continue;
+            }
+            // Only the first line can be too long: any other is shorter than one read.
+            if newline.is_some() {
+                let end = memrchr(b'\n', rest).map_or(0, |at| at + 1);
+                emit(
+                    End::Newline,
+                    memchr_iter(b'\n', &rest[..end]).count() as u32,
+                    &rest[..end],
+                );
+                start += end;
+            }
+            break;
+        }
+        self.buffer.copy_within(start..length, 0);
+        self.held = length - start;
+    }
+
+    /// The output has ended: emits the line that had no newline.
+    pub(crate) fn finish(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
+        if self.held > 0 {
+            emit(End::Eof, 1, &self.buffer[..self.held]);
+            self.held = 0;
+        }
+    }
+}
+
+/// Length of the first piece of a line that is longer than [`LINE_BYTES_MAX`]: that much, or up to three
+/// bytes less where a character of valid UTF-8 would be cut in two.
+fn piece_bytes(line: &[u8]) -> usize {
+    for start in (LINE_BYTES_MAX - 3..LINE_BYTES_MAX).rev() {
+        let width = match line[start] {
+            0x80..0xC0 => continue,
+            0xC0..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            0xF0.. => 4,
+            _ => 1,
+        };
+        let end = line.len().min(start + width);
+        let whole = std::str::from_utf8(&line[start..end]).map_or_else(|e| e.error_len().is_none(), |_| true);
+        return if start + width > LINE_BYTES_MAX && whole {
+            start
+        } else {
+            LINE_BYTES_MAX
+        };
+    }
+    LINE_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pushes `input` in reads of `step` bytes and gives what comes out.
+    fn cut(input: &[u8], step: usize) -> Vec<(End, u32, Vec<u8>)> {
+        let mut lines = Lines::new();
+        let mut out = Vec::new();
+        let mut emit = |end, count, bytes: &[u8]| out.push((end, count, bytes.to_vec()));
+        for chunk in input.chunks(step) {
+            lines.space()[..chunk.len()].copy_from_slice(chunk);
+            lines.push(chunk.len(), &mut emit);
+        }
+        lines.finish(&mut emit);
+        out
+    }
+
+    #[test]
+    fn whole_lines_of_one_read_are_one_frame() {
+        let out = cut(b"a\n\nb\nrest", 64);
+        assert_eq!(out[0], (End::Newline, 3, b"a\n\nb\n".to_vec()));
+        assert_eq!(out[1], (End::Eof, 1, b"rest".to_vec()));
+    }
+
+    #[test]
+    fn the_longest_line_is_one_event_and_one_byte_more_is_two() {
+        for step in [1000, 4096, READ_BYTES_MAX] {
+            for (length, pieces) in [(65_535, 1), (65_536, 1), (65_537, 2), (200_000, 4)] {
+                let mut input = vec![b'x'; length];
+                input.push(b'\n');
+                let out = cut(&input, step);
+                assert_eq!(out.len(), pieces, "{length} bytes by {step}");
+                assert_eq!(out.iter().flat_map(|o| o.2.clone()).collect::<Vec<_>>(), input);
+                let (last, before) = out.split_last().unwrap();
+                assert_eq!(last.0, End::Newline);
+                assert!(
+                    before
+                        .iter()
+                        .all(|o| o.0 == End::Partial && o.1 == 1 && o.2.len() <= LINE_BYTES_MAX)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn characters_stay_whole_and_invalid_bytes_are_cut_anywhere() {
+        for (text, first) in [
+            ("é", LINE_BYTES_MAX - 1),
+            ("€", LINE_BYTES_MAX - 1),
+            ("🦀", LINE_BYTES_MAX - 3),
+        ] {
+            let mut input = vec![b'x'; first];
+            input.extend(text.as_bytes());
+            input.extend(b"yyyyy");
+            assert_eq!(cut(&input, READ_BYTES_MAX)[0].2.len(), first, "{text}");
+        }
+        let exact = ["x".repeat(LINE_BYTES_MAX - 2), "éy".to_owned()].concat();
+        assert_eq!(cut(exact.as_bytes(), READ_BYTES_MAX)[0].2.len(), LINE_BYTES_MAX);
+        for invalid in [0x80, 0xFF, 0xC3] {
+            let out = cut(&vec![invalid; LINE_BYTES_MAX + 9], READ_BYTES_MAX);
+            assert_eq!(out[0].2.len(), LINE_BYTES_MAX, "{invalid:#x}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The supervisor: the process that starts one command, outlives whoever asked for it, and sees to it
+//! that nothing of it is left when the exit entry is written.
+
+mod clients;
+mod detach;
+mod job;
+mod lines;
+mod output;
+mod schedule;
+mod tree;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use rustix::stdio::stdout;
+
+pub(crate) use clients::CANCEL;
+
+use crate::fault::Fault;
+use crate::folder::{Committed, RunId, Runs};
+use crate::frame::{Ended, Exit, StopCause, Stream};
+use crate::journal::Journal;
+use crate::out::write_all;
+use crate::spec::Spec;
+use clients::Clients;
+use detach::{Signals, close_standard_streams, detach};
+use job::{Job, Pipes, SpawnError};
+use output::{Input, Output, Taken};
+use schedule::{Act, Schedule};
+
+/// Said to the starter: the command is ours to run.
+pub(crate) const STARTED: &[u8] = b"started";
+/// Said to the starter: somebody else has this id.
+pub(crate) const EXISTS: &[u8] = b"exists";
+
+/// How long output may go on after the end of the command's own process.
+const DRAIN: Duration = Duration::from_secs(1);
+/// After this much killing, what is left cannot be killed: it hangs in the kernel or is another user's.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const KILL_AGAIN: Duration = Duration::from_millis(20);
+const KILL_AGAIN_LATER: Duration = Duration::from_secs(1);
+/// The grace time is cut to this, so that no sum of times overflows.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Reads of one output that are gathered before they are written to the journal.
+const ROUND_READS: usize = 4;
+
+/// The hidden command `supervise`: reads a specification from standard input, answers with one word.
+pub(crate) fn supervise(runs: &Runs, id: &RunId) -> Result<(), Fault> {
+    let spec = Spec::read(&mut std::io::stdin().lock())
+        .map_err(|e| Fault::io("cannot read the command specification", e))?;
+    let signals = detach().map_err(|e| Fault::io("cannot detach from the starter", e))?;
+    let Some(run) = runs.prepare(id)?.commit()? else {
+        return write_all(stdout(), EXISTS).map_err(|e| Fault::io("cannot answer the starter", e));
+    };
+    // From here on the command counts as started, whatever becomes of the starter.
+    write_all(stdout(), STARTED).ok();
+    close_standard_streams().map_err(|e| Fault::io("cannot open /dev/null", e))?;
+    run_command(spec, run, signals).map_err(|e| Fault::io("cannot supervise the command", e))
+}
+
+fn run_command(mut spec: Spec, run: Committed, signals: Signals) -> std::io::Result<()> {
+    let mut journal = Journal::new(run.journal, spec.journal_bytes_max);
+    let mut clients = Clients::new(run.listener)?;
+    let exit = match Job::spawn(&spec) {
+        Ok((job, pipes)) => {
+            let input = spec.stdin.take().unwrap_or_default();
+            let supervisor = Supervisor::new(&spec, job, pipes, input, &mut journal, &mut clients, signals);
+            drop(spec);
+            supervisor.run()
+        }
+        Err(error) => refused(&error, &mut journal),
+    };
+    let finished = journal.finish(exit, &run.run);
+    clients.accept();
+    clients.wake();
+    run.run.close_socket();
+    finished
+}
+
+/// A command that could not be executed says so on its standard error, as a shell would.
+fn refused(error: &SpawnError, journal: &mut Journal) -> Exit {
+    journal.output(
+        Stream::Stderr,
+        crate::frame::End::Newline,
+        1,
+        error.message.as_bytes(),
+    );
+    journal.flush(Instant::now());
+    Exit {
+        ended: Ended::SpawnFailed(error.errno),
+        cause: StopCause::None,
+        duration_us: 0,
+        leftovers: 0,
+    }
+}
+
+struct Supervisor<'a> {
+    job: Job,
+    outputs: [Output; 2],
+    input: Input,
+    journal: &'a mut Journal,
+    clients: &'a mut Clients,
+    signals: Signals,
+    grace: Duration,
+    interrupt_first: bool,
+    time_is_up: Option<Instant>,
+    cause: StopCause,
+    schedule: Option<Schedule>,
+    kill_give_up: Option<Instant>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(
+        spec: &Spec,
+        job: Job,
+        pipes: Pipes,
+        input: Vec<u8>,
+        journal: &'a mut Journal,
+        clients: &'a mut Clients,
+        signals: Signals,
+    ) -> Self {
+        let timeout = (spec.timeout_ms > 0).then(|| Duration::from_millis(spec.timeout_ms));
+        Self {
+            job,
+            outputs: [
+                Output::new(Stream::Stdout, pipes.stdout),
+                Output::new(Stream::Stderr, pipes.stderr),
+            ],
+            input: Input::new(pipes.stdin, input),
+            journal,
+            clients,
+            signals,
+            grace: Duration::from_millis(spec.grace_ms).min(GRACE_MAX),
+            interrupt_first: spec.interrupt_first,
+            time_is_up: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            cause: StopCause::None,
+            schedule: None,
+            kill_give_up: None,
+        }
+    }
+
+    fn run(mut self) -> Exit {
+        // A command may have ended before its signal could be seen.
+        self.job.reap();
+        let ended = loop {
+            if let Some(ended) = self.step(Instant::now()) {
+                break ended;
+            }
+            let ready = self.wait();
+            if ready.child {
+                self.job.reap();
+            }
+            for (output, ready) in self.outputs.iter_mut().zip(ready.outputs) {
+                if ready {
+                    take_round(output, self.journal);
+                }
+            }
+            if self.journal.flush(Instant::now()) {
+                self.clients.wake();
+            }
+            if ready.input {
+                self.input.feed();
+            }
+            if ready.listener {
+                self.clients.accept();
+            }
+            if (ready.clients && self.clients.listen()) || ready.terminate {
+                self.stop(StopCause::Cancelled);
+            }
+        };
+        self.last_words();
+        Exit {
+            ended,
+            cause: self.cause,
+            duration_us: self.job.duration().as_micros() as u64,
+            leftovers: self.job.leftovers(),
+        }
+    }
+
+    /// Does what time and events have made due. Gives how the command ended when nothing is left to wait for.
+    fn step(&mut self, now: Instant) -> Option<Ended> {
+        if self.time_is_up.is_some_and(|at| at <= now) {
+            self.time_is_up = None;
+            self.stop(StopCause::Timeout);
+        }
+        if let Some((ended, ended_at)) = self.job.ended() {
+            self.time_is_up = None;
+            if self.outputs_ended() || now >= ended_at + DRAIN {
+                if self.job.alone() || self.kill_give_up.is_some_and(|at| at <= now) {
+                    return Some(ended);
+                }
+                self.sweep(now);
+            }
+        }
+        while let Some(act) = self.schedule.as_mut().and_then(|schedule| schedule.due(now)) {
+            self.act(act, now);
+        }
+        None
+    }
+
+    /// Ends the command and all that belongs to it.
+    fn stop(&mut self, cause: StopCause) {
+        let now = Instant::now();
+        self.job.reap();
+        if self.job.ended().is_some() {
+            return self.sweep(now);
+        }
+        if self.schedule.is_none() {
+            self.cause = cause;
+            self.schedule = Some(if self.interrupt_first {
+                Schedule::interrupt(now, self.grace)
+            } else {
+                Schedule::terminate(now, self.grace)
+            });
+        }
+    }
+
+    /// Ends what the command has left behind.
+    fn sweep(&mut self, now: Instant) {
+        match &mut self.schedule {
+            Some(schedule) => schedule.hurry(now),
+            none => *none = Some(Schedule::terminate(now, self.grace)),
+        }
+    }
+
+    fn act(&mut self, act: Act, now: Instant) {
+        self.job.act(act);
+        if act == Act::Kill && !self.job.alone() {
+            let give_up = *self.kill_give_up.get_or_insert(now + KILL_PATIENCE);
+            let pause = if now < give_up {
+                KILL_AGAIN
+            } else {
+                KILL_AGAIN_LATER
+            };
+            if let Some(schedule) = &mut self.schedule {
+                schedule.kill_again(Instant::now() + pause);
+            }
+        }
+    }
+
+    fn outputs_ended(&self) -> bool {
+        self.outputs.iter().all(|output| output.pipe().is_none())
+    }
+
+    /// When [`Supervisor::step`] has something to do even if nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let drained = self.job.ended().map(|(_, at)| at + DRAIN);
+        // Once it is over, the end of a process or an act of the schedule comes next.
+        let drained = drained.filter(|&at| at > Instant::now());
+        let acts = self.schedule.as_ref().and_then(Schedule::next);
+        [self.time_is_up, drained, acts, self.journal.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes what is still in the pipes. Should somebody outside our tree hold one, it is not waited for.
+    fn last_words(&mut self) {
+        let until = Instant::now() + DRAIN;
+        for output in &mut self.outputs {
+            while Instant::now() < until && take_round(output, self.journal) == Taken::Bytes {
+                self.journal.flush(Instant::now());
+            }
+            output.close(self.journal);
+        }
+        if self.journal.flush(Instant::now()) {
+            self.clients.wake();
+        }
+    }
+}
+
+/// Reads until the pipe is empty or enough is gathered for one write.
+fn take_round(output: &mut Output, journal: &mut Journal) -> Taken {
+    for _ in 1..ROUND_READS {
+        match output.take(journal) {
+            Taken::Bytes => {}
+            other => return other,
+        }
+    }
+    output.take(journal)
+}
