@@ -13,15 +13,7 @@ fn main() {
     let (out, target) = (PathBuf::from(variable("OUT_DIR")), variable("TARGET"));
     let target_dir = out.join("runner-target");
     let status = Command::new(variable("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "runner",
-            "--bin",
-            "rdev-runner",
-        ])
+        .args(["build", "--quiet", "--locked", "--profile", "runner", "--bin", "rdev-runner"])
         .args(["--target", &target])
         .arg("--manifest-path")
         .arg(runner.join("Cargo.toml"))
@@ -40,9 +32,6 @@ fn main() {
 }
 
 fn variable(name: &str) -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "cargo speaks to build scripts by environment variables"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by environment variables")]
     env::var(name).expect("cargo sets this variable for build scripts")
 }

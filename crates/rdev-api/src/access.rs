@@ -7,9 +7,11 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use rdev_domain::{Caller, KeyId, ProjectId, Scope};
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -32,22 +34,10 @@ pub enum Access {
     ScopeOrTicket(Scope),
 }
 
-/// A route, for tests that walk all of them.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// Its method.
-    pub method: &'static str,
-    /// Its path, with `{names}` for what varies.
-    pub path: String,
-    /// What it needs.
-    pub access: Access,
-}
-
-/// The router to which routes are added with what they need.
+/// The routes, each with what it needs.
+#[derive(Default)]
 pub(crate) struct Api {
-    router: OpenApiRouter<AppState>,
-    routes: Vec<Route>,
-    state: AppState,
+    routes: Vec<(Access, UtoipaMethodRouter<AppState>)>,
 }
 
 /// Recognises callers, and keeps each within its rate.
@@ -59,44 +49,42 @@ pub struct Gate {
 }
 
 impl Api {
-    pub(crate) fn new(state: AppState) -> Self {
-        Self {
-            router: OpenApiRouter::with_openapi(openapi::frame()),
-            routes: Vec::new(),
-            state,
-        }
-    }
-
     /// Adds a path's handlers, all with the same access.
-    pub(crate) fn route(
-        mut self,
-        access: Access,
-        (schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
-    ) -> Self {
-        for (path, item) in &mut paths.paths {
-            for (method, operation) in operations(item) {
-                openapi::complete(operation, &method, access);
-                if access != Access::Public {
-                    operation.security = Some(security(access));
-                }
-                self.routes.push(Route {
-                    method: name(&method),
-                    path: path.clone(),
-                    access,
-                });
-            }
-        }
-        let methods = match access {
-            Access::Public => methods,
-            _ => methods.layer(from_fn_with_state((self.state.gate.clone(), access), guard)),
-        };
-        self.router = self.router.routes((schemas, paths, methods));
+    pub(crate) fn route(mut self, access: Access, methods: UtoipaMethodRouter<AppState>) -> Self {
+        self.routes.push((access, methods));
         self
     }
 
-    pub(crate) fn finish(self) -> (axum::Router<AppState>, utoipa::openapi::OpenApi, Vec<Route>) {
-        let (router, openapi) = self.router.split_for_parts();
-        (router, openapi, self.routes)
+    /// The router, with a guard before every route that is not public; and the document.
+    pub(crate) fn guarded_by(self, gate: &Gate) -> (axum::Router<AppState>, OpenApi) {
+        self.build(|access, methods| match access {
+            Access::Public => methods,
+            _ => methods.layer(from_fn_with_state((gate.clone(), access), guard)),
+        })
+    }
+
+    /// The document alone.
+    pub(crate) fn document(self) -> OpenApi {
+        self.build(|_, methods| methods).1
+    }
+
+    fn build(
+        self,
+        guard: impl Fn(Access, MethodRouter<AppState>) -> MethodRouter<AppState>,
+    ) -> (axum::Router<AppState>, OpenApi) {
+        let mut router = OpenApiRouter::with_openapi(openapi::frame());
+        for (access, (schemas, mut paths, methods)) in self.routes {
+            for item in paths.paths.values_mut() {
+                for (method, operation) in operations(item) {
+                    openapi::complete(operation, &method, access);
+                    if access != Access::Public {
+                        operation.security = Some(security(access));
+                    }
+                }
+            }
+            router = router.routes((schemas, paths, guard(access, methods)));
+        }
+        router.split_for_parts()
     }
 }
 
@@ -130,9 +118,7 @@ impl Gate {
     fn key_holder(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let key = key(headers)?
             .ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
-        self.keys
-            .verify(key)
-            .ok_or_else(|| ApiError::unauthorized("this key is not known"))
+        self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
     fn ticket_holder(&self, ticket: &str, params: &RawPathParams) -> Result<Caller, ApiError> {
@@ -187,18 +173,12 @@ fn ticket(request: &Request) -> Option<String> {
     struct Ticket {
         ticket: Option<String>,
     }
-    axum::extract::Query::<Ticket>::try_from_uri(request.uri())
-        .ok()?
-        .0
-        .ticket
+    axum::extract::Query::<Ticket>::try_from_uri(request.uri()).ok()?.0.ticket
 }
 
 fn security(access: Access) -> Vec<SecurityRequirement> {
     let none: [&str; 0] = [];
-    let mut ways = vec![
-        SecurityRequirement::new("bearer", none),
-        SecurityRequirement::new("api_key", none),
-    ];
+    let mut ways = vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("api_key", none)];
     if matches!(access, Access::ScopeOrTicket(_)) {
         ways.push(SecurityRequirement::new("ticket", none));
     }
@@ -215,15 +195,4 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Ope
     ]
     .into_iter()
     .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
-}
-
-fn name(method: &HttpMethod) -> &'static str {
-    match method {
-        HttpMethod::Get => "GET",
-        HttpMethod::Post => "POST",
-        HttpMethod::Put => "PUT",
-        HttpMethod::Patch => "PATCH",
-        HttpMethod::Delete => "DELETE",
-        _ => "OTHER",
-    }
 }

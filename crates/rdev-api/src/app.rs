@@ -1,17 +1,19 @@
 //! The router: every route, with what a caller needs for it.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use axum::Router;
+use anyhow::Context;
 use axum::extract::FromRef;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use rdev_domain::Scope::{ProjectsExecute, ProjectsRead};
 use rdev_ports::{Clock, Pods, TaskQueue};
 use rdev_services::{Commands, Events, Projects};
 use utoipa_axum::routes;
 
-use crate::access::{Access, Api, Gate, Route};
+use crate::access::{Access, Api, Gate};
 use crate::envelope::request_id;
 use crate::error::ApiError;
 use crate::routes::docs::Document;
@@ -34,8 +36,6 @@ pub struct AppState {
     pub tickets: Tickets,
     /// Who may call.
     pub gate: Gate,
-    /// The OpenAPI document, once it is complete.
-    pub document: Document,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What `/ready` asks.
@@ -44,11 +44,12 @@ pub struct AppState {
     pub queue: Arc<dyn TaskQueue>,
 }
 
-/// The application, its OpenAPI document, and the list of its routes.
-pub fn app(state: AppState) -> (Router, utoipa::openapi::OpenApi, Vec<Route>) {
+/// Every route, with what a caller needs for it.
+fn api() -> Api {
     let read = Access::Scope(ProjectsRead);
     let execute = Access::Scope(ProjectsExecute);
-    let (router, openapi, routes) = Api::new(state.clone())
+    let read_events = Access::ScopeOrTicket(ProjectsRead);
+    Api::default()
         .route(Access::Public, routes!(health::health))
         .route(Access::Public, routes!(health::ready))
         .route(Access::Public, routes!(docs::page))
@@ -63,22 +64,31 @@ pub fn app(state: AppState) -> (Router, utoipa::openapi::OpenApi, Vec<Route>) {
         .route(read, routes!(commands::get))
         .route(read, routes!(output::output))
         .route(execute, routes!(commands::cancel))
-        .route(
-            Access::ScopeOrTicket(ProjectsRead),
-            routes!(events::project_events),
-        )
-        .route(
-            Access::ScopeOrTicket(ProjectsRead),
-            routes!(events::stream_events),
-        )
+        .route(read_events, routes!(events::project_events))
+        .route(read_events, routes!(events::stream_events))
         .route(read, routes!(tickets::issue))
-        .finish();
-    let router = router
+}
+
+/// The OpenAPI document, as committed in `openapi.json`.
+pub fn document() -> anyhow::Result<String> {
+    Ok(api().document().to_pretty_json()? + "\n")
+}
+
+/// Writes the OpenAPI document to standard output.
+pub fn print_document() -> anyhow::Result<()> {
+    std::io::stdout().write_all(document()?.as_bytes()).context("standard output")
+}
+
+/// The application.
+pub fn app(state: AppState) -> anyhow::Result<Router> {
+    let (router, openapi) = api().guarded_by(&state.gate);
+    let document = Document::from(openapi.to_json()?);
+    Ok(router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(document))
         .layer(from_fn_with_state(state.clock.clone(), request_id))
-        .with_state(state);
-    (router, openapi, routes)
+        .with_state(state))
 }
 
 async fn not_found(uri: Uri) -> ApiError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 /// Runs coding agents, shell commands and git, and streams what they write.
@@ -16,13 +16,12 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rdev-api", version, max_term_width = 100)]
 pub struct Config {
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Action>,
+
     /// Listen address
-    #[arg(
-        long,
-        env = "RDEV_BIND",
-        default_value = "127.0.0.1:8080",
-        value_name = "IP:PORT"
-    )]
+    #[arg(long, env = "RDEV_BIND", default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     pub bind: SocketAddr,
 
     /// Folder for the SQLite file `rdev.db`, `workspaces/`, `runs/` and generated keys (mode 0600)
@@ -87,6 +86,13 @@ pub struct Config {
     kubernetes_service_host: Option<String>,
 }
 
+/// What to do instead of serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Action {
+    /// Print the OpenAPI document of this version
+    Openapi,
+}
+
 /// Where commands run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Runtime {
@@ -149,8 +155,7 @@ impl Config {
     /// Form of the log.
     pub fn log_format(&self) -> LogFormat {
         let in_pod = self.kubernetes_service_host.is_some();
-        self.log_format
-            .unwrap_or(if in_pod { LogFormat::Json } else { LogFormat::Text })
+        self.log_format.unwrap_or(if in_pod { LogFormat::Json } else { LogFormat::Text })
     }
 
     /// Where the SQLite file is.
@@ -170,13 +175,12 @@ pub fn complain(error: &clap::Error) {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    let line = name_the_variable(&line.join(" "));
+    let mut line = name_the_variable(&line.join(" "));
+    if ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"].iter().any(|secret| line.contains(secret)) {
+        line = hide_value(&line);
+    }
     // Standard error may be closed; the exit code still tells.
-    drop(writeln!(
-        std::io::stderr(),
-        "rdev-api: {}",
-        line.trim_start_matches("error: ")
-    ));
+    drop(writeln!(std::io::stderr(), "rdev-api: {}", line.trim_start_matches("error: ")));
 }
 
 /// clap names options (`--lease-seconds <…>`); people set variables.
@@ -190,6 +194,16 @@ fn name_the_variable(line: &str) -> String {
     let name = option.split([' ', '=']).next().unwrap_or(option);
     let variable = format!("RDEV_{}", name.to_uppercase().replace('-', "_"));
     format!("{before}'{variable}'{after}")
+}
+
+/// A key with a typing error is nearly a key: no log may show it.
+fn hide_value(line: &str) -> String {
+    match (line.find("value '"), line.find("' for '")) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}value (not shown){}", &line[..from], &line[to + 1..])
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn database_url(text: &str) -> Result<DatabaseUrl, String> {
@@ -218,21 +232,14 @@ fn admin_key(text: &str) -> Result<Secret, String> {
 }
 
 fn master_key(text: &str) -> Result<MasterKey, String> {
-    let bytes = STANDARD
-        .decode(text.trim())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    bytes
-        .map(MasterKey)
-        .ok_or_else(|| "accepted are 32 bytes in base64".to_owned())
+    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(MasterKey).ok_or_else(|| "accepted are 32 bytes in base64".to_owned())
 }
 
 fn cidr(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse()
-        .or_else(|_| address())
-        .map_err(|_| "accepted is a network such as 10.0.0.0/8".to_owned())
+    text.parse().or_else(|_| address()).map_err(|_| "accepted is a network such as 10.0.0.0/8".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

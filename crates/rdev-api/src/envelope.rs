@@ -69,26 +69,18 @@ impl Meta {
                 request_id: request.id.to_string(),
                 timestamp: request.at.to_string(),
             })
-            .unwrap_or_else(|_| Self {
-                request_id: String::new(),
-                timestamp: String::new(),
-            })
+            .unwrap_or_else(|_| Self { request_id: String::new(), timestamp: String::new() })
     }
 }
 
 /// When the current request was received.
 pub(crate) fn received_at() -> Timestamp {
-    REQUEST
-        .try_with(|request| request.at)
-        .unwrap_or(Timestamp::from_micros(0))
+    REQUEST.try_with(|request| request.at).unwrap_or(Timestamp::from_micros(0))
 }
 
 impl<T: Serialize> Data<T> {
     pub(crate) fn new(data: T) -> Self {
-        Self {
-            data,
-            meta: Meta::current(),
-        }
+        Self { data, meta: Meta::current() }
     }
 }
 
@@ -98,13 +90,7 @@ impl<T: Serialize> List<T> {
         let more = items.len() > limit;
         items.truncate(limit);
         let next_cursor = if more { items.last().map(cursor) } else { None };
-        Self {
-            data: items,
-            meta: ListMeta {
-                meta: Meta::current(),
-                next_cursor,
-            },
-        }
+        Self { data: items, meta: ListMeta { meta: Meta::current(), next_cursor } }
     }
 }
 
@@ -126,23 +112,14 @@ pub(crate) async fn request_id(
     request: Request,
     next: Next,
 ) -> Response {
-    let given = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| {
-            !id.is_empty()
-                && id.len() <= REQUEST_ID_BYTES_MAX
-                && id.bytes().all(|byte| byte.is_ascii_graphic())
-        });
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
+    });
     let id: Arc<str> = match given {
         Some(id) => id.into(),
         None => uuid::Uuid::now_v7().simple().to_string().into(),
     };
-    let meta = RequestMeta {
-        id: id.clone(),
-        at: clock.now(),
-    };
+    let meta = RequestMeta { id: id.clone(), at: clock.now() };
     let mut response = REQUEST.scope(meta, next.run(request)).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);

@@ -55,13 +55,7 @@ pub(crate) struct Detail {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.to_owned(),
-            message: message.into(),
-            details: Vec::new(),
-            header: None,
-        }
+        Self { status, code: code.to_owned(), message: message.into(), details: Vec::new(), header: None }
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -83,11 +77,7 @@ impl ApiError {
 
     /// A single field that is not valid.
     pub(crate) fn invalid_field(field: &str, message: impl Into<String>) -> Self {
-        Error::Invalid(vec![FieldError {
-            field: field.to_owned(),
-            message: message.into(),
-        }])
-        .into()
+        Error::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }]).into()
     }
 }
 
@@ -95,29 +85,17 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NotFound { kind, .. } => Self::new(
-                StatusCode::NOT_FOUND,
-                &format!("{}_NOT_FOUND", kind.to_uppercase()),
-                message,
-            ),
+            Error::NotFound { kind, .. } => {
+                Self::new(StatusCode::NOT_FOUND, &format!("{}_NOT_FOUND", kind.to_uppercase()), message)
+            }
             Error::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, message),
             Error::Invalid(fields) => {
-                let detail = |error: FieldError| Detail {
-                    field: error.field,
-                    message: error.message,
-                };
+                let detail = |error: FieldError| Detail { field: error.field, message: error.message };
                 let details = fields.into_iter().map(detail).collect();
-                Self {
-                    details,
-                    ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message)
-                }
+                Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message) }
             }
             Error::Unavailable { system, source } => {
-                tracing::error!(
-                    system,
-                    error = format!("{source:#}"),
-                    "a needed system is not available"
-                );
+                tracing::error!(system, error = format!("{source:#}"), "a needed system is not available");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
                     .with_header(header::RETRY_AFTER, RETRY_UNAVAILABLE_SECONDS.into())
             }
@@ -135,24 +113,9 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let details = if self.details.is_empty() {
-            None
-        } else {
-            Some(self.details)
-        };
-        let error = ErrorInfo {
-            code: self.code,
-            message: self.message,
-            details,
-        };
-        let mut response = (
-            self.status,
-            Json(ErrorBody {
-                error,
-                meta: Meta::current(),
-            }),
-        )
-            .into_response();
+        let details = if self.details.is_empty() { None } else { Some(self.details) };
+        let error = ErrorInfo { code: self.code, message: self.message, details };
+        let mut response = (self.status, Json(ErrorBody { error, meta: Meta::current() })).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -44,10 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(
-            parse(&params, "project", "project")?,
-            parse(&params, "command_id", "command")?,
-        ))
+        Ok(Self(parse(&params, "project", "project")?, parse(&params, "command_id", "command")?))
     }
 }
 
@@ -56,23 +53,14 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(
-            parse(&params, "project", "project")?,
-            parse(&params, "stream_id", "stream")?,
-        ))
+        Ok(Self(parse(&params, "project", "project")?, parse(&params, "stream_id", "stream")?))
     }
 }
 
 async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, ApiError> {
     RawPathParams::from_request_parts(parts, state)
         .await
-        .map_err(|_| {
-            ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "INVALID_PATH",
-                "the path is not valid UTF-8",
-            )
-        })
+        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_PATH", "the path is not valid UTF-8"))
 }
 
 fn parse<T: std::str::FromStr>(
@@ -80,10 +68,7 @@ fn parse<T: std::str::FromStr>(
     name: &str,
     kind: &'static str,
 ) -> Result<T, ApiError> {
-    let text = params
-        .iter()
-        .find(|(param, _)| *param == name)
-        .map_or("", |(_, text)| text);
+    let text = params.iter().find(|(param, _)| *param == name).map_or("", |(_, text)| text);
     text.parse().map_err(|_| Error::not_found(kind, text).into())
 }
 
@@ -105,10 +90,9 @@ pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32, ApiError> {
     match limit {
         None => Ok(PAGE_DEFAULT),
         Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-        Some(limit) => Err(ApiError::invalid_field(
-            "limit",
-            format!("{limit} is not valid: 1 to {PAGE_MAX}"),
-        )),
+        Some(limit) => {
+            Err(ApiError::invalid_field("limit", format!("{limit} is not valid: 1 to {PAGE_MAX}")))
+        }
     }
 }
 
@@ -116,8 +100,7 @@ pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32, ApiError> {
 pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
     let parse = |text: &str| {
         let message = "it is not valid: accepted is meta.next_cursor of the page before";
-        text.parse()
-            .map_err(|_| ApiError::invalid_field("cursor", message))
+        text.parse().map_err(|_| ApiError::invalid_field("cursor", message))
     };
     cursor.map(parse).transpose()
 }
@@ -135,18 +118,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let (parts, body) = request.into_parts();
         if !is_json(&parts) {
             let message = "the body must be JSON, sent as `Content-Type: application/json`";
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNSUPPORTED_MEDIA_TYPE",
-                message,
-            ));
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
         }
         let bytes = read(body).await?;
         let body = from_json(&bytes)?;
-        Ok(Self {
-            body,
-            idempotency: idempotency(&parts, &bytes)?,
-        })
+        Ok(Self { body, idempotency: idempotency(&parts, &bytes)? })
     }
 }
 
@@ -162,14 +138,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
 }
 
 fn is_json(parts: &Parts) -> bool {
-    let value = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .and_then(|value| value.split(';').next())
-        .map(str::trim)
-        .unwrap_or_default();
+    let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")
 }
 
@@ -180,22 +150,12 @@ async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-            Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "BODY_TOO_LARGE",
-                message,
-            ))
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message))
         }
-        Ok(Err(error)) => Err(ApiError::invalid_body(format!(
-            "the body could not be read: {error}"
-        ))),
+        Ok(Err(error)) => Err(ApiError::invalid_body(format!("the body could not be read: {error}"))),
         Err(_) => {
             let message = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "BODY_TIMEOUT",
-                message,
-            ))
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", message))
         }
     }
 }
@@ -204,16 +164,10 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let reader = &mut serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let path = error.path().to_string();
-        let at = if path == "." {
-            String::new()
-        } else {
-            format!("{path}: ")
-        };
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
         ApiError::invalid_body(format!("{at}{}", error.inner()))
     })?;
-    reader
-        .end()
-        .map_err(|error| ApiError::invalid_body(error.to_string()))?;
+    reader.end().map_err(|error| ApiError::invalid_body(error.to_string()))?;
     Ok(body)
 }
 
@@ -230,20 +184,12 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, Api
             ApiError::invalid_field("Idempotency-Key", message)
         })?;
     let mut hash = Sha256::new();
-    for part in [
-        parts.method.as_str().as_bytes(),
-        parts.uri.path().as_bytes(),
-        body,
-    ] {
+    for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), body] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     let key = caller(parts)?.key;
-    Ok(Some(IdempotencyKey {
-        key,
-        value: value.to_owned(),
-        fingerprint: hash.finalize().into(),
-    }))
+    Ok(Some(IdempotencyKey { key, value: value.to_owned(), fingerprint: hash.finalize().into() }))
 }
 
 /// Who makes the request; the gate has put it there.

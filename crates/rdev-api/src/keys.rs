@@ -22,11 +22,7 @@ pub struct Keys {
 impl Keys {
     /// Accepts this one key. Its id is the part between the first two underscores.
     pub fn admin(key: &Secret) -> Self {
-        let id = key
-            .0
-            .strip_prefix("rdev_")
-            .and_then(|rest| rest.split_once('_'))
-            .map(|(id, _)| id);
+        let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
         Self {
             admin: admin.expect("\"admin\" is a key id"),
@@ -38,10 +34,7 @@ impl Keys {
     pub(crate) fn verify(&self, key: &str) -> Option<Caller> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let same: bool = sha256.ct_eq(&self.admin_sha256).into();
-        same.then(|| Caller {
-            key: self.admin.clone(),
-            scopes: vec![Scope::Admin],
-        })
+        same.then(|| Caller { key: self.admin.clone(), scopes: vec![Scope::Admin] })
     }
 }
 
@@ -52,11 +45,7 @@ pub(crate) fn admin_key(configured: Option<&Secret>, file: &Path) -> anyhow::Res
     }
     let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
     let key = read_or_make(file, new)?;
-    anyhow::ensure!(
-        key.len() >= 16,
-        "{} holds no key: delete it, and a new one is made",
-        file.display()
-    );
+    anyhow::ensure!(key.len() >= 16, "{} holds no key: delete it, and a new one is made", file.display());
     Ok(Secret(key))
 }
 
@@ -66,13 +55,8 @@ pub(crate) fn master_key(configured: Option<MasterKey>, file: &Path) -> anyhow::
         return Ok(key);
     }
     let text = read_or_make(file, || Ok(STANDARD.encode(random::<32>()?)))?;
-    let bytes = STANDARD
-        .decode(&text)
-        .ok()
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes
-        .map(MasterKey)
-        .with_context(|| format!("{} does not hold 32 bytes in base64", file.display()))
+    let bytes = STANDARD.decode(&text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(MasterKey).with_context(|| format!("{} does not hold 32 bytes in base64", file.display()))
 }
 
 fn read_or_make(file: &Path, new: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
@@ -110,12 +94,8 @@ mod tests {
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
-        for wrong in [
-            "",
-            "rdev_ops_0123456789abcde",
-            "rdev_ops_0123456789abcdef0",
-            "rdev_x_0123456789abcdef",
-        ] {
+        for wrong in ["", "rdev_ops_0123456789abcde", "rdev_ops_0123456789abcdef0", "rdev_x_0123456789abcdef"]
+        {
             assert!(keys.verify(wrong).is_none(), "{wrong}");
         }
     }
@@ -128,9 +108,6 @@ mod tests {
         let first = admin_key(None, &file).unwrap();
         assert!(first.0.starts_with("rdev_admin_") && first.0.len() > 50);
         assert!(admin_key(None, &file).unwrap() == first);
-        assert_eq!(
-            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

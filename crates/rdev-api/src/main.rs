@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use rdev_api::config::Config;
-use rdev_api::{server, telemetry, wire};
+use rdev_api::config::{Action, Config};
+use rdev_api::{app, server, telemetry, wire};
 
 fn main() -> ExitCode {
     let config = match Config::try_parse() {
@@ -12,7 +12,11 @@ fn main() -> ExitCode {
         Err(error) => return config_error(&error),
     };
     telemetry::init(&config);
-    match run(config) {
+    let done = match config.command {
+        Some(Action::Openapi) => app::print_document(),
+        None => serve(config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = server::stop_on_signal()?;
     let listener = server::listen(config.bind)?;
     let rdev = wire::wire(&config).await?;

@@ -35,10 +35,8 @@ struct Frame;
 pub(crate) fn frame() -> utoipa::openapi::OpenApi {
     let mut frame = Frame::openapi();
     let components = frame.components.get_or_insert_default();
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("rdev_<id>_<secret>")
-        .build();
+    let bearer =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("rdev_<id>_<secret>").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     let header =
         ApiKeyValue::with_description("X-API-Key", "The same key, for clients that cannot set Bearer");
@@ -51,57 +49,32 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
 const GATED: [(&str, &str, &str); 3] = [
     ("401", "UNAUTHORIZED", "No key, or one that is not accepted"),
     ("403", "SCOPE_REQUIRED", "The key may not do this"),
-    (
-        "429",
-        "RATE_LIMITED",
-        "Too many requests with this key; Retry-After says when to come back",
-    ),
+    ("429", "RATE_LIMITED", "Too many requests with this key; Retry-After says when to come back"),
 ];
 const BODY: [(&str, &str, &str); 4] = [
-    (
-        "400",
-        "INVALID_BODY",
-        "The body cannot be read, or has an unknown field",
-    ),
+    ("400", "INVALID_BODY", "The body cannot be read, or has an unknown field"),
     ("408", "BODY_TIMEOUT", "The body did not arrive in time"),
     ("413", "BODY_TOO_LARGE", "The body is larger than 4 MiB"),
-    (
-        "415",
-        "UNSUPPORTED_MEDIA_TYPE",
-        "The body is not application/json",
-    ),
+    ("415", "UNSUPPORTED_MEDIA_TYPE", "The body is not application/json"),
 ];
 const READING: [(&str, &str, &str); 1] = [("400", "INVALID_QUERY", "The query cannot be read")];
 const ANY: [(&str, &str, &str); 2] = [
-    (
-        "500",
-        "INTERNAL",
-        "A defect; the log has its cause under the request id",
-    ),
-    (
-        "503",
-        "UNAVAILABLE",
-        "A system that is needed is down; Retry-After says when to try again",
-    ),
+    ("500", "INTERNAL", "A defect; the log has its cause under the request id"),
+    ("503", "UNAVAILABLE", "A system that is needed is down; Retry-After says when to try again"),
 ];
 
 /// Adds to an operation what every operation of its kind can answer.
 pub(crate) fn complete(operation: &mut Operation, method: &HttpMethod, access: Access) {
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;
-        responses
-            .entry((*status).to_owned())
-            .or_insert_with(|| RefOr::T(failure(status, code, description)));
+        responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(failure(status, code, description)));
     };
     if access == Access::Public {
         ANY[..1].iter().for_each(&mut add);
     } else {
         GATED.iter().for_each(&mut add);
         ANY.iter().for_each(&mut add);
-        READING
-            .iter()
-            .filter(|_| *method == HttpMethod::Get)
-            .for_each(&mut add);
+        READING.iter().filter(|_| *method == HttpMethod::Get).for_each(&mut add);
     }
     if operation.request_body.is_some() {
         BODY.iter().for_each(&mut add);
@@ -121,34 +94,21 @@ fn failure(status: &str, code: &str, description: &str) -> Response {
         .schema(Some(Ref::from_schema_name("Error")))
         .example(serde_json::from_str(&example).ok())
         .build();
-    let mut response = ResponseBuilder::new()
-        .description(description)
-        .content("application/json", content)
-        .build();
+    let mut response =
+        ResponseBuilder::new().description(description).content("application/json", content).build();
     if matches!(status, "429" | "503") {
-        let seconds = ObjectBuilder::new()
-            .schema_type(utoipa::openapi::Type::Integer)
-            .build();
-        let header = HeaderBuilder::new()
-            .schema(Some(seconds))
-            .description(Some("Seconds to wait"))
-            .build();
-        response
-            .headers
-            .insert("Retry-After".to_owned(), RefOr::T(header));
+        let seconds = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer).build();
+        let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait")).build();
+        response.headers.insert("Retry-After".to_owned(), RefOr::T(header));
     }
     response
 }
 
 fn with_request_id(response: &mut Response) {
-    let text = ObjectBuilder::new()
-        .schema_type(utoipa::openapi::Type::String)
-        .build();
+    let text = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).build();
     let header = HeaderBuilder::new()
         .schema(Some(text))
         .description(Some("Id of the request: the caller's own, or a new one"))
         .build();
-    response
-        .headers
-        .insert("X-Request-Id".to_owned(), RefOr::T(header));
+    response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header));
 }

@@ -75,24 +75,17 @@ fn raise_file_limit() {
 /// Tells a person at a terminal where to go.
 pub fn greet(listener: &TcpListener, rdev: &Rdev) -> anyhow::Result<()> {
     let (address, key) = (listener.local_addr()?, rdev.key_place());
-    let example = r#"{"command":"for i in 1 2 3 4 5; do echo line $i; sleep 1; done","stream_id":"hello-'$$'-'$RANDOM'"}"#;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
-         The admin key is {key}.\n\
-         Run a command and watch it:\n\n{}\n",
-        curl_line(address, &rdev.key_command(), example)
+         The admin key is {key}. Run a command and watch it:\n\n  \
+         curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
+         -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
+         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n",
+        rdev.key_command(),
     )?;
     out.flush().context("standard output")
-}
-
-fn curl_line(address: SocketAddr, key: &str, body: &str) -> String {
-    let curl = format!("curl -sSN -H \"Authorization: Bearer {key}\"");
-    format!(
-        "  {curl} \"http://{address}$({curl} http://{address}/projects/demo/shell -H 'Content-Type: application/json' \
-         -d '{body}' | sed 's/.*\"stream_url\":\"\\([^\"]*\\)\".*/\\1/')\""
-    )
 }
 
 /// Serves until `stop`, then lets connections end: streams say goodbye on `drain`.
@@ -122,10 +115,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
     drop(listener);
     tracker.close();
     if tokio::time::timeout(DRAIN_TIMEOUT, tracker.wait()).await.is_err() {
-        tracing::warn!(
-            connections = tracker.len(),
-            "these connections did not end, and are cut"
-        );
+        tracing::warn!(connections = tracker.len(), "these connections did not end, and are cut");
     }
 }
 
@@ -133,11 +123,7 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(std::io::Error::other)?;
+    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, place))
 }

@@ -13,14 +13,9 @@ pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the Clock port's implementation"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is the Clock port's implementation")]
         let now = std::time::SystemTime::now();
-        let micros = now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_micros());
+        let micros = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }
@@ -31,16 +26,13 @@ pub(crate) struct UuidIds;
 impl Ids for UuidIds {
     fn command_id(&self) -> CommandId {
         let id = format!("cmd-{}", uuid::Uuid::now_v7().simple());
-        id.parse()
-            .expect("a UUID in simple form is 32 hexadecimal digits")
+        id.parse().expect("a UUID in simple form is 32 hexadecimal digits")
     }
 }
 
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0_u8; N];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .context("/dev/urandom")?;
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;
     Ok(bytes)
 }

@@ -25,9 +25,7 @@ impl Tickets {
     pub fn new(master: &MasterKey) -> Self {
         let mut derive = hmac(&master.0);
         derive.update(b"rdev ticket v1");
-        Self {
-            mac: hmac(&derive.finalize().into_bytes()),
-        }
+        Self { mac: hmac(&derive.finalize().into_bytes()) }
     }
 
     /// A ticket that is good until `expires`.
@@ -41,17 +39,12 @@ impl Tickets {
     pub(crate) fn verify(&self, ticket: &str, project: &ProjectId, now: Timestamp) -> Option<Caller> {
         let (claim, mac) = ticket.rsplit_once('.')?;
         let (expires, key) = claim.split_once('.')?;
-        self.sign(claim, project)
-            .verify_slice(&URL_SAFE_NO_PAD.decode(mac).ok()?)
-            .ok()?;
+        self.sign(claim, project).verify_slice(&URL_SAFE_NO_PAD.decode(mac).ok()?).ok()?;
         if Timestamp::from_micros(expires.parse().ok()?) < now {
             return None;
         }
         let key = String::from_utf8(URL_SAFE_NO_PAD.decode(key).ok()?).ok()?;
-        Some(Caller {
-            key: key.parse().ok()?,
-            scopes: vec![Scope::ProjectsRead],
-        })
+        Some(Caller { key: key.parse().ok()?, scopes: vec![Scope::ProjectsRead] })
     }
 
     fn sign(&self, claim: &str, project: &ProjectId) -> Hmac<Sha256> {
@@ -80,16 +73,8 @@ mod tests {
         let caller = tickets.verify(&ticket, &demo, at(999)).unwrap();
         assert_eq!((caller.key, caller.scopes), (key, vec![Scope::ProjectsRead]));
         assert!(tickets.verify(&ticket, &demo, at(1_001)).is_none());
-        assert!(
-            tickets
-                .verify(&ticket, &"other".parse().unwrap(), at(999))
-                .is_none()
-        );
-        assert!(
-            Tickets::new(&MasterKey([8; 32]))
-                .verify(&ticket, &demo, at(999))
-                .is_none()
-        );
+        assert!(tickets.verify(&ticket, &"other".parse().unwrap(), at(999)).is_none());
+        assert!(Tickets::new(&MasterKey([8; 32])).verify(&ticket, &demo, at(999)).is_none());
         let longer = ticket.replacen("1000", "9000", 1);
         assert!(tickets.verify(&longer, &demo, at(999)).is_none());
         for wrong in ["", ".", "..", "1.2.3"] {

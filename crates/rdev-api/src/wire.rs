@@ -1,12 +1,12 @@
 //! Puts everything together: the only place that names concrete adapters.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use bytes::Bytes;
 use rdev_local::Local;
 use rdev_ports::{Clock, EventLog, Ids, Pods, TaskQueue};
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig};
@@ -18,7 +18,6 @@ use crate::access::Gate;
 use crate::app::{AppState, app};
 use crate::config::{Config, Runtime};
 use crate::keys::{self, Keys};
-use crate::routes::docs::Document;
 use crate::server;
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidIds, random};
@@ -44,15 +43,17 @@ pub struct Rdev {
 /// Opens the stores, and wires services and routes.
 pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
-    std::fs::create_dir_all(folder)
+    // What commands write is nobody else's business: the folder is closed to other users.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
         .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
     let lock = lock(folder)?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
     let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
 
-    let store = SqlStore::sqlite(&config.database())
-        .await
-        .map_err(|error| with_cause(error, config))?;
+    let store = SqlStore::sqlite(&config.database()).await.map_err(|error| with_cause(error, config))?;
     // This process alone uses the data, so leases of an earlier one are nobody's.
     store.release_all().await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
@@ -74,50 +75,23 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     );
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
     let id = id.parse().context("worker id")?;
-    let worker_config = WorkerConfig {
-        id,
-        concurrency: config.worker_concurrency,
-        lease: config.lease(),
-    };
-    let worker = Worker::new(
-        worker_config,
-        pods.clone(),
-        queue.clone(),
-        log,
-        clock.clone(),
-        live,
-    );
+    let worker_config = WorkerConfig { id, concurrency: config.worker_concurrency, lease: config.lease() };
+    let worker = Worker::new(worker_config, pods.clone(), queue.clone(), log, clock.clone(), live);
 
     let tickets = Tickets::new(&master_key);
-    let document = Document::default();
-    let (app, openapi, _) = app(AppState {
+    let app = app(AppState {
         projects,
         commands,
         events,
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
-        gate: Gate::new(
-            Keys::admin(&admin_key),
-            tickets.clone(),
-            config.rate_limit_per_minute,
-        ),
+        gate: Gate::new(Keys::admin(&admin_key), tickets.clone(), config.rate_limit_per_minute),
         tickets,
-        document: document.clone(),
         clock,
         pods,
         queue,
-    });
-    document
-        .0
-        .get_or_init(|| Bytes::from(openapi.to_json().unwrap_or_default()));
+    })?;
     let key_file = config.admin_key.is_none().then(|| folder.join("admin.key"));
-    Ok(Rdev {
-        app,
-        worker,
-        store,
-        drain,
-        key_file,
-        _lock: lock,
-    })
+    Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
 }
 
 fn pods(config: &Config) -> anyhow::Result<Arc<dyn Pods>> {
@@ -174,10 +148,7 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     file.try_lock().with_context(|| {
-        format!(
-            "another rdev-api uses {} (RDEV_DATA_DIR): stop it, or name another folder",
-            folder.display()
-        )
+        format!("another rdev-api uses {} (RDEV_DATA_DIR): stop it, or name another folder", folder.display())
     })?;
     Ok(file)
 }

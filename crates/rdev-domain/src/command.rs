@@ -160,18 +160,12 @@ const STATUSES: [(Status, &str); 6] = [
 impl Status {
     /// The status's name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
-        STATUSES
-            .iter()
-            .find(|(status, _)| *status == self)
-            .map_or("", |(_, name)| name)
+        STATUSES.iter().find(|(status, _)| *status == self).map_or("", |(_, name)| name)
     }
 
     /// The status of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        STATUSES
-            .iter()
-            .find(|(_, n)| *n == name)
-            .map(|(status, _)| *status)
+        STATUSES.iter().find(|(_, n)| *n == name).map(|(status, _)| *status)
     }
 }
 
@@ -217,11 +211,7 @@ impl State {
             Self::Running { started_at } => Some(*started_at),
             Self::Ended { .. } => return Err(ended(self)),
         };
-        Ok(Self::Ended {
-            started_at,
-            ended_at: now,
-            outcome,
-        })
+        Ok(Self::Ended { started_at, ended_at: now, outcome })
     }
 }
 
@@ -241,21 +231,13 @@ mod tests {
     }
 
     fn outcome(ending: Ending) -> Outcome {
-        Outcome {
-            ending,
-            exit_code: Some(0),
-            message: None,
-            duration: Duration::ZERO,
-        }
+        Outcome { ending, exit_code: Some(0), message: None, duration: Duration::ZERO }
     }
 
     #[test]
     fn a_command_goes_from_pending_over_running_to_its_end() {
         let running = State::Pending.start(at(1)).unwrap();
-        assert_eq!(
-            running.start(at(5)).unwrap(),
-            State::Running { started_at: at(1) }
-        );
+        assert_eq!(running.start(at(5)).unwrap(), State::Running { started_at: at(1) });
         let ended = running.end(outcome(Ending::Completed), at(9)).unwrap();
         assert_eq!(ended.status(), Status::Completed);
         assert!(ended.start(at(10)).is_err());

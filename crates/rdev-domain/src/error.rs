@@ -52,17 +52,11 @@ pub struct FieldError {
 impl Error {
     /// The named thing does not exist.
     pub fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
-        Self::NotFound {
-            kind,
-            id: id.to_string(),
-        }
+        Self::NotFound { kind, id: id.to_string() }
     }
 
     /// A system that is needed does not answer.
     pub fn unavailable(system: &'static str, source: impl Into<anyhow::Error>) -> Self {
-        Self::Unavailable {
-            system,
-            source: source.into(),
-        }
+        Self::Unavailable { system, source: source.into() }
     }
 }

@@ -101,23 +101,9 @@ const TEXT_OPTIONS: [(&str, &[&str]); 5] = [
 const WRITABLE_CONFIG: [&str; 4] = ["user.name", "user.email", "pull.rebase", "init.defaultBranch"];
 
 /// Ways of `git config` that only read, and options that keep to the workspace's own configuration.
-const READING_CONFIG: [&str; 7] = [
-    "--get",
-    "--get-all",
-    "--get-regexp",
-    "--list",
-    "-l",
-    "get",
-    "list",
-];
-const PLAIN_CONFIG_OPTIONS: [&str; 6] = [
-    "--local",
-    "--null",
-    "-z",
-    "--show-origin",
-    "--show-scope",
-    "--name-only",
-];
+const READING_CONFIG: [&str; 7] = ["--get", "--get-all", "--get-regexp", "--list", "-l", "get", "list"];
+const PLAIN_CONFIG_OPTIONS: [&str; 6] =
+    ["--local", "--null", "-z", "--show-origin", "--show-scope", "--name-only"];
 
 /// Checks the arguments that follow `git`; the error names the one that is refused, and why.
 pub fn check_git_args(args: &[String]) -> Result<(), FieldError> {
@@ -126,10 +112,7 @@ pub fn check_git_args(args: &[String]) -> Result<(), FieldError> {
     };
     let Some((subcommand, paths)) = SUBCOMMANDS.iter().find(|(name, _)| name == first) else {
         let names: Vec<&str> = SUBCOMMANDS.iter().map(|(name, _)| *name).collect();
-        let message = format!(
-            "{first:?} is not accepted: it must be one of {}",
-            names.join(", ")
-        );
+        let message = format!("{first:?} is not accepted: it must be one of {}", names.join(", "));
         return refuse("args[0]".into(), message);
     };
     let text_options = text_options(subcommand);
@@ -151,17 +134,10 @@ pub fn check_git_args(args: &[String]) -> Result<(), FieldError> {
         } else if *paths == Paths::Inside && leaves_workspace(arg) {
             return refuse(field, outside(arg));
         } else if runs_transport(arg) {
-            return refuse(
-                field,
-                format!("{arg:?} is not accepted: this transport runs a program"),
-            );
+            return refuse(field, format!("{arg:?} is not accepted: this transport runs a program"));
         }
     }
-    if *subcommand == "config" {
-        check_config(&args[1..])
-    } else {
-        Ok(())
-    }
+    if *subcommand == "config" { check_config(&args[1..]) } else { Ok(()) }
 }
 
 fn check_option(subcommand: &str, arg: &str) -> Result<(), String> {
@@ -181,19 +157,11 @@ fn check_option(subcommand: &str, arg: &str) -> Result<(), String> {
         if let Some((_, letter)) = REFUSED_SHORT.iter().find(refused) {
             return Err(format!("{arg:?} is not accepted: -{letter} runs a program"));
         }
-        if letters
-            .char_indices()
-            .skip(1)
-            .any(|(i, _)| leaves_workspace(&letters[i..]))
-        {
+        if letters.char_indices().skip(1).any(|(i, _)| leaves_workspace(&letters[i..])) {
             return Err(outside(arg));
         }
     }
-    if value.is_some_and(leaves_workspace) {
-        Err(outside(arg))
-    } else {
-        Ok(())
-    }
+    if value.is_some_and(leaves_workspace) { Err(outside(arg)) } else { Ok(()) }
 }
 
 /// Where an option's free text stands.
@@ -205,10 +173,7 @@ enum Text {
 }
 
 fn text_options(subcommand: &str) -> &'static [&'static str] {
-    TEXT_OPTIONS
-        .iter()
-        .find(|(name, _)| *name == subcommand)
-        .map_or(&[], |(_, options)| options)
+    TEXT_OPTIONS.iter().find(|(name, _)| *name == subcommand).map_or(&[], |(_, options)| options)
 }
 
 fn takes_text(options: &[&str], arg: &str) -> Option<Text> {
@@ -217,35 +182,24 @@ fn takes_text(options: &[&str], arg: &str) -> Option<Text> {
     }
     options.iter().find_map(|option| {
         if option.starts_with("--") {
-            return arg
-                .strip_prefix(option)?
-                .starts_with('=')
-                .then_some(Text::Attached);
+            return arg.strip_prefix(option)?.starts_with('=').then_some(Text::Attached);
         }
         // `-am`: plain letters before the one that takes the text.
         let (flags, text) = arg[1..].split_once(&option[1..])?;
         let plain = flags.bytes().all(|b| b"aenqsvz".contains(&b));
-        plain.then_some(if text.is_empty() {
-            Text::Follows
-        } else {
-            Text::Attached
-        })
+        plain.then_some(if text.is_empty() { Text::Follows } else { Text::Attached })
     })
 }
 
 fn check_config(args: &[String]) -> Result<(), FieldError> {
     let plain = |arg: &str| READING_CONFIG.contains(&arg) || PLAIN_CONFIG_OPTIONS.contains(&arg);
     if let Some(index) = args.iter().position(|arg| arg.starts_with('-') && !plain(arg)) {
-        let accepted = [READING_CONFIG.as_slice(), &PLAIN_CONFIG_OPTIONS]
-            .concat()
-            .join(", ");
+        let accepted = [READING_CONFIG.as_slice(), &PLAIN_CONFIG_OPTIONS].concat().join(", ");
         let message = format!("{:?} is not accepted: config takes {accepted}", args[index]);
         return refuse(format!("args[{}]", index + 1), message);
     }
     let first = args.first().map(String::as_str).unwrap_or_default();
-    let word = args
-        .iter()
-        .find(|arg| !PLAIN_CONFIG_OPTIONS.contains(&arg.as_str()));
+    let word = args.iter().find(|arg| !PLAIN_CONFIG_OPTIONS.contains(&arg.as_str()));
     if word.is_some_and(|word| READING_CONFIG.contains(&word.as_str()))
         || (args.len() <= 2 && WRITABLE_CONFIG.contains(&first))
     {
@@ -266,10 +220,7 @@ fn outside(arg: &str) -> String {
 /// Whether a path is absolute, begins in a home directory, or has a `..` among its parts.
 /// A range of revisions such as `main..topic` has none.
 fn leaves_workspace(text: &str) -> bool {
-    let path = text
-        .strip_prefix(":(")
-        .and_then(|magic| magic.split_once(')'))
-        .map_or(text, |(_, path)| path);
+    let path = text.strip_prefix(":(").and_then(|magic| magic.split_once(')')).map_or(text, |(_, path)| path);
     let path = path.strip_prefix("file://").unwrap_or(path);
     path.starts_with('/') || path.starts_with("~") || path.split('/').any(|part| part == "..")
 }

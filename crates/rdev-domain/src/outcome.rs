@@ -84,10 +84,9 @@ impl Ending {
             crate::Status::Completed => Some(Self::Completed),
             crate::Status::Cancelled => Some(Self::Cancelled),
             crate::Status::TimedOut => Some(Self::TimedOut),
-            crate::Status::Failed => REASONS
-                .iter()
-                .find(|(_, name)| Some(*name) == reason)
-                .map(|(r, _)| Self::Failed(*r)),
+            crate::Status::Failed => {
+                REASONS.iter().find(|(_, name)| Some(*name) == reason).map(|(r, _)| Self::Failed(*r))
+            }
             crate::Status::Pending | crate::Status::Running => None,
         }
     }
@@ -96,12 +95,7 @@ impl Ending {
 impl Outcome {
     /// An end without a process of its own: nothing ran, or nobody knows how it went.
     pub fn without_process(ending: Ending, message: impl Into<String>) -> Self {
-        Self {
-            ending,
-            exit_code: None,
-            message: Some(message.into()),
-            duration: Duration::ZERO,
-        }
+        Self { ending, exit_code: None, message: Some(message.into()), duration: Duration::ZERO }
     }
 }
 
@@ -115,10 +109,7 @@ mod tests {
         for (reason, name) in REASONS {
             let ending = Ending::Failed(reason);
             assert_eq!(ending.reason(), Some(name));
-            assert_eq!(
-                Ending::from_status_and_reason(Status::Failed, Some(name)),
-                Some(ending)
-            );
+            assert_eq!(Ending::from_status_and_reason(Status::Failed, Some(name)), Some(ending));
         }
         assert_eq!(Ending::from_status_and_reason(Status::Failed, Some("?")), None);
         assert_eq!(Ending::from_status_and_reason(Status::Running, None), None);

@@ -34,8 +34,6 @@ pub struct Caller {
 impl Caller {
     /// Whether one of the caller's scopes includes `scope`.
     pub fn has(&self, scope: Scope) -> bool {
-        self.scopes
-            .iter()
-            .any(|held| *held == scope || *held == Scope::Admin)
+        self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)
     }
 }

@@ -26,10 +26,7 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -50,10 +47,7 @@ mod tests {
     #[test]
     fn prints_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            Timestamp::from_micros(1_769_284_800_123_456).to_string(),
-            "2026-01-24T20:00:00.123456Z"
-        );
+        assert_eq!(Timestamp::from_micros(1_769_284_800_123_456).to_string(), "2026-01-24T20:00:00.123456Z");
     }
 
     #[test]

@@ -34,10 +34,7 @@ pub struct Validate {
 impl Validate {
     /// Notes one more field that is not valid.
     pub fn fail(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            field: field.into(),
-            message: message.into(),
-        });
+        self.errors.push(FieldError { field: field.into(), message: message.into() });
     }
 
     /// Parses an id, or notes why it is none.
@@ -46,9 +43,7 @@ impl Validate {
         field: &str,
         text: &str,
     ) -> Option<T> {
-        text.parse()
-            .map_err(|error: crate::IdError| self.fail(field, error.to_string()))
-            .ok()
+        text.parse().map_err(|error: crate::IdError| self.fail(field, error.to_string())).ok()
     }
 
     /// The time that a command may take, or notes why the wish is not valid.
@@ -58,10 +53,7 @@ impl Validate {
             None => default,
             Some(seconds) if (1..=max).contains(&seconds) => Duration::from_secs(seconds),
             Some(seconds) => {
-                self.fail(
-                    "timeout_seconds",
-                    format!("{seconds} is not valid: 1 to {max} seconds"),
-                );
+                self.fail("timeout_seconds", format!("{seconds} is not valid: 1 to {max} seconds"));
                 default
             }
         }
@@ -78,11 +70,7 @@ impl Validate {
 
     /// `Ok` when nothing was noted.
     pub fn finish(self) -> crate::Result<()> {
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(crate::Error::Invalid(self.errors))
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(crate::Error::Invalid(self.errors)) }
     }
 
     fn agent(&mut self, limits: &Limits, agent: &AgentRequest) {
@@ -152,10 +140,7 @@ impl Validate {
 
     fn length(&mut self, field: &str, text: &str, bytes_max: usize) {
         if text.len() > bytes_max {
-            self.fail(
-                field,
-                format!("{} bytes; at most {bytes_max} are accepted", text.len()),
-            );
+            self.fail(field, format!("{} bytes; at most {bytes_max} are accepted", text.len()));
         }
     }
 
@@ -167,10 +152,7 @@ impl Validate {
 
     fn count(&mut self, limits: &Limits, field: &str, count: usize) {
         if count > limits.items_max {
-            self.fail(
-                field,
-                format!("{count} entries; at most {} are accepted", limits.items_max),
-            );
+            self.fail(field, format!("{count} entries; at most {} are accepted", limits.items_max));
         }
     }
 }
@@ -207,26 +189,15 @@ mod tests {
     #[test]
     fn shell_takes_sound_names_and_values() {
         let env = [("A_1", "x"), ("1A", "x"), ("B", "a\0b"), ("", "x")];
-        let env = env
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into_iter()
-            .collect();
-        let request = Request::Shell(ShellRequest {
-            command: "true".into(),
-            env,
-        });
+        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
+        let request = Request::Shell(ShellRequest { command: "true".into(), env });
         assert_eq!(fields(request), ["env.", "env.1A", "env.B"]);
     }
 
     #[test]
     fn a_shell_line_has_a_limit() {
         let max = Limits::DEFAULT.item_bytes_max;
-        let shell = |n| {
-            Request::Shell(ShellRequest {
-                command: "x".repeat(n),
-                ..Default::default()
-            })
-        };
+        let shell = |n| Request::Shell(ShellRequest { command: "x".repeat(n), ..Default::default() });
         assert!(fields(shell(max)).is_empty());
         assert_eq!(fields(shell(max + 1)), ["command"]);
     }

@@ -32,21 +32,13 @@ pub(crate) fn start(
         .argv
         .split_first()
         .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
-    let program = if program == "rdev-runner" {
-        runner.as_os_str()
-    } else {
-        program.as_ref()
-    };
+    let program = if program == "rdev-runner" { runner.as_os_str() } else { program.as_ref() };
     let mut child = Command::new(program)
         .args(args)
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir(&place.workspace)
-        .stdin(if exec.stdin.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        })
+        .stdin(if exec.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -60,19 +52,12 @@ pub(crate) fn start(
         });
     }
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Error::Internal(anyhow::anyhow!(
-            "the program's outputs are not connected"
-        )));
+        return Err(Error::Internal(anyhow::anyhow!("the program's outputs are not connected")));
     };
     if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
         tracing::debug!(%error, "the pipe keeps its size");
     }
-    let channel = Channel {
-        child,
-        stdout,
-        stderr: tokio::spawn(beginning(stderr)),
-        buffer: BytesMut::new(),
-    };
+    let channel = Channel { child, stdout, stderr: tokio::spawn(beginning(stderr)), buffer: BytesMut::new() };
     Ok(unfold(Some(channel), |channel| async {
         let mut channel = channel?;
         match channel.read().await {
@@ -111,11 +96,7 @@ impl Channel {
 async fn beginning(mut stderr: ChildStderr) -> String {
     let mut words = Vec::new();
     let kept = (&mut stderr).take(STDERR_BYTES_MAX).read_to_end(&mut words).await;
-    if let Err(error) = kept.and(
-        tokio::io::copy(&mut stderr, &mut tokio::io::sink())
-            .await
-            .map(|_| 0),
-    ) {
+    if let Err(error) = kept.and(tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await.map(|_| 0)) {
         tracing::debug!(%error, "standard error could not be read");
     }
     String::from_utf8_lossy(&words).into_owned()

@@ -50,19 +50,13 @@ impl Local {
         let git_config = data_dir.join("gitconfig");
         std::fs::write(&git_config, GIT_CONFIG)
             .with_context(|| format!("cannot write {}", git_config.display()))?;
-        let mut env: Vec<_> = config
-            .env
-            .into_iter()
-            .filter(|(name, _)| visible_to_commands(name.to_str()))
-            .collect();
+        let mut env: Vec<_> =
+            config.env.into_iter().filter(|(name, _)| visible_to_commands(name.to_str())).collect();
         env.extend([
             ("RDEV_RUNS_DIR".into(), runs.clone().into_os_string()),
             ("GIT_CONFIG_SYSTEM".into(), git_config.into_os_string()),
             // Without a repository of its own a workspace must not fall into one that encloses it.
-            (
-                "GIT_CEILING_DIRECTORIES".into(),
-                workspaces.clone().into_os_string(),
-            ),
+            ("GIT_CEILING_DIRECTORIES".into(), workspaces.clone().into_os_string()),
         ]);
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
@@ -104,15 +98,8 @@ pub fn visible_to_commands(name: Option<&str>) -> bool {
         "SSL_CERT_DIR",
         "IS_SANDBOX",
     ];
-    const PREFIXES: [&str; 7] = [
-        "LC_",
-        "XDG_",
-        "ANTHROPIC_",
-        "CLAUDE_",
-        "DISABLE_",
-        "OPENCODE_",
-        "NODE_EXTRA_CA_CERTS",
-    ];
+    const PREFIXES: [&str; 7] =
+        ["LC_", "XDG_", "ANTHROPIC_", "CLAUDE_", "DISABLE_", "OPENCODE_", "NODE_EXTRA_CA_CERTS"];
     name.is_some_and(|name| {
         NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
             || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -136,10 +123,7 @@ fn uid(runs: &Path, new: &str) -> anyhow::Result<String> {
 #[async_trait]
 impl Pods for Local {
     async fn projects(&self) -> Result<Vec<Project>> {
-        let ids = self
-            .workspaces
-            .list()
-            .map_err(|error| Error::unavailable("workspaces", error))?;
+        let ids = self.workspaces.list().map_err(|error| Error::unavailable("workspaces", error))?;
         Ok(ids.iter().map(|id| self.describe(id)).collect())
     }
 
@@ -161,19 +145,13 @@ impl Pods for Local {
     }
 
     async fn check(&self) -> Result<()> {
-        std::fs::metadata(&self.runner)
-            .map(|_| ())
-            .map_err(|error| Error::unavailable("runner", error))
+        std::fs::metadata(&self.runner).map(|_| ()).map_err(|error| Error::unavailable("runner", error))
     }
 }
 
 impl Local {
     fn describe(&self, id: &ProjectId) -> Project {
         let workspace = self.workspaces.path(id).to_string_lossy().into_owned();
-        Project {
-            id: id.clone(),
-            status: ProjectStatus::Ready,
-            workspace,
-        }
+        Project { id: id.clone(), status: ProjectStatus::Ready, workspace }
     }
 }

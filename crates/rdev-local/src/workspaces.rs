@@ -23,10 +23,7 @@ struct Listing {
 
 impl Workspaces {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            listed: Mutex::new(None),
-        }
+        Self { folder, listed: Mutex::new(None) }
     }
 
     pub(crate) fn path(&self, id: &ProjectId) -> PathBuf {
@@ -48,20 +45,14 @@ impl Workspaces {
         let mut ids = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let id = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<ProjectId>().ok());
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<ProjectId>().ok());
             if let Some(id) = id.filter(|_| entry.path().is_dir()) {
                 ids.push(id);
             }
         }
         ids.sort();
         let settled = changed.elapsed().is_ok_and(|age| age > TIME_STEP);
-        *listed = settled.then(|| Listing {
-            changed,
-            ids: ids.clone(),
-        });
+        *listed = settled.then(|| Listing { changed, ids: ids.clone() });
         Ok(ids)
     }
 }

@@ -142,16 +142,10 @@ impl Follower<'_> {
             return Ok(Event::SupervisorGone);
         };
         let left = KEEP_ALIVE_EVERY.saturating_sub(self.heard.elapsed());
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         let out = rustix::stdio::stdout();
         // No event is asked for on our output: its end is always told.
-        let mut fds = [
-            PollFd::new(&*supervisor, PollFlags::IN),
-            PollFd::new(&out, PollFlags::empty()),
-        ];
+        let mut fds = [PollFd::new(&*supervisor, PollFlags::IN), PollFd::new(&out, PollFlags::empty())];
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) => return Ok(Event::Silence),
             Ok(_) => {}
@@ -176,12 +170,7 @@ fn rest_of(mut frame: Frame, after: u64) -> Frame {
     frame.first_seq += skipped;
     frame.count -= skipped as u32;
     // A cut's bytes cannot be told apart by line; they stay together.
-    if let Body::Output {
-        end: End::Newline,
-        bytes,
-        ..
-    } = &mut frame.body
-    {
+    if let Body::Output { end: End::Newline, bytes, .. } = &mut frame.body {
         let newline = memchr::memchr_iter(b'\n', bytes).nth(skipped as usize - 1);
         *bytes = bytes.slice(newline.map_or(bytes.len(), |at| at + 1)..);
     }
@@ -209,10 +198,7 @@ mod tests {
         };
         for (after, rest) in [(5, &b"\nseven\n"[..]), (6, b"seven\n")] {
             let split = rest_of(frame.clone(), after);
-            assert_eq!(
-                (split.first_seq, split.last_seq(), split.time_us),
-                (after + 1, 7, 7)
-            );
+            assert_eq!((split.first_seq, split.last_seq(), split.time_us), (after + 1, 7, 7));
             assert!(matches!(split.body, Body::Output { bytes, .. } if bytes == rest));
         }
     }

@@ -21,17 +21,11 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            code: EXIT_USAGE,
-            message: message.into(),
-        }
+        Self { code: EXIT_USAGE, message: message.into() }
     }
 
     pub(crate) fn unknown_id(id: &impl Display) -> Self {
-        Self {
-            code: EXIT_UNKNOWN_ID,
-            message: format!("there is no run with the id \"{id}\""),
-        }
+        Self { code: EXIT_UNKNOWN_ID, message: format!("there is no run with the id \"{id}\"") }
     }
 
     pub(crate) fn lost(id: &impl Display) -> Self {
@@ -42,10 +36,7 @@ impl Fault {
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self {
-            code: EXIT_FAILED,
-            message: message.into(),
-        }
+        Self { code: EXIT_FAILED, message: message.into() }
     }
 
     /// `what` says what could not be done, as in "cannot read the journal".

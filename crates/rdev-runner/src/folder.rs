@@ -110,22 +110,11 @@ impl Runs {
             |what: &Path, error: io::Error| Fault::io(format!("cannot create {}", what.display()), error);
         let mut folder = DirBuilder::new();
         folder.mode(0o700);
-        folder
-            .recursive(true)
-            .create(&self.0)
-            .map_err(|e| cannot(&self.0, e))?;
+        folder.recursive(true).create(&self.0).map_err(|e| cannot(&self.0, e))?;
         let scratch = Run(self.scratch(id));
-        folder
-            .recursive(false)
-            .create(&scratch.0)
-            .map_err(|e| cannot(&scratch.0, e))?;
+        folder.recursive(false).create(&scratch.0).map_err(|e| cannot(&scratch.0, e))?;
         match scratch.fill() {
-            Ok((journal, listener)) => Ok(Prepared {
-                scratch,
-                target: self.run(id),
-                journal,
-                listener,
-            }),
+            Ok((journal, listener)) => Ok(Prepared { scratch, target: self.run(id), journal, listener }),
             Err(error) => {
                 let fault = cannot(&scratch.0, error);
                 scratch.discard()?;
@@ -156,11 +145,9 @@ impl Prepared {
     /// Gives the run its name, or `None` when somebody else already has it.
     pub(crate) fn commit(self) -> Result<Option<Committed>, Fault> {
         match rustix::fs::rename(&self.scratch.0, &self.target.0) {
-            Ok(()) => Ok(Some(Committed {
-                run: self.target,
-                journal: self.journal,
-                listener: self.listener,
-            })),
+            Ok(()) => {
+                Ok(Some(Committed { run: self.target, journal: self.journal, listener: self.listener }))
+            }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 self.scratch.discard()?;
                 Ok(None)
@@ -235,9 +222,7 @@ impl Run {
     /// When the run was started, in microseconds since 1970; 0 when its notes are unreadable.
     pub(crate) fn started_us(&self) -> u64 {
         let meta = std::fs::read_to_string(self.0.join(META)).unwrap_or_default();
-        meta.lines()
-            .find_map(|line| line.strip_prefix("started_us=")?.parse().ok())
-            .unwrap_or_default()
+        meta.lines().find_map(|line| line.strip_prefix("started_us=")?.parse().ok()).unwrap_or_default()
     }
 
     /// Frees the room that was held for the exit entry.
@@ -269,9 +254,5 @@ impl Run {
 
 /// A new file that only its owner can read.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }

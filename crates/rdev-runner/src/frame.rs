@@ -154,10 +154,7 @@ pub enum FrameError {
 impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooLong(n) => write!(
-                f,
-                "a frame of {n} bytes; at most {PAYLOAD_BYTES_MAX} are accepted"
-            ),
+            Self::TooLong(n) => write!(f, "a frame of {n} bytes; at most {PAYLOAD_BYTES_MAX} are accepted"),
             Self::Checksum => f.write_str("a frame's checksum does not fit its bytes"),
             Self::Kind(k) => write!(f, "a frame of the unknown kind {k}"),
             Self::Payload(k) => write!(f, "a frame of kind {k} whose payload has another shape"),
@@ -178,9 +175,7 @@ const EXIT_BYTES: usize = 18;
 impl Frame {
     /// Sequence number of its last event, or of the event before it when it has none.
     pub fn last_seq(&self) -> u64 {
-        self.first_seq
-            .saturating_add(u64::from(self.count))
-            .saturating_sub(1)
+        self.first_seq.saturating_add(u64::from(self.count)).saturating_sub(1)
     }
 
     /// Appends the frame's bytes to `out`.
@@ -204,15 +199,7 @@ impl Frame {
             Body::KeepAlive => (KIND_KEEP_ALIVE, [0; 2], &[]),
             Body::Lost => (KIND_LOST, [0; 2], &[]),
         };
-        encode_raw(
-            out,
-            self.first_seq,
-            self.count,
-            self.time_us,
-            kind,
-            detail,
-            payload,
-        );
+        encode_raw(out, self.first_seq, self.count, self.time_us, kind, detail, payload);
     }
 }
 
@@ -226,15 +213,7 @@ pub fn encode_output(
     end: End,
     payload: &[u8],
 ) {
-    encode_raw(
-        out,
-        first_seq,
-        count,
-        time_us,
-        KIND_OUTPUT,
-        [stream.code(), end.code()],
-        payload,
-    );
+    encode_raw(out, first_seq, count, time_us, KIND_OUTPUT, [stream.code(), end.code()], payload);
 }
 
 fn encode_raw(
@@ -335,36 +314,22 @@ fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
     let (kind, detail) = (header[0], [header[1], header[2]]);
     let mut payload = raw.slice(HEADER_BYTES..);
     let need = |n: usize| {
-        if payload.len() == n {
-            Ok(())
-        } else {
-            Err(FrameError::Payload(kind))
-        }
+        if payload.len() == n { Ok(()) } else { Err(FrameError::Payload(kind)) }
     };
     let body = match kind {
         KIND_HELLO => {
             need(2)?;
-            Body::Hello {
-                version: payload[0],
-                started: payload[1] != 0,
-            }
+            Body::Hello { version: payload[0], started: payload[1] != 0 }
         }
         KIND_OUTPUT => {
             let stream = Stream::from_code(detail[0]).ok_or(FrameError::Kind(kind))?;
             let end = End::from_code(detail[1]).ok_or(FrameError::Kind(kind))?;
-            Body::Output {
-                stream,
-                end,
-                bytes: payload,
-            }
+            Body::Output { stream, end, bytes: payload }
         }
         KIND_CUT => {
             need(8)?;
             let reason = CutReason::from_code(detail[0]).ok_or(FrameError::Kind(kind))?;
-            Body::Cut {
-                reason,
-                bytes: payload.get_u64_le(),
-            }
+            Body::Cut { reason, bytes: payload.get_u64_le() }
         }
         KIND_EXIT => {
             need(EXIT_BYTES)?;
@@ -374,12 +339,7 @@ fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
         KIND_LOST => Body::Lost,
         other => return Err(FrameError::Kind(other)),
     };
-    Ok(Frame {
-        first_seq,
-        count,
-        time_us,
-        body,
-    })
+    Ok(Frame { first_seq, count, time_us, body })
 }
 
 impl Exit {

@@ -24,10 +24,7 @@ pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     }
     let size = std::fs::metadata(run.journal_path()).map_or(0, |journal| journal.len());
     replace(&run, &entry).map_err(|e| Fault::io(format!("cannot shrink \"{id}\""), e))?;
-    report(&format!(
-        "{id}: {} bytes of output dropped\n",
-        size.saturating_sub(entry.len() as u64)
-    ))
+    report(&format!("{id}: {} bytes of output dropped\n", size.saturating_sub(entry.len() as u64)))
 }
 
 /// Puts a new journal in the place of the old one at once; who reads the old one can read it to its end.

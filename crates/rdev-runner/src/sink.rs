@@ -52,12 +52,7 @@ impl Sink {
         match self {
             Self::Text(_) => Ok(()),
             Self::Frames => {
-                let frame = Frame {
-                    first_seq,
-                    count: 0,
-                    time_us: now_us(),
-                    body,
-                };
+                let frame = Frame { first_seq, count: 0, time_us: now_us(), body };
                 let mut raw = Vec::new();
                 frame.encode(&mut raw);
                 write_all(stdout(), &raw)

@@ -47,11 +47,7 @@ impl Spec {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = [MAGIC.as_slice(), &[0; 4]].concat();
         put_list(&mut out, &self.argv);
-        let env: Vec<&str> = self
-            .env
-            .iter()
-            .flat_map(|(k, v)| [k.as_str(), v.as_str()])
-            .collect();
+        let env: Vec<&str> = self.env.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]).collect();
         put_list(&mut out, &env);
         put(&mut out, self.cwd.as_bytes());
         for number in [self.timeout_ms, self.grace_ms, self.journal_bytes_max] {
@@ -81,10 +77,7 @@ impl Spec {
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let argv = reader.list()?;
         let flat = reader.list()?;
-        let env = flat
-            .chunks_exact(2)
-            .map(|pair| (pair[0].clone(), pair[1].clone()))
-            .collect();
+        let env = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let cwd = reader.text()?;
         let (timeout_ms, grace_ms, journal_bytes_max) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let flags = reader.take(2)?;

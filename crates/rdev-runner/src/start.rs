@@ -27,10 +27,7 @@ pub(crate) fn start(self_args: &[&str], runs: &Runs, id: &RunId, spec: &Spec) ->
         .spawn()
         .map_err(cannot)?;
     // Should it have failed before it read this, then what it says is the better reason.
-    let sent = supervisor
-        .stdin
-        .take()
-        .map(|mut pipe| pipe.write_all(&spec.encode()));
+    let sent = supervisor.stdin.take().map(|mut pipe| pipe.write_all(&spec.encode()));
     let mut answer = Vec::new();
     if let Some(mut pipe) = supervisor.stdout.take() {
         pipe.read_to_end(&mut answer).map_err(cannot)?;
@@ -43,8 +40,7 @@ pub(crate) fn start(self_args: &[&str], runs: &Runs, id: &RunId, spec: &Spec) ->
             if let Some(mut pipe) = supervisor.stderr.take() {
                 pipe.read_to_string(&mut reason).map_err(cannot)?;
             }
-            sent.unwrap_or(Ok(()))
-                .or_else(|e| if reason.is_empty() { Err(cannot(e)) } else { Ok(()) })?;
+            sent.unwrap_or(Ok(())).or_else(|e| if reason.is_empty() { Err(cannot(e)) } else { Ok(()) })?;
             let reason = reason.trim().trim_start_matches("rdev-runner: ");
             Err(Fault::failed(if reason.is_empty() {
                 "the supervisor ended before it started the command"

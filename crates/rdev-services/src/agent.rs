@@ -48,12 +48,7 @@ enum Verdict {
 impl AgentWatch {
     /// Reads one frame.
     pub(crate) fn see(&mut self, frame: &Frame) {
-        let Body::Output {
-            stream: Stream::Stdout,
-            end,
-            bytes,
-        } = &frame.body
-        else {
+        let Body::Output { stream: Stream::Stdout, end, bytes } = &frame.body else {
             return;
         };
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -71,20 +66,13 @@ impl AgentWatch {
 
     /// Corrects a command's end by what the agent said: exit code 0 alone is no success.
     pub(crate) fn judge(&self, outcome: Outcome) -> Outcome {
-        let by_itself = matches!(
-            outcome.ending,
-            Ending::Completed | Ending::Failed(Reason::ExitCode)
-        );
+        let by_itself = matches!(outcome.ending, Ending::Completed | Ending::Failed(Reason::ExitCode));
         let (reason, message) = match (&self.result, outcome.ending) {
             (Some(Verdict::Error(reason, message)), _) if by_itself => (*reason, message.clone()),
             (None, Ending::Completed) => (Reason::NoResult, "the agent ended without a result".to_owned()),
             _ => return outcome,
         };
-        Outcome {
-            ending: Ending::Failed(reason),
-            message: Some(message),
-            ..outcome
-        }
+        Outcome { ending: Ending::Failed(reason), message: Some(message), ..outcome }
     }
 
     fn line_done(&mut self) {
@@ -95,13 +83,7 @@ impl AgentWatch {
         match serde_json::from_slice(&line) {
             Ok(Line::Assistant { error }) => self.error = error.or(self.error.take()),
             Ok(Line::Result { is_error: false, .. }) => self.result = Some(Verdict::Success),
-            Ok(Line::Result {
-                subtype,
-                result,
-                errors,
-                api_error_status,
-                ..
-            }) => {
+            Ok(Line::Result { subtype, result, errors, api_error_status, .. }) => {
                 let reason = reason(&subtype, self.error.as_deref(), api_error_status);
                 let message = result.unwrap_or_else(|| errors.join("; "));
                 let message = if message.is_empty() { subtype } else { message };

@@ -45,15 +45,7 @@ impl Commands {
         live: Live,
         timeout_default: Duration,
     ) -> Self {
-        Self {
-            projects,
-            events,
-            queue,
-            clock,
-            ids,
-            live,
-            timeout_default,
-        }
+        Self { projects, events, queue, clock, ids, live, timeout_default }
     }
 
     /// Accepts a command: once this returns, it is stored and will run.
@@ -67,9 +59,8 @@ impl Commands {
         let mut validate = Validate::default();
         validate.request(&limits, &submit.request);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
-        let stream: Option<StreamId> = submit
-            .stream_id
-            .and_then(|stream| validate.parse("stream_id", &stream));
+        let stream: Option<StreamId> =
+            submit.stream_id.and_then(|stream| validate.parse("stream_id", &stream));
         validate.finish()?;
 
         let id = self.ids.command_id();
@@ -105,10 +96,7 @@ impl Commands {
     /// `NotFound` when the project, or the command in it, does not exist.
     pub async fn get(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
         self.projects.get(project).await?;
-        self.queue
-            .command(project, id)
-            .await?
-            .ok_or_else(|| Error::not_found("command", id))
+        self.queue.command(project, id).await?.ok_or_else(|| Error::not_found("command", id))
     }
 
     /// Up to `limit` commands older than `before`, newest first.

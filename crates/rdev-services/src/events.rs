@@ -30,12 +30,7 @@ pub enum Following {
 impl Events {
     /// Wires the service.
     pub fn new(projects: Projects, queue: Arc<dyn TaskQueue>, log: Arc<dyn EventLog>, live: Live) -> Self {
-        Self {
-            projects,
-            queue,
-            log,
-            live,
-        }
+        Self { projects, queue, log, live }
     }
 
     /// Subscribes to one stream of a project, after the event `after`, or from its start.
@@ -68,12 +63,7 @@ impl Events {
     pub async fn follow_project(&self, project: &ProjectId, after: Position) -> Result<Follow> {
         self.projects.get(project).await?;
         let head = self.live.project_head(project);
-        Ok(Follow::new(
-            self.log.clone(),
-            Source::Project(project.clone()),
-            head,
-            after,
-        ))
+        Ok(Follow::new(self.log.clone(), Source::Project(project.clone()), head, after))
     }
 
     /// The last entry of a project's log, to subscribe to what comes after it.
@@ -90,12 +80,7 @@ impl Events {
             None => Position::ZERO,
             Some(seq) => self.log.position_of(&command.id, seq).await?,
         };
-        Ok(Follow::new(
-            self.log.clone(),
-            Source::Command(command.id.clone(), tail),
-            head,
-            cursor,
-        ))
+        Ok(Follow::new(self.log.clone(), Source::Command(command.id.clone(), tail), head, cursor))
     }
 }
 
@@ -122,13 +107,7 @@ impl Follow {
         head: watch::Receiver<Position>,
         cursor: Position,
     ) -> Self {
-        Self {
-            log,
-            source,
-            head,
-            cursor,
-            unread: true,
-        }
+        Self { log, source, head, cursor, unread: true }
     }
 
     /// The next entries, at least one; waits for them. Dropping the future loses nothing.

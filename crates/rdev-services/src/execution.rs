@@ -62,25 +62,16 @@ impl Executor {
         let command = &claim.command;
         let tail = self.live.tail(&command.id);
         let Some(place) = self.pods.place(&command.project).await? else {
-            let outcome = failed(
-                Reason::PodLost,
-                format!("project {} no longer exists", command.project),
-            );
+            let outcome = failed(Reason::PodLost, format!("project {} no longer exists", command.project));
             return self.finish(claim, claim.last_seq.next(), outcome).await;
         };
-        let started = self
-            .queue
-            .start(&claim.fence, &place.uid, self.clock.now())
-            .await?;
+        let started = self.queue.start(&claim.fence, &place.uid, self.clock.now()).await?;
         let first_start = started.entry.is_some();
         if let Some(entry) = started.entry {
             self.live.publish(entry);
         }
         if started.place_uid != place.uid {
-            let outcome = failed(
-                Reason::PodLost,
-                "the place it ran in was replaced, its end is unknown",
-            );
+            let outcome = failed(Reason::PodLost, "the place it ran in was replaced, its end is unknown");
             return self.finish(claim, claim.last_seq.next(), outcome).await;
         }
         if started.cancel_requested {
@@ -90,14 +81,7 @@ impl Executor {
             }
             tail.stop.cancel();
         }
-        let mut execution = Execution {
-            to: self,
-            claim,
-            tail,
-            place,
-            last_seq: claim.last_seq,
-            agent: None,
-        };
+        let mut execution = Execution { to: self, claim, tail, place, last_seq: claim.last_seq, agent: None };
         if let Request::Claude(_) = &command.request {
             execution.agent = Some(self.reread(claim).await?);
         }
@@ -110,11 +94,7 @@ impl Executor {
     async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {
         let mut pause = RETRY_FIRST;
         loop {
-            match self
-                .queue
-                .finish(&claim.fence, seq, outcome.clone(), self.clock.now())
-                .await
-            {
+            match self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now()).await {
                 Ok(entry) => {
                     self.live.publish(entry);
                     return Ok(());
@@ -134,10 +114,7 @@ impl Executor {
         let mut watch = AgentWatch::default();
         let mut after = Position::ZERO;
         while claim.last_seq > Seq::ZERO {
-            let entries = self
-                .log
-                .read_command(&claim.fence.id, after, REREAD_ENTRIES)
-                .await?;
+            let entries = self.log.read_command(&claim.fence.id, after, REREAD_ENTRIES).await?;
             let Some(last) = entries.last() else { break };
             after = last.position;
             for entry in entries {
@@ -174,10 +151,8 @@ impl Execution<'_> {
             if self.last_seq > before {
                 (pause, unreached_since) = (RETRY_FIRST, self.to.clock.now());
             } else if self.to.clock.now().since(unreached_since) > patience {
-                let outcome = failed(
-                    Reason::RunnerLost,
-                    "the runner was not reached again, its end is unknown",
-                );
+                let outcome =
+                    failed(Reason::RunnerLost, "the runner was not reached again, its end is unknown");
                 return Ok((outcome, self.last_seq.next()));
             }
             tokio::time::sleep(pause).await;
@@ -189,15 +164,7 @@ impl Execution<'_> {
     async fn connect(&mut self) -> Result<Connection> {
         let id = self.claim.fence.id.as_str();
         let after = self.last_seq.0.to_string();
-        let argv = [
-            "rdev-runner",
-            "run",
-            "--id",
-            id,
-            "--after",
-            &after,
-            "--spec-stdin",
-        ];
+        let argv = ["rdev-runner", "run", "--id", id, "--after", &after, "--spec-stdin"];
         let stdin = Bytes::from(spec(&self.claim.command, &self.place).encode());
         let exec = self.to.pods.exec(&self.place, exec(&argv, stdin)).await;
         let mut output = match exec {
@@ -221,14 +188,10 @@ impl Execution<'_> {
                 Ok(Some(Ok(bytes))) => bytes,
                 Ok(Some(Err(error))) => return Ok(Connection::Cut(error.into())),
                 Ok(None) => {
-                    return Ok(Connection::Cut(anyhow::anyhow!(
-                        "it ended without the command's end"
-                    )));
+                    return Ok(Connection::Cut(anyhow::anyhow!("it ended without the command's end")));
                 }
                 Err(_) => {
-                    return Ok(Connection::Cut(anyhow::anyhow!(
-                        "nothing came for {SILENCE_MAX:?}"
-                    )));
+                    return Ok(Connection::Cut(anyhow::anyhow!("nothing came for {SILENCE_MAX:?}")));
                 }
             };
             let agent = &mut self.agent;
@@ -242,10 +205,7 @@ impl Execution<'_> {
                 Ok(None) => {}
                 Ok(Some(Last::Exit(exit, seq))) => return Ok(Connection::Over(self.outcome(exit), seq)),
                 Ok(Some(Last::Lost)) => {
-                    let outcome = failed(
-                        Reason::RunnerLost,
-                        "its supervisor was killed, its end is unknown",
-                    );
+                    let outcome = failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown");
                     return Ok(Connection::Over(outcome, self.last_seq.next()));
                 }
                 Err(error) => return Ok(Connection::Cut(error.into())),
@@ -261,12 +221,7 @@ impl Execution<'_> {
         };
         let mut pause = RETRY_FIRST;
         loop {
-            match self
-                .to
-                .log
-                .append(&self.claim.fence, chunks.clone(), self.to.clock.now())
-                .await
-            {
+            match self.to.log.append(&self.claim.fence, chunks.clone(), self.to.clock.now()).await {
                 Ok(entries) => {
                     self.last_seq = last;
                     entries.into_iter().for_each(|entry| self.to.live.publish(entry));
@@ -312,10 +267,8 @@ impl Execution<'_> {
                 (Some(128 + signal), Ending::Failed(Reason::Signal), Some(message))
             }
             Ended::SpawnFailed(errno) => {
-                let message = format!(
-                    "it could not be started: {}",
-                    std::io::Error::from_raw_os_error(errno)
-                );
+                let message =
+                    format!("it could not be started: {}", std::io::Error::from_raw_os_error(errno));
                 (None, Ending::Failed(Reason::SpawnFailed), Some(message))
             }
         };
@@ -326,19 +279,11 @@ impl Execution<'_> {
                 let limit = self.claim.command.timeout.as_secs();
                 (
                     Ending::TimedOut,
-                    Some(format!(
-                        "stopped after {limit} s, with {} s of grace",
-                        GRACE.as_secs()
-                    )),
+                    Some(format!("stopped after {limit} s, with {} s of grace", GRACE.as_secs())),
                 )
             }
         };
-        let outcome = Outcome {
-            ending,
-            exit_code,
-            message,
-            duration,
-        };
+        let outcome = Outcome { ending, exit_code, message, duration };
         match &self.agent {
             Some(agent) => agent.judge(outcome),
             None => outcome,
@@ -347,10 +292,7 @@ impl Execution<'_> {
 }
 
 fn exec(argv: &[&str], stdin: Bytes) -> Exec {
-    Exec {
-        argv: argv.iter().map(|&word| word.to_owned()).collect(),
-        stdin,
-    }
+    Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }
 
 fn failed(reason: Reason, message: impl Into<String>) -> Outcome {

@@ -60,11 +60,7 @@ impl Intake {
         while let Some((frame, raw)) = self.decoder.next_frame()? {
             watch(&frame);
             match frame.body {
-                Body::Hello {
-                    version: PROTOCOL_VERSION,
-                    ..
-                }
-                | Body::KeepAlive => {}
+                Body::Hello { version: PROTOCOL_VERSION, .. } | Body::KeepAlive => {}
                 Body::Hello { version, .. } => return Err(IntakeError::Version(version)),
                 Body::Output { .. } | Body::Cut { .. } => self.keep(&frame, &raw)?,
                 // Its number may be beyond the next one: what was between is gone, and shows as a gap.
@@ -84,10 +80,7 @@ impl Intake {
     fn keep(&mut self, frame: &Frame, raw: &Bytes) -> Result<(), IntakeError> {
         let want = self.last_seq.next().0;
         if frame.first_seq != want {
-            return Err(IntakeError::Order {
-                want,
-                got: frame.first_seq,
-            });
+            return Err(IntakeError::Order { want, got: frame.first_seq });
         }
         let events = frame.last_seq() + 1 - self.open_first.0;
         if !self.open.is_empty() && (events > CHUNK_EVENTS || self.open.len() + raw.len() > CHUNK_BYTES) {
@@ -101,11 +94,7 @@ impl Intake {
     fn close(&mut self) {
         if !self.open.is_empty() {
             let (first_seq, last_seq) = (self.open_first, self.last_seq);
-            self.chunks.push(Chunk {
-                first_seq,
-                last_seq,
-                frames: self.open.split().freeze(),
-            });
+            self.chunks.push(Chunk { first_seq, last_seq, frames: self.open.split().freeze() });
         }
         self.open_first = self.last_seq.next();
     }

@@ -62,10 +62,7 @@ impl Live {
     /// Position of the last entry of a project that this process knows of.
     pub(crate) fn project_head(&self, id: &ProjectId) -> watch::Receiver<Position> {
         let mut projects = lock(&self.inner.projects);
-        projects
-            .entry(id.clone())
-            .or_insert_with(|| watch::channel(Position::ZERO).0)
-            .subscribe()
+        projects.entry(id.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
     }
 
     /// Rung when there is something to claim.

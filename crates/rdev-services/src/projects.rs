@@ -28,9 +28,6 @@ impl Projects {
     /// # Errors
     /// `NotFound` when there is none of that id.
     pub async fn get(&self, id: &ProjectId) -> Result<Project> {
-        self.pods
-            .project(id)
-            .await?
-            .ok_or_else(|| Error::not_found("project", id))
+        self.pods.project(id).await?.ok_or_else(|| Error::not_found("project", id))
     }
 }

@@ -45,19 +45,8 @@ impl Worker {
         clock: Arc<dyn Clock>,
         live: Live,
     ) -> Self {
-        let executor = Arc::new(Executor {
-            pods,
-            queue,
-            log,
-            clock,
-            live,
-        });
-        Self {
-            config,
-            executor,
-            running: HashMap::new(),
-            tasks: JoinSet::new(),
-        }
+        let executor = Arc::new(Executor { pods, queue, log, clock, live });
+        Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// Works until `shutdown`. Then it claims nothing more, lets go of what runs, without stopping it, and
@@ -85,11 +74,7 @@ impl Worker {
             return;
         }
         let now = self.executor.clock.now();
-        let claims = self
-            .executor
-            .queue
-            .claim(&self.config.id, free, now, now + self.config.lease)
-            .await;
+        let claims = self.executor.queue.claim(&self.config.id, free, now, now + self.config.lease).await;
         match claims {
             Ok(claims) => claims.into_iter().for_each(|claim| self.spawn(claim)),
             Err(error) => tracing::warn!(?error, "nothing could be claimed, trying again"),
@@ -141,10 +126,7 @@ impl Worker {
                     self.executor.live.tail(&fence.id).stop.cancel();
                 }
                 let lost = |fence: &Fence| renewal.lost.contains(fence);
-                self.running
-                    .values()
-                    .filter(|(fence, _)| lost(fence))
-                    .for_each(|(_, task)| task.abort());
+                self.running.values().filter(|(fence, _)| lost(fence)).for_each(|(_, task)| task.abort());
             }
             Err(error) => tracing::warn!(?error, "leases could not be renewed, trying again"),
         }

@@ -36,17 +36,10 @@ macro_rules! write {
     ($db:expr, |$tx:ident| $block:block) => {
         match $db {
             $crate::db::Db::Sqlite { write, .. } => {
-                let mut $tx = write
-                    .begin_with("BEGIN IMMEDIATE")
-                    .await
-                    .map_err($crate::error::database)?;
+                let mut $tx = write.begin_with("BEGIN IMMEDIATE").await.map_err($crate::error::database)?;
                 let done: rdev_domain::Result<_> = async { $block }.await;
                 match done {
-                    Ok(value) => $tx
-                        .commit()
-                        .await
-                        .map_err($crate::error::database)
-                        .map(|()| value),
+                    Ok(value) => $tx.commit().await.map_err($crate::error::database).map(|()| value),
                     Err(error) => {
                         $tx.rollback().await.map_err($crate::error::database)?;
                         Err(error)
@@ -83,10 +76,7 @@ impl Db {
             .run(&write)
             .await
             .map_err(|error| database(error.into()))?;
-        Ok(Self::Sqlite {
-            write,
-            read: pool(READERS, options.read_only(true)),
-        })
+        Ok(Self::Sqlite { write, read: pool(READERS, options.read_only(true)) })
     }
 
     pub(crate) async fn close(&self) {

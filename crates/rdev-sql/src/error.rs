@@ -22,7 +22,5 @@ pub(crate) fn database(error: sqlx::Error) -> Error {
 
 /// A stored value that this version cannot read.
 pub(crate) fn unreadable(what: &str, value: &dyn std::fmt::Debug) -> Error {
-    Error::Internal(anyhow::anyhow!(
-        "the database holds an unreadable {what}: {value:?}"
-    ))
+    Error::Internal(anyhow::anyhow!("the database holds an unreadable {what}: {value:?}"))
 }

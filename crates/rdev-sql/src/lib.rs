@@ -26,9 +26,7 @@ pub struct SqlStore {
 impl SqlStore {
     /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
     pub async fn sqlite(file: &Path) -> Result<Self> {
-        Ok(Self {
-            db: Db::sqlite(file).await?,
-        })
+        Ok(Self { db: Db::sqlite(file).await? })
     }
 
     /// Writes what is pending and closes every connection.

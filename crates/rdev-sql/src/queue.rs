@@ -22,19 +22,12 @@ impl TaskQueue for SqlStore {
                 let first =
                     idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
                 if let Some(id) = first.and_then(|first| first.task_id) {
-                    let row = task(&mut tx, &id)
-                        .await?
-                        .ok_or(Error::NotFound { kind: "command", id })?;
+                    let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
                     return Ok(Enqueued::Before(row.command()?));
                 }
             }
             insert_task(&mut tx, &new).await?;
-            let entry = entry(
-                command,
-                Seq::ZERO,
-                command.created_at,
-                EntryBody::Status(Status::Pending),
-            );
+            let entry = entry(command, Seq::ZERO, command.created_at, EntryBody::Status(Status::Pending));
             Ok(Enqueued::New(stored(&mut tx, entry).await?))
         })
     }
@@ -88,12 +81,8 @@ impl TaskQueue for SqlStore {
                 return Err(Error::LeaseLost);
             };
             let place_uid = row.place_uid.unwrap_or_else(|| place_uid.to_owned());
-            let mut started = Started {
-                place_uid,
-                started_at,
-                cancel_requested: command.cancel_requested,
-                entry: None,
-            };
+            let mut started =
+                Started { place_uid, started_at, cancel_requested: command.cancel_requested, entry: None };
             if command.state == State::Pending {
                 sqlx::query(
                     "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2 WHERE id = $3",
@@ -139,9 +128,7 @@ impl TaskQueue for SqlStore {
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
         write!(&self.db, |tx| {
             let (_, command) = fenced(&mut tx, fence).await?;
-            end(&mut tx, command, seq, outcome, now)
-                .await
-                .map(|(_, entry)| entry)
+            end(&mut tx, command, seq, outcome, now).await.map(|(_, entry)| entry)
         })
     }
 
@@ -204,10 +191,7 @@ impl TaskQueue for SqlStore {
             let outcome =
                 Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
             let (command, entry) = end(&mut tx, command, Seq::ZERO.next(), outcome, now).await?;
-            Ok(Some(CancelRequested {
-                command,
-                entry: Some(entry),
-            }))
+            Ok(Some(CancelRequested { command, entry: Some(entry) }))
         })
     }
 
@@ -254,18 +238,13 @@ impl TaskQueue for SqlStore {
     }
 
     async fn check(&self) -> Result<()> {
-        read!(&self.db, |pool| sqlx::query_scalar::<_, i64>("SELECT 1")
-            .fetch_one(pool))
-        .map(|_| ())
+        read!(&self.db, |pool| sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(pool)).map(|_| ())
     }
 }
 
 fn claim(row: &TaskRow) -> Result<Claim> {
     Ok(Claim {
-        fence: Fence {
-            id: parse(&row.id)?,
-            attempt: row.attempt,
-        },
+        fence: Fence { id: parse(&row.id)?, attempt: row.attempt },
         command: row.command()?,
         last_seq: Seq(row.last_seq as u64),
     })

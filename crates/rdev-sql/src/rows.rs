@@ -75,11 +75,7 @@ impl TaskRow {
                     message: self.message.clone(),
                     duration: micros(self.duration_us.unwrap_or(0)),
                 };
-                Ok(State::Ended {
-                    started_at,
-                    ended_at: Timestamp::from_micros(ended_us),
-                    outcome,
-                })
+                Ok(State::Ended { started_at, ended_at: Timestamp::from_micros(ended_us), outcome })
             }
         }
     }
@@ -145,10 +141,7 @@ impl EventRow {
 }
 
 fn status_of(body: &[u8]) -> Result<Status> {
-    std::str::from_utf8(body)
-        .ok()
-        .and_then(Status::parse)
-        .ok_or_else(|| unreadable("status", &body))
+    std::str::from_utf8(body).ok().and_then(Status::parse).ok_or_else(|| unreadable("status", &body))
 }
 
 pub(crate) fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {

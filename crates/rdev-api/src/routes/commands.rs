@@ -1,21 +1,25 @@
 //! Commands: accepting, history, cancelling.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use axum::extract::State;
+use axum::extract::{FromRef, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{
     AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
 };
-use rdev_services::{Commands, Submit};
+use rdev_services::{Commands, Events, Submit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::app::AppState;
 use crate::envelope::{Data, List};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit};
 use crate::routes::projects::Page;
+use crate::sse::Streams;
 
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
@@ -25,11 +29,7 @@ const SUMMARY_CHARS_MAX: usize = 120;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClaudeBody {
     /// What the agent is to do.
-    #[schema(
-        min_length = 1,
-        max_length = 1_048_576,
-        example = "Explain what this project does"
-    )]
+    #[schema(min_length = 1, max_length = 1_048_576, example = "Explain what this project does")]
     prompt: String,
     /// The name of the command's stream, new in its project; without it the command's id.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$", example = "discord-42")]
@@ -38,10 +38,7 @@ pub(crate) struct ClaudeBody {
     #[schema(pattern = "^[A-Za-z0-9._:/@\\[\\]][A-Za-z0-9._:/@\\[\\]-]{0,199}$")]
     session_id: Option<String>,
     /// The model, by the agent's name for it.
-    #[schema(
-        pattern = "^[A-Za-z0-9._:/@\\[\\]][A-Za-z0-9._:/@\\[\\]-]{0,199}$",
-        example = "sonnet"
-    )]
+    #[schema(pattern = "^[A-Za-z0-9._:/@\\[\\]][A-Za-z0-9._:/@\\[\\]-]{0,199}$", example = "sonnet")]
     model: Option<String>,
     /// Most turns of the agent.
     #[schema(minimum = 1, maximum = 1000)]
@@ -168,18 +165,11 @@ impl From<Command> for CommandDto {
         let (started_at, ended) = match &command.state {
             Stage::Pending => (None, None),
             Stage::Running { started_at } => (Some(*started_at), None),
-            Stage::Ended {
-                started_at,
-                ended_at,
-                outcome,
-            } => (*started_at, Some((*ended_at, outcome))),
+            Stage::Ended { started_at, ended_at, outcome } => (*started_at, Some((*ended_at, outcome))),
         };
         let outcome = ended.map(|(_, outcome)| outcome);
         Self {
-            accepted: Accepted {
-                status: command.state.status().as_str(),
-                ..Accepted::from(&command)
-            },
+            accepted: Accepted { status: command.state.status().as_str(), ..Accepted::from(&command) },
             summary: summary(&command.request),
             timeout_ms: millis(command.timeout),
             cancel_requested: command.cancel_requested,
@@ -188,9 +178,7 @@ impl From<Command> for CommandDto {
             ended_at: ended.map(|(at, _)| at.to_string()),
             duration_ms: outcome.map(|outcome| millis(outcome.duration)),
             exit_code: outcome.and_then(|outcome| outcome.exit_code),
-            reason: outcome
-                .and_then(|outcome| outcome.ending.reason())
-                .map(str::to_owned),
+            reason: outcome.and_then(|outcome| outcome.ending.reason()).map(str::to_owned),
             message: outcome.and_then(|outcome| outcome.message.clone()),
         }
     }
@@ -209,46 +197,87 @@ fn summary(request: &Request) -> String {
     }
 }
 
+/// What accepting a command takes.
+#[derive(Clone)]
+pub(crate) struct Acceptance {
+    commands: Commands,
+    events: Events,
+    streams: Streams,
+}
+
+impl FromRef<AppState> for Acceptance {
+    fn from_ref(state: &AppState) -> Self {
+        Self {
+            commands: state.commands.clone(),
+            events: state.events.clone(),
+            streams: state.streams.clone(),
+        }
+    }
+}
+
+/// How a caller wants to be answered.
+pub(crate) enum Answer {
+    /// At once, with where to look.
+    Accepted,
+    /// With the command's events, as `Accept: text/event-stream` asks.
+    Events,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Answer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
+        Ok(if events { Self::Events } else { Self::Accepted })
+    }
+}
+
+impl Acceptance {
+    async fn answer(
+        &self,
+        caller: &rdev_domain::Caller,
+        project: &ProjectId,
+        submit: Submit,
+        answer: Answer,
+    ) -> Result<Response, ApiError> {
+        let command = self.commands.submit(caller, project, submit).await?;
+        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
+        match answer {
+            Answer::Accepted => {
+                let body = Data::new(Accepted::from(&command));
+                Ok((StatusCode::ACCEPTED, location, body).into_response())
+            }
+            Answer::Events => {
+                let follow = self.events.follow_command(&command, None).await?;
+                Ok((location, self.streams.command(follow, None)).into_response())
+            }
+        }
+    }
+}
+
 /// Run Claude Code.
 #[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
     request_body = ClaudeBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn claude(
-    State(commands): State<Commands>,
+    State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
     InProject(project): InProject,
+    answer: Answer,
     JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
 ) -> Result<Response, ApiError> {
-    let ClaudeBody {
-        prompt,
-        stream_id,
-        session_id,
-        model,
-        max_turns,
-        timeout_seconds,
-    } = body;
-    let request = Request::Claude(AgentRequest {
-        prompt,
-        session_id,
-        model,
-        max_turns,
-    });
-    let submit = Submit {
-        request,
-        stream_id,
-        timeout_seconds,
-        idempotency,
-    };
-    Ok(accepted(
-        &project,
-        &commands.submit(&caller, &project, submit).await?,
-    ))
+    let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
+    let request = Request::Claude(AgentRequest { prompt, session_id, model, max_turns });
+    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    acceptance.answer(&caller, &project, submit, answer).await
 }
 
 /// Run a shell line.
@@ -257,36 +286,22 @@ pub(crate) async fn claude(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn shell(
-    State(commands): State<Commands>,
+    State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
     InProject(project): InProject,
+    answer: Answer,
     JsonBody { body, idempotency }: JsonBody<ShellBody>,
 ) -> Result<Response, ApiError> {
-    let ShellBody {
-        command,
-        stream_id,
-        timeout_seconds,
-        env,
-    } = body;
-    let request = Request::Shell(ShellRequest {
-        command,
-        env: env.unwrap_or_default(),
-    });
-    let submit = Submit {
-        request,
-        stream_id,
-        timeout_seconds,
-        idempotency,
-    };
-    Ok(accepted(
-        &project,
-        &commands.submit(&caller, &project, submit).await?,
-    ))
+    let ShellBody { command, stream_id, timeout_seconds, env } = body;
+    let request = Request::Shell(ShellRequest { command, env: env.unwrap_or_default() });
+    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    acceptance.answer(&caller, &project, submit, answer).await
 }
 
 /// Run git.
@@ -295,38 +310,22 @@ pub(crate) async fn shell(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn git(
-    State(commands): State<Commands>,
+    State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
     InProject(project): InProject,
+    answer: Answer,
     JsonBody { body, idempotency }: JsonBody<GitBody>,
 ) -> Result<Response, ApiError> {
-    let GitBody {
-        args,
-        stream_id,
-        timeout_seconds,
-    } = body;
+    let GitBody { args, stream_id, timeout_seconds } = body;
     let request = Request::Git(GitRequest { args });
-    let submit = Submit {
-        request,
-        stream_id,
-        timeout_seconds,
-        idempotency,
-    };
-    Ok(accepted(
-        &project,
-        &commands.submit(&caller, &project, submit).await?,
-    ))
-}
-
-fn accepted(project: &ProjectId, command: &Command) -> Response {
-    let location = format!("/projects/{project}/commands/{}", command.id);
-    let body = Data::new(Accepted::from(command));
-    (StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response()
+    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    acceptance.answer(&caller, &project, submit, answer).await
 }
 
 /// The project's commands, newest first.
@@ -344,9 +343,7 @@ pub(crate) async fn list(
     let before: Option<CommandId> = page_cursor(page.cursor.as_deref())?;
     let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
     let commands = commands.into_iter().map(CommandDto::from).collect();
-    Ok(List::page(commands, limit as usize, |command| {
-        command.accepted.id.clone()
-    }))
+    Ok(List::page(commands, limit as usize, |command| command.accepted.id.clone()))
 }
 
 /// One command.

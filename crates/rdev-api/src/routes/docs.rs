@@ -1,15 +1,19 @@
 //! The API reference: Scalar, with its script served from here, and the document that it shows.
 
-use std::sync::{Arc, OnceLock};
-
-use axum::extract::State;
+use axum::Extension;
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use bytes::Bytes;
 
-/// The OpenAPI document as served: set once the router, which it describes, is complete.
-#[derive(Clone, Default)]
-pub struct Document(pub(crate) Arc<OnceLock<Bytes>>);
+/// The OpenAPI document as served. It describes the router, so it is laid over the finished router.
+#[derive(Clone)]
+pub(crate) struct Document(Bytes);
+
+impl From<String> for Document {
+    fn from(json: String) -> Self {
+        Self(json.into())
+    }
+}
 
 /// The page's configuration: everything is at hand here, and nothing is to be asked of the internet.
 const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"hideClientButton":true,"showDeveloperTools":"never"}"#;
@@ -29,17 +33,14 @@ pub(crate) async fn page() -> impl IntoResponse {
     responses((status = 200, description = "A script", content_type = "text/javascript", body = String)))]
 pub(crate) async fn script() -> impl IntoResponse {
     let script = scalar_api_reference::get_asset("scalar.js").unwrap_or_default();
-    let headers = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (header::CACHE_CONTROL, "max-age=86400"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "max-age=86400")];
     (headers, script)
 }
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "system", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub(crate) async fn openapi(State(document): State<Document>) -> impl IntoResponse {
-    let document = document.0.get().cloned().unwrap_or_default();
+pub(crate) async fn openapi(Extension(Document(document)): Extension<Document>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document)
 }

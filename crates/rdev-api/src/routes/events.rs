@@ -60,17 +60,11 @@ pub(crate) async fn project_events(
         return one_stream(&events, &streams, &project, &stream, after).await;
     }
     let after = match last_event_id(which.last_event_id.as_deref(), &headers) {
-        None => ProjectEventId {
-            position: Position::ZERO,
-            seq: Seq::ZERO,
-        },
-        Some("latest") => ProjectEventId {
-            position: events.project_head(&project).await?,
-            seq: Seq(u64::MAX),
-        },
-        Some(id) => id
-            .parse()
-            .map_err(|()| invalid_id("the id of an event of this stream, or `latest`"))?,
+        None => ProjectEventId { position: Position::ZERO, seq: Seq::ZERO },
+        Some("latest") => {
+            ProjectEventId { position: events.project_head(&project).await?, seq: Seq(u64::MAX) }
+        }
+        Some(id) => id.parse().map_err(|()| invalid_id("the id of an event of this stream, or `latest`"))?,
     };
     let follow = events.follow_project(&project, after.read_after()).await?;
     Ok(streams.project(follow, after))
@@ -103,11 +97,7 @@ async fn one_stream(
     stream: &StreamId,
     after: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let parse = |id: &str| {
-        id.parse()
-            .map(Seq)
-            .map_err(|_| invalid_id("the number of an event"))
-    };
+    let parse = |id: &str| id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"));
     let after = after.map(parse).transpose()?;
     match events.follow_stream(project, stream, after).await? {
         Following::Over => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -117,17 +107,10 @@ async fn one_stream(
 
 /// A browser that reconnects sends the header, and the query that it began with: the header is newer.
 fn last_event_id<'a>(query: Option<&'a str>, headers: &'a HeaderMap) -> Option<&'a str> {
-    let header = headers
-        .get("last-event-id")
-        .map(|value| value.to_str().unwrap_or("?"));
-    header
-        .filter(|id| !id.is_empty())
-        .or(query.filter(|id| !id.is_empty()))
+    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    header.filter(|id| !id.is_empty()).or(query.filter(|id| !id.is_empty()))
 }
 
 fn invalid_id(accepted: &str) -> ApiError {
-    ApiError::invalid_field(
-        "last_event_id",
-        format!("it is not valid: accepted is {accepted}"),
-    )
+    ApiError::invalid_field("last_event_id", format!("it is not valid: accepted is {accepted}"))
 }

@@ -56,19 +56,9 @@ pub(crate) async fn ready(
 ) -> (StatusCode, Json<Readiness>) {
     let (database, runtime) = tokio::join!(state("database", queue.check()), state("runtime", pods.check()));
     let ok = database == "ok" && runtime == "ok";
-    let code = if ok {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = if ok { "ok" } else { "down" };
-    (
-        code,
-        Json(Readiness {
-            status,
-            components: Components { database, runtime },
-        }),
-    )
+    (code, Json(Readiness { status, components: Components { database, runtime } }))
 }
 
 async fn state(component: &str, check: impl Future<Output = Result<()>>) -> &'static str {

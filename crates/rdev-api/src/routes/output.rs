@@ -27,10 +27,7 @@ pub(crate) async fn output(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let follow = commands.output(&project, &id).await?;
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or_default();
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (form, content_type) = if accept.contains("application/x-ndjson") {
         (Form::Ndjson, "application/x-ndjson")
     } else {

@@ -36,11 +36,7 @@ impl From<Project> for ProjectDto {
         let status = match project.status {
             ProjectStatus::Ready => ProjectStatusDto::Ready,
         };
-        Self {
-            id: project.id.to_string(),
-            status,
-            workspace: project.workspace,
-        }
+        Self { id: project.id.to_string(), status, workspace: project.workspace }
     }
 }
 

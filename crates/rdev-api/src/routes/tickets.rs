@@ -52,9 +52,5 @@ pub(crate) async fn issue(
     };
     let expires = first + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
-    Ok(Data::new(TicketDto {
-        ticket,
-        expires_at: expires.to_string(),
-    })
-    .into_response())
+    Ok(Data::new(TicketDto { ticket, expires_at: expires.to_string() }).into_response())
 }

@@ -65,28 +65,15 @@ impl std::str::FromStr for ProjectEventId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (position, seq) = text.split_once('-').ok_or(())?;
-        let parse = |text: &str| {
-            text.parse::<u64>()
-                .ok()
-                .filter(|n| *n <= i64::MAX as u64)
-                .ok_or(())
-        };
-        Ok(Self {
-            position: Position(parse(position)?),
-            seq: Seq(parse(seq)?),
-        })
+        let parse = |text: &str| text.parse::<u64>().ok().filter(|n| *n <= i64::MAX as u64).ok_or(());
+        Ok(Self { position: Position(parse(position)?), seq: Seq(parse(seq)?) })
     }
 }
 
 impl Streams {
     pub(crate) fn new(heartbeat: Duration, drain: CancellationToken, clock: Arc<dyn Clock>) -> Self {
         let rendered = Arc::new(Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES_MAX, ByBytes));
-        Self {
-            heartbeat,
-            drain,
-            clock,
-            rendered,
-        }
+        Self { heartbeat, drain, clock, rendered }
     }
 
     /// The events of a command after `after`; ends with its last.
@@ -126,10 +113,7 @@ pub(crate) fn stored(follow: Follow, form: Form) -> impl Stream<Item = anyhow::R
             Ok(Some(bytes)) => Some((Ok(bytes), Some(follow))),
             // The answer has begun: cutting it is the only way left to say that it is not whole.
             Err(error) => {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "an output could not be read to its end"
-                );
+                tracing::error!(error = format!("{error:#}"), "an output could not be read to its end");
                 Some((Err(error), None))
             }
         }

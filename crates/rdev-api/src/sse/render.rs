@@ -45,12 +45,7 @@ pub(crate) fn pruned(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) {
 /// A sign of life.
 pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = b"event: heartbeat\ndata: ".to_vec();
-    json(
-        &mut out,
-        &HeartbeatEvent {
-            timestamp: &now.to_string(),
-        },
-    );
+    json(&mut out, &HeartbeatEvent { timestamp: &now.to_string() });
     out.extend_from_slice(b"\n\n");
     out.into()
 }
@@ -64,10 +59,7 @@ impl Writer<'_> {
     fn frame(&self, out: &mut Vec<u8>, frame: &Frame, after: Seq) {
         match &frame.body {
             Body::Output { stream, end, bytes } if self.form == Form::Bytes => {
-                debug_assert!(
-                    after == Seq::ZERO,
-                    "the plain output is always read from its start"
-                );
+                debug_assert!(after == Seq::ZERO, "the plain output is always read from its start");
                 let (_, _) = (stream, end);
                 out.extend_from_slice(bytes);
             }
@@ -102,20 +94,13 @@ impl Writer<'_> {
         json(&mut to_seq, &self.entry.stream.as_str());
         to_seq.extend_from_slice(b",\"seq\":");
         let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
-        let partial = if end == End::Partial {
-            ",\"partial\":true"
-        } else {
-            ""
-        };
+        let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
         let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
         let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
         self.end_data(&mut rest);
 
         let mut number = itoa::Buffer::new();
-        let lines = bytes
-            .strip_suffix(b"\n")
-            .unwrap_or(bytes)
-            .split(|byte| *byte == b'\n');
+        let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
         for (seq, line) in (frame.first_seq..).zip(lines) {
             if seq <= after.0 {
                 continue;
@@ -135,15 +120,7 @@ impl Writer<'_> {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
-        self.event(
-            out,
-            "status",
-            &StatusEvent {
-                stream_id,
-                status: status.as_str(),
-                timestamp: &timestamp,
-            },
-        );
+        self.event(out, "status", &StatusEvent { stream_id, status: status.as_str(), timestamp: &timestamp });
     }
 
     fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
@@ -166,16 +143,7 @@ impl Writer<'_> {
 
     fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: &str) {
         self.id(out, itoa::Buffer::new().format(to).as_bytes());
-        self.event(
-            out,
-            "gap",
-            &GapEvent {
-                stream_id: self.entry.stream.as_str(),
-                from,
-                to,
-                reason,
-            },
-        );
+        self.event(out, "gap", &GapEvent { stream_id: self.entry.stream.as_str(), from, to, reason });
     }
 
     fn id(&self, out: &mut Vec<u8>, seq: &[u8]) {
@@ -210,17 +178,11 @@ impl Writer<'_> {
             Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
             Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
         };
-        [before, event, after]
-            .iter()
-            .for_each(|part| out.extend_from_slice(part.as_bytes()));
+        [before, event, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     }
 
     fn end_data(&self, out: &mut Vec<u8>) {
-        let end: &[u8] = if matches!(self.form, Form::Sse | Form::ProjectSse) {
-            b"\n\n"
-        } else {
-            b"\n"
-        };
+        let end: &[u8] = if matches!(self.form, Form::Sse | Form::ProjectSse) { b"\n\n" } else { b"\n" };
         out.extend_from_slice(end);
     }
 }

@@ -54,14 +54,7 @@ impl Subscriber {
 
     fn new(streams: Streams, follow: Follow, place: Place) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
-        Self {
-            streams,
-            follow,
-            place,
-            pending: VecDeque::new(),
-            next_heartbeat,
-            phase: Phase::Hello,
-        }
+        Self { streams, follow, place, pending: VecDeque::new(), next_heartbeat, phase: Phase::Hello }
     }
 
     pub(super) fn events(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -109,10 +102,7 @@ impl Subscriber {
 
     /// Ends the response; the client connects again with its last event id, and misses nothing.
     fn give_up(&mut self, error: &anyhow::Error) -> Option<Bytes> {
-        tracing::error!(
-            error = format!("{error:#}"),
-            "a stream was cut, its events could not be read"
-        );
+        tracing::error!(error = format!("{error:#}"), "a stream was cut, its events could not be read");
         None
     }
 

@@ -64,10 +64,7 @@ impl Command {
                 Spec::read(&mut { input }).map_err(|e| Fault::usage(format!("--spec-stdin: {e}")))
             }
             Self::Given { spec, stdin: false } => Ok(spec),
-            Self::Given {
-                mut spec,
-                stdin: true,
-            } => {
+            Self::Given { mut spec, stdin: true } => {
                 let mut bytes = Vec::new();
                 let room = SPEC_BYTES_MAX.saturating_sub(spec.encode().len());
                 input
@@ -75,9 +72,7 @@ impl Command {
                     .read_to_end(&mut bytes)
                     .map_err(|e| Fault::io("cannot read standard input", e))?;
                 if bytes.len() > room {
-                    return Err(Fault::usage(format!(
-                        "--stdin: at most {room} bytes of input are accepted"
-                    )));
+                    return Err(Fault::usage(format!("--stdin: at most {room} bytes of input are accepted")));
                 }
                 spec.stdin = Some(bytes);
                 Ok(spec)
@@ -191,10 +186,7 @@ impl Given {
             return Err(Fault::usage(format!("a command is needed: {VERBS}")));
         };
         let id = self.id.take();
-        let needed = || {
-            id.clone()
-                .ok_or_else(|| Fault::usage(format!("{verb} needs --id; {ID_RULE}")))
-        };
+        let needed = || id.clone().ok_or_else(|| Fault::usage(format!("{verb} needs --id; {ID_RULE}")));
         let action = match verb.as_str() {
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
@@ -209,31 +201,22 @@ impl Given {
     fn command(&mut self) -> Result<Command, Fault> {
         let spec = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
         match (self.spec_stdin, spec.argv.is_empty()) {
-            (false, false) => Ok(Command::Given {
-                spec,
-                stdin: self.stdin,
-            }),
+            (false, false) => Ok(Command::Given { spec, stdin: self.stdin }),
             (true, true) if spec == Spec::new(Vec::new()) && !self.stdin => Ok(Command::SpecStdin),
-            (true, _) => Err(Fault::usage(
-                "--spec-stdin brings the whole command; no other option of it is accepted",
-            )),
-            (false, true) => Err(Fault::usage(
-                "run needs a command: either --spec-stdin or -- COMMAND [ARGUMENT]...",
-            )),
+            (true, _) => {
+                Err(Fault::usage("--spec-stdin brings the whole command; no other option of it is accepted"))
+            }
+            (false, true) => {
+                Err(Fault::usage("run needs a command: either --spec-stdin or -- COMMAND [ARGUMENT]..."))
+            }
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this program has no other configuration, and no rdev-api"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this program has no other configuration, and no rdev-api")]
     fn request(self, action: Action) -> Request {
         let from_environment = || std::env::var_os(RUNS_VARIABLE).filter(|dir| !dir.is_empty());
         let runs = self.runs.or_else(|| from_environment().map(PathBuf::from));
-        Request {
-            runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())),
-            action,
-        }
+        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), action }
     }
 }
 
@@ -242,9 +225,7 @@ const VERBS: &str = "run, attach, cancel, list or gc";
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
         "run" | "attach" | "cancel" | "list" | "gc" | "supervise" => Ok(verb),
-        _ => Err(Fault::usage(format!(
-            "{verb:?} is no command; {VERBS} is accepted"
-        ))),
+        _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }
 }
 
@@ -257,9 +238,7 @@ fn refused(name: &str, value: &str, accepted: &str) -> Fault {
 }
 
 fn text(name: &str, value: OsString) -> Result<String, Fault> {
-    value
-        .into_string()
-        .map_err(|value| Fault::usage(format!("{name} {value:?}: only UTF-8 is accepted")))
+    value.into_string().map_err(|value| Fault::usage(format!("{name} {value:?}: only UTF-8 is accepted")))
 }
 
 fn number(name: &str, value: &str) -> Result<u64, Fault> {
@@ -268,10 +247,7 @@ fn number(name: &str, value: &str) -> Result<u64, Fault> {
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, Fault> {
-    let seconds = value
-        .parse()
-        .ok()
-        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    let seconds = value.parse().ok().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
     seconds
         .map(Duration::from_secs_f64)
         .ok_or_else(|| refused(name, value, "a number of seconds, 0 or more, is accepted"))

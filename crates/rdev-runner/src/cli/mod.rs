@@ -30,17 +30,9 @@ const ERRNO_NOT_FOUND: i32 = rustix::io::Errno::NOENT.raw_os_error();
 pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = args::parse(args).and_then(|request| perform(self_args, request));
     ExitCode::from(code.unwrap_or_else(|fault| {
-        let hint = if fault.code == EXIT_USAGE {
-            "; try --help"
-        } else {
-            ""
-        };
+        let hint = if fault.code == EXIT_USAGE { "; try --help" } else { "" };
         // With standard error gone, the exit code says it alone.
-        write_all(
-            stderr(),
-            format!("rdev-runner: {}{hint}\n", fault.message).as_bytes(),
-        )
-        .ok();
+        write_all(stderr(), format!("rdev-runner: {}{hint}\n", fault.message).as_bytes()).ok();
         fault.code
     }))
 }
@@ -78,11 +70,7 @@ fn print(text: &str) -> Result<(), Fault> {
 }
 
 fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
-    let mut sink = if following.text {
-        Sink::Text(None)
-    } else {
-        Sink::Frames
-    };
+    let mut sink = if following.text { Sink::Text(None) } else { Sink::Frames };
     match follow(runs, id, following.after, started, &mut sink)? {
         Followed::Lost if following.text => Err(Fault::lost(id)),
         Followed::Lost => Ok(EXIT_LOST),

@@ -30,13 +30,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(file: File) -> Self {
-        Self {
-            file,
-            offset: 0,
-            next_seq: 1,
-            ended: false,
-            buffer: Vec::new(),
-        }
+        Self { file, offset: 0, next_seq: 1, ended: false, buffer: Vec::new() }
     }
 
     /// The sequence number that comes after what was read or skipped.

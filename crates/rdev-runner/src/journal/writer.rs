@@ -65,11 +65,7 @@ impl Journal {
             if kept > 0 {
                 self.append(stream, end, kept, &payload[..fits]);
             }
-            return self.miss(
-                CutReason::SizeLimit,
-                u64::from(count - kept),
-                (payload.len() - fits) as u64,
-            );
+            return self.miss(CutReason::SizeLimit, u64::from(count - kept), (payload.len() - fits) as u64);
         }
         self.miss(CutReason::SizeLimit, u64::from(count), payload.len() as u64);
     }
@@ -82,15 +78,7 @@ impl Journal {
     }
 
     fn append(&mut self, stream: Stream, end: End, count: u32, payload: &[u8]) {
-        encode_output(
-            &mut self.pending,
-            self.next_seq,
-            count,
-            now_us(),
-            stream,
-            end,
-            payload,
-        );
+        encode_output(&mut self.pending, self.next_seq, count, now_us(), stream, end, payload);
         self.next_seq += u64::from(count);
     }
 
@@ -118,11 +106,7 @@ impl Journal {
     /// Writes what was taken, and the announcement of what is missing when it is due. True: there is
     /// something new to read.
     pub(crate) fn flush(&mut self, now: Instant) -> bool {
-        if self
-            .missing
-            .as_ref()
-            .is_some_and(|missing| missing.announce_at <= now)
-        {
+        if self.missing.as_ref().is_some_and(|missing| missing.announce_at <= now) {
             self.announce();
         }
         let before = self.good;
@@ -135,12 +119,8 @@ impl Journal {
         let give_up = Instant::now() + EXIT_PATIENCE;
         loop {
             self.announce();
-            let entry = Frame {
-                first_seq: self.next_seq,
-                count: 1,
-                time_us: now_us(),
-                body: Body::Exit(exit),
-            };
+            let entry =
+                Frame { first_seq: self.next_seq, count: 1, time_us: now_us(), body: Body::Exit(exit) };
             entry.encode(&mut self.pending);
             if self.write_pending() {
                 break;

@@ -21,10 +21,7 @@ pub(crate) struct Clients {
 impl Clients {
     pub(crate) fn new(listener: UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self {
-            listener,
-            connected: VecDeque::new(),
-        })
+        Ok(Self { listener, connected: VecDeque::new() })
     }
 
     pub(crate) fn listener(&self) -> &UnixListener {
@@ -81,8 +78,5 @@ fn tell(client: &mut UnixStream, word: u8) -> bool {
 }
 
 fn again(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

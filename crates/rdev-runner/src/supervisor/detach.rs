@@ -31,10 +31,7 @@ pub(crate) fn detach() -> io::Result<Signals> {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ] {
         flag::register(signal, Arc::clone(&nothing))?;
     }
-    Ok(Signals {
-        child: announced(SIGCHLD)?,
-        terminate: announced(SIGTERM)?,
-    })
+    Ok(Signals { child: announced(SIGCHLD)?, terminate: announced(SIGTERM)? })
 }
 
 fn announced(signal: i32) -> io::Result<UnixStream> {

@@ -62,11 +62,7 @@ impl Job {
             .args(&spec.argv[1..])
             .envs(spec.env.iter().map(|(name, value)| (name, value)))
             .process_group(0)
-            .stdin(if spec.stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
+            .stdin(if spec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if !spec.cwd.is_empty() {
@@ -102,8 +98,7 @@ impl Job {
 
     /// Time from the start to the end of the command's own process.
     pub(crate) fn duration(&self) -> Duration {
-        self.ended
-            .map_or_else(|| self.started.elapsed(), |(_, at)| at - self.started)
+        self.ended.map_or_else(|| self.started.elapsed(), |(_, at)| at - self.started)
     }
 
     /// Whether the command and all that it started is gone.
@@ -181,10 +176,7 @@ impl SpawnError {
         let message = if spec.cwd.is_empty() || Path::new(&spec.cwd).is_dir() {
             format!("rdev-runner: cannot run {:?}: {why}\n", spec.argv[0])
         } else {
-            format!(
-                "rdev-runner: cannot run {:?} in {:?}: {why}\n",
-                spec.argv[0], spec.cwd
-            )
+            format!("rdev-runner: cannot run {:?} in {:?}: {why}\n", spec.argv[0], spec.cwd)
         };
         Self {
             // The standard library refuses a zero byte in an argument without asking the system.
@@ -206,9 +198,5 @@ fn expose_to_oom_killer(pid: u32) {
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let score = (own.trim().parse().unwrap_or(0) + OOM_SCORE_ADDED).min(1000);
     // The command may be gone already, and without this it runs as well.
-    std::fs::write(
-        OsStr::new(&format!("/proc/{pid}/oom_score_adj")),
-        score.to_string(),
-    )
-    .ok();
+    std::fs::write(OsStr::new(&format!("/proc/{pid}/oom_score_adj")), score.to_string()).ok();
 }

@@ -17,10 +17,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new() -> Self {
-        Self {
-            buffer: vec![0; PAYLOAD_BYTES_MAX],
-            held: 0,
-        }
+        Self { buffer: vec![0; PAYLOAD_BYTES_MAX], held: 0 }
     }
 
     /// Where the next bytes go.
@@ -47,11 +44,7 @@ impl Lines {
             // Only the first line can be too long: any other is shorter than one read.
             if newline.is_some() {
                 let end = memrchr(b'\n', rest).map_or(0, |at| at + 1);
-                emit(
-                    End::Newline,
-                    memchr_iter(b'\n', &rest[..end]).count() as u32,
-                    &rest[..end],
-                );
+                emit(End::Newline, memchr_iter(b'\n', &rest[..end]).count() as u32, &rest[..end]);
                 start += end;
             }
             break;
@@ -82,11 +75,7 @@ fn piece_bytes(line: &[u8]) -> usize {
         };
         let end = line.len().min(start + width);
         let whole = std::str::from_utf8(&line[start..end]).map_or_else(|e| e.error_len().is_none(), |_| true);
-        return if start + width > LINE_BYTES_MAX && whole {
-            start
-        } else {
-            LINE_BYTES_MAX
-        };
+        return if start + width > LINE_BYTES_MAX && whole { start } else { LINE_BYTES_MAX };
     }
     LINE_BYTES_MAX
 }
@@ -127,9 +116,7 @@ mod tests {
                 let (last, before) = out.split_last().unwrap();
                 assert_eq!(last.0, End::Newline);
                 assert!(
-                    before
-                        .iter()
-                        .all(|o| o.0 == End::Partial && o.1 == 1 && o.2.len() <= LINE_BYTES_MAX)
+                    before.iter().all(|o| o.0 == End::Partial && o.1 == 1 && o.2.len() <= LINE_BYTES_MAX)
                 );
             }
         }
@@ -137,11 +124,9 @@ mod tests {
 
     #[test]
     fn characters_stay_whole_and_invalid_bytes_are_cut_anywhere() {
-        for (text, first) in [
-            ("é", LINE_BYTES_MAX - 1),
-            ("€", LINE_BYTES_MAX - 1),
-            ("🦀", LINE_BYTES_MAX - 3),
-        ] {
+        for (text, first) in
+            [("é", LINE_BYTES_MAX - 1), ("€", LINE_BYTES_MAX - 1), ("🦀", LINE_BYTES_MAX - 3)]
+        {
             let mut input = vec![b'x'; first];
             input.extend(text.as_bytes());
             input.extend(b"yyyyy");

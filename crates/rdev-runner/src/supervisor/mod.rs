@@ -79,19 +79,9 @@ fn run_command(mut spec: Spec, run: Committed, signals: Signals) -> std::io::Res
 
 /// A command that could not be executed says so on its standard error, as a shell would.
 fn refused(error: &SpawnError, journal: &mut Journal) -> Exit {
-    journal.output(
-        Stream::Stderr,
-        crate::frame::End::Newline,
-        1,
-        error.message.as_bytes(),
-    );
+    journal.output(Stream::Stderr, crate::frame::End::Newline, 1, error.message.as_bytes());
     journal.flush(Instant::now());
-    Exit {
-        ended: Ended::SpawnFailed(error.errno),
-        cause: StopCause::None,
-        duration_us: 0,
-        leftovers: 0,
-    }
+    Exit { ended: Ended::SpawnFailed(error.errno), cause: StopCause::None, duration_us: 0, leftovers: 0 }
 }
 
 struct Supervisor<'a> {
@@ -122,10 +112,7 @@ impl<'a> Supervisor<'a> {
         let timeout = (spec.timeout_ms > 0).then(|| Duration::from_millis(spec.timeout_ms));
         Self {
             job,
-            outputs: [
-                Output::new(Stream::Stdout, pipes.stdout),
-                Output::new(Stream::Stderr, pipes.stderr),
-            ],
+            outputs: [Output::new(Stream::Stdout, pipes.stdout), Output::new(Stream::Stderr, pipes.stderr)],
             input: Input::new(pipes.stdin, input),
             journal,
             clients,
@@ -227,11 +214,7 @@ impl<'a> Supervisor<'a> {
         self.job.act(act);
         if act == Act::Kill && !self.job.alone() {
             let give_up = *self.kill_give_up.get_or_insert(now + KILL_PATIENCE);
-            let pause = if now < give_up {
-                KILL_AGAIN
-            } else {
-                KILL_AGAIN_LATER
-            };
+            let pause = if now < give_up { KILL_AGAIN } else { KILL_AGAIN_LATER };
             if let Some(schedule) = &mut self.schedule {
                 schedule.kill_again(Instant::now() + pause);
             }
@@ -248,10 +231,7 @@ impl<'a> Supervisor<'a> {
         // Once it is over, the end of a process or an act of the schedule comes next.
         let drained = drained.filter(|&at| at > Instant::now());
         let acts = self.schedule.as_ref().and_then(Schedule::next);
-        [self.time_is_up, drained, acts, self.journal.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.time_is_up, drained, acts, self.journal.deadline()].into_iter().flatten().min()
     }
 
     /// Takes what is still in the pipes. Should somebody outside our tree hold one, it is not waited for.

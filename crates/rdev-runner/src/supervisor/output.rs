@@ -29,11 +29,7 @@ pub(crate) enum Taken {
 
 impl Output {
     pub(crate) fn new(stream: Stream, pipe: OwnedFd) -> Self {
-        Self {
-            stream,
-            pipe: Some(pipe),
-            lines: Lines::new(),
-        }
+        Self { stream, pipe: Some(pipe), lines: Lines::new() }
     }
 
     pub(crate) fn pipe(&self) -> Option<&OwnedFd> {
@@ -48,8 +44,7 @@ impl Output {
         match rustix::io::read(pipe, self.lines.space()) {
             Ok(n) if n > 0 => {
                 let stream = self.stream;
-                self.lines
-                    .push(n, |end, count, bytes| journal.output(stream, end, count, bytes));
+                self.lines.push(n, |end, count, bytes| journal.output(stream, end, count, bytes));
                 Taken::Bytes
             }
             Err(Errno::AGAIN | Errno::INTR) => Taken::Nothing,
@@ -65,8 +60,7 @@ impl Output {
     pub(crate) fn close(&mut self, journal: &mut Journal) {
         let stream = self.stream;
         self.pipe = None;
-        self.lines
-            .finish(|end, count, bytes| journal.output(stream, end, count, bytes));
+        self.lines.finish(|end, count, bytes| journal.output(stream, end, count, bytes));
     }
 }
 
@@ -81,11 +75,7 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn new(pipe: Option<OwnedFd>, bytes: Vec<u8>) -> Self {
-        let mut input = Self {
-            pipe,
-            bytes,
-            written: 0,
-        };
+        let mut input = Self { pipe, bytes, written: 0 };
         input.feed();
         input
     }
@@ -98,11 +88,7 @@ impl Input {
     pub(crate) fn feed(&mut self) {
         while let Some(pipe) = &self.pipe {
             let rest = &self.bytes[self.written..];
-            let written = if rest.is_empty() {
-                Ok(0)
-            } else {
-                rustix::io::write(pipe, rest)
-            };
+            let written = if rest.is_empty() { Ok(0) } else { rustix::io::write(pipe, rest) };
             match written {
                 Ok(n) if n > 0 => self.written += n,
                 Err(Errno::INTR) => {}

@@ -26,11 +26,7 @@ impl Schedule {
 
     /// SIGINT now, SIGTERM after half of the grace time, SIGKILL after all of it.
     pub(crate) fn interrupt(now: Instant, grace: Duration) -> Self {
-        let acts = [
-            (now, Act::Interrupt),
-            (now + grace / 2, Act::Terminate),
-            (now + grace, Act::Kill),
-        ];
+        let acts = [(now, Act::Interrupt), (now + grace / 2, Act::Terminate), (now + grace, Act::Kill)];
         Self(acts.into())
     }
 

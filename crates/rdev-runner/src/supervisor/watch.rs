@@ -31,15 +31,9 @@ impl Supervisor<'_> {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
             marks.push(mark);
         };
-        watch(self.signals.child.as_fd(), PollFlags::IN, |ready| {
-            ready.child = true
-        });
-        watch(self.signals.terminate.as_fd(), PollFlags::IN, |ready| {
-            ready.terminate = true
-        });
-        watch(self.clients.listener().as_fd(), PollFlags::IN, |ready| {
-            ready.listener = true
-        });
+        watch(self.signals.child.as_fd(), PollFlags::IN, |ready| ready.child = true);
+        watch(self.signals.terminate.as_fd(), PollFlags::IN, |ready| ready.terminate = true);
+        watch(self.clients.listener().as_fd(), PollFlags::IN, |ready| ready.listener = true);
         if let Some(pipe) = self.outputs[0].pipe() {
             watch(pipe.as_fd(), PollFlags::IN, |ready| ready.outputs[0] = true);
         }
@@ -71,10 +65,7 @@ impl Supervisor<'_> {
 /// Time until `at`.
 fn timeout(at: Instant) -> Timespec {
     let left = at.saturating_duration_since(Instant::now());
-    Timespec {
-        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    }
+    Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
 }
 
 /// Empties a signal's socket before the signal is acted on, so that one that comes meanwhile is seen.
