@@ -25,7 +25,7 @@ use crate::tickets::Tickets;
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Nothing.
     Public,
     /// A key with this scope.

@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# Finds or installs the programs that tests and benchmarks use. Sourced by scripts, from the project's folder.
+
+# The version whose transcripts the tests were written against, and which runs on Node 20.
+CLAUDE_VERSION=2.1.197
+TOOLS="${CARGO_TARGET_DIR:-target}/test-tools"
+
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$1" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -n "$@"
+    else
+        return 1
+    fi
+}
+
+# need_programs PROGRAM:PACKAGE … installs the Debian packages of programs that are not there.
+need_programs() {
+    local pair missing=()
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "please install: ${missing[*]}"
+    printf 'installing %s\n' "${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        fail "could not install ${missing[*]}; please install them"
+}
+
+# need_claude installs the real Claude Code into the target folder, unless RDEV_TEST_CLAUDE names one.
+need_claude() {
+    if [ -n "${RDEV_TEST_CLAUDE:-}" ]; then return 0; fi
+    need_programs npm:npm
+    local claude="$TOOLS/node_modules/.bin/claude"
+    if [ ! -x "$claude" ] || ! "$claude" --version 2>/dev/null | grep -q "^$CLAUDE_VERSION "; then
+        printf 'installing claude %s\n' "$CLAUDE_VERSION"
+        npm install --silent --no-audit --no-fund --prefix "$TOOLS" "@anthropic-ai/claude-code@$CLAUDE_VERSION" ||
+            fail "could not install @anthropic-ai/claude-code@$CLAUDE_VERSION"
+    fi
+    RDEV_TEST_CLAUDE="$(cd "$(dirname "$claude")" && pwd)/claude"
+    export RDEV_TEST_CLAUDE
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs every test of rdev. On a fresh Debian machine with only Rust it first installs what the tests use;
+# elsewhere it names what is missing. A part that is missing fails the run: nothing is skipped.
+#
+#   ./scripts/test.sh              everything
+#   ./scripts/test.sh -p rdev-sql  arguments go to `cargo test`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in -h | --help)
+    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+esac
+
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+need_programs git:git python3:python3 setpriv:util-linux mount:mount chromium:chromium
+need_claude
+
+# Light builds, and room for the temporary folders of tests that run side by side.
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+cargo test --workspace --no-fail-fast "$@"
