@@ -8,6 +8,8 @@ mod db;
 mod error;
 mod events;
 mod idempotency;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod rows;
 

@@ -13,6 +13,32 @@ use crate::events::insert;
 use crate::idempotency;
 use crate::rows::{TaskRow, as_micros, parse, task_columns};
 
+/// A running command holds its concurrency key, and so does a claimed one until its worker gives it back,
+/// even when the lease has run out: the worker may still start it. Of the others the oldest is next.
+pub(crate) const CLAIM: &str = concat!(
+    "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
+     WHERE id IN (
+         SELECT t.id FROM tasks t
+         WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
+           AND (t.concurrency_key IS NULL OR NOT EXISTS (
+               SELECT 1 FROM tasks o
+               WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                 AND o.id <> t.id
+                 AND (o.status = 'running' OR o.lease_owner IS NOT NULL
+                      OR o.id < t.id AND t.status = 'pending' AND t.lease_owner IS NULL)))
+         ORDER BY t.id LIMIT $4)
+     RETURNING ",
+    task_columns!()
+);
+
+/// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
+/// worker cannot start the command beside another one of the key.
+macro_rules! give_back {
+    () => {
+        "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1"
+    };
+}
+
 #[async_trait]
 impl TaskQueue for SqlStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
@@ -54,27 +80,14 @@ impl TaskQueue for SqlStore {
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
         let rows: Vec<TaskRow> = write!(&self.db, |tx| {
-            sqlx::query_as(concat!(
-                "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
-                 WHERE id IN (
-                     SELECT t.id FROM tasks t
-                     WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
-                       AND (t.concurrency_key IS NULL OR NOT EXISTS (
-                           SELECT 1 FROM tasks o
-                           WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
-                             AND (o.status = 'running'
-                                  OR o.status = 'pending' AND (o.lease_until_us >= $3 OR o.id < t.id))))
-                     ORDER BY t.id LIMIT $4)
-                 RETURNING ",
-                task_columns!()
-            ))
-            .bind(worker.as_str())
-            .bind(lease_until.as_micros())
-            .bind(now.as_micros())
-            .bind(limit)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(database)
+            sqlx::query_as(CLAIM)
+                .bind(worker.as_str())
+                .bind(lease_until.as_micros())
+                .bind(now.as_micros())
+                .bind(limit)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(database)
         })?;
         let mut claims = rows.iter().map(claim).collect::<Result<Vec<_>>>()?;
         claims.sort_by(|a, b| a.fence.id.cmp(&b.fence.id));
@@ -148,9 +161,10 @@ impl TaskQueue for SqlStore {
     async fn release(&self, fences: &[Fence]) -> Result<()> {
         write!(&self.db, |tx| {
             for fence in fences {
-                sqlx::query(
-                    "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0 WHERE id = $1 AND attempt = $2",
-                )
+                sqlx::query(concat!(
+                    give_back!(),
+                    " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
+                ))
                 .bind(fence.id.as_str())
                 .bind(fence.attempt)
                 .execute(&mut *tx)
@@ -163,10 +177,10 @@ impl TaskQueue for SqlStore {
 
     async fn release_all(&self) -> Result<u64> {
         write!(&self.db, |tx| {
-            sqlx::query(
-                "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0
-                 WHERE status IN ('pending', 'running') AND lease_until_us > 0",
-            )
+            sqlx::query(concat!(
+                give_back!(),
+                " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"
+            ))
             .execute(&mut *tx)
             .await
             .map(|done| done.rows_affected())

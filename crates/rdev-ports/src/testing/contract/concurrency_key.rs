@@ -83,7 +83,10 @@ async fn starts_of_the_key(store: &impl Store, fence: Fence, now: u64) -> Result
     fences.extend(claim_all(store, now).await?.into_iter().map(|claim| claim.fence));
     let mut started = 0;
     for fence in fences {
-        started += usize::from(store.start(&fence, "pod-1", at(now)).await.is_ok());
+        match store.start(&fence, "pod-1", at(now)).await {
+            Ok(_) => started += 1,
+            refused => assert_lease_lost(refused),
+        }
     }
     Ok(started)
 }
