@@ -1,6 +1,10 @@
 use rdev_domain::Error;
 
+/// SQLite's primary result codes for what may be over soon: the disk may have room again later.
 const SQLITE_BUSY: i32 = 5;
+const SQLITE_IOERR: i32 = 10;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
 
 /// What a database error means for the caller.
 pub(crate) fn database(error: sqlx::Error) -> Error {
@@ -10,11 +14,12 @@ pub(crate) fn database(error: sqlx::Error) -> Error {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Error::unavailable("database", error),
-        // SQLite: busy, I/O error, full disk, file that cannot be opened. The disk may have room again later.
-        _ if matches!(sqlite_code(&error), Some(SQLITE_BUSY | 10 | 13 | 14)) => {
-            Error::unavailable("database", error)
-        }
-        _ => Error::Internal(error.into()),
+        _ => match sqlite_code(&error) {
+            Some(SQLITE_BUSY | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN) => {
+                Error::unavailable("database", error)
+            }
+            _ => Error::Internal(error.into()),
+        },
     }
 }
 

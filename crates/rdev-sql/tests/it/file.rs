@@ -2,48 +2,41 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Seq, Timestamp};
+use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Result, Seq, Timestamp};
 use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command};
 use rdev_ports::{Claim, Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
 
 const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_000);
 
-async fn everything(store: &SqlStore) -> (Vec<Command>, Vec<Entry>) {
+async fn everything(store: &SqlStore) -> Result<(Vec<Command>, Vec<Entry>)> {
     let demo = id("demo");
-    (
-        store.commands(&demo, None, 100).await.unwrap(),
-        store.read_project(&demo, Position::ZERO, 100).await.unwrap(),
-    )
+    let commands = store.commands(&demo, None, 100).await?;
+    Ok((commands, store.read_project(&demo, Position::ZERO, 100).await?))
 }
 
 /// Stores a command that has ended, one that runs, and one that waits under an idempotency key.
-async fn fill(store: &SqlStore) -> Vec<Claim> {
+async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
     let keyed = |n: u64| NewCommand {
         idempotency: Some(idempotency_key("key-1", &n.to_string(), 1)),
         ..new_command(command("demo", n))
     };
     for n in 1..=3 {
-        store.enqueue(keyed(n)).await.unwrap();
+        store.enqueue(keyed(n)).await?;
     }
-    let claims = store.claim(&id("worker-1"), 2, START, LEASE_END).await.unwrap();
+    let claims = store.claim(&id("worker-1"), 2, START, LEASE_END).await?;
     for claim in &claims {
-        store.start(&claim.fence, "pod-1", START).await.unwrap();
+        store.start(&claim.fence, "pod-1", START).await?;
         store
             .append(&claim.fence, vec![chunk(1, 3), chunk(4, 5)], START)
-            .await
-            .unwrap();
+            .await?;
     }
     let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
-    store
-        .finish(&claims[0].fence, Seq(6), outcome, START)
-        .await
-        .unwrap();
+    store.finish(&claims[0].fence, Seq(6), outcome, START).await?;
     store
         .request_cancel(&id("demo"), &claims[1].fence.id, START)
-        .await
-        .unwrap();
-    claims
+        .await?;
+    Ok(claims)
 }
 
 #[tokio::test]
@@ -51,12 +44,12 @@ async fn reopening_the_file_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rdev.db");
     let store = SqlStore::sqlite(&file).await.unwrap();
-    let claims = fill(&store).await;
-    let before = everything(&store).await;
+    let claims = fill(&store).await.unwrap();
+    let before = everything(&store).await.unwrap();
     store.close().await;
 
     let store = SqlStore::sqlite(&file).await.unwrap();
-    assert_eq!(everything(&store).await, before);
+    assert_eq!(everything(&store).await.unwrap(), before);
     let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
     assert_eq!(
         renewal.cancelled,

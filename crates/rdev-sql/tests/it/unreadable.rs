@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use crate::fresh;
 
 /// A store with one command, and a change to its tables made behind its back.
-async fn damaged(change: &'static str) -> (SqlStore, TempDir) {
+async fn damaged(change: &'static str) -> anyhow::Result<(SqlStore, TempDir)> {
     let (store, dir) = fresh().await;
-    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    store.enqueue(new_command(command("demo", 1))).await?;
     let url = format!("sqlite://{}", dir.path().join("rdev.db").display());
-    let mut connection = SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query(change).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    (store, dir)
+    let mut connection = SqliteConnection::connect(&url).await?;
+    sqlx::query(change).execute(&mut connection).await?;
+    connection.close().await?;
+    Ok((store, dir))
 }
 
 fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, row: &str, value: &str) {
@@ -44,7 +44,7 @@ async fn a_command() {
     ];
     let command = command("demo", 1);
     for (change, value) in changes {
-        let (store, _dir) = damaged(change).await;
+        let (store, _dir) = damaged(change).await.unwrap();
         let found = store.command(&command.project, &command.id).await;
         let row = if value == "created_us" {
             ""
@@ -65,7 +65,7 @@ async fn an_entry() {
     ];
     let command = command("demo", 1);
     for (change, value) in changes {
-        let (store, _dir) = damaged(change).await;
+        let (store, _dir) = damaged(change).await.unwrap();
         let read = store.read_command(&command.id, Position::ZERO, 10).await;
         assert_names(read, "event 1", value);
         let read = store.read_project(&command.project, Position::ZERO, 10).await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    AgentRequest, Chunk, Command, Ending, EntryBody, GitRequest, Outcome, Position, Reason, Request, Seq,
-    ShellRequest, State, Timestamp,
+    AgentRequest, Chunk, Command, Ending, EntryBody, GitRequest, Outcome, Position, Reason, Request, Result,
+    Seq, ShellRequest, State, Timestamp,
 };
 use rdev_ports::testing::{START, command, id, new_command};
 use rdev_ports::{EventLog, Fence, TaskQueue};
@@ -16,19 +16,19 @@ use crate::fresh;
 /// Odd to the microsecond, so that any rounding shows.
 const ODD: Timestamp = Timestamp::from_micros(START.as_micros() + 123_457);
 
-async fn stored(store: &SqlStore, command: &Command) -> Command {
-    let found = store.command(&command.project, &command.id).await.unwrap();
-    found.expect("the command is stored")
+async fn stored(store: &SqlStore, command: &Command) -> Result<Command> {
+    let found = store.command(&command.project, &command.id).await?;
+    Ok(found.expect("the command is stored"))
 }
 
 /// Stores a command, and leaves it running.
-async fn run(store: &SqlStore, command: Command) -> Fence {
-    store.enqueue(new_command(command)).await.unwrap();
+async fn run(store: &SqlStore, command: Command) -> Result<Fence> {
+    store.enqueue(new_command(command)).await?;
     let until = ODD + Duration::from_secs(30);
-    let mut claims = store.claim(&id("worker-1"), 1, ODD, until).await.unwrap();
+    let mut claims = store.claim(&id("worker-1"), 1, ODD, until).await?;
     let fence = claims.remove(0).fence;
-    store.start(&fence, "pod-1", ODD).await.unwrap();
-    fence
+    store.start(&fence, "pod-1", ODD).await?;
+    Ok(fence)
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn every_kind_of_request() {
         let mut command = command("demo", n);
         command.request = request;
         store.enqueue(new_command(command.clone())).await.unwrap();
-        assert_eq!(stored(&store, &command).await, command);
+        assert_eq!(stored(&store, &command).await.unwrap(), command);
     }
 }
 
@@ -78,7 +78,7 @@ async fn every_ending() {
     let asked_for = [Ending::Completed, Ending::Cancelled, Ending::TimedOut];
     for (n, ending) in (1..).zip(asked_for.into_iter().chain(reasons.map(Ending::Failed))) {
         let command = command("demo", n);
-        let fence = run(&store, command.clone()).await;
+        let fence = run(&store, command.clone()).await.unwrap();
         let outcome = Outcome {
             ending,
             exit_code: [None, Some(0), Some(i32::MAX), Some(-1)][n as usize % 4],
@@ -94,7 +94,7 @@ async fn every_ending() {
             ended_at: ODD,
             outcome,
         };
-        assert_eq!(stored(&store, &command).await.state, ended);
+        assert_eq!(stored(&store, &command).await.unwrap().state, ended);
     }
 }
 
@@ -104,9 +104,9 @@ async fn times_to_the_microsecond() {
     let mut command = command("demo", 1);
     command.created_at = ODD;
     command.timeout = Duration::from_micros(604_800_000_001);
-    let fence = run(&store, command.clone()).await;
+    let fence = run(&store, command.clone()).await.unwrap();
     command.state = State::Running { started_at: ODD };
-    assert_eq!(stored(&store, &command).await, command);
+    assert_eq!(stored(&store, &command).await.unwrap(), command);
     let later = ODD + Duration::from_micros(1);
     let outcome = Outcome {
         duration: Duration::from_micros(1),
@@ -121,7 +121,7 @@ async fn times_to_the_microsecond() {
         ended_at: later,
         outcome,
     };
-    assert_eq!(stored(&store, &command).await, command);
+    assert_eq!(stored(&store, &command).await.unwrap(), command);
     let entries = store.read_command(&command.id, Position::ZERO, 10).await.unwrap();
     let times: Vec<_> = entries.iter().map(|entry| entry.at).collect();
     assert_eq!(times, [ODD, ODD, later]);
@@ -130,7 +130,7 @@ async fn times_to_the_microsecond() {
 #[tokio::test]
 async fn a_large_chunk_of_every_byte() {
     let (store, _dir) = fresh().await;
-    let fence = run(&store, command("demo", 1)).await;
+    let fence = run(&store, command("demo", 1)).await.unwrap();
     let frames: Bytes = (0..=u8::MAX).cycle().take(128 * 1024).collect();
     let chunk = Chunk {
         first_seq: Seq(1),
