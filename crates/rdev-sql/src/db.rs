@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdev_domain::Result;
 use sqlx::Transaction;
@@ -12,8 +12,7 @@ use crate::error::{about, database, is_busy};
 
 /// Longest wait for a lock that another process holds on the SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often, and after which pause, opening is tried again while another process holds the file.
-const OPEN_RETRIES_MAX: u32 = 100;
+/// Pause between two attempts to open a file that another process holds.
 const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,13 +115,15 @@ async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
 
 /// Where two processes switch the same new file to WAL, SQLite refuses one at once, without its busy timeout.
 async fn first_transaction(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
-    for _ in 0..OPEN_RETRIES_MAX {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
         match pool.begin_with("BEGIN IMMEDIATE").await {
-            Err(error) if is_busy(&error) => tokio::time::sleep(OPEN_RETRY_PAUSE).await,
+            Err(error) if is_busy(&error) && Instant::now() < give_up => {
+                tokio::time::sleep(OPEN_RETRY_PAUSE).await;
+            }
             done => return done,
         }
     }
-    pool.begin_with("BEGIN IMMEDIATE").await
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The contract of the stores, on the one in memory.
 
-mod list;
+mod suite;
 
 use rdev_ports::testing::MemoryStore;
 

@@ -1,5 +1,6 @@
 //! The store on SQLite: the contract of the ports, and what only a file can show.
 
+mod dropped;
 mod file;
 mod processes;
 mod unreadable;

@@ -12,7 +12,7 @@ mod log;
 mod read;
 mod run;
 mod steps;
-mod tests_of;
+mod suite;
 
 pub use cancel::*;
 pub use claim::*;

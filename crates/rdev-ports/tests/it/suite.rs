@@ -13,7 +13,7 @@ fn every_promise_is_in_the_list_of_the_macro() {
         let functions = text.lines().filter_map(|line| line.strip_prefix("pub async fn "));
         promises.extend(functions.filter_map(|line| Some(line.split_once('(')?.0.to_owned())));
     }
-    let text = fs::read_to_string(folder.join("tests_of.rs")).unwrap();
+    let text = fs::read_to_string(folder.join("suite.rs")).unwrap();
     let is_name = |line: &&str| line.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let listed = text
         .lines()
