@@ -8,6 +8,25 @@ use crate::db::{read, write};
 use crate::error::database;
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_STATUS, event_columns, parse};
 
+pub(crate) const READ_COMMAND: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM events e JOIN tasks t ON t.id = e.task_id
+      WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+);
+
+pub(crate) const READ_PROJECT: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM events e JOIN tasks t ON t.id = e.task_id
+      WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+);
+
+pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
+     ORDER BY last_seq DESC, position DESC LIMIT 1";
+
+pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
+
 #[async_trait]
 impl EventLog for SqlStore {
     async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
@@ -50,50 +69,35 @@ impl EventLog for SqlStore {
     }
 
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
-            "SELECT ",
-            event_columns!(),
-            " FROM events e JOIN tasks t ON t.id = e.task_id
-              WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
-        ))
-        .bind(id.as_str())
-        .bind(after.0 as i64)
-        .bind(limit)
-        .fetch_all(pool))?;
+        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(READ_COMMAND)
+            .bind(id.as_str())
+            .bind(after.0 as i64)
+            .bind(limit)
+            .fetch_all(pool))?;
         rows.into_iter().map(EventRow::entry).collect()
     }
 
     async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
-            "SELECT ",
-            event_columns!(),
-            " FROM events e JOIN tasks t ON t.id = e.task_id
-              WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
-        ))
-        .bind(project.as_str())
-        .bind(after.0 as i64)
-        .bind(limit)
-        .fetch_all(pool))?;
+        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(READ_PROJECT)
+            .bind(project.as_str())
+            .bind(after.0 as i64)
+            .bind(limit)
+            .fetch_all(pool))?;
         rows.into_iter().map(EventRow::entry).collect()
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
-        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(
-            "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
-             ORDER BY last_seq DESC, position DESC LIMIT 1"
-        )
-        .bind(id.as_str())
-        .bind(i64::try_from(seq.0).unwrap_or(i64::MAX))
-        .fetch_optional(pool))?;
+        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(POSITION_OF)
+            .bind(id.as_str())
+            .bind(i64::try_from(seq.0).unwrap_or(i64::MAX))
+            .fetch_optional(pool))?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
     async fn head(&self, project: &ProjectId) -> Result<Position> {
-        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(
-            "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1"
-        )
-        .bind(project.as_str())
-        .fetch_optional(pool))?;
+        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(HEAD)
+            .bind(project.as_str())
+            .fetch_optional(pool))?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 }

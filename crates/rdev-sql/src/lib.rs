@@ -1,6 +1,6 @@
 //! Every store of rdev.
 //!
-//! One SQL text serves every database, with `$1` placeholders; [`db::Db`] is an enum over the pools, and
+//! One SQL text serves every database, with `$1` placeholders; `db::Db` is an enum over the pools, and
 //! only what truly differs branches on it. This crate knows neither HTTP nor the runner's frames.
 //! To add a migration: a new file in `migrations/sqlite`; files that have landed are never edited.
 
@@ -8,8 +8,11 @@ mod db;
 mod error;
 mod events;
 mod idempotency;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod rows;
+mod tasks;
 
 use std::path::Path;
 

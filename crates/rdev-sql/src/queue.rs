@@ -1,17 +1,42 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, Outcome, Position, ProjectId, Result, Seq,
-    State, Status, StreamId, Timestamp, WorkerId,
+    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, Outcome, ProjectId, Result, Seq, State,
+    Status, StreamId, Timestamp, WorkerId,
 };
 use rdev_ports::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
-use sqlx::SqliteConnection;
 
 use crate::SqlStore;
 use crate::db::{read, write};
 use crate::error::database;
-use crate::events::insert;
 use crate::idempotency;
-use crate::rows::{TaskRow, as_micros, parse, task_columns};
+use crate::rows::{TaskRow, parse, task_columns};
+use crate::tasks::{end, entry, fenced, insert_task, leased, stored, task};
+
+/// A running command holds its concurrency key, and so does a claimed one until its worker gives it back,
+/// even when the lease has run out: the worker may still start it. Of the others the oldest is next.
+pub(crate) const CLAIM: &str = concat!(
+    "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
+     WHERE id IN (
+         SELECT t.id FROM tasks t
+         WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
+           AND (t.concurrency_key IS NULL OR NOT EXISTS (
+               SELECT 1 FROM tasks o
+               WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                 AND o.id <> t.id
+                 AND (o.status = 'running' OR o.lease_owner IS NOT NULL
+                      OR o.id < t.id AND t.status = 'pending' AND t.lease_owner IS NULL)))
+         ORDER BY t.id LIMIT $4)
+     RETURNING ",
+    task_columns!()
+);
+
+/// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
+/// worker cannot start the command beside another one of the key.
+macro_rules! give_back {
+    () => {
+        "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1"
+    };
+}
 
 #[async_trait]
 impl TaskQueue for SqlStore {
@@ -47,27 +72,14 @@ impl TaskQueue for SqlStore {
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
         let rows: Vec<TaskRow> = write!(&self.db, |tx| {
-            sqlx::query_as(concat!(
-                "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
-                 WHERE id IN (
-                     SELECT t.id FROM tasks t
-                     WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
-                       AND (t.concurrency_key IS NULL OR NOT EXISTS (
-                           SELECT 1 FROM tasks o
-                           WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
-                             AND (o.status = 'running'
-                                  OR o.status = 'pending' AND (o.lease_until_us >= $3 OR o.id < t.id))))
-                     ORDER BY t.id LIMIT $4)
-                 RETURNING ",
-                task_columns!()
-            ))
-            .bind(worker.as_str())
-            .bind(lease_until.as_micros())
-            .bind(now.as_micros())
-            .bind(limit)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(database)
+            sqlx::query_as(CLAIM)
+                .bind(worker.as_str())
+                .bind(lease_until.as_micros())
+                .bind(now.as_micros())
+                .bind(limit)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(database)
         })?;
         let mut claims = rows.iter().map(claim).collect::<Result<Vec<_>>>()?;
         claims.sort_by(|a, b| a.fence.id.cmp(&b.fence.id));
@@ -135,9 +147,10 @@ impl TaskQueue for SqlStore {
     async fn release(&self, fences: &[Fence]) -> Result<()> {
         write!(&self.db, |tx| {
             for fence in fences {
-                sqlx::query(
-                    "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0 WHERE id = $1 AND attempt = $2",
-                )
+                sqlx::query(concat!(
+                    give_back!(),
+                    " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
+                ))
                 .bind(fence.id.as_str())
                 .bind(fence.attempt)
                 .execute(&mut *tx)
@@ -150,10 +163,10 @@ impl TaskQueue for SqlStore {
 
     async fn release_all(&self) -> Result<u64> {
         write!(&self.db, |tx| {
-            sqlx::query(
-                "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0
-                 WHERE status IN ('pending', 'running') AND lease_until_us > 0",
-            )
+            sqlx::query(concat!(
+                give_back!(),
+                " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"
+            ))
             .execute(&mut *tx)
             .await
             .map(|done| done.rows_affected())
@@ -248,112 +261,4 @@ fn claim(row: &TaskRow) -> Result<Claim> {
         command: row.command()?,
         last_seq: Seq(row.last_seq as u64),
     })
-}
-
-async fn task(tx: &mut SqliteConnection, id: &str) -> Result<Option<TaskRow>> {
-    sqlx::query_as(concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1"))
-        .bind(id)
-        .fetch_optional(tx)
-        .await
-        .map_err(database)
-}
-
-/// The unfinished command of a claim that is still the latest.
-async fn fenced(tx: &mut SqliteConnection, fence: &Fence) -> Result<(TaskRow, Command)> {
-    let row = task(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
-    let command = row.command()?;
-    if row.attempt != fence.attempt || command.state.is_ended() {
-        return Err(Error::LeaseLost);
-    }
-    Ok((row, command))
-}
-
-async fn leased(tx: &mut SqliteConnection, id: &CommandId, now: Timestamp) -> Result<bool> {
-    sqlx::query_scalar("SELECT lease_until_us >= $1 FROM tasks WHERE id = $2")
-        .bind(now.as_micros())
-        .bind(id.as_str())
-        .fetch_one(tx)
-        .await
-        .map_err(database)
-}
-
-async fn insert_task(tx: &mut SqliteConnection, new: &NewCommand) -> Result<()> {
-    let command = &new.command;
-    let request = serde_json::to_string(&command.request).map_err(|error| Error::Internal(error.into()))?;
-    sqlx::query(
-        "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
-                            concurrency_key, status)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending')",
-    )
-    .bind(command.id.as_str())
-    .bind(command.project.as_str())
-    .bind(command.stream.as_str())
-    .bind(command.request.kind().as_str())
-    .bind(request)
-    .bind(as_micros(command.timeout))
-    .bind(command.created_by.as_str())
-    .bind(command.created_at.as_micros())
-    .bind(new.concurrency_key.as_deref())
-    .execute(tx)
-    .await
-    .map_err(|error| match &error {
-        sqlx::Error::Database(db) if db.is_unique_violation() => Error::Conflict {
-            code: "STREAM_ID_TAKEN",
-            message: format!(
-                "project {} already has a stream {:?}",
-                command.project,
-                command.stream.as_str()
-            ),
-        },
-        _ => database(error),
-    })?;
-    Ok(())
-}
-
-/// Ends a command: its row and its last entry.
-async fn end(
-    tx: &mut SqliteConnection,
-    mut command: Command,
-    seq: Seq,
-    outcome: Outcome,
-    now: Timestamp,
-) -> Result<(Command, Entry)> {
-    command.state = command.state.end(outcome.clone(), now)?;
-    sqlx::query(
-        "UPDATE tasks SET status = $1, ended_us = $2, exit_code = $3, reason = $4, message = $5,
-                          duration_us = $6, last_seq = $7, lease_owner = NULL, lease_until_us = 0
-         WHERE id = $8",
-    )
-    .bind(command.state.status().as_str())
-    .bind(now.as_micros())
-    .bind(outcome.exit_code)
-    .bind(outcome.ending.reason())
-    .bind(&outcome.message)
-    .bind(as_micros(outcome.duration))
-    .bind(seq.0 as i64)
-    .bind(command.id.as_str())
-    .execute(&mut *tx)
-    .await
-    .map_err(database)?;
-    let complete = entry(&command, seq, now, EntryBody::Complete(outcome));
-    let complete = stored(tx, complete).await?;
-    Ok((command, complete))
-}
-
-fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
-    Entry {
-        position: Position::ZERO,
-        project: command.project.clone(),
-        command: command.id.clone(),
-        stream: command.stream.clone(),
-        first_seq: seq,
-        last_seq: seq,
-        at,
-        body,
-    }
-}
-
-async fn stored(tx: &mut SqliteConnection, mut entry: Entry) -> Result<Entry> {
-    entry.position = insert(tx, &entry).await?;
-    Ok(entry)
 }

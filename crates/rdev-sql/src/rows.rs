@@ -8,7 +8,7 @@ use rdev_domain::{
 };
 use sqlx::FromRow;
 
-use crate::error::unreadable;
+use crate::error::{about, unreadable};
 
 /// All columns that a [`TaskRow`] reads.
 macro_rules! task_columns {
@@ -43,6 +43,11 @@ pub(crate) struct TaskRow {
 
 impl TaskRow {
     pub(crate) fn command(&self) -> Result<Command> {
+        self.read()
+            .map_err(|error| about(error, format_args!("task {}", self.id)))
+    }
+
+    fn read(&self) -> Result<Command> {
         let request: Request =
             serde_json::from_str(&self.request).map_err(|_| unreadable("request", &self.id))?;
         Ok(Command {
@@ -114,6 +119,12 @@ pub(crate) struct EventRow {
 
 impl EventRow {
     pub(crate) fn entry(self) -> Result<Entry> {
+        let position = self.position;
+        self.read()
+            .map_err(|error| about(error, format_args!("event {position}")))
+    }
+
+    fn read(self) -> Result<Entry> {
         Ok(Entry {
             position: Position(self.position as u64),
             project: parse(&self.project)?,

@@ -1,0 +1,71 @@
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rdev_domain::{CommandId, Timestamp};
+
+use super::sample::command_id;
+use crate::{Clock, Ids};
+
+/// 2026-01-24T20:00:00Z: when a [`FakeClock`] starts, and when sample commands are accepted.
+pub const START: Timestamp = Timestamp::from_micros(1_769_284_800_000_000);
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug)]
+pub struct FakeClock(AtomicI64);
+
+impl FakeClock {
+    /// Sets the time of day.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now() + by);
+    }
+}
+
+impl Default for FakeClock {
+    fn default() -> Self {
+        Self(AtomicI64::new(START.as_micros()))
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Ids that count from 1.
+#[derive(Debug, Default)]
+pub struct FakeIds(AtomicU64);
+
+impl Ids for FakeIds {
+    fn command_id(&self) -> CommandId {
+        command_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_only_when_told() {
+        let clock = FakeClock::default();
+        assert_eq!((clock.now(), clock.now()), (START, START));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.now().since(START), Duration::from_secs(2));
+        clock.set(Timestamp::from_micros(7));
+        assert_eq!(clock.now(), Timestamp::from_micros(7));
+    }
+
+    #[test]
+    fn ids_ascend() {
+        let ids = FakeIds::default();
+        let made: Vec<_> = (0..20).map(|_| ids.command_id()).collect();
+        assert!(made.is_sorted_by(|a, b| a < b));
+        assert_eq!(made[0], command_id(1));
+    }
+}

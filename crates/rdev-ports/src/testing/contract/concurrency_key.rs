@@ -1,0 +1,126 @@
+use rdev_domain::{Result, Seq};
+
+use super::Store;
+use super::steps::*;
+use crate::Fence;
+use crate::testing::command;
+
+/// Of a key's commands only the oldest is claimed, and while it is leased or running no other.
+pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Result<()> {
+    for n in 1..=3 {
+        enqueue_keyed(store, n, "workspace").await?;
+    }
+    let claims = claim_all(store, 0).await?;
+    assert_eq!(ids(&claims), [command("demo", 1).id]);
+    assert!(claim_all(store, 1).await?.is_empty());
+    store.start(&claims[0].fence, "pod-1", at(1)).await?;
+    assert!(claim_all(store, 2).await?.is_empty());
+    Ok(())
+}
+
+/// The commands of a key have their turns in the order of their ids.
+pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
+    for n in [2, 3, 1] {
+        enqueue_keyed(store, n, "workspace").await?;
+    }
+    for n in 1..=3 {
+        let fence = claim(store, n).await?;
+        assert_eq!(fence.id, command("demo", n).id);
+        store.start(&fence, "pod-1", at(n)).await?;
+        store.finish(&fence, Seq(1), completed(), at(n)).await?;
+    }
+    Ok(())
+}
+
+/// What runs unwatched still holds its key: it is claimed again, and the others wait on.
+pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &impl Store) -> Result<()> {
+    for n in 1..=2 {
+        enqueue_keyed(store, n, "workspace").await?;
+    }
+    let first = claim(store, 0).await?;
+    store.start(&first, "pod-1", at(0)).await?;
+    assert_eq!(ids(&claim_all(store, LEASE + 1).await?), [first.id]);
+    assert!(claim_all(store, LEASE + 2).await?.is_empty());
+    Ok(())
+}
+
+/// Ids are made before commands are stored, so an older one may come when a newer one already runs.
+pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> Result<()> {
+    enqueue_keyed(store, 2, "workspace").await?;
+    let running = claim(store, 0).await?;
+    store.start(&running, "pod-1", at(0)).await?;
+    enqueue_keyed(store, 1, "workspace").await?;
+    let claims = claim_all(store, LEASE + 1).await?;
+    assert_eq!(ids(&claims), [running.id]);
+    let end = at(LEASE + 1);
+    store.finish(&claims[0].fence, Seq(1), completed(), end).await?;
+    assert_eq!(ids(&claim_all(store, LEASE + 1).await?), [command("demo", 1).id]);
+    Ok(())
+}
+
+/// A worker whose lease ran out before it started cannot start beside another command of the key.
+pub async fn a_late_start_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
+    enqueue_keyed(store, 2, "workspace").await?;
+    let late = claim(store, 0).await?;
+    enqueue_keyed(store, 1, "workspace").await?;
+    assert_eq!(starts_of_the_key(store, late, LEASE + 1).await?, 1);
+    Ok(())
+}
+
+/// Nor can one that has given its claim back.
+pub async fn a_start_after_release_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
+    enqueue_keyed(store, 2, "workspace").await?;
+    let released = claim(store, 0).await?;
+    store.release(std::slice::from_ref(&released)).await?;
+    enqueue_keyed(store, 1, "workspace").await?;
+    assert_eq!(starts_of_the_key(store, released, 1).await?, 1);
+    Ok(())
+}
+
+/// How many workers can start a command: the one of `fence`, and whoever claims what is free now.
+async fn starts_of_the_key(store: &impl Store, fence: Fence, now: u64) -> Result<usize> {
+    let mut fences = vec![fence];
+    fences.extend(claim_all(store, now).await?.into_iter().map(|claim| claim.fence));
+    let mut started = 0;
+    for fence in fences {
+        match store.start(&fence, "pod-1", at(now)).await {
+            Ok(_) => started += 1,
+            refused => assert_lease_lost(refused),
+        }
+    }
+    Ok(started)
+}
+
+/// The next command of a key has its turn as soon as the one before is over.
+pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> {
+    enqueue_keyed(store, 1, "workspace").await?;
+    let first = claim(store, 0).await?;
+    let second = enqueue_keyed(store, 2, "workspace").await?;
+    store.start(&first, "pod-1", at(0)).await?;
+    store.finish(&first, Seq(1), completed(), at(1)).await?;
+    assert_eq!(ids(&claim_all(store, 1).await?), [second.id]);
+    Ok(())
+}
+
+/// A cancelled command no longer stands before the others of its key.
+pub async fn a_cancelled_command_frees_its_key(store: &impl Store) -> Result<()> {
+    let first = enqueue_keyed(store, 1, "workspace").await?;
+    let second = enqueue_keyed(store, 2, "workspace").await?;
+    store.request_cancel(&demo(), &first.id, at(0)).await?;
+    assert_eq!(ids(&claim_all(store, 0).await?), [second.id]);
+    Ok(())
+}
+
+/// A busy key holds up its own commands only.
+pub async fn commands_of_other_keys_or_none_are_not_held_up(store: &impl Store) -> Result<()> {
+    for n in 1..=2 {
+        enqueue_keyed(store, n, "workspace").await?;
+    }
+    enqueue_keyed(store, 3, "other").await?;
+    for n in 4..=5 {
+        enqueue(store, n).await?;
+    }
+    let expected = [1, 3, 4, 5].map(|n| command("demo", n).id);
+    assert_eq!(ids(&claim_all(store, 0).await?), expected);
+    Ok(())
+}

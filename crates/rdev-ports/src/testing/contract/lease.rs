@@ -1,0 +1,92 @@
+use std::slice::from_ref;
+
+use rdev_domain::{Result, Seq, State};
+
+use super::Store;
+use super::steps::*;
+
+/// A renewed lease lasts to its new end.
+pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let renewal = store.renew(from_ref(&fence), at(2 * LEASE)).await?;
+    assert!(renewal.lost.is_empty() && renewal.cancelled.is_empty());
+    assert!(claim_all(store, LEASE + 1).await?.is_empty());
+    assert_eq!(ids(&claim_all(store, 2 * LEASE + 1).await?), [fence.id]);
+    Ok(())
+}
+
+/// Claims that passed on, and claims of ended commands, are lost; the others are renewed all the same.
+pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
+    let passed_on = run(store, 1).await?;
+    let taken_over = claim(store, LEASE + 1).await?;
+    let ended = run(store, 2).await?;
+    store.finish(&ended, Seq(1), completed(), at(1)).await?;
+    let fences = [passed_on.clone(), taken_over, ended.clone()];
+    let renewal = store.renew(&fences, at(3 * LEASE)).await?;
+    assert_eq!(renewal.lost, [passed_on, ended]);
+    assert!(claim_all(store, 3 * LEASE - 1).await?.is_empty());
+    Ok(())
+}
+
+/// A worker hears with its renewal which commands are to end; it keeps their leases to end them.
+pub async fn renewing_tells_what_is_cancelled(store: &impl Store) -> Result<()> {
+    let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
+    store.request_cancel(&demo(), &asked.id, at(1)).await?;
+    let renewal = store.renew(&[asked.clone(), other], at(2 * LEASE)).await?;
+    assert_eq!(renewal.cancelled, [asked]);
+    assert!(renewal.lost.is_empty());
+    assert!(claim_all(store, LEASE + 1).await?.is_empty());
+    Ok(())
+}
+
+/// Nobody waits for the lease of a claim that was given back.
+pub async fn a_released_command_is_claimed_at_once(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    store.release(from_ref(&fence)).await?;
+    let again = claim(store, 0).await?;
+    assert_eq!(again.id, fence.id);
+    assert!(again.attempt > fence.attempt);
+    Ok(())
+}
+
+/// A worker can give back only what is still its own.
+pub async fn releasing_a_lost_claim_changes_nothing(store: &impl Store) -> Result<()> {
+    let lost = run(store, 1).await?;
+    let latest = claim(store, LEASE + 1).await?;
+    store.release(from_ref(&lost)).await?;
+    assert!(claim_all(store, LEASE + 1).await?.is_empty());
+    let end = at(LEASE + 2);
+    store.finish(&latest, Seq(1), completed(), end).await?;
+    store.release(&[latest]).await?;
+    assert!(stored(store, &lost.id).await?.state.is_ended());
+    Ok(())
+}
+
+/// What runs goes on to run for the next worker, which attaches to it.
+pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.release(from_ref(&fence)).await?;
+    assert_eq!(
+        stored(store, &fence.id).await?.state,
+        State::Running { started_at: at(0) }
+    );
+    let next = claim(store, 1).await?;
+    assert_eq!(store.start(&next, "pod-2", at(1)).await?.place_uid, "pod-1");
+    Ok(())
+}
+
+/// Every lease is given back and counted, and nothing else.
+pub async fn releasing_all_gives_back_every_lease(store: &impl Store) -> Result<()> {
+    let ended = run(store, 1).await?;
+    store.finish(&ended, Seq(1), completed(), at(0)).await?;
+    let running = run(store, 2).await?;
+    let pending = enqueue(store, 3).await?;
+    claim(store, 0).await?;
+    let waiting = enqueue(store, 4).await?;
+    assert_eq!(store.release_all().await?, 2);
+    assert_eq!(store.release_all().await?, 0);
+    let expected = [running.id, pending.id, waiting.id];
+    assert_eq!(ids(&claim_all(store, 0).await?), expected);
+    Ok(())
+}

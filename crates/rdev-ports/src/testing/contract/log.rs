@@ -1,0 +1,182 @@
+use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
+
+use super::Store;
+use super::steps::*;
+use crate::testing::{chunk, command, id, new_command};
+
+/// The entries that come back are those that are read later, in the order of the chunks.
+pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let chunks = vec![chunk(1, 3), chunk(4, 4)];
+    let entries = store.append(&fence, chunks.clone(), at(2)).await?;
+    assert_eq!(entries.len(), 2);
+    for (entry, chunk) in entries.iter().zip(chunks) {
+        assert_eq!(
+            (entry.first_seq, entry.last_seq),
+            (chunk.first_seq, chunk.last_seq)
+        );
+        assert_eq!((&entry.command, entry.at), (&fence.id, at(2)));
+        assert_eq!(entry.body, EntryBody::Output(chunk.frames));
+    }
+    assert!(entries[0].position < entries[1].position);
+    assert_eq!(log(store).await?[2..], entries);
+    Ok(())
+}
+
+/// Output that leaves a gap, or that is stored already, tells that somebody else has written.
+pub async fn appending_goes_on_right_after_the_last_event(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    assert_lease_lost(store.append(&fence, vec![chunk(2, 3)], at(1)).await);
+    store.append(&fence, vec![chunk(1, 3)], at(1)).await?;
+    for refused in [chunk(1, 3), chunk(3, 4), chunk(5, 6)] {
+        assert_lease_lost(store.append(&fence, vec![refused], at(1)).await);
+    }
+    store.append(&fence, vec![chunk(4, 6)], at(1)).await?;
+    assert!(store.append(&fence, Vec::new(), at(1)).await?.is_empty());
+    assert_eq!(log(store).await?.len(), 4);
+    Ok(())
+}
+
+/// Of output that is refused nothing is stored, and the right output still fits.
+pub async fn appending_is_all_or_nothing(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let before = log(store).await?;
+    assert_lease_lost(store.append(&fence, vec![chunk(2, 2), chunk(3, 3)], at(1)).await);
+    assert_eq!(log(store).await?, before);
+    let entries = store
+        .append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1))
+        .await?;
+    assert_eq!(entries.len(), 2);
+    Ok(())
+}
+
+/// Output needs the latest claim.
+pub async fn a_stale_claim_cannot_append(store: &impl Store) -> Result<()> {
+    let stale = run(store, 1).await?;
+    let latest = claim(store, LEASE + 1).await?;
+    assert_lease_lost(store.append(&stale, vec![chunk(1, 1)], at(LEASE + 1)).await);
+    store.append(&latest, vec![chunk(1, 1)], at(LEASE + 1)).await?;
+    Ok(())
+}
+
+/// The complete entry is the last of its stream.
+pub async fn nothing_follows_the_end(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.finish(&fence, Seq(1), completed(), at(1)).await?;
+    assert_lease_lost(store.append(&fence, vec![chunk(2, 2)], at(2)).await);
+    assert!(log(store).await?.last().is_some_and(rdev_domain::Entry::is_last));
+    Ok(())
+}
+
+/// Pages of a command's entries join without a gap, and hold no other command's.
+pub async fn the_log_is_read_in_order_from_a_position(store: &impl Store) -> Result<()> {
+    let (fence, other) = (run(store, 1).await?, run(store, 2).await?);
+    for n in 1..=5 {
+        store.append(&fence, vec![chunk(n, n)], at(n)).await?;
+        store.append(&other, vec![chunk(n, n)], at(n)).await?;
+    }
+    store.finish(&fence, Seq(6), completed(), at(6)).await?;
+    let whole = store.read_command(&fence.id, Position::ZERO, ALL).await?;
+    assert_eq!(whole.len(), 8);
+    assert!(whole.iter().all(|entry| entry.command == fence.id));
+    assert!(whole.is_sorted_by(|a, b| a.position < b.position && a.last_seq <= b.last_seq));
+    let (mut paged, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let page = store.read_command(&fence.id, after, 3).await?;
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = last.position;
+        paged.extend(page);
+    }
+    assert_eq!(paged, whole);
+    Ok(())
+}
+
+/// A project's entries are those of all its commands, as they were stored.
+pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result<()> {
+    let (a, b) = (run(store, 1).await?, run(store, 2).await?);
+    store.enqueue(new_command(command("other", 3))).await?;
+    for (fence, n) in [(&a, 1), (&b, 1), (&a, 2)] {
+        store.append(fence, vec![chunk(n, n)], at(1)).await?;
+    }
+    let whole = log(store).await?;
+    let told: Vec<_> = whole
+        .iter()
+        .map(|entry| (&entry.command, entry.last_seq.0))
+        .collect();
+    let (a, b) = (&a.id, &b.id);
+    assert_eq!(told, [(a, 0), (a, 0), (b, 0), (b, 0), (a, 1), (b, 1), (a, 2)]);
+    assert!(whole.is_sorted_by(|a, b| a.position < b.position));
+    assert_eq!(
+        store.read_project(&demo(), whole[3].position, 2).await?,
+        whole[4..6]
+    );
+    assert!(
+        store
+            .read_project(&id("empty"), Position::ZERO, ALL)
+            .await?
+            .is_empty()
+    );
+    Ok(())
+}
+
+/// The head moves with every entry of the project, and with no other.
+pub async fn the_head_is_the_last_entry_of_the_project(store: &impl Store) -> Result<()> {
+    assert_eq!(store.head(&demo()).await?, Position::ZERO);
+    let fence = run(store, 1).await?;
+    let entries = store
+        .append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1))
+        .await?;
+    store.enqueue(new_command(command("other", 2))).await?;
+    assert_eq!(store.head(&demo()).await?, entries[1].position);
+    assert!(store.head(&id("other")).await? > entries[1].position);
+    Ok(())
+}
+
+/// Reading goes on after the last entry that was seen whole: one that was seen in part comes again.
+pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let chunks: Vec<Chunk> = vec![chunk(1, 3), chunk(4, 6)];
+    let entries = store.append(&fence, chunks, at(1)).await?;
+    let complete = store.finish(&fence, Seq(7), completed(), at(2)).await?;
+    let running = log(store).await?[1].position;
+    let expected = [
+        (0, running),
+        (2, running),
+        (3, entries[0].position),
+        (5, entries[0].position),
+        (6, entries[1].position),
+        (7, complete.position),
+        (8, complete.position),
+        (u64::MAX, complete.position),
+    ];
+    for (seq, position) in expected {
+        assert_eq!(
+            store.position_of(&fence.id, Seq(seq)).await?,
+            position,
+            "seq {seq}"
+        );
+    }
+    Ok(())
+}
+
+/// A status says nothing new to whoever has seen the event before it.
+pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
+    let waiting = command("demo", 1);
+    let pending = entry_of(store.enqueue(new_command(waiting.clone())).await?);
+    assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, pending.position);
+    let fence = claim(store, 0).await?;
+    let running = store.start(&fence, "pod-1", at(0)).await?.entry;
+    let running = running.expect("an entry says that it is running");
+    assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, running.position);
+    assert_eq!(store.position_of(&waiting.id, Seq(4)).await?, running.position);
+    Ok(())
+}
+
+/// Whoever follows what has no entries yet reads from the start.
+pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let unknown = command("demo", 2).id;
+    assert_eq!(store.position_of(&unknown, Seq(5)).await?, Position::ZERO);
+    Ok(())
+}

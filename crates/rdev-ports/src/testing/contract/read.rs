@@ -1,0 +1,53 @@
+use rdev_domain::{Command, Result};
+
+use super::Store;
+use super::steps::*;
+use crate::testing::{command, id, new_command};
+
+/// A command is seen in its own project, and in no other.
+pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
+    let expected = enqueue(store, 1).await?;
+    assert_eq!(
+        store.command(&demo(), &expected.id).await?,
+        Some(expected.clone())
+    );
+    assert_eq!(store.command(&id("other"), &expected.id).await?, None);
+    assert_eq!(store.command(&demo(), &command("demo", 2).id).await?, None);
+    Ok(())
+}
+
+/// A stream leads to its command, in its own project only.
+pub async fn a_command_is_found_by_its_stream(store: &impl Store) -> Result<()> {
+    let mut expected = command("demo", 1);
+    expected.stream = id("nightly:1");
+    store.enqueue(new_command(expected.clone())).await?;
+    let found = store.command_of_stream(&demo(), &expected.stream).await?;
+    assert_eq!(found, Some(expected.clone()));
+    assert_eq!(
+        store.command_of_stream(&id("other"), &expected.stream).await?,
+        None
+    );
+    assert_eq!(store.command_of_stream(&demo(), &id("nightly:2")).await?, None);
+    Ok(())
+}
+
+/// Pages go from the newest command to the oldest, each going on before the last one's last command.
+pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<()> {
+    for n in [2, 1, 5, 4] {
+        enqueue(store, n).await?;
+    }
+    store.enqueue(new_command(command("other", 3))).await?;
+    let page = |commands: Vec<Command>| commands.into_iter().map(|c| c.id).collect::<Vec<_>>();
+    let first = page(store.commands(&demo(), None, 3).await?);
+    assert_eq!(first, [5, 4, 2].map(|n| command("demo", n).id));
+    let second = page(store.commands(&demo(), first.last(), 3).await?);
+    assert_eq!(second, [command("demo", 1).id]);
+    assert!(store.commands(&demo(), second.last(), 3).await?.is_empty());
+    assert!(store.commands(&id("empty"), None, 3).await?.is_empty());
+    Ok(())
+}
+
+/// The check fails only when the store cannot be read.
+pub async fn a_store_that_answers_is_sound(store: &impl Store) -> Result<()> {
+    store.check().await
+}

@@ -1,0 +1,133 @@
+use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, State, Status};
+
+use super::Store;
+use super::steps::*;
+use crate::testing::chunk;
+
+/// The first start makes the command running, and stores the entry that says so.
+pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    let started = store.start(&fence, "pod-1", at(1)).await?;
+    assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(1)));
+    assert!(!started.cancel_requested);
+    let entry = started.entry.expect("an entry says that it is running");
+    assert_eq!(entry.body, EntryBody::Status(Status::Running));
+    assert_eq!(
+        (entry.first_seq, entry.last_seq, entry.at),
+        (Seq::ZERO, Seq::ZERO, at(1))
+    );
+    assert_eq!(log(store).await?.last(), Some(&entry));
+    assert_eq!(
+        stored(store, &fence.id).await?.state,
+        State::Running { started_at: at(1) }
+    );
+    Ok(())
+}
+
+/// Whoever takes over gets the first place and time, and no further entry.
+pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<()> {
+    let first = run(store, 1).await?;
+    let second = claim(store, LEASE + 1).await?;
+    for fence in [&second, &second] {
+        let started = store.start(fence, "pod-2", at(LEASE + 1)).await?;
+        assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(0)));
+        assert!(started.entry.is_none());
+    }
+    assert_eq!(log(store).await?.len(), 2);
+    assert_eq!(
+        stored(store, &first.id).await?.state,
+        State::Running { started_at: at(0) }
+    );
+    Ok(())
+}
+
+/// A wish that came between claim and start is told at the start, the first and any later one.
+pub async fn a_start_tells_of_a_wish_to_cancel(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    store.request_cancel(&demo(), &fence.id, at(0)).await?;
+    for _ in 0..2 {
+        assert!(store.start(&fence, "pod-1", at(1)).await?.cancel_requested);
+    }
+    Ok(())
+}
+
+/// A start needs the latest claim, and changes nothing without it.
+pub async fn a_stale_claim_cannot_start(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let stale = claim(store, 0).await?;
+    claim(store, LEASE + 1).await?;
+    assert_lease_lost(store.start(&stale, "pod-1", at(LEASE + 1)).await);
+    assert_eq!(stored(store, &stale.id).await?.state, State::Pending);
+    assert_eq!(log(store).await?.len(), 1);
+    Ok(())
+}
+
+/// The end is stored with its complete entry, which carries the given number and the whole outcome.
+pub async fn finishing_stores_the_complete_entry(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 8)], at(1)).await?;
+    let outcome = Outcome {
+        ending: Ending::Failed(Reason::ExitCode),
+        exit_code: Some(3),
+        message: Some("no space left".to_owned()),
+        duration: std::time::Duration::from_micros(1_234_567),
+    };
+    let entry = store.finish(&fence, Seq(9), outcome.clone(), at(2)).await?;
+    assert_eq!(
+        (entry.first_seq, entry.last_seq, entry.at),
+        (Seq(9), Seq(9), at(2))
+    );
+    assert_eq!(entry.body, EntryBody::Complete(outcome.clone()));
+    assert_eq!(log(store).await?.last(), Some(&entry));
+    let ended = State::Ended {
+        started_at: Some(at(0)),
+        ended_at: at(2),
+        outcome,
+    };
+    assert_eq!(stored(store, &fence.id).await?.state, ended);
+    Ok(())
+}
+
+/// A claimed command may end before it was started.
+pub async fn what_never_started_can_be_finished(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    let outcome = Outcome::without_process(Ending::Failed(Reason::PodLost), "its place is gone");
+    let entry = store.finish(&fence, Seq(1), outcome.clone(), at(1)).await?;
+    assert_eq!(log(store).await?.last(), Some(&entry));
+    let ended = State::Ended {
+        started_at: None,
+        ended_at: at(1),
+        outcome,
+    };
+    assert_eq!(stored(store, &fence.id).await?.state, ended);
+    Ok(())
+}
+
+/// An end needs the latest claim, and changes nothing without it.
+pub async fn a_stale_claim_cannot_finish(store: &impl Store) -> Result<()> {
+    let stale = run(store, 1).await?;
+    claim(store, LEASE + 1).await?;
+    assert_lease_lost(store.finish(&stale, Seq(1), completed(), at(LEASE + 1)).await);
+    assert_eq!(
+        stored(store, &stale.id).await?.state,
+        State::Running { started_at: at(0) }
+    );
+    assert_eq!(log(store).await?.len(), 2);
+    Ok(())
+}
+
+/// After the end the claim is worthless, even though it was the last one.
+pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.finish(&fence, Seq(1), completed(), at(1)).await?;
+    let ended = stored(store, &fence.id).await?;
+    let other = Outcome::without_process(Ending::Cancelled, "too late");
+    assert_lease_lost(store.finish(&fence, Seq(2), other, at(2)).await);
+    assert_lease_lost(store.start(&fence, "pod-1", at(2)).await);
+    assert_eq!(stored(store, &fence.id).await?, ended);
+    assert_eq!(log(store).await?.len(), 3);
+    Ok(())
+}

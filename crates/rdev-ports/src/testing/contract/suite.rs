@@ -1,0 +1,97 @@
+/// Makes one test of each promise that a store gives.
+///
+/// Takes the path of an async function that makes a fresh store and whatever must live as long as it:
+/// `async fn fresh() -> (MyStore, TempDir)`. The calling crate needs tokio, with its macros and the
+/// multi-threaded runtime.
+#[macro_export]
+macro_rules! store_contract {
+    ($fresh:path) => {
+        $crate::store_contract! { $fresh;
+            an_accepted_command_is_stored_as_pending
+            a_stream_name_is_taken_once_in_a_project
+            a_refused_command_leaves_nothing_behind
+            a_stream_name_is_free_in_another_project
+
+            the_same_request_again_gives_the_first_command
+            the_first_command_comes_back_as_it_stands_now
+            another_request_under_a_used_key_is_refused
+            keys_of_two_callers_are_independent
+            a_key_is_forgotten_after_its_lifetime
+            a_refused_command_does_not_use_up_its_key
+            the_first_use_of_a_key_is_remembered
+            the_first_use_is_refused_to_another_request
+
+            claims_oldest_first
+            claims_no_more_than_the_limit
+            a_claim_carries_the_command
+            a_leased_command_is_not_claimed
+            an_ended_command_is_not_claimed
+            an_expired_lease_is_claimed_with_a_higher_attempt
+            a_claim_tells_where_attaching_goes_on
+            workers_at_the_same_time_never_share_a_command
+
+            one_command_of_a_key_is_claimed_at_a_time
+            commands_of_a_key_run_in_order
+            an_expired_lease_of_a_running_command_still_holds_its_key
+            an_older_latecomer_does_not_block_what_runs
+            a_late_start_never_runs_two_commands_of_a_key
+            a_start_after_release_never_runs_two_commands_of_a_key
+            a_finished_command_frees_its_key
+            a_cancelled_command_frees_its_key
+            commands_of_other_keys_or_none_are_not_held_up
+
+            the_first_start_makes_it_running
+            a_second_start_keeps_place_and_time
+            a_start_tells_of_a_wish_to_cancel
+            a_stale_claim_cannot_start
+            finishing_stores_the_complete_entry
+            what_never_started_can_be_finished
+            a_stale_claim_cannot_finish
+            nothing_ends_twice
+
+            renewing_extends_the_lease
+            renewing_tells_what_is_lost
+            renewing_tells_what_is_cancelled
+            a_released_command_is_claimed_at_once
+            releasing_a_lost_claim_changes_nothing
+            releasing_what_runs_keeps_it_running
+            releasing_all_gives_back_every_lease
+
+            a_waiting_command_is_cancelled_at_once
+            a_command_whose_lease_ran_out_is_cancelled_at_once
+            a_leased_command_is_only_asked_to_end
+            a_running_command_is_only_asked_to_end
+            asking_again_changes_nothing
+            asking_an_ended_command_changes_nothing
+            only_commands_of_the_project_can_be_cancelled
+
+            a_command_is_found_in_its_project_only
+            a_command_is_found_by_its_stream
+            commands_come_newest_first_in_pages
+            a_store_that_answers_is_sound
+
+            appended_output_is_read_back
+            appending_goes_on_right_after_the_last_event
+            appending_is_all_or_nothing
+            a_stale_claim_cannot_append
+            nothing_follows_the_end
+            the_log_is_read_in_order_from_a_position
+            a_project_is_read_across_its_commands
+            the_head_is_the_last_entry_of_the_project
+            a_position_is_the_last_entry_that_was_seen
+            status_entries_count_as_seen
+            a_position_of_what_has_no_entries_is_zero
+        }
+    };
+    ($fresh:path; $($promise:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let (store, _guard) = $fresh().await;
+                $crate::testing::contract::$promise(&store)
+                    .await
+                    .expect("the store does what it is asked for");
+            }
+        )*
+    };
+}

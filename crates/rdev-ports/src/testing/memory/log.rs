@@ -1,0 +1,67 @@
+use async_trait::async_trait;
+use rdev_domain::{
+    Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, State, Timestamp,
+};
+
+use super::{MemoryStore, Tables};
+use crate::{EventLog, Fence};
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
+            return Ok(Vec::new());
+        };
+        let mut tables = self.tables();
+        let task = tables.fenced(fence)?;
+        let running = matches!(task.command.state, State::Running { .. });
+        if !running || first.first_seq != task.last_seq.next() {
+            return Err(Error::LeaseLost);
+        }
+        task.last_seq = last.last_seq;
+        let entries: Vec<Entry> = chunks
+            .into_iter()
+            .map(|chunk| Entry {
+                last_seq: chunk.last_seq,
+                ..task.entry(chunk.first_seq, now, EntryBody::Output(chunk.frames))
+            })
+            .collect();
+        Ok(entries.into_iter().map(|entry| tables.store(entry)).collect())
+    }
+
+    async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        Ok(self.tables().read(|entry| entry.command == *id, after, limit))
+    }
+
+    async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        Ok(self
+            .tables()
+            .read(|entry| entry.project == *project, after, limit))
+    }
+
+    async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+        Ok(self
+            .tables()
+            .last(|entry| entry.command == *id && entry.last_seq <= seq))
+    }
+
+    async fn head(&self, project: &ProjectId) -> Result<Position> {
+        Ok(self.tables().last(|entry| entry.project == *project))
+    }
+}
+
+impl Tables {
+    fn read(&self, wanted: impl Fn(&Entry) -> bool, after: Position, limit: u32) -> Vec<Entry> {
+        self.log
+            .iter()
+            .filter(|entry| entry.position > after && wanted(entry))
+            .take(limit as usize)
+            .cloned()
+            .collect()
+    }
+
+    fn last(&self, wanted: impl Fn(&Entry) -> bool) -> Position {
+        let last = self.log.iter().rfind(|entry| wanted(entry));
+        last.map_or(Position::ZERO, |entry| entry.position)
+    }
+}

@@ -1,0 +1,114 @@
+mod log;
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rdev_domain::{
+    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
+    Timestamp,
+};
+
+use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME};
+
+/// The queue and the event log in memory; clones share what they hold.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    tasks: BTreeMap<CommandId, Task>,
+    log: Vec<Entry>,
+    keys: HashMap<(KeyId, String), FirstUse>,
+}
+
+#[derive(Debug)]
+struct Task {
+    command: Command,
+    concurrency_key: Option<String>,
+    attempt: i64,
+    /// The end of the lease; `None` when nobody has claimed it, or its worker gave it back.
+    lease_until: Option<Timestamp>,
+    place_uid: Option<String>,
+    last_seq: Seq,
+}
+
+#[derive(Debug, Clone)]
+struct FirstUse {
+    fingerprint: [u8; 32],
+    command: Option<CommandId>,
+    at: Timestamp,
+}
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().expect("nothing panics with the tables in hand")
+    }
+}
+
+impl Task {
+    fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease_until.is_some_and(|until| until >= now)
+    }
+
+    fn entry(&self, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
+        Entry {
+            position: Position::ZERO,
+            project: self.command.project.clone(),
+            command: self.command.id.clone(),
+            stream: self.command.stream.clone(),
+            first_seq: seq,
+            last_seq: seq,
+            at,
+            body,
+        }
+    }
+
+    /// Ends the command; its last entry comes back, still to be stored.
+    fn end(&mut self, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
+        self.command.state = self.command.state.end(outcome.clone(), now)?;
+        self.lease_until = None;
+        self.last_seq = seq;
+        Ok(self.entry(seq, now, EntryBody::Complete(outcome)))
+    }
+}
+
+impl Tables {
+    /// The unfinished task of a claim that is still the latest.
+    fn fenced(&mut self, fence: &Fence) -> Result<&mut Task> {
+        self.tasks
+            .get_mut(&fence.id)
+            .filter(|task| task.attempt == fence.attempt && !task.command.state.is_ended())
+            .ok_or(Error::LeaseLost)
+    }
+
+    fn store(&mut self, mut entry: Entry) -> Entry {
+        entry.position = Position(self.log.len() as u64 + 1);
+        self.log.push(entry.clone());
+        entry
+    }
+
+    /// What an idempotency key was used for, when that is still remembered.
+    fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<FirstUse>> {
+        let first = self
+            .keys
+            .get(&(key.key.clone(), key.value.clone()))
+            .filter(|first| first.at + IDEMPOTENCY_KEY_LIFETIME >= now);
+        match first {
+            Some(first) if first.fingerprint != key.fingerprint => Err(Error::Conflict {
+                code: "IDEMPOTENCY_KEY_REUSED",
+                message: format!("Idempotency-Key {:?} was used for another request", key.value),
+            }),
+            first => Ok(first.cloned()),
+        }
+    }
+
+    fn remember(&mut self, key: &IdempotencyKey, command: Option<CommandId>, at: Timestamp) {
+        let first = FirstUse {
+            fingerprint: key.fingerprint,
+            command,
+            at,
+        };
+        self.keys.insert((key.key.clone(), key.value.clone()), first);
+    }
+}

@@ -1,0 +1,55 @@
+//! The queries that run all the time find their rows by an index, however much is stored.
+
+use crate::SqlStore;
+use crate::db::Db;
+use crate::events::{HEAD, POSITION_OF, READ_COMMAND, READ_PROJECT};
+use crate::queue::CLAIM;
+
+/// How SQLite goes about a query.
+async fn plan(query: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.unwrap();
+    let Db::Sqlite { read, .. } = &store.db;
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+    let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(read).await.unwrap();
+    steps.into_iter().map(|(.., step)| step).collect()
+}
+
+/// Each of `searches` is a step of the plan, which walks through no table and sorts nothing itself.
+async fn assert_searches(query: &str, searches: &[&str]) {
+    let plan = plan(query).await;
+    for search in searches {
+        assert!(plan.iter().any(|step| step == search), "{search}: {plan:#?}");
+    }
+    // An index of the unfinished tasks alone, which are few.
+    let allowed = "SCAN t USING INDEX tasks_unfinished";
+    for step in plan.iter().filter(|step| *step != allowed) {
+        assert!(!step.starts_with("SCAN"), "{step}: {plan:#?}");
+        assert!(!step.contains("TEMP B-TREE"), "{step}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
+    let searches = [
+        "SCAN t USING INDEX tasks_unfinished",
+        "SEARCH o USING INDEX tasks_by_concurrency_key (concurrency_key=?)",
+    ];
+    assert_searches(CLAIM, &searches).await;
+}
+
+#[tokio::test]
+async fn a_log_is_read_from_its_position_on() {
+    let by_command = "SEARCH e USING INDEX events_by_task (task_id=? AND position>?)";
+    assert_searches(READ_COMMAND, &[by_command]).await;
+    let by_project = "SEARCH e USING INDEX events_by_project (project=? AND position>?)";
+    assert_searches(READ_PROJECT, &[by_project]).await;
+}
+
+#[tokio::test]
+async fn positions_are_found_without_reading_entries() {
+    let by_seq = "SEARCH events USING COVERING INDEX events_by_task_and_seq (task_id=? AND last_seq<?)";
+    assert_searches(POSITION_OF, &[by_seq]).await;
+    let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=?)";
+    assert_searches(HEAD, &[by_project]).await;
+}

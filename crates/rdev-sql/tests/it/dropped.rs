@@ -1,0 +1,39 @@
+//! A caller that goes away in the middle of a write leaves all of it or nothing, and blocks nobody.
+
+use std::time::Duration;
+
+use rdev_domain::Position;
+use rdev_ports::testing::{command, new_command};
+use rdev_ports::{EventLog, TaskQueue};
+
+use crate::fresh;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_dropped_happens_whole_or_not_at_all() {
+    const WRITES: u64 = 200;
+    let (store, _dir) = fresh().await;
+    let mut dropped = 0;
+    for n in 1..=WRITES {
+        let patience = Duration::from_micros(n * 10);
+        let writing = tokio::spawn({
+            let store = store.clone();
+            async move { store.enqueue(new_command(command("demo", n))).await }
+        });
+        tokio::time::sleep(patience).await;
+        writing.abort();
+        dropped += u64::from(writing.await.is_err());
+    }
+    let last = command("demo", WRITES + 1);
+    store.enqueue(new_command(last.clone())).await.unwrap();
+    let commands = store.commands(&last.project, None, 1000).await.unwrap();
+    let entries = store
+        .read_project(&last.project, Position::ZERO, 1000)
+        .await
+        .unwrap();
+    let told: Vec<_> = entries.iter().rev().map(|entry| &entry.command).collect();
+    assert_eq!(
+        commands.iter().map(|command| &command.id).collect::<Vec<_>>(),
+        told
+    );
+    assert!(dropped > 0, "every write was over before its caller went away");
+}

@@ -1,0 +1,118 @@
+//! What is in the file outlives the process; a file that cannot be opened is named.
+
+use std::time::Duration;
+
+use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Result, Seq, Timestamp};
+use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command};
+use rdev_ports::{Claim, Enqueued, EventLog, NewCommand, TaskQueue};
+use rdev_sql::SqlStore;
+
+const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_000);
+
+async fn everything(store: &SqlStore) -> Result<(Vec<Command>, Vec<Entry>)> {
+    let demo = id("demo");
+    let commands = store.commands(&demo, None, 100).await?;
+    Ok((commands, store.read_project(&demo, Position::ZERO, 100).await?))
+}
+
+/// Stores a command that has ended, one that runs, and one that waits under an idempotency key.
+async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
+    let keyed = |n: u64| NewCommand {
+        idempotency: Some(idempotency_key("key-1", &n.to_string(), 1)),
+        ..new_command(command("demo", n))
+    };
+    for n in 1..=3 {
+        store.enqueue(keyed(n)).await?;
+    }
+    let claims = store.claim(&id("worker-1"), 2, START, LEASE_END).await?;
+    for claim in &claims {
+        store.start(&claim.fence, "pod-1", START).await?;
+        store
+            .append(&claim.fence, vec![chunk(1, 3), chunk(4, 5)], START)
+            .await?;
+    }
+    let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
+    store.finish(&claims[0].fence, Seq(6), outcome, START).await?;
+    store
+        .request_cancel(&id("demo"), &claims[1].fence.id, START)
+        .await?;
+    Ok(claims)
+}
+
+#[tokio::test]
+async fn reopening_the_file_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rdev.db");
+    let store = SqlStore::sqlite(&file).await.unwrap();
+    let claims = fill(&store).await.unwrap();
+    let before = everything(&store).await.unwrap();
+    store.close().await;
+
+    let store = SqlStore::sqlite(&file).await.unwrap();
+    assert_eq!(everything(&store).await.unwrap(), before);
+    let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
+    assert_eq!(
+        renewal.cancelled,
+        [claims[1].fence.clone()],
+        "claim and wish are kept"
+    );
+    let again = NewCommand {
+        idempotency: Some(idempotency_key("key-1", "3", 1)),
+        ..new_command(command("demo", 9))
+    };
+    let Enqueued::Before(third) = store.enqueue(again).await.unwrap() else {
+        panic!("the idempotency key was forgotten");
+    };
+    assert_eq!(third, command("demo", 3));
+    let later = LEASE_END + Duration::from_secs(1);
+    let attached = store.claim(&id("worker-2"), 1, later, later).await.unwrap();
+    assert_eq!(
+        (&attached[0].fence.id, attached[0].last_seq),
+        (&claims[1].fence.id, Seq(5))
+    );
+    let next = store
+        .append(&attached[0].fence, vec![chunk(6, 6)], later)
+        .await
+        .unwrap();
+    assert!(next[0].position > before.1.last().unwrap().position);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("plain");
+    std::fs::write(&plain, "no directory").unwrap();
+    for file in [
+        dir.path().join("missing/rdev.db"),
+        plain.join("rdev.db"),
+        dir.path().to_owned(),
+    ] {
+        let error = SqlStore::sqlite(&file).await.unwrap_err();
+        let Error::Unavailable {
+            system: "database",
+            source,
+        } = error
+        else {
+            panic!("{}: {error:?}", file.display());
+        };
+        let message = format!("{source:#}");
+        assert!(message.contains(&file.display().to_string()), "{message}");
+        assert!(message.contains("unable to open database file"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes.txt");
+    let text = "not a database, but somebody's notes. ".repeat(100);
+    std::fs::write(&file, &text).unwrap();
+    let error = SqlStore::sqlite(&file).await.unwrap_err();
+    let Error::Internal(source) = error else {
+        panic!("{error:?}");
+    };
+    let message = format!("{source:#}");
+    assert!(message.contains(&file.display().to_string()), "{message}");
+    assert!(message.contains("file is not a database"), "{message}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}

@@ -1,0 +1,144 @@
+//! Everything that can be stored comes back as it was.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdev_domain::{
+    AgentRequest, Chunk, Command, Ending, EntryBody, GitRequest, Outcome, Position, Reason, Request, Result,
+    Seq, ShellRequest, State, Timestamp,
+};
+use rdev_ports::testing::{START, command, id, new_command};
+use rdev_ports::{EventLog, Fence, TaskQueue};
+use rdev_sql::SqlStore;
+
+use crate::fresh;
+
+/// Odd to the microsecond, so that any rounding shows.
+const ODD: Timestamp = Timestamp::from_micros(START.as_micros() + 123_457);
+
+async fn stored(store: &SqlStore, command: &Command) -> Result<Command> {
+    let found = store.command(&command.project, &command.id).await?;
+    Ok(found.expect("the command is stored"))
+}
+
+/// Stores a command, and leaves it running.
+async fn run(store: &SqlStore, command: Command) -> Result<Fence> {
+    store.enqueue(new_command(command)).await?;
+    let until = ODD + Duration::from_secs(30);
+    let mut claims = store.claim(&id("worker-1"), 1, ODD, until).await?;
+    let fence = claims.remove(0).fence;
+    store.start(&fence, "pod-1", ODD).await?;
+    Ok(fence)
+}
+
+#[tokio::test]
+async fn every_kind_of_request() {
+    let (store, _dir) = fresh().await;
+    let requests = [
+        Request::Claude(AgentRequest {
+            prompt: "Sag \"hallo\"\n\u{1F600}\\".to_owned(),
+            session_id: Some("s-1".to_owned()),
+            model: Some("a/b:c".to_owned()),
+            max_turns: Some(u32::MAX),
+        }),
+        Request::Claude(AgentRequest::default()),
+        Request::Shell(ShellRequest {
+            command: "printf '%s' \"$A\"".to_owned(),
+            env: [("A".to_owned(), "ä\t'\"".to_owned())].into(),
+        }),
+        Request::Git(GitRequest {
+            args: vec!["log".to_owned(), String::new(), "--format=%H %s".to_owned()],
+        }),
+        Request::Git(GitRequest::default()),
+    ];
+    for (n, request) in (1..).zip(requests) {
+        let mut command = command("demo", n);
+        command.request = request;
+        store.enqueue(new_command(command.clone())).await.unwrap();
+        assert_eq!(stored(&store, &command).await.unwrap(), command);
+    }
+}
+
+#[tokio::test]
+async fn every_ending() {
+    let (store, _dir) = fresh().await;
+    let reasons = [
+        Reason::ExitCode,
+        Reason::Signal,
+        Reason::SpawnFailed,
+        Reason::RunnerLost,
+        Reason::PodLost,
+        Reason::NoResult,
+        Reason::Auth,
+        Reason::Quota,
+        Reason::ModelUnavailable,
+        Reason::AgentError,
+        Reason::MaxTurns,
+    ];
+    let asked_for = [Ending::Completed, Ending::Cancelled, Ending::TimedOut];
+    for (n, ending) in (1..).zip(asked_for.into_iter().chain(reasons.map(Ending::Failed))) {
+        let command = command("demo", n);
+        let fence = run(&store, command.clone()).await.unwrap();
+        let outcome = Outcome {
+            ending,
+            exit_code: [None, Some(0), Some(i32::MAX), Some(-1)][n as usize % 4],
+            message: (n % 2 == 0).then(|| format!("message {n}")),
+            duration: Duration::from_micros(n),
+        };
+        let complete = store.finish(&fence, Seq(1), outcome.clone(), ODD).await.unwrap();
+        let entries = store.read_command(&command.id, Position::ZERO, 10).await.unwrap();
+        assert_eq!(entries.last(), Some(&complete));
+        assert_eq!(complete.body, EntryBody::Complete(outcome.clone()));
+        let ended = State::Ended {
+            started_at: Some(ODD),
+            ended_at: ODD,
+            outcome,
+        };
+        assert_eq!(stored(&store, &command).await.unwrap().state, ended);
+    }
+}
+
+#[tokio::test]
+async fn times_to_the_microsecond() {
+    let (store, _dir) = fresh().await;
+    let mut command = command("demo", 1);
+    command.created_at = ODD;
+    command.timeout = Duration::from_micros(604_800_000_001);
+    let fence = run(&store, command.clone()).await.unwrap();
+    command.state = State::Running { started_at: ODD };
+    assert_eq!(stored(&store, &command).await.unwrap(), command);
+    let later = ODD + Duration::from_micros(1);
+    let outcome = Outcome {
+        duration: Duration::from_micros(1),
+        ..Outcome::without_process(Ending::TimedOut, "")
+    };
+    store
+        .finish(&fence, Seq(1), outcome.clone(), later)
+        .await
+        .unwrap();
+    command.state = State::Ended {
+        started_at: Some(ODD),
+        ended_at: later,
+        outcome,
+    };
+    assert_eq!(stored(&store, &command).await.unwrap(), command);
+    let entries = store.read_command(&command.id, Position::ZERO, 10).await.unwrap();
+    let times: Vec<_> = entries.iter().map(|entry| entry.at).collect();
+    assert_eq!(times, [ODD, ODD, later]);
+}
+
+#[tokio::test]
+async fn a_large_chunk_of_every_byte() {
+    let (store, _dir) = fresh().await;
+    let fence = run(&store, command("demo", 1)).await.unwrap();
+    let frames: Bytes = (0..=u8::MAX).cycle().take(128 * 1024).collect();
+    let chunk = Chunk {
+        first_seq: Seq(1),
+        last_seq: Seq(9000),
+        frames,
+    };
+    let entries = store.append(&fence, vec![chunk.clone()], ODD).await.unwrap();
+    assert_eq!(entries[0].body, EntryBody::Output(chunk.frames));
+    let read = store.read_command(&fence.id, Position::ZERO, 10).await.unwrap();
+    assert_eq!(read[2..], entries);
+}
