@@ -58,21 +58,16 @@ fn a_listener_that_is_killed_again_and_again_misses_nothing() {
     loop {
         rounds += 1;
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let budget = (random >> 33) as usize % 120_000;
+        let budget = (random >> 33) % 120_000;
         let mut listener = place.command(&format!("attach --id k --after {after}"));
         let mut listener = listener.stdout(Stdio::piped()).spawn().unwrap();
-        let mut raw = vec![0; budget];
-        let n = listener
-            .stdout
-            .take()
-            .unwrap()
-            .take(budget as u64)
-            .read(&mut raw)
-            .unwrap_or(0);
+        let mut raw = Vec::new();
+        let stdout = listener.stdout.take().unwrap();
+        stdout.take(budget).read_to_end(&mut raw).unwrap();
         listener.kill().unwrap();
         listener.wait().unwrap();
         let mut decoder = Decoder::default();
-        decoder.push(&raw[..n]);
+        decoder.push(&raw);
         while let Some((frame, _)) = decoder.next_frame().unwrap() {
             assert_eq!(frame.first_seq, after + 1);
             after += u64::from(frame.count);

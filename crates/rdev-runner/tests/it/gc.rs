@@ -82,9 +82,9 @@ fn a_lost_run_gives_its_space_back_too() {
 #[test]
 fn what_a_killed_starter_left_goes_and_a_live_ones_stays() {
     let place = Place::new();
-    let dead = place.runs().join(".half.4194304");
-    let live = place.runs().join(format!(".half.{}", std::process::id()));
-    let young = place.runs().join(".young.4194303");
+    let dead = place.runs().join(".half.4194304.1");
+    let live = place.runs().join(format!(".half.{}.1", std::process::id()));
+    let young = place.runs().join(".young.4194303.1");
     for folder in [&dead, &live, &young] {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("journal"), "").unwrap();

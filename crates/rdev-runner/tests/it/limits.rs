@@ -60,12 +60,12 @@ fn a_full_disk_stops_no_command_and_hides_no_exit() {
 #[test]
 fn output_goes_on_when_the_disk_has_room_again() {
     let script =
-        "dd if=/dev/zero of=ballast bs=64k 2>/dev/null; seq 1 100000; rm ballast; sleep 2.5; echo end";
+        "dd if=/dev/zero of=ballast bs=64k 2>/dev/null; seq 1 300000; rm ballast; sleep 2.5; echo end";
     let frames = on_small_disk(script);
     assert_eq!(exit(&frames).ended, Ended::Exited(0));
     assert!(!cuts(&frames).is_empty());
     assert!(stdout(&frames).ends_with("end\n"));
-    assert_eq!(frames.last().unwrap().first_seq, 100_002);
+    assert_eq!(frames.last().unwrap().first_seq, 300_002);
 }
 
 /// Runs a script on a file system of 1 MiB, which only it and its supervisor see.
