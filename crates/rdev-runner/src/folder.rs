@@ -69,7 +69,8 @@ impl Runs {
     /// A name of our own beside the run's, for what is being built or torn down. `gc` removes the ones
     /// whose process is gone.
     pub(crate) fn scratch(&self, id: &RunId) -> PathBuf {
-        self.0.join(format!(".{id}.{}", std::process::id()))
+        // Process numbers alone come again, in containers soon.
+        self.0.join(format!(".{id}.{}.{}", std::process::id(), now_us()))
     }
 
     /// Every run, by id.
@@ -84,7 +85,8 @@ impl Runs {
     /// Every folder under a scratch name, with the process that made it.
     pub(crate) fn all_scratch(&self) -> Result<Vec<(u32, PathBuf)>, Fault> {
         let owner = |name: String| {
-            let (id, pid) = name.strip_prefix('.')?.rsplit_once('.')?;
+            let (rest, _made_us) = name.strip_prefix('.')?.rsplit_once('.')?;
+            let (id, pid) = rest.rsplit_once('.')?;
             RunId::parse(id)?;
             Some((pid.parse().ok()?, self.0.join(&name)))
         };

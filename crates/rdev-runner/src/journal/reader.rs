@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 
 use super::header::Header;
-use crate::frame::{Frame, FrameError, decode_all};
+use crate::frame::{Frame, decode_all};
 
 /// How much is read, and handed on, at once.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -48,7 +48,7 @@ impl Reader {
         loop {
             let length = self.fill(HOP_BYTES)?;
             let mut at = 0;
-            while let Some(header) = self.header(at, length)? {
+            while let Some(header) = self.header(at, length) {
                 if header.total > HOP_BYTES && !self.reaches(&header, at)? {
                     return Ok(None);
                 }
@@ -77,7 +77,7 @@ impl Reader {
     pub(crate) fn batch(&mut self) -> io::Result<Option<&[u8]>> {
         let length = self.fill(BATCH_BYTES_MAX)?;
         let mut at = 0;
-        while let Some(header) = self.header(at, length)? {
+        while let Some(header) = self.header(at, length) {
             if at + header.total > length || (header.is_exit() && at > 0) {
                 break;
             }
@@ -85,7 +85,8 @@ impl Reader {
             at += header.total;
             if self.ended {
                 // The writer may not have come to it yet, and nobody may hear of an end that a crash undoes.
-                self.file.sync_data()?;
+                // A disk that refuses has refused the writer too; the end is true all the same.
+                self.file.sync_data().ok();
                 break;
             }
         }
@@ -96,7 +97,7 @@ impl Reader {
     /// The next frame, decoded.
     pub(crate) fn frame(&mut self) -> io::Result<Option<Frame>> {
         let length = self.fill(BATCH_BYTES_MAX)?;
-        let Some(header) = self.header(0, length)? else {
+        let Some(header) = self.header(0, length) else {
             return Ok(None);
         };
         if header.total > length {
@@ -105,7 +106,8 @@ impl Reader {
         let raw = Bytes::copy_from_slice(&self.buffer[..header.total]);
         self.pass(&header);
         self.offset += header.total as u64;
-        decode_all(raw).next().transpose().map_err(|e| self.damaged(&e))
+        let frame = decode_all(raw).next().transpose();
+        frame.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
     }
 
     fn fill(&mut self, want: usize) -> io::Result<usize> {
@@ -121,15 +123,12 @@ impl Reader {
         }
     }
 
-    fn header(&self, at: usize, length: usize) -> io::Result<Option<Header>> {
-        let header = Header::read(&self.buffer[at..length]).map_err(|e| self.damaged(&e))?;
-        match header {
-            // A journal whose output was dropped jumps forward to its exit entry; nothing goes back.
-            Some(header) if header.first_seq < self.next_seq => {
-                Err(self.damaged(&FrameError::Payload(header.kind)))
-            }
-            other => Ok(other),
-        }
+    /// The header at `at`. What is none is taken for a frame that is not complete: only the end of a
+    /// journal whose writer or machine died can look so.
+    fn header(&self, at: usize, length: usize) -> Option<Header> {
+        let header = Header::read(&self.buffer[at..length]).ok().flatten()?;
+        // A journal whose output was dropped jumps forward to its exit entry; nothing goes back.
+        (header.first_seq >= self.next_seq).then_some(header)
     }
 
     /// Whether the file holds all of a frame that is longer than what was read.
@@ -140,13 +139,5 @@ impl Reader {
     fn pass(&mut self, header: &Header) {
         self.next_seq = header.next_seq();
         self.ended = header.is_exit();
-    }
-
-    fn damaged(&self, error: &FrameError) -> io::Error {
-        let place = self.offset;
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the journal is damaged after byte {place}: {error}"),
-        )
     }
 }

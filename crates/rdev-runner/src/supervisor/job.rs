@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, nice, wait};
 
 use super::schedule::Act;
 use super::tree;
@@ -25,7 +25,7 @@ const PIPE_BYTES: usize = 1024 * 1024;
 /// Added to the command's badness, so that a lack of memory ends it and not its supervisor.
 const OOM_SCORE_ADDED: i32 = 500;
 /// How long one act may wait for killed processes to go.
-const KILL_WAIT: Duration = Duration::from_millis(200);
+const KILL_WAIT: Duration = Duration::from_millis(500);
 const KILL_POLL: Duration = Duration::from_millis(1);
 
 /// The ends of the command's pipes that are ours, all non-blocking.
@@ -140,7 +140,7 @@ impl Job {
             }
             Act::Interrupt => {}
             Act::Terminate => {
-                let processes = tree::descendants();
+                let processes = tree::descendants(|_| {});
                 self.count_leftovers(processes.iter().map(|process| process.pid));
                 tree::send(&processes, Signal::TERM);
                 // A process that somebody has stopped can hear of it only when it goes on.
@@ -151,10 +151,13 @@ impl Job {
     }
 
     fn kill(&mut self) {
+        // Hundreds of runaway processes leave one that would end them little time; not every container
+        // may ask for more.
+        nice(-20).ok();
         let until = Instant::now() + KILL_WAIT;
         loop {
-            let killed = tree::freeze_and_kill();
-            self.count_leftovers(killed);
+            let killed = tree::freeze_and_kill(until);
+            self.count_leftovers(killed.iter().map(|process| process.pid));
             self.reap();
             if self.alone || Instant::now() >= until {
                 return;

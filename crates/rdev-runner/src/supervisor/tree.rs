@@ -1,15 +1,16 @@
 //! The processes below this one. As this process is their subreaper, none can leave: whoever loses its
 //! parent becomes our child, whatever session or group it is in.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
+use std::time::Instant;
 
 use memchr::memrchr;
 use rustix::process::{Pid, Signal, getpgrp, getpid, kill_process, kill_process_group};
 
-/// Rounds of stopping what has appeared since the round before; a tree that still grows is looked at again later.
-const FREEZE_ROUNDS_MAX: usize = 50;
+/// Enough for every field that matters, whatever the process is called.
+const STAT_BYTES: usize = 512;
 
 /// One process that has not ended.
 #[derive(Debug, Clone, Copy)]
@@ -17,75 +18,112 @@ pub(crate) struct Process {
     pub(crate) pid: Pid,
     parent: i32,
     group: i32,
+    /// It cannot fork before it goes on: it is stopped, or hangs in the kernel with our stop before it.
+    still: bool,
 }
 
-/// Every process below this one that has not ended.
-pub(crate) fn descendants() -> Vec<Process> {
-    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
-    for process in all() {
-        children.entry(process.parent).or_default().push(process);
+/// Every process below this one that has not ended. Each is shown to `found` as soon as it is found.
+pub(crate) fn descendants(mut found: impl FnMut(&Process)) -> Vec<Process> {
+    let mut known = HashSet::from([getpid().as_raw_pid()]);
+    let mut tree = Vec::new();
+    let mut rest = Vec::new();
+    let mut take = |process: Process, tree: &mut Vec<Process>| {
+        let ours = known.contains(&process.parent);
+        if ours {
+            known.insert(process.pid.as_raw_pid());
+            found(&process);
+            tree.push(process);
+        }
+        ours
+    };
+    each(|process| {
+        if !take(process, &mut tree) {
+            rest.push(process);
+        }
+    });
+    // Numbers come round, so a child may have been seen before its parent.
+    loop {
+        let before = tree.len();
+        rest.retain(|&process| !take(process, &mut tree));
+        if tree.len() == before {
+            return tree;
+        }
     }
-    let mut found = children.remove(&getpid().as_raw_pid()).unwrap_or_default();
-    let mut at = 0;
-    while let Some(process) = found.get(at) {
-        found.extend(children.remove(&process.pid.as_raw_pid()).unwrap_or_default());
-        at += 1;
-    }
-    found
 }
 
 /// Sends a signal once to each of `processes`, which were found a moment ago.
-///
-/// Groups go first and at once, so that none of their members can fork a new one meanwhile. A group of a
-/// descendant holds descendants only, except our own.
 pub(crate) fn send(processes: &[Process], signal: Signal) {
-    let own = getpgrp().as_raw_pid();
-    let groups: HashSet<i32> = processes.iter().map(|p| p.group).filter(|&g| g != own).collect();
-    // Whoever cannot be signalled has ended, or belongs to another user; both are looked at again.
-    for group in groups.iter().filter_map(|&g| Pid::from_raw(g)) {
-        kill_process_group(group, signal).ok();
-    }
-    for process in processes.iter().filter(|p| p.group == own) {
-        kill_process(process.pid, signal).ok();
-    }
+    let mut sender = Sender::new(signal);
+    processes.iter().for_each(|process| sender.send(process));
 }
 
 /// Stops the whole tree and then kills it; gives what was found.
 ///
 /// Killing alone would never end a fork bomb under a process limit: each death makes room for a birth.
-/// A stopped process keeps its place and cannot fork, so the rounds come to an end.
-pub(crate) fn freeze_and_kill() -> HashSet<Pid> {
-    let mut frozen = HashSet::new();
-    for _ in 0..FREEZE_ROUNDS_MAX {
-        let mut fresh = descendants();
-        fresh.retain(|process| frozen.insert(process.pid));
-        if fresh.is_empty() {
-            break;
+/// A stopped process keeps its place and cannot fork, so the rounds come to an end. `until` is when they
+/// end at the latest.
+pub(crate) fn freeze_and_kill(until: Instant) -> Vec<Process> {
+    loop {
+        let mut stop = Sender::new(Signal::STOP);
+        let processes = descendants(|process| stop.send(process));
+        if processes.iter().all(|process| process.still) || Instant::now() >= until {
+            send(&processes, Signal::KILL);
+            return processes;
         }
-        send(&fresh, Signal::STOP);
     }
-    send(&descendants(), Signal::KILL);
-    frozen
 }
 
-fn all() -> Vec<Process> {
+/// Sends one signal to many.
+///
+/// A group gets it at once, so that none of its members can fork a new one meanwhile. The group of a
+/// descendant holds descendants only, except when it is our own.
+struct Sender {
+    signal: Signal,
+    groups: HashSet<i32>,
+    own: i32,
+}
+
+impl Sender {
+    fn new(signal: Signal) -> Self {
+        Self {
+            signal,
+            groups: HashSet::new(),
+            own: getpgrp().as_raw_pid(),
+        }
+    }
+
+    fn send(&mut self, process: &Process) {
+        // Whoever cannot be signalled has ended, or belongs to another user; both are looked at again.
+        match Pid::from_raw(process.group) {
+            Some(group) if process.group != self.own => {
+                if self.groups.insert(process.group) {
+                    kill_process_group(group, self.signal).ok();
+                }
+            }
+            _ => {
+                kill_process(process.pid, self.signal).ok();
+            }
+        }
+    }
+}
+
+fn each(mut seen: impl FnMut(Process)) {
+    // Without /proc there is nothing to see; the container would not have started.
     let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
+        return;
     };
-    let mut stat = Vec::new();
-    let mut found = Vec::new();
+    let mut stat = [0; STAT_BYTES];
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        stat.clear();
         // A process that ends while we look is not there any more, which is what it says.
-        if File::open(entry.path().join("stat")).is_ok_and(|mut file| file.read_to_end(&mut stat).is_ok()) {
-            found.extend(parse(pid, &stat));
+        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
+        if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
+            seen(process);
         }
     }
-    found
 }
 
 /// Reads state, parent and group from a `stat` line; `None` for a process that has ended.
@@ -98,7 +136,12 @@ fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
     let threads: u32 = fields.nth(14)?.parse().ok()?;
     // A process whose first thread has ended before the others looks like a zombie and is none.
     let ended = matches!(state, "Z" | "X") && threads <= 1;
-    (!ended).then_some(Process { pid, parent, group })
+    (!ended).then_some(Process {
+        pid,
+        parent,
+        group,
+        still: matches!(state, "T" | "t" | "D"),
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,75 @@
+//! What the command line refuses, and how it says so.
+
+use crate::support::Place;
+
+#[track_caller]
+fn refused(args: &str, says: &[&str]) {
+    let place = Place::new();
+    let output = place.call(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{args}: {stderr}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for part in says {
+        assert!(stderr.contains(part), "{args}: {stderr}");
+    }
+    assert!(!place.runs().exists());
+}
+
+#[test]
+fn a_wrong_call_is_told_what_is_accepted() {
+    refused("", &["a command is needed", "attach"]);
+    refused("dance", &["\"dance\"", "attach"]);
+    refused("run --id a", &["--spec-stdin", "-- COMMAND"]);
+    refused("run -- true", &["run needs --id"]);
+    refused("run --id a --spec-stdin -- true", &["--spec-stdin"]);
+    refused("run --id a --spec-stdin --timeout 3", &["--spec-stdin"]);
+    refused("attach", &["attach needs --id"]);
+    refused("attach --id a --timeout 3", &["--timeout", "attach"]);
+    refused("attach --id a extra", &["\"extra\""]);
+    refused("attach --id a --after -1", &["--after \"-1\"", "whole number"]);
+    refused("attach --id a --after 99999999999999999999", &["--after"]);
+    refused("list --id a", &["--id", "list"]);
+    refused("gc --older-than soon", &["--older-than \"soon\"", "seconds"]);
+    refused(
+        "run --id a --timeout nan -- true",
+        &["--timeout \"nan\"", "seconds"],
+    );
+    refused("run --id a --grace -1 -- true", &["--grace \"-1\""]);
+    refused("run --id a --env =x -- true", &["--env \"=x\"", "NAME=VALUE"]);
+    refused("run --id a --journal-max 1k -- true", &["--journal-max \"1k\""]);
+    refused("run --id a -x -- true", &["-x"]);
+}
+
+#[test]
+fn only_ids_that_are_harmless_as_file_names_are_accepted() {
+    let long = "x".repeat(129);
+    for id in ["../up", "a/b", ".hidden", "-dash", "é", &long] {
+        refused(&format!("cancel --id={id}"), &["--id", "1 to 128"]);
+    }
+    let place = Place::new();
+    for id in ["a", "A.b_c-9", &"x".repeat(128)] {
+        assert_eq!(place.call(&format!("attach --id {id}")).status.code(), Some(66));
+        let output = place.command(&format!("run --id {id} -- true")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn help_and_version_answer() {
+    let place = Place::new();
+    for args in ["--help", "run --help", "-h"] {
+        let output = place.call(args);
+        assert!(output.status.success());
+        assert!(
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .contains("rdev-runner attach")
+        );
+    }
+    let version = place.call("--version");
+    assert_eq!(
+        version.stdout,
+        format!("rdev-runner {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
+    );
+}

@@ -1,0 +1,102 @@
+//! Giving space back without forgetting how a run ended.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use rdev_runner::frame::Ended;
+
+use crate::support::{Place, exit, signal, started, stdout};
+
+fn says(place: &Place, args: &str) -> String {
+    let output = place.call(args);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_finished_run_keeps_its_exit_entry_and_its_id() {
+    let place = Place::new();
+    let before = place.sh("g", "", "seq 1 10000; exit 9");
+    assert!(says(&place, "gc --id g").contains("g: "));
+    assert!(fs::metadata(place.run_folder("g").join("journal")).unwrap().len() < 100);
+    for after in [0, 5_000, 10_000] {
+        let output = place.call(&format!("attach --id g --after {after}"));
+        let mut decoder = rdev_runner::frame::Decoder::default();
+        decoder.push(&output.stdout);
+        let hello = decoder.next_frame().unwrap().unwrap().0;
+        assert_eq!(hello.first_seq, after + 1);
+        assert_eq!(&decoder.next_frame().unwrap().unwrap().0, before.last().unwrap());
+    }
+    let again = place.start("g", "--text", "echo never").output().unwrap();
+    assert_eq!((again.status.code(), again.stdout.len()), (Some(9), 0));
+    says(&place, "gc --id g");
+    assert!(says(&place, "list").contains("g\texited\t"));
+}
+
+#[test]
+fn a_running_one_is_left_alone() {
+    let place = Place::new();
+    let mut live = place.live("r", "", "echo one; sleep 1000");
+    live.until("one\n");
+    assert_eq!(says(&place, "gc --id r"), "r: still running, left alone\n");
+    assert_eq!(says(&place, "gc --older-than 0"), "");
+    let list = says(&place, "list");
+    assert!(
+        list.contains("r\trunning\t") && list.contains("\t2\t-\n"),
+        "{list}"
+    );
+    place.call("cancel --id r");
+    assert_eq!(exit(&live.rest()).ended, Ended::Signaled(15));
+    assert_eq!(stdout(&place.attach("r", 0)), "one\n");
+    assert!(says(&place, "list").ends_with("\t3\tcancelled\n"));
+}
+
+#[test]
+fn old_runs_go_whole_and_their_ids_are_free() {
+    let place = Place::new();
+    place.sh("old", "", "echo one");
+    assert_eq!(says(&place, "gc --older-than 3600"), "");
+    assert_eq!(says(&place, "gc --older-than 0"), "old: removed\n");
+    assert_eq!(place.call("attach --id old").status.code(), Some(66));
+    assert!(started(&place.sh("old", "", "echo two")));
+}
+
+#[test]
+fn a_lost_run_gives_its_space_back_too() {
+    let place = Place::new();
+    let mut live = place.live("l", "", "echo $$; exec sleep 1000");
+    let pid = stdout(&live.until("\n")).trim().parse().unwrap();
+    signal(place.supervisor("l"), "KILL");
+    live.rest();
+    signal(pid, "KILL");
+    says(&place, "gc --id l");
+    let output = place.call("attach --id l --after 1");
+    assert_eq!(output.status.code(), Some(67));
+    assert_eq!(
+        crate::support::frames(&output.stdout).last().unwrap().first_seq,
+        2
+    );
+    assert_eq!(says(&place, "gc --older-than 0"), "l: removed\n");
+}
+
+#[test]
+fn what_a_killed_starter_left_goes_and_a_live_ones_stays() {
+    let place = Place::new();
+    let dead = place.runs().join(".half.4194304.1");
+    let live = place.runs().join(format!(".half.{}.1", std::process::id()));
+    let young = place.runs().join(".young.4194303.1");
+    for folder in [&dead, &live, &young] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("journal"), "").unwrap();
+    }
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    for folder in [&dead, &live] {
+        fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
+    }
+    says(&place, "gc");
+    assert_eq!(
+        (dead.exists(), live.exists(), young.exists()),
+        (false, true, true)
+    );
+    assert!(!says(&place, "list").contains("half"));
+}

@@ -1,0 +1,17 @@
+//! The runner as its users see it: the real program, real commands, real signals.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests, which clippy cannot know"
+)]
+
+mod attach;
+mod cli;
+mod gc;
+mod limits;
+mod output;
+mod protocol;
+mod start;
+mod stop;
+mod support;
+mod tree;

@@ -1,0 +1,229 @@
+//! Starting: once for each id, with what the specification says.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use rdev_runner::frame::{Ended, StopCause};
+use rdev_runner::spec::Spec;
+
+use crate::support::{Place, bytes, exit, frames, started, stderr, stdout};
+
+#[test]
+fn of_twenty_starters_of_one_id_one_wins_and_all_hear_everything() {
+    let place = Place::new();
+    let script = "echo started >> marker; seq 1 20000; echo $RANDOM_NUMBER";
+    let starters: Vec<_> = (0..20)
+        .map(|n| {
+            let mut starter = place.start("same", &format!("--env RANDOM_NUMBER={n}"), script);
+            starter
+                .current_dir(place.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let heard: Vec<_> = starters
+        .into_iter()
+        .map(|starter| frames(&starter.wait_with_output().unwrap().stdout))
+        .collect();
+    assert_eq!(heard.iter().filter(|frames| started(frames)).count(), 1);
+    assert!(
+        heard
+            .iter()
+            .all(|frames| frames[1..] == heard[0][1..] || stdout(frames) == stdout(&heard[0]))
+    );
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("marker")).unwrap(),
+        "started\n"
+    );
+    let names: Vec<_> = std::fs::read_dir(place.runs())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["same"], "nothing unfinished stays");
+}
+
+#[test]
+fn an_id_that_is_known_attaches_and_ignores_the_command() {
+    let place = Place::new();
+    let first = place.sh("once", "", "echo first");
+    let second = place.sh("once", "", "echo second");
+    assert!(started(&first) && !started(&second));
+    assert_eq!(first[1..], second[1..]);
+    let third = place.sh("once", "--after 1", "echo third");
+    assert_eq!((third.len(), exit(&third).ended), (2, Ended::Exited(0)));
+}
+
+#[test]
+fn a_specification_on_standard_input_needs_no_end_of_it() {
+    let place = Place::new();
+    let mut spec = Spec::new(vec![
+        "sh".to_owned(),
+        "-c".to_owned(),
+        "cat; echo $WHO; pwd".to_owned(),
+    ]);
+    spec.env = vec![("WHO".to_owned(), "it's me".to_owned())];
+    spec.cwd = "/".to_owned();
+    spec.stdin = Some(b"input\n".to_vec());
+    for again in [false, true] {
+        let mut command = place.command("run --id spec --spec-stdin");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&spec.encode()).unwrap();
+        let frames = frames(&child.wait_with_output().unwrap().stdout);
+        assert_eq!(stdout(&frames), "input\nit's me\n/\n");
+        assert_eq!(started(&frames), !again);
+        drop(stdin);
+    }
+    let mut nonsense = place.command("run --id other --spec-stdin");
+    let output = nonsense.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("--spec-stdin: ")
+    );
+}
+
+#[test]
+fn input_of_a_mebibyte_and_no_input() {
+    let place = Place::new();
+    let input: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    let mut command = place.start("in", "--stdin", "cat");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&input).unwrap();
+    drop(stdin);
+    let frames = frames(&child.wait_with_output().unwrap().stdout);
+    assert!(bytes(&frames, rdev_runner::frame::Stream::Stdout) == input);
+
+    let mut unread = place.start("unread", "--stdin", "exec <&-; echo done");
+    let mut child = unread
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&input).unwrap();
+    assert_eq!(
+        stdout(&crate::support::frames(&child.wait_with_output().unwrap().stdout)),
+        "done\n"
+    );
+
+    let frames = place.sh("none", "", "readlink /proc/self/fd/0; wc -c");
+    assert_eq!(
+        stdout(&frames).split_whitespace().collect::<Vec<_>>(),
+        ["/dev/null", "0"]
+    );
+}
+
+#[test]
+fn environment_working_directory_and_signals_are_as_a_command_expects() {
+    let place = Place::new();
+    let inner = place.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let script = "pwd; echo $A/$B; grep -E 'Sig(Ign|Blk)' /proc/self/status; ls /proc/self/fd";
+    let mut command = place.start("env", "--cwd inner --env A=1 --env B=x=y", script);
+    command.current_dir(place.path()).env("A", "overridden");
+    let out = stdout(&frames(&command.output().unwrap().stdout));
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), inner.canonicalize().unwrap().to_str());
+    assert_eq!(lines.next(), Some("1/x=y"));
+    for line in lines.by_ref().take(2) {
+        let set = u64::from_str_radix(line.split_once('\t').unwrap().1, 16).unwrap();
+        // The C library keeps two real-time signals to itself.
+        assert_eq!(set & !0x1_8000_0000, 0, "{line}");
+    }
+    let plain = Command::new("sh")
+        .args(["-c", ":; ls /proc/self/fd"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        String::from_utf8(plain.stdout)
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn how_a_command_ends_is_told_exactly() {
+    let place = Place::new();
+    for (id, script, ended) in [
+        ("zero", "exit 0", Ended::Exited(0)),
+        ("seven", "exit 7", Ended::Exited(7)),
+        ("most", "exit 255", Ended::Exited(255)),
+        ("killed", "kill -KILL $$", Ended::Signaled(9)),
+        ("segv", "kill -SEGV $$", Ended::Signaled(11)),
+    ] {
+        let exit = exit(&place.sh(id, "", script));
+        assert_eq!(
+            (exit.ended, exit.cause, exit.leftovers),
+            (ended, StopCause::None, 0)
+        );
+    }
+}
+
+#[test]
+fn a_command_that_cannot_run_says_why() {
+    let place = Place::new();
+    let script = place.path().join("script");
+    std::fs::write(&script, "no program").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o644)).unwrap();
+    let folder = place.path().to_str().unwrap();
+    for (id, options, program, errno, says) in [
+        (
+            "a",
+            "",
+            "no-such-program",
+            2,
+            "cannot run \"no-such-program\": No such file",
+        ),
+        ("b", "", script.to_str().unwrap(), 13, "Permission denied"),
+        ("c", "", folder, 13, "Permission denied"),
+        (
+            "d",
+            "--cwd /no/such/folder",
+            "true",
+            2,
+            "in \"/no/such/folder\": No such file",
+        ),
+    ] {
+        let mut command = place.command(&format!("run --id {id} {options}"));
+        let frames = frames(&command.args(["--", program]).output().unwrap().stdout);
+        assert_eq!(exit(&frames).ended, Ended::SpawnFailed(errno), "{program}");
+        let text = stderr(&frames);
+        assert!(
+            text.starts_with("rdev-runner: cannot run ") && text.contains(says),
+            "{text}"
+        );
+        assert!(text.ends_with('\n'));
+    }
+}
+
+#[test]
+fn a_long_path_and_a_folder_that_is_not_there_yet() {
+    let mut place = Place::new();
+    let deep = place.path().join("d".repeat(100)).join("e".repeat(100));
+    place.command("list");
+    let mut command = place.command("run --id long");
+    command.env("RDEV_RUNS_DIR", &deep).args(["--", "echo", "far"]);
+    assert_eq!(stdout(&frames(&command.output().unwrap().stdout)), "far\n");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&deep.join("long")), 0o700);
+    assert_eq!(mode(&deep.join("long/journal")), 0o600);
+    place = Place::new();
+    std::fs::write(place.runs(), "a file").unwrap();
+    let output = place.start("x", "", "echo never").output().unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    assert!(!output.stderr.is_empty() && output.stdout.is_empty());
+}
