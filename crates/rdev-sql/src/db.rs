@@ -81,10 +81,7 @@ impl Db {
         migrate(&write)
             .await
             .map_err(|error| about(database(error), format_args!("opening {}", file.display())))?;
-        Ok(Self::Sqlite {
-            write,
-            read: pool(READERS, options.read_only(true)),
-        })
+        Ok(Self::Sqlite { write, read: pool(READERS, options.read_only(true)) })
     }
 
     pub(crate) async fn close(&self) {
@@ -128,10 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let Db::Sqlite { write, read } = Db::sqlite(&dir.path().join("rdev.db")).await.unwrap();
         for pool in [&write, &read] {
-            let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
-                .fetch_one(pool)
-                .await
-                .unwrap();
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
             assert_eq!(journal, "wal");
         }
         for (pragma, expected) in [

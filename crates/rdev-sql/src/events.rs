@@ -95,9 +95,8 @@ impl EventLog for SqlStore {
     }
 
     async fn head(&self, project: &ProjectId) -> Result<Position> {
-        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(HEAD)
-            .bind(project.as_str())
-            .fetch_optional(pool))?;
+        let position: Option<i64> =
+            read!(&self.db, |pool| sqlx::query_scalar(HEAD).bind(project.as_str()).fetch_optional(pool))?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 }

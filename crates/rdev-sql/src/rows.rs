@@ -43,8 +43,7 @@ pub(crate) struct TaskRow {
 
 impl TaskRow {
     pub(crate) fn command(&self) -> Result<Command> {
-        self.read()
-            .map_err(|error| about(error, format_args!("task {}", self.id)))
+        self.read().map_err(|error| about(error, format_args!("task {}", self.id)))
     }
 
     fn read(&self) -> Result<Command> {
@@ -120,8 +119,7 @@ pub(crate) struct EventRow {
 impl EventRow {
     pub(crate) fn entry(self) -> Result<Entry> {
         let position = self.position;
-        self.read()
-            .map_err(|error| about(error, format_args!("event {position}")))
+        self.read().map_err(|error| about(error, format_args!("event {position}")))
     }
 
     fn read(self) -> Result<Entry> {

@@ -25,10 +25,7 @@ pub fn command(project: &str, n: u64) -> Command {
         stream: (&command).into(),
         id: command,
         project: id(project),
-        request: Request::Shell(ShellRequest {
-            command: format!("echo {n}"),
-            ..ShellRequest::default()
-        }),
+        request: Request::Shell(ShellRequest { command: format!("echo {n}"), ..ShellRequest::default() }),
         timeout: Duration::from_secs(60),
         created_by: id("key-1"),
         created_at: START,
@@ -39,20 +36,12 @@ pub fn command(project: &str, n: u64) -> Command {
 
 /// A command to be stored, without any key.
 pub fn new_command(command: Command) -> NewCommand {
-    NewCommand {
-        command,
-        concurrency_key: None,
-        idempotency: None,
-    }
+    NewCommand { command, concurrency_key: None, idempotency: None }
 }
 
 /// The idempotency key `value` of an API key, for the request that `request` stands for.
 pub fn idempotency_key(key: &str, value: &str, request: u8) -> IdempotencyKey {
-    IdempotencyKey {
-        key: id(key),
-        value: value.to_owned(),
-        fingerprint: [request; 32],
-    }
+    IdempotencyKey { key: id(key), value: value.to_owned(), fingerprint: [request; 32] }
 }
 
 /// Output with the events `first` to `last`; the stores do not look into it.

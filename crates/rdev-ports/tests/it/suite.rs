@@ -15,10 +15,6 @@ fn every_promise_is_in_the_list_of_the_macro() {
     }
     let text = fs::read_to_string(folder.join("suite.rs")).unwrap();
     let is_name = |line: &&str| line.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let listed = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .filter(is_name);
+    let listed = text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(is_name);
     assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), promises);
 }

@@ -85,11 +85,7 @@ struct Sender {
 
 impl Sender {
     fn new(signal: Signal) -> Self {
-        Self {
-            signal,
-            groups: HashSet::new(),
-            own: getpgrp().as_raw_pid(),
-        }
+        Self { signal, groups: HashSet::new(), own: getpgrp().as_raw_pid() }
     }
 
     fn send(&mut self, process: &Process) {
@@ -136,12 +132,7 @@ fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
     let threads: u32 = fields.nth(14)?.parse().ok()?;
     // A process whose first thread has ended before the others looks like a zombie and is none.
     let ended = matches!(state, "Z" | "X") && threads <= 1;
-    (!ended).then_some(Process {
-        pid,
-        parent,
-        group,
-        still: matches!(state, "T" | "t" | "D"),
-    })
+    (!ended).then_some(Process { pid, parent, group, still: matches!(state, "T" | "t" | "D") })
 }
 
 #[cfg(test)]

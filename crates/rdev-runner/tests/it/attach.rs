@@ -10,11 +10,7 @@ use crate::support::{Live, Place, bytes, exit, frames, signal, started, stdout, 
 #[test]
 fn after_every_number_exactly_the_rest_comes() {
     let place = Place::new();
-    let whole = place.sh(
-        "a",
-        "",
-        "seq 1 40; sleep 0.05; echo e >&2; sleep 0.05; seq 41 60; printf end",
-    );
+    let whole = place.sh("a", "", "seq 1 40; sleep 0.05; echo e >&2; sleep 0.05; seq 41 60; printf end");
     let last = whole.last().unwrap().last_seq();
     assert_eq!(last, 63);
     for after in 0..=last {
@@ -33,10 +29,7 @@ fn events(frames: &[Frame]) -> Vec<String> {
         match &frame.body {
             Body::Output { stream, bytes, .. } => {
                 let text = String::from_utf8_lossy(bytes).into_owned();
-                events.extend(
-                    text.split_inclusive('\n')
-                        .map(|line| format!("{stream:?} {line}")),
-                );
+                events.extend(text.split_inclusive('\n').map(|line| format!("{stream:?} {line}")));
             }
             Body::Exit(exit) => events.push(format!("{exit:?}")),
             _ => {}
@@ -78,10 +71,7 @@ fn a_listener_that_is_killed_again_and_again_misses_nothing() {
         }
     }
     let expected: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
-    assert!(
-        stdout(&out) == expected,
-        "the lines differ after {rounds} attachments"
-    );
+    assert!(stdout(&out) == expected, "the lines differ after {rounds} attachments");
 }
 
 #[test]
@@ -90,18 +80,10 @@ fn many_listeners_each_hear_everything() {
     let mut first = place.live("m", "", "echo ready; sleep 0.5; seq 1 50000");
     first.until("ready\n");
     // More than the supervisor keeps: those that it drops come back by themselves.
-    let listeners: Vec<_> = (0..80)
-        .map(|_| {
-            place
-                .command("attach --id m")
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    let expected: String = std::iter::once("ready\n".to_owned())
-        .chain((1..=50_000).map(|n| format!("{n}\n")))
-        .collect();
+    let listeners: Vec<_> =
+        (0..80).map(|_| place.command("attach --id m").stdout(Stdio::piped()).spawn().unwrap()).collect();
+    let expected: String =
+        std::iter::once("ready\n".to_owned()).chain((1..=50_000).map(|n| format!("{n}\n"))).collect();
     for listener in listeners {
         let output = listener.wait_with_output().unwrap();
         assert!(stdout(&frames(&output.stdout)) == expected);
@@ -178,42 +160,27 @@ fn a_torn_frame_at_the_end_of_a_lost_run_is_not_delivered() {
     let journal = place.run_folder("t").join("journal");
     let whole = std::fs::read(&journal).unwrap();
     let mut next = Vec::new();
-    let third = Frame {
-        first_seq: 3,
-        ..seen[1].clone()
-    };
+    let third = Frame { first_seq: 3, ..seen[1].clone() };
     third.encode(&mut next);
     for torn in [&next[..1], &next[..20], &next[..33], &[0; 100], &[0xFF; 100]] {
         std::fs::write(&journal, [&whole[..], torn].concat()).unwrap();
         let output = place.call("attach --id t");
         assert_eq!(output.status.code(), Some(67));
         let frames = frames(&output.stdout);
-        assert_eq!(
-            (frames.len(), &frames.last().unwrap().body),
-            (seen.len() + 1, &Body::Lost)
-        );
+        assert_eq!((frames.len(), &frames.last().unwrap().body), (seen.len() + 1, &Body::Lost));
     }
 }
 
 #[test]
 fn text_is_plain_output_and_the_commands_own_code() {
     let place = Place::new();
-    let output = place
-        .start("x", "--text", "echo out; echo err >&2; exit 7")
-        .output()
-        .unwrap();
-    assert_eq!(
-        (&output.stdout[..], &output.stderr[..]),
-        (&b"out\n"[..], &b"err\n"[..])
-    );
+    let output = place.start("x", "--text", "echo out; echo err >&2; exit 7").output().unwrap();
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(place.call("attach --id x --text").status.code(), Some(7));
     let killed = place.start("y", "--text", "kill -9 $$").output().unwrap();
     assert_eq!(killed.status.code(), Some(137));
-    let late = place
-        .start("z", "--text --timeout 0.1", "sleep 1000")
-        .output()
-        .unwrap();
+    let late = place.start("z", "--text --timeout 0.1", "sleep 1000").output().unwrap();
     assert_eq!(late.status.code(), Some(124));
 }
 
@@ -223,19 +190,14 @@ fn a_silent_run_sends_keep_alive_frames() {
     let mut live = place.live("ka", "", "echo one; sleep 1000");
     live.until("one\n");
     let frame = live.next().unwrap();
-    assert_eq!(
-        (frame.body, frame.first_seq, frame.count),
-        (Body::KeepAlive, 2, 0)
-    );
+    assert_eq!((frame.body, frame.first_seq, frame.count), (Body::KeepAlive, 2, 0));
 }
 
 #[test]
 fn the_end_is_heard_by_a_listener_of_a_run_that_is_over() {
     let place = Place::new();
     place.sh("o", "", "echo one");
-    wait_until("the supervisor is gone", || {
-        !place.run_folder("o").join("socket").exists()
-    });
+    wait_until("the supervisor is gone", || !place.run_folder("o").join("socket").exists());
     let mut live = Live::new(place.command("attach --id o"));
     exit(&live.rest());
 }

@@ -31,10 +31,7 @@ fn a_wrong_call_is_told_what_is_accepted() {
     refused("attach --id a --after 99999999999999999999", &["--after"]);
     refused("list --id a", &["--id", "list"]);
     refused("gc --older-than soon", &["--older-than \"soon\"", "seconds"]);
-    refused(
-        "run --id a --timeout nan -- true",
-        &["--timeout \"nan\"", "seconds"],
-    );
+    refused("run --id a --timeout nan -- true", &["--timeout \"nan\"", "seconds"]);
     refused("run --id a --grace -1 -- true", &["--grace \"-1\""]);
     refused("run --id a --env =x -- true", &["--env \"=x\"", "NAME=VALUE"]);
     refused("run --id a --journal-max 1k -- true", &["--journal-max \"1k\""]);
@@ -61,15 +58,8 @@ fn help_and_version_answer() {
     for args in ["--help", "run --help", "-h"] {
         let output = place.call(args);
         assert!(output.status.success());
-        assert!(
-            String::from_utf8(output.stdout)
-                .unwrap()
-                .contains("rdev-runner attach")
-        );
+        assert!(String::from_utf8(output.stdout).unwrap().contains("rdev-runner attach"));
     }
     let version = place.call("--version");
-    assert_eq!(
-        version.stdout,
-        format!("rdev-runner {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
-    );
+    assert_eq!(version.stdout, format!("rdev-runner {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
 }

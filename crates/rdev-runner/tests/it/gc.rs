@@ -41,10 +41,7 @@ fn a_running_one_is_left_alone() {
     assert_eq!(says(&place, "gc --id r"), "r: still running, left alone\n");
     assert_eq!(says(&place, "gc --older-than 0"), "");
     let list = says(&place, "list");
-    assert!(
-        list.contains("r\trunning\t") && list.contains("\t2\t-\n"),
-        "{list}"
-    );
+    assert!(list.contains("r\trunning\t") && list.contains("\t2\t-\n"), "{list}");
     place.call("cancel --id r");
     assert_eq!(exit(&live.rest()).ended, Ended::Signaled(15));
     assert_eq!(stdout(&place.attach("r", 0)), "one\n");
@@ -72,10 +69,7 @@ fn a_lost_run_gives_its_space_back_too() {
     says(&place, "gc --id l");
     let output = place.call("attach --id l --after 1");
     assert_eq!(output.status.code(), Some(67));
-    assert_eq!(
-        crate::support::frames(&output.stdout).last().unwrap().first_seq,
-        2
-    );
+    assert_eq!(crate::support::frames(&output.stdout).last().unwrap().first_seq, 2);
     assert_eq!(says(&place, "gc --older-than 0"), "l: removed\n");
 }
 
@@ -94,9 +88,6 @@ fn what_a_killed_starter_left_goes_and_a_live_ones_stays() {
         fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
     }
     says(&place, "gc");
-    assert_eq!(
-        (dead.exists(), live.exists(), young.exists()),
-        (false, true, true)
-    );
+    assert_eq!((dead.exists(), live.exists(), young.exists()), (false, true, true));
     assert!(!says(&place, "list").contains("half"));
 }

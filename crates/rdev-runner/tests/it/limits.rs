@@ -13,17 +13,10 @@ fn output_over_the_limit_is_announced_to_the_byte() {
     assert_eq!(exit(&frames).ended, Ended::Exited(5));
     let kept = stdout(&frames);
     let whole: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
-    assert!(
-        whole.starts_with(&kept) && (9_990..=10_000).contains(&kept.len()),
-        "{} bytes",
-        kept.len()
-    );
+    assert!(whole.starts_with(&kept) && (9_990..=10_000).contains(&kept.len()), "{} bytes", kept.len());
     let cuts = cuts(&frames);
     assert!(cuts.iter().all(|cut| cut.0 == CutReason::SizeLimit));
-    assert_eq!(
-        cuts.iter().map(|cut| cut.2).sum::<u64>(),
-        (whole.len() - kept.len()) as u64
-    );
+    assert_eq!(cuts.iter().map(|cut| cut.2).sum::<u64>(), (whole.len() - kept.len()) as u64);
     let missing: u32 = cuts.iter().map(|cut| cut.1).sum();
     assert_eq!(missing as usize, 200_000 - kept.lines().count());
     let rest = place.attach("j", 150_000);
@@ -47,10 +40,7 @@ fn a_full_disk_stops_no_command_and_hides_no_exit() {
     let frames = on_small_disk(script);
     assert_eq!(exit(&frames).ended, Ended::Exited(4));
     let cuts = cuts(&frames);
-    assert!(
-        !cuts.is_empty() && cuts.iter().all(|cut| cut.0 == CutReason::DiskFull),
-        "{cuts:?}"
-    );
+    assert!(!cuts.is_empty() && cuts.iter().all(|cut| cut.0 == CutReason::DiskFull), "{cuts:?}");
     let kept = stdout(&frames);
     let missing: u64 = cuts.iter().map(|cut| cut.2).sum();
     assert_eq!(kept.len() as u64 + missing, 6_888_896 + 4);
@@ -73,16 +63,7 @@ fn on_small_disk(script: &str) -> Vec<rdev_runner::frame::Frame> {
     let place = Place::new();
     let mount = "mount -t tmpfs -o size=1m tmpfs . && cd \"$PWD\" && exec \"$0\" run --runs runs --id d -- sh -c \"$1\"";
     let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--user",
-            "--map-root-user",
-            "sh",
-            "-c",
-            mount,
-            PROGRAM,
-            script,
-        ])
+        .args(["--mount", "--user", "--map-root-user", "sh", "-c", mount, PROGRAM, script])
         .current_dir(place.path())
         .output()
         .unwrap();
@@ -102,10 +83,7 @@ fn memory_does_not_grow_with_the_output() {
         }
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", place.supervisor("m"))).unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u32 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 5 * 1024, "{peak} KiB");
     place.call("cancel --id m");

@@ -1,9 +1,6 @@
 //! The runner as its users see it: the real program, real commands, real signals.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests are tests, which clippy cannot know"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
 mod attach;
 mod cli;

@@ -23,10 +23,7 @@ fn numbered_lines_arrive_whole_and_every_line_has_its_number() {
     for frame in &frames {
         if let Body::Output { bytes, end, .. } = &frame.body {
             assert_eq!(*end, End::Newline);
-            assert_eq!(
-                bytes.iter().filter(|b| **b == b'\n').count(),
-                frame.count as usize
-            );
+            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), frame.count as usize);
         }
     }
 }

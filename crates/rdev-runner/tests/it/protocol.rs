@@ -8,47 +8,24 @@ use rdev_runner::frame::{
 use rdev_runner::spec::{SPEC_BYTES_MAX, Spec};
 
 fn every_kind() -> Vec<Frame> {
-    let output = |stream, end, bytes: &'static [u8]| Body::Output {
-        stream,
-        end,
-        bytes: Bytes::from_static(bytes),
-    };
-    let exit = |ended, cause| {
-        Body::Exit(Exit {
-            ended,
-            cause,
-            duration_us: u64::MAX,
-            leftovers: 3,
-        })
-    };
+    let output =
+        |stream, end, bytes: &'static [u8]| Body::Output { stream, end, bytes: Bytes::from_static(bytes) };
+    let exit = |ended, cause| Body::Exit(Exit { ended, cause, duration_us: u64::MAX, leftovers: 3 });
     let bodies = vec![
-        Body::Hello {
-            version: 1,
-            started: true,
-        },
+        Body::Hello { version: 1, started: true },
         output(Stream::Stdout, End::Newline, b"a\nb\n"),
         output(Stream::Stderr, End::Partial, b"\xFF\0"),
         output(Stream::Stdout, End::Eof, b""),
-        Body::Cut {
-            reason: CutReason::SizeLimit,
-            bytes: u64::MAX,
-        },
-        Body::Cut {
-            reason: CutReason::DiskFull,
-            bytes: 0,
-        },
+        Body::Cut { reason: CutReason::SizeLimit, bytes: u64::MAX },
+        Body::Cut { reason: CutReason::DiskFull, bytes: 0 },
         exit(Ended::Exited(-1), StopCause::None),
         exit(Ended::Signaled(9), StopCause::Timeout),
         exit(Ended::SpawnFailed(2), StopCause::Cancelled),
         Body::KeepAlive,
         Body::Lost,
     ];
-    let frame = |(n, body)| Frame {
-        first_seq: 1 + n as u64,
-        count: n as u32,
-        time_us: 1_795_244_054_206_550,
-        body,
-    };
+    let frame =
+        |(n, body)| Frame { first_seq: 1 + n as u64, count: n as u32, time_us: 1_795_244_054_206_550, body };
     bodies.into_iter().enumerate().map(frame).collect()
 }
 
@@ -97,10 +74,7 @@ fn a_flipped_bit_anywhere_is_noticed() {
 fn what_is_no_frame_is_refused_with_its_reason() {
     let mut decoder = Decoder::default();
     decoder.push(&(PAYLOAD_BYTES_MAX as u32 + 1).to_le_bytes());
-    assert_eq!(
-        decoder.next_frame(),
-        Err(FrameError::TooLong(PAYLOAD_BYTES_MAX as u32 + 1))
-    );
+    assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(PAYLOAD_BYTES_MAX as u32 + 1)));
     let torn = encoded(&every_kind()[1..2]);
     let mut frames = decode_all(Bytes::copy_from_slice(&torn[..torn.len() - 1]));
     assert_eq!(frames.next(), Some(Err(FrameError::Payload(0))));
@@ -111,15 +85,7 @@ fn what_is_no_frame_is_refused_with_its_reason() {
 fn the_fast_encoder_agrees_and_numbers_without_events_do_not_overflow() {
     let frame = &every_kind()[1];
     let mut fast = Vec::new();
-    encode_output(
-        &mut fast,
-        2,
-        1,
-        frame.time_us,
-        Stream::Stdout,
-        End::Newline,
-        b"a\nb\n",
-    );
+    encode_output(&mut fast, 2, 1, frame.time_us, Stream::Stdout, End::Newline, b"a\nb\n");
     assert_eq!(fast, encoded(std::slice::from_ref(frame)));
     let mut strange = frame.clone();
     for (first_seq, count, last) in [(0, 0, 0), (1, 0, 0), (5, 3, 7), (u64::MAX, 9, u64::MAX - 1)] {
@@ -132,10 +98,7 @@ fn the_fast_encoder_agrees_and_numbers_without_events_do_not_overflow() {
 fn a_specification_comes_back_and_takes_no_byte_more() {
     let mut spec = Spec::new(vec!["sh".to_owned(), String::new(), "é".repeat(1000)]);
     for stdin in [None, Some(Vec::new()), Some(vec![0xFF; 100_000])] {
-        spec.env = vec![
-            ("A".to_owned(), "1=2".to_owned()),
-            ("B".to_owned(), String::new()),
-        ];
+        spec.env = vec![("A".to_owned(), "1=2".to_owned()), ("B".to_owned(), String::new())];
         spec.cwd = "/tmp".to_owned();
         (spec.timeout_ms, spec.grace_ms, spec.journal_bytes_max) = (1, 2, u64::MAX);
         spec.interrupt_first = true;

@@ -16,31 +16,15 @@ fn of_twenty_starters_of_one_id_one_wins_and_all_hear_everything() {
     let starters: Vec<_> = (0..20)
         .map(|n| {
             let mut starter = place.start("same", &format!("--env RANDOM_NUMBER={n}"), script);
-            starter
-                .current_dir(place.path())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap()
+            starter.current_dir(place.path()).stdout(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let heard: Vec<_> = starters
-        .into_iter()
-        .map(|starter| frames(&starter.wait_with_output().unwrap().stdout))
-        .collect();
+    let heard: Vec<_> =
+        starters.into_iter().map(|starter| frames(&starter.wait_with_output().unwrap().stdout)).collect();
     assert_eq!(heard.iter().filter(|frames| started(frames)).count(), 1);
-    assert!(
-        heard
-            .iter()
-            .all(|frames| frames[1..] == heard[0][1..] || stdout(frames) == stdout(&heard[0]))
-    );
-    assert_eq!(
-        std::fs::read_to_string(place.path().join("marker")).unwrap(),
-        "started\n"
-    );
-    let names: Vec<_> = std::fs::read_dir(place.runs())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    assert!(heard.iter().all(|frames| frames[1..] == heard[0][1..] || stdout(frames) == stdout(&heard[0])));
+    assert_eq!(std::fs::read_to_string(place.path().join("marker")).unwrap(), "started\n");
+    let names: Vec<_> = std::fs::read_dir(place.runs()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["same"], "nothing unfinished stays");
 }
 
@@ -58,21 +42,13 @@ fn an_id_that_is_known_attaches_and_ignores_the_command() {
 #[test]
 fn a_specification_on_standard_input_needs_no_end_of_it() {
     let place = Place::new();
-    let mut spec = Spec::new(vec![
-        "sh".to_owned(),
-        "-c".to_owned(),
-        "cat; echo $WHO; pwd".to_owned(),
-    ]);
+    let mut spec = Spec::new(vec!["sh".to_owned(), "-c".to_owned(), "cat; echo $WHO; pwd".to_owned()]);
     spec.env = vec![("WHO".to_owned(), "it's me".to_owned())];
     spec.cwd = "/".to_owned();
     spec.stdin = Some(b"input\n".to_vec());
     for again in [false, true] {
         let mut command = place.command("run --id spec --spec-stdin");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&spec.encode()).unwrap();
         let frames = frames(&child.wait_with_output().unwrap().stdout);
@@ -83,11 +59,7 @@ fn a_specification_on_standard_input_needs_no_end_of_it() {
     let mut nonsense = place.command("run --id other --spec-stdin");
     let output = nonsense.output().unwrap();
     assert_eq!(output.status.code(), Some(64));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("--spec-stdin: ")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--spec-stdin: "));
 }
 
 #[test]
@@ -95,11 +67,7 @@ fn input_of_a_mebibyte_and_no_input() {
     let place = Place::new();
     let input: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
     let mut command = place.start("in", "--stdin", "cat");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&input).unwrap();
     drop(stdin);
@@ -107,22 +75,12 @@ fn input_of_a_mebibyte_and_no_input() {
     assert!(bytes(&frames, rdev_runner::frame::Stream::Stdout) == input);
 
     let mut unread = place.start("unread", "--stdin", "exec <&-; echo done");
-    let mut child = unread
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = unread.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&input).unwrap();
-    assert_eq!(
-        stdout(&crate::support::frames(&child.wait_with_output().unwrap().stdout)),
-        "done\n"
-    );
+    assert_eq!(stdout(&crate::support::frames(&child.wait_with_output().unwrap().stdout)), "done\n");
 
     let frames = place.sh("none", "", "readlink /proc/self/fd/0; wc -c");
-    assert_eq!(
-        stdout(&frames).split_whitespace().collect::<Vec<_>>(),
-        ["/dev/null", "0"]
-    );
+    assert_eq!(stdout(&frames).split_whitespace().collect::<Vec<_>>(), ["/dev/null", "0"]);
 }
 
 #[test]
@@ -142,16 +100,10 @@ fn environment_working_directory_and_signals_are_as_a_command_expects() {
         // The C library keeps two real-time signals to itself.
         assert_eq!(set & !0x1_8000_0000, 0, "{line}");
     }
-    let plain = Command::new("sh")
-        .args(["-c", ":; ls /proc/self/fd"])
-        .output()
-        .unwrap();
+    let plain = Command::new("sh").args(["-c", ":; ls /proc/self/fd"]).output().unwrap();
     assert_eq!(
         lines.collect::<Vec<_>>(),
-        String::from_utf8(plain.stdout)
-            .unwrap()
-            .lines()
-            .collect::<Vec<_>>()
+        String::from_utf8(plain.stdout).unwrap().lines().collect::<Vec<_>>()
     );
 }
 
@@ -166,10 +118,7 @@ fn how_a_command_ends_is_told_exactly() {
         ("segv", "kill -SEGV $$", Ended::Signaled(11)),
     ] {
         let exit = exit(&place.sh(id, "", script));
-        assert_eq!(
-            (exit.ended, exit.cause, exit.leftovers),
-            (ended, StopCause::None, 0)
-        );
+        assert_eq!((exit.ended, exit.cause, exit.leftovers), (ended, StopCause::None, 0));
     }
 }
 
@@ -181,31 +130,16 @@ fn a_command_that_cannot_run_says_why() {
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o644)).unwrap();
     let folder = place.path().to_str().unwrap();
     for (id, options, program, errno, says) in [
-        (
-            "a",
-            "",
-            "no-such-program",
-            2,
-            "cannot run \"no-such-program\": No such file",
-        ),
+        ("a", "", "no-such-program", 2, "cannot run \"no-such-program\": No such file"),
         ("b", "", script.to_str().unwrap(), 13, "Permission denied"),
         ("c", "", folder, 13, "Permission denied"),
-        (
-            "d",
-            "--cwd /no/such/folder",
-            "true",
-            2,
-            "in \"/no/such/folder\": No such file",
-        ),
+        ("d", "--cwd /no/such/folder", "true", 2, "in \"/no/such/folder\": No such file"),
     ] {
         let mut command = place.command(&format!("run --id {id} {options}"));
         let frames = frames(&command.args(["--", program]).output().unwrap().stdout);
         assert_eq!(exit(&frames).ended, Ended::SpawnFailed(errno), "{program}");
         let text = stderr(&frames);
-        assert!(
-            text.starts_with("rdev-runner: cannot run ") && text.contains(says),
-            "{text}"
-        );
+        assert!(text.starts_with("rdev-runner: cannot run ") && text.contains(says), "{text}");
         assert!(text.ends_with('\n'));
     }
 }

@@ -8,10 +8,7 @@ use crate::support::{Place, bytes, exit, signal, stdout, tagged};
 fn a_command_whose_time_is_up_is_terminated() {
     let place = Place::new();
     let exit = exit(&place.sh("t", "--timeout 0.2", "sleep 1000"));
-    assert_eq!(
-        (exit.ended, exit.cause),
-        (Ended::Signaled(15), StopCause::Timeout)
-    );
+    assert_eq!((exit.ended, exit.cause), (Ended::Signaled(15), StopCause::Timeout));
     assert!((200_000..2_000_000).contains(&exit.duration_us), "{exit:?}");
 }
 
@@ -32,10 +29,7 @@ fn a_command_that_ends_on_sigterm_keeps_its_code_and_last_words() {
     let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let frames = place.sh("p", "--timeout 0.2", script);
     assert_eq!(stdout(&frames), "ready\nbye\n");
-    assert_eq!(
-        (exit(&frames).ended, exit(&frames).cause),
-        (Ended::Exited(3), StopCause::Timeout)
-    );
+    assert_eq!((exit(&frames).ended, exit(&frames).cause), (Ended::Exited(3), StopCause::Timeout));
 }
 
 #[test]
@@ -46,22 +40,13 @@ fn cancelling_can_be_repeated_and_the_first_cause_stays() {
     live.until("ready\n");
     for _ in 0..2 {
         let output = place.call("cancel --id c");
-        assert_eq!(
-            (output.status.code(), &output.stdout[..]),
-            (Some(0), &b"cancelling\n"[..])
-        );
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"cancelling\n"[..]));
     }
     let rest = live.rest();
-    assert_eq!(
-        (exit(&rest).ended, exit(&rest).cause),
-        (Ended::Signaled(9), StopCause::Cancelled)
-    );
+    assert_eq!((exit(&rest).ended, exit(&rest).cause), (Ended::Signaled(9), StopCause::Cancelled));
     for _ in 0..2 {
         let output = place.call("cancel --id c");
-        assert_eq!(
-            (output.status.code(), &output.stdout[..]),
-            (Some(0), &b"finished\n"[..])
-        );
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"finished\n"[..]));
     }
     let unknown = place.call("cancel --id unknown");
     assert_eq!(unknown.status.code(), Some(66));
@@ -77,10 +62,7 @@ fn sigterm_to_the_supervisor_is_a_cancel() {
     }
     signal(place.supervisor("s"), "TERM");
     let rest = live.rest();
-    assert_eq!(
-        (exit(&rest).ended, exit(&rest).cause),
-        (Ended::Signaled(15), StopCause::Cancelled)
-    );
+    assert_eq!((exit(&rest).ended, exit(&rest).cause), (Ended::Signaled(15), StopCause::Cancelled));
 }
 
 #[test]
@@ -97,10 +79,7 @@ fn an_interrupt_goes_to_the_command_alone_and_first() {
     let rest = live.rest();
     let out = stdout(&rest);
     assert!(out.starts_with("int\n"), "{out}");
-    assert!(
-        out.contains("child term\n") && !out.contains("child int"),
-        "{out}"
-    );
+    assert!(out.contains("child term\n") && !out.contains("child int"), "{out}");
     assert!(out.lines().any(|line| line == "term"), "{out}");
     let at = |text: &[u8]| {
         let frame = rest.iter().find(|frame| match &frame.body {
@@ -111,10 +90,7 @@ fn an_interrupt_goes_to_the_command_alone_and_first() {
     };
     let (int, term) = (at(b"int\n"), at(b"child term\n"));
     assert!((400_000..900_000).contains(&(term - int)), "{} µs", term - int);
-    assert_eq!(
-        (exit(&rest).ended, exit(&rest).cause),
-        (Ended::Signaled(9), StopCause::Cancelled)
-    );
+    assert_eq!((exit(&rest).ended, exit(&rest).cause), (Ended::Signaled(9), StopCause::Cancelled));
 }
 
 #[test]
@@ -129,10 +105,7 @@ fn what_an_interrupted_command_leaves_behind_is_not_waited_for() {
     let rest = live.rest();
     assert!(start.elapsed().as_secs() < 5);
     assert_eq!(bytes(&rest, Stream::Stdout), b"bye\n");
-    assert_eq!(
-        (exit(&rest).ended, exit(&rest).cause),
-        (Ended::Exited(0), StopCause::Cancelled)
-    );
+    assert_eq!((exit(&rest).ended, exit(&rest).cause), (Ended::Exited(0), StopCause::Cancelled));
     assert!(tagged("TAG_LEFT_BEHIND=1").is_empty());
 }
 

@@ -40,10 +40,7 @@ impl Place {
     /// The program with these arguments, separated by blanks, and no input.
     pub(crate) fn command(&self, args: &str) -> Command {
         let mut command = Command::new(PROGRAM);
-        command
-            .args(args.split_ascii_whitespace())
-            .env("RDEV_RUNS_DIR", self.runs())
-            .stdin(Stdio::null());
+        command.args(args.split_ascii_whitespace()).env("RDEV_RUNS_DIR", self.runs()).stdin(Stdio::null());
         command
     }
 
@@ -109,12 +106,7 @@ impl Live {
     pub(crate) fn new(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        Self {
-            child,
-            stdout,
-            decoder: Decoder::default(),
-            ready: VecDeque::new(),
-        }
+        Self { child, stdout, decoder: Decoder::default(), ready: VecDeque::new() }
     }
 
     /// The next frame, or `None` at the end.
@@ -245,8 +237,6 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Sends a signal the way an operator does.
 pub(crate) fn signal(pid: i32, name: &str) {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status();
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }

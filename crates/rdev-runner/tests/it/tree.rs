@@ -13,16 +13,9 @@ const NOBODY: u32 = 64_123;
 #[test]
 fn a_grandchild_that_holds_the_output_gets_a_second_and_is_stopped() {
     let place = Place::new();
-    let frames = place.sh(
-        "g",
-        "--env TAG_HOLDS=1",
-        "(echo late; exec sleep 1000) & echo main",
-    );
+    let frames = place.sh("g", "--env TAG_HOLDS=1", "(echo late; exec sleep 1000) & echo main");
     let exit = exit(&frames);
-    assert_eq!(
-        (exit.ended, exit.cause, exit.leftovers),
-        (Ended::Exited(0), StopCause::None, 1)
-    );
+    assert_eq!((exit.ended, exit.cause, exit.leftovers), (Ended::Exited(0), StopCause::None, 1));
     assert!(stdout(&frames).contains("late\n"));
     assert!(exit.duration_us < 900_000, "the command's own time: {exit:?}");
     let time = frames.last().unwrap().time_us - frames[1].time_us;
@@ -68,18 +61,12 @@ fn zombies_do_not_count_and_do_not_stay() {
 
 #[test]
 fn a_fork_bomb_in_one_group_is_gone_in_time() {
-    bomb(
-        "bomb() { bomb | bomb & }; while :; do bomb; done",
-        "TAG_GROUP_BOMB=1",
-    );
+    bomb("bomb() { bomb | bomb & }; while :; do bomb; done", "TAG_GROUP_BOMB=1");
 }
 
 #[test]
 fn a_fork_bomb_of_sessions_is_gone_in_time() {
-    bomb(
-        "setsid sh \"$0\" & setsid sh \"$0\" & sleep 1000",
-        "TAG_SESSION_BOMB=1",
-    );
+    bomb("setsid sh \"$0\" & setsid sh \"$0\" & sleep 1000", "TAG_SESSION_BOMB=1");
 }
 
 /// Runs a script that multiplies up to a process limit, and times its end. The limit does not bind root,
@@ -93,36 +80,15 @@ fn bomb(script: &str, tag: &str) {
     let (mut command, limit) = if is_root {
         let user = NOBODY + u32::from(tag.contains("SESSION"));
         let mut command = Command::new("setpriv");
-        command.args([
-            "--clear-groups",
-            &format!("--reuid={user}"),
-            &format!("--regid={user}"),
-            PROGRAM,
-        ]);
+        command.args(["--clear-groups", &format!("--reuid={user}"), &format!("--regid={user}"), PROGRAM]);
         (command, 150)
     } else {
         let others = std::fs::read_dir("/proc").unwrap().count();
         (Command::new(PROGRAM), 4 * others + 150)
     };
-    command.args([
-        "run",
-        "--id",
-        "bomb",
-        "--timeout",
-        "1",
-        "--grace",
-        "0.5",
-        "--env",
-        tag,
-        "--runs",
-    ]);
+    command.args(["run", "--id", "bomb", "--timeout", "1", "--grace", "0.5", "--env", tag, "--runs"]);
     let limited = format!("prlimit --nproc={limit} bash \"$0\" 2>/dev/null & exec sleep 1000");
-    let output = command
-        .arg(place.runs())
-        .args(["--", "sh", "-c", &limited])
-        .arg(&file)
-        .output()
-        .unwrap();
+    let output = command.arg(place.runs()).args(["--", "sh", "-c", &limited]).arg(&file).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(tagged(tag).is_empty());
     let frames = frames(&output.stdout);

@@ -27,15 +27,11 @@ async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
     let claims = store.claim(&id("worker-1"), 2, START, LEASE_END).await?;
     for claim in &claims {
         store.start(&claim.fence, "pod-1", START).await?;
-        store
-            .append(&claim.fence, vec![chunk(1, 3), chunk(4, 5)], START)
-            .await?;
+        store.append(&claim.fence, vec![chunk(1, 3), chunk(4, 5)], START).await?;
     }
     let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
     store.finish(&claims[0].fence, Seq(6), outcome, START).await?;
-    store
-        .request_cancel(&id("demo"), &claims[1].fence.id, START)
-        .await?;
+    store.request_cancel(&id("demo"), &claims[1].fence.id, START).await?;
     Ok(claims)
 }
 
@@ -51,29 +47,17 @@ async fn reopening_the_file_keeps_everything() {
     let store = SqlStore::sqlite(&file).await.unwrap();
     assert_eq!(everything(&store).await.unwrap(), before);
     let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
-    assert_eq!(
-        renewal.cancelled,
-        [claims[1].fence.clone()],
-        "claim and wish are kept"
-    );
-    let again = NewCommand {
-        idempotency: Some(idempotency_key("key-1", "3", 1)),
-        ..new_command(command("demo", 9))
-    };
+    assert_eq!(renewal.cancelled, [claims[1].fence.clone()], "claim and wish are kept");
+    let again =
+        NewCommand { idempotency: Some(idempotency_key("key-1", "3", 1)), ..new_command(command("demo", 9)) };
     let Enqueued::Before(third) = store.enqueue(again).await.unwrap() else {
         panic!("the idempotency key was forgotten");
     };
     assert_eq!(third, command("demo", 3));
     let later = LEASE_END + Duration::from_secs(1);
     let attached = store.claim(&id("worker-2"), 1, later, later).await.unwrap();
-    assert_eq!(
-        (&attached[0].fence.id, attached[0].last_seq),
-        (&claims[1].fence.id, Seq(5))
-    );
-    let next = store
-        .append(&attached[0].fence, vec![chunk(6, 6)], later)
-        .await
-        .unwrap();
+    assert_eq!((&attached[0].fence.id, attached[0].last_seq), (&claims[1].fence.id, Seq(5)));
+    let next = store.append(&attached[0].fence, vec![chunk(6, 6)], later).await.unwrap();
     assert!(next[0].position > before.1.last().unwrap().position);
 }
 
@@ -82,17 +66,9 @@ async fn a_file_that_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let plain = dir.path().join("plain");
     std::fs::write(&plain, "no directory").unwrap();
-    for file in [
-        dir.path().join("missing/rdev.db"),
-        plain.join("rdev.db"),
-        dir.path().to_owned(),
-    ] {
+    for file in [dir.path().join("missing/rdev.db"), plain.join("rdev.db"), dir.path().to_owned()] {
         let error = SqlStore::sqlite(&file).await.unwrap_err();
-        let Error::Unavailable {
-            system: "database",
-            source,
-        } = error
-        else {
+        let Error::Unavailable { system: "database", source } = error else {
             panic!("{}: {error:?}", file.display());
         };
         let message = format!("{source:#}");

@@ -14,8 +14,6 @@ rdev_ports::store_contract!(fresh);
 /// A new store, in a directory that lives as long as the guard.
 async fn fresh() -> (SqlStore, TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = SqlStore::sqlite(&dir.path().join("rdev.db"))
-        .await
-        .expect("a new database");
+    let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.expect("a new database");
     (store, dir)
 }

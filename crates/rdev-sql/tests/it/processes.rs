@@ -35,10 +35,7 @@ async fn two_writers_never_find_the_database_locked() {
         written.unwrap().unwrap();
     }
     let store = SqlStore::sqlite(&file).await.unwrap();
-    let entries = store
-        .read_project(&id("demo"), Position::ZERO, 1000)
-        .await
-        .unwrap();
+    let entries = store.read_project(&id("demo"), Position::ZERO, 1000).await.unwrap();
     assert_eq!(entries.len() as u64, 2 * COMMANDS);
 }
 

@@ -33,10 +33,7 @@ async fn a_command() {
     let changes = [
         ("UPDATE tasks SET status = 'paused'", "paused"),
         ("UPDATE tasks SET status = 'running'", "running"),
-        (
-            "UPDATE tasks SET status = 'failed', reason = 'bad_luck', ended_us = 1",
-            "bad_luck",
-        ),
+        ("UPDATE tasks SET status = 'failed', reason = 'bad_luck', ended_us = 1", "bad_luck"),
         ("UPDATE tasks SET status = 'completed'", "completed"),
         ("UPDATE tasks SET request = '{\"type\":\"dream\"}'", "request"),
         ("UPDATE tasks SET created_by = 'no key'", "no key"),
@@ -46,11 +43,7 @@ async fn a_command() {
     for (change, value) in changes {
         let (store, _dir) = damaged(change).await.unwrap();
         let found = store.command(&command.project, &command.id).await;
-        let row = if value == "created_us" {
-            ""
-        } else {
-            command.id.as_str()
-        };
+        let row = if value == "created_us" { "" } else { command.id.as_str() };
         assert_names(found, row, value);
     }
 }

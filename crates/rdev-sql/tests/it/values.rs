@@ -46,9 +46,7 @@ async fn every_kind_of_request() {
             command: "printf '%s' \"$A\"".to_owned(),
             env: [("A".to_owned(), "ä\t'\"".to_owned())].into(),
         }),
-        Request::Git(GitRequest {
-            args: vec!["log".to_owned(), String::new(), "--format=%H %s".to_owned()],
-        }),
+        Request::Git(GitRequest { args: vec!["log".to_owned(), String::new(), "--format=%H %s".to_owned()] }),
         Request::Git(GitRequest::default()),
     ];
     for (n, request) in (1..).zip(requests) {
@@ -89,11 +87,7 @@ async fn every_ending() {
         let entries = store.read_command(&command.id, Position::ZERO, 10).await.unwrap();
         assert_eq!(entries.last(), Some(&complete));
         assert_eq!(complete.body, EntryBody::Complete(outcome.clone()));
-        let ended = State::Ended {
-            started_at: Some(ODD),
-            ended_at: ODD,
-            outcome,
-        };
+        let ended = State::Ended { started_at: Some(ODD), ended_at: ODD, outcome };
         assert_eq!(stored(&store, &command).await.unwrap().state, ended);
     }
 }
@@ -108,19 +102,10 @@ async fn times_to_the_microsecond() {
     command.state = State::Running { started_at: ODD };
     assert_eq!(stored(&store, &command).await.unwrap(), command);
     let later = ODD + Duration::from_micros(1);
-    let outcome = Outcome {
-        duration: Duration::from_micros(1),
-        ..Outcome::without_process(Ending::TimedOut, "")
-    };
-    store
-        .finish(&fence, Seq(1), outcome.clone(), later)
-        .await
-        .unwrap();
-    command.state = State::Ended {
-        started_at: Some(ODD),
-        ended_at: later,
-        outcome,
-    };
+    let outcome =
+        Outcome { duration: Duration::from_micros(1), ..Outcome::without_process(Ending::TimedOut, "") };
+    store.finish(&fence, Seq(1), outcome.clone(), later).await.unwrap();
+    command.state = State::Ended { started_at: Some(ODD), ended_at: later, outcome };
     assert_eq!(stored(&store, &command).await.unwrap(), command);
     let entries = store.read_command(&command.id, Position::ZERO, 10).await.unwrap();
     let times: Vec<_> = entries.iter().map(|entry| entry.at).collect();
@@ -132,11 +117,7 @@ async fn a_large_chunk_of_every_byte() {
     let (store, _dir) = fresh().await;
     let fence = run(&store, command("demo", 1)).await.unwrap();
     let frames: Bytes = (0..=u8::MAX).cycle().take(128 * 1024).collect();
-    let chunk = Chunk {
-        first_seq: Seq(1),
-        last_seq: Seq(9000),
-        frames,
-    };
+    let chunk = Chunk { first_seq: Seq(1), last_seq: Seq(9000), frames };
     let entries = store.append(&fence, vec![chunk.clone()], ODD).await.unwrap();
     assert_eq!(entries[0].body, EntryBody::Output(chunk.frames));
     let read = store.read_command(&fence.id, Position::ZERO, 10).await.unwrap();

@@ -25,17 +25,9 @@ async fn assert_only_asked(store: &impl Store, command: &CommandId, status: Stat
 async fn assert_ends_at_once(store: &impl Store, command: &CommandId, now: u64) -> Result<()> {
     let asked = ask(store, command, now).await?;
     let entry = asked.entry.expect("a complete entry");
-    assert_eq!(
-        (entry.first_seq, entry.last_seq, entry.at),
-        (Seq(1), Seq(1), at(now))
-    );
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(1), Seq(1), at(now)));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let State::Ended {
-        started_at: None,
-        ended_at,
-        outcome,
-    } = &asked.command.state
-    else {
+    let State::Ended { started_at: None, ended_at, outcome } = &asked.command.state else {
         panic!("it has not ended, or was started: {:?}", asked.command.state);
     };
     assert_eq!((*ended_at, outcome.ending), (at(now), Ending::Cancelled));
@@ -110,12 +102,7 @@ pub async fn only_commands_of_the_project_can_be_cancelled(store: &impl Store) -
     let waiting = enqueue(store, 1).await?;
     let unknown = command("demo", 2).id;
     assert!(store.request_cancel(&demo(), &unknown, at(1)).await?.is_none());
-    assert!(
-        store
-            .request_cancel(&id("other"), &waiting.id, at(1))
-            .await?
-            .is_none()
-    );
+    assert!(store.request_cancel(&id("other"), &waiting.id, at(1)).await?.is_none());
     assert_eq!(stored(store, &waiting.id).await?, waiting);
     Ok(())
 }

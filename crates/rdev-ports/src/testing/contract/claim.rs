@@ -75,9 +75,7 @@ pub async fn an_expired_lease_is_claimed_with_a_higher_attempt(store: &impl Stor
 /// Whoever attaches is told the last event that is stored.
 pub async fn a_claim_tells_where_attaching_goes_on(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
-    store
-        .append(&fence, vec![chunk(1, 3), chunk(4, 4)], at(1))
-        .await?;
+    store.append(&fence, vec![chunk(1, 3), chunk(4, 4)], at(1)).await?;
     let claims = claim_all(store, LEASE + 1).await?;
     assert_eq!(claims[0].last_seq, Seq(4));
     assert_eq!(claims[0].command, stored(store, &fence.id).await?);
@@ -101,10 +99,7 @@ pub async fn workers_at_the_same_time_never_share_a_command(store: &impl Store) 
         claimed.extend(worker.await.expect("no worker panics")?);
     }
     let distinct: HashSet<&CommandId> = claimed.iter().map(|fence| &fence.id).collect();
-    assert_eq!(
-        (claimed.len(), distinct.len()),
-        (COMMANDS as usize, COMMANDS as usize)
-    );
+    assert_eq!((claimed.len(), distinct.len()), (COMMANDS as usize, COMMANDS as usize));
     Ok(())
 }
 

@@ -10,10 +10,7 @@ use crate::{Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewCommand};
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 fn under(key: IdempotencyKey, command: &Command) -> NewCommand {
-    NewCommand {
-        idempotency: Some(key),
-        ..new_command(command.clone())
-    }
+    NewCommand { idempotency: Some(key), ..new_command(command.clone()) }
 }
 
 fn before(enqueued: Enqueued) -> Command {
@@ -52,12 +49,8 @@ pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -
 /// A key stands for one request only.
 pub async fn another_request_under_a_used_key_is_refused(store: &impl Store) -> Result<()> {
     let (first, second) = (command("demo", 1), command("demo", 2));
-    store
-        .enqueue(under(idempotency_key("key-1", "a", 1), &first))
-        .await?;
-    let refused = store
-        .enqueue(under(idempotency_key("key-1", "a", 2), &second))
-        .await;
+    store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?;
+    let refused = store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await;
     assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(store.command(&demo(), &second.id).await?, None);
     assert_eq!(log(store).await?.len(), 1);
@@ -67,36 +60,20 @@ pub async fn another_request_under_a_used_key_is_refused(store: &impl Store) -> 
 /// Two API keys may use the same value for different requests.
 pub async fn keys_of_two_callers_are_independent(store: &impl Store) -> Result<()> {
     let (first, second) = (command("demo", 1), command("demo", 2));
-    entry_of(
-        store
-            .enqueue(under(idempotency_key("key-1", "a", 1), &first))
-            .await?,
-    );
-    entry_of(
-        store
-            .enqueue(under(idempotency_key("key-2", "a", 2), &second))
-            .await?,
-    );
+    entry_of(store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?);
+    entry_of(store.enqueue(under(idempotency_key("key-2", "a", 2), &second)).await?);
     Ok(())
 }
 
 /// A key is remembered to the end of its lifetime, and may then be used for anything.
 pub async fn a_key_is_forgotten_after_its_lifetime(store: &impl Store) -> Result<()> {
     let (first, mut second) = (command("demo", 1), command("demo", 2));
-    store
-        .enqueue(under(idempotency_key("key-1", "a", 1), &first))
-        .await?;
+    store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?;
     second.created_at = START + IDEMPOTENCY_KEY_LIFETIME;
-    let again = store
-        .enqueue(under(idempotency_key("key-1", "a", 1), &second))
-        .await?;
+    let again = store.enqueue(under(idempotency_key("key-1", "a", 1), &second)).await?;
     assert_eq!(before(again), first);
     second.created_at = second.created_at + MICROSECOND;
-    entry_of(
-        store
-            .enqueue(under(idempotency_key("key-1", "a", 2), &second))
-            .await?,
-    );
+    entry_of(store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await?);
     Ok(())
 }
 
@@ -105,16 +82,10 @@ pub async fn a_refused_command_does_not_use_up_its_key(store: &impl Store) -> Re
     let taken = enqueue(store, 1).await?;
     let mut second = command("demo", 2);
     second.stream = taken.stream;
-    let refused = store
-        .enqueue(under(idempotency_key("key-1", "a", 1), &second))
-        .await;
+    let refused = store.enqueue(under(idempotency_key("key-1", "a", 1), &second)).await;
     assert_conflict(refused, "STREAM_ID_TAKEN");
     second.stream = (&second.id).into();
-    entry_of(
-        store
-            .enqueue(under(idempotency_key("key-1", "a", 2), &second))
-            .await?,
-    );
+    entry_of(store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await?);
     Ok(())
 }
 
@@ -131,9 +102,7 @@ pub async fn the_first_use_of_a_key_is_remembered(store: &impl Store) -> Result<
 /// `first_use` refuses another request, whether the key was used here or for a command.
 pub async fn the_first_use_is_refused_to_another_request(store: &impl Store) -> Result<()> {
     store.first_use(&idempotency_key("key-1", "a", 1), at(0)).await?;
-    store
-        .enqueue(under(idempotency_key("key-1", "b", 1), &command("demo", 1)))
-        .await?;
+    store.enqueue(under(idempotency_key("key-1", "b", 1), &command("demo", 1))).await?;
     for value in ["a", "b"] {
         let refused = store.first_use(&idempotency_key("key-1", value, 2), at(1)).await;
         assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");

@@ -67,10 +67,7 @@ pub async fn releasing_a_lost_claim_changes_nothing(store: &impl Store) -> Resul
 pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.release(from_ref(&fence)).await?;
-    assert_eq!(
-        stored(store, &fence.id).await?.state,
-        State::Running { started_at: at(0) }
-    );
+    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
     let next = claim(store, 1).await?;
     assert_eq!(store.start(&next, "pod-2", at(1)).await?.place_uid, "pod-1");
     Ok(())

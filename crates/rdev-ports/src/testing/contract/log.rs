@@ -11,10 +11,7 @@ pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
     let entries = store.append(&fence, chunks.clone(), at(2)).await?;
     assert_eq!(entries.len(), 2);
     for (entry, chunk) in entries.iter().zip(chunks) {
-        assert_eq!(
-            (entry.first_seq, entry.last_seq),
-            (chunk.first_seq, chunk.last_seq)
-        );
+        assert_eq!((entry.first_seq, entry.last_seq), (chunk.first_seq, chunk.last_seq));
         assert_eq!((&entry.command, entry.at), (&fence.id, at(2)));
         assert_eq!(entry.body, EntryBody::Output(chunk.frames));
     }
@@ -43,9 +40,7 @@ pub async fn appending_is_all_or_nothing(store: &impl Store) -> Result<()> {
     let before = log(store).await?;
     assert_lease_lost(store.append(&fence, vec![chunk(2, 2), chunk(3, 3)], at(1)).await);
     assert_eq!(log(store).await?, before);
-    let entries = store
-        .append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1))
-        .await?;
+    let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     assert_eq!(entries.len(), 2);
     Ok(())
 }
@@ -100,23 +95,12 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
         store.append(fence, vec![chunk(n, n)], at(1)).await?;
     }
     let whole = log(store).await?;
-    let told: Vec<_> = whole
-        .iter()
-        .map(|entry| (&entry.command, entry.last_seq.0))
-        .collect();
+    let told: Vec<_> = whole.iter().map(|entry| (&entry.command, entry.last_seq.0)).collect();
     let (a, b) = (&a.id, &b.id);
     assert_eq!(told, [(a, 0), (a, 0), (b, 0), (b, 0), (a, 1), (b, 1), (a, 2)]);
     assert!(whole.is_sorted_by(|a, b| a.position < b.position));
-    assert_eq!(
-        store.read_project(&demo(), whole[3].position, 2).await?,
-        whole[4..6]
-    );
-    assert!(
-        store
-            .read_project(&id("empty"), Position::ZERO, ALL)
-            .await?
-            .is_empty()
-    );
+    assert_eq!(store.read_project(&demo(), whole[3].position, 2).await?, whole[4..6]);
+    assert!(store.read_project(&id("empty"), Position::ZERO, ALL).await?.is_empty());
     Ok(())
 }
 
@@ -124,9 +108,7 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
 pub async fn the_head_is_the_last_entry_of_the_project(store: &impl Store) -> Result<()> {
     assert_eq!(store.head(&demo()).await?, Position::ZERO);
     let fence = run(store, 1).await?;
-    let entries = store
-        .append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1))
-        .await?;
+    let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     store.enqueue(new_command(command("other", 2))).await?;
     assert_eq!(store.head(&demo()).await?, entries[1].position);
     assert!(store.head(&id("other")).await? > entries[1].position);
@@ -151,11 +133,7 @@ pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> R
         (u64::MAX, complete.position),
     ];
     for (seq, position) in expected {
-        assert_eq!(
-            store.position_of(&fence.id, Seq(seq)).await?,
-            position,
-            "seq {seq}"
-        );
+        assert_eq!(store.position_of(&fence.id, Seq(seq)).await?, position, "seq {seq}");
     }
     Ok(())
 }

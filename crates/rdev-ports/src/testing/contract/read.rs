@@ -7,10 +7,7 @@ use crate::testing::{command, id, new_command};
 /// A command is seen in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
     let expected = enqueue(store, 1).await?;
-    assert_eq!(
-        store.command(&demo(), &expected.id).await?,
-        Some(expected.clone())
-    );
+    assert_eq!(store.command(&demo(), &expected.id).await?, Some(expected.clone()));
     assert_eq!(store.command(&id("other"), &expected.id).await?, None);
     assert_eq!(store.command(&demo(), &command("demo", 2).id).await?, None);
     Ok(())
@@ -23,10 +20,7 @@ pub async fn a_command_is_found_by_its_stream(store: &impl Store) -> Result<()> 
     store.enqueue(new_command(expected.clone())).await?;
     let found = store.command_of_stream(&demo(), &expected.stream).await?;
     assert_eq!(found, Some(expected.clone()));
-    assert_eq!(
-        store.command_of_stream(&id("other"), &expected.stream).await?,
-        None
-    );
+    assert_eq!(store.command_of_stream(&id("other"), &expected.stream).await?, None);
     assert_eq!(store.command_of_stream(&demo(), &id("nightly:2")).await?, None);
     Ok(())
 }

@@ -13,15 +13,9 @@ pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> 
     assert!(!started.cancel_requested);
     let entry = started.entry.expect("an entry says that it is running");
     assert_eq!(entry.body, EntryBody::Status(Status::Running));
-    assert_eq!(
-        (entry.first_seq, entry.last_seq, entry.at),
-        (Seq::ZERO, Seq::ZERO, at(1))
-    );
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq::ZERO, Seq::ZERO, at(1)));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    assert_eq!(
-        stored(store, &fence.id).await?.state,
-        State::Running { started_at: at(1) }
-    );
+    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(1) });
     Ok(())
 }
 
@@ -35,10 +29,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
         assert!(started.entry.is_none());
     }
     assert_eq!(log(store).await?.len(), 2);
-    assert_eq!(
-        stored(store, &first.id).await?.state,
-        State::Running { started_at: at(0) }
-    );
+    assert_eq!(stored(store, &first.id).await?.state, State::Running { started_at: at(0) });
     Ok(())
 }
 
@@ -75,17 +66,10 @@ pub async fn finishing_stores_the_complete_entry(store: &impl Store) -> Result<(
         duration: std::time::Duration::from_micros(1_234_567),
     };
     let entry = store.finish(&fence, Seq(9), outcome.clone(), at(2)).await?;
-    assert_eq!(
-        (entry.first_seq, entry.last_seq, entry.at),
-        (Seq(9), Seq(9), at(2))
-    );
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(9), Seq(9), at(2)));
     assert_eq!(entry.body, EntryBody::Complete(outcome.clone()));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let ended = State::Ended {
-        started_at: Some(at(0)),
-        ended_at: at(2),
-        outcome,
-    };
+    let ended = State::Ended { started_at: Some(at(0)), ended_at: at(2), outcome };
     assert_eq!(stored(store, &fence.id).await?.state, ended);
     Ok(())
 }
@@ -97,11 +81,7 @@ pub async fn what_never_started_can_be_finished(store: &impl Store) -> Result<()
     let outcome = Outcome::without_process(Ending::Failed(Reason::PodLost), "its place is gone");
     let entry = store.finish(&fence, Seq(1), outcome.clone(), at(1)).await?;
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let ended = State::Ended {
-        started_at: None,
-        ended_at: at(1),
-        outcome,
-    };
+    let ended = State::Ended { started_at: None, ended_at: at(1), outcome };
     assert_eq!(stored(store, &fence.id).await?.state, ended);
     Ok(())
 }
@@ -111,10 +91,7 @@ pub async fn a_stale_claim_cannot_finish(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     claim(store, LEASE + 1).await?;
     assert_lease_lost(store.finish(&stale, Seq(1), completed(), at(LEASE + 1)).await);
-    assert_eq!(
-        stored(store, &stale.id).await?.state,
-        State::Running { started_at: at(0) }
-    );
+    assert_eq!(stored(store, &stale.id).await?.state, State::Running { started_at: at(0) });
     assert_eq!(log(store).await?.len(), 2);
     Ok(())
 }

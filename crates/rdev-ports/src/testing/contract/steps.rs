@@ -39,10 +39,7 @@ pub(super) async fn enqueue(store: &impl Store, n: u64) -> Result<Command> {
 /// Stores the `n`th command, of which at most one of the key may run.
 pub(super) async fn enqueue_keyed(store: &impl Store, n: u64, key: &str) -> Result<Command> {
     let command = command("demo", n);
-    let new = NewCommand {
-        concurrency_key: Some(key.to_owned()),
-        ..new_command(command.clone())
-    };
+    let new = NewCommand { concurrency_key: Some(key.to_owned()), ..new_command(command.clone()) };
     store.enqueue(new).await?;
     Ok(command)
 }
@@ -106,8 +103,5 @@ pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: &str) {
 }
 
 pub(super) fn assert_lease_lost<T: Debug>(result: Result<T>) {
-    assert!(
-        matches!(result, Err(Error::LeaseLost)),
-        "LeaseLost was expected: {result:?}"
-    );
+    assert!(matches!(result, Err(Error::LeaseLost)), "LeaseLost was expected: {result:?}");
 }

@@ -34,15 +34,11 @@ impl EventLog for MemoryStore {
     }
 
     async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        Ok(self
-            .tables()
-            .read(|entry| entry.project == *project, after, limit))
+        Ok(self.tables().read(|entry| entry.project == *project, after, limit))
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
-        Ok(self
-            .tables()
-            .last(|entry| entry.command == *id && entry.last_seq <= seq))
+        Ok(self.tables().last(|entry| entry.command == *id && entry.last_seq <= seq))
     }
 
     async fn head(&self, project: &ProjectId) -> Result<Position> {

@@ -104,11 +104,7 @@ impl Tables {
     }
 
     fn remember(&mut self, key: &IdempotencyKey, command: Option<CommandId>, at: Timestamp) {
-        let first = FirstUse {
-            fingerprint: key.fingerprint,
-            command,
-            at,
-        };
+        let first = FirstUse { fingerprint: key.fingerprint, command, at };
         self.keys.insert((key.key.clone(), key.value.clone()), first);
     }
 }

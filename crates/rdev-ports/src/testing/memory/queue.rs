@@ -60,10 +60,7 @@ impl TaskQueue for MemoryStore {
             task.attempt += 1;
             task.lease_until = Some(lease_until);
             claims.push(Claim {
-                fence: Fence {
-                    id,
-                    attempt: task.attempt,
-                },
+                fence: Fence { id, attempt: task.attempt },
                 command: task.command.clone(),
                 last_seq: task.last_seq,
             });
@@ -128,10 +125,7 @@ impl TaskQueue for MemoryStore {
 
     async fn release_all(&self) -> Result<u64> {
         let mut tables = self.tables();
-        let leased = tables
-            .tasks
-            .values_mut()
-            .filter(|task| task.lease_until.is_some());
+        let leased = tables.tasks.values_mut().filter(|task| task.lease_until.is_some());
         Ok(leased.map(Task::give_back).count() as u64)
     }
 
@@ -142,11 +136,7 @@ impl TaskQueue for MemoryStore {
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         let mut tables = self.tables();
-        let Some(task) = tables
-            .tasks
-            .get_mut(id)
-            .filter(|task| task.command.project == *project)
-        else {
+        let Some(task) = tables.tasks.get_mut(id).filter(|task| task.command.project == *project) else {
             return Ok(None);
         };
         let mut complete = None;
@@ -229,19 +219,13 @@ impl Tables {
             None => Ok(()),
             Some(_) => Err(Error::Conflict {
                 code: "STREAM_ID_TAKEN",
-                message: format!(
-                    "project {} already has a stream {:?}",
-                    new.project,
-                    new.stream.as_str()
-                ),
+                message: format!("project {} already has a stream {:?}", new.project, new.stream.as_str()),
             }),
         }
     }
 
     fn find(&self, project: &ProjectId, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
         let mut commands = self.tasks.values().map(|task| &task.command);
-        commands
-            .find(|command| command.project == *project && wanted(command))
-            .cloned()
+        commands.find(|command| command.project == *project && wanted(command)).cloned()
     }
 }

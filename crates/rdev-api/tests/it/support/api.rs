@@ -1,0 +1,199 @@
+//! The answers of the API as types, and the calls that most stories make.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::http::Client;
+use super::sse::{Complete, Events, Told};
+use super::{Answer, eventually};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Meta {
+    pub(crate) request_id: String,
+    pub(crate) timestamp: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data<T> {
+    pub(crate) data: T,
+    pub(crate) meta: Meta,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct List<T> {
+    pub(crate) data: Vec<T>,
+    pub(crate) meta: ListMeta,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListMeta {
+    pub(crate) request_id: String,
+    pub(crate) next_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failure {
+    pub(crate) error: FailureInfo,
+    pub(crate) meta: Meta,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FailureInfo {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) details: Option<Vec<Detail>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Detail {
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// The fields that it names, in their order.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        self.error.details.iter().flatten().map(|detail| detail.field.as_str()).collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accepted {
+    pub(crate) id: String,
+    pub(crate) command_id: String,
+    pub(crate) project: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) stream_id: String,
+    pub(crate) stream_url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) stream_id: String,
+    pub(crate) summary: String,
+    pub(crate) timeout_ms: u64,
+    pub(crate) cancel_requested: bool,
+    pub(crate) created_at: Timestamp,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) duration_ms: Option<u64>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+impl Command {
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.status.as_str(), "pending" | "running")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ticket {
+    pub(crate) ticket: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// A body of `POST …/shell`.
+#[derive(Debug, Default, Serialize)]
+struct Shell<'a> {
+    command: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_seconds: Option<u64>,
+}
+
+impl Client {
+    /// Has a shell line accepted in the project `demo`.
+    pub(crate) async fn shell(&self, command: &str) -> Accepted {
+        self.accept(&Shell { command, ..Shell::default() }).await
+    }
+
+    pub(crate) async fn shell_on(&self, stream: &str, command: &str) -> Accepted {
+        self.accept(&Shell { command, stream_id: Some(stream), ..Shell::default() }).await
+    }
+
+    pub(crate) async fn shell_for(&self, seconds: u64, command: &str) -> Accepted {
+        self.accept(&Shell { command, timeout_seconds: Some(seconds), ..Shell::default() }).await
+    }
+
+    async fn accept(&self, shell: &Shell<'_>) -> Accepted {
+        let answer = self.post("/projects/demo/shell", shell).send().await;
+        answer.json::<Data<Accepted>>(202).data
+    }
+
+    /// The answer to `POST …/git`, which may be a refusal.
+    pub(crate) async fn git(&self, args: &[&str]) -> Answer {
+        #[derive(Serialize)]
+        struct Git<'a> {
+            args: &'a [&'a str],
+        }
+        self.post("/projects/demo/git", &Git { args }).send().await
+    }
+
+    pub(crate) async fn command(&self, id: &str) -> Command {
+        self.get(&format!("/projects/demo/commands/{id}")).send().await.json::<Data<Command>>(200).data
+    }
+
+    /// The command once it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Command {
+        eventually("the command's end", async || Some(self.command(id).await).filter(Command::is_over)).await
+    }
+
+    /// The command once it runs, or is over.
+    pub(crate) async fn begun(&self, id: &str) -> Command {
+        let begun = |command: &Command| command.status != "pending";
+        eventually("the command's start", async || Some(self.command(id).await).filter(begun)).await
+    }
+
+    pub(crate) async fn cancel(&self, id: &str) -> Command {
+        let call = self.call("POST", &format!("/projects/demo/commands/{id}/cancel"));
+        call.send().await.json::<Data<Command>>(200).data
+    }
+
+    /// Everything that the command wrote, as it wrote it.
+    pub(crate) async fn output(&self, id: &str) -> bytes::Bytes {
+        let answer = self.get(&format!("/projects/demo/commands/{id}/output")).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.body
+    }
+
+    /// The stream's events, from after one of them or from its start.
+    pub(crate) async fn follow(&self, stream: &str, after: Option<&str>) -> Events {
+        let call = self.get(&format!("/projects/demo/events?stream_id={stream}"));
+        match after {
+            Some(id) => call.header("last-event-id", id).events().await,
+            None => call.events().await,
+        }
+    }
+
+    /// Runs a shell line to its end: what it wrote to standard output, line by line, and how it ended.
+    pub(crate) async fn run(&self, command: &str) -> (Vec<String>, Complete) {
+        let accepted = self.shell(command).await;
+        let mut events = self.follow(&accepted.stream_id, None).await;
+        let mut lines = Vec::new();
+        loop {
+            match events.event().await.told {
+                Told::Output(output) => lines.push(output.line),
+                Told::Complete(complete) => return (lines, complete),
+                Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
+                Told::Gap(gap) => panic!("{gap:?}"),
+            }
+        }
+    }
+}

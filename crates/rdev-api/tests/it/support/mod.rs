@@ -1,0 +1,46 @@
+//! What the stories stand on: servers, a client, and waiting with an end.
+
+mod api;
+mod http;
+mod model;
+mod processes;
+mod server;
+mod sse;
+mod tools;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub(crate) use api::{Accepted, Command, Data, Failure, List, Ticket};
+pub(crate) use http::{Answer, Call, Client};
+pub(crate) use model::Model;
+pub(crate) use processes::Memory;
+pub(crate) use server::{DEMO, Fixture, Refusal, Server};
+pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
+pub(crate) use tools::{chromium, claude};
+
+/// Longest wait for anything that is to happen soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks at something that cannot be awaited, such as another process.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Awaits, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// Looks until there is something to see.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let looking = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    within(what, looking).await
+}

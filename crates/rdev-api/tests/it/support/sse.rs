@@ -1,0 +1,255 @@
+//! Server-sent events, read as a browser reads them.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use hyper::http::HeaderMap;
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::http::Body;
+use super::within;
+
+/// What a stream holds between two empty lines.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    /// How long to wait before connecting again.
+    Retry(u64),
+    Event(Event),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) told: Told,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    Output(OutputLine),
+    Error(OutputLine),
+    Status(Status),
+    Complete(Complete),
+    Gap(Gap),
+    Heartbeat(Heartbeat),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutputLine {
+    pub(crate) stream_id: String,
+    pub(crate) seq: u64,
+    pub(crate) stream: String,
+    pub(crate) line: String,
+    #[serde(default)]
+    pub(crate) partial: bool,
+    pub(crate) timestamp: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Status {
+    pub(crate) stream_id: String,
+    pub(crate) status: String,
+    pub(crate) timestamp: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Complete {
+    pub(crate) stream_id: String,
+    pub(crate) seq: u64,
+    pub(crate) status: String,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) duration_ms: u64,
+    pub(crate) timestamp: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gap {
+    pub(crate) stream_id: String,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Heartbeat {
+    pub(crate) timestamp: Timestamp,
+}
+
+/// A stream that is open. Dropping it cuts the connection.
+pub(crate) struct Events {
+    pub(crate) headers: HeaderMap,
+    body: Body,
+    buffer: Vec<u8>,
+    read: usize,
+    pace: Option<Pace>,
+    /// Bytes that have come so far.
+    pub(crate) bytes: u64,
+}
+
+struct Pace {
+    bytes_per_second: u64,
+    since: Instant,
+}
+
+impl Events {
+    pub(super) fn new(headers: HeaderMap, body: Body) -> Self {
+        Self { headers, body, buffer: Vec::new(), read: 0, pace: None, bytes: 0 }
+    }
+
+    /// From now on takes no more than so many bytes a second.
+    pub(crate) fn slowed_to(mut self, bytes_per_second: u64) -> Self {
+        self.pace = Some(Pace { bytes_per_second, since: Instant::now() });
+        self
+    }
+
+    /// The next event; the stream must not end before it. Passes over `retry`.
+    pub(crate) async fn event(&mut self) -> Event {
+        loop {
+            match self.next().await {
+                Some(Item::Event(event)) => return event,
+                Some(Item::Retry(_)) => {}
+                None => panic!("the stream ended where an event was due"),
+            }
+        }
+    }
+
+    /// The next item; `None` at the end of the stream, orderly or cut. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Item> {
+        within("the next event", async {
+            loop {
+                if let Some(item) = self.take() {
+                    return Some(item);
+                }
+                self.wait_for_turn().await;
+                let bytes = self.body.next().await?.ok()?;
+                self.bytes += bytes.len() as u64;
+                self.buffer.drain(..self.read);
+                self.read = 0;
+                self.buffer.extend_from_slice(&bytes);
+            }
+        })
+        .await
+    }
+
+    /// Everything up to the stream's end.
+    pub(crate) async fn rest(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        while let Some(item) = self.next().await {
+            items.push(item);
+        }
+        items
+    }
+
+    async fn wait_for_turn(&self) {
+        if let Some(pace) = &self.pace {
+            let due = Duration::from_millis(self.bytes * 1000 / pace.bytes_per_second);
+            sleep_until(pace.since + due).await;
+        }
+    }
+
+    /// One item out of the buffer, if a whole one is there.
+    fn take(&mut self) -> Option<Item> {
+        loop {
+            let mut rest = &self.buffer[self.read..];
+            let mut block = Block::default();
+            loop {
+                let mut line = Vec::new();
+                // Reading from memory does not fail.
+                let length = rest.read_until(b'\n', &mut line).unwrap_or(0);
+                if !line.ends_with(b"\n") {
+                    return None;
+                }
+                self.read += length;
+                if length == 1 {
+                    break;
+                }
+                block.line(std::str::from_utf8(&line[..length - 1]).expect("events are UTF-8"));
+                self.read -= length;
+                block.bytes += length;
+            }
+            self.read += block.bytes;
+            if let Some(item) = block.item() {
+                return Some(item);
+            }
+        }
+    }
+}
+
+/// The lines of one item.
+#[derive(Default)]
+struct Block {
+    bytes: usize,
+    retry: Option<u64>,
+    id: Option<String>,
+    event: Option<String>,
+    data: Option<String>,
+}
+
+impl Block {
+    fn line(&mut self, line: &str) {
+        let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+        let twice = match field {
+            "retry" => self.retry.replace(value.parse().expect("retry is a number")).is_some(),
+            "id" => self.id.replace(value.to_owned()).is_some(),
+            "event" => self.event.replace(value.to_owned()).is_some(),
+            "data" => self.data.replace(value.to_owned()).is_some(),
+            "" => false,
+            _ => panic!("a line that is none of an event: {line:?}"),
+        };
+        assert!(!twice, "a field twice in one event: {line:?}");
+    }
+
+    fn item(self) -> Option<Item> {
+        if let Some(retry) = self.retry {
+            assert!(self.data.is_none(), "retry comes by itself");
+            return Some(Item::Retry(retry));
+        }
+        let data = self.data?;
+        let told = match self.event.as_deref() {
+            Some("output") => serde_json::from_str(&data).map(Told::Output),
+            Some("error") => serde_json::from_str(&data).map(Told::Error),
+            Some("status") => serde_json::from_str(&data).map(Told::Status),
+            Some("complete") => serde_json::from_str(&data).map(Told::Complete),
+            Some("gap") => serde_json::from_str(&data).map(Told::Gap),
+            Some("heartbeat") => serde_json::from_str(&data).map(Told::Heartbeat),
+            other => panic!("an event that is not documented: {other:?}"),
+        };
+        let told = told.unwrap_or_else(|error| panic!("{error} in {data}"));
+        Some(Item::Event(Event { id: self.id, told }))
+    }
+}
+
+impl Event {
+    /// Its number in its stream, for events that have one.
+    pub(crate) fn seq(&self) -> Option<u64> {
+        match &self.told {
+            Told::Output(line) | Told::Error(line) => Some(line.seq),
+            Told::Complete(complete) => Some(complete.seq),
+            Told::Status(_) | Told::Gap(_) | Told::Heartbeat(_) => None,
+        }
+    }
+
+    /// The stream that it is of.
+    pub(crate) fn stream(&self) -> Option<&str> {
+        match &self.told {
+            Told::Output(line) | Told::Error(line) => Some(&line.stream_id),
+            Told::Complete(complete) => Some(&complete.stream_id),
+            Told::Status(status) => Some(&status.stream_id),
+            Told::Gap(gap) => Some(&gap.stream_id),
+            Told::Heartbeat(_) => None,
+        }
+    }
+
+    /// The id, which it must have.
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_else(|| panic!("no id on {self:?}"))
+    }
+}
