@@ -16,10 +16,11 @@ const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
-    code: String,
+    code: &'static str,
     message: String,
     details: Vec<Detail>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed: a handler's `Result` is as large as its error.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// The body of every failure.
@@ -34,7 +35,7 @@ pub(crate) struct ErrorBody {
 pub(crate) struct ErrorInfo {
     /// Stable, for programs.
     #[schema(example = "PROJECT_NOT_FOUND")]
-    code: String,
+    code: &'static str,
     /// For people.
     #[schema(example = "project \"demo\" does not exist")]
     message: String,
@@ -54,12 +55,12 @@ pub(crate) struct Detail {
 }
 
 impl ApiError {
-    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), details: Vec::new(), header: None }
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Vec::new(), header: None }
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -85,9 +86,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NotFound { kind, .. } => {
-                Self::new(StatusCode::NOT_FOUND, &format!("{}_NOT_FOUND", kind.to_uppercase()), message)
-            }
+            Error::NotFound { kind, .. } => Self::new(StatusCode::NOT_FOUND, not_found(kind), message),
             Error::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, message),
             Error::Invalid(fields) => {
                 let detail = |error: FieldError| Detail { field: error.field, message: error.message };
@@ -111,12 +110,23 @@ impl From<Error> for ApiError {
     }
 }
 
+/// The code of a thing that does not exist.
+fn not_found(kind: &str) -> &'static str {
+    match kind {
+        "project" => "PROJECT_NOT_FOUND",
+        "command" => "COMMAND_NOT_FOUND",
+        "stream" => "STREAM_NOT_FOUND",
+        _ => "NOT_FOUND",
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let details = if self.details.is_empty() { None } else { Some(self.details) };
         let error = ErrorInfo { code: self.code, message: self.message, details };
         let mut response = (self.status, Json(ErrorBody { error, meta: Meta::current() })).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             response.headers_mut().insert(name, value);
         }
         response

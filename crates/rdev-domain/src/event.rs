@@ -69,6 +69,14 @@ pub enum EntryBody {
 }
 
 impl Entry {
+    /// Bytes of output that it holds.
+    pub fn output_bytes(&self) -> usize {
+        match &self.body {
+            EntryBody::Output(frames) => frames.len(),
+            EntryBody::Status(_) | EntryBody::Complete(_) => 0,
+        }
+    }
+
     /// Whether it is the last of its stream.
     pub fn is_last(&self) -> bool {
         matches!(self.body, EntryBody::Complete(_))

@@ -13,7 +13,7 @@ mod queue;
 pub mod testing;
 
 pub use clock::{Clock, Ids};
-pub use log::EventLog;
+pub use log::{EventLog, READ_BYTES};
 pub use pods::{EXEC_START_TIMEOUT, Exec, ExecOutput, Place, Pods};
 pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Started,

@@ -3,24 +3,31 @@ use rdev_domain::{Chunk, CommandId, Entry, Position, ProjectId, Result, Seq, Tim
 
 use crate::Fence;
 
+/// A read ends with the entry that makes it hold this many bytes: a slow reader's memory is bounded.
+pub const READ_BYTES: usize = 128 * 1024;
+
 /// The event log: the one source of everything that a subscriber reads.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Stores the next output of a command, all of it or nothing, in the order of `chunks`.
+    /// Stores the next output of a running command, all of it or nothing, in the order of `chunks`, each of
+    /// which begins right after the one before it.
     ///
     /// # Errors
-    /// `LeaseLost` when the fence is not the command's latest claim, or when the first chunk does not
-    /// begin right after the last event that is stored: somebody else has written.
+    /// `LeaseLost` when the fence is not the command's latest claim, when the command does not run, or when
+    /// the first chunk does not begin right after the last event that is stored: somebody else has written.
     async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>>;
 
-    /// Up to `limit` entries of a command that come after `after`, in order.
+    /// Up to `limit` entries of a command that come after `after`, in order; fewer, but not none, once they
+    /// hold [`READ_BYTES`] of output.
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// Up to `limit` entries of all commands of a project that come after `after`, in order. An entry
-    /// never appears before one that was already returned.
+    /// Up to `limit` entries of all commands of a project that come after `after`, in order; fewer, but not
+    /// none, once they hold [`READ_BYTES`] of output. An entry never appears before one that was already
+    /// returned.
     async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// The last entry of a command that says nothing after `seq`: reading goes on after it.
+    /// The last entry of a command that says nothing after `seq`: reading goes on after it. A status counts
+    /// as said with the event before it; to read everything, begin at [`Position::ZERO`].
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position>;
 
     /// The last entry of a project; [`Position::ZERO`] when it has none.

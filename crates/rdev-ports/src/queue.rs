@@ -27,7 +27,7 @@ pub trait TaskQueue: Send + Sync {
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
 
     /// Takes up to `limit` commands that wait, or whose lease has run out, oldest first, and leases them to
-    /// the worker until `lease_until`. Of the commands with one concurrency key at most one is running or
+    /// the worker until `lease_until`, the moment itself included. Of the commands with one concurrency key at most one is running or
     /// leased at any time.
     async fn claim(
         &self,
@@ -48,13 +48,16 @@ pub trait TaskQueue: Send + Sync {
     /// Extends the leases of these claims to `lease_until`.
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
 
-    /// Ends the command, with the complete entry, numbered `seq`.
+    /// Ends the command, with the complete entry, numbered `seq`: beyond the last event that is stored, by
+    /// more than one where events are missing.
     ///
     /// # Errors
-    /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.
+    /// `LeaseLost` when the fence is not the command's latest claim, the command has ended, or an event of
+    /// that number is stored.
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry>;
 
-    /// Gives claims back unfinished: any worker may take them at once, to attach to what runs.
+    /// Gives claims back unfinished: any worker may take them at once, to attach to what runs. From then on
+    /// the claims are worthless, so what is to be stored under them is stored before.
     async fn release(&self, fences: &[Fence]) -> Result<()>;
 
     /// Gives back every lease of every worker. Only for a process that knows itself to be the store's

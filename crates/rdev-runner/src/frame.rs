@@ -24,6 +24,8 @@ pub const HEADER_BYTES: usize = 32;
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Longest payload: a full piece of a line, its newline, and what one read adds to it.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
+pub const FRAME_EVENTS_MAX: u32 = 1024;
 /// Version of this format and of the command line; a runner and a server of different versions refuse each other.
 pub const PROTOCOL_VERSION: u8 = 1;
 

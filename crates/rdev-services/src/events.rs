@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use crate::live::Tail;
 use crate::{Live, Projects};
 
-/// Entries read at once: with [`rdev_domain::Chunk`]s of at most 200 KiB this bounds a reader's memory.
-const PAGE_ENTRIES_MAX: u32 = 4;
+/// Entries read at once, if they are small: the log bounds their bytes.
+const PAGE_ENTRIES_MAX: u32 = 32;
 
 /// Reading of events: one path for what is old and what is new.
 #[derive(Clone)]

@@ -112,8 +112,11 @@ impl Executor {
     /// What an agent said before this worker took over.
     async fn reread(&self, claim: &Claim) -> Result<AgentWatch> {
         let mut watch = AgentWatch::default();
+        if claim.last_seq == Seq::ZERO {
+            return Ok(watch);
+        }
         let mut after = Position::ZERO;
-        while claim.last_seq > Seq::ZERO {
+        loop {
             let entries = self.log.read_command(&claim.fence.id, after, REREAD_ENTRIES).await?;
             let Some(last) = entries.last() else { break };
             after = last.position;

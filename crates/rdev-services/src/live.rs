@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rdev_domain::{CommandId, Entry, EntryBody, Position, ProjectId};
+use rdev_domain::{CommandId, Entry, Position, ProjectId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -117,24 +117,17 @@ impl Tail {
         let mut ring = lock(&self.ring);
         // A command has one writer at a time, so nothing of its stream lies between two entries pushed here.
         ring.floor.get_or_insert(Position(position.0 - 1));
-        ring.bytes += size(&entry);
+        ring.bytes += entry.output_bytes();
         ring.entries.push_back(entry);
         while ring.bytes > TAIL_BYTES_MAX || ring.entries.len() > TAIL_ENTRIES_MAX {
             let Some(oldest) = ring.entries.pop_front() else {
                 break;
             };
-            ring.bytes -= size(&oldest);
+            ring.bytes -= oldest.output_bytes();
             ring.floor = Some(oldest.position);
         }
         drop(ring);
         advance(&self.head, position);
-    }
-}
-
-fn size(entry: &Entry) -> usize {
-    match &entry.body {
-        EntryBody::Output(frames) => frames.len(),
-        EntryBody::Status(_) | EntryBody::Complete(_) => 0,
     }
 }
 

@@ -18,6 +18,8 @@ const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that read at the same time.
 const READERS: u32 = 4;
+/// Rows that are read ahead of their reader; entries of the log are large.
+const ROWS_AHEAD: usize = 2;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -66,6 +68,7 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROWS_AHEAD)
             .foreign_keys(true);
         let pool = |connections: u32, options: SqliteConnectOptions| {
             SqlitePoolOptions::new()

@@ -1,10 +1,11 @@
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, Timestamp};
-use rdev_ports::{EventLog, Fence};
+use rdev_ports::{EventLog, Fence, READ_BYTES};
 use sqlx::SqliteConnection;
 
 use crate::SqlStore;
-use crate::db::{read, write};
+use crate::db::{Db, read, write};
 use crate::error::database;
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_STATUS, event_columns, parse};
 
@@ -69,21 +70,11 @@ impl EventLog for SqlStore {
     }
 
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(READ_COMMAND)
-            .bind(id.as_str())
-            .bind(after.0 as i64)
-            .bind(limit)
-            .fetch_all(pool))?;
-        rows.into_iter().map(EventRow::entry).collect()
+        page(&self.db, READ_COMMAND, id.as_str(), after, limit).await
     }
 
     async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        let rows: Vec<EventRow> = read!(&self.db, |pool| sqlx::query_as(READ_PROJECT)
-            .bind(project.as_str())
-            .bind(after.0 as i64)
-            .bind(limit)
-            .fetch_all(pool))?;
-        rows.into_iter().map(EventRow::entry).collect()
+        page(&self.db, READ_PROJECT, project.as_str(), after, limit).await
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
@@ -99,6 +90,23 @@ impl EventLog for SqlStore {
             read!(&self.db, |pool| sqlx::query_scalar(HEAD).bind(project.as_str()).fetch_optional(pool))?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
+}
+
+/// Reads entries until they are enough, in number or in bytes.
+async fn page(db: &Db, sql: &'static str, of: &str, after: Position, limit: u32) -> Result<Vec<Entry>> {
+    let query = sqlx::query_as::<_, EventRow>(sql).bind(of).bind(after.0 as i64).bind(limit);
+    let mut rows = match db {
+        Db::Sqlite { read, .. } => query.fetch(read),
+    };
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while bytes < READ_BYTES
+        && let Some(row) = rows.try_next().await.map_err(database)?
+    {
+        let entry = row.entry()?;
+        bytes += entry.output_bytes();
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 /// Stores an entry; its position comes back.

@@ -139,7 +139,10 @@ impl TaskQueue for SqlStore {
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
         write!(&self.db, |tx| {
-            let (_, command) = fenced(&mut tx, fence).await?;
+            let (row, command) = fenced(&mut tx, fence).await?;
+            if seq.0 as i64 <= row.last_seq {
+                return Err(Error::LeaseLost);
+            }
             end(&mut tx, command, seq, outcome, now).await.map(|(_, entry)| entry)
         })
     }
@@ -241,10 +244,11 @@ impl TaskQueue for SqlStore {
         let rows: Vec<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
             "SELECT ",
             task_columns!(),
-            " FROM tasks WHERE project = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+            " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
         ))
         .bind(project.as_str())
-        .bind(before.map(CommandId::as_str))
+        // Every id begins with a letter, which sorts before this.
+        .bind(before.map_or("~", CommandId::as_str))
         .bind(limit)
         .fetch_all(pool))?;
         rows.iter().map(TaskRow::command).collect()

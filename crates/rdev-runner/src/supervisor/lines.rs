@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::frame::{End, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::frame::{End, FRAME_EVENTS_MAX, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 /// How much may be read at once: with the longest rest before it, it still fits into one frame.
 const READ_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - LINE_BYTES_MAX;
@@ -44,7 +44,7 @@ impl Lines {
             // Only the first line can be too long: any other is shorter than one read.
             if newline.is_some() {
                 let end = memrchr(b'\n', rest).map_or(0, |at| at + 1);
-                emit(End::Newline, memchr_iter(b'\n', &rest[..end]).count() as u32, &rest[..end]);
+                emit_lines(&rest[..end], &mut emit);
                 start += end;
             }
             break;
@@ -59,6 +59,22 @@ impl Lines {
             emit(End::Eof, 1, &self.buffer[..self.held]);
             self.held = 0;
         }
+    }
+}
+
+/// Emits whole lines, as few times as [`FRAME_EVENTS_MAX`] allows.
+fn emit_lines(mut lines: &[u8], mut emit: impl FnMut(End, u32, &[u8])) {
+    let mut left = memchr_iter(b'\n', lines).count() as u32;
+    while left > 0 {
+        let count = left.min(FRAME_EVENTS_MAX);
+        let end = if count == left {
+            lines.len()
+        } else {
+            memchr_iter(b'\n', lines).nth(count as usize - 1).map_or(lines.len(), |at| at + 1)
+        };
+        emit(End::Newline, count, &lines[..end]);
+        lines = &lines[end..];
+        left -= count;
     }
 }
 
@@ -102,6 +118,18 @@ mod tests {
         let out = cut(b"a\n\nb\nrest", 64);
         assert_eq!(out[0], (End::Newline, 3, b"a\n\nb\n".to_vec()));
         assert_eq!(out[1], (End::Eof, 1, b"rest".to_vec()));
+    }
+
+    #[test]
+    fn a_flood_of_short_lines_comes_in_frames_of_a_bounded_number_of_events() {
+        let max = FRAME_EVENTS_MAX as usize;
+        for lines in [max - 1, max, max + 1, 3 * max, 3 * max + 5] {
+            let out = cut(&b"\n".repeat(lines), READ_BYTES_MAX);
+            let counts: Vec<usize> = out.iter().map(|o| o.1 as usize).collect();
+            assert_eq!(counts.iter().sum::<usize>(), lines);
+            assert_eq!(counts.len(), lines.div_ceil(max));
+            assert!(out.iter().all(|o| o.1 as usize == o.2.len()));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@ use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
 
 use super::Store;
 use super::steps::*;
+use crate::READ_BYTES;
 use crate::testing::{chunk, command, id, new_command};
 
 /// The entries that come back are those that are read later, in the order of the chunks.
@@ -42,6 +43,22 @@ pub async fn appending_is_all_or_nothing(store: &impl Store) -> Result<()> {
     assert_eq!(log(store).await?, before);
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     assert_eq!(entries.len(), 2);
+    Ok(())
+}
+
+/// However many entries are asked for, a reader gets about [`READ_BYTES`] of them, and finds the rest after.
+pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let large = |seq| Chunk { frames: vec![b'x'; READ_BYTES / 2].into(), ..chunk(seq, seq) };
+    store.append(&fence, (1..=7).map(large).collect(), at(1)).await?;
+    let (mut after, mut last_seq) = (Position::ZERO, Seq::ZERO);
+    while last_seq < Seq(7) {
+        let entries = store.read_command(&fence.id, after, 100).await?;
+        assert!(!entries.is_empty() && entries.len() <= 4);
+        assert_eq!(store.read_project(&entries[0].project, after, 100).await?, entries);
+        let last = &entries[entries.len() - 1];
+        (after, last_seq) = (last.position, last.last_seq);
+    }
     Ok(())
 }
 

@@ -96,6 +96,15 @@ pub async fn a_stale_claim_cannot_finish(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
+/// The end comes after everything that is stored, not in its place.
+pub async fn an_end_has_a_number_of_its_own(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 3)], at(1)).await?;
+    assert_lease_lost(store.finish(&fence, Seq(3), completed(), at(2)).await);
+    assert_eq!(store.finish(&fence, Seq(4), completed(), at(2)).await?.first_seq, Seq(4));
+    Ok(())
+}
+
 /// After the end the claim is worthless, even though it was the last one.
 pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;

@@ -47,6 +47,7 @@ macro_rules! store_contract {
             finishing_stores_the_complete_entry
             what_never_started_can_be_finished
             a_stale_claim_cannot_finish
+            an_end_has_a_number_of_its_own
             nothing_ends_twice
 
             renewing_extends_the_lease
@@ -73,6 +74,7 @@ macro_rules! store_contract {
             appended_output_is_read_back
             appending_goes_on_right_after_the_last_event
             appending_is_all_or_nothing
+            a_read_is_bounded_in_bytes
             a_stale_claim_cannot_append
             nothing_follows_the_end
             the_log_is_read_in_order_from_a_position

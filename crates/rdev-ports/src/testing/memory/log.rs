@@ -4,7 +4,7 @@ use rdev_domain::{
 };
 
 use super::{MemoryStore, Tables};
-use crate::{EventLog, Fence};
+use crate::{EventLog, Fence, READ_BYTES};
 
 #[async_trait]
 impl EventLog for MemoryStore {
@@ -48,10 +48,16 @@ impl EventLog for MemoryStore {
 
 impl Tables {
     fn read(&self, wanted: impl Fn(&Entry) -> bool, after: Position, limit: u32) -> Vec<Entry> {
+        let mut bytes = 0;
         self.log
             .iter()
             .filter(|entry| entry.position > after && wanted(entry))
             .take(limit as usize)
+            .take_while(|entry| {
+                let room = bytes < READ_BYTES;
+                bytes += entry.output_bytes();
+                room
+            })
             .cloned()
             .collect()
     }

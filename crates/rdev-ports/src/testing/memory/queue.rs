@@ -109,7 +109,11 @@ impl TaskQueue for MemoryStore {
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
         let mut tables = self.tables();
-        let complete = tables.fenced(fence)?.end(seq, outcome, now)?;
+        let task = tables.fenced(fence)?;
+        if seq <= task.last_seq {
+            return Err(Error::LeaseLost);
+        }
+        let complete = task.end(seq, outcome, now)?;
         Ok(tables.store(complete))
     }
 
