@@ -39,12 +39,21 @@ macro_rules! read {
     };
 }
 
+/// Begins a transaction whose commit survives the death of the process, and not surely that of the machine:
+/// what is stored so can be had again from the runner's journal.
+pub(crate) const LIGHT: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
+/// Begins a transaction whose commit survives the death of the machine.
+pub(crate) const DURABLE: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+
 /// Runs a block in a transaction that writes; an error in it rolls everything back.
 macro_rules! write {
     ($db:expr, |$tx:ident| $block:block) => {
+        $crate::db::write!($db, $crate::db::LIGHT, |$tx| $block)
+    };
+    ($db:expr, $begin:expr, |$tx:ident| $block:block) => {
         match $db {
             $crate::db::Db::Sqlite { write, .. } => {
-                let mut $tx = write.begin_with("BEGIN IMMEDIATE").await.map_err($crate::error::database)?;
+                let mut $tx = write.begin_with($begin).await.map_err($crate::error::database)?;
                 let done: rdev_domain::Result<_> = async { $block }.await;
                 match done {
                     Ok(value) => $tx.commit().await.map_err($crate::error::database).map(|()| value),

@@ -6,7 +6,7 @@ use rdev_domain::{
 use rdev_ports::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
 
 use crate::SqlStore;
-use crate::db::{read, write};
+use crate::db::{DURABLE, read, write};
 use crate::error::database;
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
@@ -42,7 +42,7 @@ macro_rules! give_back {
 impl TaskQueue for SqlStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
         let command = &new.command;
-        write!(&self.db, |tx| {
+        write!(&self.db, DURABLE, |tx| {
             if let Some(key) = &new.idempotency {
                 let first =
                     idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
