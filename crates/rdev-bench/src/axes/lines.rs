@@ -1,0 +1,121 @@
+//! Lines a second from a command to one client, beside the same command through a pipe into a file, and
+//! beside websocketd. All must deliver every line, in order, and the right last one.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use super::Setup;
+use super::run::Client;
+use crate::servers::{Rdev, websocketd};
+use crate::stats::median;
+use crate::table::{Report, Row, short};
+use crate::ws;
+
+/// A command that prints numbered lines.
+struct Case {
+    name: &'static str,
+    command: String,
+    lines: u64,
+    /// Whether it prints faster than any server passes on.
+    floods: bool,
+    /// What stands before a line's number.
+    prefix: &'static str,
+    first: u64,
+    last: String,
+}
+
+pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let rdev = Rdev::start(&setup.rdev, &setup.folder.join("lines")).await?;
+    let flood = setup.size(1_000_000, 50_000);
+    let writes = setup.size(300_000, 20_000);
+    let cases = [
+        Case {
+            name: "flood",
+            command: format!("seq 1 {flood}"),
+            lines: flood,
+            floods: true,
+            prefix: "",
+            first: 1,
+            last: flood.to_string(),
+        },
+        Case {
+            name: "a write a line",
+            command: format!(
+                "bash -c 'for ((i=0;i<{writes};i++)); do echo \"line $i of the build output\"; done'"
+            ),
+            lines: writes,
+            floods: false,
+            prefix: "line ",
+            first: 0,
+            last: format!("line {} of the build output", writes - 1),
+        },
+    ];
+    for case in &cases {
+        measure(setup, &rdev, case, report).await?;
+    }
+    let memory = rdev.server.memory()? / 1e6;
+    report.fact(format!("lines: rdev-api holds {memory:.1} MB after these runs"));
+    Ok(())
+}
+
+async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -> anyhow::Result<()> {
+    let websocketd = websocketd(&case.command, &setup.folder).await?;
+    let mut client = Client::new(rdev).await?;
+    let (mut pipe, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cpu, mut complete) = (0.0, true);
+    let rounds = setup.size(5, 1);
+    for _ in 0..rounds {
+        pipe.push(through_pipe(setup, case)?);
+
+        let (began, cpu_before) = (Instant::now(), rdev.server.cpu()?);
+        let counter = client.count(&case.command).await?;
+        ours.push(case.lines as f64 / began.elapsed().as_secs_f64());
+        cpu += rdev.server.cpu()? - cpu_before;
+        // The complete event has a number as well.
+        anyhow::ensure!(counter.numbers.count == case.lines + 1, "rdev: {:?}", counter.numbers);
+        anyhow::ensure!(counter.last_line() == Some(&case.last), "rdev: {:?}", counter.last_line());
+
+        let began = Instant::now();
+        let received = ws::receive(websocketd.port, case.prefix, case.first).await?;
+        theirs.push(received.numbers.count as f64 / began.elapsed().as_secs_f64());
+        complete &= received.numbers.count == case.lines && received.last == case.last;
+    }
+    let (pipe, ours, theirs) = (median(&pipe), median(&ours), median(&theirs));
+    let name = case.name;
+    report.row(Row {
+        axis: format!("lines/s, {name}"),
+        rdev: short(ours),
+        peer: format!("pipe {}", short(pipe)),
+        ratio: format!("{:.2}", ours / pipe),
+        aim: ">= 0.5",
+        met: Some(ours >= 0.5 * pipe),
+    });
+    let lost = if complete { "" } else { ", INCOMPLETE" };
+    report.row(Row {
+        axis: format!("lines/s, {name}"),
+        rdev: short(ours),
+        peer: format!("websocketd {}{lost}", short(theirs)),
+        ratio: format!("{:.1}", ours / theirs),
+        // Where the command itself is the limit, no server can be ahead of another.
+        aim: if case.floods { ">= 3, then 10" } else { "-" },
+        met: case.floods.then_some(ours >= 3.0 * theirs),
+    });
+    let a_line = cpu / (rounds as f64 * case.lines as f64) * 1e6;
+    report
+        .fact(format!("lines, {name}: rdev-api without its runner uses {a_line:.2} us of processor a line"));
+    Ok(())
+}
+
+/// Lines a second through a plain pipe into a file.
+fn through_pipe(setup: &Setup, case: &Case) -> anyhow::Result<f64> {
+    let file = setup.folder.join("piped");
+    let began = Instant::now();
+    let status =
+        Command::new("sh").args(["-c", &format!("{} | cat > \"$0\"", case.command)]).arg(&file).status()?;
+    let elapsed = began.elapsed().as_secs_f64();
+    let text = fs::read_to_string(&file)?;
+    anyhow::ensure!(status.success() && text.lines().count() as u64 == case.lines, "the pipe lost lines");
+    anyhow::ensure!(text.lines().last() == Some(&case.last), "the pipe's last line is another");
+    Ok(case.lines as f64 / elapsed)
+}

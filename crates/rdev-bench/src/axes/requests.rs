@@ -1,0 +1,53 @@
+//! Requests a second of an authenticated `GET /projects`, beside an empty axum route; both under wrk.
+
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::Setup;
+use crate::servers::{Rdev, Server, free_port};
+use crate::stats::median;
+use crate::table::{Report, Row, short};
+
+pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let rdev = Rdev::start(&setup.rdev, &setup.folder.join("requests")).await?;
+    let port = free_port()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["empty-route", "--port", &port.to_string()]);
+    let mut empty = Server::start(command, port, &setup.folder.join("empty-route.log"))?;
+    empty.ready("/").await?;
+
+    let bearer = format!("Authorization: Bearer {}", rdev.key);
+    let seconds = setup.size(3, 1);
+    let (mut ours, mut floor, mut health, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    wrk(&format!("http://127.0.0.1:{}/projects", rdev.server.port), &bearer, 1)?;
+    for _ in 0..setup.size(5, 1) {
+        let theirs = wrk(&format!("http://127.0.0.1:{port}/"), &bearer, seconds)?;
+        let own = wrk(&format!("http://127.0.0.1:{}/projects", rdev.server.port), &bearer, seconds)?;
+        health.push(wrk(&format!("http://127.0.0.1:{}/health", rdev.server.port), &bearer, seconds)?);
+        ratios.push(own / theirs);
+        ours.push(own);
+        floor.push(theirs);
+    }
+    let ratio = median(&ratios);
+    report.row(Row {
+        axis: "GET /projects with a key, requests/s".into(),
+        rdev: short(median(&ours)),
+        peer: format!("empty axum route {}", short(median(&floor))),
+        ratio: format!("{ratio:.2}"),
+        aim: ">= 0.6",
+        met: Some(ratio >= 0.6),
+    });
+    report.fact(format!("requests: GET /health, without a key: {} a second", short(median(&health))));
+    Ok(())
+}
+
+/// Requests a second. Any answer that is not a 2xx is a failure.
+fn wrk(url: &str, header: &str, seconds: u32) -> anyhow::Result<f64> {
+    let duration = format!("-d{seconds}s");
+    let output = Command::new("wrk").args(["-t1", "-c32", &duration, "-H", header, url]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk {url}: {text}");
+    let line = text.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
+    line.context("no Requests/sec in wrk's report")?.trim().parse().map_err(Into::into)
+}

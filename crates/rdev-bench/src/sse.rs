@@ -1,0 +1,129 @@
+//! Counts events as they come: each carries its number as `"seq":N`, and numbers follow one another.
+
+use memchr::memmem::{self, Finder};
+use memchr::{memchr, memrchr};
+
+/// The end of a stream that is kept, to see what came last.
+const TAIL_BYTES: usize = 8 * 1024;
+
+/// Which numbers came.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// The number that is due.
+    pub(crate) next: u64,
+    /// Distinct numbers.
+    pub(crate) count: u64,
+    pub(crate) repeated: u64,
+    pub(crate) missing: u64,
+}
+
+impl Numbers {
+    pub(crate) fn from(first: u64) -> Self {
+        Self { next: first, ..Self::default() }
+    }
+
+    pub(crate) fn see(&mut self, number: u64) {
+        if number < self.next {
+            self.repeated += 1;
+        } else {
+            self.missing += number - self.next;
+            self.next = number + 1;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn in_order(&self) -> bool {
+        self.repeated == 0 && self.missing == 0
+    }
+}
+
+/// The number that a text begins with.
+pub(crate) fn leading_number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(None, |number, digit| Some(number.unwrap_or(0) * 10 + u64::from(digit - b'0')))
+}
+
+/// Counts the events of one stream.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    seq: Finder<'static>,
+    /// A line that is not whole yet.
+    partial: Vec<u8>,
+    tail: Vec<u8>,
+    pub(crate) numbers: Numbers,
+    pub(crate) bytes: u64,
+}
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        Self {
+            seq: Finder::new(b"\"seq\":"),
+            partial: Vec::new(),
+            tail: Vec::new(),
+            numbers: Numbers::from(1),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let Some(end) = memrchr(b'\n', bytes) else {
+            self.partial.extend_from_slice(bytes);
+            return;
+        };
+        let (mut whole, rest) = bytes.split_at(end + 1);
+        if !self.partial.is_empty() {
+            let first = memchr(b'\n', whole).map_or(whole.len(), |at| at + 1);
+            let mut line = std::mem::take(&mut self.partial);
+            line.extend_from_slice(&whole[..first]);
+            self.lines(&line);
+            line.clear();
+            (self.partial, whole) = (line, &whole[first..]);
+        }
+        self.lines(whole);
+        self.partial.extend_from_slice(rest);
+    }
+
+    fn lines(&mut self, lines: &[u8]) {
+        for at in self.seq.find_iter(lines) {
+            if let Some(number) = leading_number(&lines[at + 6..]) {
+                self.numbers.see(number);
+            }
+        }
+        let keep = lines.len().saturating_sub(TAIL_BYTES);
+        if keep > 0 || self.tail.len() > 4 * TAIL_BYTES {
+            self.tail.clear();
+        }
+        self.tail.extend_from_slice(&lines[keep..]);
+    }
+
+    /// The last line of output.
+    pub(crate) fn last_line(&self) -> Option<&str> {
+        let from = memmem::rfind(&self.tail, b"\"line\":\"")? + 8;
+        let length = memchr(b'"', &self.tail[from..])?;
+        std::str::from_utf8(&self.tail[from..from + length]).ok()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        memmem::rfind(&self.tail, b"event: complete").is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_counted_however_they_are_cut() {
+        let text =
+            b"id: 1\ndata: {\"seq\":1,\"line\":\"one\"}\n\nid: 2\ndata: {\"seq\":2,\"line\":\"two\"}\n\n\
+                     id: 2\ndata: {\"seq\":2}\n\nid: 12\nevent: complete\ndata: {\"seq\":12}\n\n";
+        for size in 1..text.len() {
+            let mut counter = Counter::new();
+            text.chunks(size).for_each(|piece| counter.push(piece));
+            assert_eq!(counter.numbers, Numbers { next: 13, count: 3, repeated: 1, missing: 9 });
+            assert_eq!(counter.last_line(), Some("two"));
+            assert!(counter.is_complete());
+        }
+    }
+}
