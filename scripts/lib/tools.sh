@@ -48,3 +48,10 @@ need_claude() {
     RDEV_TEST_CLAUDE="$(cd "$(dirname "$claude")" && pwd)/claude"
     export RDEV_TEST_CLAUDE
 }
+
+# need_python_packages PACKAGE … installs them into the target folder.
+need_python_packages() {
+    local python="$TOOLS/python"
+    [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
+    "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
+}

@@ -17,10 +17,10 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::app::AppState;
-use crate::envelope::received_at;
 use crate::error::ApiError;
 use crate::keys::Keys;
 use crate::openapi;
+use crate::request::RequestMeta;
 use crate::tickets::Tickets;
 
 /// What a caller needs for a route.
@@ -125,7 +125,7 @@ impl Gate {
         let project = params.iter().find(|(name, _)| *name == "project");
         project
             .and_then(|(_, project)| project.parse::<ProjectId>().ok())
-            .and_then(|project| self.tickets.verify(ticket, &project, received_at()))
+            .and_then(|project| self.tickets.verify(ticket, &project, RequestMeta::current().at))
             .ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
     }
 

@@ -8,14 +8,15 @@ use axum::extract::FromRef;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
+use ipnet::IpNet;
 use rdev_domain::Scope::{ProjectsExecute, ProjectsRead};
 use rdev_ports::{Clock, Pods, TaskQueue};
 use rdev_services::{Commands, Events, Projects};
 use utoipa_axum::routes;
 
 use crate::access::{Access, Api, Gate};
-use crate::envelope::request_id;
 use crate::error::ApiError;
+use crate::request::{Identify, identify};
 use crate::routes::docs::Document;
 use crate::routes::{commands, docs, events, health, output, projects, tickets};
 use crate::sse::Streams;
@@ -36,6 +37,8 @@ pub struct AppState {
     pub tickets: Tickets,
     /// Who may call.
     pub gate: Gate,
+    /// Proxies whose X-Forwarded-For counts.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What `/ready` asks.
@@ -83,11 +86,12 @@ pub fn print_document() -> anyhow::Result<()> {
 pub fn app(state: AppState) -> anyhow::Result<Router> {
     let (router, openapi) = api().guarded_by(&state.gate);
     let document = Document::from(openapi.to_json()?);
+    let identity = Identify { clock: state.clock.clone(), trusted_proxies: state.trusted_proxies.clone() };
     Ok(router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(document))
-        .layer(from_fn_with_state(state.clock.clone(), request_id))
+        .layer(from_fn_with_state(identity, identify))
         .with_state(state))
 }
 

@@ -1,31 +1,11 @@
-//! The shapes around every answer, and the middleware that gives each request its id.
-
-use std::sync::Arc;
+//! The shapes around every answer.
 
 use axum::Json;
-use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rdev_domain::Timestamp;
-use rdev_ports::Clock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(crate) const REQUEST_ID: &str = "x-request-id";
-/// Longest request id that is taken over from the caller.
-const REQUEST_ID_BYTES_MAX: usize = 128;
-
-tokio::task_local! {
-    /// The request that this task answers: answers and errors are made far from where it came in.
-    static REQUEST: RequestMeta;
-}
-
-#[derive(Clone)]
-struct RequestMeta {
-    id: Arc<str>,
-    at: Timestamp,
-}
+use crate::request::RequestMeta;
 
 /// About the answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,18 +44,9 @@ pub(crate) struct List<T> {
 impl Meta {
     /// For the request that is being answered.
     pub(crate) fn current() -> Self {
-        REQUEST
-            .try_with(|request| Self {
-                request_id: request.id.to_string(),
-                timestamp: request.at.to_string(),
-            })
-            .unwrap_or_else(|_| Self { request_id: String::new(), timestamp: String::new() })
+        let request = RequestMeta::current();
+        Self { request_id: request.id.to_string(), timestamp: request.at.to_string() }
     }
-}
-
-/// When the current request was received.
-pub(crate) fn received_at() -> Timestamp {
-    REQUEST.try_with(|request| request.at).unwrap_or(Timestamp::from_micros(0))
 }
 
 impl<T: Serialize> Data<T> {
@@ -104,25 +75,4 @@ impl<T: Serialize> IntoResponse for List<T> {
     fn into_response(self) -> Response {
         Json(self).into_response()
     }
-}
-
-/// Gives the request its id, the caller's own if it is a sound one, and puts it on the answer.
-pub(crate) async fn request_id(
-    State(clock): State<Arc<dyn Clock>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
-        !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let id: Arc<str> = match given {
-        Some(id) => id.into(),
-        None => uuid::Uuid::now_v7().simple().to_string().into(),
-    };
-    let meta = RequestMeta { id: id.clone(), at: clock.now() };
-    let mut response = REQUEST.scope(meta, next.run(request)).await;
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
 }

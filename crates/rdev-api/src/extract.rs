@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -179,6 +180,7 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, Api
         .to_str()
         .ok()
         .filter(|value| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len()))
+        .filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()))
         .ok_or_else(|| {
             let message = format!("accepted are 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
             ApiError::invalid_field("Idempotency-Key", message)
@@ -208,4 +210,20 @@ fn caller(parts: &Parts) -> Result<Caller, ApiError> {
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })
+}
+
+/// For JSON `5.0` is as much an integer as `5`; serde reads only the latter as one.
+pub(crate) fn whole_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    use serde::de::Error;
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let whole = number.as_u64().or_else(|| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..9e15).contains(float))?;
+        Some(float as u64)
+    });
+    let fits = whole.and_then(|whole| T::try_from(whole).ok());
+    fits.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a whole number that fits here")))
 }

@@ -16,6 +16,7 @@ mod error;
 mod extract;
 mod keys;
 mod openapi;
+mod request;
 mod routes;
 mod sse;
 mod system;

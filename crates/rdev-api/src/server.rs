@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::request::Peer;
 use crate::wire::Rdev;
 
 /// Connections that wait to be accepted. With tokio's 1024 a storm of clients waits for SYN retries.
@@ -98,8 +102,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let connection = serve_connection(stream, app.clone(), stop.clone());
+            Ok((stream, peer, place)) => {
+                let connection = serve_connection(stream, Peer(peer), app.clone(), stop.clone());
                 tracker.spawn(async move {
                     connection.await;
                     drop(place);
@@ -122,17 +126,22 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 fn serve_connection(
     stream: TcpStream,
+    peer: Peer,
     app: TowerToHyperService<Router>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> {
+    let app = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

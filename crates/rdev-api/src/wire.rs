@@ -86,6 +86,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
         gate: Gate::new(Keys::admin(&admin_key), tickets.clone(), config.rate_limit_per_minute),
         tickets,
+        trusted_proxies: config.trusted_proxies.clone().into(),
         clock,
         pods,
         queue,

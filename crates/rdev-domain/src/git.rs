@@ -105,13 +105,18 @@ const READING_CONFIG: [&str; 7] = ["--get", "--get-all", "--get-regexp", "--list
 const PLAIN_CONFIG_OPTIONS: [&str; 6] =
     ["--local", "--null", "-z", "--show-origin", "--show-scope", "--name-only"];
 
+/// The subcommands that are accepted.
+pub fn git_subcommands() -> impl Iterator<Item = &'static str> {
+    SUBCOMMANDS.iter().map(|(name, _)| *name)
+}
+
 /// Checks the arguments that follow `git`; the error names the one that is refused, and why.
 pub fn check_git_args(args: &[String]) -> Result<(), FieldError> {
     let Some(first) = args.first() else {
         return refuse("args".into(), "it must not be empty".into());
     };
     let Some((subcommand, paths)) = SUBCOMMANDS.iter().find(|(name, _)| name == first) else {
-        let names: Vec<&str> = SUBCOMMANDS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = git_subcommands().collect();
         let message = format!("{first:?} is not accepted: it must be one of {}", names.join(", "));
         return refuse("args[0]".into(), message);
     };

@@ -16,7 +16,7 @@ mod validate;
 pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
 pub use error::{Error, FieldError, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Seq};
-pub use git::check_git_args;
+pub use git::{check_git_args, git_subcommands};
 pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId};
 pub use outcome::{Ending, Outcome, Reason};
 pub use scope::{Caller, Scope};

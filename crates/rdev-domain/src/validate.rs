@@ -127,7 +127,7 @@ impl Validate {
     }
 
     fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
-        if text.trim().is_empty() {
+        if text.is_empty() {
             self.fail(field, "it must not be empty");
         }
         self.length(field, text, bytes_max);
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn all_fields_are_told_at_once() {
         let request = Request::Claude(AgentRequest {
-            prompt: " ".into(),
+            prompt: String::new(),
             session_id: Some("--resume".into()),
             model: Some(String::new()),
             max_turns: Some(0),

@@ -9,17 +9,20 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{
     AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
+    git_subcommands,
 };
 use rdev_services::{Commands, Events, Submit};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::AppState;
 use crate::envelope::{Data, List};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit};
-use crate::routes::projects::Page;
+use crate::extract::{
+    CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit, whole_number,
+};
 use crate::sse::Streams;
+use crate::sse::payload::ServerSentEvent;
 
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
@@ -29,7 +32,12 @@ const SUMMARY_CHARS_MAX: usize = 120;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClaudeBody {
     /// What the agent is to do.
-    #[schema(min_length = 1, max_length = 1_048_576, example = "Explain what this project does")]
+    #[schema(
+        min_length = 1,
+        max_length = 1_048_576,
+        pattern = "^[^\\u0000]*$",
+        example = "Explain what this project does"
+    )]
     prompt: String,
     /// The name of the command's stream, new in its project; without it the command's id.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$", example = "discord-42")]
@@ -42,9 +50,11 @@ pub(crate) struct ClaudeBody {
     model: Option<String>,
     /// Most turns of the agent.
     #[schema(minimum = 1, maximum = 1000)]
+    #[serde(default, deserialize_with = "whole_number")]
     max_turns: Option<u32>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
+    #[serde(default, deserialize_with = "whole_number")]
     timeout_seconds: Option<u64>,
 }
 
@@ -56,6 +66,7 @@ pub(crate) struct ShellBody {
     #[schema(
         min_length = 1,
         max_length = 131_071,
+        pattern = "^[^\\u0000]*$",
         example = "for i in 1 2 3; do echo line $i; sleep 1; done"
     )]
     command: String,
@@ -64,11 +75,22 @@ pub(crate) struct ShellBody {
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
+    #[serde(default, deserialize_with = "whole_number")]
     timeout_seconds: Option<u64>,
     /// Variables set for it, 256 at most.
     #[schema(example = json!({"CI": "true"}))]
-    env: Option<BTreeMap<String, String>>,
+    env: Option<BTreeMap<VariableName, VariableValue>>,
 }
+
+/// The name of a variable.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
+#[schema(pattern = "^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
+pub(crate) struct VariableName(String);
+
+/// The value of a variable.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(max_length = 131_071, pattern = "^[^\\u0000]*$")]
+pub(crate) struct VariableValue(String);
 
 /// Arguments for git.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,14 +98,33 @@ pub(crate) struct ShellBody {
 pub(crate) struct GitBody {
     /// Everything after `git`, beginning with the subcommand. Options that run a program or leave the
     /// workspace are refused.
-    #[schema(min_items = 1, max_items = 256, example = json!(["log", "--oneline", "-n", "5"]))]
+    #[schema(schema_with = git_args)]
     args: Vec<String>,
     /// The name of the command's stream, new in its project; without it the command's id.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
+    #[serde(default, deserialize_with = "whole_number")]
     timeout_seconds: Option<u64>,
+}
+
+fn git_args() -> utoipa::openapi::schema::Array {
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let subcommand = text().description(Some("The subcommand")).enum_values(Some(git_subcommands()));
+    let argument = text().pattern(Some("^[^\\u0000]*$")).max_length(Some(131_071));
+    ArrayBuilder::new()
+        .description(Some(
+            "Everything after `git`, beginning with the subcommand. Options that run a program or leave the \
+             workspace are refused.",
+        ))
+        .prefix_items([subcommand.build()])
+        .items(argument)
+        .min_items(Some(1))
+        .max_items(Some(256))
+        .examples([["log", "--oneline", "-n", "5"]])
+        .build()
 }
 
 /// A command that is stored, and will run.
@@ -260,9 +301,9 @@ impl Acceptance {
 #[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
     request_body = ClaudeBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
@@ -284,9 +325,9 @@ pub(crate) async fn claude(
 #[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
     request_body = ShellBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
@@ -299,7 +340,8 @@ pub(crate) async fn shell(
     JsonBody { body, idempotency }: JsonBody<ShellBody>,
 ) -> Result<Response, ApiError> {
     let ShellBody { command, stream_id, timeout_seconds, env } = body;
-    let request = Request::Shell(ShellRequest { command, env: env.unwrap_or_default() });
+    let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
+    let request = Request::Shell(ShellRequest { command, env });
     let submit = Submit { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
@@ -308,9 +350,9 @@ pub(crate) async fn shell(
 #[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
     request_body = GitBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = String),
+    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
@@ -328,16 +370,28 @@ pub(crate) async fn git(
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
+/// A page of commands.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CommandPage {
+    /// Most entries of a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// `meta.next_cursor` of the page before.
+    #[param(pattern = "^cmd-[0-9a-f]{32}$")]
+    cursor: Option<String>,
+}
+
 /// The project's commands, newest first.
 #[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",
-    params(("project" = String, Path, description = "Id of the project", example = "demo"), Page), responses(
+    params(("project" = String, Path, description = "Id of the project", example = "demo"), CommandPage), responses(
     (status = 200, description = "A page of commands", body = List<CommandDto>),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
 pub(crate) async fn list(
     State(commands): State<Commands>,
     InProject(project): InProject,
-    Query(page): Query<Page>,
+    Query(page): Query<CommandPage>,
 ) -> Result<List<CommandDto>, ApiError> {
     let limit = page_limit(page.limit)?;
     let before: Option<CommandId> = page_cursor(page.cursor.as_deref())?;

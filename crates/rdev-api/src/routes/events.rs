@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
+use crate::sse::payload::ServerSentEvent;
 use crate::sse::{ProjectEventId, Streams};
 
 /// Which events.
@@ -17,9 +18,11 @@ use crate::sse::{ProjectEventId, Streams};
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// One command's stream; without it, every command of the project.
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
     stream_id: Option<String>,
     /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it. On a
     /// project's stream `latest` begins with what comes next.
+    #[param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")]
     last_event_id: Option<String>,
     /// From POST /projects/{project}/events/ticket, instead of a key.
     #[expect(dead_code, reason = "read by the gate; named here for the document")]
@@ -31,19 +34,18 @@ pub(crate) struct Which {
 #[into_params(parameter_in = Query)]
 pub(crate) struct After {
     /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
+    #[param(pattern = "^([0-9]{1,18})?$")]
     last_event_id: Option<String>,
     /// From POST /projects/{project}/events/ticket, instead of a key.
     #[expect(dead_code, reason = "read by the gate; named here for the document")]
     ticket: Option<String>,
 }
 
-const EXAMPLE: &str = "retry: 1000\n\nid: 1\nevent: output\ndata: {\"stream_id\":\"cmd-0199d7e8c0de7000a0b1c2d3e4f50617\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}\n\n";
-
 /// Events of one stream, or of the whole project.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(("project" = String, Path, description = "Id of the project", example = "demo"), Which,
-           ("Last-Event-ID" = Option<String>, Header, description = "Begin after this event")), responses(
-    (status = 200, description = "Events as they are stored: `output`, `error`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = String, example = json!(EXAMPLE)),
+           ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")), responses(
+    (status = 200, description = "Events as they are stored: `output`, `error`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
@@ -74,8 +76,8 @@ pub(crate) async fn project_events(
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
     params(("project" = String, Path, description = "Id of the project", example = "demo"),
            ("stream_id" = String, Path, description = "The command's stream"), After,
-           ("Last-Event-ID" = Option<String>, Header, description = "Begin after this event")), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = String, example = json!(EXAMPLE)),
+           ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18})?$")), responses(
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]

@@ -40,24 +40,25 @@ impl From<Project> for ProjectDto {
     }
 }
 
-/// A page of a list.
+/// A page of projects.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Page {
+pub(crate) struct ProjectPage {
     /// Most entries of a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    pub(crate) limit: Option<u32>,
+    limit: Option<u32>,
     /// `meta.next_cursor` of the page before.
-    pub(crate) cursor: Option<String>,
+    #[param(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    cursor: Option<String>,
 }
 
 /// All projects, by id.
-#[utoipa::path(get, path = "/projects", tag = "projects", operation_id = "list_projects", params(Page), responses(
+#[utoipa::path(get, path = "/projects", tag = "projects", operation_id = "list_projects", params(ProjectPage), responses(
     (status = 200, description = "A page of projects", body = List<ProjectDto>),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
 pub(crate) async fn list(
     State(projects): State<Projects>,
-    Query(page): Query<Page>,
+    Query(page): Query<ProjectPage>,
 ) -> Result<List<ProjectDto>, ApiError> {
     let limit = page_limit(page.limit)? as usize;
     let after: Option<ProjectId> = page_cursor(page.cursor.as_deref())?;

@@ -3,6 +3,26 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// One event as it is sent: `id: …`, `event: …`, `data: …`, and an empty line.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ServerSentEvent {
+    /// For `Last-Event-ID`: the event's number in its stream; opaque on a project's stream. `heartbeat` has
+    /// none, and on one command's stream neither has `status`.
+    #[schema(example = "1")]
+    id: Option<String>,
+    /// `output`, `error`, `status`, `complete`, `gap` or `heartbeat`.
+    #[schema(example = "output")]
+    event: Option<String>,
+    /// JSON: an OutputEvent, StatusEvent, CompleteEvent, GapEvent or HeartbeatEvent.
+    #[schema(
+        example = "{\"stream_id\":\"ci-7\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}"
+    )]
+    data: Option<String>,
+    /// Milliseconds to wait before connecting again.
+    #[schema(example = 1000)]
+    retry: Option<u64>,
+}
+
 /// Data of `output` (standard output) and `error` (standard error): one line, or a piece of a long one.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OutputEvent<'a> {

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Tries the API against its own document with schemathesis (PyPI): all checks, at least 5,000 cases; no 5xx, no
+# answer that the document does not name. Builds rdev-api, and starts it in a temporary folder.
+#
+#   ./scripts/schemathesis.sh              arguments go to `schemathesis run`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in -h | --help)
+    sed -n '2,5s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+esac
+
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+need_programs python3:python3
+need_python_packages schemathesis==4.32.5
+
+cargo build --quiet -p rdev-api
+folder=$(mktemp -d)
+server=
+# shellcheck disable=SC2329 # called by the trap
+stop() {
+    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    wait 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap stop EXIT
+
+# Random text becomes shell lines: with an empty PATH nothing of it can be run.
+env -i PATH="$folder/empty" RDEV_BIND=127.0.0.1:0 RDEV_DATA_DIR="$folder/data" RDEV_LOG=warn \
+    RDEV_RATE_LIMIT_PER_MINUTE=100000000 RDEV_HEARTBEAT_SECONDS=1 \
+    "$PWD/target/debug/rdev-api" >"$folder/out" 2>"$folder/err" &
+server=$!
+for _ in $(seq 100); do
+    url=$(sed -n 's/^rdev listens on \(http[^ ]*\).*/\1/p' "$folder/out")
+    [ -z "$url" ] || break
+    sleep 0.1
+done
+[ -n "${url:-}" ] || fail "rdev-api did not start: $(cat "$folder/err")"
+
+# A project's stream never ends, so it is tried by the stories of rdev-api; every other operation is tried here.
+"$TOOLS/python/bin/schemathesis" --config-file scripts/lib/schemathesis.toml run "$url/openapi.json" \
+    --header "Authorization: Bearer $(cat "$folder/data/admin.key")" \
+    --checks all --max-examples "${MAX_EXAMPLES:-600}" --workers 1 --request-timeout 10 "$@"
