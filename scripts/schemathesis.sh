@@ -40,7 +40,6 @@ for _ in $(seq 100); do
 done
 [ -n "${url:-}" ] || fail "rdev-api did not start: $(cat "$folder/err")"
 
-# A project's stream never ends, so it is tried by the stories of rdev-api; every other operation is tried here.
 "$TOOLS/python/bin/schemathesis" --config-file scripts/lib/schemathesis.toml run "$url/openapi.json" \
     --header "Authorization: Bearer $(cat "$folder/data/admin.key")" \
-    --checks all --max-examples "${MAX_EXAMPLES:-600}" --workers 1 --request-timeout 10 "$@"
+    --checks all --max-examples "${MAX_EXAMPLES:-400}" --workers 1 --request-timeout 10 "$@"

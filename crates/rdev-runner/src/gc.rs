@@ -13,9 +13,10 @@ use crate::out::say;
 /// A scratch folder whose process is gone stays this long: it may be of a process that we cannot see.
 const SCRATCH_AGE: Duration = Duration::from_secs(60);
 
-/// Drops the output of one finished run and keeps its exit entry, so that its id stays taken.
+/// Drops the output of one finished run and keeps its exit entry, so that its id stays taken. A run that is
+/// not here has nothing to drop.
 pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
-    let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
+    let Some(run) = runs.find(id)? else { return report(&format!("{id}: not here\n")) };
     let mut entry = Vec::new();
     match state(&run)?.0 {
         State::Running => return report(&format!("{id}: still running, left alone\n")),

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::agent::AgentWatch;
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, spec};
+use crate::janitor::Janitor;
 use crate::live::{Live, Tail};
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
@@ -32,6 +33,7 @@ pub(crate) struct Executor {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Live,
+    pub(crate) janitor: Janitor,
 }
 
 /// How one connection to the runner ended.
@@ -86,8 +88,9 @@ impl Executor {
             execution.agent = Some(self.reread(claim).await?);
         }
         let (outcome, seq) = execution.supervise().await?;
+        let place = execution.place;
         self.finish(claim, seq, outcome).await?;
-        execution.forget().await;
+        self.janitor.ended(place, claim.fence.id.clone());
         Ok(())
     }
 
@@ -180,7 +183,8 @@ impl Execution<'_> {
             let bytes = tokio::select! {
                 () = self.tail.stop.cancelled(), if !asked_to_stop => {
                     asked_to_stop = true;
-                    if let Err(error) = self.control(&["rdev-runner", "cancel", "--id", id]).await {
+                    let argv = ["rdev-runner", "cancel", "--id", id];
+                    if let Err(error) = control(&*self.to.pods, &self.place, &argv).await {
                         return Ok(Connection::Cut(error));
                     }
                     continue;
@@ -240,26 +244,6 @@ impl Execution<'_> {
         }
     }
 
-    /// Lets the runner free the journal: everything in it is stored. What fails here, `gc` by age mends.
-    async fn forget(&self) {
-        let argv = ["rdev-runner", "gc", "--id", self.claim.fence.id.as_str()];
-        if let Err(error) = self.control(&argv).await {
-            tracing::warn!(command = %self.claim.fence.id, error = format!("{error:#}"), "its journal was not freed");
-        }
-    }
-
-    /// Runs a short command of the runner to its end.
-    async fn control(&self, argv: &[&str]) -> anyhow::Result<()> {
-        let run = async {
-            let mut output = self.to.pods.exec(&self.place, exec(argv, Bytes::new())).await?;
-            while let Some(bytes) = output.next().await {
-                bytes?;
-            }
-            Ok(())
-        };
-        timeout(SILENCE_MAX, run).await?
-    }
-
     fn outcome(&self, exit: Exit) -> Outcome {
         let duration = Duration::from_micros(exit.duration_us);
         let (exit_code, by_itself, message) = match exit.ended {
@@ -292,6 +276,18 @@ impl Execution<'_> {
             None => outcome,
         }
     }
+}
+
+/// Runs a short command of the runner to its end.
+pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
+    let run = async {
+        let mut output = pods.exec(place, exec(argv, Bytes::new())).await?;
+        while let Some(bytes) = output.next().await {
+            bytes?;
+        }
+        Ok(())
+    };
+    timeout(SILENCE_MAX, run).await?
 }
 
 fn exec(argv: &[&str], stdin: Bytes) -> Exec {

@@ -9,6 +9,7 @@ mod events;
 mod execution;
 mod frames;
 mod invocation;
+mod janitor;
 mod live;
 mod projects;
 mod worker;

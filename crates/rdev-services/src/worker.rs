@@ -12,9 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Live;
 use crate::execution::Executor;
+use crate::janitor::Janitor;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Pause between two sweeps of the journals.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -45,7 +49,7 @@ impl Worker {
         clock: Arc<dyn Clock>,
         live: Live,
     ) -> Self {
-        let executor = Arc::new(Executor { pods, queue, log, clock, live });
+        let executor = Arc::new(Executor { pods, queue, log, clock, live, janitor: Janitor::default() });
         Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
@@ -55,6 +59,7 @@ impl Worker {
         let mut renewal = interval(self.config.lease / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let executor = self.executor.clone();
+        let sweeping = tokio::spawn(sweep(executor.clone()));
         while !shutdown.is_cancelled() {
             self.claim().await;
             tokio::select! {
@@ -65,6 +70,7 @@ impl Worker {
                 () = sleep(POLL) => {}
             }
         }
+        sweeping.abort();
         self.let_go().await;
     }
 
@@ -142,6 +148,15 @@ impl Worker {
             );
             release(&self.executor, &fences).await;
         }
+    }
+}
+
+/// Frees journals now and then, beside the commands.
+async fn sweep(executor: Arc<Executor>) {
+    let mut tick = interval(SWEEP);
+    loop {
+        tick.tick().await;
+        executor.janitor.sweep(&*executor.pods).await;
     }
 }
 

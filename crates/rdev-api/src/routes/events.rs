@@ -58,15 +58,15 @@ pub(crate) async fn project_events(
 ) -> Result<Response, ApiError> {
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
-        let after = last_event_id(which.last_event_id.as_deref(), &headers);
+        let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
         return one_stream(&events, &streams, &project, &stream, after).await;
     }
-    let after = match last_event_id(which.last_event_id.as_deref(), &headers) {
+    let after = match last_event_id(which.last_event_id.as_deref(), &headers, project_begin)? {
         None => ProjectEventId { position: Position::ZERO, seq: Seq::ZERO },
-        Some("latest") => {
+        Some(Begin::Latest) => {
             ProjectEventId { position: events.project_head(&project).await?, seq: Seq(u64::MAX) }
         }
-        Some(id) => id.parse().map_err(|()| invalid_id("the id of an event of this stream, or `latest`"))?,
+        Some(Begin::After(id)) => id,
     };
     let follow = events.follow_project(&project, after.read_after()).await?;
     Ok(streams.project(follow, after))
@@ -88,7 +88,7 @@ pub(crate) async fn stream_events(
     Query(after): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(after.last_event_id.as_deref(), &headers);
+    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
     one_stream(&events, &streams, &project, &stream, after).await
 }
 
@@ -97,20 +97,44 @@ async fn one_stream(
     streams: &Streams,
     project: &ProjectId,
     stream: &StreamId,
-    after: Option<&str>,
+    after: Option<Seq>,
 ) -> Result<Response, ApiError> {
-    let parse = |id: &str| id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"));
-    let after = after.map(parse).transpose()?;
     match events.follow_stream(project, stream, after).await? {
         Following::Over => Ok(StatusCode::NO_CONTENT.into_response()),
         Following::Open(follow) => Ok(streams.command(follow, after)),
     }
 }
 
-/// A browser that reconnects sends the header, and the query that it began with: the header is newer.
-fn last_event_id<'a>(query: Option<&'a str>, headers: &'a HeaderMap) -> Option<&'a str> {
+/// A browser that reconnects sends the header, and the query that it began with: the header is newer. Both
+/// must be sound.
+fn last_event_id<T>(
+    query: Option<&str>,
+    headers: &HeaderMap,
+    parse: impl Fn(&str) -> Result<T, ApiError>,
+) -> Result<Option<T>, ApiError> {
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
-    header.filter(|id| !id.is_empty()).or(query.filter(|id| !id.is_empty()))
+    let read = |id: Option<&str>| id.filter(|id| !id.is_empty()).map(&parse).transpose();
+    let (header, query) = (read(header)?, read(query)?);
+    Ok(header.or(query))
+}
+
+/// The number of an event in one stream.
+fn event_number(id: &str) -> Result<Seq, ApiError> {
+    id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"))
+}
+
+/// Where to begin in a project's stream.
+enum Begin {
+    Latest,
+    After(ProjectEventId),
+}
+
+fn project_begin(id: &str) -> Result<Begin, ApiError> {
+    if id == "latest" {
+        return Ok(Begin::Latest);
+    }
+    let accepted = "the id of an event of this stream, or `latest`";
+    id.parse().map(Begin::After).map_err(|()| invalid_id(accepted))
 }
 
 fn invalid_id(accepted: &str) -> ApiError {

@@ -32,7 +32,7 @@ pub(super) enum Action {
     Attach(RunId, Follow),
     Cancel(RunId),
     List,
-    Gc(Option<RunId>, Option<Duration>),
+    Gc(Vec<RunId>, Option<Duration>),
     Supervise(RunId),
 }
 
@@ -86,7 +86,7 @@ impl Command {
 struct Given {
     verb: Option<String>,
     runs: Option<PathBuf>,
-    id: Option<RunId>,
+    ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
     spec: Spec,
@@ -99,7 +99,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut given = Given {
         verb: None,
         runs: None,
-        id: None,
+        ids: Vec::new(),
         follow: Follow::default(),
         age: None,
         spec: Spec::new(Vec::new()),
@@ -164,7 +164,7 @@ impl Given {
 
     fn valued(&mut self, name: &str, value: String) -> Result<(), Fault> {
         match name {
-            "id" => self.id = Some(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
+            "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
@@ -185,14 +185,18 @@ impl Given {
         let Some(verb) = self.verb.take() else {
             return Err(Fault::usage(format!("a command is needed: {VERBS}")));
         };
-        let id = self.id.take();
-        let needed = || id.clone().ok_or_else(|| Fault::usage(format!("{verb} needs --id; {ID_RULE}")));
+        let ids = std::mem::take(&mut self.ids);
+        let needed = || match ids.as_slice() {
+            [id] => Ok(id.clone()),
+            [] => Err(Fault::usage(format!("{verb} needs --id; {ID_RULE}"))),
+            _ => Err(Fault::usage(format!("{verb} takes one --id"))),
+        };
         let action = match verb.as_str() {
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => Action::List,
-            "gc" => Action::Gc(id, self.age),
+            "gc" => Action::Gc(ids, self.age),
             _ => Action::Supervise(needed()?),
         };
         Ok(self.request(action))

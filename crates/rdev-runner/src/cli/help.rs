@@ -8,7 +8,7 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner attach --id ID [--after SEQ] [--text]
   rdev-runner cancel --id ID
   rdev-runner list
-  rdev-runner gc [--id ID] [--older-than SECONDS]
+  rdev-runner gc [--id ID]... [--older-than SECONDS]
 
 run starts the command if its id is new and follows its output to the end; with an id that
 was used before it only follows. attach follows. cancel sends SIGTERM to the command and all

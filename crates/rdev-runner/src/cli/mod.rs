@@ -51,9 +51,9 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Attach(id, following) => return attach(runs, &id, following, false),
         Action::Cancel(id) => cancel::cancel(runs, &id)?,
         Action::List => list::list(runs)?,
-        Action::Gc(id, age) => {
-            if let Some(id) = id {
-                gc::shrink(runs, &id)?;
+        Action::Gc(ids, age) => {
+            for id in &ids {
+                gc::shrink(runs, id)?;
             }
             if let Some(age) = age {
                 gc::remove_older(runs, age)?;

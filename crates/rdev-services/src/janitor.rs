@@ -1,0 +1,52 @@
+//! Frees the journals of commands whose output is stored, many at once and in nobody's way.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use rdev_domain::CommandId;
+use rdev_ports::{Place, Pods};
+
+use crate::execution::control;
+
+/// Journals freed by one call of the runner.
+const BATCH_MAX: usize = 64;
+/// Journals that wait to be freed; of further ones `gc` by age takes care.
+const WAITING_MAX: usize = 10_000;
+/// Runs that ended so long ago are forgotten whole: in seconds, a week.
+const FORGET_AFTER_SECONDS: &str = "604800";
+
+/// The journals that wait to be freed.
+#[derive(Default)]
+pub(crate) struct Janitor {
+    waiting: Mutex<Vec<(Place, CommandId)>>,
+}
+
+impl Janitor {
+    /// The command has ended, and everything in its journal is stored.
+    pub(crate) fn ended(&self, place: Place, id: CommandId) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < WAITING_MAX {
+            waiting.push((place, id));
+        }
+    }
+
+    /// Frees what waits. What fails is left to `gc` by age, which each call asks for as well.
+    pub(crate) async fn sweep(&self, pods: &dyn Pods) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut places: HashMap<String, (Place, Vec<CommandId>)> = HashMap::new();
+        for (place, id) in waiting {
+            // The runs of one place lie together, whatever their projects.
+            places.entry(place.uid.clone()).or_insert_with(|| (place, Vec::new())).1.push(id);
+        }
+        for (place, ids) in places.values() {
+            for ids in ids.chunks(BATCH_MAX) {
+                let mut argv = vec!["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS];
+                argv.extend(ids.iter().flat_map(|id| ["--id", id.as_str()]));
+                if let Err(error) = control(pods, place, &argv).await {
+                    let place = &place.project;
+                    tracing::warn!(%place, error = format!("{error:#}"), "journals were not freed");
+                }
+            }
+        }
+    }
+}
