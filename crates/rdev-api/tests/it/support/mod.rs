@@ -12,15 +12,14 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use api::{Accepted, Command, Data, Failure, List, Ticket};
-pub(crate) use http::{Answer, Call, Client};
+pub(crate) use http::{Answer, Client};
 pub(crate) use model::Model;
-pub(crate) use processes::Memory;
-pub(crate) use server::{DEMO, Fixture, Refusal, Server};
+pub(crate) use server::{Fixture, Server};
 pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
-pub(crate) use tools::{chromium, claude};
+pub(crate) use tools::{chromium, target_dir};
 
 /// Longest wait for anything that is to happen soon.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 /// Pause between two looks at something that cannot be awaited, such as another process.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -33,7 +32,10 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 }
 
 /// Looks until there is something to see.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let looking = async {
         loop {
             if let Some(seen) = look().await {

@@ -1,0 +1,161 @@
+//! Who may call what.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::support::{Answer, Client, Data, Failure, Server, Ticket, Told};
+
+const WRONG: &str = "rdev_admin_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The parts of an OpenAPI document that tell who may call what.
+#[derive(Debug, Deserialize)]
+struct OpenApi {
+    openapi: String,
+    paths: BTreeMap<String, BTreeMap<String, Operation>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Operation {
+    #[serde(rename = "operationId")]
+    id: String,
+    security: Option<Vec<BTreeMap<String, IgnoredAny>>>,
+    responses: BTreeMap<String, IgnoredAny>,
+}
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+/// What needs no key; everything else does.
+const PUBLIC: [&str; 5] = ["docs", "docs_script", "health", "openapi", "ready"];
+
+async fn ticket(client: &Client, project: &str) -> Ticket {
+    let answer = client.call("POST", &format!("/projects/{project}/events/ticket")).send().await;
+    answer.json::<Data<Ticket>>(200).data
+}
+
+fn unauthorized(answer: &Answer) -> Failure {
+    assert!(answer.header("www-authenticate").starts_with("Bearer"), "{:?}", answer.headers);
+    answer.failure(401, "UNAUTHORIZED")
+}
+
+#[tokio::test]
+async fn every_route_that_is_not_public_wants_a_key() {
+    let server = Server::start().await;
+    let client = server.client();
+    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    assert!(document.openapi.starts_with("3.1"), "{}", document.openapi);
+    let mut public = Vec::new();
+    for (path, operations) in &document.paths {
+        let url = path
+            .replace("{project}", "demo")
+            .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
+            .replace("{stream_id}", "none");
+        assert!(!url.contains('{'), "a parameter that this test does not know: {path}");
+        for (method, operation) in operations.iter().filter(|(name, _)| METHODS.contains(&name.as_str())) {
+            if operation.security.is_none() {
+                public.push(operation.id.as_str());
+                let answer = client.with_key(None).call(&method.to_uppercase(), &url).send().await;
+                assert_ne!(answer.status, 401, "{method} {path}");
+                continue;
+            }
+            for key in [None, Some(WRONG), Some("")] {
+                let answer = client.with_key(key).call(&method.to_uppercase(), &url).send().await;
+                unauthorized(&answer);
+            }
+            assert!(operation.responses.contains_key("401"), "{method} {path} documents 401");
+        }
+    }
+    public.sort_unstable();
+    assert_eq!(public, PUBLIC);
+}
+
+#[tokio::test]
+async fn a_key_comes_in_either_of_two_headers() {
+    let server = Server::start().await;
+    let client = server.client();
+    let (key, stranger) = (client.key.clone().unwrap(), client.with_key(None));
+    let get = || stranger.get("/projects");
+    assert_eq!(get().header("authorization", &format!("bearer {key}")).send().await.status, 200);
+    assert_eq!(get().header("x-api-key", &key).send().await.status, 200);
+    unauthorized(&get().header("x-api-key", WRONG).send().await);
+    for authorization in [key.as_str(), &format!("Basic {key}"), "Bearer", &format!("Bearer {key}x")] {
+        unauthorized(&get().header("authorization", authorization).send().await);
+    }
+    // A wrong key is told before anything about what exists.
+    unauthorized(&stranger.get("/projects/none/commands").send().await);
+    unauthorized(&stranger.call("POST", "/projects/none/shell").body("{").send().await);
+}
+
+#[tokio::test]
+async fn a_ticket_opens_the_events_of_its_project_and_nothing_else() {
+    let server = Server::start().await;
+    let client = server.client();
+    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    let accepted = client.shell_on("s", "echo hello").await;
+    client.ended(&accepted.id).await;
+    let issued = ticket(&client, "demo").await;
+    let now = client.get("/projects").send().await.json::<crate::support::List<IgnoredAny>>(200);
+    assert!(!now.meta.request_id.is_empty());
+    let answer = client.call("POST", "/projects/demo/events/ticket").send().await;
+    let again = answer.json::<Data<Ticket>>(200);
+    assert!(again.data.expires_at > again.meta.timestamp);
+
+    let stranger = client.with_key(None);
+    let ticket = issued.ticket;
+    for path in ["/projects/demo/events/s?", "/projects/demo/events?stream_id=s&"] {
+        let items = stranger.get(&format!("{path}ticket={ticket}")).events().await.rest().await;
+        assert!(items.len() >= 3, "{items:?}");
+    }
+    let mut project = stranger.get(&format!("/projects/demo/events?ticket={ticket}")).events().await;
+    while !matches!(project.event().await.told, Told::Complete(_)) {}
+
+    for path in [
+        format!("/projects/other/events?ticket={ticket}"),
+        format!("/projects/none/events?ticket={ticket}"),
+        format!("/projects/demo?ticket={ticket}"),
+        format!("/projects?ticket={ticket}"),
+        format!("/projects/demo/commands?ticket={ticket}"),
+        format!("/projects/demo/commands/{}/output?ticket={ticket}", accepted.id),
+        "/projects/demo/events?ticket=".to_owned(),
+        "/projects/demo/events?ticket=nonsense".to_owned(),
+        format!("/projects/demo/events?ticket={ticket}x"),
+        format!("/projects/demo/events?ticket=9{ticket}"),
+    ] {
+        unauthorized(&stranger.get(&path).send().await);
+    }
+    let body = serde_json::json!({"command": "touch ran"});
+    unauthorized(&stranger.post(&format!("/projects/demo/shell?ticket={ticket}"), &body).send().await);
+    assert_eq!(server.file("ran"), None);
+}
+
+#[tokio::test]
+async fn the_same_idempotency_key_gives_the_same_ticket() {
+    let server = Server::start().await;
+    let client = server.client();
+    let issue = async || {
+        let call = client.call("POST", "/projects/demo/events/ticket").header("idempotency-key", "k");
+        call.send().await.json::<Data<Ticket>>(200).data.ticket
+    };
+    assert_eq!(issue().await, issue().await);
+    client.call("POST", "/projects/none/events/ticket").send().await.failure(404, "PROJECT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn keys_are_made_once_and_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut server = Server::start().await;
+    let key = server.client().key;
+    for name in ["admin.key", "master.key"] {
+        let file = server.fixture().data_dir().join(name);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name} has {mode:o}");
+    }
+    let ticket = ticket(&server.client(), "demo").await.ticket;
+    server.terminate();
+    server.wait().await;
+    server.restart().await;
+    let client = server.client();
+    assert_eq!(client.key, key);
+    // Tickets outlive a restart as well: their key is on disk.
+    client.with_key(None).get(&format!("/projects/demo/events?ticket={ticket}")).events().await;
+}

@@ -1,0 +1,216 @@
+//! The real `claude`, with a scripted model service.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::support::{Accepted, Client, Command, Data, Model, Server, Told};
+
+/// The lines of the agent's own stream that these stories look at.
+#[derive(Debug, Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    subtype: Option<String>,
+    session_id: Option<String>,
+    result: Option<String>,
+    num_turns: Option<u32>,
+}
+
+/// What an agent's run came to.
+struct Run {
+    command: Command,
+    lines: Vec<Line>,
+    complete: crate::support::Complete,
+}
+
+impl Run {
+    fn result(&self) -> &Line {
+        self.lines.iter().find(|line| line.kind == "result").expect("a result among the events")
+    }
+
+    fn session(&self) -> &str {
+        let init = self.lines.iter().find(|line| line.subtype.as_deref() == Some("init"));
+        init.and_then(|line| line.session_id.as_deref()).expect("the agent tells its session")
+    }
+
+    fn told(&self) -> (&str, Option<&str>) {
+        assert_eq!(self.complete.status, self.command.status);
+        assert_eq!(self.complete.reason, self.command.reason);
+        assert_eq!(self.complete.message, self.command.message);
+        (&self.command.status, self.command.reason.as_deref())
+    }
+}
+
+async fn accept(client: &Client, body: &serde_json::Value) -> Accepted {
+    let accepted = client.post("/projects/demo/claude", body).send().await.json::<Data<Accepted>>(202).data;
+    assert_eq!(accepted.kind, "claude");
+    accepted
+}
+
+async fn run(client: &Client, body: serde_json::Value) -> Run {
+    let accepted = accept(client, &body).await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    let mut lines = Vec::new();
+    let complete = loop {
+        match events.event().await.told {
+            Told::Output(line) => {
+                let line = serde_json::from_str(&line.line);
+                lines.push(line.expect("the agent writes JSON lines"));
+            }
+            Told::Complete(complete) => break complete,
+            Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
+            Told::Gap(gap) => panic!("{gap:?}"),
+        }
+    };
+    Run { command: client.command(&accepted.id).await, lines, complete }
+}
+
+#[tokio::test]
+async fn a_prompt_is_answered() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let run = run(&server.client(), json!({"prompt": "Say it.\n@stub text It is said."})).await;
+    assert_eq!(run.told(), ("completed", None));
+    assert_eq!(run.command.exit_code, Some(0));
+    assert_eq!(run.result().result.as_deref(), Some("It is said."));
+    let kinds: Vec<&str> = run.lines.iter().map(|line| line.kind.as_str()).collect();
+    assert!(kinds.contains(&"system") && kinds.contains(&"assistant"), "{kinds:?}");
+    assert!(run.command.summary.starts_with("Say it."));
+}
+
+#[tokio::test]
+async fn the_agent_uses_its_shell_and_writes_files_in_the_workspace() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let path = server.workspace().join("written.txt");
+    let prompt = format!("@stub bash pwd > where; echo hello\n@stub write {} one\\ntwo\\n", path.display());
+    let run = run(&server.client(), json!({"prompt": prompt})).await;
+    assert_eq!(run.told(), ("completed", None));
+    assert_eq!(run.result().num_turns, Some(3));
+    assert_eq!(server.file("where").unwrap().trim(), server.workspace().to_str().unwrap());
+    assert_eq!(server.file("written.txt").as_deref(), Some("one\ntwo\n"));
+}
+
+#[tokio::test]
+async fn an_error_of_the_model_service_is_told_with_its_reason() {
+    for (status, reason) in [
+        (401, "auth"),
+        (429, "quota"),
+        (500, "model_unavailable"),
+        (529, "model_unavailable"),
+        (400, "agent_error"),
+    ] {
+        let model = Model::start().await;
+        let server = model.fixture().start().await;
+        let run = run(&server.client(), json!({"prompt": format!("@stub error {status}")})).await;
+        assert_eq!(run.told(), ("failed", Some(reason)), "{status}: {:?}", run.command.message);
+        let message = run.command.message.as_deref().unwrap_or_default();
+        let says = message.contains(&status.to_string());
+        assert!(says, "{status}: {message:?}");
+        assert_eq!(run.command.exit_code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_model_service_that_cannot_be_reached_is_unavailable() {
+    let model = Model::start().await;
+    let server = model.fixture().with("ANTHROPIC_BASE_URL", "http://127.0.0.1:9").start().await;
+    let run = run(&server.client(), json!({"prompt": "hello"})).await;
+    assert_eq!(run.told(), ("failed", Some("model_unavailable")), "{:?}", run.command.message);
+}
+
+#[tokio::test]
+async fn a_cancel_while_it_streams_reaches_the_model_service() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let accepted = accept(&client, &json!({"prompt": "@stub slow 1000 0.1"})).await;
+    model.saw("slow", "open").await;
+    client.cancel(&accepted.id).await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("cancelled", Some("cancelled")));
+    model.saw("slow", "client_gone").await;
+    server.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_cancel_while_a_tool_runs_ends_the_tool() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let accepted = accept(&client, &json!({"prompt": "@stub bash echo $$ > pid; sleep 300"})).await;
+    server.file_written("pid").await;
+    client.cancel(&accepted.id).await;
+    assert_eq!(client.ended(&accepted.id).await.status, "cancelled");
+    assert!(!server.lives("pid"));
+    server.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_session_goes_on_where_it_was() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let first = run(&client, json!({"prompt": "@stub text first"})).await;
+    assert_eq!(first.told(), ("completed", None));
+    let session = first.session().to_owned();
+    let second = run(&client, json!({"prompt": "@stub text second", "session_id": session})).await;
+    assert_eq!(second.told(), ("completed", None));
+    assert_eq!(second.session(), session);
+    let asked = model.asked().await;
+    let messages: Vec<u32> =
+        asked.iter().filter(|asked| asked.verb == "text").map(|asked| asked.messages).collect();
+    assert!(messages.last() > messages.first(), "the second knows of the first: {messages:?}");
+
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let lost = run(&client, json!({"prompt": "@stub text third", "session_id": unknown})).await;
+    assert_eq!(lost.told(), ("failed", Some("agent_error")));
+    assert!(lost.command.message.as_deref().is_some_and(|message| message.contains(unknown)));
+}
+
+#[tokio::test]
+async fn a_prompt_may_be_long_and_begin_with_a_dash() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let filler = "words and more words ".repeat(10_000);
+    let long = run(&client, json!({"prompt": format!("--{filler}\n@stub text Read.")})).await;
+    assert_eq!(long.told(), ("completed", None), "{:?}", long.command.message);
+    assert_eq!(long.result().result.as_deref(), Some("Read."));
+    assert_eq!(long.command.summary.chars().count(), 120);
+}
+
+#[tokio::test]
+async fn turns_can_be_limited() {
+    let model = Model::start().await;
+    let server = model.fixture().start().await;
+    let prompt = "@stub bash echo 1\n@stub bash echo 2\n@stub text never";
+    let run = run(&server.client(), json!({"prompt": prompt, "max_turns": 1, "model": "haiku"})).await;
+    assert_eq!(run.told(), ("failed", Some("max_turns")), "{:?}", run.command.message);
+}
+
+#[tokio::test]
+async fn an_agent_outlives_the_server() {
+    let model = Model::start().await;
+    let mut server = model.fixture().start().await;
+    let prompt = "@stub bash echo started >> started; until [ -e go ]; do sleep 0.05; done\n@stub text Over.";
+    let accepted = accept(&server.client(), &json!({"prompt": prompt})).await;
+    server.file_written("started").await;
+    server.kill9().await;
+    server.restart().await;
+    std::fs::write(server.workspace().join("go"), "").unwrap();
+    let ended = server.client().ended(&accepted.id).await;
+    assert_eq!((ended.status.as_str(), ended.reason), ("completed", None), "{:?}", ended.message);
+    assert_eq!(server.file("started").as_deref(), Some("started\n"));
+}
+
+#[tokio::test]
+async fn a_missing_agent_is_told_as_such() {
+    // A PATH on which there is no claude, but what the runner needs.
+    let server: Server = crate::support::Fixture::new().with("PATH", "/nowhere").start().await;
+    let client = server.client();
+    let accepted = accept(&client, &json!({"prompt": "hello"})).await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("spawn_failed")));
+    assert!(ended.message.is_some());
+}

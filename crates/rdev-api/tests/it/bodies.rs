@@ -1,0 +1,97 @@
+//! Bodies that cannot be read, or ask for what is not valid.
+
+use serde_json::json;
+
+use crate::support::{Server, within};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn unreadable_bodies_are_answered_with_400() {
+    let server = Server::start().await;
+    let client = server.client();
+    for (body, named) in [
+        ("", ""),
+        ("{", ""),
+        ("[]", ""),
+        ("{}", "command"),
+        (r#"{"command":1}"#, "command"),
+        (r#"{"command":"true","comand":"x"}"#, "comand"),
+        (r#"{"command":"true"} x"#, ""),
+        (r#"{"command":"true","command":"false"}"#, "command"),
+        (r#"{"command":"true","timeout_seconds":"5"}"#, "timeout_seconds"),
+        (r#"{"command":"true","timeout_seconds":-5}"#, "timeout_seconds"),
+        (r#"{"command":"true","env":{"A":1}}"#, "A"),
+        ("{\"command\":\"\u{fffd}", ""),
+    ] {
+        let call = client.call("POST", "/projects/demo/shell").header(JSON.0, JSON.1);
+        let failure = call.body(body.to_owned()).send().await.failure(400, "INVALID_BODY");
+        assert!(failure.error.message.contains(named), "{body}: {}", failure.error.message);
+    }
+    let call = client.call("POST", "/projects/demo/shell").header(JSON.0, JSON.1);
+    call.body(&b"{\"command\":\"\xff\"}"[..]).send().await.failure(400, "INVALID_BODY");
+}
+
+#[tokio::test]
+async fn every_field_that_is_not_valid_is_told_at_once() {
+    let server = Server::start().await;
+    let client = server.client();
+    let shell = json!({"command": "", "stream_id": "not a name", "timeout_seconds": 0, "env": {"1A": "x"}});
+    let failure = client.post("/projects/demo/shell", &shell).send().await.failure(422, "VALIDATION_FAILED");
+    let mut fields = failure.fields();
+    fields.sort_unstable();
+    assert_eq!(fields, ["command", "env.1A", "stream_id", "timeout_seconds"]);
+    assert!(failure.error.details.unwrap().iter().all(|detail| !detail.message.is_empty()));
+
+    let claude = json!({"prompt": "", "model": "-x", "session_id": "a b", "max_turns": 0, "stream_id": ""});
+    let failure =
+        client.post("/projects/demo/claude", &claude).send().await.failure(422, "VALIDATION_FAILED");
+    let mut fields = failure.fields();
+    fields.sort_unstable();
+    assert_eq!(fields, ["max_turns", "model", "prompt", "session_id", "stream_id"]);
+
+    let git = json!({"args": ["-C", ".."], "stream_id": "-", "timeout_seconds": 604_801});
+    let failure = client.post("/projects/demo/git", &git).send().await.failure(422, "VALIDATION_FAILED");
+    let mut fields = failure.fields();
+    fields.sort_unstable();
+    assert_eq!(fields, ["args[0]", "stream_id", "timeout_seconds"]);
+}
+
+#[tokio::test]
+async fn bodies_of_other_types_are_answered_with_415() {
+    let server = Server::start().await;
+    let client = server.client();
+    for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+        let call = client.call("POST", "/projects/demo/shell").body(r#"{"command":"true"}"#);
+        let call = match content_type {
+            Some(content_type) => call.header("content-type", content_type),
+            None => call,
+        };
+        call.send().await.failure(415, "UNSUPPORTED_MEDIA_TYPE");
+    }
+    let call = client.call("POST", "/projects/demo/shell").body(r#"{"command":"true"}"#);
+    assert_eq!(call.header("content-type", "application/json; charset=utf-8").send().await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_with_413() {
+    let server = Server::start().await;
+    let client = server.client();
+    let body = json!({"command": "x".repeat(5 * 1024 * 1024)});
+    client.post("/projects/demo/shell", &body).send().await.failure(413, "BODY_TOO_LARGE");
+    // A line that is too long for the kernel, but no too large body, is not valid.
+    let body = json!({"command": "x".repeat(200_000)});
+    let failure = client.post("/projects/demo/shell", &body).send().await.failure(422, "VALIDATION_FAILED");
+    assert_eq!(failure.fields(), ["command"]);
+}
+
+#[tokio::test]
+async fn variables_reach_a_shell_command() {
+    let server = Server::start().await;
+    let client = server.client();
+    let body = json!({"command": "printf '%s|' \"$A\" \"$B_2\"", "env": {"A": "a b\n", "B_2": ""}});
+    let answer = client.post("/projects/demo/shell", &body).send().await;
+    let id = answer.json::<crate::support::Data<crate::support::Accepted>>(202).data.id;
+    within("its end", client.ended(&id)).await;
+    assert_eq!(client.output(&id).await, "a b\n||");
+}

@@ -1,0 +1,197 @@
+//! Cancelling and running out of time: nothing is left alive, and the end is told honestly.
+
+use crate::support::{Command, Complete, Data, Event, Fixture, Item, Server, Told, eventually};
+
+/// Grace, a second, and what a busy machine takes, in milliseconds.
+const GRACE_AND_SLACK_MS: u64 = 5_000 + 1_000 + 2_000;
+
+/// The complete event at the end of a stream.
+async fn complete(server: &Server, stream: &str) -> Complete {
+    let items = server.client().follow(stream, None).await.rest().await;
+    match items.last() {
+        Some(Item::Event(Event { told: Told::Complete(complete), .. })) => complete.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn told(command: &Command) -> (&str, Option<&str>) {
+    (&command.status, command.reason.as_deref())
+}
+
+#[tokio::test]
+async fn a_running_command_is_cancelled() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("echo $$ > pid; echo up; sleep 300").await;
+    server.file_written("pid").await;
+    let asked = client.cancel(&accepted.id).await;
+    assert!(asked.cancel_requested);
+    let complete = complete(&server, &accepted.stream_id).await;
+    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("cancelled", Some("cancelled")));
+    assert!(!server.lives("pid"));
+
+    // After the end, and again: nothing changes.
+    let ended = client.command(&accepted.id).await;
+    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
+    for _ in 0..2 {
+        let again = client.cancel(&accepted.id).await;
+        assert_eq!(told(&again), ("cancelled", Some("cancelled")));
+        assert_eq!((again.ended_at, again.exit_code), (ended.ended_at, ended.exit_code));
+    }
+}
+
+#[tokio::test]
+async fn a_pending_command_is_cancelled_without_a_start() {
+    let server = Fixture::new().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    let first = client.shell("until [ -e go ]; do sleep 0.02; done").await;
+    client.begun(&first.id).await;
+    let second = client.shell("touch second-ran").await;
+    let third = client.shell("echo third").await;
+    assert_eq!(client.command(&second.id).await.status, "pending");
+    let cancelled = client.cancel(&second.id).await;
+    assert_eq!(told(&cancelled), ("cancelled", Some("cancelled")));
+    assert_eq!((cancelled.started_at, cancelled.exit_code), (None, None));
+    let complete = complete(&server, &second.stream_id).await;
+    assert_eq!((complete.seq, complete.status.as_str()), (1, "cancelled"));
+    std::fs::write(server.workspace().join("go"), "").unwrap();
+    assert_eq!(client.ended(&third.id).await.status, "completed");
+    assert_eq!(server.file("second-ran"), None);
+}
+
+#[tokio::test]
+async fn cancelling_twice_at_once_is_cancelling() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("echo $$ > pid; sleep 300").await;
+    server.file_written("pid").await;
+    let (one, two) = tokio::join!(client.cancel(&accepted.id), client.cancel(&accepted.id));
+    assert!(one.cancel_requested && two.cancel_requested);
+    assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
+}
+
+#[tokio::test]
+async fn a_completed_command_stays_completed() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("echo ready").await;
+    let ended = client.ended(&accepted.id).await;
+    let after = client.cancel(&accepted.id).await;
+    assert_eq!(told(&after), ("completed", None));
+    assert_eq!((after.ended_at, after.cancel_requested), (ended.ended_at, ended.cancel_requested));
+}
+
+#[tokio::test]
+async fn what_is_unknown_cannot_be_cancelled() {
+    let server = Server::start().await;
+    let client = server.client();
+    let unknown = format!("cmd-{}", "0".repeat(32));
+    for (path, code) in [
+        (format!("/projects/demo/commands/{unknown}/cancel"), "COMMAND_NOT_FOUND"),
+        ("/projects/demo/commands/nonsense/cancel".to_owned(), "COMMAND_NOT_FOUND"),
+        (format!("/projects/none/commands/{unknown}/cancel"), "PROJECT_NOT_FOUND"),
+    ] {
+        client.call("POST", &path).send().await.failure(404, code);
+    }
+    // A command of one project is not found in another.
+    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    let accepted = client.shell("true").await;
+    let path = format!("/projects/other/commands/{}/cancel", accepted.id);
+    client.call("POST", &path).send().await.failure(404, "COMMAND_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_term_is_killed_after_the_grace() {
+    let server = Server::start().await;
+    let client = server.client();
+    let stubborn = "trap '' TERM INT HUP; echo $$ > pid; while :; do sleep 1; done";
+    let accepted = client.shell(stubborn).await;
+    server.file_written("pid").await;
+    let asked = client.cancel(&accepted.id).await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
+    assert_eq!(ended.exit_code, Some(137));
+    let took = ended.ended_at.unwrap().duration_since(asked.started_at.unwrap()).as_millis();
+    let grace = u64::try_from(took).unwrap();
+    assert!(grace < GRACE_AND_SLACK_MS + 3_000, "it took {grace} ms");
+    assert!(!server.lives("pid"));
+}
+
+#[tokio::test]
+async fn a_grandchild_in_its_own_session_goes_with_a_cancel() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("setsid sh -c 'echo $$ > far; exec sleep 300' & sleep 300").await;
+    server.file_written("far").await;
+    client.cancel(&accepted.id).await;
+    assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
+    assert!(!server.lives("far"));
+    server.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_grandchild_in_its_own_session_goes_with_the_time() {
+    let server = Server::start().await;
+    let client = server.client();
+    let stubborn = "setsid sh -c 'trap \"\" TERM; echo $$ > far; while :; do sleep 1; done' & sleep 300";
+    let accepted = client.shell_for(1, stubborn).await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("timed_out", Some("timeout")));
+    assert_eq!(ended.timeout_ms, 1_000);
+    assert!(!server.lives("far"));
+    let complete = complete(&server, &accepted.stream_id).await;
+    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("timed_out", Some("timeout")));
+    assert!(complete.message.is_some());
+}
+
+#[tokio::test]
+async fn a_stopped_process_goes_too() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("sh -c 'echo $$ > stopped; kill -STOP $$' & sleep 300").await;
+    server.file_written("stopped").await;
+    client.cancel(&accepted.id).await;
+    assert_eq!(client.ended(&accepted.id).await.status, "cancelled");
+    assert!(!server.lives("stopped"));
+}
+
+#[tokio::test]
+async fn a_cancel_survives_a_kill_of_the_server() {
+    let mut server = Server::start().await;
+    let stubborn = "trap '' TERM; echo $$ > pid; while :; do sleep 1; done";
+    let accepted = server.client().shell(stubborn).await;
+    server.file_written("pid").await;
+    server.client().cancel(&accepted.id).await;
+    server.kill9().await;
+    server.restart().await;
+    let ended = server.client().ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
+    assert!(!server.lives("pid"));
+}
+
+#[tokio::test]
+async fn the_default_limit_is_the_configured_one() {
+    let server = Fixture::new().with("RDEV_COMMAND_TIMEOUT_SECONDS", "1").start().await;
+    let client = server.client();
+    let accepted = client.shell("sleep 300").await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!((told(&ended), ended.timeout_ms), (("timed_out", Some("timeout")), 1_000));
+    let (lines, complete) = client.run("echo quick").await;
+    assert_eq!((lines, complete.exit_code), (vec!["quick".to_owned()], Some(0)));
+}
+
+#[tokio::test]
+async fn a_cancelled_command_is_seen_running_first() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("sleep 300").await;
+    client.begun(&accepted.id).await;
+    client.cancel(&accepted.id).await;
+    let path = format!("/projects/demo/commands/{}", accepted.id);
+    let over = async || {
+        let command = client.get(&path).send().await.json::<Data<Command>>(200).data;
+        assert!(matches!(command.status.as_str(), "running" | "cancelled"), "{}", command.status);
+        command.is_over().then_some(command)
+    };
+    assert_eq!(eventually("its end", over).await.reason.as_deref(), Some("cancelled"));
+}

@@ -1,0 +1,120 @@
+//! The stream of a whole project.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::support::{Event, Item, Server, Told};
+
+/// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<String>,
+    lines: BTreeMap<String, Vec<u64>>,
+    statuses: BTreeMap<String, Vec<String>>,
+    complete: usize,
+    last: Option<String>,
+}
+
+impl Seen {
+    fn take(&mut self, event: &Event) {
+        if let Told::Heartbeat(_) = event.told {
+            return;
+        }
+        let id = event.id().to_owned();
+        assert!(self.ids.insert(id.clone()), "{id} came twice");
+        self.last = Some(id);
+        let stream = event.stream().expect("it is of a stream").to_owned();
+        match &event.told {
+            Told::Status(status) => self.statuses.entry(stream).or_default().push(status.status.clone()),
+            Told::Complete(complete) => {
+                self.lines.entry(stream).or_default().push(complete.seq);
+                self.complete += 1;
+            }
+            _ => self.lines.entry(stream).or_default().push(event.seq().expect("a line has a number")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_event_of_every_command_comes_once_however_often_it_is_cut() {
+    const COMMANDS: usize = 5;
+    const LINES: u64 = 2_000;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let server = Server::start().await;
+    let client = server.client();
+    for number in 0..COMMANDS {
+        let line = "for i in 1 2 3 4 5 6 7 8 9 10; do seq 200; sleep 0.05; done";
+        client.shell_on(&format!("s{number}"), line).await;
+    }
+
+    let mut seen = Seen::default();
+    let mut cuts = 0;
+    while seen.complete < COMMANDS {
+        let call = client.get("/projects/demo/events");
+        let mut events = match &seen.last {
+            Some(id) => call.header("last-event-id", id).events().await,
+            None => call.events().await,
+        };
+        let before_cut = if cuts < 15 { random.usize(1..1_000) } else { usize::MAX };
+        for _ in 0..before_cut {
+            seen.take(&events.event().await);
+            if seen.complete == COMMANDS {
+                break;
+            }
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 1, "it was cut");
+    assert_eq!(seen.lines.len(), COMMANDS);
+    for (stream, numbers) in &seen.lines {
+        assert!(numbers.iter().copied().eq(1..=LINES + 1), "seed {seed}: {stream} has {}", numbers.len());
+        assert_eq!(seen.statuses[stream], ["pending", "running"], "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn latest_begins_with_what_comes_next() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.run("seq 100").await;
+    let mut by_query = client.get("/projects/demo/events?last_event_id=latest").events().await;
+    let mut by_header = client.get("/projects/demo/events").header("last-event-id", "latest").events().await;
+    let accepted = client.shell("echo new").await;
+    for events in [&mut by_query, &mut by_header] {
+        loop {
+            let event = events.event().await;
+            if matches!(event.told, Told::Heartbeat(_)) {
+                continue;
+            }
+            assert_eq!(event.stream(), Some(accepted.stream_id.as_str()));
+            if matches!(event.told, Told::Complete(_)) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_project_shows_nothing_of_another() {
+    let server = Server::start().await;
+    let client = server.client();
+    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    let body = serde_json::json!({"command": "echo other", "stream_id": "same"});
+    let other = client.post("/projects/other/shell", &body).send().await;
+    assert_eq!(other.status, 202, "{}", other.text());
+    // A stream's name is free in every project.
+    client.shell_on("same", "echo demo").await;
+    for project in ["demo", "other"] {
+        let mut events = client.get(&format!("/projects/{project}/events")).events().await;
+        let mut lines = Vec::new();
+        loop {
+            match events.next().await {
+                Some(Item::Event(Event { told: Told::Output(line), .. })) => lines.push(line.line),
+                Some(Item::Event(Event { told: Told::Complete(_), .. })) | None => break,
+                Some(_) => {}
+            }
+        }
+        assert_eq!(lines, [project]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Coming back to a stream: from the middle, at its end, with an id that is none.
+
+use crate::support::{Client, Events, Server, Told};
+
+/// A server with a stream `s` that is over: nine lines and its complete event.
+async fn with_a_stream() -> Server {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell_on("s", "seq 9").await;
+    client.ended(&accepted.id).await;
+    server
+}
+
+/// The numbers of the events that are left in a stream.
+async fn numbers(mut events: Events) -> Vec<u64> {
+    let items = events.rest().await;
+    items
+        .into_iter()
+        .filter_map(|item| match item {
+            crate::support::Item::Event(event) => event.seq(),
+            crate::support::Item::Retry(_) => None,
+        })
+        .collect()
+}
+
+async fn after(client: &Client, path: &str, header: Option<&str>) -> Vec<u64> {
+    let call = client.get(path);
+    let call = match header {
+        Some(id) => call.header("last-event-id", id),
+        None => call,
+    };
+    numbers(call.events().await).await
+}
+
+#[tokio::test]
+async fn a_reader_resumes_by_header_query_and_path() {
+    let server = with_a_stream().await;
+    let client = server.client();
+    let (query, path) = ("/projects/demo/events?stream_id=s", "/projects/demo/events/s");
+    let from = |first: u64| (first..=10).collect::<Vec<_>>();
+    assert_eq!(after(&client, query, None).await, from(1));
+    assert_eq!(after(&client, path, None).await, from(1));
+    for last in [0, 1, 4, 9] {
+        let id = last.to_string();
+        assert_eq!(after(&client, query, Some(&id)).await, from(last + 1));
+        assert_eq!(after(&client, path, Some(&id)).await, from(last + 1));
+        let with_query = format!("{query}&last_event_id={last}");
+        assert_eq!(after(&client, &with_query, None).await, from(last + 1));
+        let with_query = format!("{path}?last_event_id={last}");
+        assert_eq!(after(&client, &with_query, None).await, from(last + 1));
+    }
+}
+
+#[tokio::test]
+async fn the_header_counts_before_the_query() {
+    let server = with_a_stream().await;
+    let client = server.client();
+    let path = "/projects/demo/events?stream_id=s&last_event_id=2";
+    assert_eq!(after(&client, path, Some("7")).await, [8, 9, 10]);
+    assert_eq!(after(&client, path, Some("")).await, (3..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn after_complete_there_is_no_content() {
+    let server = with_a_stream().await;
+    let client = server.client();
+    for path in ["/projects/demo/events?stream_id=s", "/projects/demo/events/s"] {
+        let answer = client.get(path).header("last-event-id", "10").send().await;
+        assert_eq!(answer.status, 204);
+        assert!(answer.body.is_empty());
+    }
+    let answer = client.get("/projects/demo/events/s?last_event_id=10").send().await;
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
+async fn ids_that_are_none_are_refused() {
+    let server = with_a_stream().await;
+    let client = server.client();
+    for id in ["x", "-1", "1.5", "1-2", "99999999999999999999999"] {
+        let answer = client.get("/projects/demo/events/s").header("last-event-id", id).send().await;
+        assert_eq!(answer.failure(422, "VALIDATION_FAILED").fields(), ["last_event_id"], "{id}");
+    }
+    for id in ["x", "7", "1-x"] {
+        let answer = client.get("/projects/demo/events").header("last-event-id", id).send().await;
+        assert_eq!(answer.failure(422, "VALIDATION_FAILED").fields(), ["last_event_id"], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_beyond_the_end_is_no_way_to_miss_the_end() {
+    let server = Server::start().await;
+    let client = server.client();
+    // A reader that claims to have more than there is, of a stream that still runs, gets an answer too.
+    let accepted = client.shell_on("s", "echo 1; until [ -e go ]; do sleep 0.02; done; echo 2").await;
+    client.begun(&accepted.id).await;
+    let mut events = client.follow("s", Some("1")).await;
+    client.run("touch go").await;
+    loop {
+        match events.event().await.told {
+            Told::Output(line) => assert_eq!((line.seq, line.line.as_str()), (2, "2")),
+            Told::Complete(complete) => {
+                assert_eq!(complete.seq, 3);
+                break;
+            }
+            Told::Status(_) | Told::Heartbeat(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let answer = client.get("/projects/demo/events/s").header("last-event-id", "12345").send().await;
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
+async fn unknown_streams_and_projects_are_not_found() {
+    let server = Server::start().await;
+    let client = server.client();
+    for (path, code) in [
+        ("/projects/demo/events?stream_id=none", "STREAM_NOT_FOUND"),
+        ("/projects/demo/events/none", "STREAM_NOT_FOUND"),
+        ("/projects/demo/events/no%20stream", "STREAM_NOT_FOUND"),
+        ("/projects/none/events", "PROJECT_NOT_FOUND"),
+        ("/projects/none/events?stream_id=none", "PROJECT_NOT_FOUND"),
+        ("/projects/none/events/none", "PROJECT_NOT_FOUND"),
+        ("/projects/NONE/events/none", "PROJECT_NOT_FOUND"),
+    ] {
+        client.get(path).send().await.failure(404, code);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_stream_beats() {
+    let server = crate::support::Fixture::new().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
+    let client = server.client();
+    let accepted = client.shell("until [ -e go ]; do sleep 0.02; done").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    let mut beats = 0;
+    while beats < 2 {
+        let event = events.event().await;
+        if let Told::Heartbeat(_) = event.told {
+            assert_eq!(event.id, None, "a heartbeat is nothing to resume from");
+            beats += 1;
+        }
+    }
+    client.run("touch go").await;
+    assert_eq!(numbers(events).await, [1]);
+}

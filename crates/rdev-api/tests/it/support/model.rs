@@ -1,0 +1,67 @@
+//! The scripted stand-in for a model service, one for each story that needs one.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::http::Client;
+use super::{Fixture, eventually, tools, within};
+
+/// A model service whose answers the prompt writes: see the head of the script.
+pub(crate) struct Model {
+    address: SocketAddr,
+    /// Killed when dropped.
+    _process: Child,
+}
+
+/// One request that the agent has made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) verb: String,
+    pub(crate) outcome: String,
+    pub(crate) messages: u32,
+}
+
+impl Model {
+    pub(crate) async fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stub-model-server.py");
+        let mut process = Command::new("python3")
+            .args([script, "--port", "0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("python3 can be run: scripts/test.sh installs what the tests need");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let line = within("the model service", lines.next_line()).await;
+        let line = line.expect("its output can be read").expect("it says where it listens");
+        let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        Self { address: address.expect("an address"), _process: process }
+    }
+
+    /// A server whose `claude` asks this model service.
+    pub(crate) fn fixture(&self) -> Fixture {
+        Fixture::new()
+            .with_program(&tools::claude())
+            .with("ANTHROPIC_BASE_URL", format!("http://{}", self.address))
+            .with("ANTHROPIC_API_KEY", "a-key-for-the-stub")
+            .with("CLAUDE_CODE_MAX_RETRIES", "0")
+            .with("DISABLE_AUTOUPDATER", "1")
+            .with("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+    }
+
+    /// What it has been asked so far.
+    pub(crate) async fn asked(&self) -> Vec<Asked> {
+        let client = Client { address: self.address, key: None };
+        client.get("/__stub/requests").send().await.json(200)
+    }
+
+    /// Waits for a request of this verb with this outcome.
+    pub(crate) async fn saw(&self, verb: &str, outcome: &str) -> Asked {
+        let wanted = |asked: &Asked| asked.verb == verb && asked.outcome == outcome;
+        eventually(outcome, async || self.asked().await.into_iter().find(wanted)).await
+    }
+}

@@ -1,0 +1,233 @@
+//! Servers: how they are set up, started, killed, and cleaned up after.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::http::Client;
+use super::processes::{self, Memory};
+use super::{eventually, within};
+
+/// The project that every server has.
+const DEMO: &str = "demo";
+/// End of a server's log that a failed test shows, in bytes.
+const LOG_SHOWN: usize = 6_000;
+
+/// What a server is started with. Today there is one kind: the embedded default.
+pub(crate) struct Fixture {
+    root: TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// A server that runs, or is down for a while; with everything it has started, gone when dropped.
+pub(crate) struct Server {
+    fixture: Fixture,
+    process: Option<Child>,
+    client: Option<Client>,
+}
+
+/// What a server said that did not start.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Fixture {
+    /// SQLite and the local runtime in a folder of its own.
+    pub(crate) fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
+        fs::create_dir(root.path().join("home")).expect("a home folder");
+        Self { root, env: Vec::new() }
+            .with("RDEV_BIND", "127.0.0.1:0")
+            .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
+    }
+
+    /// Sets a variable of the server's environment.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A folder before the others on the server's PATH.
+    pub(crate) fn with_program(self, program: &Path) -> Self {
+        let folder = program.parent().expect("a program is in a folder").display();
+        let path = format!("{folder}:{}", super::tools::path());
+        self.with("PATH", path)
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// The program with this fixture's environment, and nothing else of the test's own.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rdev-api"));
+        command
+            .env_clear()
+            .env("PATH", super::tools::path())
+            .env("HOME", self.root.path().join("home"))
+            .env("RDEV_DATA_DIR", self.data_dir())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.root.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts a server that must refuse to start.
+    pub(crate) async fn refused(&self) -> Refusal {
+        let output = within("the refusal", self.program().output()).await.expect("rdev-api can be run");
+        assert!(!output.status.success(), "it has started");
+        Refusal {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    pub(crate) async fn start(self) -> Server {
+        let mut server = Server { fixture: self, process: None, client: None };
+        server.restart().await;
+        server
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.root.path().join("log")
+    }
+}
+
+impl Server {
+    /// A server as a newcomer gets it, but for its port and its rate limit.
+    pub(crate) async fn start() -> Self {
+        Fixture::new().start().await
+    }
+
+    /// The client with the administrator's key.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone().expect("the server runs")
+    }
+
+    /// Starts the server again after it has ended; it may have another address then.
+    pub(crate) async fn restart(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.fixture.log_file());
+        let mut process = self
+            .fixture
+            .program()
+            .stdout(Stdio::piped())
+            .stderr(log.expect("a log file"))
+            .spawn()
+            .expect("rdev-api can be run");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        self.process = Some(process);
+        let line = within("the first line", lines.next_line()).await.expect("standard output can be read");
+        let line = line.unwrap_or_else(|| panic!("it has not started: {}", self.log()));
+        // What it says after that is for people; the pipe must stay open for it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let address = line
+            .strip_prefix("rdev listens on http://")
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("no address in {line:?}"));
+        self.client = Some(Client { address, key: Some(self.key()) });
+    }
+
+    /// The process ends in the middle of whatever it does.
+    pub(crate) async fn kill9(&mut self) {
+        processes::signal(self.pid(), Signal::KILL);
+        self.wait().await;
+    }
+
+    /// SIGTERM; what follows is seen with [`Server::wait`].
+    pub(crate) fn terminate(&self) {
+        processes::signal(self.pid(), Signal::TERM);
+    }
+
+    /// Waits for the process's end.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the server runs");
+        self.client = None;
+        within("the server's end", process.wait()).await.expect("it can be waited for")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("the server runs")
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        Memory::watch(self.pid())
+    }
+
+    pub(crate) fn fixture(&self) -> &Fixture {
+        &self.fixture
+    }
+
+    /// What is in a file of the project `demo`; `None` while there is no such file.
+    pub(crate) fn file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.workspace().join(name)).ok()
+    }
+
+    /// The file's content, once there is a whole line in it.
+    pub(crate) async fn file_written(&self, name: &str) -> String {
+        eventually(name, async || self.file(name).filter(|text| text.ends_with('\n'))).await
+    }
+
+    /// Whether the process lives whose number a command has written to a file of `demo`.
+    pub(crate) fn lives(&self, pid_file: &str) -> bool {
+        let pid = self.file(pid_file).unwrap_or_else(|| panic!("there is no {pid_file}"));
+        processes::lives(&pid)
+    }
+
+    /// Waits until no process works in the workspace of `demo`, not even one that tidies up.
+    pub(crate) async fn nothing_left(&self) {
+        let workspace = self.workspace();
+        eventually("the last process's end", async || (processes::working_in(&workspace) == 0).then_some(()))
+            .await;
+    }
+
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.fixture.data_dir().join("workspaces").join(DEMO)
+    }
+
+    /// Everything that the server has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.fixture.log_file()).unwrap_or_default()
+    }
+
+    fn key(&self) -> String {
+        let configured = self.fixture.env.iter().find(|(name, _)| name == "RDEV_ADMIN_KEY");
+        match configured {
+            Some((_, key)) => key.clone(),
+            None => {
+                let key = fs::read_to_string(self.fixture.data_dir().join("admin.key"));
+                key.expect("the first start writes a key").trim().to_owned()
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(pid) = self.process.as_ref().and_then(Child::id) {
+            processes::signal(pid, Signal::KILL);
+        }
+        processes::end_all(&self.fixture.data_dir());
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.len().saturating_sub(LOG_SHOWN);
+            let from = (from..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
+            #[expect(clippy::print_stdout, reason = "a failed test shows what its server has logged")]
+            {
+                println!("--- the server's log\n{}", &log[from..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The surface of the API: shapes and codes that every route shares.
+
+use serde::Deserialize;
+
+use crate::support::{Data, Failure, Fixture, List, Server};
+
+#[derive(Debug, Deserialize)]
+struct Health {
+    status: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ready {
+    status: String,
+    components: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Project {
+    id: String,
+    status: String,
+    workspace: String,
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_bare() {
+    let server = Server::start().await;
+    let client = server.client().with_key(None);
+    let health = client.get("/health").send().await;
+    assert_eq!(health.text(), r#"{"status":"ok"}"#);
+    assert_eq!(health.json::<Health>(200).status, "ok");
+    let ready: Ready = client.get("/ready").send().await.json(200);
+    assert_eq!(ready.status, "ok");
+    assert!(!ready.components.is_empty() && ready.components.values().all(|state| state == "ok"));
+}
+
+#[tokio::test]
+async fn projects_are_the_directories_of_the_workspace_folder() {
+    let server = Server::start().await;
+    let client = server.client();
+    for folder in ["zeta", "alpha", "NO_PROJECT"] {
+        std::fs::create_dir(server.workspace().with_file_name(folder)).unwrap();
+    }
+    let list: List<Project> = client.get("/projects").send().await.json(200);
+    let ids: Vec<&str> = list.data.iter().map(|project| project.id.as_str()).collect();
+    assert_eq!(ids, ["alpha", "demo", "zeta"]);
+    assert!(list.data.iter().all(|project| project.status == "ready"));
+    let first: List<Project> = client.get("/projects?limit=2").send().await.json(200);
+    let cursor = first.meta.next_cursor.unwrap();
+    let second: List<Project> =
+        client.get(&format!("/projects?limit=2&cursor={cursor}")).send().await.json(200);
+    assert_eq!((first.data.len(), second.data.len(), second.meta.next_cursor), (2, 1, None));
+    let demo = client.get("/projects/demo").send().await.json::<Data<Project>>(200).data;
+    assert_eq!(demo.workspace, server.workspace().to_str().unwrap());
+    client.get("/projects/none").send().await.failure(404, "PROJECT_NOT_FOUND");
+    client.get("/projects/NO_PROJECT").send().await.failure(404, "PROJECT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn pages_take_sound_limits_and_cursors() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/projects", "/projects/demo/commands"] {
+        for (query, field) in [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=%20", "cursor")] {
+            let answer = client.get(&format!("{path}?{query}")).send().await;
+            assert_eq!(answer.failure(422, "VALIDATION_FAILED").fields(), [field], "{path}?{query}");
+        }
+        for query in ["limit=x", "limit=-1", "limit=1&limit=2"] {
+            client.get(&format!("{path}?{query}")).send().await.failure(400, "INVALID_QUERY");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_have_their_codes() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/", "/nothing", "/projects/", "/projects/demo/", "/projects/demo/shell/x", "/projects//x"] {
+        client.get(path).send().await.failure(404, "ROUTE_NOT_FOUND");
+    }
+    for (method, path, allowed) in [
+        ("DELETE", "/health", "GET"),
+        ("PUT", "/projects", "GET"),
+        ("GET", "/projects/demo/shell", "POST"),
+        ("PATCH", "/projects/demo/commands", "GET"),
+        ("OPTIONS", "/projects/demo/shell", "POST"),
+    ] {
+        let answer = client.call(method, path).send().await;
+        answer.failure(405, "METHOD_NOT_ALLOWED");
+        let allow: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        assert!(allow.contains(&allowed), "{method} {path}: {allow:?}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/health", "/projects", "/projects/demo", "/openapi.json"] {
+        let get = client.get(path).send().await;
+        let head = client.call("HEAD", path).send().await;
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.headers["content-type"], get.headers["content-type"]);
+    }
+    let head = client.call("HEAD", "/projects/none").send().await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (404, 0));
+}
+
+#[tokio::test]
+async fn every_answer_carries_its_request_id() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/health", "/projects", "/nothing", "/projects/none", "/docs", "/openapi.json"] {
+        let echoed = client.get(path).header("x-request-id", "my-id-1").send().await;
+        assert_eq!(echoed.header("x-request-id"), "my-id-1", "{path}");
+        let generated = client.get(path).send().await.header("x-request-id").to_owned();
+        let another = client.get(path).send().await.header("x-request-id").to_owned();
+        assert!(generated.len() >= 16 && generated != another, "{generated} {another}");
+    }
+    let failure: Failure = client.get("/nothing").header("x-request-id", "my-id-2").send().await.json(404);
+    assert_eq!(failure.meta.request_id, "my-id-2");
+    for unsound in ["", "with space", "é", &"x".repeat(129)] {
+        let answer = client.get("/health").header("x-request-id", unsound).send().await;
+        assert_ne!(answer.header("x-request-id"), unsound);
+    }
+    let stream = client.get("/projects/demo/events").header("x-request-id", "my-id-3").events().await;
+    assert_eq!(stream.headers["x-request-id"], "my-id-3");
+}
+
+#[tokio::test]
+async fn too_many_requests_are_answered_with_429_and_when_to_come_back() {
+    let server = Fixture::new().with("RDEV_RATE_LIMIT_PER_MINUTE", "30").start().await;
+    let client = server.client();
+    let mut refused = None;
+    // A tenth may come at once; on a slow machine one more may come with time.
+    for _ in 0..10 {
+        let answer = client.get("/projects").send().await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a flood is refused");
+    refused.failure(429, "RATE_LIMITED");
+    let seconds: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=2).contains(&seconds), "30 a minute are one in 2 s: {seconds}");
+    // What needs no key has no limit, and strangers do not use up the key's.
+    assert_eq!(client.get("/health").send().await.status, 200);
+    let stranger = client.with_key(Some("rdev_x_0123456789abcdef"));
+    stranger.get("/projects").send().await.failure(401, "UNAUTHORIZED");
+}
