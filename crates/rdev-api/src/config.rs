@@ -21,7 +21,7 @@ pub struct Config {
     pub command: Option<Action>,
 
     /// Listen address
-    #[arg(long, env = "RDEV_BIND", default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+    #[arg(long, env = "RDEV_BIND", default_value = "127.0.0.1:8080", value_name = "IP:PORT", value_parser = address)]
     pub bind: SocketAddr,
 
     /// Folder for the SQLite file `rdev.db`, `workspaces/`, `runs/` and generated keys (mode 0600)
@@ -50,23 +50,23 @@ pub struct Config {
     pub master_key: Option<MasterKey>,
 
     /// Tasks run at once by this process
-    #[arg(long, env = "RDEV_WORKER_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, env = "RDEV_WORKER_CONCURRENCY", default_value = "8", value_parser = whole::<u32>(1, 1024))]
     pub worker_concurrency: u32,
 
     /// Seconds between heartbeats of a silent event stream
-    #[arg(long, env = "RDEV_HEARTBEAT_SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=300))]
+    #[arg(long, env = "RDEV_HEARTBEAT_SECONDS", default_value = "10", value_parser = whole::<u64>(1, 300))]
     heartbeat_seconds: u64,
 
     /// A task whose worker is silent for so many seconds is taken over
-    #[arg(long, env = "RDEV_LEASE_SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(3..=3600))]
+    #[arg(long, env = "RDEV_LEASE_SECONDS", default_value = "30", value_parser = whole::<u64>(3, 3600))]
     lease_seconds: u64,
 
     /// Limit in seconds for a command that names none
-    #[arg(long, env = "RDEV_COMMAND_TIMEOUT_SECONDS", default_value = "3600", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, env = "RDEV_COMMAND_TIMEOUT_SECONDS", default_value = "3600", value_parser = whole::<u64>(1, 604_800))]
     command_timeout_seconds: u64,
 
     /// Requests a minute and key; a tenth of it may come at once
-    #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = whole::<u32>(1, 100_000_000))]
     pub rate_limit_per_minute: u32,
 
     /// Proxies whose X-Forwarded-For counts, as CIDRs with commas between
@@ -203,6 +203,18 @@ fn hide_value(line: &str) -> String {
             format!("{}value (not shown){}", &line[..from], &line[to + 1..])
         }
         _ => line.to_owned(),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "accepted is IP:PORT, such as 127.0.0.1:8080".to_owned())
+}
+
+fn whole<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("accepted is a whole number from {min} to {max}"))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -12,6 +13,7 @@ use rdev_ports::{Clock, EventLog, Ids, Pods, TaskQueue};
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig};
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
@@ -25,6 +27,10 @@ use crate::tickets::Tickets;
 
 /// The runner for this machine, built by the build script.
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
+
+/// How long a start waits for the lock of the data folder, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The project that the first start makes.
 const FIRST_PROJECT: &str = "demo";
@@ -49,7 +55,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         .mode(0o700)
         .create(folder)
         .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
-    let lock = lock(folder)?;
+    let lock = lock(folder).await?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
     let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
 
@@ -145,9 +151,14 @@ impl Rdev {
     }
 }
 
-fn lock(folder: &Path) -> anyhow::Result<File> {
+async fn lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    // A server that was killed while it started a program lives on in the child until that has its own image.
+    let until = Instant::now() + LOCK_PATIENCE;
+    while file.try_lock().is_err() && Instant::now() < until {
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
     file.try_lock().with_context(|| {
         format!("another rdev-api uses {} (RDEV_DATA_DIR): stop it, or name another folder", folder.display())
     })?;
