@@ -63,7 +63,7 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
     let websocketd = websocketd(&case.command, &setup.folder).await?;
     let mut client = Client::new(rdev).await?;
     let (mut pipe, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut cpu, mut complete) = (0.0, true);
+    let (mut cpu, mut complete, mut bytes) = (0.0, true, 0);
     let rounds = setup.size(5, 1);
     for _ in 0..rounds {
         pipe.push(through_pipe(setup, case)?);
@@ -72,6 +72,7 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
         let counter = client.count(&case.command).await?;
         ours.push(case.lines as f64 / began.elapsed().as_secs_f64());
         cpu += rdev.server.cpu()? - cpu_before;
+        bytes = counter.bytes;
         // The complete event has a number as well.
         anyhow::ensure!(counter.numbers.count == case.lines + 1, "rdev: {:?}", counter.numbers);
         anyhow::ensure!(counter.last_line() == Some(&case.last), "rdev: {:?}", counter.last_line());
@@ -102,8 +103,10 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
         met: case.floods.then_some(ours >= 3.0 * theirs),
     });
     let a_line = cpu / (rounds as f64 * case.lines as f64) * 1e6;
-    report
-        .fact(format!("lines, {name}: rdev-api without its runner uses {a_line:.2} us of processor a line"));
+    let events = bytes as f64 / 1e6;
+    report.fact(format!(
+        "lines, {name}: {events:.0} MB of events a run; rdev-api without its runner uses {a_line:.2} us of processor a line"
+    ));
     Ok(())
 }
 
