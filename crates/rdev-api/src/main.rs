@@ -6,6 +6,9 @@ use clap::Parser;
 use rdev_api::config::{Action, Config};
 use rdev_api::{app, server, telemetry, wire};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let config = match Config::try_parse() {
         Ok(config) => config,

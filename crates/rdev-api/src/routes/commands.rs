@@ -21,6 +21,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::extract::{
     CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit, whole_number,
 };
+use crate::server::Handoff;
 use crate::sse::Streams;
 use crate::sse::payload::ServerSentEvent;
 
@@ -261,7 +262,7 @@ pub(crate) enum Answer {
     /// At once, with where to look.
     Accepted,
     /// With the command's events, as `Accept: text/event-stream` asks.
-    Events,
+    Events(Option<Handoff>),
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Answer {
@@ -270,7 +271,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Answer {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
-        Ok(if events { Self::Events } else { Self::Accepted })
+        let handoff = parts.extensions.get::<Handoff>().cloned();
+        Ok(if events { Self::Events(handoff) } else { Self::Accepted })
     }
 }
 
@@ -289,9 +291,9 @@ impl Acceptance {
                 let body = Data::new(Accepted::from(&command));
                 Ok((StatusCode::ACCEPTED, location, body).into_response())
             }
-            Answer::Events => {
+            Answer::Events(handoff) => {
                 let follow = self.events.follow_command(&command, None).await?;
-                Ok((location, self.streams.command(follow, None)).into_response())
+                Ok((location, self.streams.command(follow, None, handoff)).into_response())
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Streams of events.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
+use crate::server::Handoff;
 use crate::sse::payload::ServerSentEvent;
 use crate::sse::{ProjectEventId, Streams};
 
@@ -55,11 +57,12 @@ pub(crate) async fn project_events(
     InProject(project): InProject,
     Query(which): Query<Which>,
     headers: HeaderMap,
+    handoff: Option<Extension<Handoff>>,
 ) -> Result<Response, ApiError> {
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
         let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
-        return one_stream(&events, &streams, &project, &stream, after).await;
+        return one_stream(&events, &streams, &project, &stream, after, handoff).await;
     }
     let after = match last_event_id(which.last_event_id.as_deref(), &headers, project_begin)? {
         None => ProjectEventId { position: Position::ZERO, seq: Seq::ZERO },
@@ -69,7 +72,7 @@ pub(crate) async fn project_events(
         Some(Begin::After(id)) => id,
     };
     let follow = events.follow_project(&project, after.read_after()).await?;
-    Ok(streams.project(follow, after))
+    Ok(streams.project(follow, after, handoff.map(|handoff| handoff.0)))
 }
 
 /// Events of one stream.
@@ -87,9 +90,10 @@ pub(crate) async fn stream_events(
     StreamInProject(project, stream): StreamInProject,
     Query(after): Query<After>,
     headers: HeaderMap,
+    handoff: Option<Extension<Handoff>>,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    one_stream(&events, &streams, &project, &stream, after).await
+    one_stream(&events, &streams, &project, &stream, after, handoff).await
 }
 
 async fn one_stream(
@@ -98,10 +102,11 @@ async fn one_stream(
     project: &ProjectId,
     stream: &StreamId,
     after: Option<Seq>,
+    handoff: Option<Extension<Handoff>>,
 ) -> Result<Response, ApiError> {
     match events.follow_stream(project, stream, after).await? {
         Following::Over => Ok(StatusCode::NO_CONTENT.into_response()),
-        Following::Open(follow) => Ok(streams.command(follow, after)),
+        Following::Open(follow) => Ok(streams.command(follow, after, handoff.map(|handoff| handoff.0))),
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod payload;
 pub(crate) mod render;
 mod subscriber;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::{BoxStream, unfold};
+use futures_util::{Stream, StreamExt};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, Position, Seq};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
 use self::subscriber::Subscriber;
+use crate::server::Handoff;
 
 /// Rendered entries kept for other readers of the same stream.
 const CACHE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -77,13 +79,19 @@ impl Streams {
     }
 
     /// The events of a command after `after`; ends with its last.
-    pub(crate) fn command(&self, follow: Follow, after: Option<Seq>) -> Response {
-        response(Subscriber::command(self.clone(), follow, after.unwrap_or(Seq::ZERO)).events())
+    pub(crate) fn command(&self, follow: Follow, after: Option<Seq>, handoff: Option<Handoff>) -> Response {
+        let after = after.unwrap_or(Seq::ZERO);
+        response(Subscriber::command(self.clone(), follow, after).events().boxed(), handoff)
     }
 
     /// The events of a project after `after`; ends when the server does.
-    pub(crate) fn project(&self, follow: Follow, after: ProjectEventId) -> Response {
-        response(Subscriber::project(self.clone(), follow, after).events())
+    pub(crate) fn project(
+        &self,
+        follow: Follow,
+        after: ProjectEventId,
+        handoff: Option<Handoff>,
+    ) -> Response {
+        response(Subscriber::project(self.clone(), follow, after).events().boxed(), handoff)
     }
 
     /// An entry that is wanted whole: made once, whoever asks.
@@ -120,14 +128,16 @@ pub(crate) fn stored(follow: Follow, form: Form) -> impl Stream<Item = anyhow::R
     })
 }
 
-fn response(
-    events: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
-) -> Response {
+fn response(events: BoxStream<'static, Bytes>, handoff: Option<Handoff>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         // nginx and its like would hold events back until a buffer is full.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::from_stream(events)).into_response()
+    let body = match handoff {
+        Some(handoff) => handoff.body(events),
+        None => Body::from_stream(events.map(Ok::<_, Infallible>)),
+    };
+    (headers, body).into_response()
 }

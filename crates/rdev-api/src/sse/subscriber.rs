@@ -1,7 +1,6 @@
 //! One reader of a stream: its place, and what it is sent next.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -57,11 +56,11 @@ impl Subscriber {
         Self { streams, follow, place, pending: VecDeque::new(), next_heartbeat, phase: Phase::Hello }
     }
 
-    pub(super) fn events(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    pub(super) fn events(self) -> impl Stream<Item = Bytes> {
         unfold(self, |mut subscriber| async move {
             let bytes = subscriber.next().await?;
             subscriber.next_heartbeat = Instant::now() + subscriber.streams.heartbeat;
-            Some((Ok(bytes), subscriber))
+            Some((bytes, subscriber))
         })
     }
 

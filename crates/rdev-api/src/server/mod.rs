@@ -1,6 +1,7 @@
 //! The listening socket, the connections on it, and their orderly end.
 
-use std::future::Future;
+mod connection;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,11 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::connection::Handoff;
 use crate::request::Peer;
 use crate::wire::Rdev;
 
@@ -103,7 +100,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
         };
         match accepted {
             Ok((stream, peer, place)) => {
-                let connection = serve_connection(stream, Peer(peer), app.clone(), stop.clone());
+                let connection = connection::serve(stream, Peer(peer), app.clone(), stop.clone());
                 tracker.spawn(async move {
                     connection.await;
                     drop(place);
@@ -130,35 +127,4 @@ async fn accept(
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
-}
-
-fn serve_connection(
-    stream: TcpStream,
-    peer: Peer,
-    app: TowerToHyperService<Router>,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> {
-    let app = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        app.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(CONNECTION_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), app);
-    async move {
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled_owned() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            // Clients come and go as they like.
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
 }
