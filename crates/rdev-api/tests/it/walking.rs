@@ -134,14 +134,19 @@ struct Line {
 async fn the_whole_output_comes_as_bytes_or_as_json_lines() {
     let server = Server::start().await;
     let client = server.client();
-    let accepted = client.shell("printf 'a\\n\\nb'; sleep 0.2; printf 'oops\\n' >&2").await;
+    // It goes on to standard error only when its first output has been seen, so that the order is certain.
+    let accepted = client
+        .shell("printf 'a\\n\\n'; until [ -e go ]; do sleep 0.02; done; printf 'oops\\n' >&2; printf b >&2")
+        .await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line.is_empty()) {}
+    std::fs::write(server.workspace().join("go"), "").unwrap();
     client.ended(&accepted.id).await;
     let path = format!("/projects/demo/commands/{}/output", accepted.id);
 
     let text = client.get(&path).send().await;
     assert_eq!(text.status, 200);
     assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
-    // A line without its newline is held until the output's end: it comes after what was written meanwhile.
     assert_eq!(text.text(), "a\n\noops\nb");
 
     let json = client.get(&path).header("accept", "application/x-ndjson").send().await;
@@ -152,7 +157,7 @@ async fn the_whole_output_comes_as_bytes_or_as_json_lines() {
     let numbers: Vec<u64> = numbered.iter().filter_map(|line| line.seq).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5]);
     let events: Vec<&str> = numbered.iter().map(|line| line.event.as_str()).collect();
-    assert_eq!(events, ["output", "output", "error", "output", "complete"]);
+    assert_eq!(events, ["output", "output", "error", "error", "complete"]);
     let texts: Vec<&str> = numbered.iter().filter_map(|line| line.line.as_deref()).collect();
     assert_eq!(texts, ["a", "", "oops", "b"]);
     assert_eq!(numbered[4].status.as_deref(), Some("completed"));
