@@ -42,7 +42,7 @@ pub(crate) struct Api {
 
 /// Recognises callers, and keeps each within its rate.
 #[derive(Clone)]
-pub struct Gate {
+pub(crate) struct Gate {
     keys: Keys,
     tickets: Tickets,
     rates: Arc<DefaultKeyedRateLimiter<KeyId>>,
@@ -59,7 +59,7 @@ impl Api {
     pub(crate) fn guarded_by(self, gate: &Gate) -> (axum::Router<AppState>, OpenApi) {
         self.build(|access, methods| match access {
             Access::Public => methods,
-            _ => methods.layer(from_fn_with_state((gate.clone(), access), guard)),
+            _ => methods.layer(from_fn_with_state(Arc::new((gate.clone(), access)), guard)),
         })
     }
 
@@ -90,7 +90,7 @@ impl Api {
 
 impl Gate {
     /// Wires the gate; each key may make so many requests a minute, a tenth of them at once.
-    pub fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
+    pub(crate) fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
         let rate = NonZeroU32::new(rate_limit_per_minute).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(rate_limit_per_minute / 10).unwrap_or(NonZeroU32::MIN);
         let rates = Arc::new(RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst)));
@@ -141,12 +141,13 @@ impl Gate {
 }
 
 async fn guard(
-    State((gate, access)): State<(Gate, Access)>,
+    State(guard): State<Arc<(Gate, Access)>>,
     params: RawPathParams,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match gate.admit(access, &request, &params) {
+    let (gate, access) = &*guard;
+    match gate.admit(*access, &request, &params) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -22,29 +22,54 @@ use crate::routes::{commands, docs, events, health, output, projects, tickets};
 use crate::sse::Streams;
 use crate::tickets::Tickets;
 
-/// What handlers take apart; each names the piece that it needs.
-#[derive(Clone, FromRef)]
-pub struct AppState {
+/// What handlers take apart; each names the piece that it needs. Axum clones the state for every request,
+/// so it is one pointer.
+#[derive(Clone)]
+pub struct AppState(pub(crate) Arc<Pieces>);
+
+/// The pieces of the state.
+pub(crate) struct Pieces {
     /// The projects.
-    pub projects: Projects,
+    pub(crate) projects: Projects,
     /// Accepting and reading of commands.
-    pub commands: Commands,
+    pub(crate) commands: Commands,
     /// Reading of events.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Answers that do not end.
-    pub streams: Streams,
+    pub(crate) streams: Streams,
     /// Tickets for browsers.
-    pub tickets: Tickets,
+    pub(crate) tickets: Tickets,
     /// Who may call.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// Proxies whose X-Forwarded-For counts.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// What `/ready` asks.
-    pub pods: Arc<dyn Pods>,
+    pub(crate) pods: Arc<dyn Pods>,
     /// What `/ready` asks, and remembers the first use of idempotency keys.
-    pub queue: Arc<dyn TaskQueue>,
+    pub(crate) queue: Arc<dyn TaskQueue>,
+}
+
+macro_rules! pieces {
+    ($($field:ident: $piece:ty),* $(,)?) => {
+        $(impl FromRef<AppState> for $piece {
+            fn from_ref(state: &AppState) -> Self {
+                state.0.$field.clone()
+            }
+        })*
+    };
+}
+
+pieces! {
+    projects: Projects,
+    commands: Commands,
+    events: Events,
+    streams: Streams,
+    tickets: Tickets,
+    clock: Arc<dyn Clock>,
+    pods: Arc<dyn Pods>,
+    queue: Arc<dyn TaskQueue>,
 }
 
 /// Every route, with what a caller needs for it.
@@ -84,9 +109,10 @@ pub fn print_document() -> anyhow::Result<()> {
 
 /// The application.
 pub fn app(state: AppState) -> anyhow::Result<Router> {
-    let (router, openapi) = api().guarded_by(&state.gate);
+    let (router, openapi) = api().guarded_by(&state.0.gate);
     let document = Document::from(openapi.to_json()?);
-    let identity = Identify { clock: state.clock.clone(), trusted_proxies: state.trusted_proxies.clone() };
+    let identity =
+        Identify { clock: state.0.clock.clone(), trusted_proxies: state.0.trusted_proxies.clone() };
     Ok(router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

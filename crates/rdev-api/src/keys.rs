@@ -14,14 +14,14 @@ use crate::system::random;
 
 /// The keys that are accepted: for now the one of the administrator.
 #[derive(Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     admin: KeyId,
     admin_sha256: [u8; 32],
 }
 
 impl Keys {
     /// Accepts this one key. Its id is the part between the first two underscores.
-    pub fn admin(key: &Secret) -> Self {
+    pub(crate) fn admin(key: &Secret) -> Self {
         let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
         Self {

@@ -21,6 +21,7 @@ use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, 
                        again, for 24 hours.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    servers((url = "/", description = "This server")),
     tags(
         (name = "projects", description = "Places in which commands run"),
         (name = "commands", description = "Work, its history, and its output"),

@@ -16,13 +16,13 @@ pub(crate) const TICKET_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Makes and checks tickets. Every replica with the same master key accepts the others' tickets.
 #[derive(Clone)]
-pub struct Tickets {
+pub(crate) struct Tickets {
     mac: Hmac<Sha256>,
 }
 
 impl Tickets {
     /// Tickets signed with a key that is derived from the master key.
-    pub fn new(master: &MasterKey) -> Self {
+    pub(crate) fn new(master: &MasterKey) -> Self {
         let mut derive = hmac(&master.0);
         derive.update(b"rdev ticket v1");
         Self { mac: hmac(&derive.finalize().into_bytes()) }

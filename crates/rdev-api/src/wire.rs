@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
-use crate::app::{AppState, app};
+use crate::app::{AppState, Pieces, app};
 use crate::config::{Config, Runtime};
 use crate::keys::{self, Keys};
 use crate::server;
@@ -85,7 +85,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let worker = Worker::new(worker_config, pods.clone(), queue.clone(), log, clock.clone(), live);
 
     let tickets = Tickets::new(&master_key);
-    let app = app(AppState {
+    let app = app(AppState(Arc::new(Pieces {
         projects,
         commands,
         events,
@@ -96,7 +96,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         clock,
         pods,
         queue,
-    })?;
+    })))?;
     let key_file = config.admin_key.is_none().then(|| folder.join("admin.key"));
     Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
 }

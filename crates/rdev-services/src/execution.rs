@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use rdev_domain::{Ending, Error, Outcome, Position, Reason, Request, Result, Seq};
 use rdev_ports::{Claim, Clock, EventLog, Exec, Place, Pods, TaskQueue};
 use rdev_runner::frame::{Ended, Exit, StopCause, decode_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
 use crate::frames::{Intake, Last};
@@ -25,6 +25,10 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 const UNREACHED_MAX: Duration = Duration::from_secs(300);
 /// Entries read at once when an agent's earlier lines are read again.
 const REREAD_ENTRIES: u32 = 16;
+
+/// Output that follows other output so soon is stored together with what comes within this time: a command
+/// that writes line by line costs a few hundred transactions a second, not tens of thousands.
+const GATHER: Duration = Duration::from_millis(3);
 
 /// What every execution needs.
 pub(crate) struct Executor {
@@ -179,8 +183,14 @@ impl Execution<'_> {
         };
         let mut intake = Intake::after(self.last_seq);
         let mut asked_to_stop = false;
+        let mut gathered_until = Instant::now();
         loop {
             let bytes = tokio::select! {
+                () = sleep_until(gathered_until), if intake.waits() => {
+                    self.store(&mut intake).await?;
+                    gathered_until = Instant::now() + GATHER;
+                    continue;
+                }
                 () = self.tail.stop.cancelled(), if !asked_to_stop => {
                     asked_to_stop = true;
                     let argv = ["rdev-runner", "cancel", "--id", id];
@@ -207,7 +217,12 @@ impl Execution<'_> {
                     agent.see(frame);
                 }
             });
-            self.store(&mut intake).await?;
+            // What came before the end, or before what is wrong, is stored first.
+            let due = !matches!(last, Ok(None)) || intake.is_full() || Instant::now() >= gathered_until;
+            if due && intake.waits() {
+                self.store(&mut intake).await?;
+                gathered_until = Instant::now() + GATHER;
+            }
             match last {
                 Ok(None) => {}
                 Ok(Some(Last::Exit(exit, seq))) => return Ok(Connection::Over(self.outcome(exit), seq)),

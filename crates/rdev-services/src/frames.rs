@@ -71,6 +71,16 @@ impl Intake {
         Ok(None)
     }
 
+    /// Whether something is there that is not stored.
+    pub(crate) fn waits(&self) -> bool {
+        !self.chunks.is_empty() || !self.open.is_empty()
+    }
+
+    /// Whether a chunk is complete: waiting for more would gather nothing.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
     /// The chunks that are due, with what is left open closed.
     pub(crate) fn take(&mut self) -> Vec<Chunk> {
         self.close();

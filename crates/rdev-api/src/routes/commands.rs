@@ -85,11 +85,13 @@ pub(crate) struct ShellBody {
 
 /// The name of a variable.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(transparent)]
 #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 pub(crate) struct VariableName(String);
 
 /// The value of a variable.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
 #[schema(max_length = 131_071, pattern = "^[^\\u0000]*$")]
 pub(crate) struct VariableValue(String);
 
@@ -250,9 +252,9 @@ pub(crate) struct Acceptance {
 impl FromRef<AppState> for Acceptance {
     fn from_ref(state: &AppState) -> Self {
         Self {
-            commands: state.commands.clone(),
-            events: state.events.clone(),
-            streams: state.streams.clone(),
+            commands: state.0.commands.clone(),
+            events: state.0.events.clone(),
+            streams: state.0.streams.clone(),
         }
     }
 }

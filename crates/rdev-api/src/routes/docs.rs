@@ -16,7 +16,7 @@ impl From<String> for Document {
 }
 
 /// The page's configuration: everything is at hand here, and nothing is to be asked of the internet.
-const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"hideClientButton":true,"showDeveloperTools":"never"}"#;
+const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"defaultOpenAllTags":true,"hideClientButton":true,"showDeveloperTools":"never"}"#;
 /// The browser may reach this server only, whatever the script would like to load.
 const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
 

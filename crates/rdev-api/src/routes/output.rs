@@ -11,7 +11,9 @@ use crate::extract::CommandInProject;
 use crate::sse::render::Form;
 use crate::sse::stored;
 
-/// The whole output: the bytes as written, both streams in the order in which they came; or, with
+/// The whole output.
+///
+/// The bytes as written, both streams in the order in which they came; or, with
 /// `Accept: application/x-ndjson`, the data of every event, one JSON object a line, with `event` added. Of a
 /// command that runs, what there is by now.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}/output", tag = "commands", operation_id = "get_output",

@@ -25,7 +25,9 @@ pub(crate) struct TicketDto {
     expires_at: String,
 }
 
-/// A short-lived ticket to read the project's events, for EventSource, which cannot send headers.
+/// A short-lived ticket to read the project's events.
+///
+/// For EventSource, which cannot send headers.
 #[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
     params(("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),

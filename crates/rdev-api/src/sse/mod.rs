@@ -32,7 +32,7 @@ const CACHE_ENTRIES: usize = 256;
 
 /// Makes event streams.
 #[derive(Clone)]
-pub struct Streams {
+pub(crate) struct Streams {
     heartbeat: Duration,
     drain: CancellationToken,
     clock: Arc<dyn Clock>,
