@@ -1,17 +1,20 @@
 //! A program on this machine, as an exec channel.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use rdev_domain::{Error, Result};
-use rdev_ports::{Exec, ExecOutput, Place};
+use rdev_ports::{Exec, ExecOutput, Place, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
+
+use crate::waiting::Waiting;
 
 /// Bytes taken from the channel at once.
 const READ_BYTES: usize = 128 * 1024;
@@ -22,43 +25,81 @@ const STDERR_BYTES_MAX: u64 = 4 * 1024;
 /// `rdev-runner` says with this code that it has delivered the loss of a supervisor as a frame.
 const RUNNER_EXIT_LOST: i32 = 67;
 
-pub(crate) fn start(
-    runner: &Path,
-    env: &[(OsString, OsString)],
-    place: &Place,
-    exec: Exec,
-) -> Result<ExecOutput> {
-    let (program, args) = exec
-        .argv
-        .split_first()
-        .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
-    let program = if program == "rdev-runner" { runner.as_os_str() } else { program.as_ref() };
-    let mut child = Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&place.workspace)
-        .stdin(if exec.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Error::unavailable("runner", error))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        tokio::spawn(async move {
-            if let Err(error) = stdin.write_all(&exec.stdin).await {
-                tracing::debug!(%error, "the program did not read all of its input");
+/// Starts programs.
+pub(crate) struct Programs {
+    pub(crate) runner: PathBuf,
+    pub(crate) runs: PathBuf,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) waiting: Arc<Waiting>,
+}
+
+impl Programs {
+    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+        let mut child = match exec.stdin {
+            Stdin::None => spawned(self.command(place, &exec.argv, Stdio::null())?)?,
+            Stdin::WaitedFor(bytes) => {
+                let mut child = match self.waiting.take(&exec.argv) {
+                    Some(child) => child,
+                    None => spawned(self.command(place, &exec.argv, Stdio::piped())?)?,
+                };
+                send(&mut child, bytes);
+                let next = self.command(place, &exec.argv, Stdio::piped())?;
+                self.waiting.start_later(exec.argv, next);
+                child
             }
-        });
+        };
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::Internal(anyhow::anyhow!("the program's outputs are not connected")));
+        };
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
+            tracing::debug!(%error, "the pipe keeps its size");
+        }
+        Ok(output(Channel {
+            child,
+            stdout,
+            stderr: tokio::spawn(beginning(stderr)),
+            buffer: BytesMut::new(),
+        }))
     }
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Error::Internal(anyhow::anyhow!("the program's outputs are not connected")));
-    };
-    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
-        tracing::debug!(%error, "the pipe keeps its size");
+
+    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command> {
+        let (program, args) = argv
+            .split_first()
+            .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
+        // The runner serves every project, and is told where its command works.
+        let (program, folder) = match program.as_str() {
+            "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
+            other => (other.as_ref(), place.workspace.as_ref()),
+        };
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
     }
-    let channel = Channel { child, stdout, stderr: tokio::spawn(beginning(stderr)), buffer: BytesMut::new() };
-    Ok(unfold(Some(channel), |channel| async {
+}
+
+fn spawned(mut command: Command) -> Result<Child> {
+    command.spawn().map_err(|error| Error::unavailable("runner", error))
+}
+
+fn send(child: &mut Child, bytes: Bytes) {
+    let Some(mut stdin) = child.stdin.take() else { return };
+    tokio::spawn(async move {
+        if let Err(error) = stdin.write_all(&bytes).await {
+            tracing::debug!(%error, "the program did not read all of its input");
+        }
+    });
+}
+
+fn output(channel: Channel) -> ExecOutput {
+    unfold(Some(channel), |channel| async {
         let mut channel = channel?;
         match channel.read().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
@@ -66,7 +107,7 @@ pub(crate) fn start(
             Err(error) => Some((Err(Error::unavailable("runner", error)), None)),
         }
     })
-    .boxed())
+    .boxed()
 }
 
 struct Channel {

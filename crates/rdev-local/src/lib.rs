@@ -5,16 +5,19 @@
 
 mod exec;
 mod runner;
+mod waiting;
 mod workspaces;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Result};
 use rdev_ports::{Exec, ExecOutput, Place, Pods};
 
+use crate::exec::Programs;
 use crate::workspaces::Workspaces;
 
 /// Where the embedded runtime keeps things, and what its commands see.
@@ -33,8 +36,7 @@ pub struct Config {
 /// Runs commands on this machine.
 pub struct Local {
     workspaces: Workspaces,
-    runner: PathBuf,
-    env: Vec<(OsString, OsString)>,
+    programs: Programs,
     uid: String,
 }
 
@@ -60,9 +62,13 @@ impl Local {
         ]);
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
-            runner: runner::install(&data_dir, config.runner)?,
+            programs: Programs {
+                runner: runner::install(&data_dir, config.runner)?,
+                runs,
+                env,
+                waiting: Arc::default(),
+            },
             workspaces: Workspaces::new(workspaces),
-            env,
         })
     }
 
@@ -141,11 +147,13 @@ impl Pods for Local {
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
-        exec::start(&self.runner, &self.env, place, exec)
+        self.programs.start(place, exec)
     }
 
     async fn check(&self) -> Result<()> {
-        std::fs::metadata(&self.runner).map(|_| ()).map_err(|error| Error::unavailable("runner", error))
+        std::fs::metadata(&self.programs.runner)
+            .map(|_| ())
+            .map_err(|error| Error::unavailable("runner", error))
     }
 }
 

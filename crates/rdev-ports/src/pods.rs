@@ -44,7 +44,17 @@ pub struct Exec {
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// What it reads on standard input.
-    pub stdin: Bytes,
+    pub stdin: Stdin,
+}
+
+/// What a program reads on standard input.
+#[derive(Debug, Clone, Default)]
+pub enum Stdin {
+    /// Nothing.
+    #[default]
+    None,
+    /// This, and it does nothing before: a place may keep one such program waiting, to be used next time.
+    WaitedFor(Bytes),
 }
 
 /// Pieces of a program's standard output.

@@ -23,6 +23,48 @@ pub struct Spec {
     pub stdin: Option<Vec<u8>>,
 }
 
+/// A command to run or to attach to, all of it on standard input: a program that waits for its order can be
+/// started before there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The run's id.
+    pub id: String,
+    /// Only what comes after this sequence number is wanted.
+    pub after: u64,
+    /// What to run, should the id be new.
+    pub spec: Spec,
+}
+
+impl Order {
+    /// A line with id and number, then the encoded specification.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = format!("{} {}\n", self.id, self.after).into_bytes();
+        out.extend_from_slice(&self.spec.encode());
+        out
+    }
+
+    /// Reads one order and not a byte more; `None` when the input ends before it begins.
+    pub fn read(from: &mut impl std::io::Read) -> std::io::Result<Option<Self>> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while from.read(&mut byte)? == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+            if line.len() > ORDER_LINE_BYTES_MAX {
+                return Err(invalid("standard input holds no order"));
+            }
+        }
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no order"))?;
+        let (id, after) = line.split_once(' ').ok_or_else(|| invalid("standard input holds no order"))?;
+        let after = after.parse().map_err(|_| invalid("the order's sequence number is no whole number"))?;
+        Ok(Some(Self { id: id.to_owned(), after, spec: Spec::read(from)? }))
+    }
+}
+
+/// An id of the longest kind, and the largest number.
+const ORDER_LINE_BYTES_MAX: usize = 160;
 /// Largest encoded specification that is accepted.
 pub const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MAGIC: &[u8; 4] = b"RDS1";

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::{Ending, Error, Outcome, Position, Reason, Request, Result, Seq};
-use rdev_ports::{Claim, Clock, EventLog, Exec, Place, Pods, TaskQueue};
+use rdev_ports::{Claim, Clock, EventLog, Exec, Place, Pods, Stdin, TaskQueue};
 use rdev_runner::frame::{Ended, Exit, StopCause, decode_all};
+use rdev_runner::spec::Order;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
@@ -170,13 +170,13 @@ impl Execution<'_> {
         }
     }
 
-    /// One connection. `run` starts the command the first time, and attaches every time after.
+    /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
         let id = self.claim.fence.id.as_str();
-        let after = self.last_seq.0.to_string();
-        let argv = ["rdev-runner", "run", "--id", id, "--after", &after, "--spec-stdin"];
-        let stdin = Bytes::from(spec(&self.claim.command, &self.place).encode());
-        let exec = self.to.pods.exec(&self.place, exec(&argv, stdin)).await;
+        let spec = spec(&self.claim.command, &self.place);
+        let order = Order { id: id.to_owned(), after: self.last_seq.0, spec };
+        let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
+        let exec = self.to.pods.exec(&self.place, program).await;
         let mut output = match exec {
             Ok(output) => output,
             Err(error) => return Ok(Connection::Cut(error.into())),
@@ -296,7 +296,7 @@ impl Execution<'_> {
 /// Runs a short command of the runner to its end.
 pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
     let run = async {
-        let mut output = pods.exec(place, exec(argv, Bytes::new())).await?;
+        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
         while let Some(bytes) = output.next().await {
             bytes?;
         }
@@ -305,7 +305,7 @@ pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> an
     timeout(SILENCE_MAX, run).await?
 }
 
-fn exec(argv: &[&str], stdin: Bytes) -> Exec {
+fn exec(argv: &[&str], stdin: Stdin) -> Exec {
     Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }
 

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
-use crate::spec::{SPEC_BYTES_MAX, Spec};
+use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
 const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
@@ -33,7 +33,11 @@ pub(super) enum Action {
     Cancel(RunId),
     List,
     Gc(Vec<RunId>, Option<Duration>),
-    Supervise(RunId),
+    /// Run what comes on standard input.
+    RunOrder {
+        text: bool,
+    },
+    Supervise,
 }
 
 /// How a run is followed.
@@ -43,42 +47,44 @@ pub(super) struct Follow {
     pub(super) text: bool,
 }
 
-/// Where the command comes from.
+/// The command, and where its input comes from.
 #[derive(Debug)]
-pub(super) enum Command {
-    /// All of it from standard input.
-    SpecStdin,
-    Given {
-        spec: Spec,
-        /// Its input is ours.
-        stdin: bool,
-    },
+pub(super) struct Command {
+    spec: Spec,
+    /// Its input is ours.
+    stdin: bool,
 }
 
 impl Command {
     /// Reads from standard input what has to come from there.
     pub(super) fn into_spec(self) -> Result<Spec, Fault> {
-        let input = std::io::stdin().lock();
-        match self {
-            Self::SpecStdin => {
-                Spec::read(&mut { input }).map_err(|e| Fault::usage(format!("--spec-stdin: {e}")))
-            }
-            Self::Given { spec, stdin: false } => Ok(spec),
-            Self::Given { mut spec, stdin: true } => {
-                let mut bytes = Vec::new();
-                let room = SPEC_BYTES_MAX.saturating_sub(spec.encode().len());
-                input
-                    .take(room as u64 + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|e| Fault::io("cannot read standard input", e))?;
-                if bytes.len() > room {
-                    return Err(Fault::usage(format!("--stdin: at most {room} bytes of input are accepted")));
-                }
-                spec.stdin = Some(bytes);
-                Ok(spec)
-            }
+        let Self { mut spec, stdin } = self;
+        if !stdin {
+            return Ok(spec);
         }
+        let mut bytes = Vec::new();
+        let room = SPEC_BYTES_MAX.saturating_sub(spec.encode().len());
+        std::io::stdin()
+            .lock()
+            .take(room as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Fault::io("cannot read standard input", e))?;
+        if bytes.len() > room {
+            return Err(Fault::usage(format!("--stdin: at most {room} bytes of input are accepted")));
+        }
+        spec.stdin = Some(bytes);
+        Ok(spec)
     }
+}
+
+/// Waits for the order on standard input; `None` when it ends without one.
+pub(super) fn order() -> Result<Option<Order>, Fault> {
+    Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::usage(format!("--order-stdin: {e}")))
+}
+
+/// The id that an order names.
+pub(super) fn order_id(order: &Order) -> Result<RunId, Fault> {
+    RunId::parse(&order.id).ok_or_else(|| refused("order-stdin", &order.id, ID_RULE))
 }
 
 /// Options as they come; which of them a command takes is checked on the way.
@@ -90,7 +96,7 @@ struct Given {
     follow: Follow,
     age: Option<Duration>,
     spec: Spec,
-    spec_stdin: bool,
+    order_stdin: bool,
     stdin: bool,
 }
 
@@ -103,7 +109,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         follow: Follow::default(),
         age: None,
         spec: Spec::new(Vec::new()),
-        spec_stdin: false,
+        order_stdin: false,
         stdin: false,
     };
     while let Some(arg) = parser.next().map_err(usage)? {
@@ -136,7 +142,7 @@ impl Given {
             "id" => !matches!(verb, "" | "list"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
-            "spec-stdin" | "cwd" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
+            "order-stdin" | "cwd" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
                 verb == "run"
             }
             _ => false,
@@ -147,7 +153,7 @@ impl Given {
         }
         match name {
             "text" => self.follow.text = true,
-            "spec-stdin" => self.spec_stdin = true,
+            "order-stdin" => self.order_stdin = true,
             "stdin" => self.stdin = true,
             "interrupt" => self.spec.interrupt_first = true,
             _ => {
@@ -192,28 +198,34 @@ impl Given {
             _ => Err(Fault::usage(format!("{verb} takes one --id"))),
         };
         let action = match verb.as_str() {
+            "run" if self.order_stdin => return self.run_order(&ids),
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => Action::List,
             "gc" => Action::Gc(ids, self.age),
-            _ => Action::Supervise(needed()?),
+            _ => Action::Supervise,
         };
         Ok(self.request(action))
     }
 
+    fn run_order(self, ids: &[RunId]) -> Result<Request, Fault> {
+        let follow = self.follow;
+        if !ids.is_empty() || follow.after > 0 || self.stdin || self.spec != Spec::new(Vec::new()) {
+            let message = "--order-stdin brings the whole order; no other option of it is accepted";
+            return Err(Fault::usage(message));
+        }
+        Ok(self.request(Action::RunOrder { text: follow.text }))
+    }
+
     fn command(&mut self) -> Result<Command, Fault> {
         let spec = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
-        match (self.spec_stdin, spec.argv.is_empty()) {
-            (false, false) => Ok(Command::Given { spec, stdin: self.stdin }),
-            (true, true) if spec == Spec::new(Vec::new()) && !self.stdin => Ok(Command::SpecStdin),
-            (true, _) => {
-                Err(Fault::usage("--spec-stdin brings the whole command; no other option of it is accepted"))
-            }
-            (false, true) => {
-                Err(Fault::usage("run needs a command: either --spec-stdin or -- COMMAND [ARGUMENT]..."))
-            }
+        if spec.argv.is_empty() {
+            return Err(Fault::usage(
+                "run needs a command: -- COMMAND [ARGUMENT]... or, with its id, --order-stdin",
+            ));
         }
+        Ok(Command { spec, stdin: self.stdin })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this program has no other configuration, and no rdev-api")]

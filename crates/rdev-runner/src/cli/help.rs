@@ -4,7 +4,7 @@ pub(super) const TEXT: &str = "\
 rdev-runner: runs a command under a detached supervisor and journals its output
 
   rdev-runner run --id ID [--after SEQ] [--text] [OPTIONS] -- COMMAND [ARGUMENT]...
-  rdev-runner run --id ID [--after SEQ] [--text] --spec-stdin
+  rdev-runner run --order-stdin [--text]
   rdev-runner attach --id ID [--after SEQ] [--text]
   rdev-runner cancel --id ID
   rdev-runner list
@@ -27,7 +27,8 @@ run and keeps how it ended; gc --older-than removes runs that ended longer ago.
   --journal-max BYTES  keep at most about this much output, announce what is left out
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
-  --spec-stdin         read the command from standard input, in the form of the library
+  --order-stdin        wait for id, sequence number and command on standard input, in the
+                       form of the library; without any, end
 
 Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
 timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;

@@ -14,7 +14,9 @@ use crate::folder::{RunId, Runs};
 use crate::frame::{Ended, Exit, StopCause};
 use crate::out::{say, write_all};
 use crate::sink::Sink;
-use crate::{cancel, gc, list, start, supervisor};
+use crate::spec::Order;
+use crate::start::Waiting;
+use crate::{cancel, gc, list, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -43,9 +45,19 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Help => print(help::TEXT)?,
         Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Action::Run(id, following, command) => {
-            let spec = command.into_spec()?;
-            let started = start::start(self_args, runs, &id, &spec)?;
-            drop(spec);
+            let order = Order { id: id.to_string(), after: following.after, spec: command.into_spec()? };
+            let started = Waiting::spawn(self_args, runs)?.start(runs, &id, &order)?;
+            drop(order);
+            return attach(runs, &id, following, started);
+        }
+        Action::RunOrder { text } => {
+            // Its supervisor waits beside it: once the order comes, nothing is left to be started.
+            let waiting = Waiting::spawn(self_args, runs)?;
+            let Some(order) = args::order()? else { return Ok(0) };
+            let id = args::order_id(&order)?;
+            let started = waiting.start(runs, &id, &order)?;
+            let following = args::Follow { after: order.after, text };
+            drop(order);
             return attach(runs, &id, following, started);
         }
         Action::Attach(id, following) => return attach(runs, &id, following, false),
@@ -60,7 +72,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             }
             gc::remove_scratch(runs)?;
         }
-        Action::Supervise(id) => supervisor::supervise(runs, &id)?,
+        Action::Supervise => supervisor::supervise(runs)?,
     }
     Ok(0)
 }

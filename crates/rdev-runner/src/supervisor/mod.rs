@@ -21,7 +21,7 @@ use crate::folder::{Committed, RunId, Runs};
 use crate::frame::{Ended, Exit, StopCause, Stream};
 use crate::journal::Journal;
 use crate::out::write_all;
-use crate::spec::Spec;
+use crate::spec::{Order, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
 use job::{Job, Pipes, SpawnError};
@@ -44,12 +44,14 @@ const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Reads of one output that are gathered before they are written to the journal.
 const ROUND_READS: usize = 4;
 
-/// The hidden command `supervise`: reads a specification from standard input, answers with one word.
-pub(crate) fn supervise(runs: &Runs, id: &RunId) -> Result<(), Fault> {
-    let spec = Spec::read(&mut std::io::stdin().lock())
-        .map_err(|e| Fault::io("cannot read the command specification", e))?;
+/// The hidden command `supervise`: waits for an order on standard input, answers with one word.
+pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
+    let order =
+        Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e))?;
+    let Some(Order { id, spec, .. }) = order else { return Ok(()) };
+    let id = RunId::parse(&id).ok_or_else(|| Fault::failed("the order's id is not valid"))?;
     let signals = detach().map_err(|e| Fault::io("cannot detach from the starter", e))?;
-    let Some(run) = runs.prepare(id)?.commit()? else {
+    let Some(run) = runs.prepare(&id)?.commit()? else {
         return write_all(stdout(), EXISTS).map_err(|e| Fault::io("cannot answer the starter", e));
     };
     // From here on the command counts as started, whatever becomes of the starter.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use rdev_runner::frame::{Ended, StopCause};
-use rdev_runner::spec::Spec;
+use rdev_runner::spec::{Order, Spec};
 
 use crate::support::{Place, bytes, exit, frames, started, stderr, stdout};
 
@@ -40,26 +40,33 @@ fn an_id_that_is_known_attaches_and_ignores_the_command() {
 }
 
 #[test]
-fn a_specification_on_standard_input_needs_no_end_of_it() {
+fn an_order_on_standard_input_needs_no_end_of_it() {
     let place = Place::new();
     let mut spec = Spec::new(vec!["sh".to_owned(), "-c".to_owned(), "cat; echo $WHO; pwd".to_owned()]);
     spec.env = vec![("WHO".to_owned(), "it's me".to_owned())];
     spec.cwd = "/".to_owned();
     spec.stdin = Some(b"input\n".to_vec());
+    let order = Order { id: "ordered".to_owned(), after: 0, spec };
     for again in [false, true] {
-        let mut command = place.command("run --id spec --spec-stdin");
+        let mut command = place.command("run --order-stdin");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(&spec.encode()).unwrap();
+        stdin.write_all(&order.encode()).unwrap();
         let frames = frames(&child.wait_with_output().unwrap().stdout);
         assert_eq!(stdout(&frames), "input\nit's me\n/\n");
         assert_eq!(started(&frames), !again);
         drop(stdin);
     }
-    let mut nonsense = place.command("run --id other --spec-stdin");
-    let output = nonsense.output().unwrap();
-    assert_eq!(output.status.code(), Some(64));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("--spec-stdin: "));
+    let nobody = place.command("run --order-stdin").stdin(Stdio::null()).output().unwrap();
+    assert!(nobody.status.success() && nobody.stdout.is_empty());
+    for (nonsense, told) in [("x\n", "--order-stdin: "), ("x y\n", "number"), ("x 0\nRDS?", "order")] {
+        let mut child =
+            place.command("run --order-stdin").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(nonsense.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{nonsense:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(told), "{nonsense:?}");
+    }
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl Server {
         processes::lives(&pid)
     }
 
-    /// Waits until no process works in the workspace of `demo`, not even one that tidies up.
+    /// Waits until no process works in the workspace of `demo`.
     pub(crate) async fn nothing_left(&self) {
         let workspace = self.workspace();
         eventually("the last process's end", async || (processes::working_in(&workspace) == 0).then_some(()))
