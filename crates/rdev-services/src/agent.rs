@@ -108,3 +108,64 @@ fn reason(subtype: &str, error: Option<&str>, status: Option<u16>) -> Reason {
         _ => Reason::AgentError,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Judges exit `code` after a recorded run, which came in pieces of `step` bytes.
+    fn judged(recording: &str, code: i32, step: usize) -> Outcome {
+        let mut watch = AgentWatch::default();
+        for piece in recording.as_bytes().chunks(step) {
+            let end = if piece.ends_with(b"\n") { End::Newline } else { End::Partial };
+            let bytes = bytes::Bytes::copy_from_slice(piece);
+            let body = Body::Output { stream: Stream::Stdout, end, bytes };
+            watch.see(&Frame { first_seq: 1, count: 1, time_us: 0, body });
+        }
+        let ending = if code == 0 { Ending::Completed } else { Ending::Failed(Reason::ExitCode) };
+        watch.judge(Outcome { ending, exit_code: Some(code), message: None, duration: Duration::ZERO })
+    }
+
+    #[test]
+    fn recorded_runs_end_as_they_did() {
+        let failed = |reason| Ending::Failed(reason);
+        let cases = [
+            (include_str!("../tests/data/text-success.jsonl"), 0, Ending::Completed),
+            (include_str!("../tests/data/tool-bash-background.jsonl"), 0, Ending::Completed),
+            (include_str!("../tests/data/error-401-no-retries.jsonl"), 1, failed(Reason::Auth)),
+            (include_str!("../tests/data/not-logged-in.jsonl"), 1, failed(Reason::Auth)),
+            (include_str!("../tests/data/error-429-no-retries.jsonl"), 1, failed(Reason::Quota)),
+            (include_str!("../tests/data/error-500-no-retries.jsonl"), 1, failed(Reason::ModelUnavailable)),
+            (
+                include_str!("../tests/data/error-connection-refused.jsonl"),
+                1,
+                failed(Reason::ModelUnavailable),
+            ),
+            (include_str!("../tests/data/max-turns.jsonl"), 1, failed(Reason::MaxTurns)),
+            (include_str!("../tests/data/sigterm-while-streaming.jsonl"), 143, failed(Reason::ExitCode)),
+            // Exit code 0 without a result line is no success.
+            (include_str!("../tests/data/sigterm-while-streaming.jsonl"), 0, failed(Reason::NoResult)),
+        ];
+        for (recording, code, ending) in cases {
+            for step in [7, 4096, usize::MAX >> 1] {
+                assert_eq!(judged(recording, code, step).ending, ending, "{}", &recording[..80]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_the_agents_own_words() {
+        let outcome = judged(include_str!("../tests/data/error-401-no-retries.jsonl"), 1, 1000);
+        assert!(outcome.message.unwrap().contains("401"));
+    }
+
+    #[test]
+    fn what_is_no_json_or_too_long_is_passed_over() {
+        let long = format!("{{\"type\":\"user\",\"x\":\"{}\"}}\n", "x".repeat(2 * LINE_BYTES_MAX));
+        let text =
+            format!("no json\n{long}{{\"is_error\":false,\"subtype\":\"success\",\"type\":\"result\"}}\n");
+        assert_eq!(judged(&text, 0, 60_000).ending, Ending::Completed);
+    }
+}

@@ -109,3 +109,76 @@ impl Intake {
         self.open_first = self.last_seq.next();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdev_runner::frame::{End, Ended, StopCause, Stream, decode_all};
+
+    use super::*;
+
+    fn lines(first_seq: u64, count: u32, line: &str) -> Frame {
+        let bytes = Bytes::from(line.repeat(count as usize));
+        Frame {
+            first_seq,
+            count,
+            time_us: 7,
+            body: Body::Output { stream: Stream::Stdout, end: End::Newline, bytes },
+        }
+    }
+
+    fn encoded(frames: &[Frame]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| frame.encode(&mut bytes));
+        bytes
+    }
+
+    fn frame(first_seq: u64, count: u32, body: Body) -> Frame {
+        Frame { first_seq, count, time_us: 7, body }
+    }
+
+    #[test]
+    fn chunks_hold_whole_frames_in_order_and_are_bounded() {
+        let frames: Vec<Frame> = (0..100).map(|n| lines(1 + n * 100, 100, "some words\n")).collect();
+        for step in [1, 1000, 1 << 20] {
+            let mut intake = Intake::after(Seq::ZERO);
+            for bytes in encoded(&frames).chunks(step) {
+                assert_eq!(intake.push(bytes, |_| ()).unwrap(), None);
+            }
+            let chunks = intake.take();
+            assert!(!intake.waits());
+            assert_eq!(chunks.last().unwrap().last_seq, Seq(10_000));
+            let mut next = Seq(1);
+            for chunk in &chunks {
+                assert_eq!(chunk.first_seq, next);
+                assert!(chunk.last_seq.0 - chunk.first_seq.0 < CHUNK_EVENTS);
+                assert!(chunk.frames.len() <= CHUNK_BYTES);
+                next = chunk.last_seq.next();
+            }
+            let all = chunks.into_iter().flat_map(|chunk| decode_all(chunk.frames));
+            assert!(all.map(Result::unwrap).eq(frames.clone()));
+        }
+    }
+
+    #[test]
+    fn what_does_not_follow_is_refused_and_what_came_before_is_kept() {
+        let mut intake = Intake::after(Seq(4));
+        let bytes = encoded(&[lines(5, 1, "a\n"), lines(7, 1, "b\n")]);
+        assert!(matches!(intake.push(&bytes, |_| ()), Err(IntakeError::Order { want: 6, got: 7 })));
+        let chunks = intake.take();
+        assert_eq!((chunks[0].first_seq, chunks[0].last_seq), (Seq(5), Seq(5)));
+    }
+
+    #[test]
+    fn the_end_is_told_with_its_number_and_a_foreign_version_is_refused() {
+        let exit = Exit { ended: Ended::Exited(3), cause: StopCause::None, duration_us: 5, leftovers: 0 };
+        let hello = |version| frame(1, 0, Body::Hello { version, started: true });
+        let bytes = encoded(&[hello(PROTOCOL_VERSION), lines(1, 2, "x\n"), frame(3, 1, Body::Exit(exit))]);
+        let mut intake = Intake::after(Seq::ZERO);
+        assert_eq!(intake.push(&bytes, |_| ()).unwrap(), Some(Last::Exit(exit, Seq(3))));
+        assert_eq!(intake.take().len(), 1);
+        let lost = encoded(&[frame(1, 0, Body::Lost)]);
+        assert_eq!(Intake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost));
+        let foreign = encoded(&[hello(PROTOCOL_VERSION + 1)]);
+        assert!(matches!(Intake::after(Seq::ZERO).push(&foreign, |_| ()), Err(IntakeError::Version(_))));
+    }
+}

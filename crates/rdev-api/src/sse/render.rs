@@ -203,3 +203,113 @@ fn text(out: &mut Vec<u8>, line: &[u8]) {
 fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("text and numbers are written to memory");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rdev_domain::{Ending, Position};
+
+    use super::*;
+    use crate::sse::payload::OutputEvent;
+
+    const AT: Timestamp = Timestamp::from_micros(1_769_284_800_123_456);
+
+    fn output(first_seq: u64, count: u32, end: End, bytes: &'static [u8]) -> Frame {
+        let body = Body::Output { stream: Stream::Stderr, end, bytes: Bytes::from_static(bytes) };
+        Frame { first_seq, count, time_us: AT.as_micros() as u64, body }
+    }
+
+    fn entry_of(frames: &[Frame]) -> Entry {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| frame.encode(&mut bytes));
+        let id = format!("cmd-{}", "0".repeat(32));
+        Entry {
+            position: Position(9),
+            project: "demo".parse().unwrap(),
+            command: id.parse().unwrap(),
+            stream: "s".parse().unwrap(),
+            first_seq: Seq(frames[0].first_seq),
+            last_seq: Seq(frames[frames.len() - 1].last_seq()),
+            at: AT,
+            body: EntryBody::Output(bytes.into()),
+        }
+    }
+
+    fn rendered(form: Form, of: &Entry, after: u64) -> String {
+        let mut out = Vec::new();
+        entry(&mut out, form, of, Seq(after)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The hot path writes by hand what the documented shape would be serialised to.
+    #[test]
+    fn a_line_is_what_its_documented_shape_is() {
+        let lines: [&[u8]; 5] = [b"plain", b"a \"quote\" \\ and \ttab", b"nul \0", "ä 🦀".as_bytes(), b""];
+        for line in lines {
+            for end in [End::Newline, End::Partial, End::Eof] {
+                let bytes: &'static [u8] =
+                    if end == End::Newline { [line, b"\n"].concat().leak() } else { line };
+                let event = OutputEvent {
+                    stream_id: "s",
+                    seq: 3,
+                    stream: "stderr",
+                    line: std::str::from_utf8(line).unwrap(),
+                    partial: end == End::Partial,
+                    timestamp: &AT.to_string(),
+                };
+                let json = serde_json::to_string(&event).unwrap();
+                let of = entry_of(&[output(3, 1, end, bytes)]);
+                assert_eq!(rendered(Form::Sse, &of, 0), format!("id: 3\nevent: error\ndata: {json}\n\n"));
+                let ndjson = rendered(Form::Ndjson, &of, 0);
+                assert_eq!(ndjson, format!("{{\"event\":\"error\",{}\n", &json[1..]));
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_comes_after_is_shown_and_invalid_bytes_are_replaced() {
+        let of = entry_of(&[output(1, 3, End::Newline, b"a\nb\n\xff\n"), output(4, 1, End::Eof, b"d")]);
+        let all = rendered(Form::Sse, &of, 0);
+        assert_eq!(all.matches("\n\n").count(), 4);
+        assert!(all.contains("\"line\":\"\u{fffd}\""));
+        let rest = rendered(Form::ProjectSse, &of, 2);
+        assert!(rest.starts_with("id: 9-3\n") && rest.contains("id: 9-4\n"));
+        assert_eq!(rendered(Form::Bytes, &entry_of(&[output(1, 2, End::Newline, b"a\nb\n")]), 0), "a\nb\n");
+    }
+
+    #[test]
+    fn what_is_missing_is_announced() {
+        let cut = Frame {
+            first_seq: 5,
+            count: 10,
+            time_us: 1,
+            body: Body::Cut { reason: CutReason::SizeLimit, bytes: 99 },
+        };
+        let of = entry_of(&[cut]);
+        let gap = "id: 14\nevent: gap\ndata: {\"stream_id\":\"s\",\"from\":5,\"to\":14,\"reason\":\"output_limit\"}\n\n";
+        assert_eq!(rendered(Form::Sse, &of, 0), gap);
+        assert_eq!(rendered(Form::Sse, &of, 8), gap.replace("\"from\":5", "\"from\":9"));
+        let mut out = Vec::new();
+        pruned(&mut out, Form::Sse, &of, Seq(2));
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("\"from\":3,\"to\":4,\"reason\":\"retention\""), "{out}");
+    }
+
+    #[test]
+    fn the_end_says_why() {
+        let outcome = Outcome {
+            ending: Ending::TimedOut,
+            exit_code: Some(143),
+            message: None,
+            duration: Duration::from_millis(1500),
+        };
+        let of = Entry { body: EntryBody::Complete(outcome), ..entry_of(&[output(7, 1, End::Eof, b"x")]) };
+        let text = rendered(Form::Sse, &of, 6);
+        assert!(text.starts_with("id: 7\nevent: complete\ndata: {\"stream_id\":\"s\",\"seq\":7,"));
+        assert!(text.contains(
+            "\"status\":\"timed_out\",\"exit_code\":143,\"reason\":\"timeout\",\"duration_ms\":1500"
+        ));
+        assert_eq!(rendered(Form::Sse, &of, 7), "");
+    }
+}

@@ -1,0 +1,125 @@
+//! The embedded runtime, with real processes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rdev_domain::ProjectId;
+use rdev_local::{Config, Local, visible_to_commands};
+use rdev_ports::{Exec, Pods, Stdin};
+use tokio::time::timeout;
+
+/// Longest time that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn open(data_dir: &Path, uid: &str) -> Local {
+    let env = ["PATH", "RDEV_ADMIN_KEY", "ANTHROPIC_API_KEY"].map(|name| {
+        #[expect(clippy::disallowed_methods, reason = "a program needs the real PATH to be found")]
+        let value = std::env::var_os(name).unwrap_or_else(|| "secret".into());
+        (name.into(), value)
+    });
+    let config = Config {
+        data_dir: data_dir.to_owned(),
+        runner: b"no program",
+        env: env.to_vec(),
+        new_uid: uid.into(),
+    };
+    Local::open(config).unwrap()
+}
+
+fn id(text: &str) -> ProjectId {
+    text.parse().unwrap()
+}
+
+async fn output(local: &Local, argv: &[&str], stdin: Stdin) -> Result<String, String> {
+    let place = local.place(&id("demo")).await.unwrap().unwrap();
+    let exec = Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin };
+    let mut stream = local.exec(&place, exec).await.map_err(|error| error.to_string())?;
+    let mut out = Vec::new();
+    while let Some(bytes) = timeout(PATIENCE, stream.next()).await.unwrap() {
+        match bytes {
+            Ok(bytes) => out.extend_from_slice(&bytes),
+            Err(error) => return Err(format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[tokio::test]
+async fn directories_are_projects_as_they_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path(), "u1");
+    let workspaces = folder.path().join("workspaces");
+    let names = async || {
+        let projects = local.projects().await.unwrap();
+        projects.iter().map(|project| project.id.to_string()).collect::<Vec<_>>()
+    };
+    assert!(names().await.is_empty());
+    local.create_project(&id("demo")).unwrap();
+    std::fs::create_dir(workspaces.join("b")).unwrap();
+    std::fs::create_dir(workspaces.join("No Project")).unwrap();
+    std::fs::write(workspaces.join("file"), "").unwrap();
+    assert_eq!(names().await, ["b", "demo"]);
+    std::fs::remove_dir(workspaces.join("b")).unwrap();
+    assert_eq!(names().await, ["demo"]);
+    assert!(local.project(&id("b")).await.unwrap().is_none());
+    assert!(local.place(&id("b")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_place_keeps_its_identity_over_restarts_and_not_over_a_new_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for uid in ["first", "second"] {
+        let local = open(folder.path(), uid);
+        local.create_project(&id("demo")).unwrap();
+        assert_eq!(local.place(&id("demo")).await.unwrap().unwrap().uid, "first");
+    }
+    std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
+    let local = open(folder.path(), "third");
+    assert_eq!(local.place(&id("demo")).await.unwrap().unwrap().uid, "third");
+}
+
+#[tokio::test]
+async fn a_program_runs_in_the_workspace_and_sees_what_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path(), "u");
+    local.create_project(&id("demo")).unwrap();
+    let out = output(&local, &["sh", "-c", "pwd; env"], Stdin::None).await.unwrap();
+    assert!(out.starts_with(&format!("{}\n", folder.path().join("workspaces/demo").display())), "{out}");
+    assert!(out.contains("ANTHROPIC_API_KEY=") && !out.contains("RDEV_ADMIN_KEY"), "{out}");
+    let error = output(&local, &["sh", "-c", "echo why >&2; exit 3"], Stdin::None).await.unwrap_err();
+    assert!(error.contains("exit status: 3: why"), "{error}");
+    assert!(output(&local, &["/no/such/program"], Stdin::None).await.is_err());
+}
+
+#[tokio::test]
+async fn a_program_that_waits_is_used_once_and_another_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path(), "u");
+    local.create_project(&id("demo")).unwrap();
+    // Its own number shows which process answered.
+    let argv = ["sh", "-c", "read line; echo $$ $line"];
+    let mut seen = Vec::new();
+    for n in 0..5 {
+        let bytes = Bytes::from(format!("{n}\n"));
+        let out = output(&local, &argv, Stdin::WaitedFor(bytes)).await.unwrap();
+        let (pid, said) = out.trim().split_once(' ').unwrap();
+        assert_eq!(said, n.to_string());
+        seen.push(pid.to_owned());
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5, "no process serves twice");
+}
+
+#[test]
+fn keys_of_the_server_are_not_for_commands() {
+    for name in ["PATH", "http_proxy", "LC_ALL", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_MAX_RETRIES"] {
+        assert!(visible_to_commands(Some(name)), "{name}");
+    }
+    for name in ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", ""] {
+        assert!(!visible_to_commands(Some(name)), "{name}");
+    }
+    assert!(!visible_to_commands(None));
+}
