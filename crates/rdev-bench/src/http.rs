@@ -35,6 +35,8 @@ pub(crate) struct Answer {
     partial: Vec<u8>,
     pub(crate) status: u16,
     pub(crate) is_events: bool,
+    /// No other request may follow on its connection.
+    closes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ enum Part {
 
 impl Answer {
     pub(crate) fn new() -> Self {
-        Self { part: Part::Head, partial: Vec::new(), status: 0, is_events: false }
+        Self { part: Part::Head, partial: Vec::new(), status: 0, is_events: false, closes: false }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -129,6 +131,7 @@ impl Answer {
             match (name, value.trim()) {
                 ("content-length", value) => length = Some(value.parse()?),
                 ("transfer-encoding", "chunked") => chunked = true,
+                ("connection", "close") => self.closes = true,
                 ("content-type", value) => self.is_events = value.starts_with("text/event-stream"),
                 _ => {}
             }
@@ -145,16 +148,18 @@ impl Answer {
     }
 }
 
-/// One connection, kept alive.
+/// One connection, kept alive as long as the server keeps it, and then made anew.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    port: u16,
     socket: TcpStream,
+    closed: bool,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
-        Ok(Self { socket: connect(port).await?, buffer: vec![0; READ_BYTES] })
+        Ok(Self { port, socket: connect(port).await?, closed: false, buffer: vec![0; READ_BYTES] })
     }
 
     /// Sends a request and waits for the answer's head; the body's beginning goes to `body`.
@@ -163,10 +168,14 @@ impl Connection {
         request: &[u8],
         mut body: impl FnMut(&[u8]),
     ) -> anyhow::Result<Answer> {
+        if self.closed {
+            *self = Self::open(self.port).await?;
+        }
         self.socket.write_all(request).await?;
         let mut answer = Answer::new();
         while !answer.has_head() && self.read(&mut answer, &mut body).await? {}
         anyhow::ensure!(answer.has_head(), "the connection ended before the answer");
+        self.closed = answer.closes;
         Ok(answer)
     }
 

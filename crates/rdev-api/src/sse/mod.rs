@@ -135,9 +135,9 @@ fn response(events: BoxStream<'static, Bytes>, handoff: Option<Handoff>) -> Resp
         // nginx and its like would hold events back until a buffer is full.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let body = match handoff {
-        Some(handoff) => handoff.body(events),
-        None => Body::from_stream(events.map(Ok::<_, Infallible>)),
-    };
-    (headers, body).into_response()
+    match handoff {
+        // No other request follows on a connection that is handed over, and clients are told so.
+        Some(handoff) => ([(header::CONNECTION, "close")], headers, handoff.body(events)).into_response(),
+        None => (headers, Body::from_stream(events.map(Ok::<_, Infallible>))).into_response(),
+    }
 }
