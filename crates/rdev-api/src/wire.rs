@@ -97,7 +97,9 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pods,
         queue,
     })))?;
-    let key_file = config.admin_key.is_none().then(|| folder.join("admin.key"));
+    // Absolute, so that the line which is printed works wherever it is pasted.
+    let key_file = std::path::absolute(folder.join("admin.key"))?;
+    let key_file = config.admin_key.is_none().then_some(key_file);
     Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
 }
 
@@ -145,7 +147,7 @@ impl Rdev {
     /// For a shell: a text that becomes the administrator's key.
     pub fn key_command(&self) -> String {
         match &self.key_file {
-            Some(file) => format!("$(cat {})", file.display()),
+            Some(file) => format!("$(cat '{}')", file.display()),
             None => "$RDEV_ADMIN_KEY".to_owned(),
         }
     }
