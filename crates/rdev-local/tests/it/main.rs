@@ -1,5 +1,7 @@
 //! The embedded runtime, with real processes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
+
 use std::path::Path;
 use std::time::Duration;
 
