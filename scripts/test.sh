@@ -20,4 +20,5 @@ need_claude
 
 # Light builds, and room for the temporary folders of tests that run side by side.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
-cargo test --workspace --no-fail-fast "$@"
+[ "$#" -gt 0 ] || set -- --workspace
+cargo test --no-fail-fast "$@"
