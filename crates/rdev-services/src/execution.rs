@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Ending, Error, Outcome, Position, Reason, Request, Result, Seq};
-use rdev_ports::{Claim, Clock, EventLog, Exec, Place, Pods, Stdin, TaskQueue};
+use rdev_domain::{CommandId, Ending, Error, Outcome, Position, Reason, Request, Result, Seq};
+use rdev_ports::{
+    Claim, Clock, EXEC_START_TIMEOUT, EventLog, Exec, ExecOutput, Place, Pods, Stdin, TaskQueue,
+};
 use rdev_runner::frame::{Ended, Exit, StopCause, decode_all};
 use rdev_runner::spec::Order;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -99,21 +101,11 @@ impl Executor {
     }
 
     async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {
-        let mut pause = RETRY_FIRST;
-        loop {
-            match self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now()).await {
-                Ok(entry) => {
-                    self.live.publish(entry);
-                    return Ok(());
-                }
-                Err(error @ Error::Unavailable { .. }) => {
-                    tracing::warn!(command = %claim.fence.id, ?error, "the end could not be stored, trying again");
-                }
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LAST);
-        }
+        let entry = until_stored(&claim.fence.id, || {
+            self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now())
+        });
+        self.live.publish(entry.await?);
+        Ok(())
     }
 
     /// What an agent said before this worker took over.
@@ -142,7 +134,7 @@ impl Executor {
 impl Execution<'_> {
     /// Connects to the runner until it has told the command's end.
     async fn supervise(&mut self) -> Result<(Outcome, Seq)> {
-        let mut pause = RETRY_FIRST;
+        let mut backoff = Backoff::default();
         let mut unreached_since = self.to.clock.now();
         let patience = self.claim.command.timeout + UNREACHED_MAX;
         loop {
@@ -159,14 +151,13 @@ impl Execution<'_> {
                 }
             }
             if self.last_seq > before {
-                (pause, unreached_since) = (RETRY_FIRST, self.to.clock.now());
+                (backoff, unreached_since) = (Backoff::default(), self.to.clock.now());
             } else if self.to.clock.now().since(unreached_since) > patience {
                 let outcome =
                     failed(Reason::RunnerLost, "the runner was not reached again, its end is unknown");
                 return Ok((outcome, self.last_seq.next()));
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LAST);
+            backoff.wait().await;
         }
     }
 
@@ -176,18 +167,29 @@ impl Execution<'_> {
         let spec = spec(&self.claim.command, &self.place);
         let order = Order { id: id.to_owned(), after: self.last_seq.0, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
-        let exec = self.to.pods.exec(&self.place, program).await;
-        let mut output = match exec {
-            Ok(output) => output,
-            Err(error) => return Ok(Connection::Cut(error.into())),
+        let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Ok(Connection::Cut(error.into())),
+            Err(_) => {
+                return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}")));
+            }
         };
         let mut intake = Intake::after(self.last_seq);
+        let connection = self.follow(output, &mut intake).await?;
+        // What the agent's watch has seen must not come to it a second time.
+        self.store(&mut intake).await?;
+        Ok(connection)
+    }
+
+    /// Takes what the runner sends, until the command's end or the connection's.
+    async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
+        let id = self.claim.fence.id.as_str();
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
             let bytes = tokio::select! {
                 () = sleep_until(gathered_until), if intake.waits() => {
-                    self.store(&mut intake).await?;
+                    self.store(intake).await?;
                     gathered_until = Instant::now() + GATHER;
                     continue;
                 }
@@ -220,7 +222,7 @@ impl Execution<'_> {
             // What came before the end, or before what is wrong, is stored first.
             let due = !matches!(last, Ok(None)) || intake.is_full() || Instant::now() >= gathered_until;
             if due && intake.waits() {
-                self.store(&mut intake).await?;
+                self.store(intake).await?;
                 gathered_until = Instant::now() + GATHER;
             }
             match last {
@@ -235,28 +237,18 @@ impl Execution<'_> {
         }
     }
 
-    /// Stores what has come. A store that fails for a while is waited for; the runner keeps the rest.
+    /// Stores what has come.
     async fn store(&mut self, intake: &mut Intake) -> Result<()> {
         let chunks = intake.take();
         let Some(last) = chunks.last().map(|chunk| chunk.last_seq) else {
             return Ok(());
         };
-        let mut pause = RETRY_FIRST;
-        loop {
-            match self.to.log.append(&self.claim.fence, chunks.clone(), self.to.clock.now()).await {
-                Ok(entries) => {
-                    self.last_seq = last;
-                    entries.into_iter().for_each(|entry| self.to.live.publish(entry));
-                    return Ok(());
-                }
-                Err(error @ Error::Unavailable { .. }) => {
-                    tracing::warn!(command = %self.claim.fence.id, ?error, "output could not be stored, trying again");
-                }
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LAST);
-        }
+        let (to, fence) = (self.to, &self.claim.fence);
+        let entries =
+            until_stored(&fence.id, || to.log.append(fence, chunks.clone(), to.clock.now())).await?;
+        self.last_seq = last;
+        entries.into_iter().for_each(|entry| to.live.publish(entry));
+        Ok(())
     }
 
     fn outcome(&self, exit: Exit) -> Outcome {
@@ -290,6 +282,39 @@ impl Execution<'_> {
             Some(agent) => agent.judge(outcome),
             None => outcome,
         }
+    }
+}
+
+/// Pauses that grow, from the first to the last.
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(RETRY_FIRST)
+    }
+}
+
+impl Backoff {
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(RETRY_LAST);
+    }
+}
+
+/// Writes again while the store is not available; the runner keeps what is not stored.
+async fn until_stored<T, F: Future<Output = Result<T>>>(
+    id: &CommandId,
+    mut write: impl FnMut() -> F,
+) -> Result<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match write().await {
+            Err(error @ Error::Unavailable { .. }) => {
+                tracing::warn!(command = %id, ?error, "the store is not available, trying again");
+            }
+            done => return done,
+        }
+        backoff.wait().await;
     }
 }
 
