@@ -7,7 +7,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::access::Access;
+use crate::envelope::Data;
 use crate::error::ErrorBody;
+use crate::routes::commands::Accepted;
 use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, StatusEvent};
 
 #[derive(OpenApi)]
@@ -28,7 +30,7 @@ use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, 
         (name = "events", description = "Server-sent events, resumable with Last-Event-ID"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, OutputEvent, StatusEvent, CompleteEvent, GapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

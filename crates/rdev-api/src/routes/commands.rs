@@ -13,7 +13,7 @@ use rdev_domain::{
 };
 use rdev_services::{Commands, Events, Submit};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::app::AppState;
 use crate::envelope::{Data, List};
@@ -301,17 +301,33 @@ impl Acceptance {
     }
 }
 
+/// What accepting a command can answer, for the document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum AcceptAnswers {
+    /// Stored, and here are its events: the answer to `Accept: text/event-stream`
+    #[response(status = 200, content_type = "text/event-stream")]
+    Events(ServerSentEvent),
+    /// Stored: it will run
+    #[response(status = 202, headers(("Location" = String, description = "Where the command is read")))]
+    Accepted(Data<Accepted>),
+    /// There is no such project
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The stream's name is taken, or the idempotency key was used for another request
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// Fields are not valid: `details` names each
+    #[response(status = 422)]
+    Invalid(ErrorBody),
+}
+
 /// Run Claude Code.
 #[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
     request_body = ClaudeBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
-    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
-    (status = 404, description = "There is no such project", body = ErrorBody),
-    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+    responses(AcceptAnswers))]
 pub(crate) async fn claude(
     State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
@@ -330,12 +346,7 @@ pub(crate) async fn claude(
     request_body = ShellBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
-    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
-    (status = 404, description = "There is no such project", body = ErrorBody),
-    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+    responses(AcceptAnswers))]
 pub(crate) async fn shell(
     State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
@@ -355,12 +366,7 @@ pub(crate) async fn shell(
     request_body = GitBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(
-    (status = 200, description = "Stored, and here are its events: the answer to `Accept: text/event-stream`", content_type = "text/event-stream", body = ServerSentEvent),
-    (status = 202, description = "Stored: it will run", body = Data<Accepted>, headers(("Location" = String, description = "Where the command is read"))),
-    (status = 404, description = "There is no such project", body = ErrorBody),
-    (status = 409, description = "The stream's name is taken, or the idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+    responses(AcceptAnswers))]
 pub(crate) async fn git(
     State(acceptance): State<Acceptance>,
     Caller(caller): Caller,
