@@ -55,3 +55,23 @@ need_python_packages() {
     [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
+
+# misuse MESSAGE ends a script that was called wrongly.
+misuse() {
+    printf '%s: %s (--help says more)\n' "$(basename "$0")" "$1" >&2
+    exit 2
+}
+
+# value OPTION [VALUE …] prints the value of an option.
+value() {
+    [ "$#" -ge 2 ] && [ -n "$2" ] || misuse "$1 needs a value"
+    printf '%s\n' "$2"
+}
+
+# image_tag prints the tag of images built from the working tree.
+image_tag() {
+    local tag
+    tag=$(git describe --tags --always --dirty) || fail "no tag: this is not a git working tree; name one with --tag"
+    case "$tag" in *-dirty) fail "the working tree has changes ($tag), so nobody could build this image again; commit them, or name a tag with --tag" ;; esac
+    printf '%s\n' "$tag"
+}
