@@ -27,12 +27,12 @@ while [ "$#" -gt 0 ]; do
     shift 2
 done
 [ -n "$registry" ] || misuse "no registry: name one with --registry or RDEV_REGISTRY, such as registry.example.com/rdev"
-[[ "$registry" =~ ^[a-z0-9][a-z0-9./:_-]*$ ]] || misuse "--registry '$registry': accepted is HOST/PATH in lower case, without https://"
+registry=${registry%/}
+[[ "$registry" =~ ^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$ ]] || misuse "--registry '$registry': accepted is HOST/PATH in lower case, without https://"
 [ -n "$tag" ] || tag=$(image_tag)
 [[ "$tag" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || misuse "--tag '$tag': accepted are up to 128 letters, digits, '_', '.' and '-'"
 [[ "$platform" =~ ^linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*$ ]] || misuse "--platform '$platform': accepted is a list such as linux/amd64,linux/arm64"
 [ "${#run[@]}" -gt 0 ] || docker buildx version >/dev/null || fail "please install docker with buildx"
-registry=${registry%/}
 
 build() {
     local name=$1 folder=$2

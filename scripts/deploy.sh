@@ -24,11 +24,13 @@ source scripts/lib/kube.sh
 
 folders=() registry='' tag='' timeout=300 dry_run=
 
-# folder KIND NAME adds a folder of deployments/k8s to what is applied.
+# folder KIND OPTION [NAME …] adds a folder of deployments/k8s to what is applied.
 folder() {
-    [[ "$2" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$1/$2/kustomization.yaml" ]] ||
-        misuse "there is no '$2' in deployments/k8s/$1; accepted: $(cd "deployments/k8s/$1" && echo *)"
-    folders+=("deployments/k8s/$1/$2")
+    local kind=$1 name
+    name=$(value "${@:2}") || exit 2
+    [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
+        misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
+    folders+=("deployments/k8s/$kind/$name")
 }
 
 while [ "$#" -gt 0 ]; do
@@ -36,9 +38,9 @@ while [ "$#" -gt 0 ]; do
     -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 0 ;;
     --dry-run) dry_run=yes && shift && continue ;;
     --context) context=$(value "$@") ;;
-    --overlay) folder overlays "$(value "$@")" ;;
-    --project) folder projects "$(value "$@")" ;;
-    --component) folder components "$(value "$@")" ;;
+    --overlay) folder overlays "$@" ;;
+    --project) folder projects "$@" ;;
+    --component) folder components "$@" ;;
     --registry) registry=$(value "$@") ;;
     --tag) tag=$(value "$@") ;;
     --namespace) namespace=$(value "$@") ;;
@@ -83,10 +85,11 @@ need_secrets() {
     local keys pod repository project
     if grep -q 'name: rdev-postgres$' "$work/manifests"; then
         keys=$(secret_keys rdev-postgres)
-        [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; make it: kubectl -n $namespace create secret generic rdev-postgres --from-file=url=FILE, with postgres://USER:PASSWORD@HOST:5432/DATABASE in FILE"
+        [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md says how to make it"
     fi
     while read -r pod repository; do
-        case "$repository" in https://* | '') continue ;; esac
+        # Other addresses need no key.
+        case "$repository" in ssh://* | *@*:*) ;; *) continue ;; esac
         project=${pod#claudebox-}
         keys=$(secret_keys "$project-git")
         [[ " $keys" == *" known_hosts "* && " $keys" == *" ssh-privatekey "* ]] ||
@@ -120,7 +123,7 @@ wait_for() {
     printf '\n' >&2
     kube get pods -o wide >&2 || true
     kube get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
-    fail "$1 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log"
+    fail "$1 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: kubectl --context $context -n $namespace rollout undo $1"
 }
 
 api_versions=$(kube api-versions) || fail "the cluster of context '$context' does not answer"

@@ -39,7 +39,7 @@ need_cluster
 
 selector=app.kubernetes.io/name=rdev-api
 [ -z "$project" ] || selector=rdev.orchard9.ai/project-id=$project
-found=$(kube get pods -l "$selector" -o name)
+found=$(kube get pods -l "$selector" -o name) || fail "the cluster of context '$context' does not tell its pods"
 [ -n "$found" ] || fail "namespace $namespace has no pod with $selector; it has: $(kube get pods -o name | tr '\n' ' ')"
 
 if [ -n "$errors" ]; then

@@ -62,7 +62,8 @@ pods() {
 # connect sets url to a way to rdev-api that needs neither an ingress nor the cluster's network.
 connect() {
     local _
-    kube port-forward deployment/rdev-api :8080 >"$work/forward" 2>&1 &
+    # Not by `kube`: a function in the background is a shell, and stopping that leaves kubectl behind.
+    kubectl --context "$context" --namespace "$namespace" port-forward deployment/rdev-api :8080 >"$work/forward" 2>&1 &
     forward=$!
     for _ in $(seq 150); do
         url=$(sed -n 's/^Forwarding from \(127[^ ]*\).*/http:\/\/\1/p' "$work/forward")
@@ -87,10 +88,11 @@ doctor() {
 
 # command runs one line in a project and counts what comes back.
 command_runs() {
-    local marker lines
-    # The key is in a file that only this user reads: arguments are visible to everybody.
-    (umask 077 && printf 'Authorization: Bearer %s\n' "$(kube get secret rdev-api -o go-template='{{index .data "admin-key" | base64decode}}')" >"$work/header") ||
+    local key marker lines
+    key=$(kube get secret rdev-api -o go-template='{{index .data "admin-key" | base64decode}}') ||
         { bad "the admin key cannot be read from Secret rdev-api"; return; }
+    # By a file in a folder of this user: arguments are visible to everybody.
+    printf 'Authorization: Bearer %s\n' "$key" >"$work/header"
     if [ -z "$project" ]; then
         curl -sS --fail --max-time 20 -H "@$work/header" "$url/projects" >"$work/projects" 2>"$work/said" ||
             { bad "/projects: $(cat "$work/said")"; return; }

@@ -15,7 +15,7 @@ need_cluster() {
         [ -r "$file" ] || misuse "KUBECONFIG names '$file', which cannot be read"
     done
     contexts=$(kubectl config get-contexts -o name) || fail "kubectl cannot read KUBECONFIG=$KUBECONFIG"
-    contexts=$(tr '\n' ' ' <<<"$contexts")
+    contexts=${contexts//$'\n'/ }
     [ -n "$context" ] || misuse "no context: name one with --context or RDEV_KUBE_CONTEXT; accepted: $contexts"
     [[ " $contexts " == *" $context "* ]] || misuse "context '$context' is not in $KUBECONFIG; accepted: $contexts"
     [[ "$namespace" =~ ^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$ ]] ||

@@ -70,8 +70,8 @@ value() {
 
 # image_tag prints the tag of images built from the working tree.
 image_tag() {
-    local tag
-    tag=$(git describe --tags --always --dirty) || fail "no tag: this is not a git working tree; name one with --tag"
-    case "$tag" in *-dirty) fail "the working tree has changes ($tag), so nobody could build this image again; commit them, or name a tag with --tag" ;; esac
-    printf '%s\n' "$tag"
+    local changes
+    changes=$(git status --porcelain | head -n 3) || fail "no tag: this is no git working tree; name one with --tag"
+    [ -z "$changes" ] || fail "the working tree has changes, so nobody could build its images again: ${changes//$'\n'/;} - commit them, or name a tag with --tag"
+    git describe --tags --always
 }
