@@ -73,8 +73,10 @@ render() {
     } >"$work/kustomization.yaml"
     # Current kustomize warns about the old words that kubectl 1.20 needs.
     kubectl kustomize "$work" >"$work/rendered" 2>"$work/said" || fail "kubectl kustomize: $(cat "$work/said")"
-    odd=$(grep -E '^ *(- )?image:' "$work/rendered" | grep -vF ":$tag" || true)
-    [ -z "$odd" ] || fail "images that do not follow --tag and --registry:$odd"
+    # A folder that names a registry itself is not reached by the names above. Images of other names are its own affair.
+    odd=$(awk -v tag=":$tag" 'NF > 1 && $(NF - 1) == "image:" && $NF ~ /(^|\/)(rdev-api|claudebox|rdev-worker)[:@]/ &&
+        substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
+    [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
     # kustomize's own namespace leaves the Namespace itself and subjects of bindings as they are.
     sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" \
         -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/" "$work/rendered"
