@@ -30,6 +30,7 @@ folder() {
     name=$(value "${@:2}") || exit 2
     [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
         misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
+    case "$kind/$name" in components/claudebox*) misuse "'$name' is what projects are made of, see deployments/README.md; name a --project" ;; esac
     folders+=("deployments/k8s/$kind/$name")
 }
 
