@@ -79,7 +79,7 @@ render() {
         substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
     [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
     # kustomize's own namespace leaves the Namespace itself and subjects of bindings as they are.
-    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" \
+    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" -e "s/namespace=\"rdev\"/namespace=\"$namespace\"/g" \
         -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/" "$work/rendered"
 }
 
@@ -105,7 +105,7 @@ need_secrets() {
 # need_keys makes the Secret rdev-api where it is missing. The keys go from here to the cluster by a pipe only.
 need_keys() {
     local keys key
-    grep -q 'name: rdev-api$' "$work/manifests" || return 0
+    grep -q 'key: admin-key$' "$work/manifests" || return 0
     keys=$(secret_keys rdev-api)
     if [ -n "$keys" ]; then
         for key in admin-key master-key; do
