@@ -49,7 +49,7 @@ bad() {
 
 pods() {
     local name phase ready seen=
-    kube get pods -o go-template='{{range .items}}{{.metadata.name}} {{.status.phase}} {{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}{{"\n"}}{{end}}' \
+    kube get pods -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{.status.phase}} {{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}{{"\n"}}{{end}}{{end}}' \
         >"$work/pods" || { bad "pods of namespace $namespace cannot be listed"; return; }
     while read -r name phase ready; do
         case "$phase" in Succeeded | '') continue ;; esac
