@@ -131,7 +131,8 @@ async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn 
                 protocol: PROTOCOL_VERSION,
                 machine: std::env::consts::ARCH,
             };
-            let config = rdev_kube::Config { namespace: config.namespace.clone(), runner, clock };
+            let namespace = config.namespace.clone();
+            let config = rdev_kube::Config { namespace, kubeconfig: None, runner, clock };
             Ok(Arc::new(Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?))
         }
     }

@@ -1,9 +1,11 @@
 //! The cluster that is talked to, and the namespace in it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::timeout;
@@ -24,12 +26,21 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster around this pod, or the one of KUBECONFIG. Nothing is sent yet.
-    pub(crate) async fn infer(namespace: &str) -> anyhow::Result<Self> {
-        let mut config = kube::Config::infer()
-            .await
-            .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?;
+    /// The cluster of this kubeconfig, else the one of KUBECONFIG, else the one around this pod. Nothing is
+    /// sent yet.
+    pub(crate) async fn find(namespace: &str, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+        let mut config = match kubeconfig {
+            Some(file) => {
+                let read = Kubeconfig::read_from(file)?;
+                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+            }
+            None => kube::Config::infer()
+                .await
+                .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?,
+        };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Whoever asks here asks again by itself, and wants to know at once how it stands.
+        config.default_retry = false;
         let address = config.cluster_url.to_string();
         let client = Client::try_from(config).context("the cluster's client")?;
         Ok(Self { client, namespace: namespace.to_owned(), address })

@@ -180,11 +180,14 @@ impl Channel {
         let message = status.message.unwrap_or_default();
         let stderr = String::from_utf8_lossy(&self.stderr).trim().to_owned();
         Err(match code {
-            Some(code) if EXIT_NOT_FOUND.contains(&code) && says_not_found(&stderr, &message) => {
+            Some(code)
+                if EXIT_NOT_FOUND.contains(&code)
+                    && (says_not_found(&stderr) || says_not_found(&message)) =>
+            {
                 ExecError::NoProgram(format!("{message} {stderr}").trim().to_owned())
             }
             Some(code) => ExecError::Exit { code, stderr },
-            None if says_not_found(&message, "") => ExecError::NoProgram(message),
+            None if says_not_found(&message) => ExecError::NoProgram(message),
             None => cut(message),
         })
     }
@@ -202,10 +205,11 @@ fn cut(message: impl Into<String>) -> ExecError {
     ExecError::Cut(anyhow::Error::msg(message.into()))
 }
 
-/// Container runtimes tell of a missing program in words only.
-fn says_not_found(message: &str, more: &str) -> bool {
-    let words = ["executable file not found", "no such file or directory", "not found in $PATH"];
-    words.iter().any(|words| message.contains(words) || more.contains(words))
+/// Container runtimes tell of a missing program in words only; a socket of theirs that is missing is told
+/// in some of the same words.
+fn says_not_found(words: &str) -> bool {
+    words.contains("executable file not found")
+        || words.contains("exec") && words.contains("no such file or directory") && !words.contains("dial ")
 }
 
 fn refused(error: kube::Error) -> ExecError {

@@ -15,6 +15,7 @@ mod runner;
 mod status;
 mod watching;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ const RUNNER_EXIT_LOST: i32 = 67;
 pub struct Config {
     /// Its name.
     pub namespace: String,
+    /// The cluster's kubeconfig; without it that of KUBECONFIG, or the service account of this pod.
+    pub kubeconfig: Option<PathBuf>,
     /// The runner for pods that have none.
     pub runner: Bundled,
     /// The time.
@@ -72,7 +75,7 @@ impl Kube {
     /// # Errors
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let cluster = Cluster::infer(&config.namespace).await?;
+        let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
         let registry = Arc::new(Registry::new());
         let watching = watching::keep(cluster.clone(), registry.clone(), config.clock.clone());
         let watching = tokio::spawn(watching).abort_handle();

@@ -1,0 +1,126 @@
+//! Which projects there are, and how they stand.
+
+use std::time::Duration;
+
+use rdev_kube_double::{Cluster, How, NewPod, Refusal, Times};
+use rdev_ports::Pods;
+
+use crate::support::{NAMESPACE, demo, id, open, project, projects, status};
+
+#[tokio::test]
+async fn projects_are_pods_with_the_label_in_the_namespace() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("beta").annotation("rdev.orchard9.ai/description", "the second")).unwrap();
+    cluster.add_pod(project("alpha").annotation("rdev.orchard9.ai/repository", "git@host:a.git")).unwrap();
+    cluster.add_pod(NewPod::new(NAMESPACE, "other").label("app", "claudebox-other")).unwrap();
+    let elsewhere =
+        NewPod::new("elsewhere", "far").label("rdev.orchard9.ai/project", "true").label("app", "far");
+    cluster.add_pod(elsewhere).unwrap();
+    let kube = open(cluster.kubeconfig()).await;
+    let found = projects(&kube, 2).await;
+    assert_eq!(found.iter().map(|project| project.id.to_string()).collect::<Vec<_>>(), ["alpha", "beta"]);
+    assert_eq!(found[0].repository.as_deref(), Some("git@host:a.git"));
+    assert_eq!(found[1].description.as_deref(), Some("the second"));
+    assert_eq!(kube.project(&id("other")).await.unwrap(), None);
+    kube.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_project_follows_its_pod() {
+    let (cluster, pod, kube) = demo().await;
+    status(&kube, "demo", "ready").await;
+    pod.set_waiting("ImagePullBackOff", "no such image").unwrap();
+    status(&kube, "demo", "failing ImagePullBackOff").await;
+    pod.run().unwrap();
+    status(&kube, "demo", "starting ContainersNotReady").await;
+    pod.set_ready(true).unwrap();
+    status(&kube, "demo", "ready").await;
+    pod.node_lost().unwrap();
+    status(&kube, "demo", "failing NodeLost").await;
+    pod.node_back().unwrap();
+    status(&kube, "demo", "ready").await;
+    pod.annotate("rdev.orchard9.ai/description", Some("new")).unwrap();
+    let described = async || kube.project(&id("demo")).await.unwrap().filter(|p| p.description.is_some());
+    crate::support::eventually("the new description", described).await;
+    pod.evict("too little disk").unwrap();
+    status(&kube, "demo", "failing Evicted").await;
+    pod.replace().unwrap();
+    status(&kube, "demo", "ready").await;
+    pod.delete(Duration::ZERO).unwrap();
+    status(&kube, "demo", "gone Gone").await;
+    cluster.add_pod(project("demo")).unwrap();
+    status(&kube, "demo", "ready").await;
+    pod.set_label("rdev.orchard9.ai/project", None).unwrap();
+    status(&kube, "demo", "gone Gone").await;
+}
+
+#[tokio::test]
+async fn before_the_first_list_nothing_is_known_and_that_is_said() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    cluster.refuse("list", "pods", Times::All, Refusal::Unavailable);
+    let kube = open(cluster.kubeconfig()).await;
+    cluster.request(|request| request.is("list", "pods")).await.unwrap();
+    assert!(matches!(kube.projects().await, Err(rdev_domain::Error::Unavailable { .. })));
+    assert!(kube.check().await.is_err());
+    cluster.refuse_nothing();
+    projects(&kube, 1).await;
+    kube.check().await.unwrap();
+}
+
+/// How often the pods were listed.
+fn lists(cluster: &Cluster) -> usize {
+    cluster.requests().iter().filter(|request| request.is("list", "pods")).count()
+}
+
+#[tokio::test]
+async fn a_restart_of_the_api_server_is_watched_on_from_where_it_was() {
+    let (cluster, _pod, kube) = demo().await;
+    status(&kube, "demo", "ready").await;
+    for round in 0..3 {
+        cluster.stop().await;
+        // What is known is answered from memory.
+        assert_eq!(kube.projects().await.unwrap().len(), 1 + round);
+        cluster.add_pod(project(&format!("new-{round}"))).unwrap();
+        cluster.start_again(true).await.unwrap();
+        projects(&kube, 2 + round).await;
+    }
+    assert_eq!(lists(&cluster), 1);
+}
+
+#[tokio::test]
+async fn a_forgotten_version_is_listed_anew_once() {
+    let (cluster, pod, kube) = demo().await;
+    cluster.add_pod(project("second")).unwrap();
+    projects(&kube, 2).await;
+    cluster.stop().await;
+    pod.delete(Duration::ZERO).unwrap();
+    cluster.add_pod(project("third")).unwrap();
+    cluster.start_again(false).await.unwrap();
+    status(&kube, "third", "ready").await;
+    status(&kube, "demo", "gone Gone").await;
+    assert_eq!(lists(&cluster), 2);
+}
+
+#[tokio::test]
+async fn an_http_410_on_the_watch_is_listed_anew() {
+    let (cluster, _pod, kube) = demo().await;
+    status(&kube, "demo", "ready").await;
+    cluster.refuse("watch", "pods", Times::Next(1), Refusal::Expired);
+    cluster.cut_watches_now(How::Close);
+    cluster.add_pod(project("second")).unwrap();
+    projects(&kube, 2).await;
+    assert_eq!(lists(&cluster), 2);
+}
+
+#[tokio::test]
+async fn five_hundred_projects_are_found_with_one_list() {
+    let cluster = Cluster::start().await.unwrap();
+    for number in 0..500 {
+        cluster.add_pod(project(&format!("project-{number}"))).unwrap();
+    }
+    let kube = open(cluster.kubeconfig()).await;
+    let found = projects(&kube, 500).await;
+    assert!(found.is_sorted_by(|a, b| a.id < b.id));
+    assert_eq!(lists(&cluster), 1);
+}

@@ -1,0 +1,10 @@
+//! Pods of a cluster, over a real socket: the cluster is a double that runs real processes. What needs the
+//! real runner is told by the stories of rdev-api.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
+
+mod discovery;
+mod exec;
+mod permissions;
+mod places;
+mod support;

@@ -1,0 +1,160 @@
+//! Whether commands can run in a pod, and what becomes of those that did.
+
+use std::time::Duration;
+
+use rdev_domain::Reason;
+use rdev_kube_double::{Cluster, Refusal, Times};
+use rdev_ports::testing::START;
+use rdev_ports::{Fate, Place, Pods, Standing, Stdin};
+
+use crate::support::{BUNDLED, demo, demo_on, eventually, id, open_with, place, project, run, status};
+
+async fn standing(kube: &rdev_kube::Kube) -> Standing {
+    eventually("a standing", async || kube.place(&id("demo")).await.ok().flatten()).await
+}
+
+/// The reason of a pod that cannot be used before somebody mends it.
+fn unusable(standing: &Standing) -> Reason {
+    match standing {
+        Standing::Unusable(trouble) => trouble.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn waiting(standing: &Standing) -> Reason {
+    match standing {
+        Standing::Waiting(trouble, _) => trouble.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_runner_is_copied_in_once_and_called_by_its_name() {
+    let (cluster, pod, kube) = demo().await;
+    let there = place(&kube).await;
+    let bin = pod.run_folder().unwrap().join("bin");
+    let program = std::fs::read_dir(&bin).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
+    assert_eq!(std::fs::read_dir(&bin).unwrap().count(), 1);
+    assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
+    // Another server finds it there.
+    cluster.forget_requests();
+    let other = open_with(cluster.kubeconfig(), BUNDLED).await;
+    assert_eq!(place(&other).await, there);
+    let copies =
+        cluster.requests().into_iter().filter(|r| r.command.iter().any(|word| word.contains("head -c")));
+    assert_eq!(copies.count(), 0);
+}
+
+#[tokio::test]
+async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
+    for (protocol, copied) in [(7, false), (6, true)] {
+        let image = tempfile::tempdir().unwrap();
+        let program = image.path().join("rdev-runner");
+        let text = String::from_utf8(BUNDLED.program.to_vec())
+            .unwrap()
+            .replace("rdev-runner 7", &format!("rdev-runner {protocol}"));
+        std::fs::write(&program, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let path = format!("{}:/usr/bin:/bin", image.path().display());
+        let (_cluster, pod, kube) =
+            demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
+        let there = place(&kube).await;
+        assert_eq!(pod.run_folder().unwrap().join("bin").exists(), copied, "protocol {protocol}");
+        assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_commands_from_running_has_its_reason() {
+    let cluster = Cluster::start().await.unwrap();
+    let nothing = tempfile::tempdir().unwrap();
+    let (cluster, _pod, kube) = demo_on(cluster, project("demo").path(nothing.path())).await;
+    assert_eq!(unusable(&standing(&kube).await), Reason::NoShell);
+
+    let foreign = rdev_kube::Bundled { machine: "vax", ..BUNDLED };
+    cluster.add_pod(project("other")).unwrap();
+    let kube = open_with(cluster.kubeconfig(), foreign).await;
+    let other = eventually("a standing", async || kube.place(&id("other")).await.ok().flatten()).await;
+    assert_eq!(unusable(&other), Reason::RunnerMissing);
+    assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
+
+    let (cluster, _pod, kube) = demo().await;
+    cluster.refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
+    assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
+    // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
+    cluster.forget_requests();
+    assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
+    assert!(cluster.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_trouble_that_may_pass_is_waited_out() {
+    let (cluster, pod, kube) = demo().await;
+    status(&kube, "demo", "ready").await;
+    for refusal in
+        [Refusal::TooManyRequests(1), Refusal::InternalError, Refusal::Unavailable, Refusal::Conflict]
+    {
+        cluster.refuse("get", "pods/exec", Times::All, refusal);
+        assert_eq!(waiting(&standing(&kube).await), Reason::PodNotReady, "{refusal:?}");
+        cluster.refuse_nothing();
+    }
+    place(&kube).await;
+    pod.node_lost().unwrap();
+    status(&kube, "demo", "failing NodeLost").await;
+    assert_eq!(waiting(&standing(&kube).await), Reason::NodeLost);
+    pod.node_back().unwrap();
+    place(&kube).await;
+    assert!(kube.place(&id("unknown")).await.unwrap().is_none());
+}
+
+/// What became of the place, once it is known.
+async fn fate(kube: &rdev_kube::Kube, place: &Place) -> Fate {
+    eventually("its fate", async || {
+        Some(kube.fate(&place.uid, START).await.unwrap()).filter(|fate| *fate != Fate::Unknown)
+    })
+    .await
+}
+
+fn gone(fate: Fate) -> Reason {
+    match fate {
+        Fate::Gone(trouble) => trouble.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn interrupted(fate: Fate) -> Reason {
+    match fate {
+        Fate::Interrupted(trouble) => trouble.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_loss_has_its_reason() {
+    let (cluster, pod, kube) = demo().await;
+    let first = place(&kube).await;
+    assert_eq!(kube.fate(&first.uid, START).await.unwrap(), Fate::Unknown);
+
+    pod.oom_kill("main").unwrap();
+    assert_eq!(interrupted(fate(&kube, &first).await), Reason::OomKilled);
+    // Its folder of runs is still there: what is in its journals is still to be had.
+    assert_eq!(place(&kube).await, first);
+
+    pod.restart_container("main", false, "Error", 1).unwrap();
+    assert_eq!(interrupted(fate(&kube, &first).await), Reason::PodRestarted);
+    let second = eventually("another place", async || Some(place(&kube).await).filter(|p| *p != first)).await;
+
+    pod.evict("the node needs room").unwrap();
+    assert_eq!(gone(fate(&kube, &second).await), Reason::PodEvicted);
+    pod.replace().unwrap();
+    assert_eq!(gone(fate(&kube, &second).await), Reason::PodEvicted);
+
+    let third = eventually("another place", async || Some(place(&kube).await).filter(|p| *p != second)).await;
+    pod.delete(Duration::ZERO).unwrap();
+    assert_eq!(gone(fate(&kube, &third).await), Reason::PodLost);
+    // A server that was not there when it happened knows that it is gone.
+    let other = open_with(cluster.kubeconfig(), BUNDLED).await;
+    assert_eq!(gone(fate(&other, &third).await), Reason::PodLost);
+}

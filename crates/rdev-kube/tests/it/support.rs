@@ -1,0 +1,144 @@
+//! A cluster and the adapter that talks to it.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use rdev_domain::{Project, ProjectId, ProjectStatus};
+use rdev_kube::{Bundled, Config, Kube};
+use rdev_kube_double::{Cluster, NewPod, PodHandle};
+use rdev_ports::testing::FakeClock;
+use rdev_ports::{Exec, Place, Pods, Standing, Stdin};
+use tokio::time::timeout;
+
+/// Longest time that anything here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const NAMESPACE: &str = "rdev";
+
+/// In place of the runner: it names its folder, and does what it is told after `run`.
+const RUNNER: &str = r#"#!/bin/sh
+verb=$1; shift
+runs=${RDEV_RUNS_DIR:-/run/rdev}
+case $verb in
+place)
+    mkdir -p "$runs"
+    [ -s "$runs/.uid" ] || echo "$2.$$" >"$runs/.uid"
+    echo "rdev-runner 7 $runs $(cat "$runs/.uid")" ;;
+run) exec "$@" ;;
+esac
+"#;
+
+/// What rdev would bring along.
+pub(crate) const BUNDLED: Bundled =
+    Bundled { program: RUNNER.as_bytes(), protocol: 7, machine: std::env::consts::ARCH };
+
+pub(crate) async fn open(kubeconfig: &Path) -> Kube {
+    open_with(kubeconfig, BUNDLED).await
+}
+
+pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
+    let clock = Arc::new(FakeClock::default());
+    let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
+    Kube::open(Config { namespace, kubeconfig, runner, clock }).await.unwrap()
+}
+
+/// A project's pod.
+pub(crate) fn project(id: &str) -> NewPod {
+    NewPod::new(NAMESPACE, &format!("claudebox-{id}-0"))
+        .label("rdev.orchard9.ai/project", "true")
+        .label("rdev.orchard9.ai/project-id", id)
+}
+
+/// A cluster with the project `demo`, and the adapter.
+pub(crate) async fn demo() -> (Cluster, PodHandle, Kube) {
+    demo_on(Cluster::start().await.unwrap(), project("demo")).await
+}
+
+pub(crate) async fn demo_on(cluster: Cluster, pod: NewPod) -> (Cluster, PodHandle, Kube) {
+    let pod = cluster.add_pod(pod).unwrap();
+    let kube = open(cluster.kubeconfig()).await;
+    (cluster, pod, kube)
+}
+
+pub(crate) fn id(text: &str) -> ProjectId {
+    text.parse().unwrap()
+}
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Looks until there is something to see.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    within(what, async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+/// All projects, once there are so many.
+pub(crate) async fn projects(kube: &Kube, count: usize) -> Vec<Project> {
+    let looked = async || kube.projects().await.ok().filter(|projects| projects.len() == count);
+    eventually(&format!("{count} projects"), looked).await
+}
+
+/// The word and the reason of a project's status, once it has them.
+pub(crate) async fn status(kube: &Kube, project: &str, wanted: &str) {
+    let looked = async || {
+        let project = kube.project(&id(project)).await.ok().flatten()?;
+        (told(&project.status) == wanted).then_some(())
+    };
+    eventually(wanted, looked).await;
+}
+
+fn told(status: &ProjectStatus) -> String {
+    match status {
+        ProjectStatus::Ready => "ready".to_owned(),
+        ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
+        ProjectStatus::Failing(condition) => format!("failing {}", condition.reason),
+        ProjectStatus::Gone(condition) => format!("gone {}", condition.reason),
+    }
+}
+
+/// The place of `demo`, once commands can run in it.
+pub(crate) async fn place(kube: &Kube) -> Place {
+    eventually("a place", async || match kube.place(&id("demo")).await {
+        Ok(Some(Standing::Ready(place))) => Some(place),
+        _ => None,
+    })
+    .await
+}
+
+/// Runs a program in the place: what it wrote, and how the channel ended.
+pub(crate) async fn run(
+    kube: &Kube,
+    place: &Place,
+    argv: &[&str],
+    stdin: Stdin,
+) -> (Bytes, Result<(), String>) {
+    let argv = argv.iter().map(|&word| word.to_owned()).collect();
+    let mut all = BytesMut::new();
+    let told = |error: rdev_domain::Error| format!("{:#}", anyhow::Error::from(error));
+    let mut output = match kube.exec(place, Exec { argv, stdin }).await {
+        Ok(output) => output,
+        Err(error) => return (all.freeze(), Err(told(error))),
+    };
+    loop {
+        match within("output", output.next()).await {
+            Some(Ok(bytes)) => all.extend_from_slice(&bytes),
+            Some(Err(error)) => return (all.freeze(), Err(told(error))),
+            None => return (all.freeze(), Ok(())),
+        }
+    }
+}
