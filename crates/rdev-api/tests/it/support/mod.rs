@@ -1,9 +1,12 @@
 //! What the stories stand on: servers, a client, and waiting with an end.
 
 mod api;
+mod cluster;
 mod http;
 mod model;
+mod places;
 mod processes;
+mod runtime;
 mod server;
 mod sse;
 mod tools;
@@ -14,6 +17,7 @@ use std::time::Duration;
 pub(crate) use api::{Accepted, Command, Data, Failure, List, Ticket};
 pub(crate) use http::{Answer, Client};
 pub(crate) use model::Model;
+pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::{Fixture, Server};
 pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
 pub(crate) use tools::{chromium, target_dir};
