@@ -93,7 +93,10 @@ impl Namespace {
             "metadata": {
                 "name": id,
                 "labels": {"rdev.orchard9.ai/project": "true", "rdev.orchard9.ai/project-id": id},
-                "annotations": {"rdev.orchard9.ai/workspace-path": WORKSPACE},
+                "annotations": {
+                    "rdev.orchard9.ai/workspace-path": WORKSPACE,
+                    "rdev.orchard9.ai/container": "claudebox",
+                },
             },
             "spec": {
                 "automountServiceAccountToken": false,
@@ -104,7 +107,7 @@ impl Namespace {
                     "name": "claudebox",
                     "image": self.cluster.image,
                     "imagePullPolicy": "Never",
-                    "command": ["sleep", "infinity"],
+                    "command": ["tini", "--", "sleep", "infinity"],
                     "env": env,
                     "resources": {"limits": {"memory": MEMORY}},
                     "volumeMounts": [
