@@ -21,6 +21,7 @@ mod access;
 mod agent;
 mod bodies;
 mod bytes;
+mod cluster;
 mod concurrency;
 mod config;
 mod crashes;

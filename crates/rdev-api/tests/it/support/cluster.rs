@@ -1,5 +1,6 @@
 //! A real cluster: every server gets a namespace of its own in it, and every project a pod.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -8,10 +9,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::places::DEMO;
-use super::{tools, within};
+use super::{eventually, tools, within};
 
 /// Where the pods of projects have their workspace.
 const WORKSPACE: &str = "/workspace";
+/// The Role of rdev-api and its binding, for every namespace.
+const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/base/access.yaml");
+/// The component that makes a project's pod.
+const CLAUDEBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox");
 /// Room that a project's container has; the story of a command that wants more counts on it.
 const MEMORY: &str = "768Mi";
 
@@ -23,9 +28,9 @@ pub(crate) struct Cluster {
     admin: PathBuf,
     /// With the token of rdev-api's service account.
     kubeconfig: PathBuf,
-    /// Role and RoleBinding of rdev-api, for every namespace.
-    role: PathBuf,
     image: String,
+    /// The program that has brought it up.
+    script: PathBuf,
 }
 
 impl Cluster {
@@ -38,8 +43,8 @@ impl Cluster {
             kubectl: variable("RDEV_TEST_KUBECTL").into(),
             admin: variable("RDEV_TEST_ADMIN_KUBECONFIG").into(),
             kubeconfig: variable("RDEV_TEST_KUBECONFIG").into(),
-            role: variable("RDEV_TEST_ROLE").into(),
             image: variable("RDEV_TEST_IMAGE"),
+            script: variable("RDEV_TEST_CLUSTER_SH").into(),
         }
     }
 
@@ -61,8 +66,7 @@ impl Namespace {
         let name = format!("it-{:016x}", fastrand::u64(..));
         let namespace = Self { cluster: Cluster::from_env(), name, env };
         namespace.kubectl(&["create", "namespace", &namespace.name]).await;
-        let role = namespace.cluster.role.display().to_string();
-        namespace.kubectl(&["apply", "-f", &role]).await;
+        namespace.kubectl(&["apply", "-f", ACCESS]).await;
         namespace
     }
 
@@ -75,16 +79,64 @@ impl Namespace {
     }
 
     /// Makes a project's pod, and waits until it is ready.
-    pub(super) async fn add_project(&self, id: &str) {
-        self.apply(&self.pod(id)).await;
+    pub(crate) async fn add_project(&self, id: &str) {
+        self.add_pod(id, &self.cluster.image, &["tini", "--", "sleep", "infinity"]).await;
+    }
+
+    /// As [`Self::add_project`], with another image and program.
+    pub(crate) async fn add_pod(&self, id: &str, image: &str, program: &[&str]) {
+        self.run(&["apply", "-f", "-"], &self.pod(id, image, program).to_string()).await;
         self.ready(id).await;
     }
 
-    pub(crate) async fn ready(&self, id: &str) {
-        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=40s", &format!("pod/{id}")]).await;
+    /// Makes a project's pod out of the component `claudebox`, as a deployment would.
+    pub(crate) async fn add_claudebox(&self, id: &str, repository: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let component = folder.path().join("claudebox");
+        fs::create_dir(&component).expect("a folder can be made");
+        for file in fs::read_dir(CLAUDEBOX).expect("the component can be read") {
+            let file = file.expect("the component can be read");
+            fs::copy(file.path(), component.join(file.file_name())).expect("a file can be copied");
+        }
+        let (name, tag) = self.cluster.image.rsplit_once(':').expect("the image has a tag");
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": self.name,
+            "nameSuffix": format!("-{id}"),
+            "commonLabels": {"app": format!("claudebox-{id}"), "rdev.orchard9.ai/project-id": id},
+            "commonAnnotations": {"rdev.orchard9.ai/repository": repository},
+            "bases": ["claudebox"],
+            "images": [{"name": "claudebox", "newName": name, "newTag": tag}],
+        });
+        fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())
+            .expect("a file can be written");
+        let folder = folder.path().display().to_string();
+        self.kubectl(&["apply", "-k", &folder]).await;
+        let pod = format!("claudebox-{id}-0");
+        let exists = async || self.try_run(&["get", "pod", &pod], "").await.ok();
+        eventually("the pod of the component", exists).await;
+        self.ready(&pod).await;
     }
 
-    fn pod(&self, id: &str) -> serde_json::Value {
+    async fn ready(&self, pod: &str) {
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=40s", &format!("pod/{pod}")]).await;
+    }
+
+    /// Asks one of the cluster's daemons to end; it is started again.
+    pub(crate) async fn end_daemon(&self, daemon: &str) {
+        let mut command = Command::new(&self.cluster.script);
+        let ending = command.args(["restart", daemon]).stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = within("the end of a daemon", ending).await.expect("cluster.sh can be run");
+        assert!(output.status.success(), "{daemon}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Whether a program can be started in the pod of `demo` now.
+    pub(crate) async fn reachable(&self) -> bool {
+        self.try_run(&["exec", DEMO, "--request-timeout=5s", "--", "true"], "").await.is_ok()
+    }
+
+    fn pod(&self, id: &str, image: &str, program: &[&str]) -> serde_json::Value {
         let env: Vec<_> =
             self.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         json!({
@@ -105,9 +157,9 @@ impl Namespace {
                 "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
                 "containers": [{
                     "name": "claudebox",
-                    "image": self.cluster.image,
+                    "image": image,
                     "imagePullPolicy": "Never",
-                    "command": ["tini", "--", "sleep", "infinity"],
+                    "command": program,
                     "env": env,
                     "resources": {"limits": {"memory": MEMORY}},
                     "volumeMounts": [
@@ -151,16 +203,17 @@ impl Namespace {
         self.kubectl(&["exec", DEMO, "--", "sh", "-c", &line, "sh", argument]).await
     }
 
-    pub(crate) async fn apply(&self, object: &serde_json::Value) {
-        self.run(&["apply", "-f", "-"], &object.to_string()).await;
-    }
-
     /// Runs kubectl as the cluster's administrator; what it wrote.
     pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
         self.run(args, "").await
     }
 
     async fn run(&self, args: &[&str], stdin: &str) -> String {
+        let ran = self.try_run(args, stdin).await;
+        ran.unwrap_or_else(|stderr| panic!("kubectl {args:?}: {stderr}"))
+    }
+
+    async fn try_run(&self, args: &[&str], stdin: &str) -> Result<String, String> {
         let running = async {
             let mut process = self.command(args).kill_on_drop(true).spawn()?;
             let mut input = process.stdin.take().expect("a pipe");
@@ -168,10 +221,9 @@ impl Namespace {
             drop(input);
             process.wait_with_output().await
         };
-        let Output { status, stdout, stderr } =
-            within("kubectl", running).await.unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"));
-        assert!(status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&stderr));
-        String::from_utf8_lossy(&stdout).into_owned()
+        let Output { status, stdout, stderr } = within("kubectl", running).await.expect("kubectl can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if status.success() { Ok(text(stdout)) } else { Err(text(stderr)) }
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -23,11 +23,7 @@ impl Places {
         match runtime {
             // The first start makes the folders, and the server hands its own environment on.
             Runtime::Local => Self::Local { data_dir },
-            Runtime::Cluster => {
-                let namespace = Namespace::make(env).await;
-                namespace.add_project(DEMO).await;
-                Self::Cluster(namespace)
-            }
+            Runtime::Cluster => Self::Cluster(Namespace::make(env).await),
         }
     }
 
@@ -36,6 +32,14 @@ impl Places {
         match self {
             Self::Local { .. } => Vec::new(),
             Self::Cluster(namespace) => namespace.server_env(),
+        }
+    }
+
+    /// Makes `demo`, where the server does not do that itself.
+    pub(super) async fn add_first_project(&self) {
+        match self {
+            Self::Local { .. } => {}
+            Self::Cluster(namespace) => namespace.add_project(DEMO).await,
         }
     }
 

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use rustix::process::Signal;
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::api::Data;
+use super::cluster::Namespace;
 use super::http::Client;
 use super::places::{self, Places};
 use super::processes::{self, Memory};
@@ -23,6 +26,7 @@ pub(crate) struct Fixture {
     root: TempDir,
     env: Vec<(String, String)>,
     for_commands: Vec<(String, String)>,
+    without_projects: bool,
 }
 
 /// A server that runs, or is down for a while; with everything it has started, gone when dropped.
@@ -52,7 +56,7 @@ impl Fixture {
     pub(super) fn on(runtime: Runtime) -> Self {
         let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("home")).expect("a home folder");
-        Self { runtime, root, env: Vec::new(), for_commands: Vec::new() }
+        Self { runtime, root, env: Vec::new(), for_commands: Vec::new(), without_projects: false }
             .with("RDEV_BIND", "127.0.0.1:0")
             .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
     }
@@ -81,6 +85,12 @@ impl Fixture {
         let folder = program.parent().expect("a program is in a folder").display();
         let path = format!("{folder}:{}", super::tools::path());
         self.for_commands("PATH", path)
+    }
+
+    /// Leaves it to the story to make the pods of projects.
+    pub(crate) fn without_projects(mut self) -> Self {
+        self.without_projects = true;
+        self
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -116,6 +126,9 @@ impl Fixture {
     pub(crate) async fn start(mut self) -> Server {
         let env = std::mem::take(&mut self.for_commands);
         let places = Places::make(self.runtime, self.data_dir(), env).await;
+        if !self.without_projects {
+            places.add_first_project().await;
+        }
         for (name, value) in places.server_env() {
             self = self.with(name, value);
         }
@@ -195,12 +208,33 @@ impl Server {
         &self.fixture
     }
 
+    /// Where its projects are, of a server whose projects are pods of a real cluster.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        match &self.places {
+            Places::Cluster(namespace) => namespace,
+            Places::Local { .. } => panic!("it has no namespace"),
+        }
+    }
+
     /// Makes another project, and waits until the server knows it.
     pub(crate) async fn add_project(&self, id: &str) {
         self.places.add_project(id).await;
-        let client = self.client();
-        let path = format!("/projects/{id}");
-        eventually(id, async || (client.get(&path).send().await.status == 200).then_some(())).await;
+        self.knows(id).await;
+    }
+
+    /// Waits until the server knows a project that was made, and can run commands there.
+    pub(crate) async fn knows(&self, id: &str) {
+        #[derive(Deserialize)]
+        struct Project {
+            status: String,
+        }
+        let (client, path) = (self.client(), format!("/projects/{id}"));
+        let ready = async || {
+            let answer = client.get(&path).send().await;
+            let ready = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == "ready";
+            ready.then_some(())
+        };
+        eventually(id, ready).await;
     }
 
     /// What is in a file of the project `demo`; `None` while there is no such file.
