@@ -55,3 +55,23 @@ need_python_packages() {
     [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
+
+# misuse MESSAGE ends a script that was called wrongly.
+misuse() {
+    printf '%s: %s (--help says more)\n' "$(basename "$0")" "$1" >&2
+    exit 2
+}
+
+# value OPTION [VALUE …] prints the value of an option.
+value() {
+    [ "$#" -ge 2 ] && [ -n "$2" ] || misuse "$1 needs a value"
+    printf '%s\n' "$2"
+}
+
+# image_tag prints the tag of images built from the working tree.
+image_tag() {
+    local changes
+    changes=$(git status --porcelain | head -n 3) || fail "no tag: this is no git working tree; name one with --tag"
+    [ -z "$changes" ] || fail "the working tree has changes, so nobody could build its images again: ${changes//$'\n'/;} - commit them, or name a tag with --tag"
+    git describe --tags --always
+}

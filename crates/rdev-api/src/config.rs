@@ -32,9 +32,10 @@ pub struct Config {
     #[arg(long, env = "RDEV_DATABASE_URL", value_name = "URL", value_parser = database_url)]
     pub database_url: Option<DatabaseUrl>,
 
-    /// Where commands run
-    #[arg(long, env = "RDEV_RUNTIME", default_value = "local")]
-    pub runtime: Runtime,
+    /// Where commands run: on this machine, or in the pods of a cluster, which is the one around this pod or
+    /// that of KUBECONFIG. Without it: kubernetes inside a pod, else local
+    #[arg(long, env = "RDEV_RUNTIME")]
+    runtime: Option<Runtime>,
 
     /// Namespace of the pods; the local runtime has none and ignores it
     #[arg(long, env = "RDEV_NAMESPACE", default_value = "rdev", value_parser = namespace)]
@@ -65,6 +66,10 @@ pub struct Config {
     #[arg(long, env = "RDEV_COMMAND_TIMEOUT_SECONDS", default_value = "3600", value_parser = whole::<u64>(1, 604_800))]
     command_timeout_seconds: u64,
 
+    /// Seconds that a command waits for its project's pod to be ready
+    #[arg(long, env = "RDEV_POD_WAIT_SECONDS", default_value = "300", value_parser = whole::<u64>(1, 86_400))]
+    pod_wait_seconds: u64,
+
     /// Requests a minute and key; a tenth of it may come at once
     #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = whole::<u32>(1, 100_000_000))]
     pub rate_limit_per_minute: u32,
@@ -91,6 +96,8 @@ pub struct Config {
 pub enum Action {
     /// Print the OpenAPI document of this version
     Openapi,
+    /// Look at everything that rdev needs, and say how to mend what is wrong
+    Doctor,
 }
 
 /// Where commands run.
@@ -98,6 +105,8 @@ pub enum Action {
 pub enum Runtime {
     /// On this machine, as this user.
     Local,
+    /// In the pods of a cluster.
+    Kubernetes,
 }
 
 /// Form of the log.
@@ -150,6 +159,17 @@ impl Config {
     /// Limit for a command that names none.
     pub fn command_timeout(&self) -> Duration {
         Duration::from_secs(self.command_timeout_seconds)
+    }
+
+    /// How long a command waits for its project's pod to be ready.
+    pub fn pod_wait(&self) -> Duration {
+        Duration::from_secs(self.pod_wait_seconds)
+    }
+
+    /// Where commands run.
+    pub fn runtime(&self) -> Runtime {
+        let in_pod = self.kubernetes_service_host.is_some();
+        self.runtime.unwrap_or(if in_pod { Runtime::Kubernetes } else { Runtime::Local })
     }
 
     /// Form of the log.

@@ -49,6 +49,13 @@ pub(crate) fn admin_key(configured: Option<&Secret>, file: &Path) -> anyhow::Res
     Ok(Secret(key))
 }
 
+/// In a pod a generated key would go with the pod's disk, and with it everything that it encrypts.
+pub(crate) const MASTER_KEY_NEEDED: &str =
+    "RDEV_MASTER_KEY is not set: with RDEV_RUNTIME=kubernetes it is needed; accepted are 32 bytes in base64";
+/// How to get one.
+pub(crate) const MASTER_KEY_FIX: &str =
+    "put `openssl rand -base64 32` into the Secret rdev-api, as master-key";
+
 /// The master key: as configured, or from its file, which the first start makes.
 pub(crate) fn master_key(configured: Option<MasterKey>, file: &Path) -> anyhow::Result<MasterKey> {
     if let Some(key) = configured {

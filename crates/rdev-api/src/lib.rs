@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod server;
 pub mod telemetry;
 pub mod wire;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rdev_api::config::{Action, Config};
-use rdev_api::{app, server, telemetry, wire};
+use rdev_api::{app, doctor, server, telemetry, wire};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,11 +16,12 @@ fn main() -> ExitCode {
     };
     telemetry::init(&config);
     let done = match config.command {
-        Some(Action::Openapi) => app::print_document(),
-        None => serve(config),
+        Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
+        Some(Action::Doctor) => doctor::run(&config),
+        None => serve(config).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE

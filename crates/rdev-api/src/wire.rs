@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, EventLog, Ids, Pods, TaskQueue};
+use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, TaskQueue};
+use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig};
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
@@ -57,6 +59,9 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
     let lock = lock(folder).await?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
+    if config.runtime() == Runtime::Kubernetes {
+        anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
+    }
     let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
 
     let store = SqlStore::sqlite(&config.database()).await.map_err(|error| with_cause(error, config))?;
@@ -65,7 +70,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
-    let pods = pods(config)?;
+    let pods = pods(config, clock.clone()).await?;
     let (live, drain) = (Live::default(), CancellationToken::new());
 
     let projects = Projects::new(pods.clone());
@@ -81,7 +86,12 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     );
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
     let id = id.parse().context("worker id")?;
-    let worker_config = WorkerConfig { id, concurrency: config.worker_concurrency, lease: config.lease() };
+    let worker_config = WorkerConfig {
+        id,
+        concurrency: config.worker_concurrency,
+        lease: config.lease(),
+        place_patience: config.pod_wait(),
+    };
     let worker = Worker::new(worker_config, pods.clone(), queue.clone(), log, clock.clone(), live);
 
     let tickets = Tickets::new(&master_key);
@@ -103,8 +113,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
 }
 
-fn pods(config: &Config) -> anyhow::Result<Arc<dyn Pods>> {
-    match config.runtime {
+async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
+    match config.runtime() {
         Runtime::Local => {
             let local = Local::open(rdev_local::Config {
                 data_dir: config.data_dir.clone(),
@@ -115,7 +125,26 @@ fn pods(config: &Config) -> anyhow::Result<Arc<dyn Pods>> {
             local.create_project(&FIRST_PROJECT.parse()?)?;
             Ok(Arc::new(local))
         }
+        Runtime::Kubernetes => {
+            let runner = rdev_kube::Bundled {
+                program: RUNNER,
+                protocol: PROTOCOL_VERSION,
+                machine: std::env::consts::ARCH,
+            };
+            let config = rdev_kube::Config { namespace: config.namespace.clone(), runner, clock };
+            Ok(Arc::new(Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?))
+        }
     }
+}
+
+/// A look at the store, for an operator; changes nothing.
+pub(crate) async fn examine_database(config: &Config) -> Finding {
+    SqlStore::examine_sqlite(&config.database()).await
+}
+
+/// A look at the place where commands run.
+pub(crate) async fn examine_runtime(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    Ok(pods(config, Arc::new(SystemClock)).await?.examine().await)
 }
 
 impl Rdev {

@@ -9,6 +9,7 @@ mod event;
 mod git;
 mod id;
 mod outcome;
+mod project;
 mod scope;
 mod time;
 mod validate;
@@ -19,27 +20,10 @@ pub use event::{Chunk, Entry, EntryBody, Position, Seq};
 pub use git::{check_git_args, git_subcommands};
 pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId};
 pub use outcome::{Ending, Outcome, Reason};
+pub use project::{Condition, Project, ProjectStatus};
 pub use scope::{Caller, Scope};
 pub use time::Timestamp;
 pub use validate::{Limits, Validate};
-
-/// A project: a place in which commands run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Project {
-    /// Its id, part of every URL.
-    pub id: ProjectId,
-    /// Whether commands can run in it now.
-    pub status: ProjectStatus,
-    /// Where its files are, as the commands in it see them.
-    pub workspace: String,
-}
-
-/// Whether commands can run in a project now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProjectStatus {
-    /// Commands start at once.
-    Ready,
-}
 
 /// The first answer's fingerprint and time for an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]

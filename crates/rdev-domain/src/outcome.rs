@@ -37,8 +37,24 @@ pub enum Reason {
     SpawnFailed,
     /// The runner that supervised it is gone, so its end is unknown.
     RunnerLost,
-    /// The place in which it ran was replaced, so its end is unknown.
+    /// The pod in which it ran was deleted or replaced.
     PodLost,
+    /// The pod in which it ran was evicted from its node.
+    PodEvicted,
+    /// The container in which it ran ended, and was started anew.
+    PodRestarted,
+    /// The node of its pod does not answer.
+    NodeLost,
+    /// Its pod was not ready in time.
+    PodNotReady,
+    /// It, or the container in which it ran, needed more memory than it may have.
+    OomKilled,
+    /// The cluster does not let rdev run programs in its pod.
+    ExecForbidden,
+    /// The image of its pod has no shell.
+    NoShell,
+    /// The pod has no usable runner, and none could be copied into it.
+    RunnerMissing,
     /// The agent ended without a result.
     NoResult,
     /// The model service refused the credentials.
@@ -53,12 +69,20 @@ pub enum Reason {
     MaxTurns,
 }
 
-const REASONS: [(Reason, &str); 11] = [
+const REASONS: [(Reason, &str); 19] = [
     (Reason::ExitCode, "exit_code"),
     (Reason::Signal, "signal"),
     (Reason::SpawnFailed, "spawn_failed"),
     (Reason::RunnerLost, "runner_lost"),
     (Reason::PodLost, "pod_lost"),
+    (Reason::PodEvicted, "pod_evicted"),
+    (Reason::PodRestarted, "pod_restarted"),
+    (Reason::NodeLost, "node_lost"),
+    (Reason::PodNotReady, "pod_not_ready"),
+    (Reason::OomKilled, "oom_killed"),
+    (Reason::ExecForbidden, "exec_forbidden"),
+    (Reason::NoShell, "no_shell"),
+    (Reason::RunnerMissing, "runner_missing"),
     (Reason::NoResult, "no_result"),
     (Reason::Auth, "auth"),
     (Reason::Quota, "quota"),
@@ -67,6 +91,13 @@ const REASONS: [(Reason, &str); 11] = [
     (Reason::MaxTurns, "max_turns"),
 ];
 
+impl Reason {
+    /// Its name in answers, events and stores.
+    pub fn as_str(self) -> &'static str {
+        REASONS.iter().find(|(reason, _)| *reason == self).map_or("", |(_, name)| name)
+    }
+}
+
 impl Ending {
     /// The `reason` of the complete event: `None` for a completed command.
     pub fn reason(self) -> Option<&'static str> {
@@ -74,7 +105,7 @@ impl Ending {
             Self::Completed => None,
             Self::Cancelled => Some("cancelled"),
             Self::TimedOut => Some("timeout"),
-            Self::Failed(reason) => REASONS.iter().find(|(r, _)| *r == reason).map(|(_, name)| *name),
+            Self::Failed(reason) => Some(reason.as_str()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It gives the same guarantees as a cluster, since the same runner supervises the commands; it gives no
 //! isolation: commands run as this user, on this machine. It must not know HTTP or SQL.
 
+mod examine;
 mod exec;
 mod runner;
 mod waiting;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Result};
-use rdev_ports::{Exec, ExecOutput, Place, Pods};
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
+use rdev_ports::{Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Trouble};
 
 use crate::exec::Programs;
 use crate::workspaces::Workspaces;
@@ -137,17 +138,28 @@ impl Pods for Local {
         Ok(self.workspaces.path(id).is_dir().then(|| self.describe(id)))
     }
 
-    async fn place(&self, id: &ProjectId) -> Result<Option<Place>> {
+    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>> {
         let project = self.project(id).await?;
-        Ok(project.map(|project| Place {
-            project: project.id,
-            uid: self.uid.clone(),
-            workspace: project.workspace,
+        Ok(project.map(|project| {
+            let (uid, workspace) = (self.uid.clone(), project.workspace);
+            Standing::Ready(Place { project: project.id, uid, workspace })
         }))
+    }
+
+    async fn fate(&self, place_uid: &str, _since: Timestamp) -> Result<Fate> {
+        if place_uid == self.uid {
+            return Ok(Fate::Undisturbed);
+        }
+        let message = "the data folder was replaced, its end is unknown";
+        Ok(Fate::Gone(Trouble::new(Reason::PodLost, message)))
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
         self.programs.start(place, exec)
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        examine::findings(&self.programs, self.workspaces.list())
     }
 
     async fn check(&self) -> Result<()> {
@@ -160,6 +172,13 @@ impl Pods for Local {
 impl Local {
     fn describe(&self, id: &ProjectId) -> Project {
         let workspace = self.workspaces.path(id).to_string_lossy().into_owned();
-        Project { id: id.clone(), status: ProjectStatus::Ready, workspace }
+        Project {
+            id: id.clone(),
+            status: ProjectStatus::Ready,
+            workspace,
+            repository: None,
+            description: None,
+            default_agent: None,
+        }
     }
 }

@@ -14,7 +14,9 @@ pub mod testing;
 
 pub use clock::{Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
-pub use pods::{EXEC_START_TIMEOUT, Exec, ExecOutput, Place, Pods, Stdin};
+pub use pods::{
+    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Stdin, Trouble, Verdict,
+};
 pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Started,
     TaskQueue,

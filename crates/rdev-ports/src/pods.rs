@@ -3,25 +3,32 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Project, ProjectId, Result};
+use rdev_domain::{Project, ProjectId, Reason, Result, Timestamp};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
 pub trait Pods: Send + Sync {
-    /// All projects, sorted by id.
+    /// All projects, sorted by id; from memory.
     async fn projects(&self) -> Result<Vec<Project>>;
 
     /// One project; `None` when there is none of that id.
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>>;
 
     /// Where commands of the project run now; `None` when there is no such project.
-    async fn place(&self, id: &ProjectId) -> Result<Option<Place>>;
+    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>>;
+
+    /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
+    /// runner cannot be reached, or has lost them.
+    async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate>;
 
     /// Starts a program in the place and sends its standard output as it comes. The first argument
-    /// `rdev-runner` names the runner of that place. Ends the stream when the program has ended or the
-    /// connection was cut: the two look alike, and what ran is told only by the runner's frames.
-    /// Dropping the stream ends the connection, and nothing that a runner supervises.
+    /// `rdev-runner` names the runner of that place. The stream ends when the program is known to have
+    /// ended well; whatever else ends it is an error. What a runner's command did is told by its frames
+    /// alone. Dropping the stream ends the connection, and nothing that a runner supervises.
     async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput>;
+
+    /// Looks at everything that commands need, for an operator. Takes up to a minute.
+    async fn examine(&self) -> Vec<Finding>;
 
     /// Fails when commands cannot be run at all now: the reason is for operators.
     async fn check(&self) -> Result<()>;
@@ -32,10 +39,90 @@ pub trait Pods: Send + Sync {
 pub struct Place {
     /// The project.
     pub project: ProjectId,
-    /// Identity of the place itself: it changes when what ran there before is gone for good.
+    /// Identity of the runs folder there: it changes when what ran there before is gone for good. The
+    /// runner starts nothing in a folder of another identity.
     pub uid: String,
     /// Working directory of commands, as they see it.
     pub workspace: String,
+}
+
+/// Whether commands can run in a project's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// They can.
+    Ready(Place),
+    /// Not now; it may become ready by itself.
+    Waiting(Trouble, Timestamp),
+    /// Not before somebody has mended it.
+    Unusable(Trouble),
+}
+
+/// What became of the programs in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing has happened to the place itself.
+    Undisturbed,
+    /// Nothing is known, or not yet: they may be running.
+    Unknown,
+    /// They were ended, but what they wrote may still be read there.
+    Interrupted(Trouble),
+    /// They are gone with everything that was there.
+    Gone(Trouble),
+}
+
+/// Why commands do not run, or have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The reason of a command that ends by it.
+    pub reason: Reason,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Trouble {
+    /// For this reason.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// One thing that an examination has looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// What was seen.
+    pub seen: String,
+    /// How good that is.
+    pub verdict: Verdict,
+}
+
+/// How good a finding is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// rdev works, but something is less than it should be; what to do.
+    Warning(String),
+    /// rdev does not work; what to do.
+    Bad(String),
+}
+
+impl Finding {
+    /// As it should be.
+    pub fn good(what: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Good }
+    }
+
+    /// Less than it should be, with what to do.
+    pub fn warning(what: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Warning(fix.into()) }
+    }
+
+    /// Not working, with what to do.
+    pub fn bad(what: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Bad(fix.into()) }
+    }
 }
 
 /// A program to start in a place.

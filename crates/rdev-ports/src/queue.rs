@@ -60,6 +60,9 @@ pub trait TaskQueue: Send + Sync {
     /// the claims are worthless, so what is to be stored under them is stored before.
     async fn release(&self, fences: &[Fence]) -> Result<()>;
 
+    /// Gives a claim back unfinished, not to be taken before `until`, the moment itself included.
+    async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()>;
+
     /// Gives back every lease of every worker. Only for a process that knows itself to be the store's
     /// only user, at its start. Returns how many there were.
     async fn release_all(&self) -> Result<u64>;
@@ -129,6 +132,8 @@ pub struct Claim {
     pub command: Command,
     /// Number of the last event that is stored: attaching goes on after it.
     pub last_seq: Seq,
+    /// The place in which it was started, if it was.
+    pub place_uid: Option<String>,
 }
 
 /// A command that its worker may now start, or attach to.

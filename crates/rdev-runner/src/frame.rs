@@ -27,7 +27,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
 pub const FRAME_EVENTS_MAX: u32 = 1024;
 /// Version of this format and of the command line; a runner and a server of different versions refuse each other.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// Which of the command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub enum Ended {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
+    /// Memory ran out: the kernel killed it, or a process of it whose death it reported by this code.
+    OomKilled(i32),
     /// It never began: the system refused to execute it with this error number.
     SpawnFailed(i32),
 }
@@ -350,6 +352,7 @@ impl Exit {
             Ended::Exited(code) => (0, code),
             Ended::Signaled(signal) => (1, signal),
             Ended::SpawnFailed(errno) => (2, errno),
+            Ended::OomKilled(code) => (3, code),
         };
         let mut out = [0_u8; EXIT_BYTES];
         out[0] = how;
@@ -372,6 +375,7 @@ impl Exit {
                 0 => Ended::Exited(value),
                 1 => Ended::Signaled(value),
                 2 => Ended::SpawnFailed(value),
+                3 => Ended::OomKilled(value),
                 _ => return None,
             },
             cause: match cause {

@@ -13,6 +13,7 @@ mod gc;
 mod journal;
 mod list;
 mod out;
+mod place;
 mod sink;
 mod start;
 mod supervisor;

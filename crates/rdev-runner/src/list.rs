@@ -58,6 +58,7 @@ fn describe(exit: &Exit) -> String {
         (StopCause::Cancelled, _) => "cancelled".to_owned(),
         (StopCause::None, Ended::Exited(code)) => format!("exit {code}"),
         (StopCause::None, Ended::Signaled(signal)) => format!("signal {signal}"),
+        (StopCause::None, Ended::OomKilled(code)) => format!("out of memory, exit {code}"),
         (StopCause::None, Ended::SpawnFailed(errno)) => format!("spawn failed {errno}"),
     }
 }

@@ -31,14 +31,16 @@ pub struct Order {
     pub id: String,
     /// Only what comes after this sequence number is wanted.
     pub after: u64,
+    /// Identity of the folder of runs that it is for; empty: any.
+    pub place: String,
     /// What to run, should the id be new.
     pub spec: Spec,
 }
 
 impl Order {
-    /// A line with id and number, then the encoded specification.
+    /// A line with id, number and place, then the encoded specification.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = format!("{} {}\n", self.id, self.after).into_bytes();
+        let mut out = format!("{} {} {}\n", self.id, self.after, self.place).into_bytes();
         out.extend_from_slice(&self.spec.encode());
         out
     }
@@ -57,14 +59,17 @@ impl Order {
             return Ok(None);
         }
         let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no order"))?;
-        let (id, after) = line.split_once(' ').ok_or_else(|| invalid("standard input holds no order"))?;
+        let mut words = line.splitn(3, ' ');
+        let (Some(id), Some(after), Some(place)) = (words.next(), words.next(), words.next()) else {
+            return Err(invalid("standard input holds no order"));
+        };
         let after = after.parse().map_err(|_| invalid("the order's sequence number is no whole number"))?;
-        Ok(Some(Self { id: id.to_owned(), after, spec: Spec::read(from)? }))
+        Ok(Some(Self { id: id.to_owned(), after, place: place.to_owned(), spec: Spec::read(from)? }))
     }
 }
 
-/// An id of the longest kind, and the largest number.
-const ORDER_LINE_BYTES_MAX: usize = 160;
+/// An id of the longest kind, the largest number, and a place.
+const ORDER_LINE_BYTES_MAX: usize = 512;
 /// Largest encoded specification that is accepted.
 pub const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MAGIC: &[u8; 4] = b"RDS1";

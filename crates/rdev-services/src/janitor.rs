@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rdev_domain::CommandId;
 use rdev_ports::{Place, Pods};
 
-use crate::execution::control;
+use crate::supervise::control;
 
 /// Journals freed by one call of the runner.
 const BATCH_MAX: usize = 64;

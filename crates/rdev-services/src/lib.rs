@@ -12,6 +12,7 @@ mod invocation;
 mod janitor;
 mod live;
 mod projects;
+mod supervise;
 mod worker;
 
 pub use commands::{Commands, Submit};

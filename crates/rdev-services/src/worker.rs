@@ -29,6 +29,8 @@ pub struct WorkerConfig {
     pub concurrency: u32,
     /// Time after which a silent worker's commands are taken over.
     pub lease: Duration,
+    /// How long a command waits for its place to be ready.
+    pub place_patience: Duration,
 }
 
 /// The loop that claims commands and runs them.
@@ -49,7 +51,9 @@ impl Worker {
         clock: Arc<dyn Clock>,
         live: Live,
     ) -> Self {
-        let executor = Arc::new(Executor { pods, queue, log, clock, live, janitor: Janitor::default() });
+        let place_patience = config.place_patience;
+        let janitor = Janitor::default();
+        let executor = Arc::new(Executor { pods, queue, log, clock, live, janitor, place_patience });
         Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
     }
 

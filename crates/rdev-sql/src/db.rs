@@ -21,7 +21,7 @@ const READERS: u32 = 4;
 /// Rows that are read ahead of their reader; entries of the log are large.
 const ROWS_AHEAD: usize = 2;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// The database, by its kind.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@
 mod db;
 mod error;
 mod events;
+mod examine;
 mod idempotency;
 #[cfg(test)]
 mod plans;
@@ -17,6 +18,7 @@ mod tasks;
 use std::path::Path;
 
 use rdev_domain::Result;
+use rdev_ports::Finding;
 
 use crate::db::Db;
 
@@ -30,6 +32,11 @@ impl SqlStore {
     /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
     pub async fn sqlite(file: &Path) -> Result<Self> {
         Ok(Self { db: Db::sqlite(file).await? })
+    }
+
+    /// Looks at the SQLite database in `file`, for an operator, and changes nothing: a server may be using it.
+    pub async fn examine_sqlite(file: &Path) -> Finding {
+        examine::sqlite(file).await
     }
 
     /// Writes what is pending and closes every connection.

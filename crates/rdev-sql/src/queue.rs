@@ -164,6 +164,22 @@ impl TaskQueue for SqlStore {
         })
     }
 
+    async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
+        write!(&self.db, |tx| {
+            sqlx::query(
+                "UPDATE tasks SET lease_owner = NULL, lease_until_us = $1, attempt = attempt + 1
+                 WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')",
+            )
+            .bind(until.as_micros())
+            .bind(fence.id.as_str())
+            .bind(fence.attempt)
+            .execute(&mut *tx)
+            .await
+            .map(|_| ())
+            .map_err(database)
+        })
+    }
+
     async fn release_all(&self) -> Result<u64> {
         write!(&self.db, |tx| {
             sqlx::query(concat!(
@@ -264,5 +280,6 @@ fn claim(row: &TaskRow) -> Result<Claim> {
         fence: Fence { id: parse(&row.id)?, attempt: row.attempt },
         command: row.command()?,
         last_seq: Seq(row.last_seq as u64),
+        place_uid: row.place_uid.clone(),
     })
 }

@@ -27,7 +27,7 @@ pub(crate) async fn fenced(tx: &mut SqliteConnection, fence: &Fence) -> Result<(
 }
 
 pub(crate) async fn leased(tx: &mut SqliteConnection, id: &CommandId, now: Timestamp) -> Result<bool> {
-    sqlx::query_scalar("SELECT lease_until_us >= $1 FROM tasks WHERE id = $2")
+    sqlx::query_scalar("SELECT lease_owner IS NOT NULL AND lease_until_us >= $1 FROM tasks WHERE id = $2")
         .bind(now.as_micros())
         .bind(id.as_str())
         .fetch_one(tx)

@@ -8,14 +8,18 @@ use anyhow::Context;
 use serde::Deserialize;
 
 /// A crate, and the crates of this workspace that it may depend on. A crate that is not here is refused.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
     ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
-    ("rdev-api", &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local"]),
+    ("rdev-kube", &["rdev-domain", "rdev-ports"]),
+    (
+        "rdev-api",
+        &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
+    ),
     ("rdev-bench", &[]),
     ("xtask", &[]),
 ];

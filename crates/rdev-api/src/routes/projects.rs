@@ -1,7 +1,7 @@
 //! Projects.
 
 use axum::extract::State;
-use rdev_domain::{Project, ProjectId, ProjectStatus};
+use rdev_domain::{Condition, Project, ProjectId, ProjectStatus};
 use rdev_services::Projects;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,6 +20,22 @@ pub(crate) struct ProjectDto {
     /// Where its files are, as its commands see them.
     #[schema(example = "/workspace")]
     workspace: String,
+    /// Why it is not ready, in one word of the cluster's own; null while it is.
+    #[schema(example = "ImagePullBackOff")]
+    reason: Option<String>,
+    /// The same for people.
+    message: Option<String>,
+    /// Since when it is so.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// Where its files come from, as git names it.
+    #[schema(example = "git@github.com:example/demo.git")]
+    repository: Option<String>,
+    /// What it is.
+    description: Option<String>,
+    /// The agent that works in it unless another one is asked for.
+    #[schema(example = "claude")]
+    default_agent: Option<String>,
 }
 
 /// Whether commands can run in a project now.
@@ -29,14 +45,37 @@ pub(crate) struct ProjectDto {
 enum ProjectStatusDto {
     /// They start at once.
     Ready,
+    /// Its pod is on its way: commands wait for it.
+    Starting,
+    /// Something is wrong with its pod: commands wait a while, then fail with the reason.
+    Failing,
+    /// Its pod is gone, and no other has come in its place: commands wait a while, then fail.
+    Gone,
 }
 
 impl From<Project> for ProjectDto {
     fn from(project: Project) -> Self {
-        let status = match project.status {
-            ProjectStatus::Ready => ProjectStatusDto::Ready,
+        let (status, condition) = match project.status {
+            ProjectStatus::Ready => (ProjectStatusDto::Ready, None),
+            ProjectStatus::Starting(condition) => (ProjectStatusDto::Starting, Some(condition)),
+            ProjectStatus::Failing(condition) => (ProjectStatusDto::Failing, Some(condition)),
+            ProjectStatus::Gone(condition) => (ProjectStatusDto::Gone, Some(condition)),
         };
-        Self { id: project.id.to_string(), status, workspace: project.workspace }
+        let (reason, message, since) = match condition {
+            Some(Condition { reason, message, since }) => (Some(reason), Some(message), Some(since)),
+            None => (None, None, None),
+        };
+        Self {
+            id: project.id.to_string(),
+            status,
+            workspace: project.workspace,
+            reason,
+            message,
+            since: since.map(|since| since.to_string()),
+            repository: project.repository,
+            description: project.description,
+            default_agent: project.default_agent,
+        }
     }
 }
 

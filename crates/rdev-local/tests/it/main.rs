@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Config, Local, visible_to_commands};
-use rdev_ports::{Exec, Pods, Stdin};
+use rdev_ports::{Exec, Place, Pods, Standing, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -34,8 +34,15 @@ fn id(text: &str) -> ProjectId {
     text.parse().unwrap()
 }
 
+async fn place(local: &Local) -> Place {
+    match local.place(&id("demo")).await.unwrap() {
+        Some(Standing::Ready(place)) => place,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn output(local: &Local, argv: &[&str], stdin: Stdin) -> Result<String, String> {
-    let place = local.place(&id("demo")).await.unwrap().unwrap();
+    let place = place(local).await;
     let exec = Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin };
     let mut stream = local.exec(&place, exec).await.map_err(|error| error.to_string())?;
     let mut out = Vec::new();
@@ -75,11 +82,11 @@ async fn the_place_keeps_its_identity_over_restarts_and_not_over_a_new_folder() 
     for uid in ["first", "second"] {
         let local = open(folder.path(), uid);
         local.create_project(&id("demo")).unwrap();
-        assert_eq!(local.place(&id("demo")).await.unwrap().unwrap().uid, "first");
+        assert_eq!(place(&local).await.uid, "first");
     }
     std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
     let local = open(folder.path(), "third");
-    assert_eq!(local.place(&id("demo")).await.unwrap().unwrap().uid, "third");
+    assert_eq!(place(&local).await.uid, "third");
 }
 
 #[tokio::test]

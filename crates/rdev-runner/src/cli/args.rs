@@ -32,6 +32,8 @@ pub(super) enum Action {
     Attach(RunId, Follow),
     Cancel(RunId),
     List,
+    /// Name the runs folder, and what made it.
+    Place(String),
     Gc(Vec<RunId>, Option<Duration>),
     /// Run what comes on standard input.
     RunOrder {
@@ -95,6 +97,7 @@ struct Given {
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
+    within: String,
     spec: Spec,
     order_stdin: bool,
     stdin: bool,
@@ -108,6 +111,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
+        within: String::new(),
         spec: Spec::new(Vec::new()),
         order_stdin: false,
         stdin: false,
@@ -139,9 +143,10 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
-            "id" => !matches!(verb, "" | "list"),
+            "id" => !matches!(verb, "" | "list" | "place"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
+            "within" => verb == "place",
             "order-stdin" | "cwd" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
                 verb == "run"
             }
@@ -173,6 +178,7 @@ impl Given {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
+            "within" => self.within = value,
             "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
             "grace" => self.spec.grace_ms = milliseconds(seconds(name, &value)?),
             "journal-max" => self.spec.journal_bytes_max = number(name, &value)?,
@@ -203,6 +209,7 @@ impl Given {
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => Action::List,
+            "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),
             _ => Action::Supervise,
         };
@@ -236,11 +243,11 @@ impl Given {
     }
 }
 
-const VERBS: &str = "run, attach, cancel, list or gc";
+const VERBS: &str = "run, attach, cancel, list, gc or place";
 
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
-        "run" | "attach" | "cancel" | "list" | "gc" | "supervise" => Ok(verb),
+        "run" | "attach" | "cancel" | "list" | "gc" | "place" | "supervise" => Ok(verb),
         _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }
 }

@@ -9,11 +9,13 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner cancel --id ID
   rdev-runner list
   rdev-runner gc [--id ID]... [--older-than SECONDS]
+  rdev-runner place [--within NAME]
 
 run starts the command if its id is new and follows its output to the end; with an id that
 was used before it only follows. attach follows. cancel sends SIGTERM to the command and all
 that it started, then SIGKILL. list shows every run. gc --id drops the output of a finished
-run and keeps how it ended; gc --older-than removes runs that ended longer ago.
+run and keeps how it ended; gc --older-than removes runs that ended longer ago. place makes the
+folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
@@ -27,10 +29,11 @@ run and keeps how it ended; gc --older-than removes runs that ended longer ago.
   --journal-max BYTES  keep at most about this much output, announce what is left out
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
-  --order-stdin        wait for id, sequence number and command on standard input, in the
+  --within NAME        begin a new folder's identity with this and a dot
+  --order-stdin        wait for id, folder's identity, sequence number and command on standard input, in the
                        form of the library; without any, end
 
 Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
 timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;
-70 the runner failed and says why.
+68 an order for another folder of runs; 70 the runner failed and says why.
 ";

@@ -16,7 +16,7 @@ use crate::out::{say, write_all};
 use crate::sink::Sink;
 use crate::spec::Order;
 use crate::start::Waiting;
-use crate::{cancel, gc, list, supervisor};
+use crate::{cancel, gc, list, place, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -45,7 +45,12 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Help => print(help::TEXT)?,
         Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Action::Run(id, following, command) => {
-            let order = Order { id: id.to_string(), after: following.after, spec: command.into_spec()? };
+            let order = Order {
+                id: id.to_string(),
+                after: following.after,
+                place: String::new(),
+                spec: command.into_spec()?,
+            };
             let started = Waiting::spawn(self_args, runs)?.start(runs, &id, &order)?;
             drop(order);
             return attach(runs, &id, following, started);
@@ -55,6 +60,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             let waiting = Waiting::spawn(self_args, runs)?;
             let Some(order) = args::order()? else { return Ok(0) };
             let id = args::order_id(&order)?;
+            place::check(runs, &order.place)?;
             let started = waiting.start(runs, &id, &order)?;
             let following = args::Follow { after: order.after, text };
             drop(order);
@@ -63,6 +69,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Attach(id, following) => return attach(runs, &id, following, false),
         Action::Cancel(id) => cancel::cancel(runs, &id)?,
         Action::List => list::list(runs)?,
+        Action::Place(within) => place::print(runs, &within)?,
         Action::Gc(ids, age) => {
             for id in &ids {
                 gc::shrink(runs, id)?;
@@ -98,7 +105,7 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
 fn code_of(exit: &Exit) -> u8 {
     match (exit.cause, exit.ended) {
         (StopCause::Timeout, _) => EXIT_TIMEOUT,
-        (_, Ended::Exited(code)) => code as u8,
+        (_, Ended::Exited(code) | Ended::OomKilled(code)) => code as u8,
         (_, Ended::Signaled(signal)) => 128 + signal as u8,
         (_, Ended::SpawnFailed(ERRNO_NOT_FOUND)) => EXIT_NOT_FOUND,
         (_, Ended::SpawnFailed(_)) => EXIT_NOT_EXECUTABLE,

@@ -5,6 +5,7 @@ mod clients;
 mod detach;
 mod job;
 mod lines;
+mod memory;
 mod output;
 mod schedule;
 mod tree;
@@ -25,6 +26,7 @@ use crate::spec::{Order, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
 use job::{Job, Pipes, SpawnError};
+use memory::OomKills;
 use output::{Input, Output, Taken};
 use schedule::{Act, Schedule};
 
@@ -63,12 +65,14 @@ pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
 fn run_command(mut spec: Spec, run: Committed, signals: Signals) -> std::io::Result<()> {
     let mut journal = Journal::new(run.journal, spec.journal_bytes_max);
     let mut clients = Clients::new(run.listener)?;
+    let oom_kills = OomKills::watch();
     let exit = match Job::spawn(&spec) {
         Ok((job, pipes)) => {
             let input = spec.stdin.take().unwrap_or_default();
             let supervisor = Supervisor::new(&spec, job, pipes, input, &mut journal, &mut clients, signals);
             drop(spec);
-            supervisor.run()
+            let exit = supervisor.run();
+            Exit { ended: oom_kills.name(exit.ended), ..exit }
         }
         Err(error) => refused(&error, &mut journal),
     };

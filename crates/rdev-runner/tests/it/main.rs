@@ -7,6 +7,7 @@ mod cli;
 mod gc;
 mod limits;
 mod output;
+mod place;
 mod protocol;
 mod start;
 mod stop;

@@ -46,7 +46,7 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     spec.env = vec![("WHO".to_owned(), "it's me".to_owned())];
     spec.cwd = "/".to_owned();
     spec.stdin = Some(b"input\n".to_vec());
-    let order = Order { id: "ordered".to_owned(), after: 0, spec };
+    let order = Order { id: "ordered".to_owned(), after: 0, place: String::new(), spec };
     for again in [false, true] {
         let mut command = place.command("run --order-stdin");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -59,7 +59,9 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     }
     let nobody = place.command("run --order-stdin").stdin(Stdio::null()).output().unwrap();
     assert!(nobody.status.success() && nobody.stdout.is_empty());
-    for (nonsense, told) in [("x\n", "--order-stdin: "), ("x y\n", "number"), ("x 0\nRDS?", "order")] {
+    for (nonsense, told) in
+        [("x\n", "--order-stdin: "), ("x y z\n", "number"), ("x 0\n", "order"), ("x 0 p\nRDS?", "order")]
+    {
         let mut child =
             place.command("run --order-stdin").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(nonsense.as_bytes()).unwrap();

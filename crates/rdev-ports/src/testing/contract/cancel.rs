@@ -51,6 +51,17 @@ pub async fn a_command_whose_lease_ran_out_is_cancelled_at_once(store: &impl Sto
     Ok(())
 }
 
+/// Nobody works on it, so nobody else could end it.
+pub async fn a_postponed_command_is_cancelled_at_once(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    store.postpone(&fence, at(10)).await?;
+    let asked = ask(store, &fence.id, 1).await?;
+    assert_eq!(asked.command.state.status(), Status::Cancelled);
+    assert!(asked.entry.is_some());
+    Ok(())
+}
+
 /// A claimed command is its worker's to end.
 pub async fn a_leased_command_is_only_asked_to_end(store: &impl Store) -> Result<()> {
     let leased = enqueue(store, 1).await?;

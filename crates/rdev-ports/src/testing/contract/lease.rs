@@ -63,6 +63,45 @@ pub async fn releasing_a_lost_claim_changes_nothing(store: &impl Store) -> Resul
     Ok(())
 }
 
+/// Its place is not ready: others are not held up by it.
+pub async fn a_postponed_command_is_not_claimed_before_its_time(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    enqueue(store, 2).await?;
+    store.postpone(&fence, at(5)).await?;
+    let other = claim(store, 1).await?;
+    assert_ne!(other.id, fence.id);
+    assert!(claim_all(store, 5).await?.is_empty());
+    let again = claim(store, 6).await?;
+    assert_eq!(again.id, fence.id);
+    assert!(again.attempt > fence.attempt);
+    assert_lease_lost(store.start(&fence, "pod-1", at(6)).await);
+    Ok(())
+}
+
+/// A worker can put off only what is still its own.
+pub async fn postponing_a_lost_claim_changes_nothing(store: &impl Store) -> Result<()> {
+    let lost = run(store, 1).await?;
+    let latest = claim(store, LEASE + 1).await?;
+    store.postpone(&lost, at(0)).await?;
+    assert!(claim_all(store, LEASE + 1).await?.is_empty());
+    store.finish(&latest, Seq(1), completed(), at(LEASE + 2)).await?;
+    store.postpone(&latest, at(0)).await?;
+    assert!(stored(store, &lost.id).await?.state.is_ended());
+    Ok(())
+}
+
+/// It keeps its place and its start, and the claim says so.
+pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.postpone(&fence, at(3)).await?;
+    assert!(claim_all(store, 3).await?.is_empty());
+    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
+    let claims = claim_all(store, 4).await?;
+    assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));
+    Ok(())
+}
+
 /// What runs goes on to run for the next worker, which attaches to it.
 pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;

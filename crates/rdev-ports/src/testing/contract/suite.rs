@@ -55,11 +55,15 @@ macro_rules! store_contract {
             renewing_tells_what_is_cancelled
             a_released_command_is_claimed_at_once
             releasing_a_lost_claim_changes_nothing
+            a_postponed_command_is_not_claimed_before_its_time
+            postponing_a_lost_claim_changes_nothing
+            what_runs_can_be_postponed_too
             releasing_what_runs_keeps_it_running
             releasing_all_gives_back_every_lease
 
             a_waiting_command_is_cancelled_at_once
             a_command_whose_lease_ran_out_is_cancelled_at_once
+            a_postponed_command_is_cancelled_at_once
             a_leased_command_is_only_asked_to_end
             a_running_command_is_only_asked_to_end
             asking_again_changes_nothing

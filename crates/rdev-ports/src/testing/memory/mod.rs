@@ -29,6 +29,8 @@ struct Task {
     attempt: i64,
     /// The end of the lease; `None` when nobody has claimed it, or its worker gave it back.
     lease_until: Option<Timestamp>,
+    /// Not to be claimed before, nor at this moment.
+    postponed_until: Option<Timestamp>,
     place_uid: Option<String>,
     last_seq: Seq,
 }

@@ -27,6 +27,7 @@ impl TaskQueue for MemoryStore {
             concurrency_key: new.concurrency_key,
             attempt: 0,
             lease_until: None,
+            postponed_until: None,
             place_uid: None,
             last_seq: Seq::ZERO,
         };
@@ -59,10 +60,12 @@ impl TaskQueue for MemoryStore {
         {
             task.attempt += 1;
             task.lease_until = Some(lease_until);
+            task.postponed_until = None;
             claims.push(Claim {
                 fence: Fence { id, attempt: task.attempt },
                 command: task.command.clone(),
                 last_seq: task.last_seq,
+                place_uid: task.place_uid.clone(),
             });
         }
         Ok(claims)
@@ -123,6 +126,14 @@ impl TaskQueue for MemoryStore {
             if let Ok(task) = tables.fenced(fence) {
                 task.give_back();
             }
+        }
+        Ok(())
+    }
+
+    async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
+        if let Ok(task) = self.tables().fenced(fence) {
+            task.give_back();
+            task.postponed_until = Some(until);
         }
         Ok(())
     }
@@ -201,7 +212,8 @@ impl Tables {
     /// The oldest command that a worker may take now.
     fn next_to_claim(&self, now: Timestamp) -> Option<CommandId> {
         let free = |task: &&Task| {
-            !task.command.state.is_ended() && !task.is_leased(now) && self.is_first_of_its_key(task)
+            let waits = task.postponed_until.is_some_and(|until| until >= now);
+            !task.command.state.is_ended() && !task.is_leased(now) && !waits && self.is_first_of_its_key(task)
         };
         self.tasks.values().find(free).map(|task| task.command.id.clone())
     }

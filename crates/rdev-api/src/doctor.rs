@@ -1,0 +1,58 @@
+//! `rdev-api doctor`: everything that rdev needs, looked at, in plain lines with a fix for each fault.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use rdev_ports::{Finding, Verdict};
+
+use crate::config::{Config, Runtime};
+use crate::{keys, wire};
+
+/// Examines, and prints what was found. The exit code is 0 when rdev can work.
+#[tokio::main]
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut findings = vec![wire::examine_database(config).await, master_key(config)];
+    match wire::examine_runtime(config).await {
+        Ok(more) => findings.extend(more),
+        Err(error) => {
+            let fix = "see docs/configuration.md: RDEV_RUNTIME, KUBECONFIG, RDEV_DATA_DIR";
+            findings.push(Finding::bad("runtime", format!("{error:#}"), fix));
+        }
+    }
+    print(&findings).context("standard output")?;
+    let works = findings.iter().all(|finding| !matches!(finding.verdict, Verdict::Bad(_)));
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn master_key(config: &Config) -> Finding {
+    const WHAT: &str = "master key";
+    let file = config.data_dir.join("master.key");
+    match (config.master_key, config.runtime()) {
+        (Some(_), _) => Finding::good(WHAT, "given as RDEV_MASTER_KEY"),
+        (None, Runtime::Kubernetes) => Finding::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
+        (None, Runtime::Local) if file.exists() => match keys::master_key(None, &file) {
+            Ok(_) => Finding::good(WHAT, format!("in {}", file.display())),
+            Err(error) => Finding::bad(WHAT, format!("{error:#}"), "restore the file from a backup"),
+        },
+        (None, Runtime::Local) => {
+            let seen = format!("{} is not there yet", file.display());
+            Finding::warning(WHAT, seen, "the first start of rdev-api makes it")
+        }
+    }
+}
+
+fn print(findings: &[Finding]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for Finding { what, seen, verdict } in findings {
+        match verdict {
+            Verdict::Good => writeln!(out, "ok    {what}: {seen}")?,
+            Verdict::Warning(fix) => writeln!(out, "warn  {what}: {seen}\n      fix: {fix}")?,
+            Verdict::Bad(fix) => writeln!(out, "FAIL  {what}: {seen}\n      fix: {fix}")?,
+        }
+    }
+    let count = |wanted: fn(&Verdict) -> bool| findings.iter().filter(|f| wanted(&f.verdict)).count();
+    let (bad, warnings) =
+        (count(|v| matches!(v, Verdict::Bad(_))), count(|v| matches!(v, Verdict::Warning(_))));
+    writeln!(out, "{} looked at, {bad} failed, {warnings} warnings", findings.len())
+}

@@ -1,0 +1,73 @@
+//! The cluster that is talked to, and the namespace in it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use rdev_ports::EXEC_START_TIMEOUT;
+use tokio::time::timeout;
+
+use crate::exec::{Channel, ExecError, Target, start};
+
+/// Longest time that the API server may take to accept a connection, and to answer a short question.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client for one namespace.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    /// Where the API server is, for people.
+    pub(crate) address: String,
+}
+
+impl Cluster {
+    /// The cluster around this pod, or the one of KUBECONFIG. Nothing is sent yet.
+    pub(crate) async fn infer(namespace: &str) -> anyhow::Result<Self> {
+        let mut config = kube::Config::infer()
+            .await
+            .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let address = config.cluster_url.to_string();
+        let client = Client::try_from(config).context("the cluster's client")?;
+        Ok(Self { client, namespace: namespace.to_owned(), address })
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn target(&self, pod: &str, container: &str) -> Target {
+        Target { namespace: self.namespace.clone(), pod: pod.to_owned(), container: container.to_owned() }
+    }
+
+    /// Starts a program in a pod, within the time that the port promises.
+    pub(crate) async fn start(
+        &self,
+        target: &Target,
+        argv: &[String],
+        stdin: &[u8],
+    ) -> Result<Channel, ExecError> {
+        within(start(&self.client, target, argv, stdin)).await
+    }
+
+    /// Runs a short program in a pod to its end: what it wrote.
+    pub(crate) async fn run(
+        &self,
+        target: &Target,
+        argv: &[String],
+        stdin: &[u8],
+        bytes_max: usize,
+    ) -> Result<String, ExecError> {
+        within(async { self.start(target, argv, stdin).await?.whole(bytes_max).await }).await
+    }
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, ExecError>>) -> Result<T, ExecError> {
+    match timeout(EXEC_START_TIMEOUT, work).await {
+        Ok(done) => done,
+        Err(_) => Err(ExecError::Cut(anyhow::anyhow!("not done within {EXEC_START_TIMEOUT:?}"))),
+    }
+}

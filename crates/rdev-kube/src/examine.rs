@@ -1,0 +1,220 @@
+//! What an operator wants to know of the cluster.
+
+use std::time::Duration;
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use rdev_domain::{ProjectStatus, Timestamp};
+use rdev_ports::{Clock, Finding, Standing};
+use tokio::time::{Instant, timeout};
+
+use crate::cluster::ANSWER_TIMEOUT;
+use crate::exec::{ExecError, Target};
+use crate::pod::PodView;
+use crate::{Kube, PERMISSIONS};
+
+/// How long a silent exec is watched. rdev's own are never silent for longer than 10 s.
+const SILENT_SECONDS: u64 = 25;
+const RUNNER_SPEAKS_EVERY: Duration = Duration::from_secs(10);
+/// Clocks may differ so much; leases and the times of events suffer beyond it.
+const SKEW_MAX: Duration = Duration::from_secs(5);
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// Whether a project's pod reaches the API server, which the default deny of its namespace forbids.
+const REACH: &str = r#"
+command -v bash >/dev/null && command -v timeout >/dev/null || { echo unknown; exit 0; }
+timeout 3 bash -c 'exec 3<>"/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVICE_PORT"' 2>/dev/null &&
+    echo open || echo closed
+"#;
+
+pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
+    let (reached, mut findings) = api_server(kube).await;
+    if !reached {
+        return findings;
+    }
+    for (resource, verb) in PERMISSIONS {
+        findings.push(permission(kube, resource, verb).await);
+    }
+    if timeout(ANSWER_TIMEOUT, kube.registry.synced()).await.is_err() {
+        let fix = "see the permissions above; rdev-api's log tells why the watch fails";
+        findings.push(Finding::bad("projects", "the pods could not be listed", fix));
+        return findings;
+    }
+    let pods = kube.registry.all();
+    findings.push(projects(kube, &pods));
+    match pods.into_iter().find(|pod| pod.status == ProjectStatus::Ready) {
+        Some(pod) => findings.extend(in_pod(kube, pod).await),
+        None => {
+            let fix = "see the state of the pods: kubectl get pods, kubectl describe pod";
+            findings.push(Finding::warning("exec", "not tried: no project is ready", fix));
+        }
+    }
+    findings
+}
+
+async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
+    let address = &kube.cluster.address;
+    let request = kube::client::Body::empty();
+    let version = timeout(ANSWER_TIMEOUT, kube.cluster.client.apiserver_version()).await;
+    let fix =
+        "check KUBECONFIG or the service account, the network policy for egress to it, and its certificate";
+    let found = match version {
+        Ok(Ok(version)) => Finding::good("API server", format!("{} at {address}", version.git_version)),
+        Ok(Err(error)) => Finding::bad("API server", format!("{address}: {error}"), fix),
+        Err(_) => Finding::bad("API server", format!("{address}: no answer in {ANSWER_TIMEOUT:?}"), fix),
+    };
+    let reached = matches!(found.verdict, rdev_ports::Verdict::Good);
+    let mut findings = vec![found];
+    if reached {
+        findings.extend(clock_of_api_server(kube, request).await);
+    }
+    (reached, findings)
+}
+
+async fn clock_of_api_server(kube: &Kube, body: kube::client::Body) -> Option<Finding> {
+    let request = http::Request::get("/version").body(body).ok()?;
+    let answer = timeout(ANSWER_TIMEOUT, kube.cluster.client.send(request)).await.ok()?.ok()?;
+    let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(skew("clock of the API server", Timestamp::from_micros(date.as_microsecond()), &*kube.clock))
+}
+
+fn skew(what: &str, theirs: Timestamp, clock: &dyn Clock) -> Finding {
+    let ours = clock.now();
+    let skew = ours.since(theirs).max(theirs.since(ours));
+    // They tell whole seconds.
+    let seen = format!("{} s apart from this machine's", skew.as_secs());
+    if skew <= SKEW_MAX {
+        return Finding::good(what, seen);
+    }
+    Finding::warning(what, seen, "run a time service (chrony) on every node")
+}
+
+async fn permission(kube: &Kube, resource: &str, verb: &str) -> Finding {
+    let what = format!("may {verb} {resource}");
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(kube.cluster.namespace.clone()),
+                resource: Some(resource.to_owned()),
+                subresource,
+                verb: Some(verb.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.cluster.client.clone());
+    let namespace = &kube.cluster.namespace;
+    let fix = format!("kubectl apply -k deployments/k8s/base: its Role grants this in namespace {namespace}");
+    match timeout(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
+        Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
+            Finding::good(what, format!("yes, in namespace {namespace}"))
+        }
+        Ok(Ok(_)) => Finding::bad(what, format!("no, not in namespace {namespace}"), fix),
+        Ok(Err(error)) => Finding::bad(what, error.to_string(), fix),
+        Err(_) => Finding::bad(what, format!("no answer in {ANSWER_TIMEOUT:?}"), fix),
+    }
+}
+
+fn projects(kube: &Kube, pods: &[PodView]) -> Finding {
+    let ready = pods.iter().filter(|pod| pod.status == ProjectStatus::Ready).count();
+    let namespace = &kube.cluster.namespace;
+    let seen = format!(
+        "{} pods with the label {} in namespace {namespace}, {ready} ready",
+        pods.len(),
+        crate::PROJECTS
+    );
+    match pods.len() {
+        0 => Finding::warning(
+            "projects",
+            seen,
+            "kubectl apply -k deployments/k8s/projects/…, or check RDEV_NAMESPACE",
+        ),
+        all if ready < all => Finding::warning("projects", seen, "GET /projects tells the reason of each"),
+        _ => Finding::good("projects", seen),
+    }
+}
+
+async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
+    let target = kube.cluster.target(&pod.name, &pod.details.container);
+    let name = pod.name.clone();
+    let now = kube.clock.now();
+    let standing = kube.places.standing(&kube.cluster, kube.bundled, &kube.registry, pod, now).await;
+    let place = match standing {
+        Standing::Ready(place) => place,
+        Standing::Waiting(trouble, _) | Standing::Unusable(trouble) => {
+            let fix = "see docs/troubleshooting.md, reason ".to_owned() + trouble.reason.as_str();
+            return vec![Finding::bad("exec", trouble.message, fix)];
+        }
+    };
+    let mut findings = vec![Finding::good("exec", format!("works in pod {name}"))];
+    if let Some(ready) = kube.places.ready(&place.uid) {
+        findings.push(ready.runner.finding());
+    }
+    let (pod_clock, reach, silent) =
+        tokio::join!(pod_clock(kube, &target), reach(kube, &target), silent(kube, &target));
+    findings.extend([pod_clock, reach, silent]);
+    findings
+}
+
+async fn sh(kube: &Kube, target: &Target, script: &str) -> Result<String, ExecError> {
+    let argv = ["sh", "-c", script].map(str::to_owned);
+    kube.cluster.run(target, &argv, &[], ANSWER_BYTES_MAX).await
+}
+
+async fn pod_clock(kube: &Kube, target: &Target) -> Finding {
+    let what = format!("clock of pod {}", target.pod);
+    match sh(kube, target, "date +%s").await.map(|text| text.trim().parse::<i64>()) {
+        Ok(Ok(seconds)) => skew(&what, Timestamp::from_micros(seconds * 1_000_000), &*kube.clock),
+        Ok(Err(error)) => Finding::warning(what, error.to_string(), "the image has an odd `date`"),
+        Err(error) => Finding::warning(what, error.to_string(), "the image has no shell or no `date`"),
+    }
+}
+
+async fn reach(kube: &Kube, target: &Target) -> Finding {
+    let what = "network policy";
+    match sh(kube, target, REACH).await.as_deref().map(str::trim) {
+        Ok("closed") => Finding::good(what, "a project's pod does not reach the API server, as it should be"),
+        Ok("open") => Finding::warning(
+            what,
+            "a project's pod reaches the API server: policies are missing, or this cluster does not enforce them",
+            "apply deployments/k8s/base, and use a network plugin that enforces policies (k3s does by default)",
+        ),
+        _ => Finding::warning(
+            what,
+            "not tried: the image has no bash or no timeout",
+            "use the claudebox image",
+        ),
+    }
+}
+
+async fn silent(kube: &Kube, target: &Target) -> Finding {
+    let what = "silent exec";
+    let began = Instant::now();
+    let done = sh(kube, target, &format!("sleep {SILENT_SECONDS}")).await;
+    let lived = began.elapsed();
+    match done {
+        Ok(_) => Finding::good(
+            what,
+            format!("lived for all of {SILENT_SECONDS} s; rdev's are never silent for 10 s"),
+        ),
+        Err(error) => {
+            let seen = format!("was cut after {} s: {error}", lived.as_secs());
+            let fix = "raise the idle limit of what stands before the API server, the kubelet \
+                       (streamingConnectionIdleTimeout) and the container runtime (stream_idle_timeout)";
+            if lived > RUNNER_SPEAKS_EVERY + RUNNER_SPEAKS_EVERY / 2 {
+                return Finding::warning(what, seen, fix);
+            }
+            Finding::bad(what, seen, fix)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a pod says of itself to rdev.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use rdev_domain::ProjectId;
+
+/// Pods that are projects.
+pub const PROJECTS: &str = "rdev.orchard9.ai/project=true";
+/// Label with the project's id.
+const PROJECT_ID: &str = "rdev.orchard9.ai/project-id";
+/// Without that label the id comes from this one, without [`APP_PREFIX`].
+const APP: &str = "app";
+const APP_PREFIX: &str = "claudebox-";
+
+const REPOSITORY: &str = "rdev.orchard9.ai/repository";
+const WORKSPACE: &str = "rdev.orchard9.ai/workspace-path";
+const CONTAINER: &str = "rdev.orchard9.ai/container";
+/// What kubectl goes by where rdev's own annotation is missing.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+const DESCRIPTION: &str = "rdev.orchard9.ai/description";
+const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
+
+const WORKSPACE_DEFAULT: &str = "/workspace";
+
+/// The details that a pod's labels and annotations give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Details {
+    pub(crate) project: ProjectId,
+    pub(crate) container: String,
+    pub(crate) workspace: String,
+    pub(crate) repository: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) default_agent: Option<String>,
+}
+
+/// The details of a pod, or why it cannot be a project, for its operator.
+pub(crate) fn details(pod: &Pod) -> Result<Details, String> {
+    let (labels, annotations) = (pod.metadata.labels.as_ref(), pod.metadata.annotations.as_ref());
+    let id = value(labels, PROJECT_ID)
+        .or_else(|| value(labels, APP).map(|app| app.strip_prefix(APP_PREFIX).unwrap_or(app)))
+        .ok_or_else(|| format!("it has neither the label {PROJECT_ID} nor {APP}"))?;
+    let project = id.parse().map_err(|error| format!("its project id {id:?}: {error}"))?;
+    let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
+    let named = value(annotations, CONTAINER).or_else(|| value(annotations, DEFAULT_CONTAINER));
+    let container = match named {
+        Some(name) if containers.iter().any(|container| container.name == name) => name,
+        Some(name) => return Err(format!("it has no container {name:?}, which its annotation names")),
+        None => containers.first().map(|container| &*container.name).ok_or("it has no container")?,
+    };
+    let owned = |name| value(annotations, name).map(str::to_owned);
+    Ok(Details {
+        project,
+        container: container.to_owned(),
+        workspace: owned(WORKSPACE).unwrap_or_else(|| WORKSPACE_DEFAULT.to_owned()),
+        repository: owned(REPOSITORY),
+        description: owned(DESCRIPTION),
+        default_agent: owned(DEFAULT_AGENT),
+    })
+}
+
+fn value<'a>(map: Option<&'a BTreeMap<String, String>>, name: &str) -> Option<&'a str> {
+    map?.get(name).map(String::as_str).filter(|value| !value.is_empty())
+}

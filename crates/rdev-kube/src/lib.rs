@@ -1,0 +1,218 @@
+//! Commands in the pods of a Kubernetes cluster.
+//!
+//! Projects are pods with a label; a watch keeps them in memory. Programs are started over the cluster's
+//! exec protocol, and what must outlive a connection is supervised by the pod's `rdev-runner`. This crate
+//! knows nothing of the runner's frames, nor of HTTP or SQL.
+
+mod cluster;
+mod examine;
+mod exec;
+mod labels;
+mod places;
+mod pod;
+mod registry;
+mod runner;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
+use rdev_ports::{Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Stdin, Trouble};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::cluster::{ANSWER_TIMEOUT, Cluster};
+use crate::exec::{Channel, ExecError};
+use crate::places::Places;
+use crate::registry::Registry;
+
+pub use labels::PROJECTS;
+pub use runner::Bundled;
+
+/// What this crate asks of the cluster, as a Role would grant it: resource and verb. A pod's exec is asked
+/// for with GET, since it is a WebSocket; since Kubernetes 1.35 that needs `create` as well.
+pub const PERMISSIONS: [(&str, &str); 5] =
+    [("pods", "get"), ("pods", "list"), ("pods", "watch"), ("pods/exec", "get"), ("pods/exec", "create")];
+
+/// A worker waits so long for the first list.
+const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+/// `/ready` says that the cluster is down when it has not answered for so long.
+const FAILING_MAX: Duration = Duration::from_secs(30);
+/// `rdev-runner` says with this code that it has delivered the loss of a supervisor as a frame.
+const RUNNER_EXIT_LOST: i32 = 67;
+
+/// The namespace whose pods are projects.
+pub struct Config {
+    /// Its name.
+    pub namespace: String,
+    /// The runner for pods that have none.
+    pub runner: Bundled,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs commands in pods.
+pub struct Kube {
+    cluster: Cluster,
+    bundled: Bundled,
+    clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    places: Places,
+    watching: AbortHandle,
+}
+
+impl Kube {
+    /// Finds the cluster, and begins to watch its pods. The cluster need not answer yet.
+    ///
+    /// # Errors
+    /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let cluster = Cluster::infer(&config.namespace).await?;
+        let registry = Arc::new(Registry::new());
+        let watching = watching::keep(cluster.clone(), registry.clone(), config.clock.clone());
+        let watching = tokio::spawn(watching).abort_handle();
+        let (bundled, clock) = (config.runner, config.clock);
+        Ok(Self { cluster, bundled, clock, registry, places: Places::default(), watching })
+    }
+
+    fn synced(&self) -> Result<()> {
+        if self.registry.is_synced() {
+            return Ok(());
+        }
+        Err(Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet")))
+    }
+
+    /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
+    async fn look_at(&self, name: &str, uid: &str) {
+        match timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(name)).await {
+            Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() == Some(uid) => {
+                self.registry.apply(&pod, self.clock.now());
+            }
+            Ok(Ok(_)) => self.registry.not_found(uid, self.clock.now()),
+            Ok(Err(error)) => tracing::debug!(pod = name, %error, "it cannot be looked at"),
+            Err(_) => tracing::debug!(pod = name, "it cannot be looked at: no answer"),
+        }
+    }
+}
+
+impl Drop for Kube {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+#[async_trait]
+impl Pods for Kube {
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.synced()?;
+        Ok(self.registry.projects(self.clock.now()))
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
+        self.synced()?;
+        Ok(self.registry.project(id, self.clock.now()))
+    }
+
+    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>> {
+        // A server that has just been started has commands to go on with.
+        if timeout(SYNC_PATIENCE, self.registry.synced()).await.is_err() {
+            self.synced()?;
+        }
+        let now = self.clock.now();
+        let Some(pod) = self.registry.pod_of(id) else {
+            let gone = self.registry.project(id, now);
+            return Ok(gone.and_then(|gone| waiting(&gone.status)));
+        };
+        if let Some(waiting) = waiting(&pod.status) {
+            return Ok(Some(waiting));
+        }
+        Ok(Some(self.places.standing(&self.cluster, self.bundled, &self.registry, pod, now).await))
+    }
+
+    async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
+        // The identity of a folder of runs begins with the pod in which it was made.
+        let pod_uid = place_uid.split('.').next().unwrap_or_default();
+        if let Some(ready) = self.places.ready(place_uid) {
+            self.look_at(&ready.target.pod, pod_uid).await;
+        }
+        Ok(self.registry.fate(pod_uid, since))
+    }
+
+    async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+        let Some(ready) = self.places.ready(&place.uid) else {
+            return Err(Error::unavailable(
+                "pod",
+                anyhow::anyhow!("there is no pod with these runs any more"),
+            ));
+        };
+        let argv = ready.runner.argv(exec.argv);
+        let stdin = match &exec.stdin {
+            Stdin::None => &[],
+            Stdin::WaitedFor(bytes) => bytes.as_ref(),
+        };
+        match self.cluster.start(&ready.target, &argv, stdin).await {
+            Ok(channel) => Ok(output(channel)),
+            Err(error) => {
+                self.places.look_again(&ready);
+                Err(unavailable(error))
+            }
+        }
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        examine::findings(self).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.synced()?;
+        let Some(since) = self.registry.failing_since() else { return Ok(()) };
+        if self.clock.now().since(since) < FAILING_MAX {
+            return Ok(());
+        }
+        // A watch that works again tells of it only with the next pod.
+        let list = kube::api::ListParams::default().labels(PROJECTS).limit(1);
+        match self.cluster.pods().list(&list).await {
+            Ok(_) => {
+                self.registry.answered();
+                Ok(())
+            }
+            Err(error) => Err(Error::unavailable("cluster", error)),
+        }
+    }
+}
+
+/// A project that is not ready, as its commands see it.
+fn waiting(status: &ProjectStatus) -> Option<Standing> {
+    let (condition, reason) = match status {
+        ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
+        ProjectStatus::Failing(condition) if condition.reason == pod::NODE_LOST => {
+            (condition, Reason::NodeLost)
+        }
+        ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {
+            (condition, Reason::PodNotReady)
+        }
+        ProjectStatus::Ready => return None,
+    };
+    let message = format!("its pod is not ready: {}: {}", condition.reason, condition.message);
+    Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
+}
+
+fn output(channel: Channel) -> ExecOutput {
+    unfold(Some(channel), |channel| async {
+        let mut channel = channel?;
+        match channel.next().await {
+            Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
+            Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
+            Err(error) => Some((Err(unavailable(error)), None)),
+        }
+    })
+    .boxed()
+}
+
+fn unavailable(error: ExecError) -> Error {
+    Error::unavailable("pod", error)
+}

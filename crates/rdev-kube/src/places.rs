@@ -1,0 +1,136 @@
+//! The containers in which commands can run: each is looked at once, when its first command comes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdev_domain::{Reason, Timestamp};
+use rdev_ports::{Place, Standing, Trouble};
+
+use crate::cluster::Cluster;
+use crate::exec::Target;
+use crate::pod::PodView;
+use crate::registry::Registry;
+use crate::runner::{Bundled, Missing, Runner};
+
+/// A container that cannot be used is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What is known of containers.
+#[derive(Default)]
+pub(crate) struct Places {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By pod and container, since a container that was started anew may have lost its folder of runs.
+    looks: HashMap<ContainerKey, Arc<Look>>,
+    /// The containers that are ready, by the uid of their place.
+    ready: HashMap<String, Ready>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ContainerKey {
+    pod_uid: String,
+    container_id: String,
+}
+
+/// How a runner is called in a place.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) target: Target,
+    pub(crate) runner: Runner,
+    key: ContainerKey,
+}
+
+/// One container; whoever looks at it holds the lock, the others wait for what is seen.
+#[derive(Default)]
+struct Look {
+    seen: tokio::sync::Mutex<Seen>,
+}
+
+#[derive(Default)]
+enum Seen {
+    #[default]
+    Nothing,
+    Ready(Runner),
+    /// Not usable when it was looked at last.
+    Unusable(Trouble, Timestamp),
+    /// Since when exec in it does not work, for a reason that may pass.
+    Failing(Timestamp),
+}
+
+impl Places {
+    /// Whether commands can run in a pod that is ready.
+    pub(crate) async fn standing(
+        &self,
+        cluster: &Cluster,
+        bundled: Bundled,
+        registry: &Registry,
+        pod: PodView,
+        now: Timestamp,
+    ) -> Standing {
+        let key = ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() };
+        let look = self.look(&key, registry);
+        let mut seen = look.seen.lock().await;
+        let failing_since = match &*seen {
+            Seen::Ready(runner) => return ready(pod, runner),
+            Seen::Unusable(trouble, at) if now.since(*at) < LOOK_AGAIN => {
+                return Standing::Unusable(trouble.clone());
+            }
+            Seen::Failing(since) => *since,
+            Seen::Unusable(..) | Seen::Nothing => now,
+        };
+        let target = cluster.target(&pod.name, &pod.details.container);
+        match Runner::of(cluster, bundled, &target, &pod.uid).await {
+            Ok(runner) => {
+                *seen = Seen::Ready(runner.clone());
+                let standing = ready(pod, &runner);
+                let uid = runner.runs_uid.clone();
+                self.known().ready.insert(uid, Ready { target, runner, key });
+                standing
+            }
+            Err(Missing::Unusable(trouble)) => {
+                tracing::warn!(pod = pod.name, "commands cannot run there: {}", trouble.message);
+                *seen = Seen::Unusable(trouble.clone(), now);
+                Standing::Unusable(trouble)
+            }
+            Err(Missing::Later(error)) => {
+                *seen = Seen::Failing(failing_since);
+                let message =
+                    format!("pod {} is ready, but programs cannot be started in it: {error}", pod.name);
+                Standing::Waiting(Trouble::new(Reason::PodNotReady, message), failing_since)
+            }
+        }
+    }
+
+    /// How the runner of a place is called.
+    pub(crate) fn ready(&self, place_uid: &str) -> Option<Ready> {
+        self.known().ready.get(place_uid).cloned()
+    }
+
+    /// A program could not be started there: its container may be another by now.
+    pub(crate) fn look_again(&self, ready: &Ready) {
+        self.known().looks.remove(&ready.key);
+    }
+
+    /// The look at a container; those of pods that are gone are forgotten.
+    fn look(&self, key: &ContainerKey, registry: &Registry) -> Arc<Look> {
+        let mut known = self.known();
+        if !known.looks.contains_key(key) {
+            known.looks.retain(|key, _| registry.knows(&key.pod_uid));
+            known.ready.retain(|_, ready| registry.knows(&ready.key.pod_uid));
+        }
+        known.looks.entry(key.clone()).or_default().clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ready(pod: PodView, runner: &Runner) -> Standing {
+    let (project, workspace) = (pod.details.project, pod.details.workspace);
+    Standing::Ready(Place { project, uid: runner.runs_uid.clone(), workspace })
+}

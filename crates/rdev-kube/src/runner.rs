@@ -1,0 +1,204 @@
+//! The runner of a pod: the image's own, or one that is copied in.
+
+use std::fmt::Write;
+
+use rdev_domain::Reason;
+use rdev_ports::{Finding, Trouble};
+use sha2::{Digest, Sha256};
+
+use crate::cluster::Cluster;
+use crate::exec::{ExecError, Target};
+
+/// The program's name in images that have it.
+const IN_IMAGE: &str = "rdev-runner";
+/// Runs of a pod whose usual folder for them cannot be written.
+const RUNS_ELSEWHERE: &str = "/tmp/rdev";
+/// Most that the short programs here write.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// Says the machine's architecture, where the runner would be, and whether it is there already.
+/// $1: its checksum.
+const LOOK: &str = r#"
+for runs in "${RDEV_RUNS_DIR:-/run/rdev}" /tmp/rdev; do
+    mkdir -p "$runs/bin" 2>/dev/null && [ -w "$runs/bin" ] && break
+    runs=
+done
+[ -n "$runs" ] || { echo "neither ${RDEV_RUNS_DIR:-/run/rdev} nor /tmp/rdev can be written" >&2; exit 3; }
+program=$runs/bin/rdev-runner-$1
+there=no
+[ -x "$program" ] && there=yes
+echo "$(uname -m) $there $program"
+"#;
+
+/// Writes standard input to a file, checks it, and gives it its name.
+/// $1: its name, $2: its size, $3: its checksum.
+const COPY: &str = r#"
+umask 077
+new=$1.$$
+head -c "$2" >"$new" && [ "$(sha256sum <"$new" | cut -c1-64)" = "$3" ] && chmod 700 "$new" && mv "$new" "$1" && exit 0
+rm -f "$new"
+echo "the copy of rdev-runner does not have the checksum $3" >&2
+exit 4
+"#;
+
+/// The runner that rdev brings along.
+#[derive(Debug, Clone, Copy)]
+pub struct Bundled {
+    /// The program.
+    pub program: &'static [u8],
+    /// Version of its format and command line.
+    pub protocol: u8,
+    /// The machine that it runs on, as `uname -m` names it.
+    pub machine: &'static str,
+}
+
+/// How the runner of a pod is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Runner {
+    program: String,
+    /// The folder of runs, where it is not the program's own default.
+    runs: Option<String>,
+    /// Identity of that folder.
+    pub(crate) runs_uid: String,
+}
+
+/// Why a pod's runner cannot be called.
+pub(crate) enum Missing {
+    /// It will not be had without somebody's doing.
+    Unusable(Trouble),
+    /// It may be had later.
+    Later(ExecError),
+}
+
+impl Runner {
+    /// The arguments that call it, in place of those that begin with its name.
+    pub(crate) fn argv(&self, mut argv: Vec<String>) -> Vec<String> {
+        if argv.first().is_some_and(|program| program == IN_IMAGE) {
+            argv[0].clone_from(&self.program);
+            if let Some(runs) = &self.runs {
+                argv.splice(2..2, ["--runs".to_owned(), runs.clone()]);
+            }
+        }
+        argv
+    }
+
+    /// For an examination.
+    pub(crate) fn finding(&self) -> Finding {
+        if self.program == IN_IMAGE {
+            return Finding::good("runner", "the image's own, of this version");
+        }
+        let seen = format!("copied in as {}", self.program);
+        Finding::warning(
+            "runner",
+            seen,
+            "an image with this version's rdev-runner starts its first command faster",
+        )
+    }
+
+    /// Finds the runner of a pod, or copies it in, and has the folder of runs made.
+    pub(crate) async fn of(
+        cluster: &Cluster,
+        bundled: Bundled,
+        target: &Target,
+        pod_uid: &str,
+    ) -> Result<Self, Missing> {
+        match ask(cluster, target, IN_IMAGE, None, pod_uid).await {
+            Ok((protocol, uid)) if protocol == bundled.protocol => {
+                return Ok(Self { program: IN_IMAGE.to_owned(), runs: None, runs_uid: uid });
+            }
+            // Another version's, one whose folder cannot be written, or none: ours is copied in.
+            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
+            Err(error) => return Err(refused(error)),
+        }
+        let program = copy_in(cluster, bundled, target).await?;
+        let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
+        let (_, runs_uid) =
+            ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
+        Ok(Self { program, runs, runs_uid })
+    }
+}
+
+/// Asks a runner for its version and the identity of its folder of runs.
+async fn ask(
+    cluster: &Cluster,
+    target: &Target,
+    program: &str,
+    runs: Option<&str>,
+    pod_uid: &str,
+) -> Result<(u8, String), ExecError> {
+    let mut argv = vec![program, "place", "--within", pod_uid];
+    argv.extend(runs.iter().flat_map(|runs| ["--runs", runs]));
+    let answer = run(cluster, target, &argv, &[]).await?;
+    let mut words = answer.split_whitespace();
+    let (name, protocol, _folder, uid) = (words.next(), words.next(), words.next(), words.next());
+    match (name, protocol.and_then(|protocol| protocol.parse().ok()), uid) {
+        (Some(IN_IMAGE), Some(protocol), Some(uid)) => Ok((protocol, uid.to_owned())),
+        _ => Err(ExecError::Cut(anyhow::anyhow!("{program} answered {answer:?}"))),
+    }
+}
+
+async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result<String, Missing> {
+    let checksum = checksum(bundled.program);
+    let answer = shell(cluster, target, LOOK, &[&checksum[..16]], &[]).await?;
+    let mut words = answer.split_whitespace();
+    let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
+        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+    };
+    if machine != bundled.machine {
+        let message = format!(
+            "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
+            bundled.machine
+        );
+        return Err(unusable(message));
+    }
+    if there != "yes" {
+        tracing::info!(pod = target.pod, program, "copying the runner into the pod");
+        let size = bundled.program.len().to_string();
+        shell(cluster, target, COPY, &[program, &size, &checksum], bundled.program).await?;
+    }
+    Ok(program.to_owned())
+}
+
+async fn shell(
+    cluster: &Cluster,
+    target: &Target,
+    script: &str,
+    args: &[&str],
+    stdin: &[u8],
+) -> Result<String, Missing> {
+    let argv = [&["sh", "-c", script, "sh"], args].concat();
+    run(cluster, target, &argv, stdin).await.map_err(|error| match error {
+        ExecError::NoProgram(_) => Missing::Unusable(Trouble::new(
+            Reason::NoShell,
+            format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
+        )),
+        ExecError::Exit { stderr, .. } => unusable(stderr),
+        other => refused(other),
+    })
+}
+
+async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) -> Result<String, ExecError> {
+    let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
+    cluster.run(target, &argv, stdin, ANSWER_BYTES_MAX).await
+}
+
+fn refused(error: ExecError) -> Missing {
+    match error {
+        ExecError::Forbidden => Missing::Unusable(Trouble::new(Reason::ExecForbidden, error.to_string())),
+        ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => unusable(message),
+        ExecError::NotThere(_) | ExecError::Cut(_) => Missing::Later(error),
+    }
+}
+
+fn unusable(message: impl Into<String>) -> Missing {
+    Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
+}
+
+fn checksum(program: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(program) {
+        // Writing to a string cannot fail.
+        write!(hex, "{byte:02x}").unwrap_or_default();
+    }
+    hex
+}

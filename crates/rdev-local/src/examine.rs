@@ -1,0 +1,46 @@
+//! What an operator wants to know of the embedded runtime.
+
+use std::path::Path;
+
+use rdev_domain::ProjectId;
+use rdev_ports::Finding;
+
+use crate::exec::Programs;
+
+/// Programs that commands use, and what is missing without them.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("sh", "install a shell: POST …/shell runs its commands by sh -c"),
+    ("git", "install git: POST …/git runs it"),
+    ("claude", "npm install -g @anthropic-ai/claude-code, if POST …/claude is to work"),
+];
+
+pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<ProjectId>>) -> Vec<Finding> {
+    let mut findings = vec![
+        match projects {
+            Ok(projects) => Finding::good("projects", format!("{} workspaces", projects.len())),
+            Err(error) => {
+                Finding::bad("projects", error.to_string(), "make RDEV_DATA_DIR/workspaces readable")
+            }
+        },
+        match std::fs::metadata(&programs.runner) {
+            Ok(_) => Finding::good("runner", programs.runner.display().to_string()),
+            Err(error) => {
+                let seen = format!("{}: {error}", programs.runner.display());
+                Finding::bad("runner", seen, "start rdev-api again: it writes the program")
+            }
+        },
+    ];
+    findings.extend(PROGRAMS.map(|(program, fix)| match on_path(programs, program) {
+        Some(found) => Finding::good(program, found),
+        None => Finding::warning(program, "not on the PATH of commands", fix),
+    }));
+    let seen = "commands run as this user on this machine, nothing is isolated";
+    findings.push(Finding::warning("isolation", seen, "use RDEV_RUNTIME=kubernetes for work of others"));
+    findings
+}
+
+fn on_path(programs: &Programs, program: &str) -> Option<String> {
+    let (_, path) = programs.env.iter().find(|(name, _)| name == "PATH")?;
+    let folders = std::env::split_paths(path).map(|folder| folder.join(program));
+    folders.into_iter().find(|file| Path::is_file(file)).map(|file| file.display().to_string())
+}

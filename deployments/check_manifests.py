@@ -1,0 +1,176 @@
+"""Checks the rendered manifests of one kustomization. Called by scripts/check-manifests.sh:
+
+    kubectl kustomize FOLDER | check_manifests.py FOLDER
+
+Each object is held against the schemas of the newest Kubernetes that kubernetes-validate has, strictly, so an unknown
+field fails. Prometheus' own kinds have no schema there: of them only what Prometheus could not do without is looked at.
+"""
+
+import sys
+
+import kubernetes_validate
+import yaml
+
+VERSION = kubernetes_validate.latest_version()
+SERVER_RULES = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+]
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+
+
+def dig(value, *path):
+    for key in path:
+        value = (value or {}).get(key)
+    return value
+
+
+def schema(thing):
+    kind, spec = thing["kind"], thing.get("spec") or {}
+    if kind == "ServiceMonitor":
+        if not dig(spec, "selector", "matchLabels") or not all(e.get("port") for e in spec.get("endpoints") or [{}]):
+            yield "needs selector.matchLabels and a port in every endpoint"
+    elif kind == "PrometheusRule":
+        rules = [rule for group in spec.get("groups") or [] for rule in group.get("rules") or []]
+        if not rules or not all(rule.get("alert") and rule.get("expr") for rule in rules):
+            yield "needs rules, each with alert and expr"
+    else:
+        try:
+            kubernetes_validate.validate(thing, VERSION, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{'.'.join(map(str, error.path))}: {error.message}"
+
+
+def labels(metadata, names):
+    missing = [name for name in names if not dig(metadata, "labels", f"app.kubernetes.io/{name}")]
+    if missing:
+        yield f"has no label app.kubernetes.io/{', '.join(missing)}"
+
+
+def container(what, one, volumes):
+    for key, wanted in RESTRICTED.items():
+        if dig(one, "securityContext", key) != wanted:
+            yield f"{what}: securityContext.{key} is {dig(one, 'securityContext', key)}, wanted {wanted}"
+    for group, name in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
+        if not dig(one, "resources", group, name):
+            yield f"{what}: no resources.{group}.{name}"
+    for mount in one.get("volumeMounts") or []:
+        if mount["name"] not in volumes:
+            yield f"{what}: mounts volume {mount['name']}, which there is not"
+    if ":" not in one["image"]:
+        yield f"{what}: image {one['image']} has no tag"
+
+
+def pod(owner, template, maps):
+    spec = template["spec"]
+    yield from labels(template["metadata"], ("name", "component", "part-of"))
+    selector = dig(owner, "spec", "selector", "matchLabels") or {}
+    if not selector or not selector.items() <= template["metadata"]["labels"].items():
+        yield f"selector {selector} does not match its pods"
+
+    security = spec.get("securityContext") or {}
+    if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
+        yield "pods may be root"
+    if dig(security, "seccompProfile", "type") != "RuntimeDefault":
+        yield "no seccomp profile"
+    for key in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(key):
+            yield f"{key} is set"
+
+    server = spec.get("serviceAccountName") == "rdev-api"
+    if spec.get("automountServiceAccountToken") is not server:
+        yield "only rdev-api has a token, and every pod says whether it has one"
+
+    volumes = {claim["metadata"]["name"] for claim in dig(owner, "spec", "volumeClaimTemplates") or []}
+    for volume in spec.get("volumes") or []:
+        volumes.add(volume["name"])
+        odd = set(volume) - {"name"} - VOLUMES
+        if odd:
+            yield f"volume {volume['name']}: {', '.join(odd)} is not allowed"
+        name = dig(volume, "configMap", "name")
+        if name and name not in maps:
+            yield f"ConfigMap {name} is not rendered"
+    for one in (spec.get("initContainers") or []) + spec["containers"]:
+        yield from container(one["name"], one, volumes)
+
+
+def project(folder, things):
+    """What rdev-api finds a project by."""
+    name = folder.rsplit("/", 1)[-1]
+    templates = [thing["spec"]["template"] for thing in things if thing["kind"] == "StatefulSet"]
+    if len(templates) != 1:
+        yield f"{len(templates)} StatefulSets, wanted 1"
+        return
+    metadata, spec = templates[0]["metadata"], templates[0]["spec"]
+    wanted = {"app": f"claudebox-{name}", "rdev.orchard9.ai/project": "true", "rdev.orchard9.ai/project-id": name}
+    for key, value in wanted.items():
+        if metadata["labels"].get(key) != value:
+            yield f"pod label {key} is {metadata['labels'].get(key)}, wanted {value}"
+    for key in ("repository", "workspace-path", "container", "description", "default-agent"):
+        if not metadata["annotations"].get(f"rdev.orchard9.ai/{key}"):
+            yield f"no pod annotation rdev.orchard9.ai/{key}"
+    secrets = [dig(volume, "secret", "secretName") for volume in spec["volumes"] if volume.get("secret")]
+    secrets += [dig(source, "secretRef", "name") for source in spec["containers"][0].get("envFrom") or []]
+    if secrets != [f"{name}-git", f"{name}-agent"]:
+        yield f"Secrets are {secrets}, wanted {name}-git and {name}-agent"
+
+
+def server(things):
+    """What holds wherever the server is."""
+    found = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
+    rules = [thing["rules"] for thing in things if thing["kind"] in ("Role", "ClusterRole")]
+    if rules != [SERVER_RULES]:
+        yield f"roles are {rules}, wanted exactly {SERVER_RULES}"
+    deny = dig(found.get(("NetworkPolicy", "default-deny")), "spec")
+    if deny != {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}:
+        yield f"NetworkPolicy default-deny is {deny}"
+    enforced = dig(found.get(("Namespace", "rdev")), "metadata", "labels", "pod-security.kubernetes.io/enforce")
+    if enforced != "restricted":
+        yield f"Pod Security of the namespace is {enforced}, wanted restricted"
+    deployment = found[("Deployment", "rdev-api")]["spec"]
+    selector = found[("Service", "rdev-api")]["spec"]["selector"]
+    if not selector.items() <= deployment["template"]["metadata"]["labels"].items():
+        yield f"the Service's selector {selector} does not match the pods"
+    variables = {variable["name"] for variable in deployment["template"]["spec"]["containers"][0]["env"]}
+    if "RDEV_DATABASE_URL" not in variables and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):
+        yield "SQLite has one writer: wanted are 1 replica and strategy Recreate"
+
+
+def findings(folder, things):
+    maps = {thing["metadata"]["name"] for thing in things if thing["kind"] == "ConfigMap"}
+    for thing in things:
+        what = f"{thing['kind']} {thing['metadata']['name']}"
+        for finding in schema(thing):
+            yield f"{what}: {finding}"
+        for finding in labels(thing["metadata"], ("name", "part-of")):
+            yield f"{what}: {finding}"
+        if thing["kind"] == "Secret":
+            yield f"{what}: secrets are not kept in the repository"
+        template = dig(thing, "spec", "template")
+        if template:
+            for finding in pod(thing, template, maps):
+                yield f"{what}: {finding}"
+    if folder.startswith("projects/"):
+        yield from project(folder, things)
+    if any(thing["kind"] == "Namespace" for thing in things):
+        yield from server(things)
+
+
+def main(folder):
+    things = [thing for thing in yaml.safe_load_all(sys.stdin) if thing]
+    found = list(findings(folder, things)) if things else ["nothing is rendered"]
+    for finding in found:
+        print(f"{folder}: {finding}", file=sys.stderr)
+    if found:
+        return 1
+    print(f"ok {folder}: {len(things)} objects, Kubernetes {VERSION}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Builds the images rdev-api, claudebox and rdev-worker, and pushes them to a registry.
+#
+#   scripts/build-push.sh --registry HOST/PATH
+#
+#   --registry PATH    where they go (or RDEV_REGISTRY); there is no default
+#   --tag TAG          default: `git describe` of this working tree, which must be clean
+#   --platform LIST    default: linux/amd64; several need a buildx builder that can (`docker buildx create`)
+#   --dry-run          print the commands, run nothing
+#
+# Exit codes: 0 pushed, 1 something failed, 2 called wrongly.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+
+registry=${RDEV_REGISTRY:-} tag='' platform=linux/amd64 run=()
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    --dry-run) run=(echo) && shift && continue ;;
+    --registry) registry=$(value "$@") ;;
+    --tag) tag=$(value "$@") ;;
+    --platform) platform=$(value "$@") ;;
+    *) misuse "unknown argument '$1'" ;;
+    esac
+    shift 2
+done
+[ -n "$registry" ] || misuse "no registry: name one with --registry or RDEV_REGISTRY, such as registry.example.com/rdev"
+registry=${registry%/}
+[[ "$registry" =~ ^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$ ]] || misuse "--registry '$registry': accepted is HOST/PATH in lower case, without https://"
+[ -n "$tag" ] || tag=$(image_tag)
+[[ "$tag" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || misuse "--tag '$tag': accepted are up to 128 letters, digits, '_', '.' and '-'"
+[[ "$platform" =~ ^linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*$ ]] || misuse "--platform '$platform': accepted is a list such as linux/amd64,linux/arm64"
+[ "${#run[@]}" -gt 0 ] || docker buildx version >/dev/null || fail "please install docker with buildx"
+
+build() {
+    local name=$1 folder=$2
+    shift 2
+    "${run[@]}" docker buildx build --push --platform "$platform" --tag "$registry/$name:$tag" \
+        --label "org.opencontainers.image.revision=$(git rev-parse HEAD)" --file "docker/$folder/Dockerfile" "$@" . ||
+        fail "$registry/$name:$tag was not built and pushed"
+}
+
+build rdev-api rdev-api
+build claudebox claudebox
+# Stands on the claudebox that was pushed just now.
+build rdev-worker worker --build-arg "CLAUDEBOX=$registry/claudebox:$tag"

