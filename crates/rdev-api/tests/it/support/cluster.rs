@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::places::DEMO;
+use super::places::{DEMO, MASTER_KEY};
 use super::{eventually, tools, within};
 
 /// Where the pods of projects have their workspace.
@@ -74,6 +74,7 @@ impl Namespace {
         vec![
             ("RDEV_RUNTIME", "kubernetes".to_owned()),
             ("RDEV_NAMESPACE", self.name.clone()),
+            ("RDEV_MASTER_KEY", MASTER_KEY.to_owned()),
             ("KUBECONFIG", self.cluster.kubeconfig.display().to_string()),
         ]
     }

@@ -24,17 +24,21 @@ impl Repository {
         let folder = tempfile::Builder::new().prefix("rdev-it-git-").tempdir().expect("a temporary folder");
         let free = TcpListener::bind((host, 0)).and_then(|free| free.local_addr());
         let address = free.unwrap_or_else(|error| panic!("nothing can listen on {host}: {error}"));
-        let daemon = Command::new("git")
-            .args(["daemon", "--export-all", "--enable=receive-pack", "--reuseaddr"])
+        // `git daemon` would start it as another process, which does not go with `git`.
+        let programs = within("git", Command::new("git").arg("--exec-path").output()).await;
+        let programs = String::from_utf8(programs.expect("git can be run").stdout).expect("a path is text");
+        let daemon = Command::new(PathBuf::from(programs.trim()).join("git-daemon"))
+            .args(["--export-all", "--enable=receive-pack", "--reuseaddr"])
             .arg(format!("--listen={}", address.ip()))
             .arg(format!("--port={}", address.port()))
             .arg(format!("--base-path={}", folder.path().display()))
             .arg(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("git can be run");
+            .expect("git-daemon can be run: it comes with git");
         let served = Self { folder, address, _daemon: daemon };
         std::fs::create_dir(served.path()).expect("a folder can be made");
         served.git(&["init", "--quiet", "--bare", "--initial-branch=main", "."]).await;
