@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 /// A crate, and the crates of this workspace that it may depend on. A crate that is not here is refused.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
         "rdev-api",
         &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
     ),
+    ("rdev-kube-double", &[]),
     ("rdev-bench", &[]),
     ("xtask", &[]),
 ];

@@ -2,6 +2,7 @@
 
 mod api;
 mod cluster;
+mod double;
 mod http;
 mod model;
 mod places;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cluster::Namespace;
+use super::double::Double;
 use super::{Runtime, processes};
 
 /// The project that every server has.
@@ -15,6 +16,8 @@ pub(super) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8
 pub(crate) enum Places {
     /// The folder of a server that keeps everything with itself.
     Local { data_dir: PathBuf },
+    /// Folders of pods that are none, behind the protocol of a cluster.
+    Double(Double),
     /// A namespace in which every project is a pod.
     Cluster(Namespace),
 }
@@ -25,6 +28,7 @@ impl Places {
         match runtime {
             // The first start makes the folders, and the server hands its own environment on.
             Runtime::Local => Self::Local { data_dir },
+            Runtime::Double => Self::Double(Double::make(env).await),
             Runtime::Cluster => Self::Cluster(Namespace::make(env).await),
         }
     }
@@ -33,6 +37,7 @@ impl Places {
     pub(super) fn server_env(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Local { .. } => Vec::new(),
+            Self::Double(double) => double.server_env(),
             Self::Cluster(namespace) => namespace.server_env(),
         }
     }
@@ -41,6 +46,7 @@ impl Places {
     pub(super) async fn add_first_project(&self) {
         match self {
             Self::Local { .. } => {}
+            Self::Double(double) => double.add_project(DEMO),
             Self::Cluster(namespace) => namespace.add_project(DEMO).await,
         }
     }
@@ -50,6 +56,7 @@ impl Places {
             Self::Local { data_dir } => {
                 fs::create_dir(workspace(data_dir, id)).expect("a workspace can be made");
             }
+            Self::Double(double) => double.add_project(id),
             Self::Cluster(namespace) => namespace.add_project(id).await,
         }
     }
@@ -58,6 +65,7 @@ impl Places {
     pub(super) async fn file(&self, name: &str) -> Option<String> {
         match self {
             Self::Local { data_dir } => fs::read_to_string(workspace(data_dir, DEMO).join(name)).ok(),
+            Self::Double(double) => fs::read_to_string(double.workspace().join(name)).ok(),
             Self::Cluster(namespace) => namespace.file(name).await,
         }
     }
@@ -68,6 +76,9 @@ impl Places {
             Self::Local { data_dir } => {
                 fs::write(workspace(data_dir, DEMO).join(name), "").expect("a file can be written");
             }
+            Self::Double(double) => {
+                fs::write(double.workspace().join(name), "").expect("a file can be written");
+            }
             Self::Cluster(namespace) => namespace.touch(name).await,
         }
     }
@@ -75,7 +86,7 @@ impl Places {
     /// Whether a process lives that a command in `demo` knows by this number.
     pub(super) async fn lives(&self, pid: &str) -> bool {
         match self {
-            Self::Local { .. } => processes::lives(pid),
+            Self::Local { .. } | Self::Double(_) => processes::lives(pid),
             Self::Cluster(namespace) => namespace.lives(pid).await,
         }
     }
@@ -84,6 +95,7 @@ impl Places {
     pub(super) async fn busy(&self) -> bool {
         match self {
             Self::Local { data_dir } => processes::working_in(&workspace(data_dir, DEMO)) > 0,
+            Self::Double(double) => processes::working_in(&double.workspace()) > 0,
             Self::Cluster(namespace) => namespace.busy().await,
         }
     }
@@ -93,8 +105,8 @@ impl Drop for Places {
     fn drop(&mut self) {
         match self {
             Self::Local { data_dir } => processes::end_all(data_dir),
-            // It sees to that itself.
-            Self::Cluster(_) => {}
+            // They see to that themselves.
+            Self::Double(_) | Self::Cluster(_) => {}
         }
     }
 }

@@ -7,6 +7,8 @@ use super::{Fixture, Server};
 pub(crate) enum Runtime {
     /// Folders and processes of this machine: the embedded default.
     Local,
+    /// Pods of a cluster that is a double: the protocol is real, the pods are folders of this machine.
+    Double,
     /// Pods of a cluster that `scripts/test-cluster.sh` has brought up.
     Cluster,
 }
@@ -30,6 +32,13 @@ macro_rules! told_on_every_runtime {
             $(#[tokio::test]
             async fn $story() {
                 super::$story(crate::support::Runtime::Local).await;
+            })+
+        }
+
+        mod double {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::support::Runtime::Double).await;
             })+
         }
 

@@ -73,7 +73,7 @@ impl Fixture {
         match self.runtime {
             // They get what the server has.
             Runtime::Local => self.with(name, value),
-            Runtime::Cluster => {
+            Runtime::Double | Runtime::Cluster => {
                 self.for_commands.push((name.to_owned(), value.into()));
                 self
             }
@@ -212,7 +212,7 @@ impl Server {
     pub(crate) fn namespace(&self) -> &Namespace {
         match &self.places {
             Places::Cluster(namespace) => namespace,
-            Places::Local { .. } => panic!("it has no namespace"),
+            Places::Local { .. } | Places::Double(_) => panic!("it has no namespace"),
         }
     }
 

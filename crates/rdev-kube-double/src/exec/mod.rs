@@ -1,0 +1,177 @@
+//! Exec: what is checked before the connection is upgraded, and the upgrade.
+
+mod outcome;
+mod session;
+mod tap;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use hyper::{Response, StatusCode};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use self::session::{Order, Session};
+use crate::config::ExecProtocol;
+use crate::http::{Answer, Call, Failure, Query, full};
+use crate::place::Place;
+use crate::processes;
+use crate::render::HOST_IP;
+use crate::state::PodState;
+
+/// The port of a kubelet.
+const KUBELET_PORT: u16 = 10250;
+
+/// The container that was asked for, and what its processes see.
+pub(super) struct Room {
+    place: Arc<Place>,
+    container: String,
+    container_id: String,
+    env: Vec<(OsString, OsString)>,
+}
+
+/// What the node says to the API server.
+struct NodeError {
+    /// As an HTTP answer.
+    early: Failure,
+    /// Over the upgraded connection.
+    late: Failure,
+}
+
+pub(crate) fn answer(mut call: Call) -> Result<Answer, Failure> {
+    let wanted = call.query.get("container").map(str::to_owned);
+    let key = (
+        call.target.namespace().unwrap_or_default().to_owned(),
+        call.target.name().unwrap_or_default().to_owned(),
+    );
+    let found = call.inner.look(&key, |pod| enter(pod, wanted.as_deref(), &call));
+    let room = found.map_err(|_| Failure::pod_not_found(&key.1))??;
+    let order = order(&call.query)?;
+    let (key, protocol) = negotiate(call.request.headers(), &call.inner.config.exec_protocols)?;
+    let late = call.inner.config.late_node_errors && protocol == ExecProtocol::V5;
+    let room = match room {
+        Ok(room) => Ok(room),
+        Err(error) if late => Err(error.late),
+        Err(error) => return Err(error.early),
+    };
+    let session = Session {
+        cut: call.inner.faults.take_cut(),
+        cuts: call.inner.faults.exec_cuts(),
+        idle_limit: call.inner.faults.idle_limit(),
+        end: call.line.end.clone(),
+        socket: Arc::clone(&call.line.socket),
+        protocol,
+        order,
+    };
+    let upgraded = hyper::upgrade::on(&mut call.request);
+    tokio::spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => session.run(upgraded, room).await,
+            Err(error) => tracing::debug!(%error, "an exec connection was not upgraded"),
+        }
+    });
+    switching(&key, protocol)
+}
+
+/// The outer error is told by the API server, the inner one by the node.
+fn enter(pod: &PodState, wanted: Option<&str>, call: &Call) -> Result<Result<Room, NodeError>, Failure> {
+    let names = || pod.containers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(" ");
+    let container = match (wanted, pod.containers.as_slice()) {
+        (Some(wanted), all) => all.iter().find(|one| one.name == wanted).ok_or_else(|| {
+            Failure::bad_request(format!("container {wanted} is not valid for pod {}", pod.name))
+        })?,
+        (None, [one]) => one,
+        (None, _) => {
+            let (name, names) = (&pod.name, names());
+            let message =
+                format!("a container name must be specified for pod {name}, choose one of: [{names}]");
+            return Err(Failure::bad_request(message));
+        }
+    };
+    if pod.node.is_none() {
+        return Err(Failure::bad_request(format!("pod {} does not have a host assigned", pod.name)));
+    }
+    if pod.node_lost {
+        let dial = format!("dial tcp {HOST_IP}:{KUBELET_PORT}: connect: connection refused");
+        let (namespace, name) = (&pod.namespace, &pod.name);
+        let url = format!("https://{HOST_IP}:{KUBELET_PORT}/exec/{namespace}/{name}/{}", container.name);
+        return Ok(Err(NodeError {
+            early: Failure::no_backend(&format!("error dialing backend: {dial}")),
+            late: Failure::internal(&format!("error sending request: Post \"{url}\": {dial}")),
+        }));
+    }
+    let Some(id) = container.id().filter(|_| pod.evicted.is_none()) else {
+        return Ok(Err(not_running(&container.name)));
+    };
+    let mut env: Vec<(OsString, OsString)> = vec![
+        ("PATH".into(), pod.path.clone().unwrap_or_else(|| call.inner.path.clone())),
+        ("HOSTNAME".into(), pod.name.clone().into()),
+    ];
+    env.extend(pod.env.iter().cloned());
+    env.extend([
+        (processes::CLUSTER.into(), call.inner.id.clone().into()),
+        (processes::POD.into(), pod.uid.clone().into()),
+        (processes::CONTAINER.into(), id.into()),
+    ]);
+    let (place, container_id) = (Arc::clone(&pod.place), id.to_owned());
+    Ok(Ok(Room { place, container: container.name.clone(), container_id, env }))
+}
+
+fn not_running(container: &str) -> NodeError {
+    let message = format!("container not found (\"{container}\")");
+    NodeError {
+        late: Failure::internal(&format!("unable to upgrade connection: {message}")),
+        early: Failure::from_node(500, message),
+    }
+}
+
+fn order(query: &Query) -> Result<Order, Failure> {
+    let order = Order {
+        argv: query.all("command"),
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        tty: query.flag("tty"),
+    };
+    if order.argv.is_empty() {
+        return Err(Failure::bad_request("you must specify at least 1 command for the container"));
+    }
+    if !(order.stdin || order.stdout || order.stderr) {
+        return Err(Failure::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+    }
+    if order.tty && order.stderr {
+        return Err(Failure::bad_request("tty and stderr cannot both be true"));
+    }
+    Ok(order)
+}
+
+fn negotiate(headers: &HeaderMap, known: &[ExecProtocol]) -> Result<(HeaderValue, ExecProtocol), Failure> {
+    let has = |name: HeaderName, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+    };
+    let key =
+        headers.get(SEC_WEBSOCKET_KEY).filter(|_| has(CONNECTION, "upgrade") && has(UPGRADE, "websocket"));
+    let key =
+        key.ok_or_else(|| Failure::bad_request("Upgrade request required: only WebSocket is served"))?;
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
+    let protocol = offered.find_map(|name| known.iter().find(|protocol| protocol.name() == name));
+    Ok((key.clone(), *protocol.ok_or_else(Failure::no_common_protocol)?))
+}
+
+fn switching(key: &HeaderValue, protocol: ExecProtocol) -> Result<Answer, Failure> {
+    let mut answer = Response::new(full(bytes::Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| Failure::bad_request("invalid Sec-WebSocket-Key"))?;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol.name()));
+    Ok(answer)
+}

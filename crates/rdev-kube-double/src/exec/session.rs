@@ -1,0 +1,297 @@
+//! An exec that runs: its process on one side, the channels on the other.
+
+use std::net::TcpStream;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::CancellationToken;
+
+use super::tap::{Tap, Valve};
+use super::{Room, not_running, outcome};
+use crate::config::ExecProtocol;
+use crate::faults::{Cut, How};
+use crate::http::Failure;
+use crate::place::{NotStarted, Start};
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+/// Followed by the number of a channel: it carries nothing more. Since v5.
+const CLOSE: u8 = 255;
+
+/// Bytes of output in a message, as from a kubelet.
+const PIECE_BYTES: usize = 32 * 1024;
+/// Messages on their way to the client; further output waits in the process's pipe.
+const QUEUE: usize = 4;
+/// After the end of the process others may hold its outputs open, and are waited for so long.
+const OUTPUT_GRACE: Duration = Duration::from_secs(2);
+/// For the client's close frame, or its end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Socket = WebSocketStream<Tap>;
+type Sink = SplitSink<Socket, Message>;
+
+/// What is to be run, and what of it is connected.
+pub(super) struct Order {
+    pub(super) argv: Vec<String>,
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    pub(super) tty: bool,
+}
+
+/// An exec from its upgrade to its end.
+pub(super) struct Session {
+    pub(super) order: Order,
+    pub(super) protocol: ExecProtocol,
+    pub(super) cut: Option<Cut>,
+    pub(super) cuts: broadcast::Receiver<How>,
+    pub(super) idle_limit: Option<Duration>,
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) end: CancellationToken,
+}
+
+impl Session {
+    pub(super) async fn run(mut self, upgraded: Upgraded, room: Result<Room, Failure>) {
+        let valve = Valve::new(Arc::clone(&self.socket));
+        let tap = Tap::new(TokioIo::new(upgraded), self.cut, Arc::clone(&valve));
+        let socket = WebSocketStream::from_raw_socket(tap, Role::Server, None).await;
+        let (sink, stream) = socket.split();
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let last = Activity::default();
+        let stdin = self.start(room, queue, &last);
+
+        let mut writing = pin!(write(sink, messages, self.order.lowest_output()));
+        let mut reading = pin!(read(stream, stdin, self.protocol, last.clone()));
+        let idle_limit = self.idle_limit;
+        let mut idle = pin!(last.idle(idle_limit));
+        loop {
+            tokio::select! {
+                () = self.end.cancelled() => return,
+                () = &mut idle, if !valve.is_silent() => valve.shut(How::Close),
+                how = self.cuts.recv() => valve.shut(how.unwrap_or(How::Close)),
+                () = &mut reading => return,
+                sent = &mut writing => {
+                    if let Err(error) = sent {
+                        tracing::debug!(%error, "an exec connection was lost");
+                    }
+                    break;
+                }
+            }
+            if valve.is_closed() {
+                break;
+            }
+        }
+        // What the client sent before it heard of the end is read, else the system tells it of a reset.
+        let rest = timeout(CLOSE_TIMEOUT, reading);
+        self.end.run_until_cancelled(rest).await;
+    }
+
+    /// Starts the process. It and its outputs live on without the session.
+    fn start(
+        &self,
+        room: Result<Room, Failure>,
+        queue: mpsc::Sender<Message>,
+        last: &Activity,
+    ) -> Option<ChildStdin> {
+        let started = room.and_then(|room| self.start_in(room));
+        let mut child = match started {
+            Ok(child) => child,
+            Err(failure) => {
+                tokio::spawn(async move { tell(&queue, &failure.status()).await });
+                return None;
+            }
+        };
+        let stdin = child.stdin.take();
+        let ended = CancellationToken::new();
+        let errors = if self.order.tty { STDOUT } else { STDERR };
+        let (queues, lasts, ends) = (|| queue.clone(), || last.clone(), || ended.clone());
+        let stdout = child.stdout.take().map(|pipe| carry(STDOUT, pipe, queues(), lasts(), ends()));
+        let stderr = child.stderr.take().map(|pipe| carry(errors, pipe, queues(), lasts(), ends()));
+        let outputs = stdout.map(tokio::spawn).into_iter().chain(stderr.map(tokio::spawn)).collect();
+        tokio::spawn(finish(child, outputs, ended, self.order.argv.clone(), queue));
+        stdin
+    }
+
+    fn start_in(&self, room: Room) -> Result<Child, Failure> {
+        let start = Start {
+            container: &room.container,
+            container_id: &room.container_id,
+            argv: &self.order.argv,
+            env: room.env,
+            stdin: self.order.stdin,
+            stdout: self.order.stdout,
+            stderr: self.order.stderr || self.order.tty,
+        };
+        room.place.start(&start).map_err(|error| match error {
+            NotStarted::Gone => not_running(&room.container).late,
+            NotStarted::Failed(error) => outcome::not_started(&self.order.argv, &room.container_id, &error),
+        })
+    }
+}
+
+impl Order {
+    /// The channel whose first message, an empty one, says that the connection stands.
+    fn lowest_output(&self) -> u8 {
+        if self.stdout {
+            STDOUT
+        } else if self.stderr {
+            STDERR
+        } else {
+            STATUS
+        }
+    }
+}
+
+/// When a channel last carried something.
+#[derive(Clone)]
+struct Activity(Arc<Mutex<Instant>>);
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Activity {
+    fn touch(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when there was nothing for so long.
+    async fn idle(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        loop {
+            let until = self.at() + limit;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Sends what comes, then a close frame.
+async fn write(
+    mut sink: Sink,
+    mut messages: mpsc::Receiver<Message>,
+    first: u8,
+) -> Result<(), tungstenite::Error> {
+    sink.send(message(first, &[])).await?;
+    while let Some(message) = messages.recv().await {
+        sink.send(message).await?;
+    }
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    sink.send(Message::Close(Some(normal))).await
+}
+
+/// Gives the process what the client sends, until the client has gone.
+async fn read(
+    mut stream: SplitStream<Socket>,
+    mut stdin: Option<ChildStdin>,
+    protocol: ExecProtocol,
+    last: Activity,
+) {
+    while let Some(Ok(message)) = stream.next().await {
+        let Message::Binary(bytes) = message else {
+            // A close frame ends the input at once; the next look at the stream answers it.
+            if message.is_close() {
+                stdin = None;
+            }
+            continue;
+        };
+        last.touch();
+        match bytes.split_first() {
+            Some((&STDIN, data)) => {
+                let Some(pipe) = &mut stdin else { continue };
+                if pipe.write_all(data).await.is_err() {
+                    stdin = None;
+                }
+            }
+            Some((&CLOSE, [STDIN])) if protocol == ExecProtocol::V5 => stdin = None,
+            _ => {}
+        }
+    }
+}
+
+/// Reads an output to its end. When the client has gone it is thrown away: the process does not notice.
+async fn carry(
+    channel: u8,
+    mut pipe: impl AsyncRead + Unpin,
+    queue: mpsc::Sender<Message>,
+    last: Activity,
+    ended: CancellationToken,
+) {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let overdue = async {
+            ended.cancelled().await;
+            sleep(OUTPUT_GRACE).await;
+        };
+        let count = tokio::select! {
+            count = pipe.read(&mut piece) => count.unwrap_or(0),
+            () = overdue => 0,
+        };
+        if count == 0 {
+            return;
+        }
+        last.touch();
+        let data = piece.get(..count).unwrap_or_default();
+        // It fails when the session has ended.
+        queue.send(message(channel, data)).await.ok();
+    }
+}
+
+/// Tells the status when the process has ended and its outputs are empty.
+async fn finish(
+    mut child: Child,
+    outputs: Vec<JoinHandle<()>>,
+    ended: CancellationToken,
+    argv: Vec<String>,
+    queue: mpsc::Sender<Message>,
+) {
+    let status = match child.wait().await {
+        Ok(status) => outcome::ended(&argv, status),
+        Err(error) => Failure::internal(&error.to_string()).status(),
+    };
+    ended.cancel();
+    for output in outputs {
+        if let Err(error) = output.await {
+            tracing::debug!(%error, "an output was not read to its end");
+        }
+    }
+    tell(&queue, &status).await;
+}
+
+async fn tell(queue: &mpsc::Sender<Message>, status: &Status) {
+    let bytes = serde_json::to_vec(status).unwrap_or_default();
+    // It fails when the session has ended.
+    queue.send(message(STATUS, &bytes)).await.ok();
+}
+
+fn message(channel: u8, data: &[u8]) -> Message {
+    let mut bytes = Vec::with_capacity(data.len() + 1);
+    bytes.push(channel);
+    bytes.extend_from_slice(data);
+    Message::Binary(Bytes::from(bytes))
+}

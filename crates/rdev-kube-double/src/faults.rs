@@ -1,0 +1,189 @@
+//! What goes wrong on purpose.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+/// Sessions that have not yet seen a cut; more than this many cuts at a time make no difference to them.
+const CUTS_MAX: usize = 16;
+
+/// How a connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The TCP connection ends, with no close frame and no end of TLS.
+    Close,
+    /// Nothing is sent or read any more, pings are not answered, and nothing says so.
+    HalfOpen,
+}
+
+/// A point at which an exec connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes sent to the client after the answer 101: frames with their headers.
+    pub after: u64,
+    /// What happens then.
+    pub how: How,
+}
+
+impl Cut {
+    /// The connection ends after so many bytes.
+    pub fn close(after: u64) -> Self {
+        Self { after, how: How::Close }
+    }
+
+    /// The connection falls silent after so many bytes.
+    pub fn half_open(after: u64) -> Self {
+        Self { after, how: How::HalfOpen }
+    }
+}
+
+/// How often a refusal is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// To so many requests.
+    Next(usize),
+    /// Until [`Cluster::refuse_nothing`].
+    ///
+    /// [`Cluster::refuse_nothing`]: crate::Cluster::refuse_nothing
+    All,
+}
+
+/// An answer instead of what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401: the token has expired.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 409.
+    Conflict,
+    /// 410: the resource version is too old.
+    Expired,
+    /// 429, with `Retry-After` in seconds.
+    TooManyRequests(u32),
+    /// 500.
+    InternalError,
+    /// 503.
+    Unavailable,
+}
+
+/// The faults of a cluster that are set.
+pub(crate) struct Faults {
+    state: Mutex<State>,
+    cut_execs: broadcast::Sender<How>,
+    cut_watches: broadcast::Sender<How>,
+}
+
+#[derive(Default)]
+struct State {
+    next_cuts: VecDeque<Option<Cut>>,
+    every_cut: Option<Cut>,
+    refusals: Vec<Rule>,
+    latency: Duration,
+    idle_limit: Option<Duration>,
+}
+
+struct Rule {
+    verb: String,
+    resource: String,
+    times: Times,
+    refusal: Refusal,
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            cut_execs: broadcast::Sender::new(CUTS_MAX),
+            cut_watches: broadcast::Sender::new(CUTS_MAX),
+        }
+    }
+
+    pub(crate) fn cut_next(&self, cuts: impl IntoIterator<Item = Option<Cut>>) {
+        self.state().next_cuts.extend(cuts);
+    }
+
+    pub(crate) fn cut_every(&self, cut: Option<Cut>) {
+        self.state().every_cut = cut;
+    }
+
+    /// What happens to the exec connection that begins now.
+    pub(crate) fn take_cut(&self) -> Option<Cut> {
+        let mut state = self.state();
+        let every = state.every_cut;
+        state.next_cuts.pop_front().unwrap_or(every)
+    }
+
+    pub(crate) fn cut_execs_now(&self, how: How) {
+        // Nobody listens where no exec runs.
+        self.cut_execs.send(how).ok();
+    }
+
+    pub(crate) fn cut_watches_now(&self, how: How) {
+        self.cut_watches.send(how).ok();
+    }
+
+    pub(crate) fn exec_cuts(&self) -> broadcast::Receiver<How> {
+        self.cut_execs.subscribe()
+    }
+
+    pub(crate) fn watch_cuts(&self) -> broadcast::Receiver<How> {
+        self.cut_watches.subscribe()
+    }
+
+    pub(crate) fn refuse(&self, verb: &str, resource: &str, times: Times, refusal: Refusal) {
+        let rule = Rule { verb: verb.to_owned(), resource: resource.to_owned(), times, refusal };
+        self.state().refusals.push(rule);
+    }
+
+    pub(crate) fn refuse_nothing(&self) {
+        self.state().refusals.clear();
+    }
+
+    pub(crate) fn take_refusal(&self, verb: &str, resource: &str) -> Option<Refusal> {
+        let fits = |pattern: &str, value: &str| pattern == "*" || pattern == value;
+        let mut state = self.state();
+        let place = state
+            .refusals
+            .iter()
+            .position(|rule| fits(&rule.verb, verb) && fits(&rule.resource, resource))?;
+        let rule = state.refusals.get_mut(place)?;
+        let refusal = rule.refusal;
+        match &mut rule.times {
+            Times::All => {}
+            Times::Next(left) if *left > 1 => *left -= 1,
+            Times::Next(0) => {
+                state.refusals.remove(place);
+                return None;
+            }
+            Times::Next(_) => {
+                state.refusals.remove(place);
+            }
+        }
+        Some(refusal)
+    }
+
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        self.state().latency = latency;
+    }
+
+    pub(crate) fn latency(&self) -> Duration {
+        self.state().latency
+    }
+
+    pub(crate) fn set_idle_limit(&self, limit: Option<Duration>) {
+        self.state().idle_limit = limit;
+    }
+
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        self.state().idle_limit
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,163 @@
+//! What all parts of a cluster share.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+
+use anyhow::{Context, bail};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::faults::Faults;
+use crate::identities::Identities;
+use crate::requests::Requests;
+use crate::state::PodState;
+use crate::store::{Key, Store};
+
+/// The cluster behind its handles.
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    /// In the environment of every process of the cluster.
+    pub(crate) id: String,
+    pub(crate) root: PathBuf,
+    pub(crate) path: OsString,
+    pub(crate) address: SocketAddr,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) runtime: Handle,
+    pub(crate) identities: Identities,
+    pub(crate) faults: Faults,
+    pub(crate) requests: Requests,
+    /// The sockets of all connections, to end them under the feet of everything above.
+    pub(crate) sockets: Mutex<Vec<Weak<TcpStream>>>,
+    world: Mutex<World>,
+    /// Rings after every change, and when bookmarks are due.
+    bell: watch::Sender<()>,
+    bookmarks: AtomicU64,
+}
+
+/// The pods.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) pods: BTreeMap<Key, PodState>,
+    /// Pods ever added; gives folders and addresses.
+    pub(crate) added: u16,
+    /// The cluster is being dropped.
+    pub(crate) closed: bool,
+}
+
+/// The parts that exist before the cluster does.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) id: String,
+    pub(crate) root: PathBuf,
+    pub(crate) path: OsString,
+    pub(crate) address: SocketAddr,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) runtime: Handle,
+}
+
+impl Inner {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let store = Store::new(parts.config.history);
+        Self {
+            config: parts.config,
+            id: parts.id,
+            root: parts.root,
+            path: parts.path,
+            address: parts.address,
+            acceptor: parts.acceptor,
+            runtime: parts.runtime,
+            identities: Identities::default(),
+            faults: Faults::new(),
+            requests: Requests::new(),
+            sockets: Mutex::default(),
+            world: Mutex::new(World { store, pods: BTreeMap::new(), added: 0, closed: false }),
+            bell: watch::Sender::new(()),
+            bookmarks: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    /// How many times bookmarks were asked for.
+    pub(crate) fn bookmarks(&self) -> u64 {
+        self.bookmarks.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn send_bookmarks(&self) {
+        self.bookmarks.fetch_add(1, Ordering::AcqRel);
+        self.ring();
+    }
+
+    pub(crate) fn add(&self, make: impl FnOnce(u16) -> PodState) -> anyhow::Result<Key> {
+        let mut world = self.world();
+        if world.closed {
+            bail!("the cluster is being dropped");
+        }
+        world.added += 1;
+        let pod = make(world.added);
+        let key = pod.key();
+        if world.pods.contains_key(&key) {
+            bail!("pod {}/{} exists already", key.0, key.1);
+        }
+        world.store.put(key.clone(), pod.render());
+        world.pods.insert(key.clone(), pod);
+        drop(world);
+        self.ring();
+        Ok(key)
+    }
+
+    /// Changes a pod and tells it to all watches, with one event.
+    pub(crate) fn change<T>(&self, key: &Key, change: impl FnOnce(&mut PodState) -> T) -> anyhow::Result<T> {
+        let mut world = self.world();
+        let world = &mut *world;
+        let pod = world.pods.get_mut(key).with_context(|| format!("there is no pod {}/{}", key.0, key.1))?;
+        let ready = pod.ready();
+        let result = change(pod);
+        if pod.ready() != ready {
+            pod.ready_since = crate::clock::now();
+        }
+        world.store.put(key.clone(), pod.render());
+        self.ring();
+        Ok(result)
+    }
+
+    /// Looks at a pod.
+    pub(crate) fn look<T>(&self, key: &Key, look: impl FnOnce(&PodState) -> T) -> anyhow::Result<T> {
+        let world = self.world();
+        let pod = world.pods.get(key).with_context(|| format!("there is no pod {}/{}", key.0, key.1))?;
+        Ok(look(pod))
+    }
+
+    /// Takes a pod away, if it is still the one with this uid.
+    pub(crate) fn remove(&self, key: &Key, uid: &str) -> Option<PodState> {
+        let mut world = self.world();
+        if world.pods.get(key).is_none_or(|pod| pod.uid != uid) {
+            return None;
+        }
+        let pod = world.pods.remove(key);
+        world.store.remove(key);
+        drop(world);
+        self.ring();
+        pod
+    }
+
+    pub(crate) fn sockets(&self) -> MutexGuard<'_, Vec<Weak<TcpStream>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

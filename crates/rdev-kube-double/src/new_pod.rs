@@ -1,0 +1,101 @@
+//! The description of a pod to add.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+/// A pod to add: running and ready, with one container `main`, unless told otherwise.
+#[derive(Debug, Clone)]
+pub struct NewPod {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) containers: Vec<String>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) path: Option<OsString>,
+    pub(crate) beginning: Beginning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    Unscheduled,
+    Creating,
+    Unready,
+    Ready,
+}
+
+impl NewPod {
+    /// A pod of this name.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            containers: Vec::new(),
+            env: Vec::new(),
+            path: None,
+            beginning: Beginning::Ready,
+        }
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Adds an annotation.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Adds a container; the first call replaces `main`.
+    #[must_use]
+    pub fn container(mut self, name: &str) -> Self {
+        self.containers.push(name.to_owned());
+        self
+    }
+
+    /// Adds a variable to the environment of its processes.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// `PATH` of its processes.
+    #[must_use]
+    pub fn path(mut self, path: impl AsRef<OsStr>) -> Self {
+        self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Its containers run, but are not ready yet.
+    #[must_use]
+    pub fn unready(mut self) -> Self {
+        self.beginning = Beginning::Unready;
+        self
+    }
+
+    /// Its containers are being created. [`PodHandle::run`] lets them start.
+    ///
+    /// [`PodHandle::run`]: crate::PodHandle::run
+    #[must_use]
+    pub fn starting(mut self) -> Self {
+        self.beginning = Beginning::Creating;
+        self
+    }
+
+    /// No node has it yet. [`PodHandle::run`] gives it one.
+    ///
+    /// [`PodHandle::run`]: crate::PodHandle::run
+    #[must_use]
+    pub fn unscheduled(mut self) -> Self {
+        self.beginning = Beginning::Unscheduled;
+        self
+    }
+}

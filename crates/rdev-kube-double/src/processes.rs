@@ -1,0 +1,48 @@
+//! Ending what a pod has started, also what has left its parents and its session.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// In the environment of every process: which cluster, which pod, which container.
+pub(crate) const CLUSTER: &str = "K8S_DOUBLE";
+pub(crate) const POD: &str = "K8S_DOUBLE_POD";
+pub(crate) const CONTAINER: &str = "K8S_DOUBLE_CONTAINER";
+
+/// A process that SIGKILL does not end for so long hangs in the kernel.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+const KILL_PAUSE: Duration = Duration::from_millis(1);
+
+/// Kills every process whose environment has this variable, until there is none.
+pub(crate) fn kill_marked(name: &str, value: &str) {
+    let mark = format!("{name}={value}").into_bytes();
+    let started = Instant::now();
+    while kill_once(&mark) > 0 {
+        if started.elapsed() > KILL_TIMEOUT {
+            tracing::error!(name, value, "processes of a pod do not end");
+            return;
+        }
+        std::thread::sleep(KILL_PAUSE);
+    }
+}
+
+fn kill_once(mark: &[u8]) -> usize {
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| kill_if_marked(*pid, mark).unwrap_or(false)).count()
+}
+
+fn kill_if_marked(pid: i32, mark: &[u8]) -> io::Result<bool> {
+    let Some(id) = Pid::from_raw(pid) else { return Ok(false) };
+    // Opened before the look at the environment: the number cannot have gone to another process since.
+    let process = pidfd_open(id, PidfdFlags::empty())?;
+    // Empty of one that has ended but is not yet waited for.
+    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    let marked = environment.split(|byte| *byte == 0).any(|entry| entry == mark);
+    if marked {
+        pidfd_send_signal(&process, Signal::KILL)?;
+    }
+    Ok(marked)
+}
