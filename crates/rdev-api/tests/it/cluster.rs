@@ -1,6 +1,6 @@
 //! What only a real cluster can show; `scripts/test-cluster.sh` tells these.
 
-use crate::support::{Accepted, Cluster, Complete, Data, Events, Repository, Runtime, Told};
+use crate::support::{Accepted, Cluster, Complete, Data, Events, Model, Repository, Runtime, Told};
 
 /// The image that `cluster.sh` makes: Debian with git, and no `rdev-runner`.
 const IMAGE_WITHOUT_RUNNER: &str = "docker.io/library/claudebox:test";
@@ -53,15 +53,30 @@ async fn a_pod_without_a_runner_gets_one() {
 
 #[tokio::test]
 #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
-async fn a_project_clones_its_repository_and_pushes_back() {
+async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
     let repository = Repository::serve(&Cluster::host()).await;
-    let server = Runtime::Cluster.fixture().without_projects().start().await;
+    let model = Model::start(Runtime::Cluster).await;
+    let server = model.fixture().without_projects().start().await;
     server.namespace().add_claudebox("demo", &repository.url()).await;
     server.knows("demo").await;
     let client = server.client();
     let (lines, _) = client.run("pwd; cat file; git remote get-url origin").await;
     assert_eq!(lines, ["/workspace", "one", &repository.url()]);
-    client.run("echo two > file").await;
+
+    let body = serde_json::json!({"prompt": "@stub bash echo two > file\n@stub text Written."});
+    let call = client.post("/projects/demo/claude", &body).header("accept", "text/event-stream");
+    let mut events = call.events().await;
+    let mut said = String::new();
+    let complete = loop {
+        match events.event().await.told {
+            Told::Output(line) => said.push_str(&line.line),
+            Told::Complete(complete) => break complete,
+            _ => {}
+        }
+    };
+    assert_eq!((complete.status.as_str(), complete.exit_code), ("completed", Some(0)), "{said}");
+    assert!(said.contains("Written."), "{said}");
+
     for args in [&["commit", "-am", "second"] as &[&str], &["push", "origin", "main"]] {
         let accepted = client.git(args).await.json::<Data<Accepted>>(202).data;
         let ended = client.ended(&accepted.id).await;

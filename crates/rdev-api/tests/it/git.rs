@@ -1,12 +1,11 @@
 //! git: what works, and what is refused before it runs.
 
-use crate::support::{Accepted, Client, Command, Data, Runtime, told_on_every_runtime};
+use crate::support::{Accepted, Client, Command, Data, Runtime, Server, told_on_every_runtime};
 
 told_on_every_runtime! {
     everyday_work_runs,
     push_and_fetch_reach_a_bare_repository,
     what_could_run_a_program_or_leave_the_workspace_is_refused,
-    a_workspace_without_a_repository_does_not_fall_into_another,
     git_never_asks_and_never_opens_an_editor,
 }
 
@@ -117,10 +116,12 @@ async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime)
     assert_eq!(server.file("ran").await, None);
 }
 
-async fn a_workspace_without_a_repository_does_not_fall_into_another(on: Runtime) {
-    let server = on.server().await;
+// In pods the workspace is a volume of its own, which git does not look beyond.
+#[tokio::test]
+async fn a_workspace_without_a_repository_does_not_fall_into_another() {
+    let server = Server::start().await;
     let client = server.client();
-    // Repositories around it, as far as a command may make them.
+    // Repositories over all workspaces, and over the data folder.
     client.run("git init -q ..; git init -q ../..").await;
     let (command, text) = git_to_its_end(&client, &["status"]).await;
     assert_eq!((command.status.as_str(), command.exit_code), ("failed", Some(128)));

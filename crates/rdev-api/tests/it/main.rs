@@ -4,7 +4,8 @@
 //! `support` knows how a server is started, killed and asked; the stories know nothing of that. So the stories
 //! of commands and events are functions of the runtime that they are told on, and the list at the head of
 //! their file tells them on each: `walking::local::…` in folders of this machine, `walking::double::…` behind
-//! a double of a cluster, and `walking::cluster::…` in real pods, which only `scripts/test-cluster.sh` runs. Stories about the server itself are plain tests.
+//! a double of a cluster, and `walking::cluster::…` in real pods, which only `scripts/test-cluster.sh` runs.
+//! Stories about the server itself are plain tests.
 //!
 //! To tell another story: a function in the file of its subject, whose name reads as a sentence. Nothing here
 //! waits by time for what can be awaited, and every wait has an end.

@@ -99,19 +99,40 @@ impl Namespace {
             let file = file.expect("the component can be read");
             fs::copy(file.path(), component.join(file.file_name())).expect("a file can be copied");
         }
+        let write = |name: &str, object: serde_json::Value| {
+            fs::write(folder.path().join(name), object.to_string()).expect("a file can be written");
+        };
         let (name, tag) = self.cluster.image.rsplit_once(':').expect("the image has a tag");
-        let kustomization = json!({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": self.name,
-            "nameSuffix": format!("-{id}"),
-            "commonLabels": {"app": format!("claudebox-{id}"), "rdev.orchard9.ai/project-id": id},
-            "commonAnnotations": {"rdev.orchard9.ai/repository": repository},
-            "bases": ["claudebox"],
-            "images": [{"name": "claudebox", "newName": name, "newTag": tag}],
-        });
-        fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())
-            .expect("a file can be written");
+        let secret = format!("{id}-agent");
+        write(
+            "kustomization.yaml",
+            json!({
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "namespace": self.name,
+                "nameSuffix": format!("-{id}"),
+                "commonLabels": {"app": format!("claudebox-{id}"), "rdev.orchard9.ai/project-id": id},
+                "commonAnnotations": {"rdev.orchard9.ai/repository": repository},
+                "bases": ["claudebox"],
+                "patchesStrategicMerge": ["secrets.yaml"],
+                "images": [{"name": "claudebox", "newName": name, "newTag": tag}],
+            }),
+        );
+        let agent = json!([{"name": "claudebox", "envFrom": [{"secretRef": {"name": secret}}]}]);
+        let git = json!([{"name": "git", "secret": {"secretName": format!("{id}-git")}}]);
+        write(
+            "secrets.yaml",
+            json!({
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "metadata": {"name": "claudebox"},
+                "spec": {"template": {"spec": {"containers": agent, "volumes": git}}},
+            }),
+        );
+        let literals: Vec<_> =
+            self.env.iter().map(|(name, value)| format!("--from-literal={name}={value}")).collect();
+        let create = ["create", "secret", "generic", &secret].into_iter();
+        self.kubectl(&create.chain(literals.iter().map(String::as_str)).collect::<Vec<_>>()).await;
         let folder = folder.path().display().to_string();
         self.kubectl(&["apply", "-k", &folder]).await;
         let pod = format!("claudebox-{id}-0");

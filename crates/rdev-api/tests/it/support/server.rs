@@ -175,7 +175,11 @@ impl Server {
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
-        self.client = Some(Client { address, key: Some(self.key()) });
+        let client = Client { address, key: Some(self.key()) };
+        // It listens before it knows the cluster's pods, and says so.
+        let ready = async || (client.get("/ready").send().await.status == 200).then_some(());
+        eventually("readiness", ready).await;
+        self.client = Some(client);
     }
 
     /// The process ends in the middle of whatever it does.
