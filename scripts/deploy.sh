@@ -30,6 +30,7 @@ folder() {
     name=$(value "${@:2}") || exit 2
     [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
         misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
+    case "$kind/$name" in components/claudebox*) misuse "'$name' is what projects are made of, see deployments/README.md; name a --project" ;; esac
     folders+=("deployments/k8s/$kind/$name")
 }
 
@@ -73,10 +74,12 @@ render() {
     } >"$work/kustomization.yaml"
     # Current kustomize warns about the old words that kubectl 1.20 needs.
     kubectl kustomize "$work" >"$work/rendered" 2>"$work/said" || fail "kubectl kustomize: $(cat "$work/said")"
-    odd=$(grep -E '^ *(- )?image:' "$work/rendered" | grep -vF ":$tag" || true)
-    [ -z "$odd" ] || fail "images that do not follow --tag and --registry:$odd"
+    # A folder that names a registry itself is not reached by the names above. Images of other names are its own affair.
+    odd=$(awk -v tag=":$tag" 'NF > 1 && $(NF - 1) == "image:" && $NF ~ /(^|\/)(rdev-api|claudebox|rdev-worker)[:@]/ &&
+        substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
+    [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
     # kustomize's own namespace leaves the Namespace itself and subjects of bindings as they are.
-    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" \
+    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" -e "s/namespace=\"rdev\"/namespace=\"$namespace\"/g" \
         -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/" "$work/rendered"
 }
 
@@ -102,7 +105,7 @@ need_secrets() {
 # need_keys makes the Secret rdev-api where it is missing. The keys go from here to the cluster by a pipe only.
 need_keys() {
     local keys key
-    grep -q 'name: rdev-api$' "$work/manifests" || return 0
+    grep -q 'key: admin-key$' "$work/manifests" || return 0
     keys=$(secret_keys rdev-api)
     if [ -n "$keys" ]; then
         for key in admin-key master-key; do

@@ -44,7 +44,7 @@ found=$(kube get pods -l "$selector" -o name) || fail "the cluster of context '$
 
 if [ -n "$errors" ]; then
     # rdev writes JSON in pods, text where RDEV_LOG_FORMAT says so; git and the shell say it in words.
-    filter=(grep --line-buffered -E '"level":"ERROR"| ERROR ')
+    filter=(grep --line-buffered -E '"level":"ERROR"| ERROR |panicked')
     [ -z "$project" ] || filter=(grep --line-buffered -iE 'error|fatal|warning|denied|refused')
 else
     filter=(cat)

@@ -52,6 +52,8 @@ need_claude() {
 # need_python_packages PACKAGE … installs them into the target folder.
 need_python_packages() {
     local python="$TOOLS/python"
+    # Debian's python3 comes without what makes environments; there is no program of that name.
+    python3 -c 'import ensurepip' 2>/dev/null || need_programs python3-venv:python3-venv
     [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }

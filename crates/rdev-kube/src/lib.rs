@@ -12,6 +12,7 @@ mod places;
 mod pod;
 mod registry;
 mod runner;
+mod status;
 mod watching;
 
 use std::sync::Arc;
@@ -189,7 +190,7 @@ impl Pods for Kube {
 fn waiting(status: &ProjectStatus) -> Option<Standing> {
     let (condition, reason) = match status {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
-        ProjectStatus::Failing(condition) if condition.reason == pod::NODE_LOST => {
+        ProjectStatus::Failing(condition) if condition.reason == status::NODE_LOST => {
             (condition, Reason::NodeLost)
         }
         ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {

@@ -2,13 +2,11 @@
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp};
+use rdev_domain::{Project, ProjectStatus, Reason, Timestamp};
 use rdev_ports::Trouble;
 
 use crate::labels::{Details, details};
-
-/// Reasons of a waiting container that are part of every start.
-const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+use crate::status::Look;
 
 /// A project's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,107 +78,7 @@ impl PodView {
     }
 }
 
-/// What the status is made from.
-struct Look<'a> {
-    pod: &'a Pod,
-    status: &'a PodStatus,
-    container: Option<&'a ContainerStatus>,
-}
-
-impl Look<'_> {
-    fn status(&self) -> ProjectStatus {
-        let ready = condition(self.status, "Ready");
-        let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
-        let since = time(since.or(self.pod.metadata.creation_timestamp.as_ref()));
-        let say = |reason: &str, message: &str| Condition {
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            since,
-        };
-        if let Some(deleted) = &self.pod.metadata.deletion_timestamp {
-            let since = time(Some(deleted));
-            return ProjectStatus::Starting(Condition {
-                since,
-                ..say("Terminating", "its pod is being deleted")
-            });
-        }
-        if let Some(trouble) = over(self.status) {
-            let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
-            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &trouble.message));
-        }
-        if let Some(failing) = self.failing_init() {
-            return ProjectStatus::Failing(say(&failing.0, &failing.1));
-        }
-        let state = self.container.and_then(|container| container.state.as_ref());
-        if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
-            let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-            let condition = say(reason, waiting.message.as_deref().unwrap_or("its container waits"));
-            return match ON_ITS_WAY.contains(&reason) {
-                true => ProjectStatus::Starting(condition),
-                false => ProjectStatus::Failing(condition),
-            };
-        }
-        if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
-            return ProjectStatus::Failing(say(
-                ended.reason.as_deref().unwrap_or("Terminated"),
-                &told(ended),
-            ));
-        }
-        if state.and_then(|state| state.running.as_ref()).is_none() {
-            return self.unscheduled(say);
-        }
-        match (self.container.is_some_and(|container| container.ready), ready) {
-            (true, Some(ready)) if ready.status != "True" && self.node_is_lost(ready) => {
-                let node = self.pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-                let message = format!("its node {} does not answer", node.unwrap_or("?"));
-                ProjectStatus::Failing(say(NODE_LOST, &message))
-            }
-            (true, _) => ProjectStatus::Ready,
-            (false, _) => {
-                ProjectStatus::Starting(say("ContainersNotReady", "its container runs, and is not ready yet"))
-            }
-        }
-    }
-
-    /// The containers were ready when the node last spoke, and the node's guardian has marked the pod.
-    fn node_is_lost(&self, ready: &PodCondition) -> bool {
-        let containers = condition(self.status, "ContainersReady").is_some_and(|c| c.status == "True");
-        containers && ready.reason.as_deref() != Some("ReadinessGatesNotReady")
-    }
-
-    fn failing_init(&self) -> Option<(String, String)> {
-        self.status.init_container_statuses.iter().flatten().find_map(|init| {
-            let state = init.state.as_ref()?;
-            if let Some(waiting) = &state.waiting {
-                let reason = waiting.reason.as_deref().filter(|reason| !ON_ITS_WAY.contains(reason))?;
-                let last = init.last_state.as_ref().and_then(|last| last.terminated.as_ref()).map(told);
-                let message = last.or_else(|| waiting.message.clone()).unwrap_or_default();
-                return Some((format!("Init:{reason}"), format!("{}: {message}", init.name)));
-            }
-            let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
-            let reason = ended.reason.as_deref().unwrap_or("Error");
-            Some((format!("Init:{reason}"), format!("{}: {}", init.name, told(ended))))
-        })
-    }
-
-    fn unscheduled(&self, say: impl Fn(&str, &str) -> Condition) -> ProjectStatus {
-        match condition(self.status, "PodScheduled").filter(|scheduled| scheduled.status == "False") {
-            Some(scheduled) => {
-                let reason = scheduled.reason.as_deref().unwrap_or("Unschedulable");
-                ProjectStatus::Failing(say(
-                    reason,
-                    scheduled.message.as_deref().unwrap_or("no node takes it"),
-                ))
-            }
-            None => ProjectStatus::Starting(say("Pending", "its pod is being started")),
-        }
-    }
-}
-
-/// Reason of a project whose node does not answer.
-pub(crate) const NODE_LOST: &str = "NodeLost";
-
-fn over(status: &PodStatus) -> Option<Trouble> {
+pub(crate) fn over(status: &PodStatus) -> Option<Trouble> {
     let message = status.message.as_deref().unwrap_or("its containers have ended");
     match (status.phase.as_deref(), status.reason.as_deref()) {
         (Some("Failed"), Some(reason @ ("Evicted" | "Preempting" | "Preempted"))) => {
@@ -210,7 +108,7 @@ fn interrupted(container: &ContainerStatus) -> Option<(Timestamp, Trouble)> {
     Some((time(ended.finished_at.as_ref()), trouble))
 }
 
-fn told(ended: &ContainerStateTerminated) -> String {
+pub(crate) fn told(ended: &ContainerStateTerminated) -> String {
     let reason = ended.reason.as_deref().unwrap_or("ended");
     match ended.message.as_deref().map(str::trim).filter(|message| !message.is_empty()) {
         Some(message) => format!("{reason}, exit code {}: {message}", ended.exit_code),
@@ -218,7 +116,7 @@ fn told(ended: &ContainerStateTerminated) -> String {
     }
 }
 
-fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {
+pub(crate) fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {
     status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
@@ -226,6 +124,90 @@ fn of_container<'a>(statuses: Option<&'a [ContainerStatus]>, name: &str) -> Opti
     statuses?.iter().find(|status| status.name == name)
 }
 
-fn time(time: Option<&Time>) -> Timestamp {
+pub(crate) fn time(time: Option<&Time>) -> Timestamp {
     Timestamp::from_micros(time.map_or(0, |time| time.0.as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(metadata: &str, status: &str) -> Pod {
+        let text = format!(
+            r#"{{"metadata": {{"name": "p", "uid": "u", {metadata}}}, "status": {status},
+                "spec": {{"containers": [{{"name": "main"}}, {{"name": "side"}}]}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn read(metadata: &str) -> Result<PodView, String> {
+        PodView::read(&pod(metadata, "{}"))
+    }
+
+    #[test]
+    fn a_projects_id_comes_from_its_label_or_from_app() {
+        let id = |labels: &str| {
+            read(&format!(r#""labels": {{{labels}}}"#)).map(|view| view.details.project.to_string())
+        };
+        assert_eq!(id(r#""rdev.orchard9.ai/project-id": "one", "app": "claudebox-two""#).unwrap(), "one");
+        assert_eq!(id(r#""app": "claudebox-two""#).unwrap(), "two");
+        assert_eq!(id(r#""app": "three""#).unwrap(), "three");
+        assert!(id("").unwrap_err().contains("rdev.orchard9.ai/project-id"));
+        assert!(id(r#""app": "Not An Id""#).unwrap_err().contains("Not An Id"));
+    }
+
+    #[test]
+    fn annotations_name_the_details() {
+        let view = read(
+            r#""labels": {"app": "x"}, "annotations": {
+                "rdev.orchard9.ai/repository": "git@example.com:x.git", "rdev.orchard9.ai/workspace-path": "/src",
+                "rdev.orchard9.ai/container": "side", "rdev.orchard9.ai/description": "d",
+                "rdev.orchard9.ai/default-agent": "opencode"}"#,
+        );
+        let details = view.unwrap().details;
+        assert_eq!((details.container.as_str(), details.workspace.as_str()), ("side", "/src"));
+        assert_eq!(details.repository.as_deref(), Some("git@example.com:x.git"));
+        assert_eq!(
+            (details.description.as_deref(), details.default_agent.as_deref()),
+            (Some("d"), Some("opencode"))
+        );
+        let plain = read(r#""labels": {"app": "x"}"#).unwrap().details;
+        assert_eq!((plain.container.as_str(), plain.workspace.as_str()), ("main", "/workspace"));
+        let wrong = read(r#""labels": {"app": "x"}, "annotations": {"rdev.orchard9.ai/container": "none"}"#);
+        assert!(wrong.unwrap_err().contains("none"));
+    }
+
+    #[test]
+    fn the_end_of_a_pod_has_an_honest_reason() {
+        let disrupted = |reason: &str| {
+            format!(
+                r#"{{"conditions": [{{"type": "DisruptionTarget", "status": "True", "reason": "{reason}"}}]}}"#
+            )
+        };
+        for (status, reason) in [
+            ("{}".to_owned(), Reason::PodLost),
+            (r#"{"phase": "Failed", "reason": "Evicted"}"#.to_owned(), Reason::PodEvicted),
+            (disrupted("EvictionByEvictionAPI"), Reason::PodEvicted),
+            (disrupted("DeletionByTaintManager"), Reason::NodeLost),
+            (r#"{"reason": "NodeLost"}"#.to_owned(), Reason::NodeLost),
+        ] {
+            assert_eq!(PodView::deleted(&pod(r#""labels": {}"#, &status)).reason, reason, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_was_started_again_tells_why() {
+        let last = |reason: &str| {
+            let status = format!(
+                r#"{{"containerStatuses": [{{"name": "main", "image": "", "imageID": "", "restartCount": 1,
+                    "ready": true, "state": {{"running": {{}}}}, "lastState": {{"terminated":
+                    {{"exitCode": 137, "reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z"}}}}}}]}}"#
+            );
+            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status)).unwrap().interrupted.unwrap()
+        };
+        assert_eq!(last("OOMKilled").1.reason, Reason::OomKilled);
+        let (at, trouble) = last("Error");
+        assert_eq!(trouble.reason, Reason::PodRestarted);
+        assert_eq!(at.to_string(), "2026-01-01T00:00:01Z");
+    }
 }

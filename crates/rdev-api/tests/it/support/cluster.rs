@@ -177,6 +177,14 @@ impl Namespace {
                 // What is deleted goes at once: the story is over then, or wants it so.
                 "terminationGracePeriodSeconds": 0,
                 "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+                // As in the component: git wants the workspace to belong to who runs it, and a volume is root's.
+                "initContainers": [{
+                    "name": "prepare-workspace",
+                    "image": image,
+                    "imagePullPolicy": "Never",
+                    "command": ["mkdir", "/volume/repository"],
+                    "volumeMounts": [{"name": "workspace", "mountPath": "/volume"}],
+                }],
                 "containers": [{
                     "name": "claudebox",
                     "image": image,
@@ -185,7 +193,7 @@ impl Namespace {
                     "env": env,
                     "resources": {"limits": {"memory": MEMORY}},
                     "volumeMounts": [
-                        {"name": "workspace", "mountPath": WORKSPACE},
+                        {"name": "workspace", "mountPath": WORKSPACE, "subPath": "repository"},
                         {"name": "run", "mountPath": "/run/rdev"},
                         {"name": "home", "mountPath": "/home/rdev"},
                     ],
