@@ -125,7 +125,7 @@ async fn a_ticket_opens_the_events_of_its_project_and_nothing_else() {
     }
     let body = serde_json::json!({"command": "touch ran"});
     unauthorized(&stranger.post(&format!("/projects/demo/shell?ticket={ticket}"), &body).send().await);
-    assert_eq!(server.file("ran"), None);
+    assert_eq!(server.file("ran").await, None);
 }
 
 #[tokio::test]

@@ -3,7 +3,20 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{Accepted, Client, Command, Data, Model, Server, Told};
+use crate::support::{Accepted, Client, Command, Data, Fixture, Model, Runtime, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    a_prompt_is_answered,
+    the_agent_uses_its_shell_and_writes_files_in_the_workspace,
+    an_error_of_the_model_service_is_told_with_its_reason,
+    a_model_service_that_cannot_be_reached_is_unavailable,
+    a_cancel_while_it_streams_reaches_the_model_service,
+    a_cancel_while_a_tool_runs_ends_the_tool,
+    a_session_goes_on_where_it_was,
+    a_prompt_may_be_long_and_begin_with_a_dash,
+    turns_can_be_limited,
+    an_agent_outlives_the_server,
+}
 
 /// The lines of the agent's own stream that these stories look at.
 #[derive(Debug, Deserialize)]
@@ -65,9 +78,8 @@ async fn run(client: &Client, body: serde_json::Value) -> Run {
     Run { command: client.command(&accepted.id).await, lines, complete }
 }
 
-#[tokio::test]
-async fn a_prompt_is_answered() {
-    let model = Model::start().await;
+async fn a_prompt_is_answered(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let run = run(&server.client(), json!({"prompt": "Say it.\n@stub text It is said."})).await;
     assert_eq!(run.told(), ("completed", None));
@@ -78,21 +90,20 @@ async fn a_prompt_is_answered() {
     assert!(run.command.summary.starts_with("Say it."));
 }
 
-#[tokio::test]
-async fn the_agent_uses_its_shell_and_writes_files_in_the_workspace() {
-    let model = Model::start().await;
+async fn the_agent_uses_its_shell_and_writes_files_in_the_workspace(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
-    let path = server.workspace().join("written.txt");
-    let prompt = format!("@stub bash pwd > where; echo hello\n@stub write {} one\\ntwo\\n", path.display());
+    let workspace = server.client().run("pwd").await.0.remove(0);
+    let prompt =
+        format!("@stub bash pwd > where; echo hello\n@stub write {workspace}/written.txt one\\ntwo\\n");
     let run = run(&server.client(), json!({"prompt": prompt})).await;
     assert_eq!(run.told(), ("completed", None));
     assert_eq!(run.result().num_turns, Some(3));
-    assert_eq!(server.file("where").unwrap().trim(), server.workspace().to_str().unwrap());
-    assert_eq!(server.file("written.txt").as_deref(), Some("one\ntwo\n"));
+    assert_eq!(server.file("where").await.unwrap().trim(), workspace);
+    assert_eq!(server.file("written.txt").await.as_deref(), Some("one\ntwo\n"));
 }
 
-#[tokio::test]
-async fn an_error_of_the_model_service_is_told_with_its_reason() {
+async fn an_error_of_the_model_service_is_told_with_its_reason(on: Runtime) {
     for (status, reason) in [
         (401, "auth"),
         (429, "quota"),
@@ -100,7 +111,7 @@ async fn an_error_of_the_model_service_is_told_with_its_reason() {
         (529, "model_unavailable"),
         (400, "agent_error"),
     ] {
-        let model = Model::start().await;
+        let model = Model::start(on).await;
         let server = model.fixture().start().await;
         let run = run(&server.client(), json!({"prompt": format!("@stub error {status}")})).await;
         assert_eq!(run.told(), ("failed", Some(reason)), "{status}: {:?}", run.command.message);
@@ -111,17 +122,15 @@ async fn an_error_of_the_model_service_is_told_with_its_reason() {
     }
 }
 
-#[tokio::test]
-async fn a_model_service_that_cannot_be_reached_is_unavailable() {
-    let model = Model::start().await;
-    let server = model.fixture().with("ANTHROPIC_BASE_URL", "http://127.0.0.1:9").start().await;
+async fn a_model_service_that_cannot_be_reached_is_unavailable(on: Runtime) {
+    let model = Model::start(on).await;
+    let server = model.fixture().for_commands("ANTHROPIC_BASE_URL", "http://127.0.0.1:9").start().await;
     let run = run(&server.client(), json!({"prompt": "hello"})).await;
     assert_eq!(run.told(), ("failed", Some("model_unavailable")), "{:?}", run.command.message);
 }
 
-#[tokio::test]
-async fn a_cancel_while_it_streams_reaches_the_model_service() {
-    let model = Model::start().await;
+async fn a_cancel_while_it_streams_reaches_the_model_service(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
     let accepted = accept(&client, &json!({"prompt": "@stub slow 1000 0.1"})).await;
@@ -133,22 +142,20 @@ async fn a_cancel_while_it_streams_reaches_the_model_service() {
     server.nothing_left().await;
 }
 
-#[tokio::test]
-async fn a_cancel_while_a_tool_runs_ends_the_tool() {
-    let model = Model::start().await;
+async fn a_cancel_while_a_tool_runs_ends_the_tool(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
     let accepted = accept(&client, &json!({"prompt": "@stub bash echo $$ > pid; sleep 300"})).await;
     server.file_written("pid").await;
     client.cancel(&accepted.id).await;
     assert_eq!(client.ended(&accepted.id).await.status, "cancelled");
-    assert!(!server.lives("pid"));
+    assert!(!server.lives("pid").await);
     server.nothing_left().await;
 }
 
-#[tokio::test]
-async fn a_session_goes_on_where_it_was() {
-    let model = Model::start().await;
+async fn a_session_goes_on_where_it_was(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
     let first = run(&client, json!({"prompt": "@stub text first"})).await;
@@ -168,9 +175,8 @@ async fn a_session_goes_on_where_it_was() {
     assert!(lost.command.message.as_deref().is_some_and(|message| message.contains(unknown)));
 }
 
-#[tokio::test]
-async fn a_prompt_may_be_long_and_begin_with_a_dash() {
-    let model = Model::start().await;
+async fn a_prompt_may_be_long_and_begin_with_a_dash(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
     let filler = "words and more words ".repeat(10_000);
@@ -180,34 +186,32 @@ async fn a_prompt_may_be_long_and_begin_with_a_dash() {
     assert_eq!(long.command.summary.chars().count(), 120);
 }
 
-#[tokio::test]
-async fn turns_can_be_limited() {
-    let model = Model::start().await;
+async fn turns_can_be_limited(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let prompt = "@stub bash echo 1\n@stub bash echo 2\n@stub text never";
     let run = run(&server.client(), json!({"prompt": prompt, "max_turns": 1, "model": "haiku"})).await;
     assert_eq!(run.told(), ("failed", Some("max_turns")), "{:?}", run.command.message);
 }
 
-#[tokio::test]
-async fn an_agent_outlives_the_server() {
-    let model = Model::start().await;
+async fn an_agent_outlives_the_server(on: Runtime) {
+    let model = Model::start(on).await;
     let mut server = model.fixture().start().await;
     let prompt = "@stub bash echo started >> started; until [ -e go ]; do sleep 0.05; done\n@stub text Over.";
     let accepted = accept(&server.client(), &json!({"prompt": prompt})).await;
     server.file_written("started").await;
     server.kill9().await;
     server.restart().await;
-    std::fs::write(server.workspace().join("go"), "").unwrap();
+    server.touch("go").await;
     let ended = server.client().ended(&accepted.id).await;
     assert_eq!((ended.status.as_str(), ended.reason), ("completed", None), "{:?}", ended.message);
-    assert_eq!(server.file("started").as_deref(), Some("started\n"));
+    assert_eq!(server.file("started").await.as_deref(), Some("started\n"));
 }
 
 #[tokio::test]
 async fn a_missing_agent_is_told_as_such() {
     // A PATH on which there is no claude, but what the runner needs.
-    let server: Server = crate::support::Fixture::new().with("PATH", "/nowhere").start().await;
+    let server = Fixture::new().with("PATH", "/nowhere").start().await;
     let client = server.client();
     let accepted = accept(&client, &json!({"prompt": "hello"})).await;
     let ended = client.ended(&accepted.id).await;

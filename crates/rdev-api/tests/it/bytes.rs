@@ -1,6 +1,19 @@
 //! Output that is no tidy text.
 
-use crate::support::{Complete, Item, OutputLine, Server, Told};
+use crate::support::{Complete, Item, OutputLine, Runtime, Server, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    output_without_a_newline_comes_in_pieces_and_holds_no_memory,
+    a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two,
+    invalid_utf_8_is_replaced_in_events_and_kept_in_the_output,
+    nul_and_control_bytes_arrive,
+    an_empty_output_is_only_complete,
+    a_last_line_without_newline_arrives,
+    a_command_may_close_its_output_and_go_on,
+    a_grandchild_that_holds_the_pipe_does_not_hold_the_end,
+    standard_input_is_empty,
+    a_flood_of_processes_under_a_limit_ends_with_its_command,
+}
 
 const PIECE_MAX: usize = 64 * 1024;
 const GROWTH_MAX: u64 = 32 * 1024 * 1024;
@@ -25,19 +38,18 @@ fn texts(lines: &[OutputLine]) -> Vec<&str> {
     lines.iter().map(|line| line.line.as_str()).collect()
 }
 
-#[tokio::test]
-async fn output_without_a_newline_comes_in_pieces_and_holds_no_memory() {
-    without_newline(32 * 1024 * 1024).await;
+async fn output_without_a_newline_comes_in_pieces_and_holds_no_memory(on: Runtime) {
+    without_newline(on, 32 * 1024 * 1024).await;
 }
 
 #[tokio::test]
 #[ignore = "full size: takes minutes, and 4 GiB of disk"]
 async fn a_gibibyte_without_a_newline_comes_in_pieces_and_holds_no_memory() {
-    without_newline(1024 * 1024 * 1024).await;
+    without_newline(Runtime::Local, 1024 * 1024 * 1024).await;
 }
 
-async fn without_newline(bytes: usize) {
-    let server = Server::start().await;
+async fn without_newline(on: Runtime, bytes: usize) {
+    let server = on.server().await;
     let client = server.client();
     client.run("seq 1000").await;
     let memory = server.memory();
@@ -71,9 +83,8 @@ async fn without_newline(bytes: usize) {
     assert!(memory.grown() < GROWTH_MAX, "grew by {} bytes", memory.grown());
 }
 
-#[tokio::test]
-async fn a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two() {
-    let server = Server::start().await;
+async fn a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two(on: Runtime) {
+    let server = on.server().await;
     for (bytes, partial) in [(65_536, vec![false]), (65_537, vec![true, false])] {
         let (lines, _, _) = lines_of(&server, &format!("head -c {bytes} /dev/zero | tr '\\0' y; echo")).await;
         assert_eq!(lines.iter().map(|line| line.partial).collect::<Vec<_>>(), partial);
@@ -81,35 +92,31 @@ async fn a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two() {
     }
 }
 
-#[tokio::test]
-async fn invalid_utf_8_is_replaced_in_events_and_kept_in_the_output() {
-    let server = Server::start().await;
+async fn invalid_utf_8_is_replaced_in_events_and_kept_in_the_output(on: Runtime) {
+    let server = on.server().await;
     let (lines, _, id) = lines_of(&server, "printf 'a\\377b\\303(\\n\\360\\237\\246\\200\\n'").await;
     assert_eq!(texts(&lines), ["a\u{FFFD}b\u{FFFD}(", "🦀"]);
     assert_eq!(server.client().output(&id).await, &b"a\xFFb\xC3(\n\xF0\x9F\xA6\x80\n"[..]);
 }
 
-#[tokio::test]
-async fn nul_and_control_bytes_arrive() {
-    let server = Server::start().await;
+async fn nul_and_control_bytes_arrive(on: Runtime) {
+    let server = on.server().await;
     let written = "printf 'a\\000b\\r\\n\\033[1m\"\\\\\\177\\n\\001\\002\\n'";
     let (lines, _, id) = lines_of(&server, written).await;
     assert_eq!(texts(&lines), ["a\0b\r", "\u{1b}[1m\"\\\u{7f}", "\u{1}\u{2}"]);
     assert_eq!(server.client().output(&id).await, &b"a\0b\r\n\x1b[1m\"\\\x7f\n\x01\x02\n"[..]);
 }
 
-#[tokio::test]
-async fn an_empty_output_is_only_complete() {
-    let server = Server::start().await;
+async fn an_empty_output_is_only_complete(on: Runtime) {
+    let server = on.server().await;
     let (lines, complete, id) = lines_of(&server, "true").await;
     assert!(lines.is_empty());
     assert_eq!((complete.seq, complete.status.as_str()), (1, "completed"));
     assert!(server.client().output(&id).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_last_line_without_newline_arrives() {
-    let server = Server::start().await;
+async fn a_last_line_without_newline_arrives(on: Runtime) {
+    let server = on.server().await;
     let (lines, complete, id) = lines_of(&server, "printf 'one\\ntwo'").await;
     assert_eq!(texts(&lines), ["one", "two"]);
     assert!(lines.iter().all(|line| !line.partial));
@@ -117,37 +124,33 @@ async fn a_last_line_without_newline_arrives() {
     assert_eq!(server.client().output(&id).await, "one\ntwo");
 }
 
-#[tokio::test]
-async fn a_command_may_close_its_output_and_go_on() {
-    let server = Server::start().await;
+async fn a_command_may_close_its_output_and_go_on(on: Runtime) {
+    let server = on.server().await;
     let command = "echo before; exec >&- 2>&-; sleep 0.5; echo done > later; exit 4";
     let (lines, complete, _) = lines_of(&server, command).await;
     assert_eq!(texts(&lines), ["before"]);
     assert_eq!(complete.exit_code, Some(4));
     assert!(complete.duration_ms >= 500, "its end is that of the process: {} ms", complete.duration_ms);
-    assert_eq!(server.file("later").as_deref(), Some("done\n"));
+    assert_eq!(server.file("later").await.as_deref(), Some("done\n"));
 }
 
-#[tokio::test]
-async fn a_grandchild_that_holds_the_pipe_does_not_hold_the_end() {
-    let server = Server::start().await;
+async fn a_grandchild_that_holds_the_pipe_does_not_hold_the_end(on: Runtime) {
+    let server = on.server().await;
     let command = "sleep 300 & echo $! > grandchild; echo said; exit 5";
     let (lines, complete, _) = lines_of(&server, command).await;
     assert_eq!(texts(&lines), ["said"]);
     assert_eq!((complete.status.as_str(), complete.exit_code), ("failed", Some(5)));
-    assert!(!server.lives("grandchild"), "what a command leaves behind ends with it");
+    assert!(!server.lives("grandchild").await, "what a command leaves behind ends with it");
 }
 
-#[tokio::test]
-async fn standard_input_is_empty() {
-    let server = Server::start().await;
+async fn standard_input_is_empty(on: Runtime) {
+    let server = on.server().await;
     let (lines, complete, _) = lines_of(&server, "cat; echo over").await;
     assert_eq!((texts(&lines), complete.exit_code), (vec!["over"], Some(0)));
 }
 
-#[tokio::test]
-async fn a_flood_of_processes_under_a_limit_ends_with_its_command() {
-    let server = Server::start().await;
+async fn a_flood_of_processes_under_a_limit_ends_with_its_command(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     // A limit for root counts nothing, so the bomb has a size of its own.
     let bomb = "bomb() { [ $1 -gt 0 ] && { bomb $(($1 - 1)) & bomb $(($1 - 1)) & }; sleep 300; }
@@ -158,6 +161,6 @@ async fn a_flood_of_processes_under_a_limit_ends_with_its_command() {
     let Some(Item::Event(event)) = items.last() else { panic!("{items:?}") };
     let Told::Complete(complete) = &event.told else { panic!("{event:?}") };
     assert_eq!(complete.status, "timed_out");
-    assert!(!server.lives("bomb"));
+    assert!(!server.lives("bomb").await);
     server.nothing_left().await;
 }

@@ -1,15 +1,20 @@
 //! What may run beside what.
 
-use crate::support::{Accepted, Client, Command, Data, Fixture, Model};
+use crate::support::{Accepted, Client, Command, Data, Model, Runtime, told_on_every_runtime};
+
+told_on_every_runtime! {
+    two_agents_never_share_a_workspace_and_shell_runs_beside_them,
+    agents_in_two_projects_run_side_by_side,
+    as_many_run_at_once_as_configured_in_the_order_of_their_coming,
+}
 
 async fn claude(client: &Client, prompt: &str) -> Accepted {
     let body = serde_json::json!({"prompt": prompt});
     client.post("/projects/demo/claude", &body).send().await.json::<Data<Accepted>>(202).data
 }
 
-#[tokio::test]
-async fn two_agents_never_share_a_workspace_and_shell_runs_beside_them() {
-    let model = Model::start().await;
+async fn two_agents_never_share_a_workspace_and_shell_runs_beside_them(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
     let wait = "@stub bash touch up-$$; until [ -e go ]; do sleep 0.05; done";
@@ -28,12 +33,11 @@ async fn two_agents_never_share_a_workspace_and_shell_runs_beside_them() {
     assert!(first.ended_at <= second.started_at, "{first:?} {second:?}");
 }
 
-#[tokio::test]
-async fn agents_in_two_projects_run_side_by_side() {
-    let model = Model::start().await;
+async fn agents_in_two_projects_run_side_by_side(on: Runtime) {
+    let model = Model::start(on).await;
     let server = model.fixture().start().await;
     let client = server.client();
-    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    server.add_project("other").await;
     let first = claude(&client, "@stub bash touch up; until [ -e go ]; do sleep 0.05; done").await;
     model.saw("bash", "complete").await;
     let body = serde_json::json!({"prompt": "@stub text other"});
@@ -49,9 +53,8 @@ async fn agents_in_two_projects_run_side_by_side() {
     assert_eq!(client.ended(&first.id).await.status, "completed");
 }
 
-#[tokio::test]
-async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming() {
-    let server = Fixture::new().with("RDEV_WORKER_CONCURRENCY", "2").start().await;
+async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming(on: Runtime) {
+    let server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "2").start().await;
     let client = server.client();
     let mut accepted = Vec::new();
     for _ in 0..4 {
@@ -62,7 +65,7 @@ async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming() {
     for late in &accepted[2..] {
         assert_eq!(client.command(late).await.status, "pending");
     }
-    std::fs::write(server.workspace().join("go"), "").unwrap();
+    server.touch("go").await;
     let mut commands = Vec::new();
     for id in &accepted {
         commands.push(client.ended(id).await);

@@ -1,24 +1,29 @@
 //! kill -9 at the worst moments.
 
-use crate::support::{Event, Fixture, Item, Server, Told};
+use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
 
-#[tokio::test]
-async fn what_was_accepted_just_before_a_kill_runs_once() {
-    let mut server = Server::start().await;
+told_on_every_runtime! {
+    what_was_accepted_just_before_a_kill_runs_once,
+    many_accepted_before_a_kill_all_run_once,
+    what_ends_while_no_server_runs_is_told_by_the_next,
+    a_command_whose_supervisor_is_killed_fails_honestly,
+}
+
+async fn what_was_accepted_just_before_a_kill_runs_once(on: Runtime) {
+    let mut server = on.server().await;
     let accepted = server.client().shell("echo ran >> ran; echo said").await;
     server.kill9().await;
     server.restart().await;
     let client = server.client();
     let ended = client.ended(&accepted.id).await;
     assert_eq!((ended.status.as_str(), ended.exit_code), ("completed", Some(0)));
-    assert_eq!(server.file("ran").as_deref(), Some("ran\n"));
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
     assert_eq!(client.output(&accepted.id).await, "said\n");
 }
 
-#[tokio::test]
-async fn many_accepted_before_a_kill_all_run_once() {
+async fn many_accepted_before_a_kill_all_run_once(on: Runtime) {
     const COMMANDS: usize = 20;
-    let mut server = Fixture::new().with("RDEV_WORKER_CONCURRENCY", "4").start().await;
+    let mut server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "4").start().await;
     let mut accepted = Vec::new();
     for number in 0..COMMANDS {
         accepted.push(server.client().shell(&format!("echo {number} >> ran; echo {number}")).await);
@@ -32,15 +37,14 @@ async fn many_accepted_before_a_kill_all_run_once() {
         assert_eq!(client.ended(&accepted.id).await.status, "completed");
         assert_eq!(client.output(&accepted.id).await, format!("{number}\n"));
     }
-    let ran = server.file("ran").unwrap();
+    let ran = server.file("ran").await.unwrap();
     let mut ran: Vec<usize> = ran.lines().map(|line| line.parse().unwrap()).collect();
     ran.sort_unstable();
     assert!(ran.iter().copied().eq(0..COMMANDS), "{ran:?}");
 }
 
-#[tokio::test]
-async fn what_ends_while_no_server_runs_is_told_by_the_next() {
-    let mut server = Server::start().await;
+async fn what_ends_while_no_server_runs_is_told_by_the_next(on: Runtime) {
+    let mut server = on.server().await;
     let client = server.client();
     let line = "echo $$ > pid; echo first; until [ -e go ]; do sleep 0.02; done; echo last; exit 7";
     let accepted = client.shell(line).await;
@@ -49,8 +53,8 @@ async fn what_ends_while_no_server_runs_is_told_by_the_next() {
     while !matches!(events.event().await.told, Told::Output(_)) {}
     server.kill9().await;
     assert!(events.rest().await.is_empty(), "a dead server says nothing more");
-    std::fs::write(server.workspace().join("go"), "").unwrap();
-    crate::support::eventually("its end", async || (!server.lives("pid")).then_some(())).await;
+    server.touch("go").await;
+    crate::support::eventually("its end", async || (!server.lives("pid").await).then_some(())).await;
     server.restart().await;
     let items = server.client().follow(&accepted.stream_id, Some("1")).await.rest().await;
     let told: Vec<&Told> = items
@@ -65,9 +69,8 @@ async fn what_ends_while_no_server_runs_is_told_by_the_next() {
     assert_eq!((complete.seq, complete.status.as_str(), complete.exit_code), (3, "failed", Some(7)));
 }
 
-#[tokio::test]
-async fn a_command_whose_supervisor_is_killed_fails_honestly() {
-    let server = Server::start().await;
+async fn a_command_whose_supervisor_is_killed_fails_honestly(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     // The supervisor is the parent of the command's own process.
     let accepted = client.shell("echo $$ > pid; echo said; kill -9 $PPID; sleep 300").await;

@@ -1,6 +1,23 @@
 //! Cancelling and running out of time: nothing is left alive, and the end is told honestly.
 
-use crate::support::{Command, Complete, Data, Event, Fixture, Item, Server, Told, eventually};
+use crate::support::{
+    Command, Complete, Data, Event, Item, Runtime, Server, Told, eventually, told_on_every_runtime,
+};
+
+told_on_every_runtime! {
+    a_running_command_is_cancelled,
+    a_pending_command_is_cancelled_without_a_start,
+    cancelling_twice_at_once_is_cancelling,
+    a_completed_command_stays_completed,
+    what_is_unknown_cannot_be_cancelled,
+    a_command_that_ignores_term_is_killed_after_the_grace,
+    a_grandchild_in_its_own_session_goes_with_a_cancel,
+    a_grandchild_in_its_own_session_goes_with_the_time,
+    a_stopped_process_goes_too,
+    a_cancel_survives_a_kill_of_the_server,
+    the_default_limit_is_the_configured_one,
+    a_cancelled_command_is_seen_running_first,
+}
 
 /// Grace, a second, and what a busy machine takes, in milliseconds.
 const GRACE_AND_SLACK_MS: u64 = 5_000 + 1_000 + 2_000;
@@ -18,9 +35,8 @@ fn told(command: &Command) -> (&str, Option<&str>) {
     (&command.status, command.reason.as_deref())
 }
 
-#[tokio::test]
-async fn a_running_command_is_cancelled() {
-    let server = Server::start().await;
+async fn a_running_command_is_cancelled(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("echo $$ > pid; echo up; sleep 300").await;
     server.file_written("pid").await;
@@ -28,7 +44,7 @@ async fn a_running_command_is_cancelled() {
     assert!(asked.cancel_requested);
     let complete = complete(&server, &accepted.stream_id).await;
     assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("cancelled", Some("cancelled")));
-    assert!(!server.lives("pid"));
+    assert!(!server.lives("pid").await);
 
     // After the end, and again: nothing changes.
     let ended = client.command(&accepted.id).await;
@@ -40,9 +56,8 @@ async fn a_running_command_is_cancelled() {
     }
 }
 
-#[tokio::test]
-async fn a_pending_command_is_cancelled_without_a_start() {
-    let server = Fixture::new().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+async fn a_pending_command_is_cancelled_without_a_start(on: Runtime) {
+    let server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
     let client = server.client();
     let first = client.shell("until [ -e go ]; do sleep 0.02; done").await;
     client.begun(&first.id).await;
@@ -54,14 +69,13 @@ async fn a_pending_command_is_cancelled_without_a_start() {
     assert_eq!((cancelled.started_at, cancelled.exit_code), (None, None));
     let complete = complete(&server, &second.stream_id).await;
     assert_eq!((complete.seq, complete.status.as_str()), (1, "cancelled"));
-    std::fs::write(server.workspace().join("go"), "").unwrap();
+    server.touch("go").await;
     assert_eq!(client.ended(&third.id).await.status, "completed");
-    assert_eq!(server.file("second-ran"), None);
+    assert_eq!(server.file("second-ran").await, None);
 }
 
-#[tokio::test]
-async fn cancelling_twice_at_once_is_cancelling() {
-    let server = Server::start().await;
+async fn cancelling_twice_at_once_is_cancelling(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("echo $$ > pid; sleep 300").await;
     server.file_written("pid").await;
@@ -70,9 +84,8 @@ async fn cancelling_twice_at_once_is_cancelling() {
     assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
 }
 
-#[tokio::test]
-async fn a_completed_command_stays_completed() {
-    let server = Server::start().await;
+async fn a_completed_command_stays_completed(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("echo ready").await;
     let ended = client.ended(&accepted.id).await;
@@ -81,9 +94,8 @@ async fn a_completed_command_stays_completed() {
     assert_eq!((after.ended_at, after.cancel_requested), (ended.ended_at, ended.cancel_requested));
 }
 
-#[tokio::test]
-async fn what_is_unknown_cannot_be_cancelled() {
-    let server = Server::start().await;
+async fn what_is_unknown_cannot_be_cancelled(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let unknown = format!("cmd-{}", "0".repeat(32));
     for (path, code) in [
@@ -94,15 +106,14 @@ async fn what_is_unknown_cannot_be_cancelled() {
         client.call("POST", &path).send().await.failure(404, code);
     }
     // A command of one project is not found in another.
-    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    server.add_project("other").await;
     let accepted = client.shell("true").await;
     let path = format!("/projects/other/commands/{}/cancel", accepted.id);
     client.call("POST", &path).send().await.failure(404, "COMMAND_NOT_FOUND");
 }
 
-#[tokio::test]
-async fn a_command_that_ignores_term_is_killed_after_the_grace() {
-    let server = Server::start().await;
+async fn a_command_that_ignores_term_is_killed_after_the_grace(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let stubborn = "trap '' TERM INT HUP; echo $$ > pid; while :; do sleep 1; done";
     let accepted = client.shell(stubborn).await;
@@ -114,50 +125,46 @@ async fn a_command_that_ignores_term_is_killed_after_the_grace() {
     let took = ended.ended_at.unwrap().duration_since(asked.started_at.unwrap()).as_millis();
     let grace = u64::try_from(took).unwrap();
     assert!(grace < GRACE_AND_SLACK_MS + 3_000, "it took {grace} ms");
-    assert!(!server.lives("pid"));
+    assert!(!server.lives("pid").await);
 }
 
-#[tokio::test]
-async fn a_grandchild_in_its_own_session_goes_with_a_cancel() {
-    let server = Server::start().await;
+async fn a_grandchild_in_its_own_session_goes_with_a_cancel(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("setsid sh -c 'echo $$ > far; exec sleep 300' & sleep 300").await;
     server.file_written("far").await;
     client.cancel(&accepted.id).await;
     assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
-    assert!(!server.lives("far"));
+    assert!(!server.lives("far").await);
     server.nothing_left().await;
 }
 
-#[tokio::test]
-async fn a_grandchild_in_its_own_session_goes_with_the_time() {
-    let server = Server::start().await;
+async fn a_grandchild_in_its_own_session_goes_with_the_time(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let stubborn = "setsid sh -c 'trap \"\" TERM; echo $$ > far; while :; do sleep 1; done' & sleep 300";
     let accepted = client.shell_for(1, stubborn).await;
     let ended = client.ended(&accepted.id).await;
     assert_eq!(told(&ended), ("timed_out", Some("timeout")));
     assert_eq!(ended.timeout_ms, 1_000);
-    assert!(!server.lives("far"));
+    assert!(!server.lives("far").await);
     let complete = complete(&server, &accepted.stream_id).await;
     assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("timed_out", Some("timeout")));
     assert!(complete.message.is_some());
 }
 
-#[tokio::test]
-async fn a_stopped_process_goes_too() {
-    let server = Server::start().await;
+async fn a_stopped_process_goes_too(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("sh -c 'echo $$ > stopped; kill -STOP $$' & sleep 300").await;
     server.file_written("stopped").await;
     client.cancel(&accepted.id).await;
     assert_eq!(client.ended(&accepted.id).await.status, "cancelled");
-    assert!(!server.lives("stopped"));
+    assert!(!server.lives("stopped").await);
 }
 
-#[tokio::test]
-async fn a_cancel_survives_a_kill_of_the_server() {
-    let mut server = Server::start().await;
+async fn a_cancel_survives_a_kill_of_the_server(on: Runtime) {
+    let mut server = on.server().await;
     let stubborn = "trap '' TERM; echo $$ > pid; while :; do sleep 1; done";
     let accepted = server.client().shell(stubborn).await;
     server.file_written("pid").await;
@@ -166,12 +173,11 @@ async fn a_cancel_survives_a_kill_of_the_server() {
     server.restart().await;
     let ended = server.client().ended(&accepted.id).await;
     assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
-    assert!(!server.lives("pid"));
+    assert!(!server.lives("pid").await);
 }
 
-#[tokio::test]
-async fn the_default_limit_is_the_configured_one() {
-    let server = Fixture::new().with("RDEV_COMMAND_TIMEOUT_SECONDS", "1").start().await;
+async fn the_default_limit_is_the_configured_one(on: Runtime) {
+    let server = on.fixture().with("RDEV_COMMAND_TIMEOUT_SECONDS", "1").start().await;
     let client = server.client();
     let accepted = client.shell("sleep 300").await;
     let ended = client.ended(&accepted.id).await;
@@ -180,9 +186,8 @@ async fn the_default_limit_is_the_configured_one() {
     assert_eq!((lines, complete.exit_code), (vec!["quick".to_owned()], Some(0)));
 }
 
-#[tokio::test]
-async fn a_cancelled_command_is_seen_running_first() {
-    let server = Server::start().await;
+async fn a_cancelled_command_is_seen_running_first(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell("sleep 300").await;
     client.begun(&accepted.id).await;

@@ -1,6 +1,13 @@
 //! git: what works, and what is refused before it runs.
 
-use crate::support::{Accepted, Client, Command, Data, Server};
+use crate::support::{Accepted, Client, Command, Data, Runtime, Server, told_on_every_runtime};
+
+told_on_every_runtime! {
+    everyday_work_runs,
+    push_and_fetch_reach_a_bare_repository,
+    what_could_run_a_program_or_leave_the_workspace_is_refused,
+    git_never_asks_and_never_opens_an_editor,
+}
 
 /// Runs git to its end, which must be a good one; what it wrote to both outputs.
 async fn git(client: &Client, args: &[&str]) -> String {
@@ -17,9 +24,8 @@ async fn git_to_its_end(client: &Client, args: &[&str]) -> (Command, String) {
     (command, String::from_utf8_lossy(&output).into_owned())
 }
 
-#[tokio::test]
-async fn everyday_work_runs() {
-    let server = Server::start().await;
+async fn everyday_work_runs(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     git(&client, &["init"]).await;
     client.run("echo one > file; echo two > 'a file with spaces'").await;
@@ -42,13 +48,11 @@ async fn everyday_work_runs() {
     assert_eq!(git(&client, &["config", "--get", "user.name"]).await, "somebody\n");
 }
 
-#[tokio::test]
-async fn push_and_fetch_reach_a_bare_repository() {
-    let server = Server::start().await;
+async fn push_and_fetch_reach_a_bare_repository(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
-    let bare = server.fixture().data_dir().join("bare.git");
-    let bare = bare.to_str().unwrap();
-    client.run(&format!("git init --bare -b main {bare}")).await;
+    let (lines, _) = client.run("git init -q --bare -b main ~/bare.git && cd ~/bare.git && pwd").await;
+    let [bare] = &lines[..] else { panic!("{lines:?}") };
     git(&client, &["init"]).await;
     client.run("echo one > file").await;
     git(&client, &["add", "file"]).await;
@@ -65,13 +69,12 @@ async fn push_and_fetch_reach_a_bare_repository() {
     let log = git(&client, &["log", "--format=%s", "origin/main"]).await;
     assert_eq!(log, "two\none\n");
     git(&client, &["merge", "--ff-only", "origin/main"]).await;
-    assert_eq!(server.file("file").as_deref(), Some("two\n"));
+    assert_eq!(server.file("file").await.as_deref(), Some("two\n"));
     assert!(git(&client, &["ls-remote", "origin"]).await.contains("refs/heads/main"));
 }
 
-#[tokio::test]
-async fn what_could_run_a_program_or_leave_the_workspace_is_refused() {
-    let server = Server::start().await;
+async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     client.git(&["init"]).await;
     for (args, field) in [
@@ -110,17 +113,16 @@ async fn what_could_run_a_program_or_leave_the_workspace_is_refused() {
         let failure = client.git(args).await.failure(422, "VALIDATION_FAILED");
         assert_eq!(failure.fields(), [field], "{args:?}");
     }
-    assert_eq!(server.file("ran"), None);
+    assert_eq!(server.file("ran").await, None);
 }
 
+// In pods the workspace is a volume of its own, which git does not look beyond.
 #[tokio::test]
 async fn a_workspace_without_a_repository_does_not_fall_into_another() {
     let server = Server::start().await;
     let client = server.client();
-    // Repositories around it: over the data folder, and over all workspaces.
-    for folder in [server.fixture().data_dir(), server.fixture().data_dir().join("workspaces")] {
-        client.run(&format!("git init -q {}", folder.display())).await;
-    }
+    // Repositories over all workspaces, and over the data folder.
+    client.run("git init -q ..; git init -q ../..").await;
     let (command, text) = git_to_its_end(&client, &["status"]).await;
     assert_eq!((command.status.as_str(), command.exit_code), ("failed", Some(128)));
     assert!(text.contains("not a git repository"), "{text}");
@@ -128,9 +130,8 @@ async fn a_workspace_without_a_repository_does_not_fall_into_another() {
     git(&client, &["status"]).await;
 }
 
-#[tokio::test]
-async fn git_never_asks_and_never_opens_an_editor() {
-    let server = Server::start().await;
+async fn git_never_asks_and_never_opens_an_editor(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     git(&client, &["init"]).await;
     client.run("echo one > file").await;

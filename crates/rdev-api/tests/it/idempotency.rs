@@ -24,7 +24,7 @@ async fn the_same_request_again_is_the_same_command() {
     assert_eq!(again.json::<Data<Accepted>>(202).data, accepted);
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!(history(&client).await.len(), 1);
-    assert_eq!(server.file("ran").as_deref(), Some("ran\n"));
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
     // Another key is another command.
     let other = post(&client, "key-2", "echo ran >> ran").await.json::<Data<Accepted>>(202).data;
     assert_ne!(other.id, accepted.id);
@@ -60,7 +60,7 @@ async fn ten_at_once_with_one_key_are_one_command() {
     assert_eq!(ids.len(), 1);
     client.ended(&ids[0]).await;
     assert_eq!(history(&client).await.len(), 1);
-    assert_eq!(server.file("ran").as_deref(), Some("ran\n"));
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_key_is_remembered_over_a_kill_of_the_server() {
     let again = post(&client, "key", "echo ran >> ran").await.json::<Data<Accepted>>(202).data;
     assert_eq!(again, first);
     client.ended(&first.id).await;
-    assert_eq!(server.file("ran").as_deref(), Some("ran\n"));
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
 }
 
 #[tokio::test]

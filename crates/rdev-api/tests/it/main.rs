@@ -1,10 +1,20 @@
 //! Stories about the whole server, told from outside: the real binary, over HTTP, with a real database, the
 //! real runner, real `git` and the real `claude`.
 //!
-//! `support` knows how a server is started, killed and asked; the stories know nothing of that, so that
-//! they can be told of servers with other runtimes. To tell another story: a test in the file of its
-//! subject, whose name reads as a sentence. Nothing here waits by time for what can be awaited, and every
-//! wait has an end.
+//! `support` knows how a server is started, killed and asked; the stories know nothing of that. So the stories
+//! of commands and events are functions of the runtime that they are told on, and the list at the head of
+//! their file tells them on each: `walking::local::…` in folders of this machine, `walking::double::…` behind
+//! a double of a cluster, and `walking::cluster::…` in real pods, which only `scripts/test-cluster.sh` runs.
+//! Stories about the server itself are plain tests.
+//!
+//! To tell another story: a function in the file of its subject, whose name reads as a sentence. Nothing here
+//! waits by time for what can be awaited, and every wait has an end.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "stories are tests, also where the test itself only names them"
+)]
 
 mod support;
 
@@ -12,6 +22,7 @@ mod access;
 mod agent;
 mod bodies;
 mod bytes;
+mod cluster;
 mod concurrency;
 mod config;
 mod crashes;

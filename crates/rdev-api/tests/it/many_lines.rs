@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::support::{Client, Complete, Event, Events, Item, Server, Told};
+use crate::support::{Client, Complete, Event, Events, Item, Runtime, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    a_reader_cut_at_20_random_points_sees_each_line_once,
+    a_slow_reader_delays_nobody_and_holds_no_memory,
+    a_server_killed_10_times_loses_no_line_and_starts_nothing_twice,
+}
 
 const LINES: u64 = 200_000;
 /// Most memory that the server may take for readers and output, beyond what it began with.
@@ -55,14 +61,13 @@ impl Numbered {
     }
 }
 
-#[tokio::test]
-async fn a_reader_cut_at_20_random_points_sees_each_line_once() {
+async fn a_reader_cut_at_20_random_points_sees_each_line_once(on: Runtime) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut points: Vec<u64> = (0..20).map(|_| random.u64(1..LINES)).collect();
     points.sort_unstable();
-    let server = Server::start().await;
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell(&format!("seq {LINES}")).await;
 
@@ -78,20 +83,19 @@ async fn a_reader_cut_at_20_random_points_sees_each_line_once() {
     reader.has_all(LINES);
 }
 
-#[tokio::test]
-async fn a_slow_reader_delays_nobody_and_holds_no_memory() {
-    slow_beside_fast(20_000).await;
+async fn a_slow_reader_delays_nobody_and_holds_no_memory(on: Runtime) {
+    slow_beside_fast(on, 20_000).await;
 }
 
 #[tokio::test]
 #[ignore = "full size: takes minutes"]
 async fn a_slow_reader_of_200_000_lines_delays_nobody_and_holds_no_memory() {
-    slow_beside_fast(LINES).await;
+    slow_beside_fast(Runtime::Local, LINES).await;
 }
 
-async fn slow_beside_fast(lines: u64) {
+async fn slow_beside_fast(on: Runtime, lines: u64) {
     const BYTES_PER_SECOND: u64 = 300_000;
-    let server = Server::start().await;
+    let server = on.server().await;
     let client = server.client();
     client.run("seq 1000").await;
     let memory = server.memory();
@@ -117,13 +121,12 @@ async fn slow_beside_fast(lines: u64) {
     assert!(memory.grown() < GROWTH_MAX, "grew by {} bytes", memory.grown());
 }
 
-#[tokio::test]
-async fn a_server_killed_10_times_loses_no_line_and_starts_nothing_twice() {
+async fn a_server_killed_10_times_loses_no_line_and_starts_nothing_twice(on: Runtime) {
     const KILLS: u32 = 10;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut server = Server::start().await;
+    let mut server = on.server().await;
     // It writes for at least 20 s, so that it runs at every kill.
     let command = "echo started >> side-effect
         from=1
@@ -156,7 +159,7 @@ async fn a_server_killed_10_times_loses_no_line_and_starts_nothing_twice() {
     let mut events = again.open(&client, &accepted.stream_id).await;
     again.read_to_the_end(&mut events).await;
     again.has_all(LINES);
-    assert_eq!(server.file("side-effect").as_deref(), Some("started\n"));
+    assert_eq!(server.file("side-effect").await.as_deref(), Some("started\n"));
     let command = client.command(&accepted.id).await;
     assert_eq!((command.status.as_str(), command.exit_code), ("completed", Some(0)));
 }

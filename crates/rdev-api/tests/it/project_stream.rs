@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::support::{Event, Item, Server, Told};
+use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    every_event_of_every_command_comes_once_however_often_it_is_cut,
+    latest_begins_with_what_comes_next,
+    a_project_shows_nothing_of_another,
+}
 
 /// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
 #[derive(Default)]
@@ -34,14 +40,13 @@ impl Seen {
     }
 }
 
-#[tokio::test]
-async fn every_event_of_every_command_comes_once_however_often_it_is_cut() {
+async fn every_event_of_every_command_comes_once_however_often_it_is_cut(on: Runtime) {
     const COMMANDS: usize = 5;
     const LINES: u64 = 2_000;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let server = Server::start().await;
+    let server = on.server().await;
     let client = server.client();
     for number in 0..COMMANDS {
         let line = "for i in 1 2 3 4 5 6 7 8 9 10; do seq 200; sleep 0.05; done";
@@ -73,9 +78,8 @@ async fn every_event_of_every_command_comes_once_however_often_it_is_cut() {
     }
 }
 
-#[tokio::test]
-async fn latest_begins_with_what_comes_next() {
-    let server = Server::start().await;
+async fn latest_begins_with_what_comes_next(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     client.run("seq 100").await;
     let mut by_query = client.get("/projects/demo/events?last_event_id=latest").events().await;
@@ -95,11 +99,10 @@ async fn latest_begins_with_what_comes_next() {
     }
 }
 
-#[tokio::test]
-async fn a_project_shows_nothing_of_another() {
-    let server = Server::start().await;
+async fn a_project_shows_nothing_of_another(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
-    std::fs::create_dir(server.workspace().with_file_name("other")).unwrap();
+    server.add_project("other").await;
     let body = serde_json::json!({"command": "echo other", "stream_id": "same"});
     let other = client.post("/projects/other/shell", &body).send().await;
     assert_eq!(other.status, 202, "{}", other.text());

@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Event, Item, Server, Told};
+use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    a_stopping_server_says_goodbye_and_its_commands_go_on,
+    a_stopping_server_begins_nothing_and_its_successor_does,
+    a_second_server_on_the_same_data_is_refused_with_one_line,
+}
 
 /// A server that was told to stop is gone after this time at the latest.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
-#[tokio::test]
-async fn a_stopping_server_says_goodbye_and_its_commands_go_on() {
-    let mut server = Server::start().await;
+async fn a_stopping_server_says_goodbye_and_its_commands_go_on(on: Runtime) {
+    let mut server = on.server().await;
     let client = server.client();
     let command = "echo started >> side-effect; i=0
         until [ -e go ]; do i=$((i + 1)); echo $i; sleep 0.05; done";
@@ -52,7 +57,7 @@ async fn a_stopping_server_says_goodbye_and_its_commands_go_on() {
                 assert_eq!((line.seq, line.line.as_str()), (last + 1, line.seq.to_string().as_str()));
                 last = line.seq;
                 if last == while_down {
-                    std::fs::write(server.workspace().join("go"), "").unwrap();
+                    server.touch("go").await;
                 }
             }
             Told::Complete(complete) => break complete,
@@ -61,30 +66,28 @@ async fn a_stopping_server_says_goodbye_and_its_commands_go_on() {
         }
     };
     assert_eq!((complete.seq, complete.status.as_str()), (last + 1, "completed"));
-    assert_eq!(server.file("side-effect").as_deref(), Some("started\n"));
+    assert_eq!(server.file("side-effect").await.as_deref(), Some("started\n"));
 }
 
-#[tokio::test]
-async fn a_stopping_server_begins_nothing_and_its_successor_does() {
-    let mut server = crate::support::Fixture::new().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+async fn a_stopping_server_begins_nothing_and_its_successor_does(on: Runtime) {
+    let mut server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
     let client = server.client();
     let first = client.shell("until [ -e go ]; do sleep 0.02; done").await;
     let second = client.shell("echo second >> second").await;
     client.begun(&first.id).await;
     server.terminate();
     server.wait().await;
-    std::fs::write(server.workspace().join("go"), "").unwrap();
-    assert_eq!(server.file("second"), None);
+    server.touch("go").await;
+    assert_eq!(server.file("second").await, None);
     server.restart().await;
     let client = server.client();
     assert_eq!(client.ended(&first.id).await.status, "completed");
     assert_eq!(client.ended(&second.id).await.status, "completed");
-    assert_eq!(server.file("second").as_deref(), Some("second\n"));
+    assert_eq!(server.file("second").await.as_deref(), Some("second\n"));
 }
 
-#[tokio::test]
-async fn a_second_server_on_the_same_data_is_refused_with_one_line() {
-    let server = Server::start().await;
+async fn a_second_server_on_the_same_data_is_refused_with_one_line(on: Runtime) {
+    let server = on.server().await;
     let refusal = server.fixture().refused().await;
     let lines: Vec<&str> = refusal.stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{}", refusal.stderr);

@@ -1,10 +1,20 @@
 //! Coming back to a stream: from the middle, at its end, with an id that is none.
 
-use crate::support::{Client, Events, Server, Told};
+use crate::support::{Client, Events, Runtime, Server, Told, told_on_every_runtime};
+
+told_on_every_runtime! {
+    a_reader_resumes_by_header_query_and_path,
+    the_header_counts_before_the_query,
+    after_complete_there_is_no_content,
+    ids_that_are_none_are_refused,
+    an_id_beyond_the_end_is_no_way_to_miss_the_end,
+    unknown_streams_and_projects_are_not_found,
+    a_silent_stream_beats,
+}
 
 /// A server with a stream `s` that is over: nine lines and its complete event.
-async fn with_a_stream() -> Server {
-    let server = Server::start().await;
+async fn with_a_stream(on: Runtime) -> Server {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell_on("s", "seq 9").await;
     client.ended(&accepted.id).await;
@@ -32,9 +42,8 @@ async fn after(client: &Client, path: &str, header: Option<&str>) -> Vec<u64> {
     numbers(call.events().await).await
 }
 
-#[tokio::test]
-async fn a_reader_resumes_by_header_query_and_path() {
-    let server = with_a_stream().await;
+async fn a_reader_resumes_by_header_query_and_path(on: Runtime) {
+    let server = with_a_stream(on).await;
     let client = server.client();
     let (query, path) = ("/projects/demo/events?stream_id=s", "/projects/demo/events/s");
     let from = |first: u64| (first..=10).collect::<Vec<_>>();
@@ -51,18 +60,16 @@ async fn a_reader_resumes_by_header_query_and_path() {
     }
 }
 
-#[tokio::test]
-async fn the_header_counts_before_the_query() {
-    let server = with_a_stream().await;
+async fn the_header_counts_before_the_query(on: Runtime) {
+    let server = with_a_stream(on).await;
     let client = server.client();
     let path = "/projects/demo/events?stream_id=s&last_event_id=2";
     assert_eq!(after(&client, path, Some("7")).await, [8, 9, 10]);
     assert_eq!(after(&client, path, Some("")).await, (3..=10).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn after_complete_there_is_no_content() {
-    let server = with_a_stream().await;
+async fn after_complete_there_is_no_content(on: Runtime) {
+    let server = with_a_stream(on).await;
     let client = server.client();
     for path in ["/projects/demo/events?stream_id=s", "/projects/demo/events/s"] {
         let answer = client.get(path).header("last-event-id", "10").send().await;
@@ -73,9 +80,8 @@ async fn after_complete_there_is_no_content() {
     assert_eq!(answer.status, 204);
 }
 
-#[tokio::test]
-async fn ids_that_are_none_are_refused() {
-    let server = with_a_stream().await;
+async fn ids_that_are_none_are_refused(on: Runtime) {
+    let server = with_a_stream(on).await;
     let client = server.client();
     for id in ["x", "-1", "1.5", "1-2", "99999999999999999999999"] {
         let answer = client.get("/projects/demo/events/s").header("last-event-id", id).send().await;
@@ -87,9 +93,8 @@ async fn ids_that_are_none_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn an_id_beyond_the_end_is_no_way_to_miss_the_end() {
-    let server = Server::start().await;
+async fn an_id_beyond_the_end_is_no_way_to_miss_the_end(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     // A reader that claims to have more than there is, of a stream that still runs, gets an answer too.
     let accepted = client.shell_on("s", "echo 1; until [ -e go ]; do sleep 0.02; done; echo 2").await;
@@ -111,9 +116,8 @@ async fn an_id_beyond_the_end_is_no_way_to_miss_the_end() {
     assert_eq!(answer.status, 204);
 }
 
-#[tokio::test]
-async fn unknown_streams_and_projects_are_not_found() {
-    let server = Server::start().await;
+async fn unknown_streams_and_projects_are_not_found(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     for (path, code) in [
         ("/projects/demo/events?stream_id=none", "STREAM_NOT_FOUND"),
@@ -128,9 +132,8 @@ async fn unknown_streams_and_projects_are_not_found() {
     }
 }
 
-#[tokio::test]
-async fn a_silent_stream_beats() {
-    let server = crate::support::Fixture::new().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
+async fn a_silent_stream_beats(on: Runtime) {
+    let server = on.fixture().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
     let client = server.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done").await;
     let mut events = client.follow(&accepted.stream_id, None).await;

@@ -3,11 +3,20 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::support::{Accepted, Command, Data, Event, Item, List, Server, Told};
+use crate::support::{Accepted, Command, Data, Event, Item, List, Runtime, Told, told_on_every_runtime};
 
-#[tokio::test]
-async fn an_accepted_command_tells_where_to_look() {
-    let server = Server::start().await;
+told_on_every_runtime! {
+    an_accepted_command_tells_where_to_look,
+    a_stream_tells_the_command_from_pending_to_complete,
+    a_command_that_has_ended_is_described_whole,
+    history_comes_newest_first_and_page_by_page,
+    the_whole_output_comes_as_bytes_or_as_json_lines,
+    lines_come_while_the_command_runs,
+    a_command_may_be_answered_with_its_events,
+}
+
+async fn an_accepted_command_tells_where_to_look(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let body = serde_json::json!({"command": "true"});
     let answer = client.post("/projects/demo/shell", &body).send().await;
@@ -28,9 +37,8 @@ async fn an_accepted_command_tells_where_to_look() {
     assert!(matches!(followed.last(), Some(Item::Event(Event { told: Told::Complete(_), .. }))));
 }
 
-#[tokio::test]
-async fn a_stream_tells_the_command_from_pending_to_complete() {
-    let server = Server::start().await;
+async fn a_stream_tells_the_command_from_pending_to_complete(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell_on("walk-1", "echo one; echo two >&2; echo three; exit 3").await;
     assert_eq!(accepted.stream_id, "walk-1");
@@ -72,9 +80,8 @@ async fn a_stream_tells_the_command_from_pending_to_complete() {
     assert_eq!(complete.reason.as_deref(), Some("exit_code"));
 }
 
-#[tokio::test]
-async fn a_command_that_has_ended_is_described_whole() {
-    let server = Server::start().await;
+async fn a_command_that_has_ended_is_described_whole(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let accepted = client.shell_for(77, "echo said; kill -9 $$").await;
     let command = client.ended(&accepted.id).await;
@@ -90,9 +97,8 @@ async fn a_command_that_has_ended_is_described_whole() {
     assert!(command.created_at <= started && started <= ended);
 }
 
-#[tokio::test]
-async fn history_comes_newest_first_and_page_by_page() {
-    let server = Server::start().await;
+async fn history_comes_newest_first_and_page_by_page(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let mut ids = Vec::new();
     for number in 0..7 {
@@ -130,9 +136,8 @@ struct Line {
     status: Option<String>,
 }
 
-#[tokio::test]
-async fn the_whole_output_comes_as_bytes_or_as_json_lines() {
-    let server = Server::start().await;
+async fn the_whole_output_comes_as_bytes_or_as_json_lines(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     // It goes on to standard error only when its first output has been seen, so that the order is certain.
     let accepted = client
@@ -140,7 +145,7 @@ async fn the_whole_output_comes_as_bytes_or_as_json_lines() {
         .await;
     let mut events = client.follow(&accepted.stream_id, None).await;
     while !matches!(events.event().await.told, Told::Output(line) if line.line.is_empty()) {}
-    std::fs::write(server.workspace().join("go"), "").unwrap();
+    server.touch("go").await;
     client.ended(&accepted.id).await;
     let path = format!("/projects/demo/commands/{}/output", accepted.id);
 
@@ -163,9 +168,8 @@ async fn the_whole_output_comes_as_bytes_or_as_json_lines() {
     assert_eq!(numbered[4].status.as_deref(), Some("completed"));
 }
 
-#[tokio::test]
-async fn lines_come_while_the_command_runs() {
-    let server = Server::start().await;
+async fn lines_come_while_the_command_runs(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     // It goes on only when its first line has been seen.
     let accepted = client.shell("echo first; until [ -e go ]; do sleep 0.02; done; echo second").await;
@@ -183,9 +187,8 @@ async fn lines_come_while_the_command_runs() {
     assert!(matches!(&event(&rest[0]).told, Told::Output(line) if line.line == "second"), "{rest:?}");
 }
 
-#[tokio::test]
-async fn a_command_may_be_answered_with_its_events() {
-    let server = Server::start().await;
+async fn a_command_may_be_answered_with_its_events(on: Runtime) {
+    let server = on.server().await;
     let client = server.client();
     let body = serde_json::json!({"command": "echo hello"});
     let call = client.post("/projects/demo/shell", &body).header("accept", "text/event-stream");

@@ -1,9 +1,14 @@
 //! What the stories stand on: servers, a client, and waiting with an end.
 
 mod api;
+mod cluster;
+mod double;
 mod http;
 mod model;
+mod places;
 mod processes;
+mod repository;
+mod runtime;
 mod server;
 mod sse;
 mod tools;
@@ -12,8 +17,11 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use api::{Accepted, Command, Data, Failure, List, Ticket};
+pub(crate) use cluster::Cluster;
 pub(crate) use http::{Answer, Client};
 pub(crate) use model::Model;
+pub(crate) use repository::Repository;
+pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::{Fixture, Server};
 pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
 pub(crate) use tools::{chromium, target_dir};
@@ -32,17 +40,16 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 }
 
 /// Looks until there is something to see.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut look: impl FnMut() -> F,
-) -> T {
-    let looking = async {
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(what, looking(look)).await
+}
+
+/// As [`eventually`], but as long as the caller says.
+pub(crate) async fn looking<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
         }
-    };
-    within(what, looking).await
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }

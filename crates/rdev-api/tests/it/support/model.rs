@@ -7,11 +7,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::cluster::Cluster;
 use super::http::Client;
-use super::{Fixture, eventually, tools, within};
+use super::{Fixture, Runtime, eventually, tools, within};
 
 /// A model service whose answers the prompt writes: see the head of the script.
 pub(crate) struct Model {
+    runtime: Runtime,
     address: SocketAddr,
     /// Killed when dropped.
     _process: Child,
@@ -26,10 +28,15 @@ pub(crate) struct Asked {
 }
 
 impl Model {
-    pub(crate) async fn start() -> Self {
+    /// A model service that commands on this runtime can reach.
+    pub(crate) async fn start(on: Runtime) -> Self {
+        let host = match on {
+            Runtime::Local | Runtime::Double => "127.0.0.1".to_owned(),
+            Runtime::Cluster => Cluster::host(),
+        };
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stub-model-server.py");
         let mut process = Command::new("python3")
-            .args([script, "--port", "0"])
+            .args([script, "--port", "0", "--host", &host])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -39,18 +46,22 @@ impl Model {
         let line = within("the model service", lines.next_line()).await;
         let line = line.expect("its output can be read").expect("it says where it listens");
         let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        Self { address: address.expect("an address"), _process: process }
+        Self { runtime: on, address: address.expect("an address"), _process: process }
     }
 
     /// A server whose `claude` asks this model service.
     pub(crate) fn fixture(&self) -> Fixture {
-        Fixture::new()
-            .with_program(&tools::claude())
-            .with("ANTHROPIC_BASE_URL", format!("http://{}", self.address))
-            .with("ANTHROPIC_API_KEY", "a-key-for-the-stub")
-            .with("CLAUDE_CODE_MAX_RETRIES", "0")
-            .with("DISABLE_AUTOUPDATER", "1")
-            .with("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        let fixture = match self.runtime {
+            Runtime::Local | Runtime::Double => self.runtime.fixture().with_program(&tools::claude()),
+            // The image has one.
+            Runtime::Cluster => self.runtime.fixture(),
+        };
+        fixture
+            .for_commands("ANTHROPIC_BASE_URL", format!("http://{}", self.address))
+            .for_commands("ANTHROPIC_API_KEY", "a-key-for-the-stub")
+            .for_commands("CLAUDE_CODE_MAX_RETRIES", "0")
+            .for_commands("DISABLE_AUTOUPDATER", "1")
+            .for_commands("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
     }
 
     /// What it has been asked so far.

@@ -5,27 +5,34 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use rustix::process::Signal;
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::api::Data;
+use super::cluster::Namespace;
 use super::http::Client;
+use super::places::{self, Places};
 use super::processes::{self, Memory};
-use super::{eventually, within};
+use super::{Runtime, eventually, within};
 
-/// The project that every server has.
-const DEMO: &str = "demo";
 /// End of a server's log that a failed test shows, in bytes.
 const LOG_SHOWN: usize = 6_000;
 
-/// What a server is started with. Today there is one kind: the embedded default.
+/// What a server is started with.
 pub(crate) struct Fixture {
+    runtime: Runtime,
     root: TempDir,
     env: Vec<(String, String)>,
+    for_commands: Vec<(String, String)>,
+    without_projects: bool,
 }
 
 /// A server that runs, or is down for a while; with everything it has started, gone when dropped.
 pub(crate) struct Server {
+    // Goes before the folder does in which its own may be.
+    places: Places,
     fixture: Fixture,
     process: Option<Child>,
     client: Option<Client>,
@@ -40,11 +47,16 @@ pub(crate) struct Refusal {
 }
 
 impl Fixture {
-    /// SQLite and the local runtime in a folder of its own.
+    /// The embedded default, in a folder of its own.
     pub(crate) fn new() -> Self {
+        Self::on(Runtime::Local)
+    }
+
+    /// SQLite in a folder of its own, and this runtime.
+    pub(super) fn on(runtime: Runtime) -> Self {
         let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("home")).expect("a home folder");
-        Self { root, env: Vec::new() }
+        Self { runtime, root, env: Vec::new(), for_commands: Vec::new(), without_projects: false }
             .with("RDEV_BIND", "127.0.0.1:0")
             .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
     }
@@ -56,11 +68,29 @@ impl Fixture {
         self
     }
 
-    /// A folder before the others on the server's PATH.
+    /// Sets a variable of the environment of commands.
+    pub(crate) fn for_commands(mut self, name: &str, value: impl Into<String>) -> Self {
+        match self.runtime {
+            // They get what the server has.
+            Runtime::Local => self.with(name, value),
+            Runtime::Double | Runtime::Cluster => {
+                self.for_commands.push((name.to_owned(), value.into()));
+                self
+            }
+        }
+    }
+
+    /// A folder before the others on the PATH of commands.
     pub(crate) fn with_program(self, program: &Path) -> Self {
         let folder = program.parent().expect("a program is in a folder").display();
         let path = format!("{folder}:{}", super::tools::path());
-        self.with("PATH", path)
+        self.for_commands("PATH", path)
+    }
+
+    /// Leaves it to the story to make the pods of projects.
+    pub(crate) fn without_projects(mut self) -> Self {
+        self.without_projects = true;
+        self
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -93,8 +123,16 @@ impl Fixture {
         }
     }
 
-    pub(crate) async fn start(self) -> Server {
-        let mut server = Server { fixture: self, process: None, client: None };
+    pub(crate) async fn start(mut self) -> Server {
+        let env = std::mem::take(&mut self.for_commands);
+        let places = Places::make(self.runtime, self.data_dir(), env).await;
+        if !self.without_projects {
+            places.add_first_project().await;
+        }
+        for (name, value) in places.server_env() {
+            self = self.with(name, value);
+        }
+        let mut server = Server { places, fixture: self, process: None, client: None };
         server.restart().await;
         server
     }
@@ -137,7 +175,11 @@ impl Server {
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
-        self.client = Some(Client { address, key: Some(self.key()) });
+        let client = Client { address, key: Some(self.key()) };
+        // It listens before it knows the cluster's pods, and says so.
+        let ready = async || (client.get("/ready").send().await.status == 200).then_some(());
+        eventually("readiness", ready).await;
+        self.client = Some(client);
     }
 
     /// The process ends in the middle of whatever it does.
@@ -170,31 +212,64 @@ impl Server {
         &self.fixture
     }
 
+    /// Where its projects are, of a server whose projects are pods of a real cluster.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        match &self.places {
+            Places::Cluster(namespace) => namespace,
+            Places::Local { .. } | Places::Double(_) => panic!("it has no namespace"),
+        }
+    }
+
+    /// Makes another project, and waits until the server knows it.
+    pub(crate) async fn add_project(&self, id: &str) {
+        self.places.add_project(id).await;
+        self.knows(id).await;
+    }
+
+    /// Waits until the server knows a project that was made, and can run commands there.
+    pub(crate) async fn knows(&self, id: &str) {
+        #[derive(Deserialize)]
+        struct Project {
+            status: String,
+        }
+        let (client, path) = (self.client(), format!("/projects/{id}"));
+        let ready = async || {
+            let answer = client.get(&path).send().await;
+            let ready = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == "ready";
+            ready.then_some(())
+        };
+        eventually(id, ready).await;
+    }
+
     /// What is in a file of the project `demo`; `None` while there is no such file.
-    pub(crate) fn file(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.workspace().join(name)).ok()
+    pub(crate) async fn file(&self, name: &str) -> Option<String> {
+        self.places.file(name).await
     }
 
     /// The file's content, once there is a whole line in it.
     pub(crate) async fn file_written(&self, name: &str) -> String {
-        eventually(name, async || self.file(name).filter(|text| text.ends_with('\n'))).await
+        eventually(name, async || self.file(name).await.filter(|text| text.ends_with('\n'))).await
+    }
+
+    /// Makes an empty file in the project `demo`, as a sign for a command that waits for it.
+    pub(crate) async fn touch(&self, name: &str) {
+        self.places.touch(name).await;
     }
 
     /// Whether the process lives whose number a command has written to a file of `demo`.
-    pub(crate) fn lives(&self, pid_file: &str) -> bool {
-        let pid = self.file(pid_file).unwrap_or_else(|| panic!("there is no {pid_file}"));
-        processes::lives(&pid)
+    pub(crate) async fn lives(&self, pid_file: &str) -> bool {
+        let pid = self.file(pid_file).await.unwrap_or_else(|| panic!("there is no {pid_file}"));
+        self.places.lives(&pid).await
     }
 
     /// Waits until no process works in the workspace of `demo`.
     pub(crate) async fn nothing_left(&self) {
-        let workspace = self.workspace();
-        eventually("the last process's end", async || (processes::working_in(&workspace) == 0).then_some(()))
-            .await;
+        eventually("the last process's end", async || (!self.places.busy().await).then_some(())).await;
     }
 
+    /// The folder of `demo`, of a server with the local runtime.
     pub(crate) fn workspace(&self) -> PathBuf {
-        self.fixture.data_dir().join("workspaces").join(DEMO)
+        places::workspace(&self.fixture.data_dir(), places::DEMO)
     }
 
     /// Everything that the server has logged.
@@ -219,7 +294,6 @@ impl Drop for Server {
         if let Some(pid) = self.process.as_ref().and_then(Child::id) {
             processes::signal(pid, Signal::KILL);
         }
-        processes::end_all(&self.fixture.data_dir());
         if std::thread::panicking() {
             let log = self.log();
             let from = log.len().saturating_sub(LOG_SHOWN);

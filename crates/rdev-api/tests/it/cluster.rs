@@ -1,0 +1,162 @@
+//! What only a real cluster can show; `scripts/test-cluster.sh` tells these.
+
+use crate::support::{Accepted, Cluster, Complete, Data, Events, Model, Repository, Runtime, Told};
+
+/// The image that `cluster.sh` makes: Debian with git, and no `rdev-runner`.
+const IMAGE_WITHOUT_RUNNER: &str = "docker.io/library/claudebox:test";
+
+#[tokio::test]
+#[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+async fn a_command_is_lost_with_its_pod_and_the_next_pod_works() {
+    let server = Runtime::Cluster.server().await;
+    let client = server.client();
+    let accepted = client.shell("echo up; sleep 300").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    first_line(&mut events).await;
+    server.namespace().kubectl(&["delete", "pod", "demo"]).await;
+    let complete = complete(&mut events).await;
+    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("failed", Some("pod_lost")));
+    assert_eq!(complete.exit_code, None);
+
+    server.namespace().add_project("demo").await;
+    server.knows("demo").await;
+    let (lines, complete) = client.run("echo well").await;
+    assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
+}
+
+#[tokio::test]
+#[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+async fn a_command_that_wants_more_memory_than_there_is_says_so() {
+    let server = Runtime::Cluster.server().await;
+    let client = server.client();
+    // It waits for the end of a line that has none.
+    let (_, complete) = client.run("exec tail /dev/zero").await;
+    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("failed", Some("oom_killed")));
+    assert_eq!(complete.exit_code, Some(137));
+    let (lines, complete) = client.run("echo well").await;
+    assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
+}
+
+#[tokio::test]
+#[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+async fn a_pod_without_a_runner_gets_one() {
+    let server = Runtime::Cluster.fixture().without_projects().start().await;
+    server.namespace().add_pod("demo", IMAGE_WITHOUT_RUNNER, &["sleep", "infinity"]).await;
+    server.knows("demo").await;
+    let client = server.client();
+    let commands = ["command -v rdev-runner; echo one; exit 4", "seq 20000 | tail -n 1"];
+    let (lines, complete) = client.run(commands[0]).await;
+    assert_eq!((lines, complete.exit_code), (vec!["one".to_owned()], Some(4)));
+    let (lines, complete) = client.run(commands[1]).await;
+    assert_eq!((lines, complete.exit_code), (vec!["20000".to_owned()], Some(0)));
+}
+
+#[tokio::test]
+#[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
+    let repository = Repository::serve(&Cluster::host()).await;
+    let model = Model::start(Runtime::Cluster).await;
+    let server = model.fixture().without_projects().start().await;
+    server.namespace().add_claudebox("demo", &repository.url()).await;
+    server.knows("demo").await;
+    let client = server.client();
+    let (lines, _) = client.run("pwd; cat file; git remote get-url origin").await;
+    assert_eq!(lines, ["/workspace", "one", &repository.url()]);
+
+    let body = serde_json::json!({"prompt": "@stub bash echo two > file\n@stub text Written."});
+    let call = client.post("/projects/demo/claude", &body).header("accept", "text/event-stream");
+    let mut events = call.events().await;
+    let mut said = String::new();
+    let complete = loop {
+        match events.event().await.told {
+            Told::Output(line) => said.push_str(&line.line),
+            Told::Complete(complete) => break complete,
+            _ => {}
+        }
+    };
+    assert_eq!((complete.status.as_str(), complete.exit_code), ("completed", Some(0)), "{said}");
+    assert!(said.contains("Written."), "{said}");
+
+    for args in [&["commit", "-am", "second"] as &[&str], &["push", "origin", "main"]] {
+        let accepted = client.git(args).await.json::<Data<Accepted>>(202).data;
+        let ended = client.ended(&accepted.id).await;
+        let output = client.output(&accepted.id).await;
+        assert_eq!(ended.exit_code, Some(0), "{args:?}: {}", String::from_utf8_lossy(&output));
+    }
+    let log = repository.git(&["log", "--format=%an: %s", "main"]).await;
+    assert_eq!(log, "rdev-bot: second\nsomebody: first\n");
+    assert_eq!(repository.git(&["show", "main:file"]).await, "two\n");
+}
+
+/// These end daemons that every pod of the cluster needs, so each is told by itself.
+mod alone {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use crate::support::{Runtime, Told, looking};
+
+    /// An API server that is asked to end takes a minute to do so.
+    const BACK_WITHIN: Duration = Duration::from_secs(150);
+
+    /// A command writes on while a daemon is restarted: each line comes once and in order, and its exact end.
+    async fn told_through_a_restart_of(daemon: &str) {
+        const LINES: u64 = 600;
+        let server = Runtime::Cluster.server().await;
+        let client = server.client();
+        let line =
+            format!("i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.05; done; exit 7");
+        let accepted = client.shell(&line).await;
+        let mut events = client.follow(&accepted.stream_id, None).await;
+        let mut last = 0;
+        let complete = loop {
+            match events.event().await.told {
+                Told::Output(line) => {
+                    assert_eq!((line.seq, line.line.as_str()), (last + 1, line.seq.to_string().as_str()));
+                    last = line.seq;
+                    if last == 100 {
+                        server.namespace().end_daemon(daemon).await;
+                    }
+                }
+                Told::Complete(complete) => break complete,
+                Told::Status(_) | Told::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((last, complete.seq, complete.exit_code), (LINES, LINES + 1, Some(7)));
+        let reachable = looking(async || server.namespace().reachable().await.then_some(()));
+        timeout(BACK_WITHIN, reachable).await.expect("the cluster works again");
+        let (lines, complete) = client.run("echo well").await;
+        assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+    async fn a_restarted_kubelet_costs_no_line() {
+        told_through_a_restart_of("kubelet").await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+    async fn a_restarted_containerd_costs_no_line() {
+        told_through_a_restart_of("containerd").await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+    async fn a_restarted_api_server_costs_no_line() {
+        told_through_a_restart_of("kube-apiserver").await;
+    }
+}
+
+async fn first_line(events: &mut Events) {
+    while !matches!(events.event().await.told, Told::Output(_)) {}
+}
+
+async fn complete(events: &mut Events) -> Complete {
+    loop {
+        if let Told::Complete(complete) = events.event().await.told {
+            return complete;
+        }
+    }
+}

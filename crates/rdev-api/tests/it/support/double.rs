@@ -1,0 +1,53 @@
+//! A double of a cluster, one for each server: its pods are folders of this machine, with real processes.
+
+use std::path::PathBuf;
+
+use rdev_kube_double::{Cluster, NewPod};
+
+use super::places::{DEMO, MASTER_KEY};
+
+const NAMESPACE: &str = "rdev";
+/// What a project's pod has as its system's git configuration.
+const GIT_CONFIG: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox/gitconfig");
+
+pub(crate) struct Double {
+    cluster: Cluster,
+    env: Vec<(String, String)>,
+}
+
+impl Double {
+    pub(super) async fn make(env: Vec<(String, String)>) -> Self {
+        Self { cluster: Cluster::start().await.expect("the double starts"), env }
+    }
+
+    pub(super) fn server_env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("RDEV_RUNTIME", "kubernetes".to_owned()),
+            ("RDEV_NAMESPACE", NAMESPACE.to_owned()),
+            ("RDEV_MASTER_KEY", MASTER_KEY.to_owned()),
+            ("KUBECONFIG", self.cluster.kubeconfig().display().to_string()),
+        ]
+    }
+
+    pub(super) fn add_project(&self, id: &str) {
+        let new = NewPod::new(NAMESPACE, id)
+            .label("rdev.orchard9.ai/project", "true")
+            .label("rdev.orchard9.ai/project-id", id)
+            .container("claudebox")
+            .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
+            .unready();
+        let new = self.env.iter().fold(new, |new, (name, value)| match name.as_str() {
+            "PATH" => new.path(value),
+            _ => new.env(name, value),
+        });
+        let pod = self.cluster.add_pod(new).expect("a pod can be added");
+        let workspace = pod.workspace().expect("the pod is there").display().to_string();
+        pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
+        pod.set_ready(true).expect("the pod is there");
+    }
+
+    pub(super) fn workspace(&self) -> PathBuf {
+        self.cluster.pod(NAMESPACE, DEMO).workspace().expect("the pod is there")
+    }
+}

@@ -1,0 +1,117 @@
+//! The places of a server's projects, looked at from outside: neither rdev nor its runner is asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::cluster::Namespace;
+use super::double::Double;
+use super::{Runtime, processes};
+
+/// The project that every server has.
+pub(crate) const DEMO: &str = "demo";
+/// A server whose projects are pods makes none of its own.
+pub(super) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// Where the projects of one server are; gone when dropped, with every process in them.
+pub(crate) enum Places {
+    /// The folder of a server that keeps everything with itself.
+    Local { data_dir: PathBuf },
+    /// Folders of pods that are none, behind the protocol of a cluster.
+    Double(Double),
+    /// A namespace in which every project is a pod.
+    Cluster(Namespace),
+}
+
+impl Places {
+    /// Makes what there must be before the server starts. Every command finds `env` in its environment.
+    pub(super) async fn make(runtime: Runtime, data_dir: PathBuf, env: Vec<(String, String)>) -> Self {
+        match runtime {
+            // The first start makes the folders, and the server hands its own environment on.
+            Runtime::Local => Self::Local { data_dir },
+            Runtime::Double => Self::Double(Double::make(env).await),
+            Runtime::Cluster => Self::Cluster(Namespace::make(env).await),
+        }
+    }
+
+    /// What tells a server of these places.
+    pub(super) fn server_env(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Local { .. } => Vec::new(),
+            Self::Double(double) => double.server_env(),
+            Self::Cluster(namespace) => namespace.server_env(),
+        }
+    }
+
+    /// Makes `demo`, where the server does not do that itself.
+    pub(super) async fn add_first_project(&self) {
+        match self {
+            Self::Local { .. } => {}
+            Self::Double(double) => double.add_project(DEMO),
+            Self::Cluster(namespace) => namespace.add_project(DEMO).await,
+        }
+    }
+
+    pub(super) async fn add_project(&self, id: &str) {
+        match self {
+            Self::Local { data_dir } => {
+                fs::create_dir(workspace(data_dir, id)).expect("a workspace can be made");
+            }
+            Self::Double(double) => double.add_project(id),
+            Self::Cluster(namespace) => namespace.add_project(id).await,
+        }
+    }
+
+    /// What is in a file of the project `demo`; `None` while there is no such file.
+    pub(super) async fn file(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Local { data_dir } => fs::read_to_string(workspace(data_dir, DEMO).join(name)).ok(),
+            Self::Double(double) => fs::read_to_string(double.workspace().join(name)).ok(),
+            Self::Cluster(namespace) => namespace.file(name).await,
+        }
+    }
+
+    /// Makes an empty file in the project `demo`.
+    pub(super) async fn touch(&self, name: &str) {
+        match self {
+            Self::Local { data_dir } => {
+                fs::write(workspace(data_dir, DEMO).join(name), "").expect("a file can be written");
+            }
+            Self::Double(double) => {
+                fs::write(double.workspace().join(name), "").expect("a file can be written");
+            }
+            Self::Cluster(namespace) => namespace.touch(name).await,
+        }
+    }
+
+    /// Whether a process lives that a command in `demo` knows by this number.
+    pub(super) async fn lives(&self, pid: &str) -> bool {
+        match self {
+            Self::Local { .. } | Self::Double(_) => processes::lives(pid),
+            Self::Cluster(namespace) => namespace.lives(pid).await,
+        }
+    }
+
+    /// Whether a process works in the workspace of `demo`.
+    pub(super) async fn busy(&self) -> bool {
+        match self {
+            Self::Local { data_dir } => processes::working_in(&workspace(data_dir, DEMO)) > 0,
+            Self::Double(double) => processes::working_in(&double.workspace()) > 0,
+            Self::Cluster(namespace) => namespace.busy().await,
+        }
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        match self {
+            Self::Local { data_dir } => processes::end_all(data_dir),
+            // They see to that themselves.
+            Self::Double(_) | Self::Cluster(_) => {}
+        }
+    }
+}
+
+/// The folder of a project of the local runtime.
+pub(super) fn workspace(data_dir: &Path, project: &str) -> PathBuf {
+    data_dir.join("workspaces").join(project)
+}

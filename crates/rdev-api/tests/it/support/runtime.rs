@@ -1,0 +1,55 @@
+//! The runtimes on which the same stories are told.
+
+use super::{Fixture, Server};
+
+/// Where commands run. rdev-api itself is always a process of this machine, started by the story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// Folders and processes of this machine: the embedded default.
+    Local,
+    /// Pods of a cluster that is a double: the protocol is real, the pods are folders of this machine.
+    Double,
+    /// Pods of a cluster that `scripts/test-cluster.sh` has brought up.
+    Cluster,
+}
+
+impl Runtime {
+    /// What a server on this runtime is started with.
+    pub(crate) fn fixture(self) -> Fixture {
+        Fixture::on(self)
+    }
+
+    pub(crate) async fn server(self) -> Server {
+        self.fixture().start().await
+    }
+}
+
+/// Tells stories on every runtime; a story is a function of the [`Runtime`] that it is told on. One that is
+/// not named here is an unused function, which the compiler tells.
+macro_rules! told_on_every_runtime {
+    ($($story:ident),+ $(,)?) => {
+        mod local {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::support::Runtime::Local).await;
+            })+
+        }
+
+        mod double {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::support::Runtime::Double).await;
+            })+
+        }
+
+        mod cluster {
+            $(#[tokio::test]
+            #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
+            async fn $story() {
+                super::$story(crate::support::Runtime::Cluster).await;
+            })+
+        }
+    };
+}
+
+pub(crate) use told_on_every_runtime;
