@@ -64,6 +64,7 @@ impl Executor {
         }
         match standing {
             Some(Standing::Ready(place)) => self.start(claim, place).await,
+            Some(Standing::Waiting(..)) if command.cancel_requested => Ok(Next::End(never_started())),
             Some(Standing::Waiting(trouble, since)) => {
                 let waited = self.clock.now().since(since.max(command.created_at));
                 if waited <= self.place_patience {
@@ -107,8 +108,7 @@ impl Executor {
             self.live.publish(entry.clone());
         }
         if started.cancel_requested && is_first {
-            let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
-            return Ok(Next::End(outcome));
+            return Ok(Next::End(never_started()));
         }
         Ok(Next::Supervise(place, started))
     }
@@ -168,6 +168,10 @@ impl Executor {
         }
         Ok(watch)
     }
+}
+
+fn never_started() -> Outcome {
+    Outcome::without_process(Ending::Cancelled, "cancelled before it started")
 }
 
 fn replaced() -> Trouble {

@@ -31,6 +31,7 @@ mod ending;
 mod git;
 mod idempotency;
 mod many_lines;
+mod pods;
 mod project_stream;
 mod restart;
 mod resume;

@@ -18,19 +18,19 @@ const GROWTH_MAX: u64 = 32 * 1024 * 1024;
 
 /// A reader that holds the server to its word: each line once, in order.
 #[derive(Default)]
-struct Numbered {
-    last: u64,
-    complete: Option<Complete>,
+pub(crate) struct Numbered {
+    pub(crate) last: u64,
+    pub(crate) complete: Option<Complete>,
 }
 
 impl Numbered {
     /// Opens the stream after what this reader has.
-    async fn open(&self, client: &Client, stream: &str) -> Events {
+    pub(crate) async fn open(&self, client: &Client, stream: &str) -> Events {
         let id = self.last.to_string();
         client.follow(stream, (self.last > 0).then_some(id.as_str())).await
     }
 
-    fn take(&mut self, event: &Event) {
+    pub(crate) fn take(&mut self, event: &Event) {
         match &event.told {
             Told::Output(line) => {
                 assert_eq!(line.seq, self.last + 1);
@@ -47,7 +47,7 @@ impl Numbered {
         }
     }
 
-    async fn read_to_the_end(&mut self, events: &mut Events) {
+    pub(crate) async fn read_to_the_end(&mut self, events: &mut Events) {
         while self.complete.is_none() {
             self.take(&events.event().await);
         }

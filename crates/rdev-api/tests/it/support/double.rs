@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rdev_kube_double::{Cluster, NewPod};
+use rdev_kube_double::{Cluster, NewPod, PodHandle};
 
 use super::places::{DEMO, MASTER_KEY};
 
@@ -30,7 +30,7 @@ impl Double {
         ]
     }
 
-    pub(super) fn add_project(&self, id: &str) {
+    pub(crate) fn add_project(&self, id: &str) {
         let new = NewPod::new(NAMESPACE, id)
             .label("rdev.orchard9.ai/project", "true")
             .label("rdev.orchard9.ai/project-id", id)
@@ -47,7 +47,17 @@ impl Double {
         pod.set_ready(true).expect("the pod is there");
     }
 
+    /// The cluster itself, for what goes wrong in it.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The pod of the project `demo`.
+    pub(crate) fn pod(&self) -> PodHandle {
+        self.cluster.pod(NAMESPACE, DEMO)
+    }
+
     pub(super) fn workspace(&self) -> PathBuf {
-        self.cluster.pod(NAMESPACE, DEMO).workspace().expect("the pod is there")
+        self.pod().workspace().expect("the pod is there")
     }
 }

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::api::Data;
 use super::cluster::Namespace;
+use super::double::Double;
 use super::http::Client;
 use super::places::{self, Places};
 use super::processes::{self, Memory};
@@ -217,6 +218,14 @@ impl Server {
         match &self.places {
             Places::Cluster(namespace) => namespace,
             Places::Local { .. } | Places::Double(_) => panic!("it has no namespace"),
+        }
+    }
+
+    /// The double of a cluster that its projects are in.
+    pub(crate) fn double(&self) -> &Double {
+        match &self.places {
+            Places::Double(double) => double,
+            Places::Local { .. } | Places::Cluster(_) => panic!("its projects are in no double"),
         }
     }
 

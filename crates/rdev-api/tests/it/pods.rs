@@ -1,0 +1,284 @@
+//! What clusters do to pods and to connections, and what a command has to say of it. The cluster is a double,
+//! so that everything can go wrong when it is wanted; what only a real one can show is in `cluster`.
+
+use std::time::Duration;
+
+use rdev_kube_double::{Cut, How, PodHandle, Refusal, Times};
+use serde::Deserialize;
+
+use crate::many_lines::Numbered;
+use crate::support::{Accepted, Command, Data, Item, Runtime, Server, Told, eventually};
+
+async fn server() -> Server {
+    Runtime::Double.server().await
+}
+
+/// How a command ended that runs until something happens to it.
+async fn end_after(server: &Server, act: impl FnOnce(&PodHandle)) -> Command {
+    let client = server.client();
+    let accepted = client.shell("echo ran >> ran; echo up; sleep 300").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    act(&server.double().pod());
+    let ended = client.ended(&accepted.id).await;
+    // What it had said is kept, and it was not started again.
+    assert_eq!(client.output(&accepted.id).await, "up\n");
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
+    ended
+}
+
+fn told(command: &Command) -> (&str, Option<&str>, Option<i32>) {
+    (&command.status, command.reason.as_deref(), command.exit_code)
+}
+
+#[tokio::test]
+async fn a_command_goes_with_its_pod_and_the_next_pod_works() {
+    let server = server().await;
+    let ended = end_after(&server, |pod| pod.replace().unwrap()).await;
+    assert_eq!(told(&ended), ("failed", Some("pod_lost"), None));
+    assert!(ended.message.unwrap().contains("deleted"));
+    server.knows("demo").await;
+    assert_eq!(server.client().run("echo well").await.0, ["well"]);
+}
+
+#[tokio::test]
+async fn an_evicted_pod_says_so() {
+    let server = server().await;
+    let ended = end_after(&server, |pod| pod.evict("the node was low on memory").unwrap()).await;
+    assert_eq!(told(&ended), ("failed", Some("pod_evicted"), None));
+    assert!(ended.message.unwrap().contains("low on memory"));
+}
+
+#[tokio::test]
+async fn a_container_without_memory_says_so() {
+    let server = server().await;
+    let ended = end_after(&server, |pod| pod.oom_kill("claudebox").unwrap()).await;
+    assert_eq!(told(&ended), ("failed", Some("oom_killed"), None));
+}
+
+#[tokio::test]
+async fn a_restarted_container_says_so_with_and_without_its_folder_of_runs() {
+    for keep_run in [true, false] {
+        let server = server().await;
+        let ended =
+            end_after(&server, |pod| pod.restart_container("claudebox", keep_run, "Error", 1).unwrap()).await;
+        assert_eq!(told(&ended), ("failed", Some("pod_restarted"), None), "folder of runs kept: {keep_run}");
+        assert_eq!(server.client().run("echo well").await.0, ["well"]);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_back_is_attached_to_again() {
+    let server = server().await;
+    let client = server.client();
+    let accepted =
+        client.shell("echo ran >> ran; echo up; until [ -e go ]; do sleep 0.02; done; echo down").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    let double = server.double();
+    double.pod().node_lost().unwrap();
+    double.cluster().cut_execs_now(How::Close);
+    server.touch("go").await;
+    // It has ended while nobody could see it; now it is seen.
+    double.pod().node_back().unwrap();
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("completed", None, Some(0)));
+    assert_eq!(client.output(&accepted.id).await, "up\ndown\n");
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
+}
+
+#[tokio::test]
+async fn what_runs_outlives_a_restart_of_the_api_server() {
+    let server = server().await;
+    let client = server.client();
+    let accepted = client.shell("echo up; until [ -e go ]; do sleep 0.02; done; echo down").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    let cluster = server.double().cluster();
+    cluster.stop().await;
+    // Projects and history are answered from memory and store; what is accepted now runs later.
+    let late = client.shell("echo late").await;
+    server.touch("go").await;
+    cluster.start_again(true).await.unwrap();
+    assert_eq!(told(&client.ended(&accepted.id).await), ("completed", None, Some(0)));
+    assert_eq!(client.output(&accepted.id).await, "up\ndown\n");
+    assert_eq!(told(&client.ended(&late.id).await), ("completed", None, Some(0)));
+}
+
+#[tokio::test]
+async fn a_server_that_was_away_tells_what_became_of_the_pod() {
+    let mut server = server().await;
+    let accepted = server.client().shell("echo up; sleep 300").await;
+    let mut events = server.client().follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    server.kill9().await;
+    server.double().pod().replace().unwrap();
+    server.restart().await;
+    server.knows("demo").await;
+    assert_eq!(told(&server.client().ended(&accepted.id).await), ("failed", Some("pod_lost"), None));
+}
+
+#[tokio::test]
+async fn a_command_waits_for_its_pod_and_holds_up_nobody() {
+    let server = Runtime::Double.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    server.add_project("other").await;
+    server.double().pod().set_waiting("ImagePullBackOff", "no such image: nowhere/claudebox:9").unwrap();
+    project_is(&server, "failing", Some("ImagePullBackOff")).await;
+    let waits = client.shell("echo at last").await;
+
+    // With one worker for both: the other project goes on.
+    let body = serde_json::json!({"command": "echo beside"});
+    let other = client.post("/projects/other/shell", &body).send().await.json::<Data<Accepted>>(202).data;
+    let path = format!("/projects/other/commands/{}", other.id);
+    let over = async || {
+        let command = client.get(&path).send().await.json::<Data<Command>>(200).data;
+        command.is_over().then_some(command)
+    };
+    assert_eq!(eventually("the other's end", over).await.status, "completed");
+    assert_eq!(client.command(&waits.id).await.status, "pending");
+
+    server.double().pod().run().unwrap();
+    server.double().pod().set_ready(true).unwrap();
+    assert_eq!(told(&client.ended(&waits.id).await), ("completed", None, Some(0)));
+}
+
+#[derive(Debug, Deserialize)]
+struct Project {
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+async fn project_is(server: &Server, status: &str, reason: Option<&str>) -> Project {
+    let client = server.client();
+    let looked = async || {
+        let project = client.get("/projects/demo").send().await.json::<Data<Project>>(200).data;
+        (project.status == status && project.reason.as_deref() == reason).then_some(project)
+    };
+    eventually(status, looked).await
+}
+
+#[tokio::test]
+async fn a_command_does_not_wait_for_ever() {
+    let server = Runtime::Double.fixture().with("RDEV_POD_WAIT_SECONDS", "1").start().await;
+    let pod = server.double().pod();
+    pod.set_waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container").unwrap();
+    let project = project_is(&server, "failing", Some("CrashLoopBackOff")).await;
+    assert!(project.message.unwrap().contains("back-off"));
+    let accepted = server.client().shell("echo never").await;
+    let ended = server.client().ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("failed", Some("pod_not_ready"), None));
+    assert!(ended.message.unwrap().contains("CrashLoopBackOff"));
+    assert_eq!(ended.started_at, None);
+
+    pod.delete(Duration::ZERO).unwrap();
+    project_is(&server, "gone", Some("Gone")).await;
+    let accepted = server.client().shell("echo never").await;
+    assert_eq!(told(&server.client().ended(&accepted.id).await), ("failed", Some("pod_lost"), None));
+}
+
+#[tokio::test]
+async fn a_waiting_command_can_be_cancelled() {
+    let server = server().await;
+    server.double().pod().set_waiting("ImagePullBackOff", "no such image").unwrap();
+    project_is(&server, "failing", Some("ImagePullBackOff")).await;
+    let accepted = server.client().shell("echo never").await;
+    server.client().cancel(&accepted.id).await;
+    assert_eq!(told(&server.client().ended(&accepted.id).await), ("cancelled", Some("cancelled"), None));
+}
+
+#[tokio::test]
+async fn what_the_cluster_forbids_is_said_at_once() {
+    let server = server().await;
+    server.double().cluster().refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
+    let accepted = server.client().shell("echo never").await;
+    let ended = server.client().ended(&accepted.id).await;
+    assert_eq!(told(&ended), ("failed", Some("exec_forbidden"), None));
+    assert!(ended.message.unwrap().contains("pods/exec"));
+}
+
+#[tokio::test]
+async fn an_image_without_a_shell_says_so() {
+    let nothing = tempfile::tempdir().unwrap();
+    let path = nothing.path().display().to_string();
+    let server = Runtime::Double.fixture().for_commands("PATH", path).start().await;
+    let accepted = server.client().shell("echo never").await;
+    assert_eq!(told(&server.client().ended(&accepted.id).await), ("failed", Some("no_shell"), None));
+}
+
+#[tokio::test]
+async fn no_line_is_lost_however_the_connection_and_the_server_fail() {
+    const LINES: u64 = 100_000;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut server = server().await;
+    // Connections are lost one after the other, each at a byte of its own; two of them fall silent.
+    let mut cuts: Vec<Cut> = (0..20).map(|_| Cut::close(random.u64(0..40_000))).collect();
+    cuts.insert(random.usize(0..10), Cut::half_open(random.u64(0..40_000)));
+    cuts.insert(random.usize(10..20), Cut::half_open(random.u64(0..40_000)));
+    server.client().run("true").await;
+    server.double().cluster().cut_next(cuts);
+    let command = format!(
+        "echo started >> side-effect; from=1
+        while [ $from -le {LINES} ]; do seq $from $((from + 499)); from=$((from + 500)); sleep 0.02; done; exit 3"
+    );
+    let accepted = server.client().shell(&command).await;
+
+    let mut reader = Numbered::default();
+    for kill_at in [random.u64(1_000..40_000), random.u64(40_000..90_000)] {
+        let mut events = reader.open(&server.client(), &accepted.stream_id).await;
+        while reader.last < kill_at {
+            match events.next().await {
+                Some(Item::Event(event)) => reader.take(&event),
+                Some(Item::Retry(_)) => {}
+                None => panic!("seed {seed}: the stream ended after {}", reader.last),
+            }
+        }
+        server.kill9().await;
+        server.restart().await;
+        server.knows("demo").await;
+    }
+    let mut events = reader.open(&server.client(), &accepted.stream_id).await;
+    reader.read_to_the_end(&mut events).await;
+    assert_eq!(reader.last, LINES, "seed {seed}");
+    let complete = reader.complete.expect("it has read to the end");
+    assert_eq!((complete.status.as_str(), complete.exit_code), ("failed", Some(3)), "seed {seed}");
+    assert_eq!(server.file("side-effect").await.as_deref(), Some("started\n"));
+}
+
+#[tokio::test]
+async fn the_doctor_looks_at_everything_and_names_what_is_wrong() {
+    let server = server().await;
+    let examine = async || {
+        let output = server.fixture().program().arg("doctor").output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = examine().await;
+    assert_eq!(code, Some(0), "{text}");
+    for what in [
+        "database:",
+        "master key:",
+        "API server:",
+        "clock of the API server:",
+        "may get pods:",
+        "may create pods/exec:",
+        "projects: 1 pods",
+        "exec: works",
+        "runner:",
+        "clock of pod demo:",
+        "network policy:",
+        "silent exec: lived",
+    ] {
+        assert!(text.contains(what), "{what} is not in\n{text}");
+    }
+    server.double().cluster().refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
+    let (code, text) = examine().await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("FAIL  exec:") && text.contains("fix: "), "{text}");
+    server.double().cluster().stop().await;
+    let (code, text) = examine().await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("FAIL  API server:"), "{text}");
+}
