@@ -40,9 +40,9 @@ async fn running(cluster: &Cluster) -> Exec {
 async fn deletion_waits_for_its_grace_then_kills() {
     let (cluster, pod, pods) = demo().await;
     let exec = running(&cluster).await;
-    pod.delete(Duration::from_millis(200)).unwrap();
+    pod.delete(Duration::from_secs(2)).unwrap();
     let marked = pods.get("demo").await.unwrap().metadata;
-    assert!(marked.deletion_timestamp.is_some() && marked.deletion_grace_period_seconds == Some(1));
+    assert!(marked.deletion_timestamp.is_some() && marked.deletion_grace_period_seconds == Some(2));
     assert_eq!(exec.rest().await.exit_code(), Some("137"));
     soon(pod.gone()).await;
     assert!(pods.get_opt("demo").await.unwrap().is_none());
