@@ -15,7 +15,8 @@ esac
 
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
-need_programs git:git python3:python3 setpriv:util-linux mount:mount chromium:chromium
+need_programs git:git python3:python3 setpriv:util-linux mount:mount chromium:chromium \
+    kubectl:kubernetes-client
 need_claude
 
 # Light builds, and room for the temporary folders of tests that run side by side.

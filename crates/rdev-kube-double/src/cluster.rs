@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 use crate::access::Access;
@@ -19,6 +18,7 @@ use crate::identities::write_kubeconfig;
 use crate::inner::{Inner, Parts};
 use crate::listener::Listener;
 use crate::new_pod::{Beginning, NewPod};
+use crate::own_runtime::OwnRuntime;
 use crate::place::Place;
 use crate::pod::PodHandle;
 use crate::processes::{self, kill_marked};
@@ -27,16 +27,12 @@ use crate::requests::Request;
 use crate::state::{Container, PodState, Running};
 use crate::tls;
 
-/// The double has a runtime of its own, so that a test that blocks does not block it.
-const WORKERS: usize = 2;
-/// Tasks that do not end with their runtime in this time are left.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A cluster. Everything in it ends when it is dropped: connections, processes, folders.
 pub struct Cluster {
     inner: Arc<Inner>,
     listener: Mutex<Option<Listener>>,
-    runtime: Option<Runtime>,
+    #[expect(dead_code, reason = "ends when it is dropped, before the folder goes")]
+    runtime: OwnRuntime,
     root: TempDir,
     ca_pem: String,
     token: String,
@@ -51,11 +47,7 @@ impl Cluster {
 
     /// Starts an empty one.
     pub async fn start_with(config: Config) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("kube-double")
-            .enable_all()
-            .build()?;
+        let runtime = OwnRuntime::start()?;
         // Paths of sockets within have a limit of 108 bytes.
         let root = tempfile::Builder::new().prefix("kd-").tempdir().context("the cluster's folder")?;
         let socket = bind()?;
@@ -68,7 +60,7 @@ impl Cluster {
             root: root.path().to_owned(),
             address,
             acceptor: tls.acceptor,
-            runtime: runtime.handle().clone(),
+            runtime: runtime.handle(),
         }));
         let token = inner.identities.add(Access::everything());
         let kubeconfig = write_kubeconfig(root.path(), address, &tls.ca_pem, &token)?;
@@ -76,7 +68,7 @@ impl Cluster {
         Ok(Self {
             inner,
             listener: Mutex::new(Some(listener)),
-            runtime: Some(runtime),
+            runtime,
             root,
             ca_pem: tls.ca_pem,
             token,
@@ -246,12 +238,6 @@ impl Drop for Cluster {
         drop(world);
         kill_marked(processes::CLUSTER, &self.inner.id);
         self.drop_connections();
-        let Some(runtime) = self.runtime.take() else { return };
-        // A runtime may not be waited for on a thread of another one.
-        let end = std::thread::spawn(move || runtime.shutdown_timeout(END_TIMEOUT));
-        if end.join().is_err() {
-            tracing::error!("the runtime of the cluster did not end");
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::{Context, bail};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// In the environment of every process of the cluster.
     pub(crate) id: String,
+    pub(crate) created: Time,
     pub(crate) root: PathBuf,
     pub(crate) path: OsString,
     pub(crate) address: SocketAddr,
@@ -67,6 +69,7 @@ impl Inner {
         Self {
             config: parts.config,
             id: parts.id,
+            created: crate::clock::now(),
             root: parts.root,
             path: parts.path,
             address: parts.address,

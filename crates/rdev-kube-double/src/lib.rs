@@ -26,6 +26,7 @@ mod identities;
 mod inner;
 mod listener;
 mod new_pod;
+mod own_runtime;
 mod place;
 mod pod;
 mod processes;

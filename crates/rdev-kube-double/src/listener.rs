@@ -50,7 +50,7 @@ impl Listener {
 async fn accept(inner: Arc<Inner>, socket: TcpListener, end: CancellationToken) {
     loop {
         let accepted = tokio::select! {
-            () = end.cancelled() => return,
+            () = end.cancelled() => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
@@ -63,6 +63,10 @@ async fn accept(inner: Arc<Inner>, socket: TcpListener, end: CancellationToken) 
             }
             Err(error) => tracing::debug!(%error, "a connection was not accepted"),
         }
+    }
+    // Closing it is not enough: a child that was forked a moment ago still has it, until it executes.
+    if let Err(error) = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both) {
+        tracing::debug!(%error, "the listening socket was not shut down");
     }
 }
 

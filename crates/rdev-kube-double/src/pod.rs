@@ -78,6 +78,11 @@ impl PodHandle {
         })
     }
 
+    /// One container is ready from now on, or is not.
+    pub fn set_container_ready(&self, container: &str, ready: bool) -> anyhow::Result<()> {
+        self.container(container, |one| one.ready = ready && one.id().is_some())
+    }
+
     /// All its containers end and wait: `ImagePullBackOff`, `CrashLoopBackOff`.
     pub fn set_waiting(&self, reason: &str, message: &str) -> anyhow::Result<()> {
         let (place, uid) = self.inner.look(&self.key, |pod| (Arc::clone(&pod.place), pod.uid.clone()))?;

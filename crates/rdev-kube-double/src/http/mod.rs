@@ -4,6 +4,7 @@ mod answers;
 mod discovery;
 mod list;
 mod pods;
+mod protobuf;
 mod target;
 mod watch;
 

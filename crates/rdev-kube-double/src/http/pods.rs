@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode};
 use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SubjectAccessReviewStatus};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
 use serde::de::DeserializeOwned;
 
 use super::answers::{Answer, Failure, bytes_of_json, json};
+use super::protobuf;
 use super::target::Target;
 use super::{Call, Query};
 use crate::access::Asked;
@@ -34,7 +38,11 @@ impl Call {
             return Err(Failure::namespace_not_found(name));
         }
         let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                creation_timestamp: Some(self.inner.created.clone()),
+                ..ObjectMeta::default()
+            },
             status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
             ..Namespace::default()
         };
@@ -47,7 +55,8 @@ impl Call {
             return Err(Failure::no_such_path());
         };
         let body = read(request).await?;
-        let options: DeleteOptions = if body.is_empty() { DeleteOptions::default() } else { parse(&body)? };
+        let options: DeleteOptions =
+            if body.bytes.is_empty() { DeleteOptions::default() } else { body.parse()? };
         let key = (namespace.to_owned(), name.to_owned());
         let uid = inner.look(&key, |pod| pod.uid.clone()).map_err(|_| Failure::pod_not_found(name))?;
         let wanted = options.preconditions.and_then(|conditions| conditions.uid);
@@ -73,7 +82,12 @@ impl Call {
 
     pub(super) async fn review(self) -> Result<Answer, Failure> {
         debug_assert_eq!(self.target, Target::Review);
-        let mut review: SelfSubjectAccessReview = parse(&read(self.request).await?)?;
+        let body = read(self.request).await?;
+        let mut review: SelfSubjectAccessReview = if body.kind.starts_with(protobuf::MEDIA_TYPE) {
+            protobuf::review(&body.bytes).ok_or_else(|| Failure::bad_request("the review is not readable"))?
+        } else {
+            body.parse()?
+        };
         let mut status = SubjectAccessReviewStatus::default();
         if let Some(wanted) = &review.spec.resource_attributes {
             let mut resource = wanted.resource.clone().unwrap_or_default();
@@ -101,15 +115,24 @@ fn grace(query: &Query) -> Result<Option<i64>, Failure> {
     query.get("gracePeriodSeconds").map(parse).transpose()
 }
 
-async fn read(request: hyper::Request<hyper::body::Incoming>) -> Result<bytes::Bytes, Failure> {
-    let kind = request.headers().get(hyper::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(|kind| !kind.starts_with("application/json")) {
-        return Err(Failure::unsupported_media_type());
-    }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
-    Ok(body.map_err(|error| Failure::bad_request(error.to_string()))?.to_bytes())
+struct Body {
+    kind: String,
+    bytes: Bytes,
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::bad_request(error.to_string()))
+impl Body {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if !self.kind.is_empty() && !self.kind.starts_with("application/json") {
+            return Err(Failure::unsupported_media_type());
+        }
+        serde_json::from_slice(&self.bytes).map_err(|error| Failure::bad_request(error.to_string()))
+    }
+}
+
+async fn read(request: Request<Incoming>) -> Result<Body, Failure> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_owned();
+    let bytes = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    let bytes = bytes.map_err(|error| Failure::bad_request(error.to_string()))?.to_bytes();
+    Ok(Body { kind, bytes })
 }
