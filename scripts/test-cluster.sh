@@ -6,35 +6,33 @@
 #
 #   ./scripts/test-cluster.sh                      everything
 #   ./scripts/test-cluster.sh walking::cluster::   the stories whose names have this in them
-#   ./scripts/test-cluster.sh --keep …             leaves the cluster up, says how to use it; the next run finds it
+#   ./scripts/test-cluster.sh --keep …             leaves the cluster up and says how to use it, and so does a run
+#                                                  that finds one up
 #   ./scripts/test-cluster.sh --down               takes it down
 #
 # CLUSTER_SH names another cluster.sh. Needs root, Debian 12, and what cluster.sh says at its head.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-keep='' down='' only=()
-while [ $# -gt 0 ]; do
-    case $1 in
-    -h | --help)
-        sed -n '2,12s/^# \{0,1\}//p' "$0"
-        exit 0
-        ;;
-    --keep) keep=yes ;;
-    --down) down=yes ;;
-    -*)
-        echo "test-cluster.sh: no such option: $1; see --help" >&2
-        exit 64
-        ;;
-    *) only+=("$1") ;;
-    esac
-    shift
-done
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/images.sh
 source scripts/lib/images.sh
+
+keep='' down='' only=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        sed -n '2,13s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    --keep) keep=yes ;;
+    --down) down=yes ;;
+    -*) misuse "unknown argument '$1'" ;;
+    *) only+=("$1") ;;
+    esac
+    shift
+done
 
 CLUSTER_SH=$(readlink -f "${CLUSTER_SH:-../shared/cluster/cluster.sh}")
 CACHE=${K8S_DEB_CACHE:-${HOME:-/root}/.cache/k8s-from-debian}
@@ -160,6 +158,7 @@ runner=$(cargo build --quiet --package rdev-api --message-format json | grep '"r
 [ -x "$runner" ] || fail "the build of rdev-api has left no rdev-runner: $runner"
 
 stage "bringing the cluster up"
+if cluster status >/dev/null 2>&1; then keep=yes; fi
 up=yes
 cluster up
 
@@ -183,7 +182,7 @@ fi
 
 stage "telling the stories in pods"
 failed=0
-tell --test-threads 2 cluster:: --skip ::alone:: || failed=1
+tell --test-threads 3 cluster:: --skip ::alone:: || failed=1
 
 stage "telling those that disturb the whole cluster"
 tell --test-threads 1 cluster::alone:: || failed=1
