@@ -40,6 +40,8 @@ pub use runner::Bundled;
 pub const PERMISSIONS: [(&str, &str); 5] =
     [("pods", "get"), ("pods", "list"), ("pods", "watch"), ("pods/exec", "get"), ("pods/exec", "create")];
 
+/// A start waits so long for the first list: until then every request for a project is refused.
+const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// A worker waits so long for the first list.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 /// `/ready` says that the cluster is down when it has not answered for so long.
@@ -70,7 +72,8 @@ pub struct Kube {
 }
 
 impl Kube {
-    /// Finds the cluster, and begins to watch its pods. The cluster need not answer yet.
+    /// Finds the cluster, begins to watch its pods, and waits a little for their list. A cluster that does not
+    /// answer yet keeps nobody from starting.
     ///
     /// # Errors
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
@@ -79,6 +82,9 @@ impl Kube {
         let registry = Arc::new(Registry::new());
         let watching = watching::keep(cluster.clone(), registry.clone(), config.clock.clone());
         let watching = tokio::spawn(watching).abort_handle();
+        if timeout(OPEN_PATIENCE, registry.synced()).await.is_err() {
+            tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
+        }
         let (bundled, clock) = (config.runner, config.clock);
         Ok(Self { cluster, bundled, clock, registry, places: Places::default(), watching })
     }
