@@ -21,7 +21,7 @@ pub(crate) async fn sqlite(file: &Path) -> Finding {
     }
     match look(file).await {
         Ok((complaint, _)) if complaint != "ok" => {
-            let fix = "stop rdev-api and restore a backup: see docs/operations.md";
+            let fix = "stop rdev-api and restore a backup: see docs/kubernetes.md";
             Finding::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
         }
         Ok((_, version)) => {
