@@ -143,8 +143,13 @@ pub(crate) async fn examine_database(config: &Config) -> Finding {
     SqlStore::examine_sqlite(&config.database()).await
 }
 
-/// A look at the place where commands run.
+/// A look at the place where commands run; makes nothing that is not there.
 pub(crate) async fn examine_runtime(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let folder = &config.data_dir;
+    if config.runtime() == Runtime::Local && !folder.exists() {
+        let seen = format!("{} is not there yet", folder.display());
+        return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
+    }
     Ok(pods(config, Arc::new(SystemClock)).await?.examine().await)
 }
 

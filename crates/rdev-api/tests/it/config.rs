@@ -183,3 +183,33 @@ async fn the_log_can_be_json() {
         assert_eq!(line.level, "INFO");
     }
 }
+
+#[tokio::test]
+async fn the_doctor_makes_nothing_and_says_what_is_missing() {
+    let fixture = Fixture::new();
+    let examine = async || {
+        let output = fixture.program().arg("doctor").output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = examine().await;
+    assert!(text.contains("warn  database:") && text.contains("warn  data folder:"), "{text}");
+    assert!(!fixture.data_dir().exists());
+    let server = fixture.start().await;
+    let output = server.fixture().program().arg("doctor").output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.contains("ok    database:") && text.contains("ok    git:"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn pods_need_a_cluster_and_a_master_key() {
+    let fixture = Fixture::new().with("RDEV_RUNTIME", "kubernetes");
+    let refusal = fixture.refused().await;
+    assert!(refusal.stderr.contains("RDEV_MASTER_KEY"), "{}", refusal.stderr);
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let refusal = fixture.with("RDEV_MASTER_KEY", key).refused().await;
+    assert!(refusal.stderr.contains("KUBECONFIG"), "{}", refusal.stderr);
+}
