@@ -6,7 +6,7 @@ use rdev_ports::Finding;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::db::MIGRATIONS;
+use crate::db::sqlite::MIGRATIONS;
 
 const WHAT: &str = "database";
 

@@ -9,7 +9,7 @@ use crate::queue::CLAIM;
 async fn plan(query: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.unwrap();
-    let Db::Sqlite { read, .. } = &store.db;
+    let Db::Sqlite { read, .. } = &store.db else { panic!("SQLite was asked for") };
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
     let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(read).await.unwrap();
     steps.into_iter().map(|(.., step)| step).collect()

@@ -1,4 +1,6 @@
-//! Several processes on one file, each played by a store with connections of its own.
+//! Several processes on one database, each played by a store with connections of its own.
+
+use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
 use rdev_ports::testing::{START, command, id, new_command};
@@ -6,14 +8,20 @@ use rdev_ports::{EventLog, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn opening_a_new_file_at_the_same_time_migrates_once() {
+use crate::{On, on_both};
+
+on_both! {
+    opening_what_is_new_at_the_same_time_migrates_once,
+    two_writers_never_find_the_database_locked,
+}
+
+async fn opening_what_is_new_at_the_same_time_migrates_once(on: On) {
     for _ in 0..10 {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Arc::new(on.place().await);
         let mut opening = JoinSet::new();
         for _ in 0..6 {
-            let file = dir.path().join("rdev.db");
-            opening.spawn(async move { SqlStore::sqlite(&file).await });
+            let place = place.clone();
+            opening.spawn(async move { place.open().await });
         }
         while let Some(opened) = opening.join_next().await {
             opened.unwrap().unwrap().check().await.unwrap();
@@ -21,20 +29,18 @@ async fn opening_a_new_file_at_the_same_time_migrates_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_writers_never_find_the_database_locked() {
+async fn two_writers_never_find_the_database_locked(on: On) {
     const COMMANDS: u64 = 200;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("rdev.db");
+    let place = on.place().await;
     let mut writing = JoinSet::new();
     for first in [0, COMMANDS] {
-        let store = SqlStore::sqlite(&file).await.unwrap();
+        let store = place.open().await.unwrap();
         writing.spawn(async move { write_commands(&store, first + 1..=first + COMMANDS).await });
     }
     while let Some(written) = writing.join_next().await {
         written.unwrap().unwrap();
     }
-    let store = SqlStore::sqlite(&file).await.unwrap();
+    let store = place.open().await.unwrap();
     let entries = store.read_project(&id("demo"), Position::ZERO, 1000).await.unwrap();
     assert_eq!(entries.len() as u64, 2 * COMMANDS);
 }
