@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod examine;
 mod idempotency;
+mod migrations;
 #[cfg(test)]
 mod plans;
 mod queue;
@@ -20,7 +21,7 @@ pub mod testing;
 
 use std::path::Path;
 
-use rdev_domain::Result;
+use rdev_domain::{Result, Timestamp};
 use rdev_ports::Finding;
 
 use crate::db::Db;
@@ -45,9 +46,24 @@ impl SqlStore {
         Ok(Self { db: Db::postgres(url).await? })
     }
 
+    /// The migrations that the SQLite database in `file` has yet to see, each by its number and name. Changes nothing.
+    pub async fn pending_sqlite(file: &Path) -> Result<Vec<String>> {
+        migrations::pending_sqlite(file).await
+    }
+
+    /// As [`Self::pending_sqlite`], for the Postgres database of a URL.
+    pub async fn pending_postgres(url: &str) -> Result<Vec<String>> {
+        migrations::pending_postgres(url).await
+    }
+
     /// Looks at the SQLite database in `file`, for an operator, and changes nothing: a server may be using it.
     pub async fn examine_sqlite(file: &Path) -> Finding {
         examine::sqlite(file).await
+    }
+
+    /// Looks at the Postgres database of a URL, for an operator, and changes nothing.
+    pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Finding> {
+        examine::postgres(url, now).await
     }
 
     /// Writes what is pending and closes every connection.

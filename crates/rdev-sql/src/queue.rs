@@ -149,6 +149,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
+        let outcome = outcome.storable();
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             if seq.0 as i64 <= row.last_seq {

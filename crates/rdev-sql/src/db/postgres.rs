@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::db::Commit;
 use crate::error::{about, database};
+use crate::migrations::APPLIED;
 
 /// The oldest server whose features are used; `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
@@ -90,6 +91,18 @@ pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32> {
         .fetch_one(connection)
         .await
         .map_err(database)
+}
+
+/// The migrations that were applied; none in a database without any table.
+pub(crate) async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(database)?;
+    if !known {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(APPLIED).fetch_all(connection).await.map_err(database)
 }
 
 /// One connection outside of the pool.
