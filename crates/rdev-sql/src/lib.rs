@@ -15,16 +15,19 @@ mod migrations;
 mod plans;
 mod queue;
 mod rows;
+mod signals;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::Finding;
+use rdev_ports::{Alone, Finding, Signals};
 
 use crate::db::Db;
+use crate::signals::PostgresSignals;
 
 /// The queue and the event log in one database.
 #[derive(Debug, Clone)]
@@ -64,6 +67,14 @@ impl SqlStore {
     /// Looks at the Postgres database of a URL, for an operator, and changes nothing.
     pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Finding> {
         examine::postgres(url, now).await
+    }
+
+    /// Begins to exchange signals with the other processes on this database; a SQLite file has none.
+    pub fn signals(&self) -> Arc<dyn Signals> {
+        match &self.db {
+            Db::Sqlite { .. } => Arc::new(Alone),
+            Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone())),
+        }
     }
 
     /// Writes what is pending and closes every connection.

@@ -155,7 +155,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(super) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
+    pub(crate) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
         let mut work = Self::reading(pool).await?;
         let begin = match commit {
             Commit::Durable | Commit::Told => "BEGIN",

@@ -7,6 +7,7 @@ mod file;
 mod migrations;
 mod processes;
 mod schema;
+mod signals;
 mod unreadable;
 mod values;
 
