@@ -12,7 +12,7 @@ use rdev_kube::Kube;
 use rdev_local::Local;
 use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
-use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig};
+use rdev_services::{Commands, Events, Live, Projects, Replicas, Worker, WorkerConfig};
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -41,6 +41,7 @@ const FIRST_PROJECT: &str = "demo";
 pub struct Rdev {
     app: Router,
     worker: Worker,
+    replicas: Replicas,
     store: SqlStore,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
@@ -70,7 +71,9 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let pods = pods(config, clock.clone()).await?;
-    let (live, drain) = (Live::default(), CancellationToken::new());
+    let signals = store.signals();
+    let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
+    let replicas = Replicas::new(live.clone(), log.clone(), signals);
 
     let projects = Projects::new(pods.clone());
     let events = Events::new(projects.clone(), queue.clone(), log.clone(), live.clone());
@@ -109,7 +112,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     // Absolute, so that the line which is printed works wherever it is pasted.
     let key_file = std::path::absolute(folder.join("admin.key"))?;
     let key_file = config.admin_key.is_none().then_some(key_file);
-    Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
+    Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
 }
 
 async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
@@ -187,6 +190,7 @@ impl Rdev {
     /// running.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let replicas = tokio::spawn(self.replicas.run(stop.clone()));
         let drain = self.drain;
         let on_stop = stop.clone();
         tokio::spawn(async move {
@@ -196,6 +200,7 @@ impl Rdev {
         });
         server::serve(listener, self.app, stop).await;
         worker.await.context("the worker")?;
+        replicas.await.context("the signals of other processes")?;
         self.store.close().await;
         Ok(())
     }
