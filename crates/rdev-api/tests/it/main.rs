@@ -33,6 +33,7 @@ mod idempotency;
 mod many_lines;
 mod pods;
 mod project_stream;
+mod replicas;
 mod restart;
 mod resume;
 mod surface;
