@@ -26,6 +26,7 @@ mod cluster;
 mod concurrency;
 mod config;
 mod crashes;
+mod database;
 mod docs;
 mod ending;
 mod git;
