@@ -4,20 +4,27 @@
 #
 #   ./scripts/test.sh              everything, the manifests too
 #   ./scripts/test.sh -p rdev-sql  arguments go to `cargo test`
+#
+# RDEV_TEST_POSTGRES=postgres://… names a server to use instead of a private one; every test makes a database
+# of its own there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-}" in -h | --help)
-    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 esac
 
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+# shellcheck source=scripts/lib/postgres.sh
+source scripts/lib/postgres.sh
 need_programs git:git python3:python3 setpriv:util-linux mount:mount chromium:chromium \
     kubectl:kubernetes-client
 need_claude
+trap stop_postgres EXIT
+start_postgres
 
 # Light builds, and room for the temporary folders of tests that run side by side.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"

@@ -9,6 +9,7 @@ mod clock;
 mod log;
 mod pods;
 mod queue;
+mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -21,3 +22,4 @@ pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Started,
     TaskQueue,
 };
+pub use signals::{Alone, Growth, Signal, Signals};

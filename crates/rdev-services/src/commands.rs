@@ -83,7 +83,7 @@ impl Commands {
         match self.queue.enqueue(new).await? {
             Enqueued::New(entry) => {
                 self.live.publish(entry);
-                self.live.work().notify_one();
+                self.live.work_came();
                 Ok(command)
             }
             Enqueued::Before(command) => Ok(command),
@@ -124,9 +124,7 @@ impl Commands {
         if let Some(entry) = asked.entry {
             self.live.publish(entry);
         }
-        if let Some(tail) = self.live.existing(id) {
-            tail.stop.cancel();
-        }
+        self.live.cancel(id);
         Ok(asked.command)
     }
 

@@ -47,6 +47,9 @@ impl Executor {
     /// # Errors
     /// `LeaseLost` when another worker has taken over; `Unavailable` when a store failed.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
+        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.fence.attempt > 1) {
+            tail.forget();
+        }
         match self.next(claim).await? {
             Next::End(outcome) => self.finish(claim, claim.last_seq.next(), outcome).await,
             Next::Later => self.queue.postpone(&claim.fence, self.clock.now() + PLACE_PAUSE).await,
@@ -144,6 +147,8 @@ impl Executor {
             self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now())
         });
         self.live.publish(entry.await?);
+        // The next command of its key, if there is one.
+        self.live.work_for_others();
         Ok(())
     }
 

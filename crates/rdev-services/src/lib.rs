@@ -12,6 +12,7 @@ mod invocation;
 mod janitor;
 mod live;
 mod projects;
+mod replicas;
 mod supervise;
 mod worker;
 
@@ -19,4 +20,5 @@ pub use commands::{Commands, Submit};
 pub use events::{Events, Follow, Following};
 pub use live::Live;
 pub use projects::Projects;
+pub use replicas::Replicas;
 pub use worker::{Worker, WorkerConfig};

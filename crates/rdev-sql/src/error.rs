@@ -1,4 +1,6 @@
 use rdev_domain::Error;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 /// SQLite's primary result codes for what may be over soon: the disk may have room again later.
 const SQLITE_BUSY: i32 = 5;
@@ -6,21 +8,37 @@ const SQLITE_IOERR: i32 = 10;
 const SQLITE_FULL: i32 = 13;
 const SQLITE_CANTOPEN: i32 = 14;
 
+/// Beginnings of Postgres' codes for what may be over soon: lost connections, passwords and databases that
+/// somebody is changing, conflicts with other transactions, full resources, timeouts and locks, a server that
+/// stops or starts, a standby that is to become the primary, faults of its system.
+const POSTGRES_PASSING: [&str; 10] = ["08", "28", "3D", "40", "53", "55P03", "57", "25006", "25P03", "58"];
+
 /// What a database error means for the caller.
 pub(crate) fn database(error: sqlx::Error) -> Error {
-    match &error {
+    let passes = match &error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        // What a connection says that was cut in the middle of an answer.
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => Error::unavailable("database", error),
-        _ => match sqlite_code(&error) {
-            Some(SQLITE_BUSY | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN) => {
-                Error::unavailable("database", error)
-            }
-            _ => Error::Internal(error.into()),
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Migrate(error) => match &**error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => code_passes(error),
+            _ => false,
         },
+        error => code_passes(error),
+    };
+    if passes { Error::unavailable("database", error) } else { Error::Internal(error.into()) }
+}
+
+fn code_passes(error: &sqlx::Error) -> bool {
+    if let Some(code) = sqlite_code(error) {
+        return matches!(code, SQLITE_BUSY | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN);
     }
+    let code = postgres_code(error);
+    code.is_some_and(|code| POSTGRES_PASSING.iter().any(|passing| code.starts_with(passing)))
 }
 
 /// Whether another connection is in the way.
@@ -30,8 +48,13 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
 
 /// SQLite's primary result code.
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+    let code: i32 = sqlx::error::DatabaseError::code(error)?.parse().ok()?;
     Some(code & 0xff)
+}
+
+fn postgres_code(error: &sqlx::Error) -> Option<&str> {
+    Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code())
 }
 
 /// A stored value that this version cannot read.

@@ -1,11 +1,11 @@
 use async_trait::async_trait;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, Timestamp};
 use rdev_ports::{EventLog, Fence, READ_BYTES};
-use sqlx::SqliteConnection;
 
 use crate::SqlStore;
-use crate::db::{Db, read, write};
+use crate::db::postgres::Work;
+use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_STATUS, event_columns, parse};
 
@@ -26,6 +26,30 @@ pub(crate) const READ_PROJECT: &str = concat!(
 pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
      ORDER BY last_seq DESC, position DESC LIMIT 1";
 
+/// Stores an entry, with how its values come about.
+macro_rules! insert {
+    ($with:literal, $values:literal) => {
+        concat!(
+            $with,
+            "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body) ",
+            $values,
+            " RETURNING position"
+        )
+    };
+}
+
+/// One writer at a time: positions become visible in their order.
+const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
+
+/// A position is given before its transaction commits, so a reader could see a later one first, and go on
+/// after it. Whoever stores an entry holds the project's lock from before its position is given until
+/// everybody sees it: the values come out of the row that takes the lock. Nothing else is locked after it,
+/// so nobody who holds it waits for another holder.
+const INSERT_IN_TURN: &str = insert!(
+    "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($2, 7236)))",
+    "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
+);
+
 pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
 
 #[async_trait]
@@ -35,19 +59,19 @@ impl EventLog for SqlStore {
             return Ok(Vec::new());
         };
         let (before, after) = (first.first_seq.0 as i64 - 1, last.last_seq.0 as i64);
-        write!(&self.db, |tx| {
-            let owner: Option<(String, String)> = sqlx::query_as(
+        write!(&self.db, Commit::Told, |tx| {
+            let owner = run!(
+                &mut tx,
+                fetch_optional,
+                query_as<(String, String)>,
                 "UPDATE tasks SET last_seq = $1
                  WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
                  RETURNING project, stream",
-            )
-            .bind(after)
-            .bind(fence.id.as_str())
-            .bind(fence.attempt)
-            .bind(before)
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(database)?;
+                after,
+                fence.id.as_str(),
+                fence.attempt,
+                before,
+            )?;
             let (project, stream) = owner.ok_or(Error::LeaseLost)?;
             let (project, stream): (ProjectId, _) = (parse(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
@@ -78,26 +102,37 @@ impl EventLog for SqlStore {
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
-        let position: Option<i64> = read!(&self.db, |pool| sqlx::query_scalar(POSITION_OF)
-            .bind(id.as_str())
-            .bind(i64::try_from(seq.0).unwrap_or(i64::MAX))
-            .fetch_optional(pool))?;
+        let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, POSITION_OF, id.as_str(), seq)?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
     async fn head(&self, project: &ProjectId) -> Result<Position> {
-        let position: Option<i64> =
-            read!(&self.db, |pool| sqlx::query_scalar(HEAD).bind(project.as_str()).fetch_optional(pool))?;
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, HEAD, project.as_str())?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 }
 
 /// Reads entries until they are enough, in number or in bytes.
 async fn page(db: &Db, sql: &'static str, of: &str, after: Position, limit: u32) -> Result<Vec<Entry>> {
-    let query = sqlx::query_as::<_, EventRow>(sql).bind(of).bind(after.0 as i64).bind(limit);
-    let mut rows = match db {
-        Db::Sqlite { read, .. } => query.fetch(read),
-    };
+    let (after, limit) = (after.0 as i64, i64::from(limit));
+    match db {
+        Db::Sqlite { read, .. } => {
+            take(sqlx::query_as(sql).bind(of).bind(after).bind(limit).fetch(read)).await
+        }
+        Db::Postgres(pool) => {
+            bounded(db, async {
+                let mut work = Work::reading(pool).await?;
+                let rows = sqlx::query_as(sql).bind(of).bind(after).bind(limit).fetch(work.connection()?);
+                let entries = take(rows).await;
+                work.end(entries).await
+            })
+            .await
+        }
+    }
+}
+
+async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> Result<Vec<Entry>> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while bytes < READ_BYTES
         && let Some(row) = rows.try_next().await.map_err(database)?
@@ -110,25 +145,28 @@ async fn page(db: &Db, sql: &'static str, of: &str, after: Position, limit: u32)
 }
 
 /// Stores an entry; its position comes back.
-pub(crate) async fn insert(tx: &mut SqliteConnection, entry: &Entry) -> Result<Position> {
+pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     let (kind, body): (&str, &[u8]) = match &entry.body {
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
     };
-    let position: i64 = sqlx::query_scalar(
-        "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING position",
-    )
-    .bind(entry.command.as_str())
-    .bind(entry.project.as_str())
-    .bind(kind)
-    .bind(entry.first_seq.0 as i64)
-    .bind(entry.last_seq.0 as i64)
-    .bind(entry.at.as_micros())
-    .bind(body)
-    .fetch_one(tx)
-    .await
-    .map_err(database)?;
+    let sql = match tx {
+        Tx::Sqlite(_) => INSERT,
+        Tx::Postgres(_) => INSERT_IN_TURN,
+    };
+    let position = run!(
+        tx,
+        fetch_one,
+        query_scalar<i64>,
+        sql,
+        entry.command.as_str(),
+        entry.project.as_str(),
+        kind,
+        entry.first_seq.0 as i64,
+        entry.last_seq.0 as i64,
+        entry.at.as_micros(),
+        body,
+    )?;
     Ok(Position(position as u64))
 }

@@ -6,17 +6,20 @@ use rdev_domain::{
 use rdev_ports::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
 
 use crate::SqlStore;
-use crate::db::{DURABLE, read, write};
-use crate::error::database;
+use crate::db::{Commit, Db, execute, read, run, write, write_once};
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
-use crate::tasks::{end, entry, fenced, insert_task, leased, stored, task};
+use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task};
 
 /// A running command holds its concurrency key, and so does a claimed one until its worker gives it back,
 /// even when the lease has run out: the worker may still start it. Of the others the oldest is next.
-pub(crate) const CLAIM: &str = concat!(
-    "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
-     WHERE id IN (
+macro_rules! claim {
+    ($of:literal, $end:literal) => {
+        concat!(
+            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
+     WHERE id ",
+            $of,
+            "
          SELECT t.id FROM tasks t
          WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
            AND (t.concurrency_key IS NULL OR NOT EXISTS (
@@ -25,10 +28,23 @@ pub(crate) const CLAIM: &str = concat!(
                  AND o.id <> t.id
                  AND (o.status = 'running' OR o.lease_owner IS NOT NULL
                       OR o.id < t.id AND t.status = 'pending' AND t.lease_owner IS NULL)))
-         ORDER BY t.id LIMIT $4)
-     RETURNING ",
-    task_columns!()
-);
+         ORDER BY t.id LIMIT $4",
+            $end,
+            " RETURNING ",
+            task_columns!()
+        )
+    };
+}
+
+pub(crate) const CLAIM: &str = claim!("IN (", ")");
+
+/// What another process is claiming is passed over; it is seen as it was before. Two that claim different
+/// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The array makes
+/// sure that the inner query, and with it its limit, is evaluated once.
+pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
+
+/// Claims that met another one of the same key begin again; each time, one of them has gone on.
+const CLAIM_ATTEMPTS: u32 = 5;
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.
@@ -42,7 +58,7 @@ macro_rules! give_back {
 impl TaskQueue for SqlStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
         let command = &new.command;
-        write!(&self.db, DURABLE, |tx| {
+        write!(&self.db, Commit::Durable, |tx| {
             if let Some(key) = &new.idempotency {
                 let first =
                     idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
@@ -58,7 +74,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
-        write!(&self.db, |tx| {
+        write!(&self.db, Commit::Told, |tx| {
             let first = idempotency::take(&mut tx, key, None, now).await?;
             Ok(first.map_or(now, |first| Timestamp::from_micros(first.created_us)))
         })
@@ -71,23 +87,20 @@ impl TaskQueue for SqlStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        let rows: Vec<TaskRow> = write!(&self.db, |tx| {
-            sqlx::query_as(CLAIM)
-                .bind(worker.as_str())
-                .bind(lease_until.as_micros())
-                .bind(now.as_micros())
-                .bind(limit)
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(database)
-        })?;
+        let mut attempts = 1;
+        let rows = loop {
+            match self.try_claim(worker, limit, now, lease_until).await {
+                Err(error) if attempts < CLAIM_ATTEMPTS && met_another(&error) => attempts += 1,
+                rows => break rows?,
+            }
+        };
         let mut claims = rows.iter().map(claim).collect::<Result<Vec<_>>>()?;
         claims.sort_by(|a, b| a.fence.id.cmp(&b.fence.id));
         Ok(claims)
     }
 
     async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started> {
-        write!(&self.db, |tx| {
+        write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             let State::Running { started_at } = command.state.start(now)? else {
                 return Err(Error::LeaseLost);
@@ -96,15 +109,13 @@ impl TaskQueue for SqlStore {
             let mut started =
                 Started { place_uid, started_at, cancel_requested: command.cancel_requested, entry: None };
             if command.state == State::Pending {
-                sqlx::query(
+                execute!(
+                    &mut tx,
                     "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2 WHERE id = $3",
-                )
-                .bind(&started.place_uid)
-                .bind(started_at.as_micros())
-                .bind(fence.id.as_str())
-                .execute(&mut *tx)
-                .await
-                .map_err(database)?;
+                    &started.place_uid,
+                    started_at.as_micros(),
+                    fence.id.as_str(),
+                )?;
                 let running = entry(&command, Seq::ZERO, now, EntryBody::Status(Status::Running));
                 started.entry = Some(stored(&mut tx, running).await?);
             }
@@ -113,20 +124,20 @@ impl TaskQueue for SqlStore {
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
-        write!(&self.db, |tx| {
+        write!(&self.db, Commit::Light, |tx| {
             let mut renewal = Renewal::default();
             for fence in fences {
-                let cancelled: Option<bool> = sqlx::query_scalar(
+                let cancelled = run!(
+                    &mut tx,
+                    fetch_optional,
+                    query_scalar<bool>,
                     "UPDATE tasks SET lease_until_us = $1
                      WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')
                      RETURNING cancel_requested",
-                )
-                .bind(lease_until.as_micros())
-                .bind(fence.id.as_str())
-                .bind(fence.attempt)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(database)?;
+                    lease_until.as_micros(),
+                    fence.id.as_str(),
+                    fence.attempt,
+                )?;
                 match cancelled {
                     None => renewal.lost.push(fence.clone()),
                     Some(true) => renewal.cancelled.push(fence.clone()),
@@ -138,7 +149,8 @@ impl TaskQueue for SqlStore {
     }
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
-        write!(&self.db, |tx| {
+        let outcome = outcome.storable();
+        write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             if seq.0 as i64 <= row.last_seq {
                 return Err(Error::LeaseLost);
@@ -148,48 +160,42 @@ impl TaskQueue for SqlStore {
     }
 
     async fn release(&self, fences: &[Fence]) -> Result<()> {
-        write!(&self.db, |tx| {
+        write!(&self.db, Commit::Light, |tx| {
             for fence in fences {
-                sqlx::query(concat!(
-                    give_back!(),
-                    " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
-                ))
-                .bind(fence.id.as_str())
-                .bind(fence.attempt)
-                .execute(&mut *tx)
-                .await
-                .map_err(database)?;
+                execute!(
+                    &mut tx,
+                    concat!(
+                        give_back!(),
+                        " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
+                    ),
+                    fence.id.as_str(),
+                    fence.attempt,
+                )?;
             }
             Ok(())
         })
     }
 
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
-        write!(&self.db, |tx| {
-            sqlx::query(
+        write!(&self.db, Commit::Light, |tx| {
+            execute!(
+                &mut tx,
                 "UPDATE tasks SET lease_owner = NULL, lease_until_us = $1, attempt = attempt + 1
                  WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')",
+                until.as_micros(),
+                fence.id.as_str(),
+                fence.attempt,
             )
-            .bind(until.as_micros())
-            .bind(fence.id.as_str())
-            .bind(fence.attempt)
-            .execute(&mut *tx)
-            .await
             .map(|_| ())
-            .map_err(database)
         })
     }
 
     async fn release_all(&self) -> Result<u64> {
-        write!(&self.db, |tx| {
-            sqlx::query(concat!(
-                give_back!(),
-                " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"
-            ))
-            .execute(&mut *tx)
-            .await
-            .map(|done| done.rows_affected())
-            .map_err(database)
+        write!(&self.db, Commit::Light, |tx| {
+            execute!(
+                &mut tx,
+                concat!(give_back!(), " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"),
+            )
         })
     }
 
@@ -199,8 +205,8 @@ impl TaskQueue for SqlStore {
         id: &CommandId,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
-        write!(&self.db, |tx| {
-            let Some(row) = task(&mut tx, id.as_str()).await? else {
+        write!(&self.db, Commit::Told, |tx| {
+            let Some(row) = locked(&mut tx, id.as_str()).await? else {
                 return Ok(None);
             };
             let mut command = row.command()?;
@@ -210,11 +216,7 @@ impl TaskQueue for SqlStore {
             if command.state.is_ended() || command.cancel_requested {
                 return Ok(Some(CancelRequested { command, entry: None }));
             }
-            sqlx::query("UPDATE tasks SET cancel_requested = TRUE WHERE id = $1")
-                .bind(id.as_str())
-                .execute(&mut *tx)
-                .await
-                .map_err(database)?;
+            execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
             command.cancel_requested = true;
             let leased = leased(&mut tx, id, now).await?;
             if command.state != State::Pending || leased {
@@ -228,26 +230,26 @@ impl TaskQueue for SqlStore {
     }
 
     async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>> {
-        let row: Option<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
-            "SELECT ",
-            task_columns!(),
-            " FROM tasks WHERE id = $1 AND project = $2"
-        ))
-        .bind(id.as_str())
-        .bind(project.as_str())
-        .fetch_optional(pool))?;
+        let row = read!(
+            &self.db,
+            fetch_optional,
+            query_as<TaskRow>,
+            concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
+            id.as_str(),
+            project.as_str(),
+        )?;
         row.map(|row| row.command()).transpose()
     }
 
     async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>> {
-        let row: Option<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
-            "SELECT ",
-            task_columns!(),
-            " FROM tasks WHERE project = $1 AND stream = $2"
-        ))
-        .bind(project.as_str())
-        .bind(stream.as_str())
-        .fetch_optional(pool))?;
+        let row = read!(
+            &self.db,
+            fetch_optional,
+            query_as<TaskRow>,
+            concat!("SELECT ", task_columns!(), " FROM tasks WHERE project = $1 AND stream = $2"),
+            project.as_str(),
+            stream.as_str(),
+        )?;
         row.map(|row| row.command()).transpose()
     }
 
@@ -257,22 +259,62 @@ impl TaskQueue for SqlStore {
         before: Option<&CommandId>,
         limit: u32,
     ) -> Result<Vec<Command>> {
-        let rows: Vec<TaskRow> = read!(&self.db, |pool| sqlx::query_as(concat!(
-            "SELECT ",
-            task_columns!(),
-            " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
-        ))
-        .bind(project.as_str())
-        // Every id begins with a letter, which sorts before this.
-        .bind(before.map_or("~", CommandId::as_str))
-        .bind(limit)
-        .fetch_all(pool))?;
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<TaskRow>,
+            concat!(
+                "SELECT ",
+                task_columns!(),
+                " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+            ),
+            project.as_str(),
+            // Every id begins with a letter, which sorts before this.
+            before.map_or("~", CommandId::as_str),
+            i64::from(limit),
+        )?;
         rows.iter().map(TaskRow::command).collect()
     }
 
     async fn check(&self) -> Result<()> {
-        read!(&self.db, |pool| sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(pool)).map(|_| ())
+        read!(&self.db, fetch_one, query_scalar<i32>, "SELECT 1").map(|_| ())
     }
+}
+
+impl SqlStore {
+    async fn try_claim(
+        &self,
+        worker: &WorkerId,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<TaskRow>> {
+        let sql = match &self.db {
+            Db::Sqlite { .. } => CLAIM,
+            Db::Postgres(_) => CLAIM_BESIDE_OTHERS,
+        };
+        write_once!(&self.db, |tx| {
+            run!(
+                &mut tx,
+                fetch_all,
+                query_as<TaskRow>,
+                sql,
+                worker.as_str(),
+                lease_until.as_micros(),
+                now.as_micros(),
+                i64::from(limit),
+            )
+        })
+    }
+}
+
+/// Whether a claim has met another process's of the same key.
+fn met_another(error: &Error) -> bool {
+    let Error::Internal(source) = error else {
+        return false;
+    };
+    let error = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 fn claim(row: &TaskRow) -> Result<Claim> {

@@ -42,6 +42,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_BIND", "127.0.0.1:99999", "IP:PORT"),
         ("RDEV_DATABASE_URL", "mysql://x", "sqlite://"),
         ("RDEV_DATABASE_URL", "sqlite://", "sqlite://"),
+        ("RDEV_DATABASE_URL", "postgres://", "postgres://"),
+        ("RDEV_DATABASE_URL", "postgres:rdev", "postgres://"),
         ("RDEV_RUNTIME", "docker", "local"),
         ("RDEV_NAMESPACE", "Not A Name", "a-z"),
         ("RDEV_WORKER_CONCURRENCY", "0", "1"),
@@ -74,6 +76,8 @@ async fn a_wrong_secret_is_not_shown() {
     for (variable, value) in [
         ("RDEV_ADMIN_KEY", "sh0rt'ForK"),
         ("RDEV_ADMIN_KEY", "a key with spaces in it, long enough"),
+        ("RDEV_DATABASE_URL", "postgres://rdev:s3cr3t-word@a b/rdev"),
+        ("RDEV_DATABASE_URL", "mysql://rdev:s3cr3t-word@db/rdev"),
         ("RDEV_MASTER_KEY", "bm90IDMyIGJ5dGVz"),
         ("RDEV_MASTER_KEY", "n0t-a-key at all!"),
     ] {

@@ -6,12 +6,15 @@ use rdev_domain::Position;
 use rdev_ports::testing::{command, new_command};
 use rdev_ports::{EventLog, TaskQueue};
 
-use crate::fresh;
+use crate::{On, on_both};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_dropped_happens_whole_or_not_at_all() {
+on_both! {
+    a_write_that_is_dropped_happens_whole_or_not_at_all,
+}
+
+async fn a_write_that_is_dropped_happens_whole_or_not_at_all(on: On) {
     const WRITES: u64 = 200;
-    let (store, _dir) = fresh().await;
+    let (store, _dir) = on.fresh().await;
     let mut dropped = 0;
     for n in 1..=WRITES {
         let patience = Duration::from_micros(n * 10);

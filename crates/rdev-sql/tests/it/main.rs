@@ -1,19 +1,116 @@
-//! The store on SQLite: the contract of the ports, and what only a file can show.
+//! The store on each database: the contract of the ports, and what only a database can show.
+
+#![expect(clippy::unwrap_used, reason = "tests, also where the test itself only names them")]
 
 mod dropped;
+mod faults;
 mod file;
+mod migrations;
 mod processes;
+mod schema;
+mod signals;
 mod unreadable;
 mod values;
 
 use rdev_sql::SqlStore;
+use rdev_sql::testing::PostgresDatabase;
 use tempfile::TempDir;
 
-rdev_ports::store_contract!(fresh);
-
-/// A new store, in a directory that lives as long as the guard.
-async fn fresh() -> (SqlStore, TempDir) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.expect("a new database");
-    (store, dir)
+mod sqlite {
+    rdev_ports::store_contract!(super::on_sqlite);
 }
+
+mod postgres {
+    rdev_ports::store_contract!(super::on_postgres);
+}
+
+/// The databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// What a store lies in; gone when dropped.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(PostgresDatabase),
+}
+
+impl On {
+    fn empty_file() -> Place {
+        Place::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// A place with nothing in it.
+    async fn place(self) -> Place {
+        match self {
+            Self::Sqlite => Self::empty_file(),
+            Self::Postgres => Place::Postgres(PostgresDatabase::create().await),
+        }
+    }
+
+    /// A new store, and its place.
+    async fn fresh(self) -> (SqlStore, Place) {
+        let place = self.place().await;
+        (place.open().await.unwrap(), place)
+    }
+}
+
+impl Place {
+    /// Opens what is there, as another process would.
+    async fn open(&self) -> rdev_domain::Result<SqlStore> {
+        match self {
+            Self::Sqlite(dir) => SqlStore::sqlite(&dir.path().join("rdev.db")).await,
+            Self::Postgres(database) => SqlStore::postgres(&database.url()).await,
+        }
+    }
+
+    /// Runs SQL behind the store's back.
+    async fn run(&self, sql: &str) {
+        match self {
+            Self::Sqlite(dir) => {
+                let mut connection = sqlite_connection(dir).await;
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+                sqlx::Connection::close(connection).await.unwrap();
+            }
+            Self::Postgres(database) => database.run(sql).await,
+        }
+    }
+}
+
+async fn sqlite_connection(dir: &TempDir) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.path().join("rdev.db"))
+        .create_if_missing(true);
+    sqlx::ConnectOptions::connect(&options).await.unwrap()
+}
+
+async fn on_sqlite() -> (SqlStore, Place) {
+    On::Sqlite.fresh().await
+}
+
+async fn on_postgres() -> (SqlStore, Place) {
+    On::Postgres.fresh().await
+}
+
+/// Makes a test of each function for each database. One that is not named is unused, which the compiler tells.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::On::Sqlite).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::On::Postgres).await;
+            })+
+        }
+    };
+}
+
+use on_both;

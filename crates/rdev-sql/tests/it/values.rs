@@ -11,7 +11,14 @@ use rdev_ports::testing::{START, command, id, new_command};
 use rdev_ports::{EventLog, Fence, TaskQueue};
 use rdev_sql::SqlStore;
 
-use crate::fresh;
+use crate::{On, on_both};
+
+on_both! {
+    every_kind_of_request,
+    every_ending,
+    times_to_the_microsecond,
+    a_large_chunk_of_every_byte,
+}
 
 /// Odd to the microsecond, so that any rounding shows.
 const ODD: Timestamp = Timestamp::from_micros(START.as_micros() + 123_457);
@@ -31,9 +38,8 @@ async fn run(store: &SqlStore, command: Command) -> Result<Fence> {
     Ok(fence)
 }
 
-#[tokio::test]
-async fn every_kind_of_request() {
-    let (store, _dir) = fresh().await;
+async fn every_kind_of_request(on: On) {
+    let (store, _dir) = on.fresh().await;
     let requests = [
         Request::Claude(AgentRequest {
             prompt: "Sag \"hallo\"\n\u{1F600}\\".to_owned(),
@@ -57,9 +63,8 @@ async fn every_kind_of_request() {
     }
 }
 
-#[tokio::test]
-async fn every_ending() {
-    let (store, _dir) = fresh().await;
+async fn every_ending(on: On) {
+    let (store, _dir) = on.fresh().await;
     let reasons = [
         Reason::ExitCode,
         Reason::Signal,
@@ -92,9 +97,8 @@ async fn every_ending() {
     }
 }
 
-#[tokio::test]
-async fn times_to_the_microsecond() {
-    let (store, _dir) = fresh().await;
+async fn times_to_the_microsecond(on: On) {
+    let (store, _dir) = on.fresh().await;
     let mut command = command("demo", 1);
     command.created_at = ODD;
     command.timeout = Duration::from_micros(604_800_000_001);
@@ -112,9 +116,8 @@ async fn times_to_the_microsecond() {
     assert_eq!(times, [ODD, ODD, later]);
 }
 
-#[tokio::test]
-async fn a_large_chunk_of_every_byte() {
-    let (store, _dir) = fresh().await;
+async fn a_large_chunk_of_every_byte(on: On) {
+    let (store, _dir) = on.fresh().await;
     let fence = run(&store, command("demo", 1)).await.unwrap();
     let frames: Bytes = (0..=u8::MAX).cycle().take(128 * 1024).collect();
     let chunk = Chunk { first_seq: Seq(1), last_seq: Seq(9000), frames };

@@ -1,0 +1,103 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rdev_domain::Result;
+use sqlx::Transaction;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::error::{about, database, is_busy};
+
+/// Longest wait for a lock that another process holds on the SQLite file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two attempts to open a file that another process holds.
+const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that read at the same time.
+const READERS: u32 = 4;
+/// Rows that are read ahead of their reader; entries of the log are large.
+const ROWS_AHEAD: usize = 2;
+
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// Opens the file; the pool that writes, and the one that reads.
+pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_AHEAD)
+        .foreign_keys(true);
+    let pool = |connections: u32, options: SqliteConnectOptions| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // A local file has no connection that could have died since its last use.
+            .test_before_acquire(false)
+            .connect_lazy_with(options)
+    };
+    let write = pool(1, options.clone());
+    migrate(&write)
+        .await
+        .map_err(|error| about(database(error), format_args!("opening {}", file.display())))?;
+    Ok((write, pool(READERS, options.read_only(true))))
+}
+
+/// Brings the schema up to date, in one transaction: of processes that open a new file at the same time
+/// one migrates, and the others find it done.
+async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
+    let mut tx = first_transaction(pool).await?;
+    // `run` would do the same, but its future is not `Send` for a borrowed connection.
+    MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+    tx.commit().await
+}
+
+/// Where two processes switch the same new file to WAL, SQLite refuses one at once, without its busy timeout.
+async fn first_transaction(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match pool.begin_with("BEGIN IMMEDIATE").await {
+            Err(error) if is_busy(&error) && Instant::now() < give_up => {
+                tokio::time::sleep(OPEN_RETRY_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_connection_that_writes_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
+        for pool in [&write, &read] {
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
+            assert_eq!(journal, "wal");
+        }
+        for (pragma, expected) in [
+            ("PRAGMA synchronous", 2),
+            ("PRAGMA foreign_keys", 1),
+            ("PRAGMA busy_timeout", BUSY_TIMEOUT.as_millis() as i64),
+        ] {
+            let value: i64 = sqlx::query_scalar(pragma).fetch_one(&write).await.unwrap();
+            assert_eq!(value, expected, "{pragma}");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_read_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
+        assert!(sqlx::query("DELETE FROM tasks").execute(&read).await.is_err());
+    }
+}

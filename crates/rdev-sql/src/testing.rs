@@ -1,0 +1,90 @@
+//! Databases for tests, on the server that `RDEV_TEST_POSTGRES` names.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// A database of its own on the tests' server; dropped with this, whoever still uses it.
+#[derive(Debug)]
+pub struct PostgresDatabase {
+    server: String,
+    name: String,
+}
+
+impl PostgresDatabase {
+    /// Makes an empty one.
+    ///
+    /// # Panics
+    /// Without a server.
+    pub async fn create() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "tests are told by variables where their servers are")]
+        let server = std::env::var("RDEV_TEST_POSTGRES").expect(
+            "RDEV_TEST_POSTGRES is not set: run scripts/test.sh, which starts a private Postgres server, or set it \
+             to the URL of one on which databases may be made, such as postgres://rdev@127.0.0.1:5432/postgres",
+        );
+        let name = format!("it_{:016x}", RandomState::new().hash_one(std::process::id()));
+        let database = Self { server, name };
+        database.on_server(format!("CREATE DATABASE {}", database.name)).await;
+        database
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        let (server, _) = self.server.rsplit_once('/').expect("the server's URL names a database");
+        format!("{server}/{}", self.name)
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        let host = self.server.rsplit_once('@').map_or(self.server.as_str(), |(_, host)| host);
+        let host = host.split('/').next().unwrap_or_default();
+        host.parse().expect("the server's URL names IP:PORT")
+    }
+
+    /// Its address, behind something that listens there.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        self.url().replace(&self.address().to_string(), &address.to_string())
+    }
+
+    /// Runs SQL in it.
+    pub async fn run(&self, sql: &str) {
+        let mut connection = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the SQL is run");
+    }
+
+    /// A connection of the test's own.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.expect("the tests' server answers")
+    }
+
+    /// Cuts every connection to it.
+    pub async fn cut_connections(&self) {
+        let name = &self.name;
+        self.on_server(format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))
+        .await;
+    }
+
+    async fn on_server(&self, sql: String) {
+        let mut connection = PgConnection::connect(&self.server).await.expect("the tests' server answers");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect("the SQL is run");
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        let (server, sql) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // Its own thread: a test's runtime cannot be waited for from inside.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&server).await?;
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await
+            })
+        });
+        // A test that has failed says why by itself; what is left goes with the server.
+        drop(dropping.join());
+    }
+}
