@@ -1,0 +1,105 @@
+//! What a claim costs with a large table, beside a small one.
+
+use std::time::Instant;
+
+use super::{Setup, empty};
+use crate::contender::Contender;
+use crate::node::{Node, Peer};
+use crate::postgres::run as sql;
+use crate::rdev::{Rdev, Sender, claim};
+use crate::stats::{median, millis};
+use crate::table::{Report, Row, short};
+
+const CLAIMS: u64 = 200;
+const BATCHES: [u64; 2] = [1, 100];
+const KEY: &str = "the-only-one";
+
+pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
+    let mut rdev = Rdev::open(setup.server.create("rdev_claim").await?, 64, Sender::Own).await?;
+    let boss = setup.server.create("pg_boss_claim").await?;
+    let mut boss = Node::open(boss, Peer::Boss, &setup.modules).await?;
+    let large = setup.size(1_000_000, 50_000);
+    let (mut small_times, mut large_times) = (Vec::new(), Vec::new());
+    for batch in BATCHES {
+        small_times.push(rdev_claims(&mut rdev, 0, CLAIMS * batch, batch).await?);
+        large_times.push(rdev_claims(&mut rdev, large, large.max(CLAIMS * batch), batch).await?);
+    }
+    let boss_small = boss_claims(&mut boss, 0, CLAIMS).await?;
+    let boss_large = boss_claims(&mut boss, large, large).await?;
+    let boss_ratio = boss_large / boss_small;
+    for ((batch, small), big) in BATCHES.iter().zip(small_times).zip(large_times) {
+        let ratio = big / small;
+        report.row(Row {
+            axis: format!("claim of {batch}, ms, {0} waiting + {0} finished", short(large as f64)),
+            rdev: format!("{big:.2}"),
+            peer: format!("rdev, {} waiting {small:.2}", short((CLAIMS * batch) as f64)),
+            ratio: format!("{ratio:.2}x"),
+            aim: "<= 1.3x",
+            met: Some(ratio <= 1.3),
+        });
+    }
+    report.fact(format!(
+        "the same for pg-boss, claims of 1: {boss_large:.2} ms beside {boss_small:.2} ms, {boss_ratio:.2}x"
+    ));
+    behind_a_key(&mut rdev, setup.size(100_000, 10_000), report).await
+}
+
+/// Median time of a claim, in milliseconds.
+async fn rdev_claims(rdev: &mut Rdev, finished: u64, waiting: u64, batch: u64) -> anyhow::Result<f64> {
+    empty(rdev).await?;
+    if finished > 0 {
+        rdev.one(true).await?;
+        rdev.clone_task(finished - 1, false).await?;
+    }
+    rdev.one(false).await?;
+    rdev.clone_task(waiting - 1, false).await?;
+    sql(rdev.database(), "VACUUM ANALYZE").await?;
+    sql(rdev.database(), "CHECKPOINT").await?;
+    timed_claims(rdev, batch).await
+}
+
+async fn timed_claims(rdev: &Rdev, batch: u64) -> anyhow::Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..CLAIMS {
+        let begun = Instant::now();
+        let claims = claim(rdev.store(), batch).await?;
+        times.push(millis(begun.elapsed()));
+        anyhow::ensure!(claims.len() as u64 == batch, "{} tasks were claimed", claims.len());
+    }
+    Ok(median(&times))
+}
+
+async fn boss_claims(boss: &mut Node, finished: u64, waiting: u64) -> anyhow::Result<f64> {
+    empty(boss).await?;
+    if finished > 0 {
+        boss.fill(finished).await?;
+        sql(boss.database(), "UPDATE pgboss.job SET state = 'completed', completed_on = now()").await?;
+    }
+    boss.fill(waiting.div_ceil(500) * 500).await?;
+    sql(boss.database(), "VACUUM ANALYZE").await?;
+    sql(boss.database(), "CHECKPOINT").await?;
+    boss.claims(CLAIMS, 1).await.map(|times| median(&times))
+}
+
+/// Tasks that may run, behind many that may not because another one of their key is under way.
+async fn behind_a_key(rdev: &mut Rdev, blocked: u64, report: &mut Report) -> anyhow::Result<()> {
+    empty(rdev).await?;
+    rdev.one_of_key(KEY).await?;
+    claim(rdev.store(), 1).await?;
+    rdev.one_of_key(KEY).await?;
+    rdev.clone_task(blocked - 1, false).await?;
+    rdev.one(false).await?;
+    rdev.clone_task(CLAIMS - 1, false).await?;
+    sql(rdev.database(), "VACUUM ANALYZE").await?;
+    let axis = format!("claim of 1, ms, behind {} that wait for one key", short(blocked as f64));
+    let begun = Instant::now();
+    let first = claim(rdev.store(), 1).await;
+    let time = millis(begun.elapsed());
+    let rdev = match first {
+        Ok(claims) if claims.len() == 1 => format!("{time:.2}"),
+        Ok(_) => format!("none in {time:.0}"),
+        Err(error) => format!("{error} in {time:.0}"),
+    };
+    report.row(Row { axis, rdev, peer: "-".into(), ratio: "-".into(), aim: "-", met: None });
+    Ok(())
+}
