@@ -22,6 +22,10 @@ use crate::postgres::{count, run};
 use crate::stats::millis;
 
 const POLL: Duration = Duration::from_millis(2);
+/// Without a local queue it takes a job a worker each time it looks: as often as its own benchmarks look, where
+/// it is to be fast; where it waits it is told, and looks once a second, as by default.
+const LOOK_BUSY: Duration = Duration::from_millis(5);
+const LOOK_WAITING: Duration = Duration::from_secs(1);
 
 /// Finished jobs are deleted; this keeps what is deleted, as cheaply as Postgres can.
 pub(crate) const KEEP: &str = "
@@ -81,11 +85,12 @@ impl Graphile {
         Ok(Self { url, pool, utils, keeps })
     }
 
-    async fn start(&self, mode: Mode, told: &Arc<Told>) -> anyhow::Result<Running> {
+    async fn start(&self, mode: Mode, look: Duration, told: &Arc<Told>) -> anyhow::Result<Running> {
         let mut options = WorkerOptions::default()
             .pg_pool(self.pool.clone())
             .schema("graphile_worker")
             .concurrency(mode.at_once() as usize)
+            .poll_interval(look)
             .listen_os_shutdown_signals(false)
             .add_extension(told.clone())
             .define_job::<Noop>();
@@ -173,7 +178,7 @@ impl Contender for Graphile {
 
     async fn run(&mut self, count_: u64, mode: Mode) -> anyhow::Result<Duration> {
         let told = Arc::new(Told::default());
-        let running = self.start(mode, &told).await?;
+        let running = self.start(mode, LOOK_BUSY, &told).await?;
         running.took(&told, count_).await;
         while count(&self.url, UNFINISHED).await? > 0 {
             tokio::time::sleep(POLL).await;
@@ -186,7 +191,7 @@ impl Contender for Graphile {
     async fn latency(&mut self, rate: u64, seconds: u64) -> anyhow::Result<Vec<f64>> {
         let told = Arc::new(Told::default());
         let begun = *told.begun.get_or_init(Instant::now);
-        let running = self.start(Mode::Single, &told).await?;
+        let running = self.start(Mode::Single, LOOK_WAITING, &told).await?;
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut tick = tokio::time::interval(Duration::from_secs(1) / rate as u32);
         let mut sending = tokio::task::JoinSet::new();
@@ -208,7 +213,7 @@ impl Contender for Graphile {
     }
 
     async fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
-        let running = self.start(Mode::Single, &Arc::default()).await?;
+        let running = self.start(Mode::Single, LOOK_WAITING, &Arc::default()).await?;
         tokio::time::sleep(time).await;
         running.stop().await
     }

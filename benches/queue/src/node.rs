@@ -95,7 +95,9 @@ impl Contender for Node {
 
     fn keeps(&self) -> &str {
         match self.peer {
-            Peer::Graphile => "by itself nothing; here its row, copied by a trigger on the deleting statement",
+            Peer::Graphile => {
+                "by itself nothing; here its row, copied by a trigger on the deleting statement"
+            }
             Peer::GraphileDeleting => "nothing",
             Peer::Boss => "the job's row, which it archives after twelve hours",
         }
@@ -129,7 +131,8 @@ impl Contender for Node {
 
     async fn latency(&mut self, rate: u64, seconds: u64) -> anyhow::Result<Vec<f64>> {
         let at_once = Mode::Single.at_once();
-        let lags = self.call(json!({ "call": "latency", "rate": rate, "seconds": seconds, "atOnce": at_once }));
+        let lags =
+            self.call(json!({ "call": "latency", "rate": rate, "seconds": seconds, "atOnce": at_once }));
         serde_json::from_value(lags.await?).map_err(Into::into)
     }
 

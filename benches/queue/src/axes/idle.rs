@@ -21,9 +21,11 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     let time = Duration::from_secs(setup.size(60, 10));
     // At once: each has its own database, which counts.
     let rates =
-        try_join_all(contenders.iter_mut().map(|contender| idle(&mut **contender, &setup.server, time))).await?;
+        try_join_all(contenders.iter_mut().map(|contender| idle(&mut **contender, &setup.server, time)))
+            .await?;
     let all = contenders.iter().zip(&rates);
-    let Some((best, least)) = all.clone().filter(|(c, _)| !c.is_rdev()).min_by(|a, b| a.1.total_cmp(b.1)) else {
+    let Some((best, least)) = all.clone().filter(|(c, _)| !c.is_rdev()).min_by(|a, b| a.1.total_cmp(b.1))
+    else {
         return Ok(());
     };
     report.row(Row {

@@ -41,6 +41,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
             format!("{} {:.2} / {:.2}", contender.name(), median(lags), percentile(lags, 0.99))
         })
         .collect();
-    report.fact(format!("enqueue to start, p50 / p99 in ms, at {RATE} tasks a second: {}", figures.join("; ")));
+    report
+        .fact(format!("enqueue to start, p50 / p99 in ms, at {RATE} tasks a second: {}", figures.join("; ")));
     Ok(())
 }

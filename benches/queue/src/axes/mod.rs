@@ -50,7 +50,7 @@ impl Setup {
 
 /// Empties the tables, so that every measurement finds the same.
 async fn empty(contender: &dyn Contender) -> anyhow::Result<()> {
-    run(contender.database(), &format!("TRUNCATE {}", contender.tables())).await
+    run(contender.database(), &format!("TRUNCATE {} CASCADE", contender.tables())).await
 }
 
 /// Lets the planner know what is there, and starts the log of changes anew.

@@ -33,9 +33,11 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     contenders.push(Box::new(Graphile::open(deleting, false).await?));
     let deleting = setup.server.create("graphile_node_deleting").await?;
     contenders.push(Box::new(Node::open(deleting, Peer::GraphileDeleting, &setup.modules).await?));
-    for contender in &contenders[1..] {
-        report.fact(format!("{} keeps of a finished task: {}", contender.name(), contender.keeps()));
-    }
+    let kept: Vec<String> = contenders[1..judged]
+        .iter()
+        .map(|contender| format!("{}: {}", contender.name(), contender.keeps()))
+        .collect();
+    report.fact(format!("what is kept of a finished task: {}", kept.join("; ")));
     for (what, mode, axis) in MEASURED {
         // Nothing is kept of what has only been stored.
         let measured = if what == What::Run { contenders.len() } else { judged };
