@@ -202,8 +202,9 @@ pub fn complain(error: &clap::Error) {
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
     let mut line = name_the_variable(&line.join(" "));
-    // Of the URLs only those that may hold a password are not shown.
-    let holds_password = line.contains("RDEV_DATABASE_URL") && line.contains('@');
+    // Of the addresses only those that may hold a password are not shown.
+    let holds_password = line.contains("RDEV_DATABASE_URL")
+        && line.split("' for '").next().is_some_and(|value| value.contains('@'));
     if holds_password || ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"].iter().any(|secret| line.contains(secret)) {
         line = hide_value(&line);
     }

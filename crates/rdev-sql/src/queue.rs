@@ -41,7 +41,7 @@ pub(crate) const CLAIM: &str = claim!("IN (", ")");
 /// What another process is claiming is passed over; it is seen as it was before. Two that claim different
 /// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The array makes
 /// sure that the inner query, and with it its limit, is evaluated once.
-const CLAIM_BESIDE_OTHERS: &str = claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
+pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
 
 /// Claims that met another one of the same key begin again; each time, one of them has gone on.
 const CLAIM_ATTEMPTS: u32 = 5;

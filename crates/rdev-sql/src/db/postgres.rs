@@ -71,8 +71,9 @@ pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<()> {
             let (found, least) = (version / 10_000, VERSION_MIN / 10_000);
             return Err(Error::Internal(anyhow::anyhow!("Postgres {found} is too old: {least} is needed")));
         }
-        // A migration takes as long as it takes; the lock that keeps others away is of this connection.
-        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        // A migration takes as long as it takes; the lock that keeps others away is of this connection. That the
+        // table of migrations is there already is no news.
+        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning")
             .execute(&mut connection)
             .await
             .map_err(database)?;

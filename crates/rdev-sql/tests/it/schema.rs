@@ -9,6 +9,38 @@ use crate::{On, Place, sqlite_connection};
 /// Table and name, with what is known of it.
 type Parts = BTreeMap<(String, String), Part>;
 
+#[derive(sqlx::FromRow)]
+struct SqliteColumn {
+    of: String,
+    name: String,
+    kind: String,
+    not_null: bool,
+    default_text: Option<String>,
+    place_in_key: i64,
+    text: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct PostgresColumn {
+    of: String,
+    name: String,
+    kind: String,
+    not_null: bool,
+    default_text: Option<String>,
+    counts_up: bool,
+    collation: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct PostgresIndex {
+    of: String,
+    name: String,
+    is_unique: bool,
+    is_primary: bool,
+    only: Option<String>,
+    columns: Vec<String>,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     Column { kind: String, not_null: bool, default: Option<String>, counts_up: bool },
@@ -25,8 +57,9 @@ fn condition(text: &str) -> String {
 
 async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
     let mut parts = Parts::new();
-    let columns: Vec<(String, String, String, bool, Option<String>, i64, String)> = sqlx::query_as(
-        "SELECT m.name, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk, m.sql
+    let columns: Vec<SqliteColumn> = sqlx::query_as(
+        "SELECT m.name AS \"of\", c.name AS name, c.type AS kind, c.\"notnull\" AS not_null, c.dflt_value AS default_text,
+                c.pk AS place_in_key, m.sql AS \"text\"
          FROM sqlite_master m JOIN pragma_table_info(m.name) c
          WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
          ORDER BY m.name, c.pk, c.cid",
@@ -34,21 +67,21 @@ async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for (table, name, kind, not_null, default, key, sql) in columns {
-        let counts_up = key == 1 && sql.contains("AUTOINCREMENT");
+    for SqliteColumn { of: table, name, kind, not_null, default_text, place_in_key, text } in columns {
+        let counts_up = place_in_key == 1 && text.contains("AUTOINCREMENT");
         let kind = match kind.as_str() {
             "INTEGER" if counts_up => "bigint",
             "BLOB" => "bytea",
             other => &other.to_lowercase(),
         };
-        if key > 0 {
+        if place_in_key > 0 {
             let key = parts.entry((table.clone(), "primary key".to_owned()));
             let Part::Key { columns } = key.or_insert_with(|| Part::Key { columns: Vec::new() }) else {
                 unreachable!("the name is of a key");
             };
             columns.push(name.clone());
         }
-        let default = default.map(|default| default.to_lowercase());
+        let default = default_text.map(|default| default.to_lowercase());
         let column = Part::Column { kind: kind.to_owned(), not_null, default, counts_up };
         parts.insert((table, name), column);
     }
@@ -81,34 +114,38 @@ async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
 
 async fn of_postgres(connection: &mut PgConnection) -> Parts {
     let mut parts = Parts::new();
-    let columns: Vec<(String, String, String, bool, Option<String>, bool, Option<String>)> = sqlx::query_as(
-        "SELECT table_name::TEXT, column_name::TEXT, data_type::TEXT, is_nullable = 'NO', column_default::TEXT,
-                is_identity = 'YES', collation_name::TEXT
+    let columns: Vec<PostgresColumn> = sqlx::query_as(
+        "SELECT table_name::TEXT AS \"of\", column_name::TEXT AS name, data_type::TEXT AS kind,
+                is_nullable = 'NO' AS not_null, column_default::TEXT AS default_text,
+                is_identity = 'YES' AS counts_up, collation_name::TEXT AS collation
          FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_%'",
     )
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for (table, name, kind, not_null, default, counts_up, collation) in columns {
+    for PostgresColumn { of: table, name, kind, not_null, default_text, counts_up, collation } in columns {
+        let default = default_text;
         // In any other the order of ids would depend on where the database was made.
         assert_eq!(collation.as_deref(), (kind == "text").then_some("C"), "{table}.{name}");
         parts.insert((table, name), Part::Column { kind, not_null, default, counts_up });
     }
-    let indexes: Vec<(String, String, bool, bool, Option<String>, Vec<String>)> = sqlx::query_as(
-        "SELECT t.relname::TEXT, c.relname::TEXT, i.indisunique, i.indisprimary, pg_get_expr(i.indpred, i.indrelid),
-                (SELECT array_agg(a.attname::TEXT ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid)
+    let indexes: Vec<PostgresIndex> = sqlx::query_as(
+        "SELECT t.relname::TEXT AS \"of\", c.relname::TEXT AS name, i.indisunique AS is_unique,
+                i.indisprimary AS is_primary, pg_get_expr(i.indpred, i.indrelid) AS \"only\",
+                (SELECT array_agg(a.attname::TEXT ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid) AS \"columns\"
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
          WHERE t.relnamespace = 'public'::regnamespace AND t.relname NOT LIKE '\\_%'",
     )
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for (table, name, unique, primary, only, columns) in indexes {
+    for PostgresIndex { of: table, name, is_unique, is_primary, only, columns } in indexes {
         let only = only.as_deref().map(condition);
-        if primary {
+        if is_primary {
             parts.insert((table, "primary key".to_owned()), Part::Key { columns });
         } else {
-            parts.insert((table, name), Part::Index { unique, columns, only });
+            parts.insert((table, name), Part::Index { unique: is_unique, columns, only });
         }
     }
     let references: Vec<(String, String, String, String)> = sqlx::query_as(
