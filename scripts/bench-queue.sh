@@ -3,7 +3,7 @@
 # ratio from the same run.
 #
 #   scripts/bench-queue.sh            everything, about twenty minutes
-#   scripts/bench-queue.sh --small    small sizes, about two minutes
+#   scripts/bench-queue.sh --small    small sizes, two to three minutes
 #   scripts/bench-queue.sh --only throughput,latency,idle,claim,first-event
 #
 # The peers: graphile_worker (the Rust crate), graphile-worker and pg-boss (npm, on Node). Each has a database

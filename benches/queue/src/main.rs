@@ -34,7 +34,7 @@ struct Args {
     /// An empty folder for everything that is written
     #[arg(long)]
     folder: PathBuf,
-    /// Small sizes, about two minutes
+    /// Small sizes, two to three minutes
     #[arg(long)]
     small: bool,
     /// Only these axes
