@@ -1,0 +1,347 @@
+//! rdev's queue: the `TaskQueue` of rdev-sql, and a consumer that goes about it as rdev-services' worker does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use rdev_domain::{Ending, Outcome, Timestamp};
+use rdev_ports::testing::{command, id, new_command};
+use rdev_ports::{Claim, NewCommand, Signal, Signals, TaskQueue};
+use rdev_sql::SqlStore;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinSet;
+
+use crate::contender::{Contender, Mode};
+use crate::postgres::run;
+use crate::stats::millis;
+
+const LEASE: Duration = Duration::from_secs(60);
+/// As often as rdev's worker looks when nobody has rung.
+const POLL: Duration = Duration::from_secs(1);
+/// Tasks of one filling statement: rdev bounds statements at five seconds, this connection is not rdev's.
+const FILL: u64 = 100_000;
+
+/// Where a task is stored from, seen from the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The worker's own process, which rings in memory.
+    Own,
+    /// Another replica, which is heard through Postgres.
+    Replica,
+}
+
+pub(crate) struct Rdev {
+    name: String,
+    url: String,
+    store: SqlStore,
+    projects: u64,
+    sender: Sender,
+    next: u64,
+}
+
+impl Rdev {
+    pub(crate) async fn open(url: String, projects: u64, sender: Sender) -> anyhow::Result<Self> {
+        let store = SqlStore::postgres(&url).await?;
+        let name = match (projects, sender) {
+            (1, Sender::Own) => "rdev, 1 project".to_owned(),
+            (_, Sender::Own) => format!("rdev, {projects} projects"),
+            (_, Sender::Replica) => "rdev, from another replica".to_owned(),
+        };
+        Ok(Self { name, url, store, projects, sender, next: 0 })
+    }
+
+    pub(crate) fn store(&self) -> &SqlStore {
+        &self.store
+    }
+
+    fn new_commands(&mut self, count: u64) -> Vec<NewCommand> {
+        let first = self.next;
+        self.next += count;
+        (first..self.next).map(|n| numbered(n, self.projects)).collect()
+    }
+
+    /// Stores the newest task so often again, in the state in which it is.
+    pub(crate) async fn clone_task(&mut self, count: u64, with_events: bool) -> anyhow::Result<()> {
+        let last = self.next + count;
+        while self.next < last {
+            let (first, end) = (self.next, last.min(self.next + FILL));
+            self.next = end;
+            let projects = self.projects;
+            run(
+                &self.url,
+                &format!(
+                    "INSERT INTO tasks SELECT r.* FROM tasks t, generate_series({first}, {end} - 1) n,
+                         LATERAL (SELECT 'cmd-' || lpad(to_hex(n), 32, '0') AS id) i,
+                         LATERAL jsonb_populate_record(t, jsonb_build_object(
+                             'id', i.id, 'stream', i.id, 'project', 'p' || n % {projects})) r
+                     WHERE t.id = (SELECT max(id) FROM tasks)"
+                ),
+            )
+            .await?;
+            if with_events {
+                run(
+                    &self.url,
+                    &format!(
+                        "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
+                         SELECT id, project, 'status', 0, 0, created_us, 'pending' FROM tasks
+                         WHERE id > 'cmd-' || lpad(to_hex({first} - 1), 32, '0')"
+                    ),
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores one task with this concurrency key.
+    pub(crate) async fn one_of_key(&mut self, key: &str) -> anyhow::Result<()> {
+        for mut new in self.new_commands(1) {
+            new.concurrency_key = Some(key.to_owned());
+            self.store.enqueue(new).await?;
+        }
+        Ok(())
+    }
+
+    /// One task that waits, or has ended.
+    pub(crate) async fn one(&mut self, ended: bool) -> anyhow::Result<()> {
+        for new in self.new_commands(1) {
+            self.store.enqueue(new).await?;
+        }
+        if ended {
+            let claims = claim(&self.store, 1).await?;
+            work(&self.store, claims.first().context("nothing was claimed")?).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The command with number `n`.
+pub(crate) fn numbered(n: u64, projects: u64) -> NewCommand {
+    new_command(command(&format!("p{}", n % projects), n))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this program measures the queue as it is in real time")]
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(since.as_micros() as i64)
+}
+
+pub(crate) async fn claim(store: &SqlStore, limit: u64) -> anyhow::Result<Vec<Claim>> {
+    let now = now();
+    Ok(store.claim(&id("worker-bench"), limit as u32, now, now + LEASE).await?)
+}
+
+/// Starts a task and ends it.
+async fn work(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
+    store.start(&claim.fence, "place", now()).await?;
+    finish(store, claim).await
+}
+
+async fn finish(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
+    let outcome =
+        Outcome { ending: Ending::Completed, exit_code: Some(0), message: None, duration: Duration::ZERO };
+    store.finish(&claim.fence, claim.last_seq.next(), outcome, now()).await?;
+    Ok(())
+}
+
+#[async_trait]
+impl Contender for Rdev {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn keeps(&self) -> &str {
+        "the task's row, and three events of its log (pending, running, complete)"
+    }
+
+    fn database(&self) -> &str {
+        &self.url
+    }
+
+    fn is_rdev(&self) -> bool {
+        true
+    }
+
+    fn tables(&self) -> &str {
+        "tasks, events, idempotency_keys"
+    }
+
+    /// The port stores one task a call; a caller with many has many calls under way.
+    async fn enqueue(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
+        let new = self.new_commands(count);
+        let store = &self.store;
+        let begun = Instant::now();
+        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(mode.at_once() as usize);
+        while let Some(stored) = stored.next().await {
+            stored?;
+        }
+        Ok(begun.elapsed())
+    }
+
+    async fn fill(&mut self, count: u64) -> anyhow::Result<()> {
+        self.one(false).await?;
+        self.clone_task(count - 1, true).await
+    }
+
+    async fn run(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
+        let left = Arc::new(AtomicI64::new(count as i64));
+        let first = Arc::new(std::sync::OnceLock::new());
+        // Whoever is free takes from what was claimed; whoever finds nothing there claims.
+        let claimed = Arc::new(Mutex::new(Vec::<Claim>::new()));
+        let mut lanes = JoinSet::new();
+        for _ in 0..mode.at_once() {
+            let (store, left, first, claimed) =
+                (self.store.clone(), left.clone(), first.clone(), claimed.clone());
+            lanes.spawn(async move {
+                while left.load(Ordering::Relaxed) > 0 {
+                    let next = match mode {
+                        Mode::Single => claim(&store, 1).await?.pop(),
+                        Mode::Batched => {
+                            let mut claimed = claimed.lock().await;
+                            if claimed.is_empty() && left.load(Ordering::Relaxed) > 0 {
+                                *claimed = claim(&store, mode.batch()).await?;
+                                claimed.reverse();
+                            }
+                            claimed.pop()
+                        }
+                    };
+                    let Some(claim) = next else {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        continue;
+                    };
+                    store.start(&claim.fence, "place", now()).await?;
+                    first.get_or_init(Instant::now);
+                    finish(&store, &claim).await?;
+                    left.fetch_sub(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(done) = lanes.join_next().await {
+            done??;
+        }
+        first.get().map(Instant::elapsed).context("nothing was started")
+    }
+
+    async fn latency(&mut self, rate: u64, seconds: u64) -> anyhow::Result<Vec<f64>> {
+        let begun = Instant::now();
+        let worker = Waiting::start(self.store.clone(), self.sender, begun);
+        let (store, signals) = match self.sender {
+            Sender::Own => (self.store.clone(), None),
+            Sender::Replica => {
+                let store = SqlStore::postgres(&self.url).await?;
+                let signals = store.signals();
+                (store, Some(signals))
+            }
+        };
+        // The listener is there, and the connections.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut sending = JoinSet::new();
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / rate as u32);
+        for mut new in self.new_commands(rate * seconds) {
+            tick.tick().await;
+            let (store, signals, bell) = (store.clone(), signals.clone(), worker.bell.clone());
+            sending.spawn(async move {
+                new.command.created_at = Timestamp::from_micros(begun.elapsed().as_micros() as i64);
+                store.enqueue(new).await?;
+                match signals {
+                    Some(signals) => signals.publish(Signal::Work),
+                    None => bell.notify_one(),
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(sent) = sending.join_next().await {
+            sent??;
+        }
+        worker.lags(rate * seconds).await
+    }
+
+    async fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
+        let worker = Waiting::start(self.store.clone(), Sender::Replica, Instant::now());
+        tokio::time::sleep(time).await;
+        worker.lags(0).await.map(drop)
+    }
+}
+
+/// A worker that waits for tasks; it ends with this value.
+struct Waiting {
+    bell: Arc<Notify>,
+    lags: Arc<std::sync::Mutex<Vec<f64>>>,
+    ended: Arc<AtomicU64>,
+    worker: JoinSet<anyhow::Result<()>>,
+}
+
+impl Waiting {
+    /// `created_at` of the tasks is the time since `begun`.
+    fn start(store: SqlStore, sender: Sender, begun: Instant) -> Self {
+        let bell = Arc::new(Notify::new());
+        let lags = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ended = Arc::new(AtomicU64::new(0));
+        let mut worker = JoinSet::new();
+        if sender == Sender::Replica {
+            worker.spawn(listen(store.signals(), bell.clone()));
+        }
+        worker.spawn(wait(store, bell.clone(), lags.clone(), ended.clone(), begun));
+        Self { bell, lags, ended, worker }
+    }
+
+    /// The lags, once so many tasks have ended.
+    async fn lags(mut self, count: u64) -> anyhow::Result<Vec<f64>> {
+        while self.ended.load(Ordering::Relaxed) < count {
+            if let Some(ended) = self.worker.try_join_next() {
+                ended??;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let lags = self.lags.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?;
+        Ok(lags.clone())
+    }
+}
+
+async fn listen(signals: Arc<dyn Signals>, bell: Arc<Notify>) -> anyhow::Result<()> {
+    let mut heard = signals.subscribe();
+    while let Some(signal) = heard.next().await {
+        if matches!(signal, Signal::Work | Signal::Anything) {
+            bell.notify_one();
+        }
+    }
+    Ok(())
+}
+
+async fn wait(
+    store: SqlStore,
+    bell: Arc<Notify>,
+    lags: Arc<std::sync::Mutex<Vec<f64>>>,
+    ended: Arc<AtomicU64>,
+    begun: Instant,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::<anyhow::Result<()>>::new();
+    loop {
+        let free = Mode::Single.at_once() - tasks.len() as u64;
+        if free > 0 {
+            for claim in claim(&store, free).await? {
+                let (store, lags, ended) = (store.clone(), lags.clone(), ended.clone());
+                tasks.spawn(async move {
+                    store.start(&claim.fence, "place", now()).await?;
+                    let sent = Duration::from_micros(claim.command.created_at.as_micros() as u64);
+                    if let Ok(mut lags) = lags.lock() {
+                        lags.push(millis(begun.elapsed().saturating_sub(sent)));
+                    }
+                    finish(&store, &claim).await?;
+                    ended.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                });
+            }
+        }
+        tokio::select! {
+            () = bell.notified() => {}
+            Some(done) = tasks.join_next() => done??,
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Measures rdev's queue beside its peers on one private Postgres, and prints one table; every figure is a
+# ratio from the same run.
+#
+#   scripts/bench-queue.sh            everything, about twenty minutes
+#   scripts/bench-queue.sh --small    small sizes, two to three minutes
+#   scripts/bench-queue.sh --only throughput,latency,idle,claim,first-event
+#
+# The peers: graphile_worker (the Rust crate), graphile-worker and pg-boss (npm, on Node). Each has a database
+# of its own on the same server (fsync and synchronous_commit on), sixteen connections, and runs alone: in
+# turn, and in the other order in the next round. What is measured:
+#   throughput   no-op tasks a second: stored, and worked off (timed from the first one's start until all are
+#                stored as finished). One by one: a task a statement, 16 at once. Batched: 500 a statement
+#                where there is one for it, 100 tasks at once. rdev's port claims in batches, and stores,
+#                starts and finishes one by one: its batched figures are those with 100 calls at once.
+#                rdev with one project, whose log entries wait for each other, and with 64.
+#   latency      from before a task is stored to its start, at 100 tasks a second; for rdev with the worker in
+#                the same process, and in another one, which hears of it through Postgres. The others are told
+#                through Postgres; pg-boss looks twice a second, as often as it can
+#   idle         transactions a second that a waiting worker costs, set up as for the latency
+#   claim        a claim with 1,000,000 tasks waiting and 1,000,000 finished, beside a small table; and
+#                one behind tasks that wait for a concurrency key
+#   first-event  what Postgres adds to a command's first event, beside SQLite (rdev's stores alone)
+#
+# How to read it: rdev keeps a task's row and three events of its log, written in three transactions. pg-boss
+# keeps the row. graphile-worker deletes it, so here a trigger on the deleting statement keeps a copy; the
+# figures without it are told below the table, and judge nothing. rdev is judged by the best of the others.
+# Client, server and peer share the machine's cores, for every contender alike. What counts is the ratio:
+# absolute figures are this machine's, and mostly those of its disk (TMPDIR). Run it when the machine is quiet.
+#
+# What is built has a Cargo.lock of its own, in benches/queue; CI builds none of it.
+# BENCH_QUEUE=program measures with that one instead of building it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+# shellcheck source=scripts/lib/postgres.sh
+source scripts/lib/postgres.sh
+
+# The last ones that run on Node 20.
+PEERS=(graphile-worker@0.17.3 pg-boss@10.4.2)
+NODE_MIN=20
+
+case "${1:-}" in
+    -h | --help)
+        sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+        exit 0
+        ;;
+esac
+
+need_peers() {
+    need_programs node:nodejs npm:npm python3:python3
+    local major
+    major=$(node --print 'process.versions.node.split(".")[0]')
+    [ "$major" -ge "$NODE_MIN" ] || fail "node $major is too old: the peers need $NODE_MIN"
+    modules="$PWD/$TOOLS/queue-peers"
+    case "$TOOLS" in /*) modules="$TOOLS/queue-peers" ;; esac
+    [ "$(cat "$modules/installed" 2>/dev/null)" = "${PEERS[*]}" ] && return
+    mkdir -p "$modules"
+    npm install --silent --no-audit --no-fund --prefix "$modules" "${PEERS[@]}" ||
+        fail "could not install ${PEERS[*]}"
+    printf '%s\n' "${PEERS[*]}" >"$modules/installed"
+}
+
+need_peers
+if [ -z "${BENCH_QUEUE:-}" ]; then
+    printf 'building the benchmark; the first time takes minutes\n' >&2
+    built="${CARGO_TARGET_DIR:-target}/bench-queue"
+    cargo build --quiet --release --locked --manifest-path benches/queue/Cargo.toml --target-dir "$built"
+    BENCH_QUEUE="$built/release/bench-queue"
+fi
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench-queue.XXXXXX")
+trap 'stop_postgres; rm -rf "$folder"' EXIT
+# A server that is there already may be anybody's, and its settings too.
+unset RDEV_TEST_POSTGRES
+export RDEV_TEST_POSTGRES_FSYNC=on
+start_postgres
+"$BENCH_QUEUE" --postgres "$RDEV_TEST_POSTGRES" --modules "$modules" --folder "$folder" "$@"
