@@ -11,12 +11,16 @@ mod frames;
 mod invocation;
 mod janitor;
 mod live;
+mod pool;
 mod projects;
 mod supervise;
+mod tasks;
 mod worker;
 
 pub use commands::{Commands, Submit};
 pub use events::{Events, Follow, Following};
 pub use live::Live;
+pub use pool::{Pool, PoolView, WorkerView};
 pub use projects::Projects;
-pub use worker::{Worker, WorkerConfig};
+pub use tasks::{BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
+pub use worker::{Worker, WorkerConfig, WorkerPorts};

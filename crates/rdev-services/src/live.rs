@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rdev_domain::{CommandId, Entry, Position, ProjectId};
+use rdev_domain::{CommandId, Entry, Home, Position};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,18 +24,18 @@ pub struct Live {
 #[derive(Default)]
 struct Inner {
     commands: Mutex<HashMap<CommandId, Weak<Tail>>>,
-    projects: Mutex<HashMap<ProjectId, watch::Sender<Position>>>,
+    homes: Mutex<HashMap<Home, watch::Sender<Position>>>,
     work: Notify,
 }
 
 impl Live {
     /// Tells those who wait that an entry was stored.
     pub(crate) fn publish(&self, entry: Entry) {
-        let (project, position) = (entry.project.clone(), entry.position);
+        let (home, position) = (entry.home.clone(), entry.position);
         if let Some(tail) = self.existing(&entry.command) {
             tail.push(Arc::new(entry));
         }
-        if let Some(head) = lock(&self.inner.projects).get(&project) {
+        if let Some(head) = lock(&self.inner.homes).get(&home) {
             advance(head, position);
         }
     }
@@ -59,10 +59,15 @@ impl Live {
         lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
     }
 
-    /// Position of the last entry of a project that this process knows of.
-    pub(crate) fn project_head(&self, id: &ProjectId) -> watch::Receiver<Position> {
-        let mut projects = lock(&self.inner.projects);
-        projects.entry(id.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
+    /// Forgets the end of a stream that goes on after it: whoever comes now reads the log.
+    pub(crate) fn forget(&self, id: &CommandId) {
+        lock(&self.inner.commands).remove(id);
+    }
+
+    /// Position of the last entry of a home that this process knows of.
+    pub(crate) fn home_head(&self, home: &Home) -> watch::Receiver<Position> {
+        let mut homes = lock(&self.inner.homes);
+        homes.entry(home.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
     }
 
     /// Rung when there is something to claim.

@@ -12,6 +12,7 @@ mod examine;
 mod idempotency;
 #[cfg(test)]
 mod plans;
+mod pool;
 mod queue;
 mod rows;
 mod tasks;

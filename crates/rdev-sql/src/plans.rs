@@ -2,8 +2,9 @@
 
 use crate::SqlStore;
 use crate::db::Db;
-use crate::events::{HEAD, POSITION_OF, READ_COMMAND, READ_PROJECT};
+use crate::events::{HEAD, POSITION_OF, READ_COMMAND, READ_HOME};
 use crate::queue::CLAIM;
+use crate::tasks::{TURN_OF_COMMAND, TURN_OF_TASK};
 
 /// How SQLite goes about a query.
 async fn plan(query: &str) -> Vec<String> {
@@ -21,9 +22,10 @@ async fn assert_searches(query: &str, searches: &[&str]) {
     for search in searches {
         assert!(plan.iter().any(|step| step == search), "{search}: {plan:#?}");
     }
-    // An index of the unfinished tasks alone, which are few.
-    let allowed = "SCAN t USING INDEX tasks_unfinished";
-    for step in plan.iter().filter(|step| *step != allowed) {
+    // In their order, until there are enough; and what was gathered so.
+    let allowed = ["SCAN t USING INDEX commands_in_line", "SCAN t USING INDEX tasks_waiting_in_pool"];
+    let gathered = |step: &str| step.starts_with("SCAN (subquery") || step.starts_with("SCAN turns");
+    for step in plan.iter().filter(|step| !allowed.contains(&step.as_str()) && !gathered(step)) {
         assert!(!step.starts_with("SCAN"), "{step}: {plan:#?}");
         assert!(!step.contains("TEMP B-TREE"), "{step}: {plan:#?}");
     }
@@ -32,10 +34,26 @@ async fn assert_searches(query: &str, searches: &[&str]) {
 #[tokio::test]
 async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
     let searches = [
-        "SCAN t USING INDEX tasks_unfinished",
+        "SCAN t USING INDEX commands_in_line",
+        "SCAN t USING INDEX tasks_waiting_in_pool",
+        "SEARCH t USING INDEX tasks_running (pool=?)",
         "SEARCH o USING INDEX tasks_by_concurrency_key (concurrency_key=?)",
     ];
     assert_searches(CLAIM, &searches).await;
+}
+
+#[tokio::test]
+async fn a_turn_is_found_without_reading_tasks() {
+    let searches = [
+        "SEARCH tasks USING INDEX tasks_by_share (pool=? AND created_by=? AND share=? AND priority=?)",
+        "SEARCH tasks USING COVERING INDEX tasks_running (pool=? AND priority=?)",
+    ];
+    for (query, in_line) in [
+        (TURN_OF_COMMAND, "SEARCH tasks USING INDEX commands_in_line (priority=?)"),
+        (TURN_OF_TASK, "SEARCH tasks USING INDEX tasks_waiting_in_pool (priority=?)"),
+    ] {
+        assert_searches(query, &[&searches[..], &[in_line]].concat()).await;
+    }
 }
 
 #[tokio::test]
@@ -43,7 +61,7 @@ async fn a_log_is_read_from_its_position_on() {
     let by_command = "SEARCH e USING INDEX events_by_task (task_id=? AND position>?)";
     assert_searches(READ_COMMAND, &[by_command]).await;
     let by_project = "SEARCH e USING INDEX events_by_project (project=? AND position>?)";
-    assert_searches(READ_PROJECT, &[by_project]).await;
+    assert_searches(READ_HOME, &[by_project]).await;
 }
 
 #[tokio::test]
