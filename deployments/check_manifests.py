@@ -111,7 +111,8 @@ def project(folder, things):
     for key, value in wanted.items():
         if metadata["labels"].get(key) != value:
             yield f"pod label {key} is {metadata['labels'].get(key)}, wanted {value}"
-    for key in ("repository", "workspace-path", "container", "description", "default-agent"):
+    # A project without a repository begins with an empty workspace.
+    for key in ("workspace-path", "container", "description", "default-agent"):
         if not metadata["annotations"].get(f"rdev.orchard9.ai/{key}"):
             yield f"no pod annotation rdev.orchard9.ai/{key}"
     secrets = [dig(volume, "secret", "secretName") for volume in spec["volumes"] if volume.get("secret")]

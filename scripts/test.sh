@@ -2,7 +2,7 @@
 # Runs every test of rdev. On a fresh Debian machine with only Rust it first installs what the tests use;
 # elsewhere it names what is missing. A part that is missing fails the run: nothing is skipped.
 #
-#   ./scripts/test.sh              everything
+#   ./scripts/test.sh              everything, the manifests too
 #   ./scripts/test.sh -p rdev-sql  arguments go to `cargo test`
 #
 # RDEV_TEST_POSTGRES=postgres://… names a server to use instead of a private one; every test makes a database
@@ -28,5 +28,8 @@ start_postgres
 
 # Light builds, and room for the temporary folders of tests that run side by side.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
-[ "$#" -gt 0 ] || set -- --workspace
+if [ "$#" -eq 0 ]; then
+    ./scripts/check-manifests.sh
+    set -- --workspace
+fi
 cargo test --no-fail-fast "$@"

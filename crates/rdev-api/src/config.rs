@@ -28,8 +28,9 @@ pub struct Config {
     #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER")]
     pub data_dir: PathBuf,
 
-    /// `sqlite://FILE`; without it `rdev.db` in the data folder
-    #[arg(long, env = "RDEV_DATABASE_URL", value_name = "URL", value_parser = database_url)]
+    /// `sqlite://FILE`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (13 or later), which several rdev-api
+    /// may share; without it `rdev.db` in the data folder
+    #[arg(long, env = "RDEV_DATABASE_URL", value_name = "URL", value_parser = database_url, hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
 
     /// Where commands run: on this machine, or in the pods of a cluster, which is the one around this pod or
@@ -102,6 +103,12 @@ pub enum Action {
     Openapi,
     /// Look at everything that rdev needs, and say how to mend what is wrong
     Doctor,
+    /// Bring the database's schema up to date, as every start does
+    Migrate {
+        /// Change nothing: list what is pending, with exit code 1 when something is
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Where commands run.
@@ -127,6 +134,8 @@ pub enum LogFormat {
 pub enum DatabaseUrl {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// The URL of a Postgres database, with its password.
+    Postgres(Secret),
 }
 
 /// A text that no log and no `Debug` output shows.
@@ -182,12 +191,9 @@ impl Config {
         self.log_format.unwrap_or(if in_pod { LogFormat::Json } else { LogFormat::Text })
     }
 
-    /// Where the SQLite file is.
-    pub fn database(&self) -> PathBuf {
-        match &self.database_url {
-            Some(DatabaseUrl::Sqlite(file)) => file.clone(),
-            None => self.data_dir.join("rdev.db"),
-        }
+    /// Where the database is.
+    pub fn database(&self) -> DatabaseUrl {
+        self.database_url.clone().unwrap_or_else(|| DatabaseUrl::Sqlite(self.data_dir.join("rdev.db")))
     }
 }
 
@@ -200,7 +206,10 @@ pub fn complain(error: &clap::Error) {
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
     let mut line = name_the_variable(&line.join(" "));
-    if ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"].iter().any(|secret| line.contains(secret)) {
+    // Of the addresses only those that may hold a password are not shown.
+    let holds_password = line.contains("RDEV_DATABASE_URL")
+        && line.split("' for '").next().is_some_and(|value| value.contains('@'));
+    if holds_password || ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"].iter().any(|secret| line.contains(secret)) {
         line = hide_value(&line);
     }
     // Standard error may be closed; the exit code still tells.
@@ -243,12 +252,16 @@ fn whole<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, Stri
 }
 
 fn database_url(text: &str) -> Result<DatabaseUrl, String> {
-    match text.strip_prefix("sqlite://") {
-        Some(file) if !file.is_empty() && !file.contains('?') => Ok(DatabaseUrl::Sqlite(file.into())),
-        _ if text.starts_with("postgres") => {
-            Err("this version stores in SQLite only; accepted is sqlite://FILE".to_owned())
-        }
-        _ => Err("accepted is sqlite://FILE".to_owned()),
+    const ACCEPTED: &str = "accepted is sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    if let Some(file) = text.strip_prefix("sqlite://") {
+        let is_file = !file.is_empty() && !file.contains('?');
+        return is_file.then(|| DatabaseUrl::Sqlite(file.into())).ok_or_else(|| ACCEPTED.to_owned());
+    }
+    let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
+    let well_formed = |rest: &str| !rest.is_empty() && !rest.contains(char::is_whitespace);
+    match rest {
+        Some(rest) if well_formed(rest) => Ok(DatabaseUrl::Postgres(Secret(text.to_owned()))),
+        _ => Err(ACCEPTED.to_owned()),
     }
 }
 

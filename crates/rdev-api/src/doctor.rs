@@ -12,7 +12,8 @@ use crate::{keys, wire};
 /// Examines, and prints what was found. The exit code is 0 when rdev can work.
 #[tokio::main]
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut findings = vec![wire::examine_database(config).await, master_key(config)];
+    let mut findings = wire::examine_database(config).await;
+    findings.push(master_key(config));
     match wire::examine_runtime(config).await {
         Ok(more) => findings.extend(more),
         Err(error) => {

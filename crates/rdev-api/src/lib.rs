@@ -7,6 +7,7 @@
 pub mod app;
 pub mod config;
 pub mod doctor;
+pub mod migrate;
 pub mod server;
 pub mod telemetry;
 pub mod wire;

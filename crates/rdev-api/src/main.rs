@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rdev_api::config::{Action, Config};
-use rdev_api::{app, doctor, server, telemetry, wire};
+use rdev_api::{app, doctor, migrate, server, telemetry, wire};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let done = match config.command {
         Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
         Some(Action::Doctor) => doctor::run(&config),
+        Some(Action::Migrate { check }) => migrate::run(&config, check),
         None => serve(config).map(|()| ExitCode::SUCCESS),
     };
     match done {

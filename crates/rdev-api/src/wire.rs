@@ -13,7 +13,7 @@ use rdev_local::Local;
 use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
-    Commands, Events, Live, Pool, Projects, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
+    Commands, Events, Live, Pool, Projects, Replicas, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
 };
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
 use crate::app::{AppState, Pieces, app};
-use crate::config::{Config, Runtime};
+use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::keys::{self, Keys};
 use crate::server;
 use crate::sse::Streams;
@@ -43,10 +43,12 @@ const FIRST_PROJECT: &str = "demo";
 pub struct Rdev {
     app: Router,
     worker: Worker,
+    replicas: Replicas,
     store: SqlStore,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
-    /// Held as long as the process lives: a second one on the same data would take its leases.
+    /// Held as long as the process lives: a second one in the same folder would take the leases in its SQLite
+    /// file, and use the same keys, workspaces and runs.
     _lock: File,
 }
 
@@ -66,14 +68,14 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     }
     let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
 
-    let store = SqlStore::sqlite(&config.database()).await.map_err(|error| with_cause(error, config))?;
-    // This process alone uses the data, so leases of an earlier one are nobody's.
-    store.release_all().await?;
+    let store = store(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let pods = pods(config, clock.clone()).await?;
-    let (live, drain) = (Live::default(), CancellationToken::new());
+    let signals = store.signals();
+    let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
+    let replicas = Replicas::new(live.clone(), log.clone(), signals);
 
     let projects = Projects::new(pods.clone());
     let events = Events::new(projects.clone(), queue.clone(), log.clone(), live.clone());
@@ -128,7 +130,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     // Absolute, so that the line which is printed works wherever it is pasted.
     let key_file = std::path::absolute(folder.join("admin.key"))?;
     let key_file = config.admin_key.is_none().then_some(key_file);
-    Ok(Rdev { app, worker, store, drain, key_file, _lock: lock })
+    Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
 }
 
 async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
@@ -157,13 +159,53 @@ async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn 
     }
 }
 
-/// A look at the store, for an operator; changes nothing.
-pub(crate) async fn examine_database(config: &Config) -> Finding {
-    SqlStore::examine_sqlite(&config.database()).await
+async fn store(config: &Config) -> anyhow::Result<SqlStore> {
+    match config.database() {
+        DatabaseUrl::Sqlite(file) => {
+            let store = SqlStore::sqlite(&file).await.map_err(with_cause)?;
+            // This process alone uses the data, so leases of an earlier one are nobody's.
+            store.release_all().await?;
+            Ok(store)
+        }
+        // Leases are of whoever holds them: other replicas work. Those of a dead one run out.
+        DatabaseUrl::Postgres(url) => SqlStore::postgres(&url.0).await.map_err(with_cause),
+    }
 }
 
-/// A look at the place where commands run.
+/// Brings the schema up to date.
+pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let store = match config.database() {
+        DatabaseUrl::Sqlite(file) => SqlStore::sqlite(&file).await,
+        DatabaseUrl::Postgres(url) => SqlStore::postgres(&url.0).await,
+    };
+    store.map_err(with_cause)?.close().await;
+    Ok(())
+}
+
+/// The migrations that the database has yet to see; changes nothing.
+pub(crate) async fn pending_migrations(config: &Config) -> anyhow::Result<Vec<String>> {
+    let pending = match config.database() {
+        DatabaseUrl::Sqlite(file) => SqlStore::pending_sqlite(&file).await,
+        DatabaseUrl::Postgres(url) => SqlStore::pending_postgres(&url.0).await,
+    };
+    pending.map_err(with_cause)
+}
+
+/// A look at the store, for an operator; changes nothing.
+pub(crate) async fn examine_database(config: &Config) -> Vec<Finding> {
+    match config.database() {
+        DatabaseUrl::Sqlite(file) => vec![SqlStore::examine_sqlite(&file).await],
+        DatabaseUrl::Postgres(url) => SqlStore::examine_postgres(&url.0, SystemClock.now()).await,
+    }
+}
+
+/// A look at the place where commands run; makes nothing that is not there.
 pub(crate) async fn examine_runtime(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let folder = &config.data_dir;
+    if config.runtime() == Runtime::Local && !folder.exists() {
+        let seen = format!("{} is not there yet", folder.display());
+        return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
+    }
     Ok(pods(config, Arc::new(SystemClock)).await?.examine().await)
 }
 
@@ -172,6 +214,7 @@ impl Rdev {
     /// running.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let replicas = tokio::spawn(self.replicas.run(stop.clone()));
         let drain = self.drain;
         let on_stop = stop.clone();
         tokio::spawn(async move {
@@ -181,6 +224,7 @@ impl Rdev {
         });
         server::serve(listener, self.app, stop).await;
         worker.await.context("the worker")?;
+        replicas.await.context("the signals of other processes")?;
         self.store.close().await;
         Ok(())
     }
@@ -216,9 +260,9 @@ async fn lock(folder: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn with_cause(error: rdev_domain::Error, config: &Config) -> anyhow::Error {
-    let file = config.database();
-    anyhow::Error::new(error).context(format!("cannot use the database {}", file.display()))
+/// The store's own words say where it is.
+fn with_cause(error: rdev_domain::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("cannot use the database (RDEV_DATABASE_URL)")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -128,6 +128,12 @@ impl Outcome {
     pub fn without_process(ending: Ending, message: impl Into<String>) -> Self {
         Self { ending, exit_code: None, message: Some(message.into()), duration: Duration::ZERO }
     }
+
+    /// As every store can hold it: Postgres has no texts with NUL in them, and programs say what they like.
+    #[must_use]
+    pub fn storable(self) -> Self {
+        Self { message: self.message.map(|message| message.replace('\0', "\u{fffd}")), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub use runner::Bundled;
 pub const PERMISSIONS: [(&str, &str); 5] =
     [("pods", "get"), ("pods", "list"), ("pods", "watch"), ("pods/exec", "get"), ("pods/exec", "create")];
 
+/// A start waits so long for the first list: until then every request for a project is refused.
+const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// A worker waits so long for the first list.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 /// `/ready` says that the cluster is down when it has not answered for so long.
@@ -76,7 +78,8 @@ pub struct Kube {
 }
 
 impl Kube {
-    /// Finds the cluster, and begins to watch its pods. The cluster need not answer yet.
+    /// Finds the cluster, begins to watch its pods, and waits a little for their list. A cluster that does not
+    /// answer yet keeps nobody from starting.
     ///
     /// # Errors
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
@@ -89,6 +92,10 @@ impl Kube {
         };
         let (registry, projects) = watched(Role::Project);
         let (workers, pool) = watched(Role::Worker);
+        let synced = async { tokio::join!(registry.synced(), workers.synced()) };
+        if timeout(OPEN_PATIENCE, synced).await.is_err() {
+            tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
+        }
         let (places, worker_places) = (Places::default(), Places::default());
         let (bundled, clock, watching) = (config.runner, config.clock, [projects, pool]);
         Ok(Self { cluster, bundled, clock, registry, places, workers, worker_places, watching })

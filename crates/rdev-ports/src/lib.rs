@@ -10,6 +10,7 @@ mod log;
 mod pods;
 mod pool;
 mod queue;
+mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -24,3 +25,4 @@ pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
     Started, TaskQueue,
 };
+pub use signals::{Alone, Growth, Signal, Signals};

@@ -59,7 +59,7 @@ pub trait TaskQueue: Send + Sync {
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
 
     /// Ends the command, with the complete entry, numbered `seq`: beyond the last event that is stored, by
-    /// more than one where events are missing.
+    /// more than one where events are missing. A NUL in the outcome's message becomes U+FFFD.
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, the command has ended, or an event of
@@ -82,7 +82,8 @@ pub trait TaskQueue: Send + Sync {
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()>;
 
     /// Gives back every lease of every worker. Only for a process that knows itself to be the store's
-    /// only user, at its start. Returns how many there were.
+    /// only user, at its start: never where other processes may share the store, whose commands would be
+    /// taken from them. Returns how many there were.
     async fn release_all(&self) -> Result<u64>;
 
     /// Asks for a command's end. One that nobody works on ends at once; of another it is noted, and its

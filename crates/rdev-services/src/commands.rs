@@ -84,7 +84,7 @@ impl Commands {
         match self.queue.enqueue(new).await? {
             Enqueued::New(entry) => {
                 self.live.publish(entry);
-                self.live.work().notify_one();
+                self.live.work_came();
                 Ok(command)
             }
             Enqueued::Before(command) => Ok(command),
@@ -147,8 +147,6 @@ pub(crate) async fn cancel(
     if let Some(entry) = asked.entry {
         live.publish(entry);
     }
-    if let Some(tail) = live.existing(id) {
-        tail.stop.cancel();
-    }
+    live.cancel(id);
     Ok(Some(asked.command))
 }

@@ -56,6 +56,9 @@ impl Executor {
     /// # Errors
     /// `LeaseLost` when another worker has taken over; `Unavailable` when a store failed.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
+        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.fence.attempt > 1) {
+            tail.forget();
+        }
         match self.next(claim).await? {
             Next::End(outcome) => {
                 let tries = claim.command.schedule.tries;
@@ -191,7 +194,7 @@ impl Executor {
         };
         if claim.command.home == Home::Pool {
             // Its worker is free for the next one.
-            self.live.work().notify_one();
+            self.live.work_came();
         }
         done
     }
@@ -214,6 +217,8 @@ impl Executor {
             self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now())
         });
         self.live.publish(entry.await?);
+        // The next command of its key, if there is one.
+        self.live.work_for_others();
         Ok(())
     }
 

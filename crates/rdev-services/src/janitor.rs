@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rdev_ports::{Place, Pods};
+use rdev_domain::Timestamp;
+use rdev_ports::{Fate, Place, Pods};
 
 use crate::supervise::control;
 
@@ -42,10 +43,18 @@ impl Janitor {
                 let mut argv = vec!["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS];
                 argv.extend(ids.iter().flat_map(|id| ["--id", id.as_str()]));
                 if let Err(error) = control(pods, place, &argv).await {
-                    let place = &place.site;
-                    tracing::warn!(%place, error = format!("{error:#}"), "journals were not freed");
+                    // With the place its journals are gone as well.
+                    if !is_gone(pods, place).await {
+                        let place = &place.site;
+                        tracing::warn!(%place, error = format!("{error:#}"), "journals were not freed");
+                    }
                 }
             }
         }
     }
+}
+
+async fn is_gone(pods: &dyn Pods, place: &Place) -> bool {
+    let fate = pods.fate(&place.uid, Timestamp::from_micros(0)).await;
+    matches!(fate, Ok(Fate::Gone(_)))
 }

@@ -97,7 +97,7 @@ impl Pool {
     pub async fn set_draining(&self, name: &WorkerName, draining: bool) -> Result<WorkerView> {
         self.worker(name).await?;
         self.queue.set_draining(name, draining, self.clock.now()).await?;
-        self.live.work().notify_one();
+        self.live.work_came();
         self.worker(name).await
     }
 }

@@ -64,12 +64,14 @@ impl Execution<'_> {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
                 Connection::Lost => return Ok((self.lost().await?, self.last_seq.next())),
                 Connection::Cut(error) => {
-                    tracing::warn!(
-                        command = %self.claim.fence.id,
-                        after = self.last_seq.0,
-                        error = format!("{error:#}"),
-                        "the connection to the runner was cut, attaching again"
-                    );
+                    // A node may be away for hours: that is told once, every further attempt only on request.
+                    let (command, after) = (&self.claim.fence.id, self.last_seq.0);
+                    let error = format!("{error:#}");
+                    if backoff.is_first() || self.last_seq > before {
+                        tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
+                    } else {
+                        tracing::debug!(%command, after, error, "the runner was not reached");
+                    }
                 }
             }
             if self.last_seq > before {
@@ -266,6 +268,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    fn is_first(&self) -> bool {
+        self.0 == RETRY_FIRST
+    }
+
     async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY_LAST);

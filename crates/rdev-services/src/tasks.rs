@@ -145,7 +145,7 @@ impl Tasks {
         match self.ports.queue.enqueue(new).await? {
             Enqueued::New(entry) => {
                 self.live.publish(entry);
-                self.live.work().notify_one();
+                self.live.work_came();
                 Ok(command)
             }
             Enqueued::Before(command) => Ok(command),
@@ -191,7 +191,7 @@ impl Tasks {
         // Readers of the old end keep what they hold of it; new ones read the log.
         self.live.forget(id);
         self.live.publish(entry);
-        self.live.work().notify_one();
+        self.live.work_came();
         Ok(task)
     }
 

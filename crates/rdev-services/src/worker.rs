@@ -90,6 +90,7 @@ impl Worker {
                 () = executor.live.work().notified() => {}
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
                 _ = renewal.tick() => self.renew().await,
+                () = executor.live.renewal().notified() => self.renew().await,
                 () = sleep(POLL) => {}
             }
         }
@@ -195,6 +196,7 @@ impl Worker {
                 "these commands go on, and are attached to at the next start"
             );
             release(&self.executor, &fences).await;
+            self.executor.live.work_for_others();
         }
     }
 }

@@ -2,43 +2,36 @@
 
 use std::path::Path;
 
+use rdev_domain::{Error, Result, Timestamp};
 use rdev_ports::Finding;
-use sqlx::ConnectOptions;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
 
-use crate::db::sqlite::MIGRATIONS;
+use crate::db::{postgres as server, sqlite as file};
+use crate::error::database;
 
 const WHAT: &str = "database";
+/// A server whose clock is further away than this, in seconds, confuses people who compare logs; nothing else,
+/// since every time that rdev stores is of its own clock.
+const SKEW_MAX: i64 = 2;
 
-pub(crate) async fn sqlite(file: &Path) -> Finding {
-    let name = file.display();
-    if !file.exists() {
+pub(crate) async fn sqlite(path: &Path) -> Finding {
+    let name = path.display();
+    if !path.exists() {
         return Finding::warning(
             WHAT,
             format!("{name} is not there yet"),
             "the first start of rdev-api makes it",
         );
     }
-    match look(file).await {
+    match look(path).await {
         Ok((complaint, _)) if complaint != "ok" => {
-            let fix = "stop rdev-api and restore a backup: see docs/operations.md";
+            let fix = "stop rdev-api and restore a backup: see docs/kubernetes.md";
             Finding::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
         }
         Ok((_, version)) => {
-            let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-            let seen = format!("SQLite {name}, schema {version}");
-            match version {
-                _ if version == newest => Finding::good(WHAT, seen),
-                _ if version < newest => Finding::warning(
-                    WHAT,
-                    format!("{seen}, this version has {newest}"),
-                    "the next start migrates it",
-                ),
-                _ => {
-                    let fix = "start a version of rdev-api that is at least as new";
-                    Finding::bad(WHAT, format!("{seen}, this older version knows {newest}"), fix)
-                }
-            }
+            of_version(format!("SQLite {name}, schema {version}"), version, &file::MIGRATIONS)
         }
         Err(error) => {
             let fix = "check RDEV_DATABASE_URL or RDEV_DATA_DIR, and who may read the file";
@@ -47,12 +40,99 @@ pub(crate) async fn sqlite(file: &Path) -> Finding {
     }
 }
 
+/// How a schema of that version suits this program.
+fn of_version(seen: String, version: i64, known: &Migrator) -> Finding {
+    let newest = known.iter().map(|migration| migration.version).max().unwrap_or_default();
+    if version == newest {
+        Finding::good(WHAT, seen)
+    } else if version < newest {
+        let fix = "the next start migrates it, or `rdev-api migrate` now";
+        Finding::warning(WHAT, format!("{seen}, this version has {newest}"), fix)
+    } else {
+        let fix = "start a version of rdev-api that is at least as new";
+        Finding::bad(WHAT, format!("{seen}, this older version knows {newest}"), fix)
+    }
+}
+
 /// What SQLite says of the file's pages, and the version of the schema in it.
-async fn look(file: &Path) -> sqlx::Result<(String, i64)> {
-    let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
+async fn look(path: &Path) -> sqlx::Result<(String, i64)> {
+    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
     let complaint = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     let version = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success")
         .fetch_one(&mut connection)
         .await?;
     Ok((complaint, version))
+}
+
+pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Finding> {
+    let options = match server::options(url) {
+        Ok(options) => options,
+        Err(error) => {
+            let fix = "correct RDEV_DATABASE_URL: postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            return vec![Finding::bad(WHAT, cause(error), fix)];
+        }
+    };
+    let place = server::place(&options);
+    let looking = async {
+        let mut connection = server::connect(&options).await?;
+        look_at_server(&mut connection, &place, now).await
+    };
+    match looking.await {
+        Ok(findings) => findings,
+        Err(error) => {
+            let fix = "check RDEV_DATABASE_URL, and whether Postgres runs and may be reached from here";
+            vec![Finding::bad(WHAT, format!("{place}: {}", cause(error)), fix)]
+        }
+    }
+}
+
+async fn look_at_server(connection: &mut PgConnection, place: &str, now: Timestamp) -> Result<Vec<Finding>> {
+    let number = server::version(connection).await?;
+    let name = format!("Postgres {}.{}, {place}", number / 10_000, number % 10_000);
+    if number < server::VERSION_MIN {
+        let fix = format!("use Postgres {} or later", server::VERSION_MIN / 10_000);
+        return Ok(vec![Finding::bad(WHAT, name, fix)]);
+    }
+    let version = server::applied(connection).await?.into_iter().max().unwrap_or_default();
+    let mut findings = vec![of_version(format!("{name}, schema {version}"), version, &server::MIGRATIONS)];
+
+    let (now_us, most, used, flushed): (i64, i32, i64, bool) = sqlx::query_as(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT,
+                current_setting('max_connections')::INTEGER
+                    - current_setting('superuser_reserved_connections')::INTEGER,
+                (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+                current_setting('synchronous_commit') <> 'off' AND current_setting('fsync') = 'on'",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(database)?;
+    let skew = (now_us - now.as_micros()) / 1_000_000;
+    findings.push(match skew.abs() {
+        0..=SKEW_MAX => Finding::good("database clock", format!("{skew} s from this machine's")),
+        _ => {
+            let fix = "let both machines keep their time by NTP";
+            Finding::warning("database clock", format!("{skew} s from this machine's"), fix)
+        }
+    });
+    let (free, needed) = (i64::from(most) - used, i64::from(server::CONNECTIONS) + 1);
+    let seen = format!("{used} of {most} used, each rdev-api takes up to {needed}");
+    findings.push(if free >= needed {
+        Finding::good("database connections", seen)
+    } else {
+        let fix = "raise max_connections of Postgres, or run fewer replicas";
+        Finding::warning("database connections", seen, fix)
+    });
+    if !flushed {
+        let fix = "set fsync and synchronous_commit to on: what is accepted must survive a power cut";
+        findings.push(Finding::warning("database durability", "commits are not flushed to disk", fix));
+    }
+    Ok(findings)
+}
+
+/// What an error is about, in one line.
+fn cause(error: Error) -> String {
+    match error {
+        Error::Internal(source) | Error::Unavailable { source, .. } => format!("{source:#}"),
+        other => other.to_string(),
+    }
 }

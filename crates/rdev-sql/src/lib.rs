@@ -10,21 +10,25 @@ mod error;
 mod events;
 mod examine;
 mod idempotency;
+mod migrations;
 #[cfg(test)]
 mod plans;
 mod pool;
 mod queue;
 mod rows;
+mod signals;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rdev_domain::Result;
-use rdev_ports::Finding;
+use rdev_domain::{Result, Timestamp};
+use rdev_ports::{Alone, Finding, Signals};
 
 use crate::db::Db;
+use crate::signals::PostgresSignals;
 
 /// The queue and the event log in one database.
 #[derive(Debug, Clone)]
@@ -46,9 +50,32 @@ impl SqlStore {
         Ok(Self { db: Db::postgres(url).await? })
     }
 
+    /// The migrations that the SQLite database in `file` has yet to see, each by its number and name. Changes nothing.
+    pub async fn pending_sqlite(file: &Path) -> Result<Vec<String>> {
+        migrations::pending_sqlite(file).await
+    }
+
+    /// As [`Self::pending_sqlite`], for the Postgres database of a URL.
+    pub async fn pending_postgres(url: &str) -> Result<Vec<String>> {
+        migrations::pending_postgres(url).await
+    }
+
     /// Looks at the SQLite database in `file`, for an operator, and changes nothing: a server may be using it.
     pub async fn examine_sqlite(file: &Path) -> Finding {
         examine::sqlite(file).await
+    }
+
+    /// Looks at the Postgres database of a URL, for an operator, and changes nothing.
+    pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Finding> {
+        examine::postgres(url, now).await
+    }
+
+    /// Begins to exchange signals with the other processes on this database; a SQLite file has none.
+    pub fn signals(&self) -> Arc<dyn Signals> {
+        match &self.db {
+            Db::Sqlite { .. } => Arc::new(Alone),
+            Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone())),
+        }
     }
 
     /// Writes what is pending and closes every connection.

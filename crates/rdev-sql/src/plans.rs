@@ -3,8 +3,9 @@
 use crate::SqlStore;
 use crate::db::Db;
 use crate::events::{HEAD, POSITION_OF, READ_COMMAND, READ_HOME};
-use crate::queue::CLAIM;
+use crate::queue::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::tasks::{TURN_OF_COMMAND, TURN_OF_TASK};
+use crate::testing::PostgresDatabase;
 
 /// How SQLite goes about a query.
 async fn plan(query: &str) -> Vec<String> {
@@ -70,4 +71,37 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(POSITION_OF, &[by_seq]).await;
     let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=?)";
     assert_searches(HEAD, &[by_project]).await;
+}
+
+/// Much that has ended, and little that has not.
+const FILL: &str = "
+    INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, status)
+    SELECT 'cmd-' || lpad(n::TEXT, 32, '0'), 'p' || n % 10, n::TEXT, 'shell', '{}', 0, 'key', 0, 'k' || n % 100,
+           CASE WHEN n % 500 = 0 THEN 'pending' ELSE 'completed' END
+    FROM generate_series(1, 20000) n;
+    INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
+    SELECT id, project, 'output', 1, 1, 0, 'x' FROM tasks;
+    ANALYZE";
+
+#[tokio::test]
+async fn postgres_reads_no_table_from_end_to_end() {
+    let database = PostgresDatabase::create().await;
+    SqlStore::postgres(&database.url()).await.unwrap().close().await;
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(FILL).execute(&mut connection).await.unwrap();
+    let id = "'cmd-00000000000000000000000000000042'";
+    for (query, binds, index) in [
+        (CLAIM_BESIDE_OTHERS, ["'w'", "1", "1", "8"], "tasks_unfinished"),
+        (READ_COMMAND, [id, "0", "32", ""], "events_by_task"),
+        (READ_HOME, ["'p3'", "100", "32", ""], "events_by_project"),
+        (POSITION_OF, [id, "9", "", ""], "events_by_task_and_seq"),
+        (HEAD, ["'p3'", "", "", ""], "events_by_project"),
+    ] {
+        let values = (1..).zip(binds);
+        let query = values.fold(query.to_owned(), |query, (n, bind)| query.replace(&format!("${n}"), bind));
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {query}"));
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+        assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
+        assert!(!plan.iter().any(|step| step.contains("Seq Scan")), "{plan:#?}");
+    }
 }

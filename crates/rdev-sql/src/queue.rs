@@ -76,7 +76,7 @@ pub(crate) const CLAIM: &str = claim!("IN (SELECT id FROM (", ") UNION ALL SELEC
 /// What another process is claiming is passed over; it is seen as it was before. Two that claim different
 /// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The arrays make
 /// sure that the inner queries, and with them their limits, are evaluated once.
-const CLAIM_BESIDE_OTHERS: &str =
+pub(crate) const CLAIM_BESIDE_OTHERS: &str =
     claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED) || ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
 
 /// Claims that met another one of the same key begin again; each time, one of them has gone on.
@@ -200,6 +200,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
+        let outcome = outcome.storable();
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             if seq.0 as i64 <= row.last_seq {

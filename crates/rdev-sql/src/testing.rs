@@ -1,6 +1,7 @@
 //! Databases for tests, on the server that `RDEV_TEST_POSTGRES` names.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -32,6 +33,18 @@ impl PostgresDatabase {
     pub fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').expect("the server's URL names a database");
         format!("{server}/{}", self.name)
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        let host = self.server.rsplit_once('@').map_or(self.server.as_str(), |(_, host)| host);
+        let host = host.split('/').next().unwrap_or_default();
+        host.parse().expect("the server's URL names IP:PORT")
+    }
+
+    /// Its address, behind something that listens there.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        self.url().replace(&self.address().to_string(), &address.to_string())
     }
 
     /// Runs SQL in it.

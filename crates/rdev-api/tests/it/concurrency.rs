@@ -3,6 +3,7 @@
 use crate::support::{Accepted, Client, Command, Data, Model, Runtime, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     two_agents_never_share_a_workspace_and_shell_runs_beside_them,
     agents_in_two_projects_run_side_by_side,
     as_many_run_at_once_as_configured_in_the_order_of_their_coming,

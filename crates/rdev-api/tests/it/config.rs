@@ -42,6 +42,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_BIND", "127.0.0.1:99999", "IP:PORT"),
         ("RDEV_DATABASE_URL", "mysql://x", "sqlite://"),
         ("RDEV_DATABASE_URL", "sqlite://", "sqlite://"),
+        ("RDEV_DATABASE_URL", "postgres://", "postgres://"),
+        ("RDEV_DATABASE_URL", "postgres:rdev", "postgres://"),
         ("RDEV_RUNTIME", "docker", "local"),
         ("RDEV_NAMESPACE", "Not A Name", "a-z"),
         ("RDEV_WORKER_CONCURRENCY", "0", "1"),
@@ -74,6 +76,8 @@ async fn a_wrong_secret_is_not_shown() {
     for (variable, value) in [
         ("RDEV_ADMIN_KEY", "sh0rt'ForK"),
         ("RDEV_ADMIN_KEY", "a key with spaces in it, long enough"),
+        ("RDEV_DATABASE_URL", "postgres://rdev:s3cr3t-word@a b/rdev"),
+        ("RDEV_DATABASE_URL", "mysql://rdev:s3cr3t-word@db/rdev"),
         ("RDEV_MASTER_KEY", "bm90IDMyIGJ5dGVz"),
         ("RDEV_MASTER_KEY", "n0t-a-key at all!"),
     ] {
@@ -182,4 +186,34 @@ async fn the_log_can_be_json() {
         let line: Line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
         assert_eq!(line.level, "INFO");
     }
+}
+
+#[tokio::test]
+async fn the_doctor_makes_nothing_and_says_what_is_missing() {
+    let fixture = Fixture::new();
+    let examine = async || {
+        let output = fixture.program().arg("doctor").output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = examine().await;
+    assert!(text.contains("warn  database:") && text.contains("warn  data folder:"), "{text}");
+    assert!(!fixture.data_dir().exists());
+    let server = fixture.start().await;
+    let output = server.fixture().program().arg("doctor").output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.contains("ok    database:") && text.contains("ok    git:"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn pods_need_a_cluster_and_a_master_key() {
+    let fixture = Fixture::new().with("RDEV_RUNTIME", "kubernetes");
+    let refusal = fixture.refused().await;
+    assert!(refusal.stderr.contains("RDEV_MASTER_KEY"), "{}", refusal.stderr);
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let refusal = fixture.with("RDEV_MASTER_KEY", key).refused().await;
+    assert!(refusal.stderr.contains("KUBECONFIG"), "{}", refusal.stderr);
 }

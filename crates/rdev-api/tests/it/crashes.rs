@@ -3,6 +3,7 @@
 use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     what_was_accepted_just_before_a_kill_runs_once,
     many_accepted_before_a_kill_all_run_once,
     what_ends_while_no_server_runs_is_told_by_the_next,

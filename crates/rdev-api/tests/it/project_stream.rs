@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     every_event_of_every_command_comes_once_however_often_it_is_cut,
     latest_begins_with_what_comes_next,
     a_project_shows_nothing_of_another,

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     a_stopping_server_says_goodbye_and_its_commands_go_on,
     a_stopping_server_begins_nothing_and_its_successor_does,
     a_second_server_on_the_same_data_is_refused_with_one_line,

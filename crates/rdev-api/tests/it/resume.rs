@@ -3,6 +3,7 @@
 use crate::support::{Client, Events, Runtime, Server, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     a_reader_resumes_by_header_query_and_path,
     the_header_counts_before_the_query,
     after_complete_there_is_no_content,

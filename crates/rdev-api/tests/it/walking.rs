@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::support::{Accepted, Command, Data, Event, Item, List, Runtime, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
+    and on postgres:
     an_accepted_command_tells_where_to_look,
     a_stream_tells_the_command_from_pending_to_complete,
     a_command_that_has_ended_is_described_whole,

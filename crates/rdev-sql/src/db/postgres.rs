@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::db::Commit;
 use crate::error::{about, database};
+use crate::migrations::APPLIED;
 
 /// The oldest server whose features are used; `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
@@ -70,8 +71,9 @@ pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<()> {
             let (found, least) = (version / 10_000, VERSION_MIN / 10_000);
             return Err(Error::Internal(anyhow::anyhow!("Postgres {found} is too old: {least} is needed")));
         }
-        // A migration takes as long as it takes; the lock that keeps others away is of this connection.
-        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        // A migration takes as long as it takes; the lock that keeps others away is of this connection. That the
+        // table of migrations is there already is no news.
+        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning")
             .execute(&mut connection)
             .await
             .map_err(database)?;
@@ -90,6 +92,18 @@ pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32> {
         .fetch_one(connection)
         .await
         .map_err(database)
+}
+
+/// The migrations that were applied; none in a database without any table.
+pub(crate) async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(database)?;
+    if !known {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(APPLIED).fetch_all(connection).await.map_err(database)
 }
 
 /// One connection outside of the pool.
@@ -142,7 +156,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(super) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
+    pub(crate) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
         let mut work = Self::reading(pool).await?;
         let begin = match commit {
             Commit::Durable | Commit::Told => "BEGIN",

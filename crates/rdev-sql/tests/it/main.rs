@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "tests, also where the test itself only names them")]
 
 mod dropped;
+mod faults;
 mod file;
 mod migrations;
 mod processes;
 mod schema;
+mod signals;
 mod unreadable;
 mod values;
 

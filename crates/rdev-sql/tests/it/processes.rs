@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
 use rdev_ports::testing::{START, command, id, new_command, slots};
-use rdev_ports::{EventLog, TaskQueue};
+use rdev_ports::{EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
 
-use crate::{On, on_both};
+use crate::{On, Place, on_both};
 
 on_both! {
     opening_what_is_new_at_the_same_time_migrates_once,
@@ -56,4 +56,35 @@ async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>
         }
     }
     Ok(())
+}
+
+/// Which command is the key's turn is seen as it was before another process' claim was committed. Here that
+/// process has claimed the newer one, and an older one comes in before it commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_waits_for_another_process_claim_of_the_key() {
+    let (store, place) = On::Postgres.fresh().await;
+    let Place::Postgres(database) = &place else { panic!("Postgres was asked for") };
+    let keyed =
+        |n| NewCommand { concurrency_key: Some("workspace".to_owned()), ..new_command(command("demo", n)) };
+    store.enqueue(keyed(2)).await.unwrap();
+    let mut other = database.connect().await;
+    sqlx::raw_sql("BEGIN; UPDATE tasks SET lease_owner = 'worker-2', lease_until_us = 9000000000000000")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    store.enqueue(keyed(1)).await.unwrap();
+    let claiming = tokio::spawn({
+        let store = store.clone();
+        async move { store.claim(&id("worker-1"), slots(10), START, START).await }
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+    while !claiming.is_finished() {
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut other).await.unwrap();
+        if waiting > 0 {
+            break;
+        }
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let claims = claiming.await.unwrap().unwrap();
+    assert!(claims.is_empty(), "two of a key are claimed: {claims:?}");
 }

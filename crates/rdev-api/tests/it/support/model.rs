@@ -31,7 +31,7 @@ impl Model {
     /// A model service that commands on this runtime can reach.
     pub(crate) async fn start(on: Runtime) -> Self {
         let host = match on {
-            Runtime::Local | Runtime::Double => "127.0.0.1".to_owned(),
+            Runtime::Local | Runtime::LocalOnPostgres | Runtime::Double => "127.0.0.1".to_owned(),
             Runtime::Cluster => Cluster::host(),
         };
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stub-model-server.py");
@@ -52,7 +52,9 @@ impl Model {
     /// A server whose `claude` asks this model service.
     pub(crate) fn fixture(&self) -> Fixture {
         let fixture = match self.runtime {
-            Runtime::Local | Runtime::Double => self.runtime.fixture().with_program(&tools::claude()),
+            Runtime::Local | Runtime::LocalOnPostgres | Runtime::Double => {
+                self.runtime.fixture().with_program(&tools::claude())
+            }
             // The image has one.
             Runtime::Cluster => self.runtime.fixture(),
         };

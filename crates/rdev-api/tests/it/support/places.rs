@@ -20,14 +20,18 @@ pub(crate) enum Places {
     Double(Double),
     /// A namespace in which every project is a pod.
     Cluster(Namespace),
+    /// Those of another server, which is the one to ask.
+    Shared { env: Vec<(&'static str, String)> },
 }
+
+const ASK_THE_OTHER: &str = "these places are another server's: ask that one";
 
 impl Places {
     /// Makes what there must be before the server starts. Every command finds `env` in its environment.
     pub(super) async fn make(runtime: Runtime, data_dir: PathBuf, env: Vec<(String, String)>) -> Self {
         match runtime {
             // The first start makes the folders, and the server hands its own environment on.
-            Runtime::Local => Self::Local { data_dir },
+            Runtime::Local | Runtime::LocalOnPostgres => Self::Local { data_dir },
             Runtime::Double => Self::Double(Double::make(env).await),
             Runtime::Cluster => Self::Cluster(Namespace::make(env).await),
         }
@@ -39,13 +43,14 @@ impl Places {
             Self::Local { .. } => Vec::new(),
             Self::Double(double) => double.server_env(),
             Self::Cluster(namespace) => namespace.server_env(),
+            Self::Shared { env } => env.clone(),
         }
     }
 
     /// Makes `demo`, where the server does not do that itself.
     pub(super) async fn add_first_project(&self) {
         match self {
-            Self::Local { .. } => {}
+            Self::Local { .. } | Self::Shared { .. } => {}
             Self::Double(double) => double.add_project(DEMO),
             Self::Cluster(namespace) => namespace.add_project(DEMO).await,
         }
@@ -58,6 +63,7 @@ impl Places {
             }
             Self::Double(double) => double.add_project(id),
             Self::Cluster(namespace) => namespace.add_project(id).await,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
 
@@ -67,6 +73,7 @@ impl Places {
             Self::Local { data_dir } => fs::read_to_string(workspace(data_dir, DEMO).join(name)).ok(),
             Self::Double(double) => fs::read_to_string(double.workspace().join(name)).ok(),
             Self::Cluster(namespace) => namespace.file(name).await,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
 
@@ -80,6 +87,7 @@ impl Places {
                 fs::write(double.workspace().join(name), "").expect("a file can be written");
             }
             Self::Cluster(namespace) => namespace.touch(name).await,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
 
@@ -88,6 +96,7 @@ impl Places {
         match self {
             Self::Local { .. } | Self::Double(_) => processes::lives(pid),
             Self::Cluster(namespace) => namespace.lives(pid).await,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
 
@@ -97,6 +106,7 @@ impl Places {
             Self::Local { data_dir } => processes::working_in(&workspace(data_dir, DEMO)) > 0,
             Self::Double(double) => processes::working_in(&double.workspace()) > 0,
             Self::Cluster(namespace) => namespace.busy().await,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
 }
@@ -106,7 +116,7 @@ impl Drop for Places {
         match self {
             Self::Local { data_dir } => processes::end_all(data_dir),
             // They see to that themselves.
-            Self::Double(_) | Self::Cluster(_) => {}
+            Self::Double(_) | Self::Cluster(_) | Self::Shared { .. } => {}
         }
     }
 }

@@ -7,6 +7,8 @@ use super::{Fixture, Server};
 pub(crate) enum Runtime {
     /// Folders and processes of this machine: the embedded default.
     Local,
+    /// As [`Self::Local`], with the store in a Postgres database of its own.
+    LocalOnPostgres,
     /// Pods of a cluster that is a double: the protocol is real, the pods are folders of this machine.
     Double,
     /// Pods of a cluster that `scripts/test-cluster.sh` has brought up.
@@ -16,7 +18,10 @@ pub(crate) enum Runtime {
 impl Runtime {
     /// What a server on this runtime is started with.
     pub(crate) fn fixture(self) -> Fixture {
-        Fixture::on(self)
+        match self {
+            Self::Local | Self::Double | Self::Cluster => Fixture::on(self),
+            Self::LocalOnPostgres => Fixture::on(self).with_postgres(),
+        }
     }
 
     pub(crate) async fn server(self) -> Server {
@@ -25,8 +30,19 @@ impl Runtime {
 }
 
 /// Tells stories on every runtime; a story is a function of the [`Runtime`] that it is told on. One that is
-/// not named here is an unused function, which the compiler tells.
+/// not named here is an unused function, which the compiler tells. `and on postgres:` tells the local ones on
+/// the other store as well.
 macro_rules! told_on_every_runtime {
+    (and on postgres: $($story:ident),+ $(,)?) => {
+        crate::support::told_on_every_runtime! { $($story),+ }
+
+        mod local_on_postgres {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::support::Runtime::LocalOnPostgres).await;
+            })+
+        }
+    };
     ($($story:ident),+ $(,)?) => {
         mod local {
             $(#[tokio::test]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
+use rdev_sql::testing::PostgresDatabase;
 use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -28,6 +30,17 @@ pub(crate) struct Fixture {
     env: Vec<(String, String)>,
     for_commands: Vec<(String, String)>,
     without_projects: bool,
+    store: Store,
+}
+
+/// What a server keeps its commands in.
+enum Store {
+    /// A file in its folder.
+    Sqlite,
+    /// A database that is made when the server starts.
+    NewPostgres,
+    /// A database of its own, or of the server beside which it was started.
+    Postgres(Arc<PostgresDatabase>),
 }
 
 /// A server that runs, or is down for a while; with everything it has started, gone when dropped.
@@ -57,7 +70,8 @@ impl Fixture {
     pub(super) fn on(runtime: Runtime) -> Self {
         let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("home")).expect("a home folder");
-        Self { runtime, root, env: Vec::new(), for_commands: Vec::new(), without_projects: false }
+        let (env, for_commands, without_projects) = (Vec::new(), Vec::new(), false);
+        Self { runtime, root, env, for_commands, without_projects, store: Store::Sqlite }
             .with("RDEV_BIND", "127.0.0.1:0")
             .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
     }
@@ -73,7 +87,7 @@ impl Fixture {
     pub(crate) fn for_commands(mut self, name: &str, value: impl Into<String>) -> Self {
         match self.runtime {
             // They get what the server has.
-            Runtime::Local => self.with(name, value),
+            Runtime::Local | Runtime::LocalOnPostgres => self.with(name, value),
             Runtime::Double | Runtime::Cluster => {
                 self.for_commands.push((name.to_owned(), value.into()));
                 self
@@ -86,6 +100,13 @@ impl Fixture {
         let folder = program.parent().expect("a program is in a folder").display();
         let path = format!("{folder}:{}", super::tools::path());
         self.for_commands("PATH", path)
+    }
+
+    /// Stores in a Postgres database of its own. A server that was killed leaves leases there, which run out
+    /// soon.
+    pub(crate) fn with_postgres(mut self) -> Self {
+        self.store = Store::NewPostgres;
+        self.with("RDEV_LEASE_SECONDS", "3")
     }
 
     /// Leaves it to the story to make the pods of projects.
@@ -125,11 +146,31 @@ impl Fixture {
     }
 
     pub(crate) async fn start(mut self) -> Server {
+        if matches!(self.store, Store::NewPostgres) {
+            let database = PostgresDatabase::create().await;
+            let url = database.url();
+            self.store = Store::Postgres(Arc::new(database));
+            self = self.with("RDEV_DATABASE_URL", url);
+        }
         let env = std::mem::take(&mut self.for_commands);
         let places = Places::make(self.runtime, self.data_dir(), env).await;
         if !self.without_projects {
             places.add_first_project().await;
         }
+        for (name, value) in places.server_env() {
+            self = self.with(name, value);
+        }
+        let mut server = Server { places, fixture: self, process: None, client: None };
+        server.restart().await;
+        server
+    }
+
+    /// Starts another server on the same store and the same places, with a folder of its own.
+    pub(crate) async fn start_beside(mut self, server: &Server) -> Server {
+        let Store::Postgres(database) = &server.fixture.store else { panic!("its store cannot be shared") };
+        self.store = Store::Postgres(database.clone());
+        self = self.with("RDEV_DATABASE_URL", database.url());
+        let places = Places::Shared { env: server.places.server_env() };
         for (name, value) in places.server_env() {
             self = self.with(name, value);
         }
@@ -217,7 +258,9 @@ impl Server {
     pub(crate) fn namespace(&self) -> &Namespace {
         match &self.places {
             Places::Cluster(namespace) => namespace,
-            Places::Local { .. } | Places::Double(_) => panic!("it has no namespace"),
+            Places::Local { .. } | Places::Double(_) | Places::Shared { .. } => {
+                panic!("it has no namespace")
+            }
         }
     }
 
@@ -225,7 +268,9 @@ impl Server {
     pub(crate) fn double(&self) -> &Double {
         match &self.places {
             Places::Double(double) => double,
-            Places::Local { .. } | Places::Cluster(_) => panic!("its projects are in no double"),
+            Places::Local { .. } | Places::Cluster(_) | Places::Shared { .. } => {
+                panic!("its projects are in no double")
+            }
         }
     }
 

@@ -1,9 +1,12 @@
-use rdev_domain::{Result, Seq};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use rdev_domain::{CommandId, Result, Seq};
 
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::command;
+use crate::testing::{command, id, slots};
 
 /// Of a key's commands only the oldest is claimed, and while it is leased or running no other.
 pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Result<()> {
@@ -123,4 +126,48 @@ pub async fn commands_of_other_keys_or_none_are_not_held_up(store: &impl Store) 
     let expected = [1, 3, 4, 5].map(|n| command("demo", n).id);
     assert_eq!(ids(&claim_all(store, 0).await?), expected);
     Ok(())
+}
+
+/// Workers that claim at the same time, while older commands still come in, never hold two of a key.
+pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> Result<()> {
+    const KEYS: u64 = 3;
+    const COMMANDS: u64 = 30 * KEYS;
+    let held = Arc::new(Mutex::new(HashSet::new()));
+    let done = Arc::new(Mutex::new(HashSet::new()));
+    let workers: Vec<_> = (0..4)
+        .map(|n| {
+            let (store, held, done) = (store.clone(), held.clone(), done.clone());
+            tokio::spawn(async move {
+                let worker = id(&format!("worker-{n}"));
+                while done.lock().expect("nobody panics").len() < COMMANDS as usize {
+                    for claim in store.claim(&worker, slots(2), at(0), at(LEASE)).await? {
+                        let key = key_of(&claim.fence.id);
+                        assert!(held.lock().expect("nobody panics").insert(key), "two of key {key}");
+                        store.start(&claim.fence, "pod-1", None, at(1)).await?;
+                        held.lock().expect("nobody panics").remove(&key);
+                        store.finish(&claim.fence, Seq(1), completed(), at(1)).await?;
+                        done.lock().expect("nobody panics").insert(claim.fence.id);
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Result::Ok(())
+            })
+        })
+        .collect();
+    // Newest first: each of them is older than what is claimed at the same moment.
+    for n in (1..=COMMANDS).rev() {
+        let key = key_of(&command("demo", n).id);
+        enqueue_keyed(store, n, &format!("key-{key}")).await?;
+    }
+    for worker in workers {
+        worker.await.expect("no two workers hold a key")?;
+    }
+    assert_eq!(done.lock().expect("nobody panics").len(), COMMANDS as usize);
+    return Ok(());
+
+    /// The number of a sample command tells its key.
+    fn key_of(id: &CommandId) -> u64 {
+        let number = id.as_str().trim_start_matches("cmd-");
+        u64::from_str_radix(number, 16).expect("a sample's id is a number") % KEYS
+    }
 }

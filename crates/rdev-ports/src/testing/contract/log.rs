@@ -121,6 +121,39 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
     Ok(())
 }
 
+/// Commands that write at the same time are seen whole by whoever follows the project from entry to entry:
+/// no entry appears before one that was returned already.
+pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> Result<()> {
+    const APPENDS: u64 = 150;
+    let mut writing = Vec::new();
+    for n in 1..=3 {
+        let (store, fence) = (store.clone(), run(store, n).await?);
+        writing.push(tokio::spawn(async move {
+            for n in 1..=APPENDS {
+                store.append(&fence, vec![chunk(n, n)], at(1)).await?;
+            }
+            Result::Ok(())
+        }));
+    }
+    let (mut followed, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
+        let page = store.read_home(&demo(), after, 5).await?;
+        match page.last() {
+            Some(last) => after = last.position,
+            None if last_look => break,
+            None => tokio::task::yield_now().await,
+        }
+        followed.extend(page);
+    }
+    for writing in writing {
+        writing.await.expect("no writer panics")?;
+    }
+    assert_eq!(followed.len() as u64, 3 * (2 + APPENDS));
+    assert_eq!(followed, log(store).await?);
+    Ok(())
+}
+
 /// The head moves with every entry of the project, and with no other.
 pub async fn the_head_is_the_last_entry_of_the_project(store: &impl Store) -> Result<()> {
     assert_eq!(store.head(&demo()).await?, Position::ZERO);

@@ -117,3 +117,15 @@ pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
     assert_eq!(log(store).await?.len(), 3);
     Ok(())
 }
+
+/// What a program said last may hold any character; what no store can hold is replaced, not refused.
+pub async fn any_text_may_tell_of_an_end(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let outcome = Outcome::without_process(Ending::Failed(Reason::NoResult), "\u{1F600} a\0b '\"\\ \u{7f}");
+    let entry = store.finish(&fence, Seq(1), outcome, at(1)).await?;
+    let told =
+        Outcome::without_process(Ending::Failed(Reason::NoResult), "\u{1F600} a\u{fffd}b '\"\\ \u{7f}");
+    assert_eq!(entry.body, EntryBody::Complete(told));
+    assert_eq!(log(store).await?.last(), Some(&entry));
+    Ok(())
+}

@@ -39,6 +39,7 @@ macro_rules! store_contract {
             a_finished_command_frees_its_key
             a_cancelled_command_frees_its_key
             commands_of_other_keys_or_none_are_not_held_up
+            workers_at_the_same_time_never_share_a_key
 
             the_highest_priority_is_claimed_first
             nothing_is_claimed_before_its_time
@@ -73,6 +74,7 @@ macro_rules! store_contract {
             a_stale_claim_cannot_finish
             an_end_has_a_number_of_its_own
             nothing_ends_twice
+            any_text_may_tell_of_an_end
 
             renewing_extends_the_lease
             renewing_tells_what_is_lost
@@ -107,6 +109,7 @@ macro_rules! store_contract {
             nothing_follows_the_end
             the_log_is_read_in_order_from_a_position
             a_project_is_read_across_its_commands
+            a_reader_that_follows_sees_every_entry_once
             the_head_is_the_last_entry_of_the_project
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen

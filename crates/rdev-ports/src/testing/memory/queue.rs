@@ -140,6 +140,7 @@ impl TaskQueue for MemoryStore {
     }
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
+        let outcome = outcome.storable();
         let mut tables = self.tables();
         let task = tables.fenced(fence)?;
         if seq <= task.last_seq {

@@ -1,0 +1,33 @@
+//! `rdev-api migrate`: brings the database's schema up to date, or says what is pending.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::wire;
+
+/// Migrates. With `check` it only lists what is pending: the exit code is then 1 when something is.
+#[tokio::main]
+pub async fn run(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
+    let pending = wire::pending_migrations(config).await?;
+    if !check {
+        wire::migrate(config).await?;
+    }
+    let (done, code) = match (pending.is_empty(), check) {
+        (true, _) => ("the schema is up to date", ExitCode::SUCCESS),
+        (false, true) => ("pending", ExitCode::FAILURE),
+        (false, false) => ("migrated", ExitCode::SUCCESS),
+    };
+    print(done, &pending).context("standard output")?;
+    Ok(code)
+}
+
+fn print(done: &str, migrations: &[String]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match migrations {
+        [] => writeln!(out, "{done}"),
+        migrations => migrations.iter().try_for_each(|migration| writeln!(out, "{done}: {migration}")),
+    }
+}

@@ -1,0 +1,68 @@
+//! What other processes on the same store do: their signals, and a look of our own at what is followed here,
+//! since signals may be lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rdev_domain::{Result, Seq};
+use rdev_ports::{EventLog, Signal, Signals};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::Live;
+
+/// Pause between two looks at the logs that somebody waits for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps what this process knows abreast of the others.
+pub struct Replicas {
+    live: Live,
+    log: Arc<dyn EventLog>,
+    signals: Arc<dyn Signals>,
+}
+
+impl Replicas {
+    /// Wires the service.
+    pub fn new(live: Live, log: Arc<dyn EventLog>, signals: Arc<dyn Signals>) -> Self {
+        Self { live, log, signals }
+    }
+
+    /// Listens and looks until `shutdown`; where there are no others, there is nothing to do.
+    pub async fn run(self, shutdown: CancellationToken) {
+        if !self.signals.shared() {
+            return;
+        }
+        let mut signals = self.signals.subscribe();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(signal) = signals.next() => {
+                    let anything = signal == Signal::Anything;
+                    self.live.heard(signal);
+                    if anything {
+                        look.reset_immediately();
+                    }
+                }
+                _ = look.tick() => {
+                    if let Err(error) = self.look().await {
+                        tracing::warn!(?error, "it is not known how far the logs go, looking again");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let (commands, homes) = self.live.followed();
+        for id in commands {
+            self.live.has_grown(&id, self.log.position_of(&id, Seq(u64::MAX)).await?);
+        }
+        for home in homes {
+            self.live.home_has_grown(&home, self.log.head(&home).await?);
+        }
+        Ok(())
+    }
+}

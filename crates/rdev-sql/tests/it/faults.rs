@@ -1,0 +1,183 @@
+//! A database that is cut off, stalls, or holds a lock for long: callers are told to come again, soon.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdev_domain::{Error, Position, Result, Seq};
+use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
+use rdev_ports::{EventLog, Fence, TaskQueue};
+use rdev_sql::SqlStore;
+use rdev_sql::testing::PostgresDatabase;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Longest that anybody is left waiting, whatever the database does.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Stands between the store and the server, and can fall silent without closing anything.
+struct Proxy {
+    address: SocketAddr,
+    silent: watch::Sender<bool>,
+}
+
+impl Proxy {
+    async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (silent, heard) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let (read, write) = client.into_split();
+                    let (answers, questions) = TcpStream::connect(server).await.unwrap().into_split();
+                    tokio::spawn(pass(read, questions, heard.clone()));
+                    pass(answers, write, heard).await;
+                });
+            }
+        });
+        Self { address, silent }
+    }
+}
+
+/// Passes bytes on. What was under way in a silence is never heard of again.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
+    let mut bytes = [0; 8192];
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut bytes) => read,
+            () = async { drop(silent.wait_for(|silent| *silent).await) } => return std::future::pending().await,
+        };
+        match read {
+            Ok(read) if read > 0 => {
+                if to.write_all(&bytes[..read]).await.is_err() {
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T>) {
+    assert!(matches!(result, Err(Error::Unavailable { system: "database", .. })), "{result:?}");
+}
+
+async fn running(store: &SqlStore) -> Fence {
+    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    let fence = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0).fence;
+    store.start(&fence, "pod-1", None, START).await.unwrap();
+    fence
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_for_ever() {
+    let database = PostgresDatabase::create().await;
+    let proxy = Proxy::before(database.address()).await;
+    let store = SqlStore::postgres(&database.url_at(proxy.address)).await.unwrap();
+    let fence = running(&store).await;
+    proxy.silent.send_replace(true);
+    // More than there are connections: each of these is lost with what was asked on it.
+    let mut asking = JoinSet::new();
+    for n in 0..20 {
+        let (store, fence) = (store.clone(), fence.clone());
+        asking.spawn(tokio::time::timeout(SOON, async move {
+            match n % 3 {
+                0 => store.check().await,
+                1 => store.append(&fence, vec![chunk(1, 1)], START).await.map(|_| ()),
+                _ => store.read_home(&id("demo"), Position::ZERO, 9).await.map(|_| ()),
+            }
+        }));
+    }
+    while let Some(answer) = asking.join_next().await {
+        assert_unavailable(answer.unwrap().expect("nobody waits for long"));
+    }
+    proxy.silent.send_replace(false);
+    store.append(&fence, vec![chunk(1, 1)], START).await.expect("every connection can be had again");
+    let mut asking = JoinSet::new();
+    for _ in 0..32 {
+        let store = store.clone();
+        asking.spawn(async move { store.check().await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        answer.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
+    let database = PostgresDatabase::create().await;
+    let proxy = Proxy::before(database.address()).await;
+    let store = SqlStore::postgres(&database.url_at(proxy.address)).await.unwrap();
+    store.check().await.unwrap();
+    proxy.silent.send_replace(true);
+    for _ in 0..40 {
+        assert!(tokio::time::timeout(Duration::from_millis(5), store.check()).await.is_err());
+    }
+    proxy.silent.send_replace(false);
+    tokio::time::timeout(SOON, store.check()).await.expect("nobody holds them").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_is_unavailable_and_the_next_one_works() {
+    let database = PostgresDatabase::create().await;
+    let store = SqlStore::postgres(&database.url()).await.unwrap();
+    let fence = running(&store).await;
+    for n in 1..=20 {
+        database.cut_connections().await;
+        // Connections that were used a moment ago are not tried first, so some calls may find a dead one.
+        loop {
+            match store.append(&fence, vec![chunk(n, n)], START).await {
+                Ok(_) => break,
+                refused => assert_unavailable(refused),
+            }
+        }
+    }
+    assert_eq!(store.read_command(&fence.id, Position::ZERO, 100).await.unwrap().len(), 22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_another_holds_is_not_waited_for_for_long() {
+    let database = PostgresDatabase::create().await;
+    let store = SqlStore::postgres(&database.url()).await.unwrap();
+    let fence = running(&store).await;
+    let mut other = database.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").execute(&mut other).await.unwrap();
+    let append = tokio::time::timeout(SOON, store.append(&fence, vec![chunk(1, 1)], START)).await;
+    assert_unavailable(append.expect("it is given up"));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let entries = store.append(&fence, vec![chunk(1, 1)], START).await.unwrap();
+    assert_eq!(entries[0].last_seq, Seq(1));
+}
+
+#[tokio::test]
+async fn no_error_shows_the_password() {
+    const PASSWORD: &str = "s3cr3t-word";
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = unused.local_addr().unwrap();
+    drop(unused);
+    for url in [
+        format!("postgres://rdev:{PASSWORD}@{closed}/rdev"),
+        format!("postgres://rdev:{PASSWORD}@host.invalid/rdev"),
+        format!("postgres://rdev:{PASSWORD}@[::/rdev"),
+        format!("postgres://rdev:{PASSWORD}@host:port/rdev"),
+        format!("postgres://{closed}/rdev?password={PASSWORD}&sslmode=never"),
+    ] {
+        let error = SqlStore::postgres(&url).await.unwrap_err();
+        let (Error::Internal(source) | Error::Unavailable { source, .. }) = &error else {
+            panic!("{error:?}")
+        };
+        for text in [format!("{error:?}"), format!("{source:#}")] {
+            assert!(!text.contains(PASSWORD), "{text}");
+        }
+        let findings = SqlStore::examine_postgres(&url, START).await;
+        assert!(!format!("{findings:?}").contains(PASSWORD), "{findings:?}");
+    }
+    let database = PostgresDatabase::create().await;
+    let url = database.url().replace("rdev@", &format!("rdev:{PASSWORD}@"));
+    let store = SqlStore::postgres(&url).await.unwrap();
+    assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
+}
