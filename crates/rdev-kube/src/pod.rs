@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn read(metadata: &str) -> Result<PodView, String> {
-        PodView::read(&pod(metadata, "{}"))
+        PodView::read(&pod(metadata, "{}"), Role::Project)
     }
 
     #[test]
@@ -203,7 +203,10 @@ mod tests {
                     "ready": true, "state": {{"running": {{}}}}, "lastState": {{"terminated":
                     {{"exitCode": 137, "reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z"}}}}}}]}}"#
             );
-            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status)).unwrap().interrupted.unwrap()
+            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status), Role::Project)
+                .unwrap()
+                .interrupted
+                .unwrap()
         };
         assert_eq!(last("OOMKilled").1.reason, Reason::OomKilled);
         let (at, trouble) = last("Error");

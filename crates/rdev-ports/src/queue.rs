@@ -125,7 +125,7 @@ pub enum Enqueued {
     /// It is stored; the entry says that it is pending.
     New(Entry),
     /// The same request had been stored before, as this command.
-    Before(Command),
+    Before(Box<Command>),
 }
 
 /// Proof of a claim: a later claim of the same command makes it worthless.

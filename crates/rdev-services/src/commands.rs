@@ -87,7 +87,7 @@ impl Commands {
                 self.live.work_came();
                 Ok(command)
             }
-            Enqueued::Before(command) => Ok(command),
+            Enqueued::Before(command) => Ok(*command),
         }
     }
 

@@ -148,7 +148,7 @@ impl Tasks {
                 self.live.work_came();
                 Ok(command)
             }
-            Enqueued::Before(command) => Ok(command),
+            Enqueued::Before(command) => Ok(*command),
         }
     }
 

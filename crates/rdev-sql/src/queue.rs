@@ -100,7 +100,7 @@ impl TaskQueue for SqlStore {
                     idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
                 if let Some(id) = first.and_then(|first| first.task_id) {
                     let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
-                    return Ok(Enqueued::Before(row.command()?));
+                    return Ok(Enqueued::Before(Box::new(row.command()?)));
                 }
             }
             insert_task(&mut tx, &new).await?;

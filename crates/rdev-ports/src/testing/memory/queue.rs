@@ -15,7 +15,7 @@ impl TaskQueue for MemoryStore {
         if let Some(key) = &new.idempotency {
             let first = tables.first_use(key, now)?.and_then(|first| first.command);
             if let Some(task) = first.and_then(|id| tables.tasks.get(&id)) {
-                return Ok(Enqueued::Before(task.command.clone()));
+                return Ok(Enqueued::Before(Box::new(task.command.clone())));
             }
         }
         tables.check_stream(&new.command)?;
