@@ -23,6 +23,38 @@ pub(crate) const READ_HOME: &str = concat!(
       WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
 );
 
+/// The same for Postgres. It sends every row, where SQLite makes one when it is asked for the next: so nothing
+/// far beyond [`READ_BYTES`]; the length of a body is known without reading it. And for an equality it might
+/// walk through the whole log in the order of positions, in the hope of finding enough on the way: a range of
+/// pairs has its order in one index alone.
+macro_rules! read_on_postgres {
+    ($of:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT ",
+            event_columns!(),
+            ", SUM(octet_length(e.body)) OVER (ORDER BY e.",
+            $of,
+            ", e.position) - octet_length(e.body) AS bytes_before
+             FROM events e JOIN tasks t ON t.id = e.task_id
+             WHERE (e.",
+            $of,
+            ", e.position) > ($1, $2) AND (e.",
+            $of,
+            ", e.position) <= ($1, 9223372036854775807)
+             ORDER BY e.",
+            $of,
+            ", e.position LIMIT $3) page
+             WHERE bytes_before < 262144 ORDER BY position"
+        )
+    };
+}
+
+pub(crate) const READ_COMMAND_ON_POSTGRES: &str = read_on_postgres!("task_id");
+pub(crate) const READ_HOME_ON_POSTGRES: &str = read_on_postgres!("project");
+
+// Status entries, which do not count, come on top.
+const _: () = assert!(READ_BYTES * 2 == 262_144);
+
 pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
      ORDER BY last_seq DESC, position DESC LIMIT 1";
 
@@ -51,6 +83,10 @@ const INSERT_IN_TURN: &str = insert!(
 );
 
 pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
+
+pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
+     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, 9223372036854775807)
+     ORDER BY project DESC, position DESC LIMIT 1";
 
 #[async_trait]
 impl EventLog for SqlStore {
@@ -94,11 +130,11 @@ impl EventLog for SqlStore {
     }
 
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        page(&self.db, READ_COMMAND, id.as_str(), after, limit).await
+        page(&self.db, [READ_COMMAND, READ_COMMAND_ON_POSTGRES], id.as_str(), after, limit).await
     }
 
     async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        page(&self.db, READ_HOME, home.as_str(), after, limit).await
+        page(&self.db, [READ_HOME, READ_HOME_ON_POSTGRES], home.as_str(), after, limit).await
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
@@ -108,22 +144,33 @@ impl EventLog for SqlStore {
     }
 
     async fn head(&self, home: &Home) -> Result<Position> {
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, HEAD, home.as_str())?;
+        let sql = match &self.db {
+            Db::Sqlite { .. } => HEAD,
+            Db::Postgres(_) => HEAD_ON_POSTGRES,
+        };
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str())?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 }
 
 /// Reads entries until they are enough, in number or in bytes.
-async fn page(db: &Db, sql: &'static str, of: &str, after: Position, limit: u32) -> Result<Vec<Entry>> {
+async fn page(
+    db: &Db,
+    [on_sqlite, on_postgres]: [&'static str; 2],
+    of: &str,
+    after: Position,
+    limit: u32,
+) -> Result<Vec<Entry>> {
     let (after, limit) = (after.0 as i64, i64::from(limit));
     match db {
         Db::Sqlite { read, .. } => {
-            take(sqlx::query_as(sql).bind(of).bind(after).bind(limit).fetch(read)).await
+            take(sqlx::query_as(on_sqlite).bind(of).bind(after).bind(limit).fetch(read)).await
         }
         Db::Postgres(pool) => {
             bounded(db, async {
                 let mut work = Work::reading(pool).await?;
-                let rows = sqlx::query_as(sql).bind(of).bind(after).bind(limit).fetch(work.connection()?);
+                let query = sqlx::query_as(on_postgres).bind(of).bind(after).bind(limit);
+                let rows = query.fetch(work.connection()?);
                 let entries = take(rows).await;
                 work.end(entries).await
             })

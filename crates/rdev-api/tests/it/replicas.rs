@@ -1,7 +1,8 @@
 //! Several servers on one Postgres: any of them serves any stream and any cancel, and one goes on where another
 //! has died.
 
-use crate::support::{Accepted, Events, Fixture, Runtime, Server, Told, eventually};
+use crate::many_lines::Numbered;
+use crate::support::{Accepted, Events, Fixture, Item, Runtime, Server, Told, eventually};
 
 /// A server whose projects are pods, and a command that runs there: it says `one`, and `two` when `go` is there.
 async fn one_that_runs() -> (Server, Accepted) {
@@ -107,4 +108,45 @@ async fn two_servers_share_what_there_is_to_do() {
     let mut all: Vec<usize> = all.lines().map(|line| line.parse().unwrap()).collect();
     all.sort_unstable();
     assert!(all.iter().copied().eq(0..COMMANDS), "{all:?}");
+}
+
+#[tokio::test]
+async fn cut_connections_to_the_database_cost_no_line() {
+    const LINES: u64 = 400;
+    let server = Runtime::LocalOnPostgres.server().await;
+    let accepted =
+        server.client().shell(&format!("for i in $(seq {LINES}); do echo $i; sleep 0.01; done")).await;
+    let mut reader = Numbered::default();
+    for cut_at in (40..LINES).step_by(40) {
+        let mut events = opened(&server, &accepted, reader.last).await;
+        while reader.last < cut_at {
+            match events.next().await {
+                Some(Item::Event(event)) => reader.take(&event),
+                Some(Item::Retry(_)) => {}
+                None => events = opened(&server, &accepted, reader.last).await,
+            }
+        }
+        server.cut_database().await;
+    }
+    while reader.complete.is_none() {
+        let mut events = opened(&server, &accepted, reader.last).await;
+        while let Some(item) = events.next().await {
+            if let Item::Event(event) = item {
+                reader.take(&event);
+            }
+        }
+    }
+    assert_eq!(reader.last, LINES);
+}
+
+/// As `EventSource` does: it comes again when it is told to.
+async fn opened(server: &Server, accepted: &Accepted, after: u64) -> Events {
+    let client = server.client();
+    let path = format!("/projects/demo/events?stream_id={}", accepted.stream_id);
+    let id = after.to_string();
+    let open = async || {
+        let call = client.get(&path);
+        if after > 0 { call.header("last-event-id", &id) } else { call }.events_or_later().await
+    };
+    eventually("the stream", open).await
 }

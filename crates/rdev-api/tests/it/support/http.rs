@@ -107,6 +107,13 @@ impl Call {
         Events::new(head.headers, body)
     }
 
+    /// The answer as an event stream, unless the caller is to come again.
+    pub(crate) async fn events_or_later(self) -> Option<Events> {
+        let (head, body) = within("the beginning of a stream", self.open()).await;
+        assert!(matches!(head.status.as_u16(), 200 | 503), "{}", head.status);
+        (head.status == 200).then(|| Events::new(head.headers, body))
+    }
+
     pub(crate) async fn open(self) -> (response::Parts, Body) {
         self.try_open().await.expect("the server answers")
     }

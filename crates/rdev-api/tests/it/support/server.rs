@@ -274,6 +274,12 @@ impl Server {
         }
     }
 
+    /// Cuts every connection to its Postgres, also those of others that use it.
+    pub(crate) async fn cut_database(&self) {
+        let Store::Postgres(database) = &self.fixture.store else { panic!("its store is a file") };
+        database.cut_connections().await;
+    }
+
     /// Makes another project, and waits until the server knows it.
     pub(crate) async fn add_project(&self, id: &str) {
         self.places.add_project(id).await;

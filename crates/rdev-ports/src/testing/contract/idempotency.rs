@@ -15,7 +15,7 @@ fn under(key: IdempotencyKey, command: &Command) -> NewCommand {
 
 fn before(enqueued: Enqueued) -> Command {
     match enqueued {
-        Enqueued::Before(command) => command,
+        Enqueued::Before(command) => *command,
         Enqueued::New(entry) => panic!("{} was stored", entry.command),
     }
 }
