@@ -78,9 +78,11 @@ async fn positions_are_found_without_reading_entries() {
 
 /// Much that has ended, and little that has not.
 const FILL: &str = "
-    INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, status)
+    INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, status,
+                       pool, share, turn)
     SELECT 'cmd-' || lpad(n::TEXT, 32, '0'), 'p' || n % 10, n::TEXT, 'shell', '{}', 0, 'key', 0, 'k' || n % 100,
-           CASE WHEN n % 500 = 0 THEN 'pending' ELSE 'completed' END
+           CASE WHEN n % 500 = 0 THEN 'pending' ELSE 'completed' END,
+           n % 1000 = 0, 'p' || n % 10, n
     FROM generate_series(1, 20000) n;
     INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
     SELECT id, project, 'output', 1, 1, 0, 'x' FROM tasks;

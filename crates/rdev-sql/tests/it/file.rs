@@ -53,7 +53,7 @@ async fn reopening_the_file_keeps_everything() {
     let Enqueued::Before(third) = store.enqueue(again).await.unwrap() else {
         panic!("the idempotency key was forgotten");
     };
-    assert_eq!(third, command("demo", 3));
+    assert_eq!(*third, command("demo", 3));
     let later = LEASE_END + Duration::from_secs(1);
     let attached = store.claim(&id("worker-2"), slots(1), later, later).await.unwrap();
     assert_eq!((&attached[0].fence.id, attached[0].last_seq), (&claims[1].fence.id, Seq(5)));
