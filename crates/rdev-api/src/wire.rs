@@ -94,14 +94,6 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         TaskPorts { pods: pods_too, queue: queue_too, pool: pool_queue.clone(), clock: clock_too, ids };
     let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
     let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
-    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
-    let id = id.parse().context("worker id")?;
-    let worker_config = WorkerConfig {
-        id,
-        concurrency: config.worker_concurrency,
-        lease: config.lease(),
-        place_patience: config.pod_wait(),
-    };
     let worker_ports = WorkerPorts {
         pods: pods.clone(),
         queue: queue.clone(),
@@ -110,7 +102,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         clock: clock.clone(),
         chance: Arc::new(UuidChance),
     };
-    let worker = Worker::new(worker_config, worker_ports, live);
+    let worker = Worker::new(worker_config(config)?, worker_ports, live);
 
     let tickets = Tickets::new(&master_key);
     let app = app(AppState(Arc::new(Pieces {
@@ -131,6 +123,16 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let key_file = std::path::absolute(folder.join("admin.key"))?;
     let key_file = config.admin_key.is_none().then_some(key_file);
     Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
+}
+
+fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
+    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    Ok(WorkerConfig {
+        id: id.parse().context("worker id")?,
+        concurrency: config.worker_concurrency,
+        lease: config.lease(),
+        place_patience: config.pod_wait(),
+    })
 }
 
 async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
