@@ -61,8 +61,12 @@ impl Executor {
         }
         match self.next(claim).await? {
             Next::End(outcome) => {
-                let tries = claim.command.schedule.tries;
-                self.conclude(claim, tries, claim.last_seq.next(), outcome).await
+                let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
+                match claim.command.state {
+                    State::Running { .. } => self.conclude(claim, tries, seq, outcome).await,
+                    // What cannot be started at all is no attempt, and trying again would not end.
+                    State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
+                }
             }
             Next::Later => self.queue.postpone(&claim.fence, self.clock.now() + PLACE_PAUSE).await,
             Next::Supervise(place, started) => self.supervise(claim, place, started).await,
