@@ -9,16 +9,16 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 use ipnet::IpNet;
-use rdev_domain::Scope::{ProjectsExecute, ProjectsRead};
+use rdev_domain::Scope::{ProjectsExecute, ProjectsRead, QueueRead, QueueWrite, WorkersRead, WorkersWrite};
 use rdev_ports::{Clock, Pods, TaskQueue};
-use rdev_services::{Commands, Events, Projects};
+use rdev_services::{Commands, Events, Pool, Projects, Tasks};
 use utoipa_axum::routes;
 
 use crate::access::{Access, Api, Gate};
 use crate::error::ApiError;
 use crate::request::{Identify, identify};
 use crate::routes::docs::Document;
-use crate::routes::{commands, docs, events, health, output, projects, tickets};
+use crate::routes::{commands, docs, events, health, output, projects, queue, tickets, workers};
 use crate::sse::Streams;
 use crate::tickets::Tickets;
 
@@ -33,6 +33,10 @@ pub(crate) struct Pieces {
     pub(crate) projects: Projects,
     /// Accepting and reading of commands.
     pub(crate) commands: Commands,
+    /// Tasks of the pool.
+    pub(crate) tasks: Tasks,
+    /// The workers of the pool.
+    pub(crate) pool: Pool,
     /// Reading of events.
     pub(crate) events: Events,
     /// Answers that do not end.
@@ -64,6 +68,8 @@ macro_rules! pieces {
 pieces! {
     projects: Projects,
     commands: Commands,
+    tasks: Tasks,
+    pool: Pool,
     events: Events,
     streams: Streams,
     tickets: Tickets,
@@ -76,6 +82,8 @@ pieces! {
 fn api() -> Api {
     let read = Access::Scope(ProjectsRead);
     let execute = Access::Scope(ProjectsExecute);
+    let (read_queue, write_queue) = (Access::Scope(QueueRead), Access::Scope(QueueWrite));
+    let (read_workers, write_workers) = (Access::Scope(WorkersRead), Access::Scope(WorkersWrite));
     let read_events = Access::ScopeOrTicket(ProjectsRead);
     Api::default()
         .route(Access::Public, routes!(health::health))
@@ -95,6 +103,19 @@ fn api() -> Api {
         .route(read_events, routes!(events::project_events))
         .route(read_events, routes!(events::stream_events))
         .route(read, routes!(tickets::issue))
+        .route(write_queue, routes!(queue::submit))
+        .route(read_queue, routes!(queue::list))
+        .route(read_queue, routes!(queue::get))
+        .route(read_queue, routes!(queue::events))
+        .route(read_queue, routes!(queue::output))
+        .route(write_queue, routes!(queue::cancel))
+        .route(write_queue, routes!(queue::retry))
+        .route(read_queue, routes!(queue::stats))
+        .route(read_workers, routes!(workers::list))
+        .route(read_workers, routes!(workers::pool))
+        .route(read_workers, routes!(workers::get))
+        .route(write_workers, routes!(workers::drain))
+        .route(write_workers, routes!(workers::undrain))
 }
 
 /// The OpenAPI document, as committed in `openapi.json`.

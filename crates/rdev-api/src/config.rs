@@ -51,9 +51,13 @@ pub struct Config {
     #[arg(long, env = "RDEV_MASTER_KEY", value_parser = master_key, hide_env_values = true)]
     pub master_key: Option<MasterKey>,
 
-    /// Tasks run at once by this process
+    /// Commands of projects run at once by this process
     #[arg(long, env = "RDEV_WORKER_CONCURRENCY", default_value = "8", value_parser = whole::<u32>(1, 1024))]
     pub worker_concurrency: u32,
+
+    /// Tasks of the queue that the local runtime runs at once; in a cluster the pool is as large as it has workers
+    #[arg(long, env = "RDEV_POOL_SLOTS", default_value = "2", value_parser = whole::<u32>(0, 256))]
+    pub pool_slots: u32,
 
     /// Seconds between heartbeats of a silent event stream
     #[arg(long, env = "RDEV_HEARTBEAT_SECONDS", default_value = "10", value_parser = whole::<u64>(1, 300))]

@@ -116,6 +116,8 @@ fn not_found(kind: &str) -> &'static str {
         "project" => "PROJECT_NOT_FOUND",
         "command" => "COMMAND_NOT_FOUND",
         "stream" => "STREAM_NOT_FOUND",
+        "task" => "TASK_NOT_FOUND",
+        "worker" => "WORKER_NOT_FOUND",
         _ => "NOT_FOUND",
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId};
+use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId, WorkerName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -55,6 +55,28 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
         Ok(Self(parse(&params, "project", "project")?, parse(&params, "stream_id", "stream")?))
+    }
+}
+
+/// `{task_id}` in the path.
+pub(crate) struct TaskPath(pub(crate) CommandId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(parse(&params(parts, state).await?, "task_id", "task")?))
+    }
+}
+
+/// `{worker_id}` in the path.
+pub(crate) struct WorkerPath(pub(crate) WorkerName);
+
+impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(parse(&params(parts, state).await?, "worker_id", "worker")?))
     }
 }
 

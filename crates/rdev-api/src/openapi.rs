@@ -28,6 +28,8 @@ use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, 
         (name = "projects", description = "Places in which commands run"),
         (name = "commands", description = "Work, its history, and its output"),
         (name = "events", description = "Server-sent events, resumable with Last-Event-ID"),
+        (name = "queue", description = "Build, test and deploy work for the pool"),
+        (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
     components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, HeartbeatEvent))

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
 use rdev_domain::{CommandId, Timestamp};
-use rdev_ports::{Clock, Ids};
+use rdev_ports::{Chance, Clock, Ids};
 
 /// The machine's clock.
 pub(crate) struct SystemClock;
@@ -27,6 +27,17 @@ impl Ids for UuidIds {
     fn command_id(&self) -> CommandId {
         let id = format!("cmd-{}", uuid::Uuid::now_v7().simple());
         id.parse().expect("a UUID in simple form is 32 hexadecimal digits")
+    }
+}
+
+/// Randomness that spreads things in time, and guards nothing.
+pub(crate) struct UuidChance;
+
+impl Chance for UuidChance {
+    fn fraction(&self) -> f64 {
+        // Its last bytes are random.
+        let [.., a, b, c, d] = uuid::Uuid::now_v7().into_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }
 }
 

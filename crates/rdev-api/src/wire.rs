@@ -10,9 +10,11 @@ use anyhow::Context;
 use axum::Router;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, TaskQueue};
+use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
-use rdev_services::{Commands, Events, Live, Projects, Replicas, Worker, WorkerConfig};
+use rdev_services::{
+    Commands, Events, Live, Pool, Projects, Replicas, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
+};
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -24,7 +26,7 @@ use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::keys::{self, Keys};
 use crate::server;
 use crate::sse::Streams;
-use crate::system::{SystemClock, UuidIds, random};
+use crate::system::{SystemClock, UuidChance, UuidIds, random};
 use crate::tickets::Tickets;
 
 /// The runner for this machine, built by the build script.
@@ -82,24 +84,32 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         events.clone(),
         queue.clone(),
         clock.clone(),
-        ids,
+        ids.clone(),
         live.clone(),
         config.command_timeout(),
     );
-    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
-    let id = id.parse().context("worker id")?;
-    let worker_config = WorkerConfig {
-        id,
-        concurrency: config.worker_concurrency,
-        lease: config.lease(),
-        place_patience: config.pod_wait(),
+    let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+    let (pods_too, queue_too, clock_too) = (pods.clone(), queue.clone(), clock.clone());
+    let task_ports =
+        TaskPorts { pods: pods_too, queue: queue_too, pool: pool_queue.clone(), clock: clock_too, ids };
+    let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
+    let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
+    let worker_ports = WorkerPorts {
+        pods: pods.clone(),
+        queue: queue.clone(),
+        pool: pool_queue,
+        log,
+        clock: clock.clone(),
+        chance: Arc::new(UuidChance),
     };
-    let worker = Worker::new(worker_config, pods.clone(), queue.clone(), log, clock.clone(), live);
+    let worker = Worker::new(worker_config(config)?, worker_ports, live);
 
     let tickets = Tickets::new(&master_key);
     let app = app(AppState(Arc::new(Pieces {
         projects,
         commands,
+        tasks,
+        pool,
         events,
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
         gate: Gate::new(Keys::admin(&admin_key), tickets.clone(), config.rate_limit_per_minute),
@@ -115,6 +125,16 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
 }
 
+fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
+    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    Ok(WorkerConfig {
+        id: id.parse().context("worker id")?,
+        concurrency: config.worker_concurrency,
+        lease: config.lease(),
+        place_patience: config.pod_wait(),
+    })
+}
+
 async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
     match config.runtime() {
         Runtime::Local => {
@@ -122,6 +142,7 @@ async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn 
                 data_dir: config.data_dir.clone(),
                 runner: RUNNER,
                 env: std::env::vars_os().collect(),
+                pool_slots: config.pool_slots,
                 new_uid: hex(&random::<16>()?),
             })?;
             local.create_project(&FIRST_PROJECT.parse()?)?;

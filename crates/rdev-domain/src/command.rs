@@ -3,15 +3,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Ending, Error, KeyId, Outcome, ProjectId, Result, StreamId, Timestamp};
+use crate::{
+    CommandId, Ending, Error, Home, KeyId, Outcome, Result, Schedule, StreamId, Timestamp, WorkKind,
+    WorkRequest,
+};
 
-/// One piece of work in a project's place, from its acceptance to its end.
+/// One piece of work, from its acceptance to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// Its id.
     pub id: CommandId,
-    /// Where it runs.
-    pub project: ProjectId,
+    /// Where it belongs.
+    pub home: Home,
     /// The stream that its events are read by.
     pub stream: StreamId,
     /// What was asked for.
@@ -24,6 +27,8 @@ pub struct Command {
     pub created_at: Timestamp,
     /// Whether somebody has asked for its end.
     pub cancel_requested: bool,
+    /// When it runs, and how often.
+    pub schedule: Schedule,
     /// Where it stands.
     pub state: State,
 }
@@ -38,6 +43,8 @@ pub enum Request {
     Shell(ShellRequest),
     /// git, with a list of arguments.
     Git(GitRequest),
+    /// Steps in a clean checkout, in a worker of the pool.
+    Work(WorkRequest),
 }
 
 /// Work for a coding agent.
@@ -78,6 +85,8 @@ pub enum CommandKind {
     Shell,
     /// git.
     Git,
+    /// A task of the pool.
+    Work(WorkKind),
 }
 
 impl CommandKind {
@@ -87,6 +96,7 @@ impl CommandKind {
             Self::Claude => "claude",
             Self::Shell => "shell",
             Self::Git => "git",
+            Self::Work(kind) => kind.as_str(),
         }
     }
 }
@@ -98,14 +108,16 @@ impl Request {
             Self::Claude(_) => CommandKind::Claude,
             Self::Shell(_) => CommandKind::Shell,
             Self::Git(_) => CommandKind::Git,
+            Self::Work(work) => CommandKind::Work(work.kind),
         }
     }
 
     /// The key of which at most one task runs at a time: two agents never write one workspace at once.
-    pub fn concurrency_key(&self, project: &ProjectId) -> Option<String> {
+    pub fn concurrency_key(&self, home: &Home) -> Option<String> {
         match self {
-            Self::Claude(_) => Some(format!("workspace:{project}")),
+            Self::Claude(_) => Some(format!("workspace:{home}")),
             Self::Shell(_) | Self::Git(_) => None,
+            Self::Work(work) => work.key(),
         }
     }
 }
@@ -201,6 +213,28 @@ impl State {
             Self::Pending => Ok(Self::Running { started_at: now }),
             Self::Running { .. } => Ok(self.clone()),
             Self::Ended { .. } => Err(ended(self)),
+        }
+    }
+
+    /// An attempt is over, and another one follows.
+    pub fn retry(&self) -> Result<Self> {
+        match self {
+            Self::Pending | Self::Running { .. } => Ok(Self::Pending),
+            Self::Ended { .. } => Err(ended(self)),
+        }
+    }
+
+    /// What is over waits again, because somebody asks for it.
+    pub fn reopen(&self) -> Result<Self> {
+        match self {
+            Self::Ended { .. } => Ok(Self::Pending),
+            Self::Pending | Self::Running { .. } => Err(Error::Conflict {
+                code: "TASK_NOT_ENDED",
+                message: format!(
+                    "the task is {}: only one that has ended is retried",
+                    self.status().as_str()
+                ),
+            }),
         }
     }
 

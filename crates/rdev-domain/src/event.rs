@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
-use crate::{CommandId, Outcome, ProjectId, Status, StreamId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +43,8 @@ pub struct Chunk {
 pub struct Entry {
     /// Its place in the log.
     pub position: Position,
-    /// The project whose stream it belongs to.
-    pub project: ProjectId,
+    /// Where the command belongs.
+    pub home: Home,
     /// The command that it tells about.
     pub command: CommandId,
     /// The command's stream.
@@ -57,11 +59,26 @@ pub struct Entry {
     pub body: EntryBody,
 }
 
+/// How an attempt ended that is followed by another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retrying {
+    /// Number of the attempt that follows.
+    pub attempt: u32,
+    /// Why the attempt before is not the last: its reason, or `retried` by hand.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// Whether it takes a number: that of the complete event in whose place it stands.
+    pub counted: bool,
+}
+
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryBody {
     /// The command has reached a status that is not its last.
     Status(Status),
+    /// An attempt is over, and the command waits for the next one.
+    Retry(Retrying),
     /// Output, as frames of the runner.
     Output(Bytes),
     /// The command is over; nothing follows in its stream.
@@ -73,7 +90,7 @@ impl Entry {
     pub fn output_bytes(&self) -> usize {
         match &self.body {
             EntryBody::Output(frames) => frames.len(),
-            EntryBody::Status(_) | EntryBody::Complete(_) => 0,
+            EntryBody::Status(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
         }
     }
 

@@ -40,6 +40,19 @@ macro_rules! id {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -101,6 +114,14 @@ id!(
     "worker id",
     "1 to 128 of letters, digits, '.', '_', '-' and ':'",
     |text| is_token(text, 128)
+);
+
+id!(
+    /// A worker of the pool: the name of its pod, or of its slot on this machine.
+    WorkerName,
+    "worker",
+    "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+    |text| is_label(text, 63)
 );
 
 impl From<&CommandId> for StreamId {

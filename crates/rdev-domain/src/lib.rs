@@ -3,27 +3,32 @@
 //! Nothing here is asynchronous, does I/O or asks for the time: given the same input it gives the same
 //! output. It must not know HTTP, SQL, Kubernetes or the runner's frames.
 
+mod checkout;
 mod command;
 mod error;
 mod event;
 mod git;
+mod home;
 mod id;
 mod outcome;
 mod project;
 mod scope;
 mod time;
 mod validate;
+mod work;
 
 pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
 pub use error::{Error, FieldError, Result};
-pub use event::{Chunk, Entry, EntryBody, Position, Seq};
+pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{check_git_args, git_subcommands};
-pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId};
+pub use home::Home;
+pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
 pub use outcome::{Ending, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use scope::{Caller, Scope};
 pub use time::Timestamp;
 pub use validate::{Limits, Validate};
+pub use work::{Schedule, WorkKind, WorkRequest, attempt_error};
 
 /// The first answer's fingerprint and time for an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,14 @@ pub enum Scope {
     ProjectsRead,
     /// Run and cancel commands.
     ProjectsExecute,
+    /// See tasks, their output and events.
+    QueueRead,
+    /// Add, cancel and retry tasks.
+    QueueWrite,
+    /// See the workers of the pool.
+    WorkersRead,
+    /// Drain workers.
+    WorkersWrite,
     /// Everything.
     Admin,
 }
@@ -17,6 +25,10 @@ impl Scope {
         match self {
             Self::ProjectsRead => "projects:read",
             Self::ProjectsExecute => "projects:execute",
+            Self::QueueRead => "queue:read",
+            Self::QueueWrite => "queue:write",
+            Self::WorkersRead => "workers:read",
+            Self::WorkersWrite => "workers:write",
             Self::Admin => "admin",
         }
     }

@@ -16,6 +16,11 @@ impl Timestamp {
         self.0
     }
 
+    /// From RFC 3339, in any time zone.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|time| Self(time.as_microsecond()))
+    }
+
     /// Time from `earlier` to this moment; zero when the clock has gone backwards in between.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

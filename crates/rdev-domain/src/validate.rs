@@ -1,6 +1,11 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{AgentRequest, FieldError, GitRequest, Request, ShellRequest, check_git_args};
+use crate::checkout::{check_ref, check_repository};
+use crate::{
+    AgentRequest, FieldError, GitRequest, Request, Schedule, ShellRequest, WorkKind, WorkRequest,
+    check_git_args,
+};
 
 /// What a request may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -11,6 +16,16 @@ pub struct Limits {
     pub items_max: usize,
     /// Longest shell line, argument or value, in bytes: the kernel takes no argument of 128 KiB.
     pub item_bytes_max: usize,
+    /// Most steps of a task.
+    pub steps_max: usize,
+    /// Most bytes of all its steps and variables: the kernel bounds what a program is started with.
+    pub work_bytes_max: usize,
+    /// Longest concurrency key, in bytes.
+    pub key_bytes_max: usize,
+    /// Priorities go from minus this to this.
+    pub priority_max: i32,
+    /// Most attempts of a task.
+    pub attempts_max: u32,
     /// Longest time that a command may be given.
     pub timeout_max: Duration,
 }
@@ -21,6 +36,11 @@ impl Limits {
         prompt_bytes_max: 1024 * 1024,
         items_max: 256,
         item_bytes_max: 128 * 1024 - 1,
+        steps_max: 64,
+        work_bytes_max: 1024 * 1024,
+        key_bytes_max: 255,
+        priority_max: 100,
+        attempts_max: 20,
         timeout_max: Duration::from_secs(7 * 24 * 3600),
     };
 }
@@ -65,6 +85,7 @@ impl Validate {
             Request::Claude(agent) => self.agent(limits, agent),
             Request::Shell(shell) => self.shell(limits, shell),
             Request::Git(git) => self.git(limits, git),
+            Request::Work(work) => self.work(limits, work),
         }
     }
 
@@ -99,8 +120,71 @@ impl Validate {
     fn shell(&mut self, limits: &Limits, shell: &ShellRequest) {
         self.text("command", &shell.command, limits.item_bytes_max);
         self.no_nul("command", &shell.command);
-        self.count(limits, "env", shell.env.len());
-        for (name, value) in &shell.env {
+        self.env(limits, &shell.env);
+    }
+
+    fn work(&mut self, limits: &Limits, work: &WorkRequest) {
+        match &work.repository {
+            Some(repository) => self.check("repository", check_repository(repository)),
+            None if work.kind == WorkKind::Shell => {}
+            None => self.fail("repository", format!("a {} needs one", work.kind.as_str())),
+        }
+        if let Some(name) = &work.git_ref {
+            self.check("ref", check_ref(name));
+            if work.repository.is_none() {
+                self.fail("ref", "it says nothing without a repository");
+            }
+        }
+        let count = work.steps.len();
+        if !(1..=limits.steps_max).contains(&count) {
+            self.fail("steps", format!("{count} entries; 1 to {} are accepted", limits.steps_max));
+        }
+        for (index, step) in work.steps.iter().enumerate() {
+            let field = format!("steps[{index}]");
+            self.text(&field, step, limits.item_bytes_max);
+            self.no_nul(&field, step);
+        }
+        self.env(limits, &work.env);
+        let bytes = work.steps.iter().map(String::len).sum::<usize>()
+            + work.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes > limits.work_bytes_max {
+            let max = limits.work_bytes_max;
+            self.fail("steps", format!("{bytes} bytes together with env; at most {max} are accepted"));
+        }
+        if let Some(key) = &work.concurrency_key {
+            let good = (1..=limits.key_bytes_max).contains(&key.len())
+                && key.chars().all(|letter| !letter.is_control());
+            if !good {
+                let max = limits.key_bytes_max;
+                self.fail(
+                    "concurrency_key",
+                    format!("1 to {max} bytes without control characters are accepted"),
+                );
+            }
+        }
+    }
+
+    /// Checks when and how often something is to run.
+    pub fn schedule(&mut self, limits: &Limits, schedule: &Schedule) {
+        let (priority, max) = (schedule.priority, limits.priority_max);
+        if !(-max..=max).contains(&priority) {
+            self.fail("priority", format!("{priority} is not valid: -{max} to {max}"));
+        }
+        let (attempts, max) = (schedule.max_attempts, limits.attempts_max);
+        if !(1..=max).contains(&attempts) {
+            self.fail("max_attempts", format!("{attempts} is not valid: 1 to {max}"));
+        }
+    }
+
+    fn check(&mut self, field: &str, result: Result<(), String>) {
+        if let Err(message) = result {
+            self.fail(field, message);
+        }
+    }
+
+    fn env(&mut self, limits: &Limits, env: &BTreeMap<String, String>) {
+        self.count(limits, "env", env.len());
+        for (name, value) in env {
             let field = format!("env.{}", cut(name));
             let first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
             let good = name.as_bytes().first().is_some_and(first)

@@ -7,6 +7,8 @@ use rdev_domain::ProjectId;
 
 /// Pods that are projects.
 pub const PROJECTS: &str = "rdev.orchard9.ai/project=true";
+/// Pods that are workers of the pool, each for one task at a time.
+pub const WORKERS: &str = "rdev.orchard9.ai/role=worker";
 /// Label with the project's id.
 const PROJECT_ID: &str = "rdev.orchard9.ai/project-id";
 /// Without that label the id comes from this one, without [`APP_PREFIX`].
@@ -23,9 +25,30 @@ const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
 
 const WORKSPACE_DEFAULT: &str = "/workspace";
 
+/// What pods of a registry are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Projects.
+    Project,
+    /// Workers of the pool.
+    Worker,
+}
+
+impl Role {
+    /// What the pods are chosen by.
+    pub(crate) fn selector(self) -> &'static str {
+        match self {
+            Self::Project => PROJECTS,
+            Self::Worker => WORKERS,
+        }
+    }
+}
+
 /// The details that a pod's labels and annotations give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Details {
+    pub(crate) role: Role,
+    /// The project; of a worker the name of its pod, which follows the same rules.
     pub(crate) project: ProjectId,
     pub(crate) container: String,
     pub(crate) workspace: String,
@@ -35,12 +58,15 @@ pub(crate) struct Details {
 }
 
 /// The details of a pod, or why it cannot be a project, for its operator.
-pub(crate) fn details(pod: &Pod) -> Result<Details, String> {
+pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
     let (labels, annotations) = (pod.metadata.labels.as_ref(), pod.metadata.annotations.as_ref());
-    let id = value(labels, PROJECT_ID)
-        .or_else(|| value(labels, APP).map(|app| app.strip_prefix(APP_PREFIX).unwrap_or(app)))
-        .ok_or_else(|| format!("it has neither the label {PROJECT_ID} nor {APP}"))?;
-    let project = id.parse().map_err(|error| format!("its project id {id:?}: {error}"))?;
+    let id = match role {
+        Role::Project => value(labels, PROJECT_ID)
+            .or_else(|| value(labels, APP).map(|app| app.strip_prefix(APP_PREFIX).unwrap_or(app)))
+            .ok_or_else(|| format!("it has neither the label {PROJECT_ID} nor {APP}"))?,
+        Role::Worker => pod.metadata.name.as_deref().unwrap_or_default(),
+    };
+    let project = id.parse().map_err(|error| format!("its id {id:?}: {error}"))?;
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
     let named = value(annotations, CONTAINER).or_else(|| value(annotations, DEFAULT_CONTAINER));
     let container = match named {
@@ -50,6 +76,7 @@ pub(crate) fn details(pod: &Pod) -> Result<Details, String> {
     };
     let owned = |name| value(annotations, name).map(str::to_owned);
     Ok(Details {
+        role,
         project,
         container: container.to_owned(),
         workspace: owned(WORKSPACE).unwrap_or_else(|| WORKSPACE_DEFAULT.to_owned()),

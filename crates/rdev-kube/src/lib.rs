@@ -23,16 +23,19 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
-use rdev_ports::{Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Stdin, Trouble};
+use rdev_ports::{
+    Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin, Trouble,
+};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
+use crate::labels::Role;
 use crate::places::Places;
 use crate::registry::Registry;
 
-pub use labels::PROJECTS;
+pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
 
 /// What this crate asks of the cluster, as a Role would grant it: resource and verb. A pod's exec is asked
@@ -68,7 +71,10 @@ pub struct Kube {
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
     places: Places,
-    watching: AbortHandle,
+    /// The pods of the pool, and their containers.
+    workers: Arc<Registry>,
+    worker_places: Places,
+    watching: [AbortHandle; 2],
 }
 
 impl Kube {
@@ -79,30 +85,36 @@ impl Kube {
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
-        let registry = Arc::new(Registry::new());
-        let watching = watching::keep(cluster.clone(), registry.clone(), config.clock.clone());
-        let watching = tokio::spawn(watching).abort_handle();
-        if timeout(OPEN_PATIENCE, registry.synced()).await.is_err() {
+        let watched = |role| {
+            let registry = Arc::new(Registry::new(role));
+            let watching = watching::keep(cluster.clone(), role, registry.clone(), config.clock.clone());
+            (registry, tokio::spawn(watching).abort_handle())
+        };
+        let (registry, projects) = watched(Role::Project);
+        let (workers, pool) = watched(Role::Worker);
+        let synced = async { tokio::join!(registry.synced(), workers.synced()) };
+        if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        let (bundled, clock) = (config.runner, config.clock);
-        Ok(Self { cluster, bundled, clock, registry, places: Places::default(), watching })
+        let (places, worker_places) = (Places::default(), Places::default());
+        let (bundled, clock, watching) = (config.runner, config.clock, [projects, pool]);
+        Ok(Self { cluster, bundled, clock, registry, places, workers, worker_places, watching })
     }
 
     fn synced(&self) -> Result<()> {
         if self.registry.is_synced() {
             return Ok(());
         }
-        Err(Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet")))
+        Err(not_listed())
     }
 
     /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
-    async fn look_at(&self, name: &str, uid: &str) {
+    async fn look_at(&self, registry: &Registry, name: &str, uid: &str) {
         match timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(name)).await {
             Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() == Some(uid) => {
-                self.registry.apply(&pod, self.clock.now());
+                registry.apply(&pod, self.clock.now());
             }
-            Ok(Ok(_)) => self.registry.not_found(uid, self.clock.now()),
+            Ok(Ok(_)) => registry.not_found(uid, self.clock.now()),
             Ok(Err(error)) => tracing::debug!(pod = name, %error, "it cannot be looked at"),
             Err(_) => tracing::debug!(pod = name, "it cannot be looked at: no answer"),
         }
@@ -111,7 +123,7 @@ impl Kube {
 
 impl Drop for Kube {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.watching.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -127,33 +139,61 @@ impl Pods for Kube {
         Ok(self.registry.project(id, self.clock.now()))
     }
 
-    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>> {
+    async fn workers(&self) -> Result<Vec<PoolWorker>> {
+        if !self.workers.is_synced() {
+            return Err(not_listed());
+        }
+        let pods = self.workers.projects(self.clock.now()).into_iter();
+        // One that is gone does not come again: another pod has another name.
+        let there = pods.filter(|pod| !matches!(pod.status, ProjectStatus::Gone(_)));
+        let worker =
+            |pod: Project| Some(PoolWorker { name: pod.id.as_str().parse().ok()?, status: pod.status });
+        Ok(there.filter_map(worker).collect())
+    }
+
+    async fn place(&self, site: &Site) -> Result<Option<Standing>> {
+        let (registry, places, id) = match site {
+            Site::Project(id) => (&self.registry, &self.places, id.clone()),
+            Site::Worker(name) => match name.as_str().parse::<ProjectId>() {
+                Ok(id) => (&self.workers, &self.worker_places, id),
+                Err(_) => return Ok(None),
+            },
+        };
         // A server that has just been started has commands to go on with.
-        if timeout(SYNC_PATIENCE, self.registry.synced()).await.is_err() {
-            self.synced()?;
+        if timeout(SYNC_PATIENCE, registry.synced()).await.is_err() && !registry.is_synced() {
+            return Err(not_listed());
         }
         let now = self.clock.now();
-        let Some(pod) = self.registry.pod_of(id) else {
-            let gone = self.registry.project(id, now);
+        let Some(pod) = registry.pod_of(&id) else {
+            let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
         };
         if let Some(waiting) = waiting(&pod.status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(self.places.standing(&self.cluster, self.bundled, &self.registry, pod, now).await))
+        Ok(Some(places.standing(&self.cluster, self.bundled, registry, pod, now).await))
     }
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
         // The identity of a folder of runs begins with the pod in which it was made.
         let pod_uid = place_uid.split('.').next().unwrap_or_default();
-        if let Some(ready) = self.places.ready(place_uid) {
-            self.look_at(&ready.target.pod, pod_uid).await;
+        let of_pool = self.workers.remembers(pod_uid) || self.worker_places.ready(place_uid).is_some();
+        let (registry, places) = match of_pool {
+            true => (&self.workers, &self.worker_places),
+            false => (&self.registry, &self.places),
+        };
+        if let Some(ready) = places.ready(place_uid) {
+            self.look_at(registry, &ready.target.pod, pod_uid).await;
         }
-        Ok(self.registry.fate(pod_uid, since))
+        Ok(registry.fate(pod_uid, since))
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
-        let Some(ready) = self.places.ready(&place.uid) else {
+        let places = match place.site {
+            Site::Project(_) => &self.places,
+            Site::Worker(_) => &self.worker_places,
+        };
+        let Some(ready) = places.ready(&place.uid) else {
             return Err(Error::unavailable(
                 "pod",
                 anyhow::anyhow!("there is no pod with these runs any more"),
@@ -167,7 +207,7 @@ impl Pods for Kube {
         match self.cluster.start(&ready.target, &argv, stdin).await {
             Ok(channel) => Ok(output(channel)),
             Err(error) => {
-                self.places.look_again(&ready);
+                places.look_again(&ready);
                 Err(unavailable(error))
             }
         }
@@ -193,6 +233,10 @@ impl Pods for Kube {
             Err(error) => Err(Error::unavailable("cluster", error)),
         }
     }
+}
+
+fn not_listed() -> Error {
+    Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet"))
 }
 
 /// A project that is not ready, as its commands see it.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Reason, Timestamp};
-use rdev_ports::{Place, Standing, Trouble};
+use rdev_ports::{Place, Site, Standing, Trouble};
 
 use crate::cluster::Cluster;
 use crate::exec::Target;
+use crate::labels::Role;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Missing, Runner};
@@ -131,6 +132,12 @@ impl Places {
 }
 
 fn ready(pod: PodView, runner: &Runner) -> Standing {
-    let (project, workspace) = (pod.details.project, pod.details.workspace);
-    Standing::Ready(Place { project, uid: runner.runs_uid.clone(), workspace })
+    let site = match pod.details.role {
+        Role::Project => Site::Project(pod.details.project),
+        Role::Worker => match pod.details.project.as_str().parse() {
+            Ok(name) => Site::Worker(name),
+            Err(error) => return Standing::Unusable(Trouble::new(Reason::PodNotReady, format!("{error}"))),
+        },
+    };
+    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace })
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rdev_domain::{Project, ProjectStatus, Reason, Timestamp};
 use rdev_ports::Trouble;
 
-use crate::labels::{Details, details};
+use crate::labels::{Details, Role, details};
 use crate::status::Look;
 
 /// A project's pod.
@@ -26,9 +26,9 @@ pub(crate) struct PodView {
 }
 
 impl PodView {
-    /// Reads a pod, or says why it cannot be a project.
-    pub(crate) fn read(pod: &Pod) -> Result<Self, String> {
-        let details = details(pod)?;
+    /// Reads a pod, or says why it cannot be a project, or a worker.
+    pub(crate) fn read(pod: &Pod, role: Role) -> Result<Self, String> {
+        let details = details(pod, role)?;
         let meta = &pod.metadata;
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn read(metadata: &str) -> Result<PodView, String> {
-        PodView::read(&pod(metadata, "{}"))
+        PodView::read(&pod(metadata, "{}"), Role::Project)
     }
 
     #[test]
@@ -203,7 +203,10 @@ mod tests {
                     "ready": true, "state": {{"running": {{}}}}, "lastState": {{"terminated":
                     {{"exitCode": 137, "reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z"}}}}}}]}}"#
             );
-            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status)).unwrap().interrupted.unwrap()
+            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status), Role::Project)
+                .unwrap()
+                .interrupted
+                .unwrap()
         };
         assert_eq!(last("OOMKilled").1.reason, Reason::OomKilled);
         let (at, trouble) = last("Error");

@@ -1,4 +1,4 @@
-//! The projects as the watch tells them, in memory.
+//! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestam
 use rdev_ports::{Fate, Trouble};
 use tokio::sync::watch;
 
+use crate::labels::Role;
 use crate::pod::PodView;
 
 /// Pods that are gone and whose end is remembered.
@@ -20,6 +21,7 @@ const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 
 /// The projects' pods.
 pub(crate) struct Registry {
+    role: Role,
     pods: Mutex<Pods>,
     link: watch::Sender<Link>,
 }
@@ -49,8 +51,8 @@ struct Pods {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
-        Self { pods: Mutex::default(), link: watch::Sender::default() }
+    pub(crate) fn new(role: Role) -> Self {
+        Self { role, pods: Mutex::default(), link: watch::Sender::default() }
     }
 
     /// A new list begins.
@@ -83,7 +85,7 @@ impl Registry {
         self.answered();
         let mut pods = self.pods();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        match PodView::read(pod) {
+        match PodView::read(pod, self.role) {
             Ok(view) => {
                 pods.refused.remove(&uid);
                 pods.put(view);
@@ -92,7 +94,8 @@ impl Registry {
             Err(why) => {
                 if pods.refused.insert(uid.clone()) {
                     let pod = pod.metadata.name.as_deref().unwrap_or_default();
-                    tracing::warn!(pod, "this pod is labelled as a project, and cannot be one: {why}");
+                    let role = self.role;
+                    tracing::warn!(pod, ?role, "this pod is labelled so, and cannot be one: {why}");
                 }
                 pods.remove(&uid, Trouble::new(Reason::PodLost, why), now);
                 None
@@ -168,6 +171,12 @@ impl Registry {
 
     pub(crate) fn knows(&self, uid: &str) -> bool {
         self.pods().by_uid.contains_key(uid)
+    }
+
+    /// Whether the pod of this uid is, or was, one of these.
+    pub(crate) fn remembers(&self, uid: &str) -> bool {
+        let pods = self.pods();
+        pods.by_uid.contains_key(uid) || pods.ends.contains_key(uid)
     }
 
     /// What became of programs that ran in the pod of this uid.

@@ -119,7 +119,7 @@ mod tests {
             r#"{{"metadata": {{"name": "p", "uid": "u", "labels": {{"app": "claudebox-demo"}}{more_metadata}}},
                 "spec": {{"nodeName": "n1", "containers": [{{"name": "main"}}]}}, "status": {status}}}"#
         );
-        let view = PodView::read(&serde_json::from_str(&pod).unwrap()).unwrap();
+        let view = PodView::read(&serde_json::from_str(&pod).unwrap(), crate::labels::Role::Project).unwrap();
         match view.status {
             ProjectStatus::Ready => "ready".to_owned(),
             ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),

@@ -13,7 +13,7 @@ use rdev_ports::Clock;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
-use crate::labels::PROJECTS;
+use crate::labels::Role;
 use crate::registry::Registry;
 
 /// The whole list is read again after this time, whatever the watch has told.
@@ -24,9 +24,9 @@ const PAGE: u32 = 500;
 const WATCH_SECONDS: u32 = 60;
 
 /// Watches until it is aborted.
-pub(crate) async fn keep(cluster: Cluster, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
+pub(crate) async fn keep(cluster: Cluster, role: Role, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
     loop {
-        let config = Config::default().labels(PROJECTS).page_size(PAGE).timeout(WATCH_SECONDS);
+        let config = Config::default().labels(role.selector()).page_size(PAGE).timeout(WATCH_SECONDS);
         let mut events = watcher(cluster.pods(), config).default_backoff().boxed();
         let resync = sleep(RESYNC);
         tokio::pin!(resync);

@@ -9,14 +9,15 @@ mod runner;
 mod waiting;
 mod workspaces;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
-use rdev_ports::{Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Trouble};
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, WorkerName};
+use rdev_ports::{Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Trouble};
 
 use crate::exec::Programs;
 use crate::workspaces::Workspaces;
@@ -24,12 +25,14 @@ use crate::workspaces::Workspaces;
 /// Where the embedded runtime keeps things, and what its commands see.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Folder for `workspaces/`, `runs/` and `bin/`.
+    /// Folder for `workspaces/`, `pool/`, `runs/` and `bin/`.
     pub data_dir: PathBuf,
     /// The `rdev-runner` program for this machine.
     pub runner: &'static [u8],
     /// This process's environment; commands get the part of it that [`visible_to_commands`] names.
     pub env: Vec<(OsString, OsString)>,
+    /// Tasks of the pool that run at once.
+    pub pool_slots: u32,
     /// Identity of the runs folder if it has none yet: any text that was never used before.
     pub new_uid: String,
 }
@@ -37,6 +40,8 @@ pub struct Config {
 /// Runs commands on this machine.
 pub struct Local {
     workspaces: Workspaces,
+    /// The folders of the pool, by the name of their worker.
+    slots: BTreeMap<WorkerName, PathBuf>,
     programs: Programs,
     uid: String,
 }
@@ -50,6 +55,14 @@ impl Local {
         for folder in [&runs, &workspaces] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        let pool = data_dir.join("pool");
+        let mut slots = BTreeMap::new();
+        for number in 1..=config.pool_slots {
+            let name: WorkerName = format!("slot-{number}").parse()?;
+            let folder = pool.join(name.as_str());
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            slots.insert(name, folder);
+        }
         let git_config = data_dir.join("gitconfig");
         std::fs::write(&git_config, GIT_CONFIG)
             .with_context(|| format!("cannot write {}", git_config.display()))?;
@@ -59,7 +72,7 @@ impl Local {
             ("RDEV_RUNS_DIR".into(), runs.clone().into_os_string()),
             ("GIT_CONFIG_SYSTEM".into(), git_config.into_os_string()),
             // Without a repository of its own a workspace must not fall into one that encloses it.
-            ("GIT_CEILING_DIRECTORIES".into(), workspaces.clone().into_os_string()),
+            ("GIT_CEILING_DIRECTORIES".into(), std::env::join_paths([&workspaces, &pool])?),
         ]);
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
@@ -70,6 +83,7 @@ impl Local {
                 waiting: Arc::default(),
             },
             workspaces: Workspaces::new(workspaces),
+            slots,
         })
     }
 
@@ -138,12 +152,18 @@ impl Pods for Local {
         Ok(self.workspaces.path(id).is_dir().then(|| self.describe(id)))
     }
 
-    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>> {
-        let project = self.project(id).await?;
-        Ok(project.map(|project| {
-            let (uid, workspace) = (self.uid.clone(), project.workspace);
-            Standing::Ready(Place { project: project.id, uid, workspace })
-        }))
+    async fn workers(&self) -> Result<Vec<PoolWorker>> {
+        let worker = |name: &WorkerName| PoolWorker { name: name.clone(), status: ProjectStatus::Ready };
+        Ok(self.slots.keys().map(worker).collect())
+    }
+
+    async fn place(&self, site: &Site) -> Result<Option<Standing>> {
+        let workspace = match site {
+            Site::Project(id) => self.project(id).await?.map(|project| project.workspace),
+            Site::Worker(name) => self.slots.get(name).map(|folder| folder.to_string_lossy().into_owned()),
+        };
+        Ok(workspace
+            .map(|workspace| Standing::Ready(Place { site: site.clone(), uid: self.uid.clone(), workspace })))
     }
 
     async fn fate(&self, place_uid: &str, _since: Timestamp) -> Result<Fate> {

@@ -11,3 +11,9 @@ pub trait Ids: Send + Sync {
     /// An id that no command has; later ones sort after earlier ones of the same process.
     fn command_id(&self) -> CommandId;
 }
+
+/// Randomness.
+pub trait Chance: Send + Sync {
+    /// A number from 0 to 1, all of them equally likely.
+    fn fraction(&self) -> f64;
+}

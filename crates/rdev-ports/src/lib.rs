@@ -8,18 +8,21 @@
 mod clock;
 mod log;
 mod pods;
+mod pool;
 mod queue;
 mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use clock::{Clock, Ids};
+pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, Standing, Stdin, Trouble, Verdict,
+    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin,
+    Trouble, Verdict,
 };
+pub use pool::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
 pub use queue::{
-    CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Started,
-    TaskQueue,
+    CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
+    Started, TaskQueue,
 };
 pub use signals::{Alone, Growth, Signal, Signals};

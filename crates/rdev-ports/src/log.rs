@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use rdev_domain::{Chunk, CommandId, Entry, Position, ProjectId, Result, Seq, Timestamp};
+use rdev_domain::{Chunk, CommandId, Entry, Home, Position, Result, Seq, Timestamp};
 
 use crate::Fence;
 
@@ -21,15 +21,15 @@ pub trait EventLog: Send + Sync {
     /// hold [`READ_BYTES`] of output.
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// Up to `limit` entries of all commands of a project that come after `after`, in order; fewer, but not
+    /// Up to `limit` entries of all commands of a home that come after `after`, in order; fewer, but not
     /// none, once they hold [`READ_BYTES`] of output. An entry never appears before one that was already
     /// returned.
-    async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>>;
+    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
     /// The last entry of a command that says nothing after `seq`: reading goes on after it. A status counts
     /// as said with the event before it; to read everything, begin at [`Position::ZERO`].
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position>;
 
-    /// The last entry of a project; [`Position::ZERO`] when it has none.
-    async fn head(&self, project: &ProjectId) -> Result<Position>;
+    /// The last entry of a home; [`Position::ZERO`] when it has none.
+    async fn head(&self, home: &Home) -> Result<Position>;
 }

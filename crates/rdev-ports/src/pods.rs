@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Project, ProjectId, Reason, Result, Timestamp};
+use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, WorkerName};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
@@ -14,8 +14,11 @@ pub trait Pods: Send + Sync {
     /// One project; `None` when there is none of that id.
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>>;
 
-    /// Where commands of the project run now; `None` when there is no such project.
-    async fn place(&self, id: &ProjectId) -> Result<Option<Standing>>;
+    /// The workers of the pool, sorted by name; from memory.
+    async fn workers(&self) -> Result<Vec<PoolWorker>>;
+
+    /// The place at this site now; `None` when there is no such project or worker.
+    async fn place(&self, site: &Site) -> Result<Option<Standing>>;
 
     /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
     /// runner cannot be reached, or has lost them.
@@ -34,11 +37,38 @@ pub trait Pods: Send + Sync {
     async fn check(&self) -> Result<()>;
 }
 
-/// Where the commands of a project run.
+/// What a place is found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// That of a project.
+    Project(ProjectId),
+    /// That of a worker of the pool, in which one task runs at a time.
+    Worker(WorkerName),
+}
+
+impl std::fmt::Display for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Project(id) => write!(f, "project {id}"),
+            Self::Worker(name) => write!(f, "worker {name}"),
+        }
+    }
+}
+
+/// A worker of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolWorker {
+    /// Its name.
+    pub name: WorkerName,
+    /// Whether tasks can run in it now.
+    pub status: ProjectStatus,
+}
+
+/// Where commands run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The project.
-    pub project: ProjectId,
+    /// What it was found by.
+    pub site: Site,
     /// Identity of the runs folder there: it changes when what ran there before is gone for good. The
     /// runner starts nothing in a folder of another identity.
     pub uid: String,
@@ -46,7 +76,7 @@ pub struct Place {
     pub workspace: String,
 }
 
-/// Whether commands can run in a project's place.
+/// Whether commands can run in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// They can.

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, IdempotencyKey, Outcome, ProjectId, Result, Seq, StreamId, Timestamp, WorkerId,
+    Command, CommandId, Entry, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp, WorkerId,
+    WorkerName,
 };
 
 /// The queue of commands: what was accepted, who works on it, and how it ended.
@@ -16,7 +17,7 @@ pub trait TaskQueue: Send + Sync {
     /// command comes back.
     ///
     /// # Errors
-    /// `Conflict` with `STREAM_ID_TAKEN` when the project has a stream of that name, and with
+    /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, and with
     /// `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued>;
 
@@ -26,24 +27,33 @@ pub trait TaskQueue: Send + Sync {
     /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when it was used for another request.
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
 
-    /// Takes up to `limit` commands that wait, or whose lease has run out, oldest first, and leases them to
-    /// the worker until `lease_until`, the moment itself included. Of the commands with one concurrency key at most one is running or
-    /// leased at any time.
+    /// Takes commands that wait and are due, or whose lease has run out, as many as there are slots, and leases
+    /// them to the worker until `lease_until`, the moment itself included. Those of the highest priority come
+    /// first; of these callers and projects have turns, one command each; and of one caller and project they
+    /// come in the order in which they were stored. Of the commands with one concurrency key at most one is
+    /// running or leased at any time; the next one is that of the highest priority, then the oldest.
     async fn claim(
         &self,
         worker: &WorkerId,
-        limit: u32,
+        slots: Slots,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>>;
 
-    /// The worker is about to start the command in the place `place_uid`: it becomes running, with the
-    /// entry that says so. A command that was started before keeps its first place and time, and comes
-    /// back with these.
+    /// The worker is about to start the command in the place `place_uid`, which is that of `in_worker` for a
+    /// task of the pool: it becomes running, with the entry that says so, and this is one more try. A command
+    /// that was started before keeps its first place and time, and comes back with these.
     ///
     /// # Errors
-    /// `LeaseLost` when the fence is not the command's latest claim.
-    async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started>;
+    /// `LeaseLost` when the fence is not the command's latest claim, and `Conflict` with `WORKER_TAKEN` when
+    /// another task runs in that worker of the pool.
+    async fn start(
+        &self,
+        fence: &Fence,
+        place_uid: &str,
+        in_worker: Option<&WorkerName>,
+        now: Timestamp,
+    ) -> Result<Started>;
 
     /// Extends the leases of these claims to `lease_until`.
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
@@ -55,6 +65,14 @@ pub trait TaskQueue: Send + Sync {
     /// `LeaseLost` when the fence is not the command's latest claim, the command has ended, or an event of
     /// that number is stored.
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry>;
+
+    /// Ends an attempt that another one follows: the command is pending again, not to be claimed before
+    /// `run_after`, and its place is forgotten. The entry that tells of it takes no number. A command whose
+    /// end somebody has asked for ends as cancelled instead, with a complete entry.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.
+    async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry>;
 
     /// Gives claims back unfinished: any worker may take them at once, to attach to what runs. From then on
     /// the claims are worthless, so what is to be stored under them is stored before.
@@ -69,27 +87,22 @@ pub trait TaskQueue: Send + Sync {
     async fn release_all(&self) -> Result<u64>;
 
     /// Asks for a command's end. One that nobody works on ends at once; of another it is noted, and its
-    /// worker is to be told. Asking again changes nothing. `None` when the project has no such command.
+    /// worker is to be told. Asking again changes nothing. `None` when the home has no such command.
     async fn request_cancel(
         &self,
-        project: &ProjectId,
+        home: &Home,
         id: &CommandId,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>>;
 
-    /// One command of a project.
-    async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>>;
+    /// One command of a home.
+    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>>;
 
-    /// The command whose events a stream of the project carries.
-    async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>>;
+    /// The command whose events a stream of the home carries.
+    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>>;
 
-    /// Up to `limit` commands of a project that are older than `before`, newest first.
-    async fn commands(
-        &self,
-        project: &ProjectId,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>>;
+    /// Up to `limit` commands of a home that are older than `before`, newest first.
+    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
 
     /// Fails when the store cannot be read.
     async fn check(&self) -> Result<()>;
@@ -112,7 +125,7 @@ pub enum Enqueued {
     /// It is stored; the entry says that it is pending.
     New(Entry),
     /// The same request had been stored before, as this command.
-    Before(Command),
+    Before(Box<Command>),
 }
 
 /// Proof of a claim: a later claim of the same command makes it worthless.
@@ -122,6 +135,26 @@ pub struct Fence {
     pub id: CommandId,
     /// Number of the claim.
     pub attempt: i64,
+}
+
+/// How many commands a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Commands of projects.
+    pub commands: u32,
+    /// Tasks of the pool that wait. One that runs is always taken over: it has its place in the pool.
+    pub pool: u32,
+}
+
+/// What the next attempt is told of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Why it ended, in one word.
+    pub reason: String,
+    /// Why it ended, in one line.
+    pub error: String,
+    /// When the next attempt may begin.
+    pub run_after: Timestamp,
 }
 
 /// A command leased to a worker.
@@ -135,6 +168,8 @@ pub struct Claim {
     pub last_seq: Seq,
     /// The place in which it was started, if it was.
     pub place_uid: Option<String>,
+    /// The worker of the pool whose place that is.
+    pub in_worker: Option<WorkerName>,
 }
 
 /// A command that its worker may now start, or attach to.
@@ -144,6 +179,8 @@ pub struct Started {
     pub place_uid: String,
     /// When it was started first.
     pub started_at: Timestamp,
+    /// Number of this attempt.
+    pub tries: u32,
     /// Whether somebody has asked for its end.
     pub cancel_requested: bool,
     /// The entry that says that it is running, when it was not before.

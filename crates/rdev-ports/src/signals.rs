@@ -1,5 +1,5 @@
 use futures_util::stream::{self, BoxStream, StreamExt};
-use rdev_domain::{CommandId, Position, ProjectId};
+use rdev_domain::{CommandId, Home, Position};
 
 /// Hints between the processes that share a store. They come soon, mostly: they may be late, merged with
 /// others, or lost, so whoever waits for one looks now and then all the same. Nothing is true because a
@@ -32,8 +32,8 @@ pub enum Signal {
 /// A command's log has grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
-    /// The command's project.
-    pub project: ProjectId,
+    /// Where the command belongs.
+    pub home: Home,
     /// The command.
     pub command: CommandId,
     /// Its last entry.

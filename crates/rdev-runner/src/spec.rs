@@ -19,6 +19,8 @@ pub struct Spec {
     /// Stop with SIGINT to the command's own process first, SIGTERM after half of the grace time.
     /// Agents end their own children, and say goodbye, only on SIGINT.
     pub interrupt_first: bool,
+    /// Number of its first event: a run may go on with the numbers of one before it.
+    pub first_seq: u64,
     /// What the command reads on standard input before its end; `None`: /dev/null.
     pub stdin: Option<Vec<u8>>,
 }
@@ -72,7 +74,7 @@ impl Order {
 const ORDER_LINE_BYTES_MAX: usize = 512;
 /// Largest encoded specification that is accepted.
 pub const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
-const MAGIC: &[u8; 4] = b"RDS1";
+const MAGIC: &[u8; 4] = b"RDS2";
 
 impl Spec {
     /// A command with no limits, no input and a grace time of 5 s.
@@ -85,6 +87,7 @@ impl Spec {
             grace_ms: 5_000,
             journal_bytes_max: 0,
             interrupt_first: false,
+            first_seq: 1,
             stdin: None,
         }
     }
@@ -97,7 +100,7 @@ impl Spec {
         let env: Vec<&str> = self.env.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]).collect();
         put_list(&mut out, &env);
         put(&mut out, self.cwd.as_bytes());
-        for number in [self.timeout_ms, self.grace_ms, self.journal_bytes_max] {
+        for number in [self.timeout_ms, self.grace_ms, self.journal_bytes_max, self.first_seq] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.push(u8::from(self.interrupt_first));
@@ -127,10 +130,11 @@ impl Spec {
         let env = flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let cwd = reader.text()?;
         let (timeout_ms, grace_ms, journal_bytes_max) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let first_seq = reader.u64()?;
         let flags = reader.take(2)?;
         let (interrupt_first, has_stdin) = (flags[0] != 0, flags[1] != 0);
         let stdin = reader.block()?.to_vec();
-        if argv.is_empty() || !flat.len().is_multiple_of(2) || !reader.0.is_empty() {
+        if argv.is_empty() || first_seq == 0 || !flat.len().is_multiple_of(2) || !reader.0.is_empty() {
             return None;
         }
         Some(Self {
@@ -141,6 +145,7 @@ impl Spec {
             grace_ms,
             journal_bytes_max,
             interrupt_first,
+            first_seq,
             stdin: has_stdin.then_some(stdin),
         })
     }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Caller, Command, CommandId, Error, IdempotencyKey, Limits, ProjectId, Request, Result, State, StreamId,
-    Validate,
+    Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectId, Request, Result, Schedule,
+    State, StreamId, Timestamp, Validate,
 };
 use rdev_ports::{Clock, Enqueued, Ids, NewCommand, TaskQueue};
 
@@ -63,20 +63,21 @@ impl Commands {
             submit.stream_id.and_then(|stream| validate.parse("stream_id", &stream));
         validate.finish()?;
 
-        let id = self.ids.command_id();
+        let (id, home) = (self.ids.command_id(), Home::Project(project.clone()));
         let command = Command {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,
-            project: project.clone(),
+            home: home.clone(),
             request: submit.request,
             timeout,
             created_by: caller.key.clone(),
             created_at: self.clock.now(),
             cancel_requested: false,
+            schedule: Schedule::default(),
             state: State::Pending,
         };
         let new = NewCommand {
-            concurrency_key: command.request.concurrency_key(project),
+            concurrency_key: command.request.concurrency_key(&home),
             command: command.clone(),
             idempotency: submit.idempotency,
         };
@@ -86,7 +87,7 @@ impl Commands {
                 self.live.work_came();
                 Ok(command)
             }
-            Enqueued::Before(command) => Ok(command),
+            Enqueued::Before(command) => Ok(*command),
         }
     }
 
@@ -96,7 +97,7 @@ impl Commands {
     /// `NotFound` when the project, or the command in it, does not exist.
     pub async fn get(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
         self.projects.get(project).await?;
-        self.queue.command(project, id).await?.ok_or_else(|| Error::not_found("command", id))
+        self.queue.command(&project.clone().into(), id).await?.ok_or_else(|| Error::not_found("command", id))
     }
 
     /// Up to `limit` commands older than `before`, newest first.
@@ -110,7 +111,7 @@ impl Commands {
         limit: u32,
     ) -> Result<Vec<Command>> {
         self.projects.get(project).await?;
-        self.queue.commands(project, before, limit).await
+        self.queue.commands(&project.clone().into(), before, limit).await
     }
 
     /// Asks for a command's end; asking again, or after its end, changes nothing.
@@ -119,13 +120,9 @@ impl Commands {
     /// `NotFound` when the project, or the command in it, does not exist.
     pub async fn cancel(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
         self.projects.get(project).await?;
-        let asked = self.queue.request_cancel(project, id, self.clock.now()).await?;
-        let asked = asked.ok_or_else(|| Error::not_found("command", id))?;
-        if let Some(entry) = asked.entry {
-            self.live.publish(entry);
-        }
-        self.live.cancel(id);
-        Ok(asked.command)
+        let home = project.clone().into();
+        let cancelled = cancel(&*self.queue, &self.live, &home, id, self.clock.now()).await?;
+        cancelled.ok_or_else(|| Error::not_found("command", id))
     }
 
     /// A command's stored events from the first on; [`Follow::ready`] ends where the log ends now.
@@ -136,4 +133,20 @@ impl Commands {
         let command = self.get(project, id).await?;
         self.events.follow_command(&command, None).await
     }
+}
+
+/// Asks for a command's end, and tells its worker if that is in this process; `None` for no such command.
+pub(crate) async fn cancel(
+    queue: &dyn TaskQueue,
+    live: &Live,
+    home: &Home,
+    id: &CommandId,
+    now: Timestamp,
+) -> Result<Option<Command>> {
+    let Some(asked) = queue.request_cancel(home, id, now).await? else { return Ok(None) };
+    if let Some(entry) = asked.entry {
+        live.publish(entry);
+    }
+    live.cancel(id);
+    Ok(Some(asked.command))
 }

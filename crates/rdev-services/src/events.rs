@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rdev_domain::{Command, CommandId, Entry, Error, Position, ProjectId, Result, Seq, StreamId};
+use rdev_domain::{Command, CommandId, Entry, Error, Home, Position, ProjectId, Result, Seq, StreamId};
 use rdev_ports::{EventLog, TaskQueue};
 use tokio::sync::watch;
 
@@ -44,9 +44,17 @@ impl Events {
         after: Option<Seq>,
     ) -> Result<Following> {
         self.projects.get(project).await?;
-        let command = self.queue.command_of_stream(project, stream).await?;
+        let command = self.queue.command_of_stream(&project.clone().into(), stream).await?;
         let command = command.ok_or_else(|| Error::not_found("stream", stream))?;
-        let follow = self.follow_command(&command, after).await?;
+        self.follow_on(&command, after).await
+    }
+
+    /// Subscribes to a command that is at hand, after the event `after`, if there is more to come.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn follow_on(&self, command: &Command, after: Option<Seq>) -> Result<Following> {
+        let follow = self.follow_command(command, after).await?;
         if after.is_some() && command.state.is_ended() {
             let rest = self.log.read_command(&command.id, follow.cursor, 1).await?;
             if rest.is_empty() {
@@ -62,14 +70,15 @@ impl Events {
     /// `NotFound` when there is no such project.
     pub async fn follow_project(&self, project: &ProjectId, after: Position) -> Result<Follow> {
         self.projects.get(project).await?;
-        let head = self.live.project_head(project);
-        Ok(Follow::new(self.log.clone(), Source::Project(project.clone()), head, after))
+        let home = Home::Project(project.clone());
+        let head = self.live.home_head(&home);
+        Ok(Follow::new(self.log.clone(), Source::Home(home), head, after))
     }
 
     /// The last entry of a project's log, to subscribe to what comes after it.
     pub async fn project_head(&self, project: &ProjectId) -> Result<Position> {
         self.projects.get(project).await?;
-        self.log.head(project).await
+        self.log.head(&project.clone().into()).await
     }
 
     /// Subscribes to a command that is at hand.
@@ -86,7 +95,7 @@ impl Events {
 
 enum Source {
     Command(CommandId, Arc<Tail>),
-    Project(ProjectId),
+    Home(Home),
 }
 
 /// A reader's place in the log: subscribe, read, follow. What a subscriber gets always comes from the log,
@@ -129,12 +138,12 @@ impl Follow {
         let known = *self.head.borrow_and_update();
         let mut entries = match &self.source {
             Source::Command(_, tail) => tail.after(self.cursor, PAGE_ENTRIES_MAX as usize),
-            Source::Project(_) => Vec::new(),
+            Source::Home(_) => Vec::new(),
         };
         if entries.is_empty() && (self.unread || known > self.cursor) {
             let rows = match &self.source {
                 Source::Command(id, _) => self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?,
-                Source::Project(id) => self.log.read_project(id, self.cursor, PAGE_ENTRIES_MAX).await?,
+                Source::Home(home) => self.log.read_home(home, self.cursor, PAGE_ENTRIES_MAX).await?,
             };
             self.unread = !rows.is_empty();
             entries = rows.into_iter().map(Arc::new).collect();

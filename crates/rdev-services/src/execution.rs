@@ -3,11 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Ending, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp};
-use rdev_ports::{Claim, Clock, EventLog, Fate, Place, Pods, Standing, Started, TaskQueue, Trouble};
+use rdev_domain::{
+    Ending, Error, Home, Outcome, Position, ProjectStatus, Reason, Request, Result, Schedule, Seq, State,
+    Timestamp, attempt_error,
+};
+use rdev_ports::{
+    Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Site, Standing, Started, TaskQueue,
+    Trouble,
+};
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
+use crate::invocation::run_id;
 use crate::janitor::Janitor;
 use crate::live::Live;
 use crate::supervise::{Execution, UNREACHED_MAX, until_stored};
@@ -21,8 +28,10 @@ const REREAD_ENTRIES: u32 = 16;
 pub(crate) struct Executor {
     pub(crate) pods: Arc<dyn Pods>,
     pub(crate) queue: Arc<dyn TaskQueue>,
+    pub(crate) pool: Arc<dyn PoolQueue>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
     pub(crate) live: Live,
     pub(crate) janitor: Janitor,
     /// How long a command waits for its place to be ready.
@@ -51,7 +60,14 @@ impl Executor {
             tail.forget();
         }
         match self.next(claim).await? {
-            Next::End(outcome) => self.finish(claim, claim.last_seq.next(), outcome).await,
+            Next::End(outcome) => {
+                let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
+                match claim.command.state {
+                    State::Running { .. } => self.conclude(claim, tries, seq, outcome).await,
+                    // What cannot be started at all is no attempt, and trying again would not end.
+                    State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
+                }
+            }
             Next::Later => self.queue.postpone(&claim.fence, self.clock.now() + PLACE_PAUSE).await,
             Next::Supervise(place, started) => self.supervise(claim, place, started).await,
         }
@@ -59,7 +75,12 @@ impl Executor {
 
     async fn next(&self, claim: &Claim) -> Result<Next> {
         let command = &claim.command;
-        let standing = self.pods.place(&command.project).await?;
+        let site = match (&command.home, &claim.in_worker) {
+            (Home::Project(id), _) => Site::Project(id.clone()),
+            (Home::Pool, Some(worker)) => Site::Worker(worker.clone()),
+            (Home::Pool, None) => return self.next_in_pool(claim).await,
+        };
+        let standing = self.pods.place(&site).await?;
         if let (Some(uid), State::Running { started_at }) = (&claim.place_uid, &command.state)
             && !matches!(&standing, Some(Standing::Ready(place)) if place.uid == *uid)
         {
@@ -76,7 +97,7 @@ impl Executor {
                 Ok(Next::End(failed(trouble.reason, trouble.message)))
             }
             Some(Standing::Unusable(trouble)) => Ok(Next::End(failed(trouble.reason, trouble.message))),
-            None => Ok(Next::End(failed(Reason::PodLost, format!("project {} is gone", command.project)))),
+            None => Ok(Next::End(failed(Reason::PodLost, format!("{site} is gone")))),
         }
     }
 
@@ -104,8 +125,34 @@ impl Executor {
         Ok(Next::End(failed(trouble.reason, trouble.message)))
     }
 
+    /// A task of the pool takes the first worker that is free, and waits while there is none.
+    async fn next_in_pool(&self, claim: &Claim) -> Result<Next> {
+        if claim.command.cancel_requested {
+            return Ok(Next::End(never_started()));
+        }
+        let occupancy = self.pool.occupancy().await?;
+        for worker in self.pods.workers().await? {
+            let free = worker.status == ProjectStatus::Ready && occupancy.is_free(&worker.name);
+            if !free {
+                continue;
+            }
+            let Some(Standing::Ready(place)) = self.pods.place(&Site::Worker(worker.name)).await? else {
+                continue;
+            };
+            match self.start(claim, place).await {
+                Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
+                next => return next,
+            }
+        }
+        Ok(Next::Later)
+    }
+
     async fn start(&self, claim: &Claim, place: Place) -> Result<Next> {
-        let started = self.queue.start(&claim.fence, &place.uid, self.clock.now()).await?;
+        let in_worker = match &place.site {
+            Site::Project(_) => None,
+            Site::Worker(name) => Some(name),
+        };
+        let started = self.queue.start(&claim.fence, &place.uid, in_worker, self.clock.now()).await?;
         let is_first = started.entry.is_some();
         if let Some(entry) = &started.entry {
             self.live.publish(entry.clone());
@@ -123,14 +170,14 @@ impl Executor {
         }
         let agent = match &claim.command.request {
             Request::Claude(_) => Some(self.reread(claim).await?),
-            Request::Shell(_) | Request::Git(_) => None,
+            Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
         };
-        let (started_at, last_seq) = (started.started_at, claim.last_seq);
-        let mut execution = Execution { to: self, claim, tail, place, started_at, last_seq, agent };
+        let (started_at, tries, last_seq) = (started.started_at, started.tries, claim.last_seq);
+        let mut execution = Execution { to: self, claim, tail, place, started_at, tries, last_seq, agent };
         let (outcome, seq) = execution.supervise().await?;
         let place = execution.place;
-        self.finish(claim, seq, outcome).await?;
-        self.janitor.ended(place, claim.fence.id.clone());
+        self.conclude(claim, tries, seq, outcome).await?;
+        self.janitor.ended(place, run_id(&claim.command, tries));
         Ok(())
     }
 
@@ -140,6 +187,33 @@ impl Executor {
             Fate::Gone(trouble) | Fate::Interrupted(trouble) => Ok(trouble),
             Fate::Unknown | Fate::Undisturbed => Ok(replaced()),
         }
+    }
+
+    /// An attempt is over: it is tried again, or this was its end.
+    async fn conclude(&self, claim: &Claim, tries: u32, seq: Seq, outcome: Outcome) -> Result<()> {
+        let done = if claim.command.schedule.tries_again(tries, outcome.ending) {
+            self.retry(claim, tries, &outcome).await
+        } else {
+            self.finish(claim, seq, outcome).await
+        };
+        if claim.command.home == Home::Pool {
+            // Its worker is free for the next one.
+            self.live.work_came();
+        }
+        done
+    }
+
+    async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome) -> Result<()> {
+        let pause = Schedule::backoff(tries, self.chance.fraction());
+        let retry = Retry {
+            reason: outcome.ending.reason().unwrap_or_default().to_owned(),
+            error: attempt_error(outcome),
+            run_after: self.clock.now() + pause,
+        };
+        let entry =
+            until_stored(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), self.clock.now()));
+        self.live.publish(entry.await?);
+        Ok(())
     }
 
     async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, Request};
+use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
 use rdev_ports::Place;
 use rdev_runner::spec::Spec;
 
@@ -35,6 +35,7 @@ pub(crate) fn spec(command: &Command, place: &Place) -> Spec {
             spec
         }
         Request::Claude(agent) => claude(agent),
+        Request::Work(work) => work_spec(command, work),
     };
     spec.cwd.clone_from(&place.workspace);
     spec.timeout_ms = millis(command.timeout);
@@ -62,6 +63,62 @@ fn claude(agent: &AgentRequest) -> Spec {
     spec.env = vec![("IS_SANDBOX".to_owned(), "1".to_owned())];
     spec.stdin = Some(agent.prompt.clone().into_bytes());
     spec.interrupt_first = true;
+    spec
+}
+
+/// The id of a run: each attempt of a task is a run of its own.
+pub(crate) fn run_id(command: &Command, tries: u32) -> String {
+    match command.home {
+        Home::Project(_) => command.id.to_string(),
+        Home::Pool => format!("{}-{tries}", command.id),
+    }
+}
+
+/// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
+/// fails. Everything comes in as arguments: nothing of a request is read as a part of this program. What an
+/// earlier task has left in this worker, which then was killed, goes first.
+const CHECKOUT_AND_STEPS: &str = r#"
+rm -rf ./task-*
+folder=$PWD/task-$1 repository=$2 ref=$3
+shift 3
+mkdir "$folder" || exit
+trap 'cd / && rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cd "$folder" || exit
+if [ -n "$repository" ]; then
+    echo "+ git clone $repository"
+    git clone --quiet --no-checkout -- "$repository" . || exit
+    if [ -n "$ref" ]; then
+        echo "+ git checkout $ref"
+        git checkout --quiet "$ref" -- 2>/dev/null ||
+            { git fetch --quiet origin "$ref" && git checkout --quiet --detach FETCH_HEAD; } || exit
+    else
+        git checkout --quiet || exit
+    fi
+fi
+number=0
+for step; do
+    number=$((number + 1))
+    printf '+ %s\n' "$step"
+    sh -ec "$step" || {
+        code=$?
+        echo "step $number failed with exit code $code" >&2
+        exit "$code"
+    }
+done
+"#;
+
+fn work_spec(command: &Command, work: &WorkRequest) -> Spec {
+    let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", command.id.as_str()]);
+    argv.push(work.repository.clone().unwrap_or_default());
+    argv.push(work.git_ref.clone().unwrap_or_default());
+    argv.extend(work.steps.iter().cloned());
+    let mut spec = Spec::new(argv);
+    spec.env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    let about = [("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
+    spec.env.extend(about.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    spec.env.extend(work.env.iter().map(|(k, v)| (k.clone(), v.clone())));
     spec
 }
 

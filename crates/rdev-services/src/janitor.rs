@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rdev_domain::{CommandId, Timestamp};
+use rdev_domain::Timestamp;
 use rdev_ports::{Fate, Place, Pods};
 
 use crate::supervise::control;
@@ -18,22 +18,22 @@ const FORGET_AFTER_SECONDS: &str = "604800";
 /// The journals that wait to be freed.
 #[derive(Default)]
 pub(crate) struct Janitor {
-    waiting: Mutex<Vec<(Place, CommandId)>>,
+    waiting: Mutex<Vec<(Place, String)>>,
 }
 
 impl Janitor {
     /// The command has ended, and everything in its journal is stored.
-    pub(crate) fn ended(&self, place: Place, id: CommandId) {
+    pub(crate) fn ended(&self, place: Place, run: String) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < WAITING_MAX {
-            waiting.push((place, id));
+            waiting.push((place, run));
         }
     }
 
     /// Frees what waits. What fails is left to `gc` by age, which each call asks for as well.
     pub(crate) async fn sweep(&self, pods: &dyn Pods) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut places: HashMap<String, (Place, Vec<CommandId>)> = HashMap::new();
+        let mut places: HashMap<String, (Place, Vec<String>)> = HashMap::new();
         for (place, id) in waiting {
             // The runs of one place lie together, whatever their projects.
             places.entry(place.uid.clone()).or_insert_with(|| (place, Vec::new())).1.push(id);
@@ -45,7 +45,7 @@ impl Janitor {
                 if let Err(error) = control(pods, place, &argv).await {
                     // With the place its journals are gone as well.
                     if !is_gone(pods, place).await {
-                        let place = &place.project;
+                        let place = &place.site;
                         tracing::warn!(%place, error = format!("{error:#}"), "journals were not freed");
                     }
                 }

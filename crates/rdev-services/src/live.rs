@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rdev_domain::{CommandId, Entry, Position, ProjectId};
+use rdev_domain::{CommandId, Entry, Home, Position};
 use rdev_ports::{Alone, Growth, Signal, Signals};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub struct Live {
 
 struct Inner {
     commands: Mutex<HashMap<CommandId, Weak<Tail>>>,
-    projects: Mutex<HashMap<ProjectId, watch::Sender<Position>>>,
+    homes: Mutex<HashMap<Home, watch::Sender<Position>>>,
     work: Notify,
     renewal: Notify,
     signals: Arc<dyn Signals>,
@@ -41,7 +41,7 @@ impl Live {
     pub fn beside(signals: Arc<dyn Signals>) -> Self {
         let inner = Inner {
             commands: Mutex::default(),
-            projects: Mutex::default(),
+            homes: Mutex::default(),
             work: Notify::new(),
             renewal: Notify::new(),
             signals,
@@ -51,15 +51,15 @@ impl Live {
 
     /// Tells those who wait that an entry was stored.
     pub(crate) fn publish(&self, entry: Entry) {
-        let (project, position) = (entry.project.clone(), entry.position);
+        let (home, position) = (entry.home.clone(), entry.position);
         if self.inner.signals.shared() {
-            let (project, command) = (project.clone(), entry.command.clone());
-            self.inner.signals.publish(Signal::Grown(vec![Growth { project, command, position }]));
+            let (home, command) = (home.clone(), entry.command.clone());
+            self.inner.signals.publish(Signal::Grown(vec![Growth { home, command, position }]));
         }
         if let Some(tail) = self.existing(&entry.command) {
             tail.push(Arc::new(entry));
         }
-        self.project_has_grown(&project, position);
+        self.home_has_grown(&home, position);
     }
 
     /// Something can be claimed, by whoever comes first.
@@ -84,7 +84,7 @@ impl Live {
         match signal {
             Signal::Grown(grown) => grown.iter().for_each(|growth| {
                 self.has_grown(&growth.command, growth.position);
-                self.project_has_grown(&growth.project, growth.position);
+                self.home_has_grown(&growth.home, growth.position);
             }),
             Signal::Work => self.inner.work.notify_one(),
             Signal::Cancel(id) => self.stop(&id),
@@ -103,24 +103,23 @@ impl Live {
         }
     }
 
-    /// A project's log goes at least this far.
-    pub(crate) fn project_has_grown(&self, id: &ProjectId, position: Position) {
-        if let Some(head) = lock(&self.inner.projects).get(id) {
+    /// A home's log goes at least this far.
+    pub(crate) fn home_has_grown(&self, home: &Home, position: Position) {
+        if let Some(head) = lock(&self.inner.homes).get(home) {
             advance(head, position);
         }
     }
 
     /// The logs that somebody waits for.
-    pub(crate) fn followed(&self) -> (Vec<CommandId>, Vec<ProjectId>) {
+    pub(crate) fn followed(&self) -> (Vec<CommandId>, Vec<Home>) {
         let waited_for =
             |tail: &Weak<Tail>| tail.upgrade().is_some_and(|tail| tail.head.receiver_count() > 0);
         let commands = lock(&self.inner.commands);
         let commands =
             commands.iter().filter(|(_, tail)| waited_for(tail)).map(|(id, _)| id.clone()).collect();
-        let projects = lock(&self.inner.projects);
-        let projects =
-            projects.iter().filter(|(_, head)| head.receiver_count() > 0).map(|(id, _)| id.clone());
-        (commands, projects.collect())
+        let homes = lock(&self.inner.homes);
+        let homes = homes.iter().filter(|(_, head)| head.receiver_count() > 0).map(|(id, _)| id.clone());
+        (commands, homes.collect())
     }
 
     fn stop(&self, id: &CommandId) {
@@ -148,10 +147,15 @@ impl Live {
         lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
     }
 
-    /// Position of the last entry of a project that this process knows of.
-    pub(crate) fn project_head(&self, id: &ProjectId) -> watch::Receiver<Position> {
-        let mut projects = lock(&self.inner.projects);
-        projects.entry(id.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
+    /// Forgets the end of a stream that goes on after it: whoever comes now reads the log.
+    pub(crate) fn forget(&self, id: &CommandId) {
+        lock(&self.inner.commands).remove(id);
+    }
+
+    /// Position of the last entry of a home that this process knows of.
+    pub(crate) fn home_head(&self, home: &Home) -> watch::Receiver<Position> {
+        let mut homes = lock(&self.inner.homes);
+        homes.entry(home.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
     }
 
     /// Rung when there is something to claim.

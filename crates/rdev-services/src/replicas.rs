@@ -56,12 +56,12 @@ impl Replicas {
     }
 
     async fn look(&self) -> Result<()> {
-        let (commands, projects) = self.live.followed();
+        let (commands, homes) = self.live.followed();
         for id in commands {
             self.live.has_grown(&id, self.log.position_of(&id, Seq(u64::MAX)).await?);
         }
-        for id in projects {
-            self.live.project_has_grown(&id, self.log.head(&id).await?);
+        for home in homes {
+            self.live.home_has_grown(&home, self.log.head(&home).await?);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::agent::AgentWatch;
 use crate::execution::{Executor, failed};
 use crate::frames::{Intake, Last};
-use crate::invocation::{GRACE, spec};
+use crate::invocation::{GRACE, run_id, spec};
 use crate::live::Tail;
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
@@ -48,6 +48,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) tail: Arc<Tail>,
     pub(crate) place: Place,
     pub(crate) started_at: Timestamp,
+    pub(crate) tries: u32,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
 }
@@ -92,7 +93,7 @@ impl Execution<'_> {
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
             Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
         }
-        match self.to.pods.place(&self.claim.command.project).await {
+        match self.to.pods.place(&self.place.site).await {
             // Another place has come: the journal went with the one that was there before.
             Ok(Some(Standing::Ready(place))) if place.uid != self.place.uid => {
                 Ok(Some(self.to.trouble_of(&self.place.uid, self.started_at).await?))
@@ -127,10 +128,12 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let id = self.claim.fence.id.as_str();
-        let spec = spec(&self.claim.command, &self.place);
+        let mut spec = spec(&self.claim.command, &self.place);
+        // A run that is new goes on with the numbers of the attempt before it.
+        spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
-        let order = Order { id: id.to_owned(), after: self.last_seq.0, place, spec };
+        let id = run_id(&self.claim.command, self.tries);
+        let order = Order { id, after: self.last_seq.0, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
             Ok(Ok(output)) => output,
@@ -148,7 +151,7 @@ impl Execution<'_> {
 
     /// Takes what the runner sends, until the command's end or the connection's.
     async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
-        let id = self.claim.fence.id.as_str();
+        let id = run_id(&self.claim.command, self.tries);
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
@@ -160,7 +163,7 @@ impl Execution<'_> {
                 }
                 () = self.tail.stop.cancelled(), if !asked_to_stop => {
                     asked_to_stop = true;
-                    let argv = ["rdev-runner", "cancel", "--id", id];
+                    let argv = ["rdev-runner", "cancel", "--id", &id];
                     if let Err(error) = control(&*self.to.pods, &self.place, &argv).await {
                         return Ok(Connection::Cut(error));
                     }
@@ -228,7 +231,7 @@ impl Execution<'_> {
             }
             Ended::SpawnFailed(errno) => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                let is_shell = matches!(self.claim.command.request, Request::Shell(_));
+                let is_shell = matches!(self.claim.command.request, Request::Shell(_) | Request::Work(_));
                 let reason = match error.kind() {
                     std::io::ErrorKind::NotFound if is_shell => Reason::NoShell,
                     _ => Reason::SpawnFailed,

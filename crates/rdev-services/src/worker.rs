@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Error, WorkerId};
-use rdev_ports::{Claim, Clock, EventLog, Fence, Pods, TaskQueue};
+use rdev_domain::{Error, Home, ProjectStatus, Result, WorkerId};
+use rdev_ports::{Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub struct WorkerConfig {
     /// Its name in the leases.
     pub id: WorkerId,
-    /// Commands that it runs at once.
+    /// Commands of projects that it runs at once; tasks of the pool are as many as the pool has workers.
     pub concurrency: u32,
     /// Time after which a silent worker's commands are taken over.
     pub lease: Duration,
@@ -33,27 +33,46 @@ pub struct WorkerConfig {
     pub place_patience: Duration,
 }
 
+/// A claim that is being worked on.
+struct Running {
+    fence: Fence,
+    task: AbortHandle,
+    in_pool: bool,
+}
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct WorkerPorts {
+    /// Where commands run.
+    pub pods: Arc<dyn Pods>,
+    /// The queue.
+    pub queue: Arc<dyn TaskQueue>,
+    /// What the queue knows of the pool.
+    pub pool: Arc<dyn PoolQueue>,
+    /// Where their events go.
+    pub log: Arc<dyn EventLog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What spreads the attempts of tasks that failed together.
+    pub chance: Arc<dyn Chance>,
+}
+
 /// The loop that claims commands and runs them.
 pub struct Worker {
     config: WorkerConfig,
     executor: Arc<Executor>,
-    running: HashMap<Id, (Fence, AbortHandle)>,
+    running: HashMap<Id, Running>,
     tasks: JoinSet<()>,
 }
 
 impl Worker {
     /// Wires the worker.
-    pub fn new(
-        config: WorkerConfig,
-        pods: Arc<dyn Pods>,
-        queue: Arc<dyn TaskQueue>,
-        log: Arc<dyn EventLog>,
-        clock: Arc<dyn Clock>,
-        live: Live,
-    ) -> Self {
+    pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
+        let WorkerPorts { pods, queue, pool, log, clock, chance } = ports;
         let place_patience = config.place_patience;
         let janitor = Janitor::default();
-        let executor = Arc::new(Executor { pods, queue, log, clock, live, janitor, place_patience });
+        let executor =
+            Arc::new(Executor { pods, queue, pool, log, clock, chance, live, janitor, place_patience });
         Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
@@ -80,22 +99,47 @@ impl Worker {
     }
 
     async fn claim(&mut self) {
-        let free = self.config.concurrency.saturating_sub(self.tasks.len() as u32);
-        if free == 0 {
-            return;
-        }
+        let slots = match self.slots().await {
+            Ok(slots) => slots,
+            Err(error) => {
+                tracing::warn!(?error, "nobody can say what is free, trying again");
+                return;
+            }
+        };
         let now = self.executor.clock.now();
-        let claims = self.executor.queue.claim(&self.config.id, free, now, now + self.config.lease).await;
+        let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await;
         match claims {
             Ok(claims) => claims.into_iter().for_each(|claim| self.spawn(claim)),
             Err(error) => tracing::warn!(?error, "nothing could be claimed, trying again"),
         }
     }
 
+    /// A task of the pool is claimed only for a worker that is free: it waits in the queue, not here.
+    async fn slots(&self) -> Result<Slots> {
+        let commands = self.running.values().filter(|running| !running.in_pool).count();
+        let commands = self.config.concurrency.saturating_sub(commands as u32);
+        let occupancy = self.executor.pool.occupancy().await?;
+        if !occupancy.waits {
+            return Ok(Slots { commands, pool: 0 });
+        }
+        let workers = match self.executor.pods.workers().await {
+            Ok(workers) => workers,
+            // The cluster's pods are not known yet: commands are put back by themselves.
+            Err(Error::Unavailable { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let free = workers.iter().filter(|worker| worker.status == ProjectStatus::Ready);
+        let free = free.filter(|worker| occupancy.is_free(&worker.name)).count();
+        let starting = self.running.values().filter(|running| running.in_pool);
+        let starting =
+            starting.filter(|running| !occupancy.busy.iter().any(|(_, task)| *task == running.fence.id));
+        Ok(Slots { commands, pool: free.saturating_sub(starting.count()) as u32 })
+    }
+
     fn spawn(&mut self, claim: Claim) {
         let executor = self.executor.clone();
-        let fence = claim.fence.clone();
-        let handle = self.tasks.spawn(async move {
+        let (fence, in_pool) = (claim.fence.clone(), claim.command.home == Home::Pool);
+        let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
                 Ok(()) => {}
                 Err(Error::LeaseLost) => {
@@ -109,10 +153,10 @@ impl Worker {
                 }
             }
         });
-        self.running.insert(handle.id(), (fence, handle));
+        self.running.insert(task.id(), Running { fence, task, in_pool });
     }
 
-    fn done(&mut self, done: Result<(Id, ()), JoinError>) {
+    fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {
         let id = match done {
             Ok((id, ())) => id,
             Err(error) => {
@@ -129,15 +173,15 @@ impl Worker {
         if self.running.is_empty() {
             return;
         }
-        let fences: Vec<Fence> = self.running.values().map(|(fence, _)| fence.clone()).collect();
+        let fences: Vec<Fence> = self.running.values().map(|running| running.fence.clone()).collect();
         let until = self.executor.clock.now() + self.config.lease;
         match self.executor.queue.renew(&fences, until).await {
             Ok(renewal) => {
                 for fence in renewal.cancelled {
                     self.executor.live.tail(&fence.id).stop.cancel();
                 }
-                let lost = |fence: &Fence| renewal.lost.contains(fence);
-                self.running.values().filter(|(fence, _)| lost(fence)).for_each(|(_, task)| task.abort());
+                let lost = |running: &&Running| renewal.lost.contains(&running.fence);
+                self.running.values().filter(lost).for_each(|running| running.task.abort());
             }
             Err(error) => tracing::warn!(?error, "leases could not be renewed, trying again"),
         }
@@ -145,7 +189,7 @@ impl Worker {
 
     async fn let_go(mut self) {
         self.tasks.shutdown().await;
-        let fences: Vec<Fence> = self.running.drain().map(|(_, (fence, _))| fence).collect();
+        let fences: Vec<Fence> = self.running.drain().map(|(_, running)| running.fence).collect();
         if !fences.is_empty() {
             tracing::info!(
                 commands = fences.len(),

@@ -1,13 +1,13 @@
 use async_trait::async_trait;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, Timestamp};
+use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, Timestamp};
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
 use crate::db::postgres::Work;
 use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
-use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_STATUS, event_columns, parse};
+use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -16,7 +16,7 @@ pub(crate) const READ_COMMAND: &str = concat!(
       WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
 );
 
-pub(crate) const READ_PROJECT: &str = concat!(
+pub(crate) const READ_HOME: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM events e JOIN tasks t ON t.id = e.task_id
@@ -50,7 +50,7 @@ macro_rules! read_on_postgres {
 }
 
 pub(crate) const READ_COMMAND_ON_POSTGRES: &str = read_on_postgres!("task_id");
-pub(crate) const READ_PROJECT_ON_POSTGRES: &str = read_on_postgres!("project");
+pub(crate) const READ_HOME_ON_POSTGRES: &str = read_on_postgres!("project");
 
 // Status entries, which do not count, come on top.
 const _: () = assert!(READ_BYTES * 2 == 262_144);
@@ -109,12 +109,12 @@ impl EventLog for SqlStore {
                 before,
             )?;
             let (project, stream) = owner.ok_or(Error::LeaseLost)?;
-            let (project, stream): (ProjectId, _) = (parse(&project)?, parse(&stream)?);
+            let (home, stream): (Home, _) = (parse(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
             for chunk in chunks {
                 let mut entry = Entry {
                     position: Position::ZERO,
-                    project: project.clone(),
+                    home: home.clone(),
                     command: fence.id.clone(),
                     stream: rdev_domain::StreamId::clone(&stream),
                     first_seq: chunk.first_seq,
@@ -133,8 +133,8 @@ impl EventLog for SqlStore {
         page(&self.db, [READ_COMMAND, READ_COMMAND_ON_POSTGRES], id.as_str(), after, limit).await
     }
 
-    async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        page(&self.db, [READ_PROJECT, READ_PROJECT_ON_POSTGRES], project.as_str(), after, limit).await
+    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        page(&self.db, [READ_HOME, READ_HOME_ON_POSTGRES], home.as_str(), after, limit).await
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
@@ -143,12 +143,12 @@ impl EventLog for SqlStore {
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
-    async fn head(&self, project: &ProjectId) -> Result<Position> {
+    async fn head(&self, home: &Home) -> Result<Position> {
         let sql = match &self.db {
             Db::Sqlite { .. } => HEAD,
             Db::Postgres(_) => HEAD_ON_POSTGRES,
         };
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, project.as_str())?;
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str())?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 }
@@ -193,7 +193,14 @@ async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> R
 
 /// Stores an entry; its position comes back.
 pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
+    let retrying = match &entry.body {
+        EntryBody::Retry(retrying) => {
+            serde_json::to_vec(retrying).map_err(|error| Error::Internal(error.into()))?
+        }
+        _ => Vec::new(),
+    };
     let (kind, body): (&str, &[u8]) = match &entry.body {
+        EntryBody::Retry(_) => (KIND_RETRY, &retrying),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
@@ -208,7 +215,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         query_scalar<i64>,
         sql,
         entry.command.as_str(),
-        entry.project.as_str(),
+        entry.home.as_str(),
         kind,
         entry.first_seq.0 as i64,
         entry.last_seq.0 as i64,

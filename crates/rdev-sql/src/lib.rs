@@ -13,6 +13,7 @@ mod idempotency;
 mod migrations;
 #[cfg(test)]
 mod plans;
+mod pool;
 mod queue;
 mod rows;
 mod signals;

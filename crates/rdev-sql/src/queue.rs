@@ -1,34 +1,69 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, Outcome, ProjectId, Result, Seq, State,
-    Status, StreamId, Timestamp, WorkerId,
+    Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Retrying, Seq, State,
+    Status, StreamId, Timestamp, WorkerId, WorkerName,
 };
-use rdev_ports::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
+use rdev_ports::{
+    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Slots, Started, TaskQueue,
+};
 
 use crate::SqlStore;
 use crate::db::{Commit, Db, execute, read, run, write, write_once};
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
-use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task};
+use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
 
-/// A running command holds its concurrency key, and so does a claimed one until its worker gives it back,
-/// even when the lease has run out: the worker may still start it. Of the others the oldest is next.
-macro_rules! claim {
-    ($of:literal, $end:literal) => {
+/// What may be claimed of the rest of a query. A running command holds its concurrency key, and so does a
+/// claimed one until its worker gives it back, even when the lease has run out: the worker may still start it.
+/// Of the others that are due the one of the highest priority is next, then the oldest.
+macro_rules! first {
+    ($of:literal, $limit:literal) => {
         concat!(
-            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1
-     WHERE id ",
+            "SELECT t.id FROM tasks t WHERE ",
             $of,
-            "
-         SELECT t.id FROM tasks t
-         WHERE t.status IN ('pending', 'running') AND t.lease_until_us < $3
-           AND (t.concurrency_key IS NULL OR NOT EXISTS (
-               SELECT 1 FROM tasks o
-               WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                 AND o.id <> t.id
-                 AND (o.status = 'running' OR o.lease_owner IS NOT NULL
-                      OR o.id < t.id AND t.status = 'pending' AND t.lease_owner IS NULL)))
-         ORDER BY t.id LIMIT $4",
+            " AND t.lease_until_us < $3 AND t.run_after_us <= $3
+              AND (t.concurrency_key IS NULL OR NOT EXISTS (
+                   SELECT 1 FROM tasks o
+                   WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                     AND o.id <> t.id
+                     AND (o.status = 'running' OR o.lease_owner IS NOT NULL
+                          OR t.status = 'pending' AND t.lease_owner IS NULL AND o.run_after_us <= $3
+                             AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id))))
+              ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
+            $limit
+        )
+    };
+}
+
+macro_rules! commands {
+    () => {
+        first!("t.status IN ('pending', 'running') AND NOT t.pool", "$4")
+    };
+}
+
+macro_rules! waiting_tasks {
+    () => {
+        first!("t.status = 'pending' AND t.pool", "$5")
+    };
+}
+
+/// Tasks of the pool that run, and whose worker process is gone: more than these are for the next claim.
+macro_rules! running_tasks {
+    () => {
+        "SELECT t.id FROM tasks t WHERE t.status = 'running' AND t.pool = TRUE AND t.lease_until_us < $3 LIMIT 256"
+    };
+}
+
+macro_rules! claim {
+    ($begin:literal, $between:literal, $end:literal) => {
+        concat!(
+            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1 WHERE id ",
+            $begin,
+            commands!(),
+            $between,
+            waiting_tasks!(),
+            $between,
+            running_tasks!(),
             $end,
             " RETURNING ",
             task_columns!()
@@ -36,12 +71,13 @@ macro_rules! claim {
     };
 }
 
-pub(crate) const CLAIM: &str = claim!("IN (", ")");
+pub(crate) const CLAIM: &str = claim!("IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
 
 /// What another process is claiming is passed over; it is seen as it was before. Two that claim different
-/// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The array makes
-/// sure that the inner query, and with it its limit, is evaluated once.
-pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
+/// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The arrays make
+/// sure that the inner queries, and with them their limits, are evaluated once.
+pub(crate) const CLAIM_BESIDE_OTHERS: &str =
+    claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED) || ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
 
 /// Claims that met another one of the same key begin again; each time, one of them has gone on.
 const CLAIM_ATTEMPTS: u32 = 5;
@@ -64,7 +100,7 @@ impl TaskQueue for SqlStore {
                     idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
                 if let Some(id) = first.and_then(|first| first.task_id) {
                     let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
-                    return Ok(Enqueued::Before(row.command()?));
+                    return Ok(Enqueued::Before(Box::new(row.command()?)));
                 }
             }
             insert_task(&mut tx, &new).await?;
@@ -83,40 +119,55 @@ impl TaskQueue for SqlStore {
     async fn claim(
         &self,
         worker: &WorkerId,
-        limit: u32,
+        slots: Slots,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
         let mut attempts = 1;
-        let rows = loop {
-            match self.try_claim(worker, limit, now, lease_until).await {
+        let mut rows = loop {
+            match self.try_claim(worker, slots, now, lease_until).await {
                 Err(error) if attempts < CLAIM_ATTEMPTS && met_another(&error) => attempts += 1,
                 rows => break rows?,
             }
         };
-        let mut claims = rows.iter().map(claim).collect::<Result<Vec<_>>>()?;
-        claims.sort_by(|a, b| a.fence.id.cmp(&b.fence.id));
-        Ok(claims)
+        rows.sort_by(|a, b| {
+            let rank = |row: &TaskRow| (row.pool && row.place_uid.is_none(), -row.priority, row.turn);
+            rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
+        });
+        rows.iter().map(claim).collect()
     }
 
-    async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started> {
+    async fn start(
+        &self,
+        fence: &Fence,
+        place_uid: &str,
+        in_worker: Option<&WorkerName>,
+        now: Timestamp,
+    ) -> Result<Started> {
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             let State::Running { started_at } = command.state.start(now)? else {
                 return Err(Error::LeaseLost);
             };
-            let place_uid = row.place_uid.unwrap_or_else(|| place_uid.to_owned());
-            let mut started =
-                Started { place_uid, started_at, cancel_requested: command.cancel_requested, entry: None };
+            let (place_uid, tries) = (row.place_uid.unwrap_or_else(|| place_uid.to_owned()), row.tries);
+            let cancel_requested = command.cancel_requested;
+            let tries = tries.unsigned_abs();
+            let mut started = Started { place_uid, started_at, tries, cancel_requested, entry: None };
             if command.state == State::Pending {
+                started.tries += 1;
                 execute!(
+                    else |error| taken(error, in_worker);
                     &mut tx,
-                    "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2 WHERE id = $3",
+                    "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4
+                     WHERE id = $5",
                     &started.place_uid,
                     started_at.as_micros(),
+                    started.tries.cast_signed(),
+                    in_worker.map(WorkerName::as_str),
                     fence.id.as_str(),
                 )?;
-                let running = entry(&command, Seq::ZERO, now, EntryBody::Status(Status::Running));
+                let last_seq = Seq(row.last_seq as u64);
+                let running = entry(&command, last_seq, now, EntryBody::Status(Status::Running));
                 started.entry = Some(stored(&mut tx, running).await?);
             }
             Ok(started)
@@ -156,6 +207,23 @@ impl TaskQueue for SqlStore {
                 return Err(Error::LeaseLost);
             }
             end(&mut tx, command, seq, outcome, now).await.map(|(_, entry)| entry)
+        })
+    }
+
+    async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
+        write!(&self.db, Commit::Told, |tx| {
+            let (row, command) = fenced(&mut tx, fence).await?;
+            let last_seq = Seq(row.last_seq as u64);
+            if command.cancel_requested {
+                let outcome = Outcome::without_process(rdev_domain::Ending::Cancelled, retry.error);
+                let ended = end(&mut tx, command, last_seq.next(), outcome, now).await?;
+                return Ok(ended.1);
+            }
+            command.state.retry()?;
+            wait_again(&mut tx, &fence.id, retry.run_after, &retry.error).await?;
+            let attempt = command.schedule.tries + 1;
+            let retrying = Retrying { attempt, reason: retry.reason, message: retry.error, counted: false };
+            stored(&mut tx, entry(&command, last_seq, now, EntryBody::Retry(retrying))).await
         })
     }
 
@@ -201,7 +269,7 @@ impl TaskQueue for SqlStore {
 
     async fn request_cancel(
         &self,
-        project: &ProjectId,
+        home: &Home,
         id: &CommandId,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
@@ -210,7 +278,8 @@ impl TaskQueue for SqlStore {
                 return Ok(None);
             };
             let mut command = row.command()?;
-            if command.project != *project {
+            let seq = Seq(row.last_seq as u64).next();
+            if command.home != *home {
                 return Ok(None);
             }
             if command.state.is_ended() || command.cancel_requested {
@@ -224,41 +293,36 @@ impl TaskQueue for SqlStore {
             }
             let outcome =
                 Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
-            let (command, entry) = end(&mut tx, command, Seq::ZERO.next(), outcome, now).await?;
+            let (command, entry) = end(&mut tx, command, seq, outcome, now).await?;
             Ok(Some(CancelRequested { command, entry: Some(entry) }))
         })
     }
 
-    async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>> {
+    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
         let row = read!(
             &self.db,
             fetch_optional,
             query_as<TaskRow>,
             concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
             id.as_str(),
-            project.as_str(),
+            home.as_str(),
         )?;
         row.map(|row| row.command()).transpose()
     }
 
-    async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>> {
+    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>> {
         let row = read!(
             &self.db,
             fetch_optional,
             query_as<TaskRow>,
             concat!("SELECT ", task_columns!(), " FROM tasks WHERE project = $1 AND stream = $2"),
-            project.as_str(),
+            home.as_str(),
             stream.as_str(),
         )?;
         row.map(|row| row.command()).transpose()
     }
 
-    async fn commands(
-        &self,
-        project: &ProjectId,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
+    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
         let rows = read!(
             &self.db,
             fetch_all,
@@ -268,7 +332,7 @@ impl TaskQueue for SqlStore {
                 task_columns!(),
                 " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
             ),
-            project.as_str(),
+            home.as_str(),
             // Every id begins with a letter, which sorts before this.
             before.map_or("~", CommandId::as_str),
             i64::from(limit),
@@ -285,7 +349,7 @@ impl SqlStore {
     async fn try_claim(
         &self,
         worker: &WorkerId,
-        limit: u32,
+        slots: Slots,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<TaskRow>> {
@@ -302,9 +366,20 @@ impl SqlStore {
                 worker.as_str(),
                 lease_until.as_micros(),
                 now.as_micros(),
-                i64::from(limit),
+                i64::from(slots.commands),
+                i64::from(slots.pool),
             )
         })
+    }
+}
+
+/// Another task runs in the worker of the pool.
+fn taken(error: sqlx::Error, in_worker: Option<&WorkerName>) -> Error {
+    match (&error, in_worker) {
+        (sqlx::Error::Database(db), Some(worker)) if db.is_unique_violation() => {
+            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task runs in worker {worker}") }
+        }
+        _ => crate::error::database(error),
     }
 }
 
@@ -323,5 +398,6 @@ fn claim(row: &TaskRow) -> Result<Claim> {
         command: row.command()?,
         last_seq: Seq(row.last_seq as u64),
         place_uid: row.place_uid.clone(),
+        in_worker: row.worker.as_deref().map(parse).transpose()?,
     })
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Command, Ending, Entry, EntryBody, Outcome, Position, Request, Result, Seq, State, Status, Timestamp,
+    Command, Ending, Entry, EntryBody, Outcome, Position, Request, Result, Schedule, Seq, State, Status,
+    Timestamp,
 };
 use sqlx::FromRow;
 
@@ -14,7 +15,8 @@ use crate::error::{about, unreadable};
 macro_rules! task_columns {
     () => {
         "id, project, stream, request, timeout_us, created_by, created_us, cancel_requested, status, attempt, \
-         last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us"
+         last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us, pool, priority, turn, \
+         run_after_us, tries, max_attempts, last_error, worker"
     };
 }
 pub(crate) use task_columns;
@@ -39,6 +41,14 @@ pub(crate) struct TaskRow {
     reason: Option<String>,
     message: Option<String>,
     duration_us: Option<i64>,
+    pub(crate) pool: bool,
+    pub(crate) priority: i32,
+    pub(crate) turn: i64,
+    run_after_us: i64,
+    pub(crate) tries: i32,
+    max_attempts: i32,
+    last_error: Option<String>,
+    pub(crate) worker: Option<String>,
 }
 
 impl TaskRow {
@@ -51,15 +61,26 @@ impl TaskRow {
             serde_json::from_str(&self.request).map_err(|_| unreadable("request", &self.id))?;
         Ok(Command {
             id: parse(&self.id)?,
-            project: parse(&self.project)?,
+            home: parse(&self.project)?,
             stream: parse(&self.stream)?,
             request,
             timeout: micros(self.timeout_us),
             created_by: parse(&self.created_by)?,
             created_at: Timestamp::from_micros(self.created_us),
             cancel_requested: self.cancel_requested,
+            schedule: self.schedule(),
             state: self.state()?,
         })
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            priority: self.priority,
+            run_after: (self.run_after_us > 0).then(|| Timestamp::from_micros(self.run_after_us)),
+            max_attempts: self.max_attempts.unsigned_abs(),
+            tries: self.tries.unsigned_abs(),
+            last_error: self.last_error.clone(),
+        }
     }
 
     fn state(&self) -> Result<State> {
@@ -95,6 +116,7 @@ macro_rules! event_columns {
 pub(crate) use event_columns;
 
 pub(crate) const KIND_STATUS: &str = "status";
+pub(crate) const KIND_RETRY: &str = "retry";
 pub(crate) const KIND_OUTPUT: &str = "output";
 pub(crate) const KIND_COMPLETE: &str = "complete";
 
@@ -125,7 +147,7 @@ impl EventRow {
     fn read(self) -> Result<Entry> {
         Ok(Entry {
             position: Position(self.position as u64),
-            project: parse(&self.project)?,
+            home: parse(&self.project)?,
             command: parse(&self.task_id)?,
             stream: parse(&self.stream)?,
             first_seq: Seq(self.first_seq as u64),
@@ -134,6 +156,9 @@ impl EventRow {
             body: match self.kind.as_str() {
                 KIND_OUTPUT => EntryBody::Output(Bytes::from(self.body)),
                 KIND_STATUS => EntryBody::Status(status_of(&self.body)?),
+                KIND_RETRY => EntryBody::Retry(
+                    serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.task_id))?,
+                ),
                 // The outcome stands in the task's row, which no longer changes once it has ended.
                 KIND_COMPLETE => EntryBody::Complete(Outcome {
                     ending: Status::parse(&self.status)

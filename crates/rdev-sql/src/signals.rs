@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
-use rdev_domain::{CommandId, Position, ProjectId, Result};
+use rdev_domain::{CommandId, Home, Position, Result};
 use rdev_ports::{Growth, Signal, Signals};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
@@ -54,7 +54,7 @@ struct Waiting {
 
 #[derive(Default)]
 struct Bag {
-    grown: HashMap<CommandId, (ProjectId, Position)>,
+    grown: HashMap<CommandId, (Home, Position)>,
     cancel: Vec<CommandId>,
     work: bool,
     anything: bool,
@@ -99,8 +99,8 @@ impl Signals for PostgresSignals {
         let mut bag = self.waiting.bag();
         match signal {
             Signal::Grown(grown) => {
-                for Growth { project, command, position } in grown {
-                    bag.grown.insert(command, (project, position));
+                for Growth { home, command, position } in grown {
+                    bag.grown.insert(command, (home, position));
                 }
             }
             Signal::Work => bag.work = true,
@@ -176,8 +176,8 @@ impl Bag {
         let grown: Vec<_> = self
             .grown
             .iter()
-            .map(|(command, (project, position))| {
-                (project.as_str().to_owned(), command.as_str().to_owned(), position.0)
+            .map(|(command, (home, position))| {
+                (home.as_str().to_owned(), command.as_str().to_owned(), position.0)
             })
             .collect();
         let cancel: Vec<_> = self.cancel.iter().map(|id| id.as_str().to_owned()).collect();
@@ -251,9 +251,9 @@ fn hear(payload: &str, heard: &broadcast::Sender<Signal>, own: u64) {
         return;
     }
     let mut grown = Vec::new();
-    for (project, command, position) in &message.grown {
-        if let (Ok(project), Ok(command)) = (project.parse(), command.parse()) {
-            grown.push(Growth { project, command, position: Position(*position) });
+    for (home, command, position) in &message.grown {
+        if let (Ok(home), Ok(command)) = (home.parse(), command.parse()) {
+            grown.push(Growth { home, command, position: Position(*position) });
         }
     }
     if !grown.is_empty() {

@@ -1,6 +1,8 @@
 //! The steps that the transactions of the queue are made of.
 
-use rdev_domain::{Command, CommandId, Entry, EntryBody, Error, Outcome, Position, Result, Seq, Timestamp};
+use rdev_domain::{
+    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Position, Request, Result, Seq, Timestamp,
+};
 use rdev_ports::{Fence, NewCommand};
 
 use crate::db::{Tx, execute, run};
@@ -55,22 +57,20 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
     let refused = |error: sqlx::Error| match &error {
         sqlx::Error::Database(db) if db.is_unique_violation() => Error::Conflict {
             code: "STREAM_ID_TAKEN",
-            message: format!(
-                "project {} already has a stream {:?}",
-                command.project,
-                command.stream.as_str()
-            ),
+            message: format!("project {} already has a stream {:?}", command.home, command.stream.as_str()),
         },
         _ => database(error),
     };
+    let turn = turn(tx, command).await?;
+    let schedule = &command.schedule;
     execute!(
         else refused;
         tx,
         "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
-                            concurrency_key, status)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending')",
+                            concurrency_key, pool, share, priority, turn, run_after_us, max_attempts, status)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending')",
         command.id.as_str(),
-        command.project.as_str(),
+        command.home.as_str(),
         command.stream.as_str(),
         command.request.kind().as_str(),
         request,
@@ -78,8 +78,74 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
         command.created_by.as_str(),
         command.created_at.as_micros(),
         new.concurrency_key.as_deref(),
+        command.home == Home::Pool,
+        share(command),
+        schedule.priority,
+        turn,
+        schedule.run_after.map_or(0, Timestamp::as_micros),
+        schedule.max_attempts.cast_signed(),
     )?;
     Ok(())
+}
+
+/// The project among which turns are taken; empty for none.
+fn share(command: &Command) -> &str {
+    match (&command.home, &command.request) {
+        (Home::Project(id), _) => id.as_str(),
+        (Home::Pool, Request::Work(work)) => work.project.as_ref().map_or("", |id| id.as_str()),
+        (Home::Pool, _) => "",
+    }
+}
+
+/// After all of its caller and project, and not before those that had their turn: the last that runs, and the
+/// one before the next.
+macro_rules! turn {
+    ($in_line:literal) => {
+        concat!(
+            "SELECT COALESCE(MAX(turn), 0) + 1 FROM (
+                 SELECT MAX(turn) AS turn FROM tasks
+                 WHERE status IN ('pending', 'running') AND pool = $1 AND created_by = $2 AND share = $3
+                   AND priority = $4
+                 UNION ALL
+                 SELECT MAX(turn) FROM tasks WHERE status = 'running' AND pool = $1 AND priority = $4
+                 UNION ALL
+                 SELECT MIN(turn) - 1 FROM tasks WHERE ",
+            $in_line,
+            " AND priority = $4) AS turns"
+        )
+    };
+}
+
+pub(crate) const TURN_OF_COMMAND: &str = turn!("status IN ('pending', 'running') AND NOT pool");
+pub(crate) const TURN_OF_TASK: &str = turn!("status = 'pending' AND pool");
+
+pub(crate) async fn turn(tx: &mut Tx, command: &Command) -> Result<i64> {
+    let pool = command.home == Home::Pool;
+    run!(
+        tx,
+        fetch_one,
+        query_scalar<i64>,
+        if pool { TURN_OF_TASK } else { TURN_OF_COMMAND },
+        pool,
+        command.created_by.as_str(),
+        share(command),
+        command.schedule.priority,
+    )
+}
+
+/// Has a command wait for its next attempt, in whatever place. Its claim is worthless from then on.
+pub(crate) async fn wait_again(tx: &mut Tx, id: &CommandId, run_after: Timestamp, error: &str) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE tasks SET status = 'pending', place_uid = NULL, worker = NULL, started_us = NULL,
+                          lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1,
+                          run_after_us = $1, last_error = $2
+         WHERE id = $3",
+        run_after.as_micros(),
+        error,
+        id.as_str(),
+    )
+    .map(|_| ())
 }
 
 /// Ends a command: its row and its last entry.
@@ -113,7 +179,7 @@ pub(crate) async fn end(
 pub(crate) fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
     Entry {
         position: Position::ZERO,
-        project: command.project.clone(),
+        home: command.home.clone(),
         command: command.id.clone(),
         stream: command.stream.clone(),
         first_seq: seq,

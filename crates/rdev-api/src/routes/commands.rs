@@ -11,7 +11,7 @@ use rdev_domain::{
     AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
     git_subcommands,
 };
-use rdev_services::{Commands, Events, Submit};
+use rdev_services::{Commands, Events, Submit, Tasks, Waiting};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
@@ -87,13 +87,13 @@ pub(crate) struct ShellBody {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(pattern = "^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
-pub(crate) struct VariableName(String);
+pub(crate) struct VariableName(pub(crate) String);
 
 /// The value of a variable.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(max_length = 131_071, pattern = "^[^\\u0000]*$")]
-pub(crate) struct VariableValue(String);
+pub(crate) struct VariableValue(pub(crate) String);
 
 /// Arguments for git.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -187,11 +187,31 @@ pub(crate) struct CommandDto {
     reason: Option<String>,
     /// More about the reason, for people.
     message: Option<String>,
+    /// Of one command that waits: where, and for what; null in lists.
+    queue: Option<Queued>,
+}
+
+/// Where a command stands that waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Queued {
+    /// Its place in line, from 1 on.
+    #[schema(example = 3)]
+    position: u64,
+    /// What it waits for: `workspace`, `pool_full`, `no_ready_worker`, `pod_not_ready`, `concurrency_key`,
+    /// `run_after` or `worker_concurrency`.
+    #[schema(example = "workspace")]
+    blocked_by: &'static str,
+}
+
+impl From<Waiting> for Queued {
+    fn from(waiting: Waiting) -> Self {
+        Self { position: waiting.position, blocked_by: waiting.blocked_by.as_str() }
+    }
 }
 
 impl From<&Command> for Accepted {
     fn from(command: &Command) -> Self {
-        let (project, stream) = (&command.project, &command.stream);
+        let (project, stream) = (&command.home, &command.stream);
         Self {
             id: command.id.to_string(),
             command_id: command.id.to_string(),
@@ -224,20 +244,22 @@ impl From<Command> for CommandDto {
             exit_code: outcome.and_then(|outcome| outcome.exit_code),
             reason: outcome.and_then(|outcome| outcome.ending.reason()).map(str::to_owned),
             message: outcome.and_then(|outcome| outcome.message.clone()),
+            queue: None,
         }
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn summary(request: &Request) -> String {
+pub(crate) fn summary(request: &Request) -> String {
     let cut = |text: &str| text.chars().take(SUMMARY_CHARS_MAX).collect();
     match request {
         Request::Claude(agent) => cut(&agent.prompt),
         Request::Shell(shell) => cut(&shell.command),
         Request::Git(git) => cut(&git.args.join(" ")),
+        Request::Work(work) => cut(&work.steps.join("; ")),
     }
 }
 
@@ -418,9 +440,12 @@ pub(crate) async fn list(
     (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
 pub(crate) async fn get(
     State(commands): State<Commands>,
+    State(tasks): State<Tasks>,
     CommandInProject(project, id): CommandInProject,
 ) -> Result<Data<CommandDto>, ApiError> {
-    Ok(Data::new(commands.get(&project, &id).await?.into()))
+    let command = commands.get(&project, &id).await?;
+    let queue = tasks.waiting(&command).await?.map(Queued::from);
+    Ok(Data::new(CommandDto { queue, ..command.into() }))
 }
 
 /// Ask for a command's end. Asking again, or after its end, changes nothing.

@@ -37,7 +37,7 @@ pub(crate) struct Which {
 pub(crate) struct After {
     /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
     #[param(pattern = "^([0-9]{1,18})?$")]
-    last_event_id: Option<String>,
+    pub(crate) last_event_id: Option<String>,
     /// From POST /projects/{project}/events/ticket, instead of a key.
     #[expect(dead_code, reason = "read by the gate; named here for the document")]
     ticket: Option<String>,
@@ -104,15 +104,26 @@ async fn one_stream(
     after: Option<Seq>,
     handoff: Option<Extension<Handoff>>,
 ) -> Result<Response, ApiError> {
-    match events.follow_stream(project, stream, after).await? {
-        Following::Over => Ok(StatusCode::NO_CONTENT.into_response()),
-        Following::Open(follow) => Ok(streams.command(follow, after, handoff.map(|handoff| handoff.0))),
+    let following = events.follow_stream(project, stream, after).await?;
+    Ok(answer(following, streams, after, handoff))
+}
+
+/// What a subscription is answered with.
+pub(crate) fn answer(
+    following: Following,
+    streams: &Streams,
+    after: Option<Seq>,
+    handoff: Option<Extension<Handoff>>,
+) -> Response {
+    match following {
+        Following::Over => StatusCode::NO_CONTENT.into_response(),
+        Following::Open(follow) => streams.command(follow, after, handoff.map(|handoff| handoff.0)),
     }
 }
 
 /// A browser that reconnects sends the header, and the query that it began with: the header is newer. Both
 /// must be sound.
-fn last_event_id<T>(
+pub(crate) fn last_event_id<T>(
     query: Option<&str>,
     headers: &HeaderMap,
     parse: impl Fn(&str) -> Result<T, ApiError>,
@@ -124,7 +135,7 @@ fn last_event_id<T>(
 }
 
 /// The number of an event in one stream.
-fn event_number(id: &str) -> Result<Seq, ApiError> {
+pub(crate) fn event_number(id: &str) -> Result<Seq, ApiError> {
     id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"))
 }
 

@@ -6,4 +6,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod output;
 pub(crate) mod projects;
+pub(crate) mod queue;
 pub(crate) mod tickets;
+pub(crate) mod work;
+pub(crate) mod workers;

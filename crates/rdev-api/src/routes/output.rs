@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use rdev_services::Commands;
+use rdev_services::{Commands, Follow};
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::CommandInProject;
@@ -28,7 +28,11 @@ pub(crate) async fn output(
     CommandInProject(project, id): CommandInProject,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let follow = commands.output(&project, &id).await?;
+    Ok(answer(commands.output(&project, &id).await?, &headers))
+}
+
+/// What is stored, in the form that is asked for.
+pub(crate) fn answer(follow: Follow, headers: &HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (form, content_type) = if accept.contains("application/x-ndjson") {
         (Form::Ndjson, "application/x-ndjson")
@@ -41,5 +45,5 @@ pub(crate) async fn output(
         // The bytes are a command's: no browser may take them for a page.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    Ok((headers, Body::from_stream(stored(follow, form))).into_response())
+    (headers, Body::from_stream(stored(follow, form))).into_response()
 }

@@ -46,7 +46,8 @@ pub(crate) struct OutputEvent<'a> {
     pub(crate) timestamp: &'a str,
 }
 
-/// Data of `status`: the command is pending, or running. It takes no number.
+/// Data of `status`: the command is pending, or running. It takes no number; only one that stands where a
+/// task's end was, which somebody has retried, has that event's.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusEvent<'a> {
     /// The stream.
@@ -54,6 +55,17 @@ pub(crate) struct StatusEvent<'a> {
     /// `pending` or `running`.
     #[schema(example = "running")]
     pub(crate) status: &'a str,
+    /// Between two attempts of a task: the number of the one that follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 2)]
+    pub(crate) attempt: Option<u32>,
+    /// Between two attempts of a task: why the one before ended, or `retried`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "exit_code")]
+    pub(crate) reason: Option<&'a str>,
+    /// The same for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<&'a str>,
     /// Since when.
     #[schema(format = DateTime)]
     pub(crate) timestamp: &'a str,

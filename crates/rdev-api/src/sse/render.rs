@@ -1,7 +1,7 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
-use rdev_domain::{Entry, EntryBody, Outcome, Seq, Status, Timestamp};
+use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, Timestamp};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
@@ -24,7 +24,8 @@ pub(crate) enum Form {
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
     let writer = Writer { form, entry };
     match &entry.body {
-        EntryBody::Status(status) => writer.status(out, *status),
+        EntryBody::Status(status) => writer.status(out, *status, None),
+        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, Some(retrying)),
         EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
         EntryBody::Complete(_) => {}
         EntryBody::Output(frames) => {
@@ -115,12 +116,20 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, status: Status) {
-        if self.form == Form::ProjectSse {
+    fn status(&self, out: &mut Vec<u8>, status: Status, retrying: Option<&Retrying>) {
+        if self.form == Form::ProjectSse || retrying.is_some_and(|retrying| retrying.counted) {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
-        self.event(out, "status", &StatusEvent { stream_id, status: status.as_str(), timestamp: &timestamp });
+        let event = StatusEvent {
+            stream_id,
+            status: status.as_str(),
+            attempt: retrying.map(|retrying| retrying.attempt),
+            reason: retrying.map(|retrying| retrying.reason.as_str()),
+            message: retrying.map(|retrying| retrying.message.as_str()),
+            timestamp: &timestamp,
+        };
+        self.event(out, "status", &event);
     }
 
     fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
@@ -226,7 +235,7 @@ mod tests {
         let id = format!("cmd-{}", "0".repeat(32));
         Entry {
             position: Position(9),
-            project: "demo".parse().unwrap(),
+            home: "demo".parse().unwrap(),
             command: id.parse().unwrap(),
             stream: "s".parse().unwrap(),
             first_seq: Seq(frames[0].first_seq),

@@ -129,7 +129,11 @@ impl Subscriber {
                 }
                 let after = *last;
                 *last = entry.last_seq.max(after);
-                let counted = !matches!(entry.body, EntryBody::Status(_));
+                let counted = match &entry.body {
+                    EntryBody::Status(_) => false,
+                    EntryBody::Retry(retrying) => retrying.counted,
+                    EntryBody::Output(_) | EntryBody::Complete(_) => true,
+                };
                 if !counted || entry.first_seq == after.next() {
                     return self.streams.whole(Form::Sse, entry);
                 }

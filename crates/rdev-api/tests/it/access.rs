@@ -49,7 +49,9 @@ async fn every_route_that_is_not_public_wants_a_key() {
         let url = path
             .replace("{project}", "demo")
             .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
-            .replace("{stream_id}", "none");
+            .replace("{stream_id}", "none")
+            .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
+            .replace("{worker_id}", "slot-1");
         assert!(!url.contains('{'), "a parameter that this test does not know: {path}");
         for (method, operation) in operations.iter().filter(|(name, _)| METHODS.contains(&name.as_str())) {
             if operation.security.is_none() {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use rdev_domain::Reason;
 use rdev_kube_double::{Cluster, Refusal, Times};
 use rdev_ports::testing::START;
-use rdev_ports::{Fate, Place, Pods, Standing, Stdin};
+use rdev_ports::{Fate, Place, Pods, Site, Standing, Stdin};
 
 use crate::support::{BUNDLED, demo, demo_on, eventually, id, open_with, place, project, run, status};
 
 async fn standing(kube: &rdev_kube::Kube) -> Standing {
-    eventually("a standing", async || kube.place(&id("demo")).await.ok().flatten()).await
+    eventually("a standing", async || kube.place(&Site::Project(id("demo"))).await.ok().flatten()).await
 }
 
 /// The reason of a pod that cannot be used before somebody mends it.
@@ -76,7 +76,8 @@ async fn what_keeps_commands_from_running_has_its_reason() {
     let foreign = rdev_kube::Bundled { machine: "vax", ..BUNDLED };
     cluster.add_pod(project("other")).unwrap();
     let kube = open_with(cluster.kubeconfig(), foreign).await;
-    let other = eventually("a standing", async || kube.place(&id("other")).await.ok().flatten()).await;
+    let other =
+        eventually("a standing", async || kube.place(&Site::Project(id("other"))).await.ok().flatten()).await;
     assert_eq!(unusable(&other), Reason::RunnerMissing);
     assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
 
@@ -106,7 +107,7 @@ async fn a_trouble_that_may_pass_is_waited_out() {
     assert_eq!(waiting(&standing(&kube).await), Reason::NodeLost);
     pod.node_back().unwrap();
     place(&kube).await;
-    assert!(kube.place(&id("unknown")).await.unwrap().is_none());
+    assert!(kube.place(&Site::Project(id("unknown"))).await.unwrap().is_none());
 }
 
 /// What became of the place, once it is known.

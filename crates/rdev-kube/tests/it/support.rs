@@ -11,7 +11,7 @@ use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_kube::{Bundled, Config, Kube};
 use rdev_kube_double::{Cluster, NewPod, PodHandle};
 use rdev_ports::testing::FakeClock;
-use rdev_ports::{Exec, Place, Pods, Standing, Stdin};
+use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -113,7 +113,7 @@ fn told(status: &ProjectStatus) -> String {
 
 /// The place of `demo`, once commands can run in it.
 pub(crate) async fn place(kube: &Kube) -> Place {
-    eventually("a place", async || match kube.place(&id("demo")).await {
+    eventually("a place", async || match kube.place(&Site::Project(id("demo"))).await {
         Ok(Some(Standing::Ready(place))) => Some(place),
         _ => None,
     })

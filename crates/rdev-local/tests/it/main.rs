@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Config, Local, visible_to_commands};
-use rdev_ports::{Exec, Place, Pods, Standing, Stdin};
+use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -25,6 +25,7 @@ fn open(data_dir: &Path, uid: &str) -> Local {
         data_dir: data_dir.to_owned(),
         runner: b"no program",
         env: env.to_vec(),
+        pool_slots: 2,
         new_uid: uid.into(),
     };
     Local::open(config).unwrap()
@@ -35,7 +36,7 @@ fn id(text: &str) -> ProjectId {
 }
 
 async fn place(local: &Local) -> Place {
-    match local.place(&id("demo")).await.unwrap() {
+    match local.place(&Site::Project(id("demo"))).await.unwrap() {
         Some(Standing::Ready(place)) => place,
         other => panic!("{other:?}"),
     }
@@ -73,7 +74,7 @@ async fn directories_are_projects_as_they_come_and_go() {
     std::fs::remove_dir(workspaces.join("b")).unwrap();
     assert_eq!(names().await, ["demo"]);
     assert!(local.project(&id("b")).await.unwrap().is_none());
-    assert!(local.place(&id("b")).await.unwrap().is_none());
+    assert!(local.place(&Site::Project(id("b"))).await.unwrap().is_none());
 }
 
 #[tokio::test]

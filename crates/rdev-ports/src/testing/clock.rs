@@ -4,7 +4,7 @@ use std::time::Duration;
 use rdev_domain::{CommandId, Timestamp};
 
 use super::sample::command_id;
-use crate::{Clock, Ids};
+use crate::{Chance, Clock, Ids};
 
 /// 2026-01-24T20:00:00Z: when a [`FakeClock`] starts, and when sample commands are accepted.
 pub const START: Timestamp = Timestamp::from_micros(1_769_284_800_000_000);
@@ -44,6 +44,16 @@ pub struct FakeIds(AtomicU64);
 impl Ids for FakeIds {
     fn command_id(&self) -> CommandId {
         command_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+/// The same number every time.
+#[derive(Debug, Clone, Copy)]
+pub struct FakeChance(pub f64);
+
+impl Chance for FakeChance {
+    fn fraction(&self) -> f64 {
+        self.0
     }
 }
 

@@ -5,6 +5,6 @@ pub mod contract;
 mod memory;
 mod sample;
 
-pub use clock::{FakeClock, FakeIds, START};
+pub use clock::{FakeChance, FakeClock, FakeIds, START};
 pub use memory::MemoryStore;
-pub use sample::{chunk, command, id, idempotency_key, new_command};
+pub use sample::{chunk, command, id, idempotency_key, new_command, slots, task};

@@ -1,12 +1,16 @@
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdev_domain::{Chunk, Command, CommandId, IdempotencyKey, Request, Seq, ShellRequest, State};
+use rdev_domain::{
+    Chunk, Command, CommandId, Home, IdempotencyKey, Request, Schedule, Seq, ShellRequest, State, WorkKind,
+    WorkRequest,
+};
 
 use super::START;
-use crate::NewCommand;
+use crate::{NewCommand, Slots};
 
 /// An id, of whatever kind is wanted.
 pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
@@ -24,14 +28,30 @@ pub fn command(project: &str, n: u64) -> Command {
     Command {
         stream: (&command).into(),
         id: command,
-        project: id(project),
+        home: id(project),
         request: Request::Shell(ShellRequest { command: format!("echo {n}"), ..ShellRequest::default() }),
         timeout: Duration::from_secs(60),
         created_by: id("key-1"),
         created_at: START,
         cancel_requested: false,
+        schedule: Schedule::default(),
         state: State::Pending,
     }
+}
+
+/// The `n`th command, as a task of the pool that may be tried three times.
+pub fn task(kind: WorkKind, n: u64) -> Command {
+    let work = WorkRequest {
+        kind,
+        repository: None,
+        git_ref: None,
+        steps: vec![format!("echo {n}")],
+        env: BTreeMap::new(),
+        project: None,
+        concurrency_key: None,
+    };
+    let schedule = Schedule { max_attempts: 3, ..Schedule::default() };
+    Command { home: Home::Pool, request: Request::Work(work), schedule, ..command("demo", n) }
 }
 
 /// A command to be stored, without any key.
@@ -51,4 +71,9 @@ pub fn chunk(first: u64, last: u64) -> Chunk {
         last_seq: Seq(last),
         frames: Bytes::from(format!("events {first} to {last}\n")),
     }
+}
+
+/// Room for so many commands of projects, and as many tasks of the pool.
+pub fn slots(n: u32) -> Slots {
+    Slots { commands: n, pool: n }
 }

@@ -40,12 +40,12 @@ struct Missing {
 }
 
 impl Journal {
-    /// `bytes_max` limits the output that is kept; 0: no limit.
-    pub(crate) fn new(file: File, bytes_max: u64) -> Self {
+    /// `bytes_max` limits the output that is kept; 0: no limit. Events are numbered from `first_seq` on.
+    pub(crate) fn new(file: File, bytes_max: u64, first_seq: u64) -> Self {
         Self {
             file,
             good: 0,
-            next_seq: 1,
+            next_seq: first_seq,
             pending: Vec::new(),
             room: if bytes_max == 0 { u64::MAX } else { bytes_max },
             missing: None,

@@ -63,7 +63,7 @@ pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
 }
 
 fn run_command(mut spec: Spec, run: Committed, signals: Signals) -> std::io::Result<()> {
-    let mut journal = Journal::new(run.journal, spec.journal_bytes_max);
+    let mut journal = Journal::new(run.journal, spec.journal_bytes_max, spec.first_seq);
     let mut clients = Clients::new(run.listener)?;
     let oom_kills = OomKills::watch();
     let exit = match Job::spawn(&spec) {

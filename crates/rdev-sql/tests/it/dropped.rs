@@ -28,8 +28,8 @@ async fn a_write_that_is_dropped_happens_whole_or_not_at_all(on: On) {
     }
     let last = command("demo", WRITES + 1);
     store.enqueue(new_command(last.clone())).await.unwrap();
-    let commands = store.commands(&last.project, None, 1000).await.unwrap();
-    let entries = store.read_project(&last.project, Position::ZERO, 1000).await.unwrap();
+    let commands = store.commands(&last.home, None, 1000).await.unwrap();
+    let entries = store.read_home(&last.home, Position::ZERO, 1000).await.unwrap();
     let told: Vec<_> = entries.iter().rev().map(|entry| &entry.command).collect();
     assert_eq!(commands.iter().map(|command| &command.id).collect::<Vec<_>>(), told);
     assert!(dropped > 0, "every write was over before its caller went away");

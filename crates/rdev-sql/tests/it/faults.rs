@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result, Seq};
-use rdev_ports::testing::{START, chunk, command, id, new_command};
+use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
 use rdev_ports::{EventLog, Fence, TaskQueue};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::PostgresDatabase;
@@ -68,8 +68,8 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T>) {
 
 async fn running(store: &SqlStore) -> Fence {
     store.enqueue(new_command(command("demo", 1))).await.unwrap();
-    let fence = store.claim(&id("worker-1"), 1, START, START).await.unwrap().remove(0).fence;
-    store.start(&fence, "pod-1", START).await.unwrap();
+    let fence = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0).fence;
+    store.start(&fence, "pod-1", None, START).await.unwrap();
     fence
 }
 
@@ -88,7 +88,7 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
             match n % 3 {
                 0 => store.check().await,
                 1 => store.append(&fence, vec![chunk(1, 1)], START).await.map(|_| ()),
-                _ => store.read_project(&id("demo"), Position::ZERO, 9).await.map(|_| ()),
+                _ => store.read_home(&id("demo"), Position::ZERO, 9).await.map(|_| ()),
             }
         }));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Result, Seq, Timestamp};
-use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command};
+use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command, slots};
 use rdev_ports::{Claim, Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
 
@@ -12,7 +12,7 @@ const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_0
 async fn everything(store: &SqlStore) -> Result<(Vec<Command>, Vec<Entry>)> {
     let demo = id("demo");
     let commands = store.commands(&demo, None, 100).await?;
-    Ok((commands, store.read_project(&demo, Position::ZERO, 100).await?))
+    Ok((commands, store.read_home(&demo, Position::ZERO, 100).await?))
 }
 
 /// Stores a command that has ended, one that runs, and one that waits under an idempotency key.
@@ -24,9 +24,9 @@ async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
     for n in 1..=3 {
         store.enqueue(keyed(n)).await?;
     }
-    let claims = store.claim(&id("worker-1"), 2, START, LEASE_END).await?;
+    let claims = store.claim(&id("worker-1"), slots(2), START, LEASE_END).await?;
     for claim in &claims {
-        store.start(&claim.fence, "pod-1", START).await?;
+        store.start(&claim.fence, "pod-1", None, START).await?;
         store.append(&claim.fence, vec![chunk(1, 3), chunk(4, 5)], START).await?;
     }
     let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
@@ -53,9 +53,9 @@ async fn reopening_the_file_keeps_everything() {
     let Enqueued::Before(third) = store.enqueue(again).await.unwrap() else {
         panic!("the idempotency key was forgotten");
     };
-    assert_eq!(third, command("demo", 3));
+    assert_eq!(*third, command("demo", 3));
     let later = LEASE_END + Duration::from_secs(1);
-    let attached = store.claim(&id("worker-2"), 1, later, later).await.unwrap();
+    let attached = store.claim(&id("worker-2"), slots(1), later, later).await.unwrap();
     assert_eq!((&attached[0].fence.id, attached[0].last_seq), (&claims[1].fence.id, Seq(5)));
     let next = store.append(&attached[0].fence, vec![chunk(6, 6)], later).await.unwrap();
     assert!(next[0].position > before.1.last().unwrap().position);

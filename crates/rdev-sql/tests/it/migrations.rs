@@ -1,7 +1,7 @@
 //! Databases of earlier versions are brought up to date with everything that is in them.
 
 use rdev_domain::{Ending, EntryBody, Error, Position, Seq, State, Status};
-use rdev_ports::testing::{START, command, id, idempotency_key, new_command};
+use rdev_ports::testing::{START, command, id, idempotency_key, new_command, slots};
 use rdev_ports::{Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::migrate::Migrator;
@@ -82,7 +82,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     assert_eq!((outcome.exit_code, outcome.message.as_deref()), (Some(3), Some("said")));
     assert!(matches!(outcome.ending, Ending::Failed(_)));
 
-    let entries = store.read_project(&demo, Position::ZERO, 10).await.unwrap();
+    let entries = store.read_home(&demo, Position::ZERO, 10).await.unwrap();
     let bodies: Vec<&EntryBody> = entries.iter().map(|entry| &entry.body).collect();
     assert_eq!(bodies[0], &EntryBody::Status(Status::Pending));
     assert_eq!(bodies[1], &EntryBody::Output(bytes::Bytes::from_static(&[0, 0xff])));
@@ -94,7 +94,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     assert!(matches!(store.enqueue(again).await, Ok(Enqueued::Before(first)) if first.id == commands[2].id));
     // What runs holds its key, also under the index that came later, and is claimed when its lease is over.
     let later = START + std::time::Duration::from_secs(31);
-    let claims = store.claim(&id("worker-2"), 10, later, later).await.unwrap();
+    let claims = store.claim(&id("worker-2"), slots(10), later, later).await.unwrap();
     assert_eq!(claims.len(), 1);
     assert_eq!((claims[0].fence.attempt, claims[0].last_seq), (3, Seq(5)));
     assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
-use rdev_ports::testing::{START, command, id, new_command};
+use rdev_ports::testing::{START, command, id, new_command, slots};
 use rdev_ports::{EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
@@ -41,7 +41,7 @@ async fn two_writers_never_find_the_database_locked(on: On) {
         written.unwrap().unwrap();
     }
     let store = place.open().await.unwrap();
-    let entries = store.read_project(&id("demo"), Position::ZERO, 1000).await.unwrap();
+    let entries = store.read_home(&id("demo"), Position::ZERO, 1000).await.unwrap();
     assert_eq!(entries.len() as u64, 2 * COMMANDS);
 }
 
@@ -50,9 +50,9 @@ async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>
     for n in numbers {
         let command = command("demo", n);
         store.enqueue(new_command(command.clone())).await?;
-        assert_eq!(store.command(&command.project, &command.id).await?, Some(command));
+        assert_eq!(store.command(&command.home, &command.id).await?, Some(command));
         if n % 20 == 0 {
-            store.claim(&id("worker-1"), 20, START, START).await?;
+            store.claim(&id("worker-1"), slots(20), START, START).await?;
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ async fn a_claim_waits_for_another_process_claim_of_the_key() {
     store.enqueue(keyed(1)).await.unwrap();
     let claiming = tokio::spawn({
         let store = store.clone();
-        async move { store.claim(&id("worker-1"), 10, START, START).await }
+        async move { store.claim(&id("worker-1"), slots(10), START, START).await }
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
     while !claiming.is_finished() {

@@ -124,7 +124,8 @@ async fn of_postgres(connection: &mut PgConnection) -> Parts {
     .await
     .unwrap();
     for PostgresColumn { of: table, name, kind, not_null, default_text, counts_up, collation } in columns {
-        let default = default_text;
+        // It adds the type that a text has anyway.
+        let default = default_text.map(|default| default.replace("::text", ""));
         // In any other the order of ids would depend on where the database was made.
         assert_eq!(collation.as_deref(), (kind == "text").then_some("C"), "{table}.{name}");
         parts.insert((table, name), Part::Column { kind, not_null, default, counts_up });

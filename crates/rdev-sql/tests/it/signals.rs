@@ -17,7 +17,7 @@ async fn heard(signals: &mut BoxStream<'static, Signal>) -> Signal {
 }
 
 fn growth(n: u64, position: u64) -> Growth {
-    Growth { project: id("demo"), command: command("demo", n).id, position: Position(position) }
+    Growth { home: id("demo"), command: command("demo", n).id, position: Position(position) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

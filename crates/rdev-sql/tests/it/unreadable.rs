@@ -40,7 +40,7 @@ async fn a_command(on: On) {
     let command = command("demo", 1);
     for (change, value) in changes {
         let (store, _place) = damaged(on, change).await;
-        let found = store.command(&command.project, &command.id).await;
+        let found = store.command(&command.home, &command.id).await;
         assert_names(found, command.id.as_str(), value);
     }
 }
@@ -61,7 +61,7 @@ async fn an_entry(on: On) {
         let (store, _place) = damaged(on, change).await;
         let read = store.read_command(&command.id, Position::ZERO, 10).await;
         assert_names(read, "event 1", value);
-        let read = store.read_project(&command.project, Position::ZERO, 10).await;
+        let read = store.read_home(&command.home, Position::ZERO, 10).await;
         assert_names(read, "event 1", value);
     }
 }
@@ -71,5 +71,5 @@ async fn a_value_of_another_type() {
     // SQLite takes anything everywhere; Postgres holds its types.
     let (store, _place) = damaged(On::Sqlite, "UPDATE tasks SET created_us = 'yesterday'").await;
     let command = command("demo", 1);
-    assert_names(store.command(&command.project, &command.id).await, "", "created_us");
+    assert_names(store.command(&command.home, &command.id).await, "", "created_us");
 }

@@ -7,7 +7,7 @@ use rdev_domain::{
     AgentRequest, Chunk, Command, Ending, EntryBody, GitRequest, Outcome, Position, Reason, Request, Result,
     Seq, ShellRequest, State, Timestamp,
 };
-use rdev_ports::testing::{START, command, id, new_command};
+use rdev_ports::testing::{START, command, id, new_command, slots};
 use rdev_ports::{EventLog, Fence, TaskQueue};
 use rdev_sql::SqlStore;
 
@@ -24,7 +24,7 @@ on_both! {
 const ODD: Timestamp = Timestamp::from_micros(START.as_micros() + 123_457);
 
 async fn stored(store: &SqlStore, command: &Command) -> Result<Command> {
-    let found = store.command(&command.project, &command.id).await?;
+    let found = store.command(&command.home, &command.id).await?;
     Ok(found.expect("the command is stored"))
 }
 
@@ -32,9 +32,9 @@ async fn stored(store: &SqlStore, command: &Command) -> Result<Command> {
 async fn run(store: &SqlStore, command: Command) -> Result<Fence> {
     store.enqueue(new_command(command)).await?;
     let until = ODD + Duration::from_secs(30);
-    let mut claims = store.claim(&id("worker-1"), 1, ODD, until).await?;
+    let mut claims = store.claim(&id("worker-1"), slots(1), ODD, until).await?;
     let fence = claims.remove(0).fence;
-    store.start(&fence, "pod-1", ODD).await?;
+    store.start(&fence, "pod-1", None, ODD).await?;
     Ok(fence)
 }
 
@@ -104,6 +104,7 @@ async fn times_to_the_microsecond(on: On) {
     command.timeout = Duration::from_micros(604_800_000_001);
     let fence = run(&store, command.clone()).await.unwrap();
     command.state = State::Running { started_at: ODD };
+    command.schedule.tries = 1;
     assert_eq!(stored(&store, &command).await.unwrap(), command);
     let later = ODD + Duration::from_micros(1);
     let outcome =

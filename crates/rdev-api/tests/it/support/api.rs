@@ -102,6 +102,35 @@ impl Command {
     }
 }
 
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) position: u64,
+    pub(crate) blocked_by: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) dead: bool,
+    pub(crate) stream_url: String,
+    pub(crate) attempts: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) last_error: Option<String>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) queue: Option<Queued>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PoolWorker {
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) draining: bool,
+    pub(crate) task_id: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ticket {
     pub(crate) ticket: String,
@@ -164,6 +193,25 @@ impl Client {
     pub(crate) async fn cancel(&self, id: &str) -> Command {
         let call = self.call("POST", &format!("/projects/demo/commands/{id}/cancel"));
         call.send().await.json::<Data<Command>>(200).data
+    }
+
+    /// Has a task of the pool accepted.
+    pub(crate) async fn add_task(&self, body: &impl Serialize) -> Task {
+        self.post("/queue/tasks", body).send().await.json::<Data<Task>>(202).data
+    }
+
+    pub(crate) async fn task(&self, id: &str) -> Task {
+        self.get(&format!("/queue/tasks/{id}")).send().await.json::<Data<Task>>(200).data
+    }
+
+    /// The task once it is in this status.
+    pub(crate) async fn task_in(&self, id: &str, status: &str) -> Task {
+        let there = async || Some(self.task(id).await).filter(|task| task.status == status);
+        eventually(status, there).await
+    }
+
+    pub(crate) async fn worker(&self, id: &str) -> PoolWorker {
+        self.get(&format!("/workers/{id}")).send().await.json::<Data<PoolWorker>>(200).data
     }
 
     /// Everything that the command wrote, as it wrote it.

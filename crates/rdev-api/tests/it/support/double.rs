@@ -47,6 +47,20 @@ impl Double {
         pod.set_ready(true).expect("the pod is there");
     }
 
+    /// Adds a worker of the pool.
+    pub(crate) fn add_worker(&self, name: &str) -> PodHandle {
+        let new = NewPod::new(NAMESPACE, name)
+            .label("rdev.orchard9.ai/role", "worker")
+            .container("worker")
+            .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
+            .unready();
+        let pod = self.cluster.add_pod(new).expect("a pod can be added");
+        let workspace = pod.workspace().expect("the pod is there").display().to_string();
+        pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
+        pod.set_ready(true).expect("the pod is there");
+        pod
+    }
+
     /// The cluster itself, for what goes wrong in it.
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster

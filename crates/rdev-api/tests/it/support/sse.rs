@@ -52,6 +52,9 @@ pub(crate) struct OutputLine {
 pub(crate) struct Status {
     pub(crate) stream_id: String,
     pub(crate) status: String,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
     pub(crate) timestamp: Timestamp,
 }
 

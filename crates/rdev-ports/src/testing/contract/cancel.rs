@@ -47,7 +47,7 @@ pub async fn a_command_whose_lease_ran_out_is_cancelled_at_once(store: &impl Sto
     let waiting = enqueue(store, 1).await?;
     let late = claim(store, 0).await?;
     assert_ends_at_once(store, &waiting.id, LEASE + 1).await?;
-    assert_lease_lost(store.start(&late, "pod-1", at(LEASE + 1)).await);
+    assert_lease_lost(store.start(&late, "pod-1", None, at(LEASE + 1)).await);
     Ok(())
 }
 

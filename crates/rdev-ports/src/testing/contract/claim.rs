@@ -5,14 +5,14 @@ use rdev_domain::{CommandId, Result, Seq};
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::{chunk, command, id};
+use crate::testing::{chunk, command, id, slots};
 
-/// Commands are claimed in the order of their ids, whatever order they came in.
-pub async fn claims_oldest_first(store: &impl Store) -> Result<()> {
+/// Commands of one caller and project are claimed in the order in which they were stored.
+pub async fn claims_in_the_order_of_coming(store: &impl Store) -> Result<()> {
     for n in [3, 1, 2] {
         enqueue(store, n).await?;
     }
-    let expected = [1, 2, 3].map(|n| command("demo", n).id);
+    let expected = [3, 1, 2].map(|n| command("demo", n).id);
     assert_eq!(ids(&claim_all(store, 0).await?), expected);
     Ok(())
 }
@@ -22,9 +22,9 @@ pub async fn claims_no_more_than_the_limit(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         enqueue(store, n).await?;
     }
-    let first = store.claim(&worker(), 2, at(0), at(LEASE)).await?;
+    let first = store.claim(&worker(), slots(2), at(0), at(LEASE)).await?;
     assert_eq!(ids(&first), [1, 2].map(|n| command("demo", n).id));
-    let second = store.claim(&worker(), 2, at(0), at(LEASE)).await?;
+    let second = store.claim(&worker(), slots(2), at(0), at(LEASE)).await?;
     assert_eq!(ids(&second), [command("demo", 3).id]);
     assert!(claim_all(store, 0).await?.is_empty());
     Ok(())
@@ -67,7 +67,7 @@ pub async fn an_expired_lease_is_claimed_with_a_higher_attempt(store: &impl Stor
     assert_eq!(ids(&claims), [running.id.clone(), pending.id.clone()]);
     for (claim, before) in claims.iter().zip([running, pending]) {
         assert!(claim.fence.attempt > before.attempt);
-        assert_lease_lost(store.start(&before, "pod-1", at(LEASE + 1)).await);
+        assert_lease_lost(store.start(&before, "pod-1", None, at(LEASE + 1)).await);
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ async fn claim_until_none_is_left(store: &impl Store, n: u32) -> Result<Vec<Fenc
     let worker = id(&format!("worker-{n}"));
     let mut fences = Vec::new();
     loop {
-        let claims = store.claim(&worker, 3, at(0), at(LEASE)).await?;
+        let claims = store.claim(&worker, slots(3), at(0), at(LEASE)).await?;
         if claims.is_empty() {
             return Ok(fences);
         }

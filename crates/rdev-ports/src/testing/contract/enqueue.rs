@@ -12,7 +12,7 @@ pub async fn an_accepted_command_is_stored_as_pending(store: &impl Store) -> Res
     assert_eq!(entry.body, EntryBody::Status(Status::Pending));
     assert_eq!((entry.first_seq, entry.last_seq), (Seq::ZERO, Seq::ZERO));
     assert_eq!((&entry.command, &entry.stream), (&command.id, &command.stream));
-    assert_eq!((&entry.project, entry.at), (&command.project, command.created_at));
+    assert_eq!((&entry.home, entry.at), (&command.home, command.created_at));
     assert_eq!(log(store).await?, [entry]);
     assert_eq!(stored(store, &command.id).await?, command);
     Ok(())

@@ -15,7 +15,7 @@ fn under(key: IdempotencyKey, command: &Command) -> NewCommand {
 
 fn before(enqueued: Enqueued) -> Command {
     match enqueued {
-        Enqueued::Before(command) => command,
+        Enqueued::Before(command) => *command,
         Enqueued::New(entry) => panic!("{} was stored", entry.command),
     }
 }
@@ -39,7 +39,7 @@ pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -
     let first = command("demo", 1);
     store.enqueue(under(key.clone(), &first)).await?;
     let fence = claim(store, 0).await?;
-    store.start(&fence, "pod-1", at(1)).await?;
+    store.start(&fence, "pod-1", None, at(1)).await?;
     let again = before(store.enqueue(under(key, &command("demo", 2))).await?);
     assert_eq!(again, stored(store, &first.id).await?);
     assert_ne!(again.state, first.state);

@@ -75,7 +75,7 @@ pub async fn a_postponed_command_is_not_claimed_before_its_time(store: &impl Sto
     let again = claim(store, 6).await?;
     assert_eq!(again.id, fence.id);
     assert!(again.attempt > fence.attempt);
-    assert_lease_lost(store.start(&fence, "pod-1", at(6)).await);
+    assert_lease_lost(store.start(&fence, "pod-1", None, at(6)).await);
     Ok(())
 }
 
@@ -108,7 +108,7 @@ pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<
     store.release(from_ref(&fence)).await?;
     assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
     let next = claim(store, 1).await?;
-    assert_eq!(store.start(&next, "pod-2", at(1)).await?.place_uid, "pod-1");
+    assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.place_uid, "pod-1");
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
     while last_seq < Seq(7) {
         let entries = store.read_command(&fence.id, after, 100).await?;
         assert!(!entries.is_empty() && entries.len() <= 4);
-        assert_eq!(store.read_project(&entries[0].project, after, 100).await?, entries);
+        assert_eq!(store.read_home(&entries[0].home, after, 100).await?, entries);
         let last = &entries[entries.len() - 1];
         (after, last_seq) = (last.position, last.last_seq);
     }
@@ -116,8 +116,8 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
     let (a, b) = (&a.id, &b.id);
     assert_eq!(told, [(a, 0), (a, 0), (b, 0), (b, 0), (a, 1), (b, 1), (a, 2)]);
     assert!(whole.is_sorted_by(|a, b| a.position < b.position));
-    assert_eq!(store.read_project(&demo(), whole[3].position, 2).await?, whole[4..6]);
-    assert!(store.read_project(&id("empty"), Position::ZERO, ALL).await?.is_empty());
+    assert_eq!(store.read_home(&demo(), whole[3].position, 2).await?, whole[4..6]);
+    assert!(store.read_home(&id("empty"), Position::ZERO, ALL).await?.is_empty());
     Ok(())
 }
 
@@ -138,7 +138,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     let (mut followed, mut after) = (Vec::new(), Position::ZERO);
     loop {
         let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
-        let page = store.read_project(&demo(), after, 5).await?;
+        let page = store.read_home(&demo(), after, 5).await?;
         match page.last() {
             Some(last) => after = last.position,
             None if last_look => break,
@@ -194,7 +194,7 @@ pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
     let pending = entry_of(store.enqueue(new_command(waiting.clone())).await?);
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, pending.position);
     let fence = claim(store, 0).await?;
-    let running = store.start(&fence, "pod-1", at(0)).await?.entry;
+    let running = store.start(&fence, "pod-1", None, at(0)).await?.entry;
     let running = running.expect("an entry says that it is running");
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, running.position);
     assert_eq!(store.position_of(&waiting.id, Seq(4)).await?, running.position);

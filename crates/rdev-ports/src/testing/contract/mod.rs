@@ -6,10 +6,13 @@ mod cancel;
 mod claim;
 mod concurrency_key;
 mod enqueue;
+mod fair;
 mod idempotency;
 mod lease;
 mod log;
+mod pool;
 mod read;
+mod retry;
 mod run;
 mod steps;
 mod suite;
@@ -18,15 +21,18 @@ pub use cancel::*;
 pub use claim::*;
 pub use concurrency_key::*;
 pub use enqueue::*;
+pub use fair::*;
 pub use idempotency::*;
 pub use lease::*;
 pub use log::*;
+pub use pool::*;
 pub use read::*;
+pub use retry::*;
 pub use run::*;
 
-use crate::{EventLog, TaskQueue};
+use crate::{EventLog, PoolQueue, TaskQueue};
 
-/// A store under test: both ports on the same data; clones share it.
-pub trait Store: TaskQueue + EventLog + Clone + 'static {}
+/// A store under test: all of its ports on the same data; clones share it.
+pub trait Store: TaskQueue + EventLog + PoolQueue + Clone + 'static {}
 
-impl<S: TaskQueue + EventLog + Clone + 'static> Store for S {}
+impl<S: TaskQueue + EventLog + PoolQueue + Clone + 'static> Store for S {}

@@ -8,7 +8,7 @@ use crate::testing::chunk;
 pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
-    let started = store.start(&fence, "pod-1", at(1)).await?;
+    let started = store.start(&fence, "pod-1", None, at(1)).await?;
     assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(1)));
     assert!(!started.cancel_requested);
     let entry = started.entry.expect("an entry says that it is running");
@@ -24,7 +24,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
     let first = run(store, 1).await?;
     let second = claim(store, LEASE + 1).await?;
     for fence in [&second, &second] {
-        let started = store.start(fence, "pod-2", at(LEASE + 1)).await?;
+        let started = store.start(fence, "pod-2", None, at(LEASE + 1)).await?;
         assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(0)));
         assert!(started.entry.is_none());
     }
@@ -39,7 +39,7 @@ pub async fn a_start_tells_of_a_wish_to_cancel(store: &impl Store) -> Result<()>
     let fence = claim(store, 0).await?;
     store.request_cancel(&demo(), &fence.id, at(0)).await?;
     for _ in 0..2 {
-        assert!(store.start(&fence, "pod-1", at(1)).await?.cancel_requested);
+        assert!(store.start(&fence, "pod-1", None, at(1)).await?.cancel_requested);
     }
     Ok(())
 }
@@ -49,7 +49,7 @@ pub async fn a_stale_claim_cannot_start(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let stale = claim(store, 0).await?;
     claim(store, LEASE + 1).await?;
-    assert_lease_lost(store.start(&stale, "pod-1", at(LEASE + 1)).await);
+    assert_lease_lost(store.start(&stale, "pod-1", None, at(LEASE + 1)).await);
     assert_eq!(stored(store, &stale.id).await?.state, State::Pending);
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
@@ -112,7 +112,7 @@ pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
     let ended = stored(store, &fence.id).await?;
     let other = Outcome::without_process(Ending::Cancelled, "too late");
     assert_lease_lost(store.finish(&fence, Seq(2), other, at(2)).await);
-    assert_lease_lost(store.start(&fence, "pod-1", at(2)).await);
+    assert_lease_lost(store.start(&fence, "pod-1", None, at(2)).await);
     assert_eq!(stored(store, &fence.id).await?, ended);
     assert_eq!(log(store).await?.len(), 3);
     Ok(())

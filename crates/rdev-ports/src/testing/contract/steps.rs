@@ -4,11 +4,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use rdev_domain::{
-    Command, CommandId, Ending, Entry, Error, Outcome, Position, ProjectId, Result, Timestamp, WorkerId,
+    Command, CommandId, Ending, Entry, Error, Home, Outcome, Position, Result, Timestamp, WorkerId,
 };
 
 use super::Store;
-use crate::testing::{START, command, id, new_command};
+use crate::testing::{START, command, id, new_command, slots};
 use crate::{Claim, Enqueued, Fence, NewCommand};
 
 /// How long leases last here, in seconds.
@@ -21,7 +21,7 @@ pub(super) fn at(seconds: u64) -> Timestamp {
     START + Duration::from_secs(seconds)
 }
 
-pub(super) fn demo() -> ProjectId {
+pub(super) fn demo() -> Home {
     id("demo")
 }
 
@@ -54,12 +54,12 @@ pub(super) fn entry_of(enqueued: Enqueued) -> Entry {
 
 /// Claims everything that can be claimed `now` seconds after the start.
 pub(super) async fn claim_all(store: &impl Store, now: u64) -> Result<Vec<Claim>> {
-    store.claim(&worker(), ALL, at(now), at(now + LEASE)).await
+    store.claim(&worker(), slots(ALL), at(now), at(now + LEASE)).await
 }
 
 /// Claims the oldest command that can be claimed.
 pub(super) async fn claim(store: &impl Store, now: u64) -> Result<Fence> {
-    let mut claims = store.claim(&worker(), 1, at(now), at(now + LEASE)).await?;
+    let mut claims = store.claim(&worker(), slots(1), at(now), at(now + LEASE)).await?;
     Ok(claims.pop().expect("there is something to claim").fence)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn ids(claims: &[Claim]) -> Vec<CommandId> {
 pub(super) async fn run(store: &impl Store, n: u64) -> Result<Fence> {
     enqueue(store, n).await?;
     let fence = claim(store, 0).await?;
-    store.start(&fence, "pod-1", at(0)).await?;
+    store.start(&fence, "pod-1", None, at(0)).await?;
     Ok(fence)
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn stored(store: &impl Store, id: &CommandId) -> Result<Command
 
 /// Every entry of the project.
 pub(super) async fn log(store: &impl Store) -> Result<Vec<Entry>> {
-    store.read_project(&demo(), Position::ZERO, ALL).await
+    store.read_home(&demo(), Position::ZERO, ALL).await
 }
 
 pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: &str) {

@@ -21,7 +21,7 @@ macro_rules! store_contract {
             the_first_use_of_a_key_is_remembered
             the_first_use_is_refused_to_another_request
 
-            claims_oldest_first
+            claims_in_the_order_of_coming
             claims_no_more_than_the_limit
             a_claim_carries_the_command
             a_leased_command_is_not_claimed
@@ -40,6 +40,30 @@ macro_rules! store_contract {
             a_cancelled_command_frees_its_key
             commands_of_other_keys_or_none_are_not_held_up
             workers_at_the_same_time_never_share_a_key
+
+            the_highest_priority_is_claimed_first
+            nothing_is_claimed_before_its_time
+            a_flood_does_not_starve_others
+            callers_have_turns_in_one_project
+            commands_and_tasks_have_slots_of_their_own
+            a_running_task_is_taken_over_without_a_slot
+            what_is_not_due_does_not_hold_its_key
+
+            a_retried_command_waits_for_its_time
+            a_retried_command_starts_anew_in_any_place
+            a_retry_takes_no_number
+            a_retry_of_what_is_to_be_cancelled_cancels
+            a_stale_claim_cannot_retry
+            a_cancel_between_attempts_goes_on_counting
+
+            a_worker_runs_one_task_at_a_time
+            tasks_are_listed_and_filtered
+            an_ended_task_is_reopened
+            only_ended_tasks_are_reopened
+            a_task_knows_its_place_in_line
+            occupancy_tells_who_works
+            draining_holds_until_it_is_undone
+            stats_count_by_kind_and_status
 
             the_first_start_makes_it_running
             a_second_start_keeps_place_and_time

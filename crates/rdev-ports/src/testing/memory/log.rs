@@ -1,7 +1,5 @@
 use async_trait::async_trait;
-use rdev_domain::{
-    Chunk, CommandId, Entry, EntryBody, Error, Position, ProjectId, Result, Seq, State, Timestamp,
-};
+use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, State, Timestamp};
 
 use super::{MemoryStore, Tables};
 use crate::{EventLog, Fence, READ_BYTES};
@@ -33,16 +31,16 @@ impl EventLog for MemoryStore {
         Ok(self.tables().read(|entry| entry.command == *id, after, limit))
     }
 
-    async fn read_project(&self, project: &ProjectId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        Ok(self.tables().read(|entry| entry.project == *project, after, limit))
+    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        Ok(self.tables().read(|entry| entry.home == *home, after, limit))
     }
 
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
         Ok(self.tables().last(|entry| entry.command == *id && entry.last_seq <= seq))
     }
 
-    async fn head(&self, project: &ProjectId) -> Result<Position> {
-        Ok(self.tables().last(|entry| entry.project == *project))
+    async fn head(&self, home: &Home) -> Result<Position> {
+        Ok(self.tables().last(|entry| entry.home == *home))
     }
 }
 

@@ -1,12 +1,13 @@
 mod log;
+mod pool;
 mod queue;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
-    Timestamp,
+    Timestamp, WorkerName,
 };
 
 use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME};
@@ -20,6 +21,7 @@ struct Tables {
     tasks: BTreeMap<CommandId, Task>,
     log: Vec<Entry>,
     keys: HashMap<(KeyId, String), FirstUse>,
+    draining: BTreeSet<WorkerName>,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,9 @@ struct Task {
     /// Not to be claimed before, nor at this moment.
     postponed_until: Option<Timestamp>,
     place_uid: Option<String>,
+    in_worker: Option<WorkerName>,
+    /// Its place among the tasks of all callers: one of each has the same turn.
+    turn: u64,
     last_seq: Seq,
 }
 
@@ -56,7 +61,7 @@ impl Task {
     fn entry(&self, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
         Entry {
             position: Position::ZERO,
-            project: self.command.project.clone(),
+            home: self.command.home.clone(),
             command: self.command.id.clone(),
             stream: self.command.stream.clone(),
             first_seq: seq,
@@ -85,7 +90,7 @@ impl Tables {
     }
 
     fn store(&mut self, mut entry: Entry) -> Entry {
-        entry.position = Position(self.log.len() as u64 + 1);
+        entry.position = Position(self.log.last().map_or(0, |last| last.position.0) + 1);
         self.log.push(entry.clone());
         entry
     }

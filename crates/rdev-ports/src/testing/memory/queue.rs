@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Ending, Entry, EntryBody, Error, IdempotencyKey, Outcome, ProjectId, Result, Seq,
-    State, Status, StreamId, Timestamp, WorkerId,
+    Command, CommandId, Ending, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, ProjectId, Result,
+    Retrying, Seq, State, Status, StreamId, Timestamp, WorkerId, WorkerName,
 };
 
 use super::{MemoryStore, Tables, Task};
-use crate::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Started, TaskQueue};
+use crate::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Slots, Started, TaskQueue};
 
 #[async_trait]
 impl TaskQueue for MemoryStore {
@@ -15,14 +15,17 @@ impl TaskQueue for MemoryStore {
         if let Some(key) = &new.idempotency {
             let first = tables.first_use(key, now)?.and_then(|first| first.command);
             if let Some(task) = first.and_then(|id| tables.tasks.get(&id)) {
-                return Ok(Enqueued::Before(task.command.clone()));
+                return Ok(Enqueued::Before(Box::new(task.command.clone())));
             }
         }
         tables.check_stream(&new.command)?;
         if let Some(key) = &new.idempotency {
             tables.remember(key, Some(new.command.id.clone()), now);
         }
+        let turn = tables.turn(&new.command);
         let task = Task {
+            turn,
+            in_worker: None,
             command: new.command,
             concurrency_key: new.concurrency_key,
             attempt: 0,
@@ -48,16 +51,21 @@ impl TaskQueue for MemoryStore {
     async fn claim(
         &self,
         _worker: &WorkerId,
-        limit: u32,
+        slots: Slots,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
         let mut tables = self.tables();
         let mut claims = Vec::new();
-        while claims.len() < limit as usize
-            && let Some(id) = tables.next_to_claim(now)
+        let (mut commands, mut pool) = (slots.commands, slots.pool);
+        while let Some(id) = tables.next_to_claim(now, commands > 0, pool > 0)
             && let Some(task) = tables.tasks.get_mut(&id)
         {
+            match (&task.command.home, &task.command.state) {
+                (Home::Project(_), _) => commands -= 1,
+                (Home::Pool, State::Pending) => pool -= 1,
+                (Home::Pool, _) => {}
+            }
             task.attempt += 1;
             task.lease_until = Some(lease_until);
             task.postponed_until = None;
@@ -66,13 +74,29 @@ impl TaskQueue for MemoryStore {
                 command: task.command.clone(),
                 last_seq: task.last_seq,
                 place_uid: task.place_uid.clone(),
+                in_worker: task.in_worker.clone(),
             });
         }
         Ok(claims)
     }
 
-    async fn start(&self, fence: &Fence, place_uid: &str, now: Timestamp) -> Result<Started> {
+    async fn start(
+        &self,
+        fence: &Fence,
+        place_uid: &str,
+        in_worker: Option<&WorkerName>,
+        now: Timestamp,
+    ) -> Result<Started> {
         let mut tables = self.tables();
+        let running = |task: &&Task| matches!(task.command.state, State::Running { .. });
+        let mut others = tables.tasks.values().filter(running).filter(|task| task.command.id != fence.id);
+        let taken = in_worker.is_some() && others.any(|other| other.in_worker.as_ref() == in_worker);
+        if tables.fenced(fence)?.in_worker.is_none() && taken {
+            return Err(Error::Conflict {
+                code: "WORKER_TAKEN",
+                message: format!("another task runs in worker {}", in_worker.map_or("", WorkerName::as_str)),
+            });
+        }
         let task = tables.fenced(fence)?;
         let state = task.command.state.start(now)?;
         let State::Running { started_at } = state else {
@@ -80,14 +104,19 @@ impl TaskQueue for MemoryStore {
         };
         let is_first = task.command.state == State::Pending;
         task.command.state = state;
+        if is_first {
+            task.command.schedule.tries += 1;
+            task.in_worker = in_worker.cloned();
+        }
         let mut started = Started {
+            tries: task.command.schedule.tries,
             place_uid: task.place_uid.get_or_insert_with(|| place_uid.to_owned()).clone(),
             started_at,
             cancel_requested: task.command.cancel_requested,
             entry: None,
         };
         if is_first {
-            let running = task.entry(Seq::ZERO, now, EntryBody::Status(Status::Running));
+            let running = task.entry(task.last_seq, now, EntryBody::Status(Status::Running));
             started.entry = Some(tables.store(running));
         }
         Ok(started)
@@ -121,6 +150,31 @@ impl TaskQueue for MemoryStore {
         Ok(tables.store(complete))
     }
 
+    async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
+        let mut tables = self.tables();
+        let task = tables.fenced(fence)?;
+        if task.command.cancel_requested {
+            let outcome = Outcome::without_process(Ending::Cancelled, retry.error);
+            let complete = task.end(task.last_seq.next(), outcome, now)?;
+            return Ok(tables.store(complete));
+        }
+        task.command.state = task.command.state.retry()?;
+        task.give_back();
+        (task.place_uid, task.in_worker) = (None, None);
+        let schedule = &mut task.command.schedule;
+        schedule.run_after = Some(retry.run_after);
+        schedule.last_error = Some(retry.error.clone());
+        let attempt = schedule.tries + 1;
+        let body = EntryBody::Retry(Retrying {
+            attempt,
+            reason: retry.reason,
+            message: retry.error,
+            counted: false,
+        });
+        let entry = task.entry(task.last_seq, now, body);
+        Ok(tables.store(entry))
+    }
+
     async fn release(&self, fences: &[Fence]) -> Result<()> {
         let mut tables = self.tables();
         for fence in fences {
@@ -147,12 +201,12 @@ impl TaskQueue for MemoryStore {
 
     async fn request_cancel(
         &self,
-        project: &ProjectId,
+        home: &Home,
         id: &CommandId,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         let mut tables = self.tables();
-        let Some(task) = tables.tasks.get_mut(id).filter(|task| task.command.project == *project) else {
+        let Some(task) = tables.tasks.get_mut(id).filter(|task| task.command.home == *home) else {
             return Ok(None);
         };
         let mut complete = None;
@@ -160,7 +214,7 @@ impl TaskQueue for MemoryStore {
             task.command.cancel_requested = true;
             if task.command.state == State::Pending && !task.is_leased(now) {
                 let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
-                complete = Some(task.end(Seq::ZERO.next(), outcome, now)?);
+                complete = Some(task.end(task.last_seq.next(), outcome, now)?);
             }
         }
         let command = task.command.clone();
@@ -168,24 +222,19 @@ impl TaskQueue for MemoryStore {
         Ok(Some(CancelRequested { command, entry }))
     }
 
-    async fn command(&self, project: &ProjectId, id: &CommandId) -> Result<Option<Command>> {
-        Ok(self.tables().find(project, |command| command.id == *id))
+    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
+        Ok(self.tables().find(home, |command| command.id == *id))
     }
 
-    async fn command_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Option<Command>> {
-        Ok(self.tables().find(project, |command| command.stream == *stream))
+    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>> {
+        Ok(self.tables().find(home, |command| command.stream == *stream))
     }
 
-    async fn commands(
-        &self,
-        project: &ProjectId,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
+    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
         let tables = self.tables();
         let commands = tables.tasks.values().rev().map(|task| &task.command);
         Ok(commands
-            .filter(|command| command.project == *project && before.is_none_or(|before| command.id < *before))
+            .filter(|command| command.home == *home && before.is_none_or(|before| command.id < *before))
             .take(limit as usize)
             .cloned()
             .collect())
@@ -203,6 +252,12 @@ impl Task {
         self.attempt += 1;
     }
 
+    /// What runs comes before what waits in the pool, since no slot is counted for it.
+    pub(super) fn rank(&self) -> (bool, i32, u64, CommandId) {
+        let waits = is_in_pool(&self.command) && self.command.state == State::Pending;
+        (waits, -self.command.schedule.priority, self.turn, self.command.id.clone())
+    }
+
     /// Running, or claimed and not given back: it holds its concurrency key, even when its lease ran out.
     fn is_under_way(&self) -> bool {
         matches!(self.command.state, State::Running { .. }) || self.lease_until.is_some()
@@ -210,39 +265,88 @@ impl Task {
 }
 
 impl Tables {
-    /// The oldest command that a worker may take now.
-    fn next_to_claim(&self, now: Timestamp) -> Option<CommandId> {
-        let free = |task: &&Task| {
-            let waits = task.postponed_until.is_some_and(|until| until >= now);
-            !task.command.state.is_ended() && !task.is_leased(now) && !waits && self.is_first_of_its_key(task)
+    /// The turn of a command that is stored now: after all of its caller and project, and not before those
+    /// that had theirs.
+    pub(super) fn turn(&self, new: &Command) -> u64 {
+        let unfinished = || {
+            let same = |command: &Command| {
+                is_in_pool(command) == is_in_pool(new) && command.schedule.priority == new.schedule.priority
+            };
+            self.tasks.values().filter(move |task| !task.command.state.is_ended() && same(&task.command))
         };
-        self.tasks.values().find(free).map(|task| task.command.id.clone())
+        let runs = |task: &&Task| task.command.state != State::Pending;
+        let of_share =
+            |task: &&Task| task.command.created_by == new.created_by && share(&task.command) == share(new);
+        let own = unfinished().filter(of_share).map(|task| task.turn).max();
+        let had = unfinished().filter(runs).map(|task| task.turn).max();
+        let next = unfinished().map(|task| task.turn).min().map(|turn| turn.saturating_sub(1));
+        own.max(had).max(next).unwrap_or(0) + 1
     }
 
-    fn is_first_of_its_key(&self, task: &Task) -> bool {
+    /// The next command that a worker may take now.
+    fn next_to_claim(&self, now: Timestamp, commands: bool, pool: bool) -> Option<CommandId> {
+        let wanted = |task: &Task| match task.command.home {
+            Home::Project(_) => commands,
+            Home::Pool => pool || task.command.state != State::Pending,
+        };
+        let free = |task: &&Task| {
+            let waits = task.postponed_until.is_some_and(|until| until >= now);
+            wanted(task)
+                && !task.command.state.is_ended()
+                && !task.is_leased(now)
+                && !waits
+                && is_due(&task.command, now)
+                && self.is_first_of_its_key(task, now)
+        };
+        let next = self.tasks.values().filter(free).min_by_key(|task| task.rank());
+        next.map(|task| task.command.id.clone())
+    }
+
+    pub(super) fn is_first_of_its_key(&self, task: &Task, now: Timestamp) -> bool {
         let Some(key) = &task.concurrency_key else {
             return true;
         };
-        let first = self
-            .tasks
-            .values()
-            .filter(|other| !other.command.state.is_ended() && other.concurrency_key.as_ref() == Some(key))
-            .min_by_key(|other| (!other.is_under_way(), &other.command.id));
-        first.is_some_and(|first| first.command.id == task.command.id)
+        let mut others = self.tasks.values().filter(|other| {
+            !other.command.state.is_ended()
+                && other.concurrency_key.as_ref() == Some(key)
+                && other.command.id != task.command.id
+        });
+        let order = |task: &Task| (-task.command.schedule.priority, task.command.id.clone());
+        !others.any(|other| {
+            other.is_under_way()
+                || !task.is_under_way() && is_due(&other.command, now) && order(other) < order(task)
+        })
     }
 
     fn check_stream(&self, new: &Command) -> Result<()> {
-        match self.find(&new.project, |command| command.stream == new.stream) {
+        match self.find(&new.home, |command| command.stream == new.stream) {
             None => Ok(()),
             Some(_) => Err(Error::Conflict {
                 code: "STREAM_ID_TAKEN",
-                message: format!("project {} already has a stream {:?}", new.project, new.stream.as_str()),
+                message: format!("project {} already has a stream {:?}", new.home, new.stream.as_str()),
             }),
         }
     }
 
-    fn find(&self, project: &ProjectId, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
+    fn find(&self, home: &Home, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
         let mut commands = self.tasks.values().map(|task| &task.command);
-        commands.find(|command| command.project == *project && wanted(command)).cloned()
+        commands.find(|command| command.home == *home && wanted(command)).cloned()
+    }
+}
+
+fn is_in_pool(command: &Command) -> bool {
+    command.home == Home::Pool
+}
+
+pub(super) fn is_due(command: &Command, now: Timestamp) -> bool {
+    command.schedule.run_after.is_none_or(|at| at <= now)
+}
+
+/// The project among which turns are taken.
+pub(super) fn share(command: &Command) -> Option<&ProjectId> {
+    match (&command.home, &command.request) {
+        (Home::Project(id), _) => Some(id),
+        (Home::Pool, rdev_domain::Request::Work(work)) => work.project.as_ref(),
+        (Home::Pool, _) => None,
     }
 }

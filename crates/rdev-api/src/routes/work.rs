@@ -1,0 +1,247 @@
+//! Shapes of tasks: what a caller sends, and what is answered.
+
+use std::collections::BTreeMap;
+
+use rdev_domain::{Command, ProjectId, Request, State as Stage, Timestamp, Validate, WorkKind, WorkRequest};
+use rdev_services::SubmitWork;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::extract::whole_number;
+use crate::routes::commands::{Queued, VariableName, VariableValue, millis, summary};
+
+/// Work for the pool: steps in a clean checkout.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TaskBody {
+    /// `build`, `test` and `shell` are tried three times unless `max_attempts` says otherwise, `deploy` once.
+    #[serde(rename = "type")]
+    kind: KindDto,
+    /// What is checked out: `https://`, `http://`, `ssh://`, `git://` or `user@host:path`. Only `shell` works
+    /// without one, in an empty folder.
+    #[schema(min_length = 1, max_length = 2048, example = "https://github.com/example/demo.git")]
+    repository: Option<String>,
+    /// Branch, tag or commit; without it the repository's own choice.
+    #[schema(min_length = 1, max_length = 255, example = "main")]
+    r#ref: Option<String>,
+    /// Lines for `sh -e`, each in a shell of its own, until one fails.
+    #[schema(min_items = 1, max_items = 64, example = json!(["make", "make test"]))]
+    steps: Vec<String>,
+    /// Variables set for them, 256 at most.
+    #[schema(example = json!({"CI": "true"}))]
+    env: Option<BTreeMap<VariableName, VariableValue>>,
+    /// The project that it is done for: tasks of projects have turns.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example = "demo")]
+    project: Option<String>,
+    /// Of what waits, the higher runs first.
+    #[schema(minimum = -100, maximum = 100, default = 0)]
+    #[serde(default)]
+    priority: i32,
+    /// Not before this moment.
+    #[schema(format = DateTime)]
+    run_after: Option<String>,
+    /// It is started at most so often; a pause between attempts doubles each time.
+    #[schema(minimum = 1, maximum = 20)]
+    #[serde(default, deserialize_with = "whole_number")]
+    max_attempts: Option<u32>,
+    /// At most one task of this key runs at a time; for a `deploy` its repository, unless another is named.
+    #[schema(min_length = 1, max_length = 255, example = "demo-live")]
+    concurrency_key: Option<String>,
+    /// Seconds after which an attempt is stopped.
+    #[schema(minimum = 1, maximum = 604_800)]
+    #[serde(default, deserialize_with = "whole_number")]
+    timeout_seconds: Option<u64>,
+    /// Names of credentials. This version has none: anything but an empty list is refused.
+    #[schema(max_items = 0)]
+    #[serde(default)]
+    credentials: Vec<String>,
+    /// Files to keep. This version keeps none: anything but an empty list is refused.
+    #[schema(max_items = 0)]
+    #[serde(default)]
+    artifacts: Vec<String>,
+}
+
+/// What kind of work a task is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[schema(as = TaskType)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KindDto {
+    /// Makes something out of a checkout.
+    Build,
+    /// Checks a checkout.
+    Test,
+    /// Changes something outside.
+    Deploy,
+    /// Anything else.
+    Shell,
+}
+
+impl From<KindDto> for WorkKind {
+    fn from(kind: KindDto) -> Self {
+        match kind {
+            KindDto::Build => Self::Build,
+            KindDto::Test => Self::Test,
+            KindDto::Deploy => Self::Deploy,
+            KindDto::Shell => Self::Shell,
+        }
+    }
+}
+
+impl TaskBody {
+    /// The task, and what is wrong with what it was written as.
+    pub(crate) fn read(self) -> (SubmitWork, Validate) {
+        let mut validate = Validate::default();
+        let run_after = self.run_after.and_then(|text| {
+            let time = Timestamp::parse(&text);
+            if time.is_none() {
+                let shown: String = text.chars().take(80).collect();
+                validate.fail("run_after", format!("{shown:?} is not valid: accepted is RFC 3339"));
+            }
+            time
+        });
+        let project: Option<ProjectId> = self.project.and_then(|project| validate.parse("project", &project));
+        if !self.credentials.is_empty() {
+            validate.fail("credentials", "this version has no credentials; leave it out, or set env");
+        }
+        if !self.artifacts.is_empty() {
+            validate.fail("artifacts", "this version keeps no files; leave it out, and send them in a step");
+        }
+        let env = self.env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
+        let work = WorkRequest {
+            kind: self.kind.into(),
+            repository: self.repository,
+            git_ref: self.r#ref,
+            steps: self.steps,
+            env,
+            project,
+            concurrency_key: self.concurrency_key,
+        };
+        let submit = SubmitWork {
+            work,
+            priority: self.priority,
+            run_after,
+            max_attempts: self.max_attempts,
+            timeout_seconds: self.timeout_seconds,
+            idempotency: None,
+        };
+        (submit, validate)
+    }
+}
+
+/// A task, and where it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
+pub(crate) struct TaskDto {
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    pub(crate) id: String,
+    /// `build`, `test`, `deploy` or `shell`.
+    #[serde(rename = "type")]
+    #[schema(example = "test")]
+    kind: &'static str,
+    /// `pending`, `running`, `completed`, `failed`, `cancelled` or `timed_out`.
+    #[schema(example = "pending")]
+    status: &'static str,
+    /// Whether it has used up its attempts: it is kept, and may be retried by hand.
+    dead: bool,
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    stream_id: String,
+    /// Where to read its events.
+    #[schema(example = "/queue/tasks/cmd-0199d7e8c0de7000a0b1c2d3e4f50617/events")]
+    stream_url: String,
+    repository: Option<String>,
+    r#ref: Option<String>,
+    /// The beginning of its steps.
+    #[schema(example = "make; make test")]
+    summary: String,
+    /// The project that it is done for.
+    project: Option<String>,
+    priority: i32,
+    /// Not before this moment: the caller's, or between attempts that of the next one.
+    #[schema(format = DateTime)]
+    run_after: Option<String>,
+    concurrency_key: Option<String>,
+    /// How often it was started.
+    attempts: u32,
+    max_attempts: u32,
+    /// How the last attempt that failed came to its end.
+    #[schema(example = "exit_code: 2")]
+    last_error: Option<String>,
+    /// The time limit of an attempt.
+    timeout_ms: u64,
+    /// Whether somebody has asked for its end.
+    cancel_requested: bool,
+    /// The key that asked for it.
+    created_by: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When its present, or last, attempt began.
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// Time from the start of its process to its end.
+    duration_ms: Option<u64>,
+    /// Exit code of the step that failed, or 0.
+    exit_code: Option<i32>,
+    /// Why it did not complete.
+    #[schema(example = "exit_code")]
+    reason: Option<String>,
+    /// More about the reason, for people.
+    message: Option<String>,
+    /// Of one task that waits: where, and for what; null in lists.
+    queue: Option<Queued>,
+}
+
+impl TaskDto {
+    pub(crate) fn with_queue(self, queue: Option<Queued>) -> Self {
+        Self { queue, ..self }
+    }
+}
+
+impl From<Command> for TaskDto {
+    fn from(task: Command) -> Self {
+        let (started_at, ended) = match &task.state {
+            Stage::Pending => (None, None),
+            Stage::Running { started_at } => (Some(*started_at), None),
+            Stage::Ended { started_at, ended_at, outcome } => (*started_at, Some((*ended_at, outcome))),
+        };
+        let outcome = ended.map(|(_, outcome)| outcome);
+        let work = match &task.request {
+            Request::Work(work) => Some(work),
+            Request::Claude(_) | Request::Shell(_) | Request::Git(_) => None,
+        };
+        let last_error = match outcome {
+            Some(outcome) if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
+            _ => task.schedule.last_error.clone(),
+        };
+        Self {
+            id: task.id.to_string(),
+            kind: task.request.kind().as_str(),
+            status: task.state.status().as_str(),
+            dead: task.is_dead(),
+            stream_id: task.stream.to_string(),
+            stream_url: format!("/queue/tasks/{}/events", task.id),
+            repository: work.and_then(|work| work.repository.clone()),
+            r#ref: work.and_then(|work| work.git_ref.clone()),
+            summary: summary(&task.request),
+            project: work.and_then(|work| work.project.as_ref()).map(ToString::to_string),
+            priority: task.schedule.priority,
+            run_after: task.schedule.run_after.map(|at| at.to_string()),
+            concurrency_key: work.and_then(WorkRequest::key).map(|key| key.replacen("pool:", "", 1)),
+            attempts: task.schedule.tries,
+            max_attempts: task.schedule.max_attempts,
+            last_error,
+            timeout_ms: millis(task.timeout),
+            cancel_requested: task.cancel_requested,
+            created_by: task.created_by.to_string(),
+            created_at: task.created_at.to_string(),
+            started_at: started_at.map(|at| at.to_string()),
+            ended_at: ended.map(|(at, _)| at.to_string()),
+            duration_ms: outcome.map(|outcome| millis(outcome.duration)),
+            exit_code: outcome.and_then(|outcome| outcome.exit_code),
+            reason: outcome.and_then(|outcome| outcome.ending.reason()).map(str::to_owned),
+            message: outcome.and_then(|outcome| outcome.message.clone()),
+            queue: None,
+        }
+    }
+}

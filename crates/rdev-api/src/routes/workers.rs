@@ -1,0 +1,139 @@
+//! The workers of the pool.
+
+use axum::extract::State;
+use rdev_domain::{Condition, ProjectStatus};
+use rdev_services::{Pool, WorkerView};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::envelope::{Data, List};
+use crate::error::{ApiError, ErrorBody};
+use crate::extract::WorkerPath;
+
+/// A worker of the pool: it runs one task at a time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Worker)]
+pub(crate) struct WorkerDto {
+    /// The name of its pod, or of its slot on this machine.
+    #[schema(example = "slot-1")]
+    id: String,
+    /// `ready`, `busy`, `starting`, `failing`, or `gone` with its pod.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// Whether it takes nothing new.
+    draining: bool,
+    /// The task that runs in it.
+    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
+    task_id: Option<String>,
+    /// Why it is not ready, in one word of the cluster's own.
+    #[schema(example = "ImagePullBackOff")]
+    reason: Option<String>,
+    /// The same for people.
+    message: Option<String>,
+    /// Since when it is so.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+}
+
+impl From<WorkerView> for WorkerDto {
+    fn from(worker: WorkerView) -> Self {
+        let (status, condition) = match worker.status {
+            ProjectStatus::Ready if worker.task.is_some() => ("busy", None),
+            ProjectStatus::Ready => ("ready", None),
+            ProjectStatus::Starting(condition) => ("starting", Some(condition)),
+            ProjectStatus::Failing(condition) => ("failing", Some(condition)),
+            ProjectStatus::Gone(condition) => ("gone", Some(condition)),
+        };
+        let (reason, message, since) = match condition {
+            Some(Condition { reason, message, since }) => (Some(reason), Some(message), Some(since)),
+            None => (None, None, None),
+        };
+        Self {
+            id: worker.name.to_string(),
+            status,
+            draining: worker.draining,
+            task_id: worker.task.map(|task| task.to_string()),
+            reason,
+            message,
+            since: since.map(|since| since.to_string()),
+        }
+    }
+}
+
+/// The pool as a whole.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Pool)]
+pub(crate) struct PoolDto {
+    /// Tasks that can run at once: workers that are ready, and take new ones.
+    capacity: usize,
+    /// Workers that have a task.
+    busy: usize,
+    /// Workers that could take one.
+    idle: usize,
+    /// Workers that take nothing new.
+    draining: usize,
+    /// Workers that are not ready.
+    not_ready: usize,
+    /// Tasks that wait.
+    queue_depth: u64,
+}
+
+/// The workers of the pool, by name.
+#[utoipa::path(get, path = "/workers", tag = "workers", operation_id = "list_workers", responses(
+    (status = 200, description = "All workers", body = List<WorkerDto>)))]
+pub(crate) async fn list(State(pool): State<Pool>) -> Result<List<WorkerDto>, ApiError> {
+    let workers: Vec<WorkerDto> = pool.workers().await?.into_iter().map(WorkerDto::from).collect();
+    let all = workers.len();
+    Ok(List::page(workers, all, |worker| worker.id.clone()))
+}
+
+/// The pool as a whole.
+#[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
+    (status = 200, description = "The pool", body = Data<PoolDto>)))]
+pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Data<PoolDto>, ApiError> {
+    let pool = pool.pool().await?;
+    Ok(Data::new(PoolDto {
+        capacity: pool.capacity,
+        busy: pool.busy,
+        idle: pool.idle,
+        draining: pool.draining,
+        not_ready: pool.not_ready,
+        queue_depth: pool.queue_depth,
+    }))
+}
+
+/// One worker.
+#[utoipa::path(get, path = "/workers/{worker_id}", tag = "workers", operation_id = "get_worker",
+    params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
+    (status = 200, description = "The worker", body = Data<WorkerDto>),
+    (status = 404, description = "There is no such worker", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(pool): State<Pool>,
+    WorkerPath(name): WorkerPath,
+) -> Result<Data<WorkerDto>, ApiError> {
+    Ok(Data::new(pool.worker(&name).await?.into()))
+}
+
+/// Have a worker take nothing new. What runs in it goes on. It holds over restarts, until it is undone.
+#[utoipa::path(post, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "drain_worker",
+    params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
+    (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>),
+    (status = 404, description = "There is no such worker", body = ErrorBody)))]
+pub(crate) async fn drain(
+    State(pool): State<Pool>,
+    WorkerPath(name): WorkerPath,
+) -> Result<Data<WorkerDto>, ApiError> {
+    Ok(Data::new(pool.set_draining(&name, true).await?.into()))
+}
+
+/// Have a drained worker take tasks again.
+#[utoipa::path(delete, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "undrain_worker",
+    params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
+    (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>),
+    (status = 404, description = "There is no such worker", body = ErrorBody)))]
+pub(crate) async fn undrain(
+    State(pool): State<Pool>,
+    WorkerPath(name): WorkerPath,
+) -> Result<Data<WorkerDto>, ApiError> {
+    Ok(Data::new(pool.set_draining(&name, false).await?.into()))
+}

@@ -1,0 +1,245 @@
+//! Tasks of the queue: a checkout, attempts, turns, and one run whatever happens to the server.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::support::{Data, Event, Fixture, Item, List, Repository, Server, Task, Told, eventually};
+
+/// A shell task of these steps, tried once.
+fn once(steps: &[&str]) -> Value {
+    json!({"type": "shell", "steps": steps, "max_attempts": 1})
+}
+
+/// A task that runs until the file is there.
+fn until(file: &std::path::Path) -> Value {
+    once(&[&format!("until [ -e {} ]; do sleep 0.02; done", file.display())])
+}
+
+async fn output(server: &Server, id: &str) -> String {
+    server.client().get(&format!("/queue/tasks/{id}/output")).send().await.text()
+}
+
+/// Everything that the task's stream tells, which must be numbered without gaps.
+async fn events(server: &Server, id: &str) -> Vec<Event> {
+    let mut stream = server.client().get(&format!("/queue/tasks/{id}/events")).events().await;
+    let events = stream.rest().await.into_iter();
+    let events = events.filter_map(|item| match item {
+        Item::Event(event) if !matches!(event.told, Told::Heartbeat(_)) => Some(event),
+        _ => None,
+    });
+    let events: Vec<Event> = events.collect();
+    let ids: Vec<u64> = events.iter().filter_map(|event| event.id.as_ref()?.parse().ok()).collect();
+    assert!(ids.iter().copied().eq(1..=ids.len() as u64), "{ids:?}");
+    events
+}
+
+async fn post(server: &Server, path: &str, body: &impl Serialize) -> crate::support::Answer {
+    server.client().post(path, body).send().await
+}
+
+#[tokio::test]
+async fn a_test_task_runs_its_steps_in_a_clean_checkout() {
+    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
+    let body = json!({
+        "type": "test", "repository": repository.url(), "ref": "main", "env": {"WORD": "it's here"},
+        "steps": ["cat file", "echo \"$WORD\"", "ls; touch made"],
+    });
+    for _ in 0..2 {
+        let task = server.client().add_task(&body).await;
+        let ended = server.client().task_in(&task.id, "completed").await;
+        assert_eq!((ended.exit_code, ended.attempts, ended.dead), (Some(0), 1, false));
+        let told = output(&server, &task.id).await;
+        assert!(told.contains("+ cat file\none\n") && told.contains("it's here\n"), "{told}");
+        // The second finds nothing of the first.
+        assert!(told.ends_with("+ ls; touch made\nfile\n"), "{told}");
+    }
+    // A commit is as good as a branch, and what is not there is an honest failure.
+    let commit = repository.git(&["rev-parse", "main"]).await;
+    for (name, status) in [(commit.trim(), "completed"), ("nowhere", "failed")] {
+        let body = json!({"type": "build", "repository": repository.url(), "ref": name, "steps": ["cat file"],
+                          "max_attempts": 1});
+        let task = server.client().add_task(&body).await;
+        server.client().task_in(&task.id, status).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand() {
+    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
+    let client = server.client();
+    let body = json!({"type": "test", "repository": repository.url(), "max_attempts": 2,
+                      "steps": ["echo one", "exit 7", "echo never"]});
+    let task = client.add_task(&body).await;
+    assert!(task.stream_url.ends_with(&format!("/{}/events", task.id)));
+    let told = events(&server, &task.id).await;
+    let statuses: Vec<_> = told
+        .iter()
+        .filter_map(|event| match &event.told {
+            Told::Status(status) => Some((status.status.as_str(), status.attempt, status.reason.as_deref())),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        ("pending", None, None),
+        ("running", None, None),
+        ("pending", Some(2), Some("exit_code")),
+        ("running", None, None),
+    ];
+    assert_eq!(statuses, expected);
+    let why = |event: &Event| match &event.told {
+        Told::Status(status) => status.message.clone(),
+        _ => None,
+    };
+    assert_eq!(told.iter().find_map(why).as_deref(), Some("exit_code: 7"));
+    let dead = client.task(&task.id).await;
+    assert_eq!((dead.status.as_str(), dead.dead, dead.attempts, dead.max_attempts), ("failed", true, 2, 2));
+    assert_eq!((dead.exit_code, dead.last_error.as_deref()), (Some(7), Some("exit_code: 7")));
+    assert_eq!(output(&server, &task.id).await.matches("+ exit 7").count(), 2);
+    let listed = client.get("/queue/tasks?status=dead&kind=test").send().await.json::<List<Task>>(200).data;
+    assert_eq!(listed.len(), 1);
+
+    // Whoever has the end gets no more; by hand it goes on in the same stream, with one end again.
+    let last = told.last().and_then(|event| event.id.clone()).expect("the end has a number");
+    let path = format!("/queue/tasks/{}/events?last_event_id={last}", task.id);
+    assert_eq!(client.get(&path).send().await.status, 204);
+    let retry = format!("/queue/tasks/{}/retry", task.id);
+    let again = client.call("POST", &retry).send().await.json::<Data<Task>>(200).data;
+    assert_eq!((again.status.as_str(), again.attempts, again.max_attempts), ("pending", 2, 4));
+    client.call("POST", &retry).send().await.failure(409, "TASK_NOT_ENDED");
+    let told = events(&server, &task.id).await;
+    let ends = told.iter().filter(|event| matches!(event.told, Told::Complete(_))).count();
+    assert_eq!((ends, client.task(&task.id).await.attempts), (1, 4));
+}
+
+#[tokio::test]
+async fn tasks_are_cancelled_waiting_and_running() {
+    let server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
+    let client = server.client();
+    let running = client.add_task(&once(&["sleep 300"])).await;
+    client.task_in(&running.id, "running").await;
+    let waiting = client.add_task(&once(&["echo never"])).await;
+    let queued = client.task(&waiting.id).await.queue.expect("it waits");
+    assert_eq!((queued.position, queued.blocked_by.as_str()), (1, "pool_full"));
+    for id in [&waiting.id, &running.id] {
+        for _ in 0..2 {
+            client.call("POST", &format!("/queue/tasks/{id}/cancel")).send().await.json::<Data<Task>>(200);
+        }
+        let ended = client.task_in(id, "cancelled").await;
+        assert_eq!((ended.reason.as_deref(), ended.dead), (Some("cancelled"), false));
+    }
+    assert_eq!(client.task(&waiting.id).await.started_at, None);
+    assert!(matches!(events(&server, &running.id).await.last().unwrap().told, Told::Complete(_)));
+}
+
+#[tokio::test]
+async fn priority_time_and_turns_decide_who_is_next() {
+    let server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
+    let (client, go) = (server.client(), server.fixture().data_dir().join("go"));
+    let first = client.add_task(&until(&go)).await;
+    client.task_in(&first.id, "running").await;
+    let add = async |project: &str, priority: i32| {
+        let body = json!({"type": "shell", "steps": ["true"], "project": project, "priority": priority});
+        client.add_task(&body).await.id
+    };
+    let mut flood = Vec::new();
+    for _ in 0..6 {
+        flood.push(add("flood", 0).await);
+    }
+    let (other, urgent, idle) = (add("other", 0).await, add("flood", 5).await, add("flood", -5).await);
+    let later = json!({"type": "shell", "steps": ["true"], "run_after": "2999-01-01T00:00:00+01:00"});
+    let later = client.add_task(&later).await;
+    assert_eq!(client.task(&later.id).await.queue.unwrap().blocked_by, "run_after");
+    std::fs::write(&go, "").unwrap();
+    let mut order = Vec::new();
+    for id in flood.iter().chain([&other, &urgent, &idle]) {
+        order.push((client.task_in(id, "completed").await.started_at, id.clone()));
+    }
+    order.sort();
+    let at = |id: &String| order.iter().position(|(_, other)| other == id).unwrap();
+    assert_eq!((at(&urgent), at(&idle)), (0, 8));
+    assert!(at(&other) <= 2, "the flood came first: {}", at(&other));
+    assert_eq!(client.task(&later.id).await.status, "pending");
+}
+
+#[tokio::test]
+async fn deploys_to_one_repository_run_one_at_a_time() {
+    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
+    let (client, go) = (server.client(), server.fixture().data_dir().join("go"));
+    let step = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
+    let body = json!({"type": "deploy", "repository": repository.url(), "steps": [step]});
+    let (first, second) = (client.add_task(&body).await, client.add_task(&body).await);
+    assert_eq!(first.max_attempts, 1);
+    client.task_in(&first.id, "running").await;
+    assert_eq!(client.task(&second.id).await.queue.unwrap().blocked_by, "concurrency_key");
+    std::fs::write(&go, "").unwrap();
+    client.task_in(&second.id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_task_survives_a_kill_of_the_server_and_runs_once() {
+    let mut server = Server::start().await;
+    let data = server.fixture().data_dir();
+    let (ran, go) = (data.join("ran"), data.join("go"));
+    let step = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.02; done", ran.display(), go.display());
+    let task = server.client().add_task(&once(&[&step])).await;
+    eventually("the step", async || std::fs::read_to_string(&ran).ok()).await;
+    server.kill9().await;
+    server.restart().await;
+    assert_eq!(server.client().task(&task.id).await.status, "running");
+    std::fs::write(&go, "").unwrap();
+    let ended = server.client().task_in(&task.id, "completed").await;
+    assert_eq!(ended.attempts, 1);
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "ran\n");
+    events(&server, &task.id).await;
+}
+
+#[tokio::test]
+async fn every_bad_field_is_named_at_once() {
+    let server = Server::start().await;
+    let body = json!({
+        "type": "test", "repository": "--upload-pack=touch x", "ref": "-b", "steps": [], "env": {"1": "x"},
+        "project": "No", "priority": 101, "run_after": "soon", "max_attempts": 0, "concurrency_key": "",
+        "timeout_seconds": 0, "credentials": ["npm"], "artifacts": ["dist/*"],
+    });
+    let refused = post(&server, "/queue/tasks", &body).await.failure(422, "VALIDATION_FAILED");
+    let mut fields = refused.fields();
+    fields.sort_unstable();
+    let expected = [
+        "artifacts",
+        "concurrency_key",
+        "credentials",
+        "env.1",
+        "max_attempts",
+        "priority",
+        "project",
+        "ref",
+        "repository",
+        "run_after",
+        "steps",
+        "timeout_seconds",
+    ];
+    assert_eq!(fields, expected);
+    let unknown = json!({"type": "test", "steps": ["true"], "step": 1});
+    post(&server, "/queue/tasks", &unknown).await.failure(400, "INVALID_BODY");
+    server.client().get("/queue/tasks?status=odd&kind=odd").send().await.failure(422, "VALIDATION_FAILED");
+    server.client().get("/queue/tasks/nonsense").send().await.failure(404, "TASK_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_repetition_gives_the_first_answer_and_stats_count() {
+    let server = Server::start().await;
+    let client = server.client();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let call = client.post("/queue/tasks", &once(&["true"])).header("idempotency-key", "once");
+        let answer = call.send().await;
+        let id = answer.json::<Data<Task>>(202).data.id;
+        assert_eq!(answer.header("location"), format!("/queue/tasks/{id}"));
+        ids.push(id);
+    }
+    assert_eq!(ids[0], ids[1]);
+    client.task_in(&ids[0], "completed").await;
+    let stats = client.get("/queue/stats").send().await.json::<Data<Value>>(200).data;
+    assert_eq!(stats["by_status"], json!({"completed": 1}));
+    assert_eq!((&stats["workers_free"], &stats["wait_ms"]["tasks"]), (&json!(2), &json!(1)));
+}

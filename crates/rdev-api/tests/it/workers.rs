@@ -1,0 +1,61 @@
+//! The workers of the pool: who is free, who is drained, and what becomes of a task whose worker dies.
+
+use serde_json::{Value, json};
+
+use crate::support::{Data, Fixture, List, PoolWorker, Runtime, Server, eventually};
+
+async fn pool(server: &Server) -> Value {
+    server.client().get("/workers/pool").send().await.json::<Data<Value>>(200).data
+}
+
+#[tokio::test]
+async fn a_drained_worker_takes_nothing_new_until_it_is_undone() {
+    let mut server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
+    let workers = server.client().get("/workers").send().await.json::<List<PoolWorker>>(200).data;
+    assert_eq!((workers.len(), workers[0].id.as_str(), workers[0].status.as_str()), (1, "slot-1", "ready"));
+    let drain = server.client().call("POST", "/workers/slot-1/drain").send().await;
+    assert!(drain.json::<Data<PoolWorker>>(200).data.draining);
+    server.kill9().await;
+    server.restart().await;
+    let client = server.client();
+    assert!(client.worker("slot-1").await.draining);
+    let task = client.add_task(&json!({"type": "shell", "steps": ["true"]})).await;
+    assert_eq!(client.task(&task.id).await.queue.unwrap().blocked_by, "no_ready_worker");
+    assert_eq!(pool(&server).await["queue_depth"], 1);
+    client.call("DELETE", "/workers/slot-1/drain").send().await.json::<Data<PoolWorker>>(200);
+    client.task_in(&task.id, "completed").await;
+    let expected =
+        json!({"capacity": 1, "busy": 0, "idle": 1, "draining": 0, "not_ready": 0, "queue_depth": 0});
+    assert_eq!(pool(&server).await, expected);
+    client.get("/workers/slot-2").send().await.failure(404, "WORKER_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_task_whose_worker_dies_is_tried_elsewhere_unless_it_may_run_but_once() {
+    let server = Runtime::Double.server().await;
+    let (client, marks) = (server.client(), server.fixture().data_dir());
+    let go = marks.join("go");
+    let step = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
+    let test = client.add_task(&json!({"type": "shell", "steps": [step.clone()]})).await;
+    assert_eq!(client.task(&test.id).await.queue.unwrap().blocked_by, "no_ready_worker");
+
+    let first = server.double().add_worker("worker-a");
+    client.task_in(&test.id, "running").await;
+    assert_eq!(client.worker("worker-a").await.task_id.as_deref(), Some(test.id.as_str()));
+    first.delete(std::time::Duration::ZERO).unwrap();
+    server.double().add_worker("worker-b");
+    let moved = async || client.worker("worker-b").await.task_id.filter(|id| *id == test.id);
+    eventually("the other worker", moved).await;
+    std::fs::write(&go, "").unwrap();
+    let ended = client.task_in(&test.id, "completed").await;
+    assert_eq!(ended.attempts, 2);
+    assert!(ended.last_error.unwrap().contains("pod_lost"));
+
+    std::fs::remove_file(&go).unwrap();
+    let once = json!({"type": "shell", "steps": [step], "max_attempts": 1});
+    let deploy = client.add_task(&once).await;
+    client.task_in(&deploy.id, "running").await;
+    server.double().cluster().pod("rdev", "worker-b").delete(std::time::Duration::ZERO).unwrap();
+    let ended = client.task_in(&deploy.id, "failed").await;
+    assert_eq!((ended.attempts, ended.dead, ended.reason.as_deref()), (1, true, Some("pod_lost")));
+}

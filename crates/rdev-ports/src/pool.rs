@@ -1,0 +1,94 @@
+use async_trait::async_trait;
+use rdev_domain::{Command, CommandId, Entry, ProjectId, Result, Status, Timestamp, WorkKind, WorkerName};
+
+/// What is asked of the queue about the pool, and told to it.
+#[async_trait]
+pub trait PoolQueue: Send + Sync {
+    /// Up to `limit` tasks of the pool that are older than `before`, newest first.
+    async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>>;
+
+    /// Has a task of the pool that has ended wait again, with as many attempts as at first. Its complete entry
+    /// gives way to one with the same number that tells of this. `None` when there is no such task.
+    ///
+    /// # Errors
+    /// `Conflict` with `TASK_NOT_ENDED`.
+    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>>;
+
+    /// Where a command stands that waits; `None` when it does not wait.
+    async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>>;
+
+    /// Who works in the pool, and who is to take nothing new.
+    async fn occupancy(&self) -> Result<Occupancy>;
+
+    /// Sets whether a worker of the pool is to take nothing new; it holds until it is set otherwise.
+    async fn set_draining(&self, worker: &WorkerName, draining: bool, now: Timestamp) -> Result<()>;
+
+    /// How much there is of what; of times from acceptance to start, those of the newest tasks that have ended.
+    async fn stats(&self) -> Result<QueueStats>;
+}
+
+/// Which tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// In one of these; empty: in any.
+    pub statuses: Vec<Status>,
+    /// Of this kind.
+    pub kind: Option<WorkKind>,
+    /// Done for this project.
+    pub project: Option<ProjectId>,
+}
+
+/// A place in line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InLine {
+    /// How many wait before it.
+    pub ahead: u64,
+    /// What holds it up, as far as the queue knows.
+    pub hold: Option<Hold>,
+}
+
+/// What holds a command up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Its time has not come.
+    RunAfter,
+    /// Another command of its key runs, or comes first.
+    ConcurrencyKey,
+}
+
+/// Who works in the pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// The workers that are busy, each with its task.
+    pub busy: Vec<(WorkerName, CommandId)>,
+    /// The workers that take nothing new.
+    pub draining: Vec<WorkerName>,
+    /// Whether tasks wait.
+    pub waits: bool,
+}
+
+impl Occupancy {
+    /// Whether a worker may take a task.
+    pub fn is_free(&self, worker: &WorkerName) -> bool {
+        !self.draining.contains(worker) && !self.busy.iter().any(|(busy, _)| busy == worker)
+    }
+}
+
+/// How much there is of what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Tasks by kind and status.
+    pub counts: Vec<(WorkKind, Status, u64)>,
+    /// When the oldest task was accepted that waits and is due.
+    pub oldest_waiting: Option<Timestamp>,
+    /// Microseconds from acceptance, or from the time before which it must not run, to the start, ascending.
+    pub waits_us: Vec<i64>,
+}
+
+/// Newest tasks whose waiting times [`PoolQueue::stats`] tells.
+pub const STATS_WAITS_MAX: usize = 200;

@@ -1,0 +1,176 @@
+use rdev_domain::{
+    Command, CommandId, Ending, Entry, EntryBody, Home, Outcome, Reason, Result, Schedule, Seq, State,
+    Status, WorkKind,
+};
+
+use super::Store;
+use super::steps::*;
+use crate::testing::{chunk, id, new_command, task};
+use crate::{Claim, Hold, InLine, NewCommand, Slots, TaskFilter};
+
+async fn enqueue_task(store: &impl Store, kind: WorkKind, n: u64) -> Result<Command> {
+    let task = task(kind, n);
+    store.enqueue(new_command(task.clone())).await?;
+    Ok(task)
+}
+
+/// Stores the `n`th task, claims it, and starts it in a worker.
+async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
+    enqueue_task(store, WorkKind::Test, n).await?;
+    let of_pool = Slots { commands: 0, pool: 1 };
+    let claim = store.claim(&super::steps::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
+    store.start(&claim.fence, "pod-1", Some(&id(worker)), at(5)).await?;
+    Ok(claim)
+}
+
+async fn fail_task(store: &impl Store, claim: &Claim, seq: u64) -> Result<Entry> {
+    let outcome = Outcome {
+        exit_code: Some(2),
+        ..Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2 failed")
+    };
+    store.finish(&claim.fence, Seq(seq), outcome, at(9)).await
+}
+
+async fn the_task(store: &impl Store, id: &CommandId) -> Result<Command> {
+    Ok(store.command(&Home::Pool, id).await?.expect("the task is stored"))
+}
+
+/// Whoever comes second looks for another worker; once the first is over, the worker is free.
+pub async fn a_worker_runs_one_task_at_a_time(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    enqueue_task(store, WorkKind::Test, 2).await?;
+    let second = claim_all(store, 0).await?.remove(0);
+    let taken = store.start(&second.fence, "pod-1", Some(&id("slot-1")), at(0)).await;
+    assert_conflict(taken, "WORKER_TAKEN");
+    store.finish(&first.fence, Seq(1), completed(), at(1)).await?;
+    store.start(&second.fence, "pod-1", Some(&id("slot-1")), at(1)).await?;
+    Ok(())
+}
+
+/// Tasks come newest first in pages, and no commands of projects are among them.
+pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
+    enqueue(store, 9).await?;
+    let failed = run_task(store, 1, "slot-1").await?;
+    fail_task(store, &failed, 1).await?;
+    for (n, kind) in [(2, WorkKind::Build), (3, WorkKind::Test), (4, WorkKind::Build)] {
+        enqueue_task(store, kind, n).await?;
+    }
+    let all = TaskFilter::default();
+    let of_kind = TaskFilter { kind: Some(WorkKind::Build), ..all.clone() };
+    let dead = TaskFilter { statuses: vec![Status::Failed, Status::TimedOut], ..all.clone() };
+    let of_project = TaskFilter { project: Some(id("demo")), ..all.clone() };
+    for (filter, numbers) in
+        [(&all, vec![4, 3, 2, 1]), (&of_kind, vec![4, 2]), (&dead, vec![1]), (&of_project, vec![])]
+    {
+        let found: Vec<_> = store.tasks(filter, None, ALL).await?.into_iter().map(|task| task.id).collect();
+        let expected: Vec<_> = numbers.into_iter().map(|n| task(WorkKind::Test, n).id).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    let page = store.tasks(&all, Some(&task(WorkKind::Test, 3).id), 1).await?;
+    assert_eq!(page[0].id, task(WorkKind::Test, 2).id);
+    Ok(())
+}
+
+/// It waits with fresh attempts; its stream goes on at the next number, and has no complete entry any more.
+pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
+    fail_task(store, &first, 4).await?;
+    let (reopened, entry) = store.reopen(&first.fence.id, at(10)).await?.expect("there is such a task");
+    assert_eq!(reopened, the_task(store, &first.fence.id).await?);
+    assert_eq!((&reopened.state, reopened.cancel_requested), (&State::Pending, false));
+    assert_eq!((reopened.schedule.tries, reopened.schedule.max_attempts), (1, 4));
+    assert_eq!(reopened.schedule.last_error.as_deref(), Some("exit_code: step 2 failed"));
+    assert_eq!((entry.first_seq, entry.last_seq), (Seq(4), Seq(4)));
+    let log = store.read_home(&Home::Pool, rdev_domain::Position::ZERO, ALL).await?;
+    assert_eq!(log.last(), Some(&entry));
+    assert!(!log.iter().any(Entry::is_last));
+
+    let claim = claim_all(store, 10).await?.remove(0);
+    assert_eq!(claim.last_seq, Seq(4));
+    assert_eq!(store.start(&claim.fence, "pod-2", Some(&id("slot-2")), at(11)).await?.tries, 2);
+    let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
+    assert_eq!(complete.body, EntryBody::Complete(completed()));
+    Ok(())
+}
+
+/// What waits or runs is not reopened, and no command of a project is.
+pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
+    let waiting = enqueue_task(store, WorkKind::Test, 1).await?;
+    assert_conflict(store.reopen(&waiting.id, at(1)).await, "TASK_NOT_ENDED");
+    let command = enqueue(store, 2).await?;
+    store.request_cancel(&demo(), &command.id, at(1)).await?;
+    assert!(store.reopen(&command.id, at(1)).await?.is_none());
+    assert!(store.reopen(&task(WorkKind::Test, 3).id, at(1)).await?.is_none());
+    Ok(())
+}
+
+/// What waits is told how many are before it, and what holds it up.
+pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
+    for n in 1..=2 {
+        enqueue_task(store, WorkKind::Test, n).await?;
+    }
+    let later = Schedule { run_after: Some(at(50)), ..Schedule::default() };
+    store.enqueue(new_command(Command { schedule: later, ..task(WorkKind::Test, 3) })).await?;
+    for n in 4..=5 {
+        let new = new_command(task(WorkKind::Deploy, n));
+        store.enqueue(NewCommand { concurrency_key: Some("live".to_owned()), ..new }).await?;
+    }
+    let expected = [
+        (1, 0, None),
+        (2, 1, None),
+        (3, 2, Some(Hold::RunAfter)),
+        (4, 3, None),
+        (5, 4, Some(Hold::ConcurrencyKey)),
+    ];
+    for (n, ahead, hold) in expected {
+        let line = store.in_line(&task(WorkKind::Test, n).id, at(0)).await?;
+        assert_eq!(line, Some(InLine { ahead, hold }), "{n}");
+    }
+    claim_all(store, 0).await?;
+    assert!(store.in_line(&task(WorkKind::Test, 99).id, at(0)).await?.is_none());
+    Ok(())
+}
+
+/// The busy workers are told with their tasks, while these run.
+pub async fn occupancy_tells_who_works(store: &impl Store) -> Result<()> {
+    let running = run_task(store, 1, "slot-2").await?;
+    enqueue_task(store, WorkKind::Test, 2).await?;
+    enqueue(store, 3).await?;
+    let occupancy = store.occupancy().await?;
+    assert_eq!(occupancy.busy, [(id("slot-2"), running.fence.id.clone())]);
+    assert_eq!((occupancy.draining, occupancy.waits), (vec![], true));
+    store.finish(&running.fence, Seq(1), completed(), at(6)).await?;
+    assert!(store.occupancy().await?.busy.is_empty());
+    Ok(())
+}
+
+/// A drained worker stays so, whether or not it is said again, until it is said otherwise.
+pub async fn draining_holds_until_it_is_undone(store: &impl Store) -> Result<()> {
+    for _ in 0..2 {
+        store.set_draining(&id("slot-1"), true, at(0)).await?;
+        assert_eq!(store.occupancy().await?.draining, [id("slot-1")]);
+    }
+    for _ in 0..2 {
+        store.set_draining(&id("slot-1"), false, at(0)).await?;
+        assert!(store.occupancy().await?.draining.is_empty());
+    }
+    Ok(())
+}
+
+/// Tasks are counted; of those that have ended the time to the start is told, of those that wait the oldest.
+pub async fn stats_count_by_kind_and_status(store: &impl Store) -> Result<()> {
+    assert_eq!(store.stats().await?, crate::QueueStats::default());
+    enqueue(store, 9).await?;
+    let failed = run_task(store, 1, "slot-1").await?;
+    fail_task(store, &failed, 1).await?;
+    for n in 2..=3 {
+        enqueue_task(store, WorkKind::Build, n).await?;
+    }
+    let stats = store.stats().await?;
+    let expected = [(WorkKind::Build, Status::Pending, 2), (WorkKind::Test, Status::Failed, 1)];
+    assert_eq!(stats.counts, expected);
+    assert_eq!(stats.oldest_waiting, Some(at(0)));
+    assert_eq!(stats.waits_us, [5_000_000]);
+    Ok(())
+}

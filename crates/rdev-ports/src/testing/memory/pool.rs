@@ -1,0 +1,134 @@
+use async_trait::async_trait;
+use rdev_domain::{
+    Command, CommandId, Entry, EntryBody, Home, Request, Result, Retrying, State, Timestamp, WorkKind,
+    WorkerName,
+};
+
+use super::queue::{is_due, share};
+use super::{MemoryStore, Task};
+use crate::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+
+#[async_trait]
+impl PoolQueue for MemoryStore {
+    async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>> {
+        let tables = self.tables();
+        let wanted = |command: &&Command| {
+            let of_status = filter.statuses.is_empty() || filter.statuses.contains(&command.state.status());
+            let of_kind = filter.kind.is_none_or(|kind| kind_of(command) == Some(kind));
+            let of_project = filter.project.is_none() || share(command) == filter.project.as_ref();
+            let older = before.is_none_or(|before| command.id < *before);
+            command.home == Home::Pool && of_status && of_kind && of_project && older
+        };
+        let commands = tables.tasks.values().rev().map(|task| &task.command);
+        Ok(commands.filter(wanted).take(limit as usize).cloned().collect())
+    }
+
+    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>> {
+        let mut tables = self.tables();
+        let Some(task) = tables.tasks.get(id).filter(|task| task.command.home == Home::Pool) else {
+            return Ok(None);
+        };
+        let state = task.command.state.reopen()?;
+        let turn = tables.turn(&task.command);
+        tables.log.retain(|entry| entry.command != *id || !entry.is_last());
+        let Some(task) = tables.tasks.get_mut(id) else { return Ok(None) };
+        let error = match &task.command.state {
+            State::Ended { outcome, .. } => rdev_domain::attempt_error(outcome),
+            State::Pending | State::Running { .. } => String::new(),
+        };
+        (task.turn, task.place_uid, task.in_worker) = (turn, None, None);
+        task.attempt += 1;
+        let command = &mut task.command;
+        (command.state, command.cancel_requested) = (state, false);
+        let tries = command.schedule.tries;
+        command.schedule.max_attempts += tries;
+        command.schedule.run_after = None;
+        command.schedule.last_error = Some(error.clone());
+        let (attempt, reason) = (tries + 1, "retried".to_owned());
+        let body = EntryBody::Retry(Retrying { attempt, reason, message: error, counted: true });
+        let (command, entry) = (task.command.clone(), task.entry(task.last_seq, now, body));
+        Ok(Some((command, tables.store(entry))))
+    }
+
+    async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>> {
+        let tables = self.tables();
+        let waits = |task: &&Task| task.command.state == State::Pending;
+        let Some(task) = tables.tasks.get(id).filter(waits) else { return Ok(None) };
+        let same = |other: &&Task| {
+            (other.command.home == Home::Pool) == (task.command.home == Home::Pool)
+                && other.rank() < task.rank()
+        };
+        let ahead = tables.tasks.values().filter(waits).filter(same).count() as u64;
+        let hold = if !is_due(&task.command, now) {
+            Some(Hold::RunAfter)
+        } else if !tables.is_first_of_its_key(task, now) {
+            Some(Hold::ConcurrencyKey)
+        } else {
+            None
+        };
+        Ok(Some(InLine { ahead, hold }))
+    }
+
+    async fn occupancy(&self) -> Result<Occupancy> {
+        let tables = self.tables();
+        let of_pool = || tables.tasks.values().filter(|task| task.command.home == Home::Pool);
+        let mut busy: Vec<_> = of_pool()
+            .filter(|task| matches!(task.command.state, State::Running { .. }))
+            .filter_map(|task| Some((task.in_worker.clone()?, task.command.id.clone())))
+            .collect();
+        busy.sort();
+        let waits = of_pool().any(|task| task.command.state == State::Pending);
+        Ok(Occupancy { busy, draining: tables.draining.iter().cloned().collect(), waits })
+    }
+
+    async fn set_draining(&self, worker: &WorkerName, draining: bool, _now: Timestamp) -> Result<()> {
+        let mut tables = self.tables();
+        if draining {
+            tables.draining.insert(worker.clone());
+        } else {
+            tables.draining.remove(worker);
+        }
+        Ok(())
+    }
+
+    async fn stats(&self) -> Result<QueueStats> {
+        let tables = self.tables();
+        let mut stats = QueueStats::default();
+        for command in tables.tasks.values().map(|task| &task.command) {
+            let Some(kind) = kind_of(command) else { continue };
+            let status = command.state.status();
+            match stats.counts.iter_mut().find(|(k, s, _)| (*k, *s) == (kind, status)) {
+                Some((.., count)) => *count += 1,
+                None => stats.counts.push((kind, status, 1)),
+            }
+            let created = Some(command.created_at);
+            if command.state == State::Pending {
+                stats.oldest_waiting =
+                    stats.oldest_waiting.map_or(created, |oldest| Some(oldest.min(command.created_at)));
+            }
+        }
+        stats.counts.sort_by_key(|(kind, status, _)| (kind.as_str(), status.as_str()));
+        let newest = tables.tasks.values().rev().filter_map(|task| match task.command.state {
+            State::Ended { started_at: Some(at), .. } if task.command.home == Home::Pool => {
+                let due = task.command.schedule.run_after.unwrap_or(task.command.created_at);
+                Some(at.since(due.max(task.command.created_at)).as_micros() as i64)
+            }
+            _ => None,
+        });
+        stats.waits_us = newest.take(STATS_WAITS_MAX).collect();
+        stats.waits_us.sort_unstable();
+        Ok(stats)
+    }
+}
+
+fn kind_of(command: &Command) -> Option<WorkKind> {
+    match &command.request {
+        Request::Work(work) => Some(work.kind),
+        Request::Claude(_) | Request::Shell(_) | Request::Git(_) => None,
+    }
+}

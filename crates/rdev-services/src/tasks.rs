@@ -1,0 +1,240 @@
+//! Tasks of the pool: accepting, reading, cancelling and retrying.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_domain::{
+    Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectStatus, Request, Result,
+    Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
+};
+use rdev_ports::{
+    Clock, Enqueued, Hold, Ids, NewCommand, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter,
+    TaskQueue,
+};
+
+use crate::commands::cancel;
+use crate::{Events, Follow, Live};
+
+/// Work for the pool.
+#[derive(Clone)]
+pub struct Tasks {
+    ports: TaskPorts,
+    events: Events,
+    live: Live,
+    timeout_default: Duration,
+}
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct TaskPorts {
+    /// Where tasks run.
+    pub pods: Arc<dyn Pods>,
+    /// The queue.
+    pub queue: Arc<dyn TaskQueue>,
+    /// What the queue knows of the pool.
+    pub pool: Arc<dyn PoolQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// A task as a caller asks for it.
+#[derive(Debug, Clone)]
+pub struct SubmitWork {
+    /// What is to be done.
+    pub work: WorkRequest,
+    /// Of what waits, the higher runs first.
+    pub priority: i32,
+    /// Not before this moment.
+    pub run_after: Option<Timestamp>,
+    /// It is started at most so often; without it as often as its kind allows.
+    pub max_attempts: Option<u32>,
+    /// Seconds after which an attempt is stopped.
+    pub timeout_seconds: Option<u64>,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Where a command stands that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in line, from 1 on.
+    pub position: u64,
+    /// What it waits for.
+    pub blocked_by: BlockedBy,
+}
+
+/// What a command waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockedBy {
+    /// Another command works in its workspace.
+    Workspace,
+    /// Another task of its key runs, or comes first.
+    ConcurrencyKey,
+    /// Its time.
+    RunAfter,
+    /// Every worker of the pool has a task.
+    PoolFull,
+    /// No worker of the pool is ready.
+    NoReadyWorker,
+    /// The pod of its project is not ready.
+    PodNotReady,
+    /// rdev itself runs as many commands as it may.
+    WorkerConcurrency,
+}
+
+impl BlockedBy {
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Workspace => "workspace",
+            Self::ConcurrencyKey => "concurrency_key",
+            Self::RunAfter => "run_after",
+            Self::PoolFull => "pool_full",
+            Self::NoReadyWorker => "no_ready_worker",
+            Self::PodNotReady => "pod_not_ready",
+            Self::WorkerConcurrency => "worker_concurrency",
+        }
+    }
+}
+
+impl Tasks {
+    /// Wires the service; `timeout_default` holds for tasks that name none.
+    pub fn new(ports: TaskPorts, events: Events, live: Live, timeout_default: Duration) -> Self {
+        Self { ports, events, live, timeout_default }
+    }
+
+    /// Accepts a task: once this returns, it is stored and will run. `noted` holds what was found to be wrong
+    /// with the request already.
+    ///
+    /// # Errors
+    /// `Invalid` with every field that is not valid, `Conflict` when the idempotency key was used for another
+    /// request.
+    pub async fn submit(&self, caller: &Caller, submit: SubmitWork, noted: Validate) -> Result<Command> {
+        let (limits, mut validate) = (Limits::DEFAULT, noted);
+        let schedule = Schedule {
+            priority: submit.priority,
+            run_after: submit.run_after,
+            max_attempts: submit.max_attempts.unwrap_or(submit.work.kind.attempts_default()),
+            ..Schedule::default()
+        };
+        let request = Request::Work(submit.work);
+        validate.request(&limits, &request);
+        validate.schedule(&limits, &schedule);
+        let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
+        validate.finish()?;
+        let id = self.ports.ids.command_id();
+        let command = Command {
+            stream: StreamId::from(&id),
+            id,
+            home: Home::Pool,
+            request,
+            timeout,
+            created_by: caller.key.clone(),
+            created_at: self.ports.clock.now(),
+            cancel_requested: false,
+            schedule,
+            state: State::Pending,
+        };
+        let new = NewCommand {
+            concurrency_key: command.request.concurrency_key(&command.home),
+            command: command.clone(),
+            idempotency: submit.idempotency,
+        };
+        match self.ports.queue.enqueue(new).await? {
+            Enqueued::New(entry) => {
+                self.live.publish(entry);
+                self.live.work_came();
+                Ok(command)
+            }
+            Enqueued::Before(command) => Ok(*command),
+        }
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, id: &CommandId) -> Result<Command> {
+        let task = self.ports.queue.command(&Home::Pool, id).await?;
+        task.ok_or_else(|| Error::not_found("task", id))
+    }
+
+    /// Up to `limit` tasks older than `before`, newest first.
+    pub async fn list(
+        &self,
+        filter: &TaskFilter,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>> {
+        self.ports.pool.tasks(filter, before, limit).await
+    }
+
+    /// Asks for a task's end; asking again, or after its end, changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn cancel(&self, id: &CommandId) -> Result<Command> {
+        let now = self.ports.clock.now();
+        let cancelled = cancel(&*self.ports.queue, &self.live, &Home::Pool, id, now).await?;
+        cancelled.ok_or_else(|| Error::not_found("task", id))
+    }
+
+    /// Has a task that has ended wait again, with fresh attempts.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`.
+    pub async fn retry(&self, id: &CommandId) -> Result<Command> {
+        let reopened = self.ports.pool.reopen(id, self.ports.clock.now()).await?;
+        let (task, entry) = reopened.ok_or_else(|| Error::not_found("task", id))?;
+        // Readers of the old end keep what they hold of it; new ones read the log.
+        self.live.forget(id);
+        self.live.publish(entry);
+        self.live.work_came();
+        Ok(task)
+    }
+
+    /// A task's stored events from the first on; [`Follow::ready`] ends where the log ends now.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn output(&self, id: &CommandId) -> Result<Follow> {
+        let task = self.get(id).await?;
+        self.events.follow_command(&task, None).await
+    }
+
+    /// How much there is of what.
+    pub async fn stats(&self) -> Result<QueueStats> {
+        self.ports.pool.stats().await
+    }
+
+    /// Where a command, of a project or of the pool, stands that waits; `None` when it does not.
+    pub async fn waiting(&self, command: &Command) -> Result<Option<Waiting>> {
+        if command.state != State::Pending {
+            return Ok(None);
+        }
+        let Some(line) = self.ports.pool.in_line(&command.id, self.ports.clock.now()).await? else {
+            return Ok(None);
+        };
+        let blocked_by = match (line.hold, &command.home) {
+            (Some(Hold::RunAfter), _) => BlockedBy::RunAfter,
+            (Some(Hold::ConcurrencyKey), Home::Project(_)) => BlockedBy::Workspace,
+            (Some(Hold::ConcurrencyKey), Home::Pool) => BlockedBy::ConcurrencyKey,
+            (None, Home::Pool) => self.blocked_in_pool().await?,
+            (None, Home::Project(id)) => match self.ports.pods.place(&Site::Project(id.clone())).await? {
+                Some(Standing::Ready(_)) => BlockedBy::WorkerConcurrency,
+                _ => BlockedBy::PodNotReady,
+            },
+        };
+        Ok(Some(Waiting { position: line.ahead + 1, blocked_by }))
+    }
+
+    async fn blocked_in_pool(&self) -> Result<BlockedBy> {
+        let draining = self.ports.pool.occupancy().await?.draining;
+        let workers = self.ports.pods.workers().await?;
+        let mut ready = workers.iter().filter(|worker| worker.status == ProjectStatus::Ready);
+        let any = ready.any(|worker| !draining.contains(&worker.name));
+        Ok(if any { BlockedBy::PoolFull } else { BlockedBy::NoReadyWorker })
+    }
+}

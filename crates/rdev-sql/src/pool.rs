@@ -1,0 +1,206 @@
+//! What is asked of the queue about the pool.
+
+use async_trait::async_trait;
+use rdev_domain::{
+    Command, CommandId, Entry, EntryBody, Home, Result, Retrying, Seq, State, Status, Timestamp, WorkKind,
+    WorkerName, attempt_error,
+};
+use rdev_ports::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+
+use crate::SqlStore;
+use crate::db::{Commit, execute, read, write};
+use crate::error::unreadable;
+use crate::rows::{KIND_COMPLETE, TaskRow, parse, task_columns};
+use crate::tasks::{entry, locked, stored, turn, wait_again};
+
+macro_rules! ahead {
+    ($in_line:literal) => {
+        concat!(
+            "SELECT COUNT(*) FROM tasks t JOIN tasks me ON me.id = $1 WHERE ",
+            $in_line,
+            " AND t.status = 'pending'
+              AND (t.priority > me.priority OR t.priority = me.priority
+                   AND (t.turn < me.turn OR t.turn = me.turn AND t.id < me.id))"
+        )
+    };
+}
+
+const COMMANDS_AHEAD: &str = ahead!("t.status IN ('pending', 'running') AND NOT t.pool");
+const TASKS_AHEAD: &str = ahead!("t.status = 'pending' AND t.pool");
+
+#[async_trait]
+impl PoolQueue for SqlStore {
+    async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        before: Option<&CommandId>,
+        limit: u32,
+    ) -> Result<Vec<Command>> {
+        // As a text between commas: how lists are bound differs between the databases.
+        let statuses: String =
+            filter.statuses.iter().map(|status| format!(",{},", status.as_str())).collect();
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<TaskRow>,
+            concat!(
+                "SELECT ",
+                task_columns!(),
+                " FROM tasks WHERE project = $1 AND id < $2
+                   AND ($3 = '' OR $3 LIKE '%,' || status || ',%')
+                   AND ($4 = '' OR kind = $4) AND ($5 = '' OR share = $5)
+                  ORDER BY id DESC LIMIT $6"
+            ),
+            Home::Pool.as_str(),
+            // Every id begins with a letter, which sorts before this.
+            before.map_or("~", CommandId::as_str),
+            &statuses,
+            filter.kind.map_or("", WorkKind::as_str),
+            filter.project.as_ref().map_or("", |project| project.as_str()),
+            i64::from(limit),
+        )?;
+        rows.iter().map(TaskRow::command).collect()
+    }
+
+    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>> {
+        write!(&self.db, Commit::Durable, |tx| {
+            let Some(row) = locked(&mut tx, id.as_str()).await?.filter(|row| row.pool) else {
+                return Ok(None);
+            };
+            let mut command = row.command()?;
+            let state = command.state.reopen()?;
+            let error = match &command.state {
+                State::Ended { outcome, .. } => attempt_error(outcome),
+                State::Pending | State::Running { .. } => String::new(),
+            };
+            let turn = turn(&mut tx, &command).await?;
+            wait_again(&mut tx, id, Timestamp::from_micros(0), &error).await?;
+            execute!(
+                &mut tx,
+                "UPDATE tasks SET turn = $1, max_attempts = max_attempts + tries, cancel_requested = FALSE,
+                                  ended_us = NULL, exit_code = NULL, reason = NULL, message = NULL,
+                                  duration_us = NULL
+                 WHERE id = $2",
+                turn,
+                id.as_str(),
+            )?;
+            execute!(
+                &mut tx,
+                "DELETE FROM events WHERE task_id = $1 AND kind = $2",
+                id.as_str(),
+                KIND_COMPLETE
+            )?;
+            let schedule = &mut command.schedule;
+            schedule.max_attempts += schedule.tries;
+            (schedule.run_after, schedule.last_error) = (None, Some(error.clone()));
+            let attempt = schedule.tries + 1;
+            (command.state, command.cancel_requested) = (state, false);
+            let retrying = Retrying { attempt, reason: "retried".to_owned(), message: error, counted: true };
+            let entry = entry(&command, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
+            Ok(Some((command, stored(&mut tx, entry).await?)))
+        })
+    }
+
+    async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>> {
+        let me = read!(
+            &self.db,
+            fetch_optional,
+            query_as<(bool, i64, bool)>,
+            "SELECT t.pool, t.run_after_us, EXISTS (
+                 SELECT 1 FROM tasks o
+                 WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                   AND o.id <> t.id
+                   AND (o.status = 'running' OR o.lease_owner IS NOT NULL
+                        OR o.run_after_us <= $2
+                           AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id)))
+             FROM tasks t WHERE t.id = $1 AND t.status = 'pending'",
+            id.as_str(),
+            now.as_micros(),
+        )?;
+        let Some((pool, run_after_us, key_is_held)) = me else { return Ok(None) };
+        let sql = if pool { TASKS_AHEAD } else { COMMANDS_AHEAD };
+        let ahead = read!(&self.db, fetch_one, query_scalar<i64>, sql, id.as_str())?;
+        let hold = match () {
+            () if run_after_us > now.as_micros() => Some(Hold::RunAfter),
+            () if key_is_held => Some(Hold::ConcurrencyKey),
+            () => None,
+        };
+        Ok(Some(InLine { ahead: ahead.unsigned_abs(), hold }))
+    }
+
+    async fn occupancy(&self) -> Result<Occupancy> {
+        // One question: it is asked before every claim.
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<(Option<String>, Option<String>)>,
+            "SELECT worker, id FROM tasks WHERE status = 'running' AND worker IS NOT NULL
+             UNION ALL SELECT worker, NULL FROM draining_workers
+             UNION ALL SELECT NULL, NULL WHERE EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND pool)",
+        )?;
+        let mut occupancy = Occupancy::default();
+        for row in &rows {
+            match row {
+                (Some(worker), Some(task)) => occupancy.busy.push((parse(worker)?, parse(task)?)),
+                (Some(worker), None) => occupancy.draining.push(parse(worker)?),
+                (None, _) => occupancy.waits = true,
+            }
+        }
+        occupancy.busy.sort();
+        occupancy.draining.sort();
+        Ok(occupancy)
+    }
+
+    async fn set_draining(&self, worker: &WorkerName, draining: bool, now: Timestamp) -> Result<()> {
+        write!(&self.db, Commit::Durable, |tx| {
+            if draining {
+                execute!(
+                    &mut tx,
+                    "INSERT INTO draining_workers (worker, since_us) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                    worker.as_str(),
+                    now.as_micros(),
+                )
+            } else {
+                execute!(&mut tx, "DELETE FROM draining_workers WHERE worker = $1", worker.as_str())
+            }
+            .map(|_| ())
+        })
+    }
+
+    async fn stats(&self) -> Result<QueueStats> {
+        let counts = read!(
+            &self.db,
+            fetch_all,
+            query_as<(String, String, i64)>,
+            "SELECT kind, status, COUNT(*) FROM tasks WHERE pool GROUP BY kind, status ORDER BY kind, status",
+        )?;
+        let oldest = read!(
+            &self.db,
+            fetch_one,
+            query_scalar<Option<i64>>,
+            "SELECT MIN(created_us) FROM tasks WHERE status = 'pending' AND pool",
+        )?;
+        let mut waits_us = read!(
+            &self.db,
+            fetch_all,
+            query_scalar<i64>,
+            "SELECT started_us - CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END
+             FROM tasks WHERE project = $1 AND started_us IS NOT NULL AND ended_us IS NOT NULL
+             ORDER BY id DESC LIMIT $2",
+            Home::Pool.as_str(),
+            STATS_WAITS_MAX as i64,
+        )?;
+        waits_us.sort_unstable();
+        let count = |(kind, status, count): &(String, String, i64)| {
+            let (Some(kind), Some(status)) = (WorkKind::parse(kind), Status::parse(status)) else {
+                return Err(unreadable("task", &(kind, status)));
+            };
+            Ok((kind, status, count.unsigned_abs()))
+        };
+        Ok(QueueStats {
+            counts: counts.iter().map(count).collect::<Result<_>>()?,
+            oldest_waiting: oldest.map(Timestamp::from_micros),
+            waits_us,
+        })
+    }
+}
