@@ -41,6 +41,7 @@ async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
         "SCAN t USING INDEX commands_in_line",
         "SCAN t USING INDEX tasks_waiting_in_pool",
         "SEARCH t USING INDEX tasks_running (pool=?)",
+        "SEARCH o USING INDEX tasks_one_under_way_a_key (concurrency_key=?)",
         "SEARCH o USING INDEX tasks_by_concurrency_key (concurrency_key=?)",
     ];
     assert_searches(CLAIM, &searches).await;

@@ -15,20 +15,24 @@ use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task
 
 /// What may be claimed of the rest of a query. A running command holds its concurrency key, and so does a
 /// claimed one until its worker gives it back, even when the lease has run out: the worker may still start it.
-/// Of the others that are due the one of the highest priority is next, then the oldest.
+/// Of the others that are due the one of the highest priority is next, then the oldest. These are two questions:
+/// as one, Postgres reads all that waits, once for each that is blocked.
 macro_rules! first {
     ($of:literal, $limit:literal) => {
         concat!(
             "SELECT t.id FROM tasks t WHERE ",
             $of,
             " AND t.lease_until_us < $3 AND t.run_after_us <= $3
-              AND (t.concurrency_key IS NULL OR NOT EXISTS (
-                   SELECT 1 FROM tasks o
-                   WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                     AND o.id <> t.id
-                     AND (o.status = 'running' OR o.lease_owner IS NOT NULL
-                          OR t.status = 'pending' AND t.lease_owner IS NULL AND o.run_after_us <= $3
-                             AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id))))
+              AND (t.concurrency_key IS NULL
+                   OR NOT EXISTS (
+                       SELECT 1 FROM tasks o
+                       WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
+                         AND (o.status = 'running' OR o.lease_owner IS NOT NULL))
+                   AND (t.status = 'running' OR t.lease_owner IS NOT NULL OR NOT EXISTS (
+                       SELECT 1 FROM tasks o
+                       WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                         AND o.status = 'pending' AND o.run_after_us <= $3
+                         AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id))))
               ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
             $limit
         )
