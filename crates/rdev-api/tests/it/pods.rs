@@ -207,6 +207,9 @@ async fn an_image_without_a_shell_says_so() {
     assert_eq!(told(&server.client().ended(&accepted.id).await), ("failed", Some("no_shell"), None));
 }
 
+/// What two connections that fall silent one after the other may cost, and as much again.
+const SILENCES: Duration = Duration::from_secs(120);
+
 #[tokio::test]
 async fn no_line_is_lost_however_the_connection_and_the_server_fail() {
     const LINES: u64 = 100_000;
@@ -231,7 +234,8 @@ async fn no_line_is_lost_however_the_connection_and_the_server_fail() {
 
     let mut reader = Numbered::default();
     for kill_at in [random.u64(1_000..40_000), random.u64(40_000..90_000)] {
-        let mut events = reader.open(&server.client(), &accepted.stream_id).await;
+        let events = reader.open(&server.client(), &accepted.stream_id).await;
+        let mut events = events.patient_for(SILENCES);
         while reader.last < kill_at {
             match events.next().await {
                 Some(Item::Event(event)) => reader.take(&event),
@@ -243,8 +247,8 @@ async fn no_line_is_lost_however_the_connection_and_the_server_fail() {
         server.restart().await;
         server.knows("demo").await;
     }
-    let mut events = reader.open(&server.client(), &accepted.stream_id).await;
-    reader.read_to_the_end(&mut events).await;
+    let events = reader.open(&server.client(), &accepted.stream_id).await;
+    reader.read_to_the_end(&mut events.patient_for(SILENCES)).await;
     assert_eq!(reader.last, LINES, "seed {seed}");
     let complete = reader.complete.expect("it has read to the end");
     assert_eq!((complete.status.as_str(), complete.exit_code), ("failed", Some(3)), "seed {seed}");

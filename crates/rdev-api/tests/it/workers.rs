@@ -41,9 +41,11 @@ async fn a_task_whose_worker_dies_is_tried_elsewhere_unless_it_may_run_but_once(
 
     let first = server.double().add_worker("worker-a");
     client.task_in(&test.id, "running").await;
+    client.has_worker("worker-a").await;
     assert_eq!(client.worker("worker-a").await.task_id.as_deref(), Some(test.id.as_str()));
     first.delete(std::time::Duration::ZERO).unwrap();
     server.double().add_worker("worker-b");
+    client.has_worker("worker-b").await;
     let moved = async || client.worker("worker-b").await.task_id.filter(|id| *id == test.id);
     eventually("the other worker", moved).await;
     std::fs::write(&go, "").unwrap();

@@ -210,6 +210,13 @@ impl Client {
         eventually(status, there).await
     }
 
+    /// Waits until the server knows a worker that was made.
+    pub(crate) async fn has_worker(&self, id: &str) {
+        let path = format!("/workers/{id}");
+        let known = async || (self.get(&path).send().await.status == 200).then_some(());
+        eventually(id, known).await;
+    }
+
     pub(crate) async fn worker(&self, id: &str) -> PoolWorker {
         self.get(&format!("/workers/{id}")).send().await.json::<Data<PoolWorker>>(200).data
     }
