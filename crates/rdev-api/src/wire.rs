@@ -68,7 +68,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     }
     let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
 
-    let store = store(config).await?;
+    let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
@@ -89,9 +89,13 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         config.command_timeout(),
     );
     let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
-    let (pods_too, queue_too, clock_too) = (pods.clone(), queue.clone(), clock.clone());
-    let task_ports =
-        TaskPorts { pods: pods_too, queue: queue_too, pool: pool_queue.clone(), clock: clock_too, ids };
+    let task_ports = TaskPorts {
+        pods: pods.clone(),
+        queue: queue.clone(),
+        pool: pool_queue.clone(),
+        clock: clock.clone(),
+        ids,
+    };
     let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
     let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
     let worker_ports = WorkerPorts {
@@ -161,26 +165,29 @@ async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn 
     }
 }
 
-async fn store(config: &Config) -> anyhow::Result<SqlStore> {
-    match config.database() {
-        DatabaseUrl::Sqlite(file) => {
-            let store = SqlStore::sqlite(&file).await.map_err(with_cause)?;
-            // This process alone uses the data, so leases of an earlier one are nobody's.
-            store.release_all().await?;
-            Ok(store)
-        }
-        // Leases are of whoever holds them: other replicas work. Those of a dead one run out.
-        DatabaseUrl::Postgres(url) => SqlStore::postgres(&url.0).await.map_err(with_cause),
+/// The store of a server that begins.
+async fn store_to_serve(config: &Config) -> anyhow::Result<SqlStore> {
+    let store = store(config).await?;
+    if let DatabaseUrl::Sqlite(_) = config.database() {
+        // This process alone uses the data, so leases of an earlier one are nobody's. On Postgres leases are of
+        // whoever holds them: other replicas work, and those of a dead one run out.
+        store.release_all().await?;
     }
+    Ok(store)
 }
 
-/// Brings the schema up to date.
-pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
+/// Opens the store, which brings its schema up to date.
+async fn store(config: &Config) -> anyhow::Result<SqlStore> {
     let store = match config.database() {
         DatabaseUrl::Sqlite(file) => SqlStore::sqlite(&file).await,
         DatabaseUrl::Postgres(url) => SqlStore::postgres(&url.0).await,
     };
-    store.map_err(with_cause)?.close().await;
+    store.map_err(with_cause)
+}
+
+/// Brings the schema up to date.
+pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
+    store(config).await?.close().await;
     Ok(())
 }
 

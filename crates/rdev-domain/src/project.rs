@@ -30,6 +30,16 @@ pub enum ProjectStatus {
     Gone(Condition),
 }
 
+impl ProjectStatus {
+    /// Why it is not ready; `None` when it is.
+    pub fn condition(self) -> Option<Condition> {
+        match self {
+            Self::Ready => None,
+            Self::Starting(condition) | Self::Failing(condition) | Self::Gone(condition) => Some(condition),
+        }
+    }
+}
+
 /// Why a project is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {

@@ -72,7 +72,7 @@ impl Cluster {
         stdin: &[u8],
         bytes_max: usize,
     ) -> Result<String, ExecError> {
-        within(async { self.start(target, argv, stdin).await?.whole(bytes_max).await }).await
+        within(async { start(&self.client, target, argv, stdin).await?.whole(bytes_max).await }).await
     }
 }
 

@@ -38,12 +38,12 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
     for (resource, verb) in PERMISSIONS {
         findings.push(permission(kube, resource, verb).await);
     }
-    if timeout(ANSWER_TIMEOUT, kube.registry.synced()).await.is_err() {
+    if timeout(ANSWER_TIMEOUT, kube.projects.registry.synced()).await.is_err() {
         let fix = "see the permissions above; rdev-api's log tells why the watch fails";
         findings.push(Finding::bad("projects", "the pods could not be listed", fix));
         return findings;
     }
-    let pods = kube.registry.all();
+    let pods = kube.projects.registry.all();
     findings.push(projects(kube, &pods));
     match pods.into_iter().find(|pod| pod.status == ProjectStatus::Ready) {
         Some(pod) => findings.extend(in_pod(kube, pod).await),
@@ -57,7 +57,6 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
 
 async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
     let address = &kube.cluster.address;
-    let request = kube::client::Body::empty();
     let version = timeout(ANSWER_TIMEOUT, kube.cluster.client.apiserver_version()).await;
     let fix =
         "check KUBECONFIG or the service account, the network policy for egress to it, and its certificate";
@@ -69,13 +68,13 @@ async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
     let reached = matches!(found.verdict, rdev_ports::Verdict::Good);
     let mut findings = vec![found];
     if reached {
-        findings.extend(clock_of_api_server(kube, request).await);
+        findings.extend(clock_of_api_server(kube).await);
     }
     (reached, findings)
 }
 
-async fn clock_of_api_server(kube: &Kube, body: kube::client::Body) -> Option<Finding> {
-    let request = http::Request::get("/version").body(body).ok()?;
+async fn clock_of_api_server(kube: &Kube) -> Option<Finding> {
+    let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
     let answer = timeout(ANSWER_TIMEOUT, kube.cluster.client.send(request)).await.ok()?.ok()?;
     let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
     let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
@@ -148,7 +147,8 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
     let target = kube.cluster.target(&pod.name, &pod.details.container);
     let name = pod.name.clone();
     let now = kube.clock.now();
-    let standing = kube.places.standing(&kube.cluster, kube.bundled, &kube.registry, pod, now).await;
+    let watched = &kube.projects;
+    let standing = watched.places.standing(&kube.cluster, kube.bundled, &watched.registry, pod, now).await;
     let place = match standing {
         Standing::Ready(place) => place,
         Standing::Waiting(trouble, _) | Standing::Unusable(trouble) => {
@@ -157,7 +157,7 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
         }
     };
     let mut findings = vec![Finding::good("exec", format!("works in pod {name}"))];
-    if let Some(ready) = kube.places.ready(&place.uid) {
+    if let Some(ready) = watched.places.ready(&place.uid) {
         findings.push(ready.runner.finding());
     }
     let (pod_clock, reach, silent) =

@@ -80,8 +80,6 @@ impl<S> Socket for S where
 pub(crate) struct Channel {
     socket: Box<dyn Socket>,
     stderr: BytesMut,
-    heard: Instant,
-    asked: Instant,
 }
 
 /// Starts a program, and gives it its input.
@@ -97,13 +95,7 @@ pub(crate) async fn start(
     let request = Request::new(path).exec(&target.pod, argv, &params).map_err(anyhow::Error::from)?;
     let connection = client.connect(request).await.map_err(refused)?;
     let can_close = connection.supports_stream_close();
-    let now = Instant::now();
-    let mut channel = Channel {
-        socket: Box::new(connection.into_stream()),
-        stderr: BytesMut::new(),
-        heard: now,
-        asked: now,
-    };
+    let mut channel = Channel { socket: Box::new(connection.into_stream()), stderr: BytesMut::new() };
     for piece in stdin.chunks(STDIN_BYTES) {
         let mut message = BytesMut::with_capacity(piece.len() + 1);
         message.put_u8(STDIN);
@@ -121,20 +113,20 @@ impl Channel {
     /// The next bytes of standard output; `None` when the program has ended with code 0.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ExecError> {
         // While nobody asked, nobody could hear: that time does not count as silence.
-        (self.heard, self.asked) = (Instant::now(), Instant::now());
+        let (mut heard, mut asked) = (Instant::now(), Instant::now());
         loop {
             let message = tokio::select! {
                 message = self.socket.next() => message,
-                () = sleep_until(self.asked + PING_AFTER) => {
-                    if self.heard.elapsed() >= SILENCE_MAX {
+                () = sleep_until(asked + PING_AFTER) => {
+                    if heard.elapsed() >= SILENCE_MAX {
                         return Err(cut(format!("nothing was heard for {SILENCE_MAX:?}")));
                     }
-                    self.asked = Instant::now();
+                    asked = Instant::now();
                     self.send(Message::Ping(Bytes::new())).await?;
                     continue;
                 }
             };
-            (self.heard, self.asked) = (Instant::now(), Instant::now());
+            (heard, asked) = (Instant::now(), Instant::now());
             let bytes = match message {
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_))) => {

@@ -24,7 +24,8 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
 use rdev_ports::{
-    Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin, Trouble,
+    Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site, Standing, Stdin,
+    Trouble,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -49,8 +50,6 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 /// `/ready` says that the cluster is down when it has not answered for so long.
 const FAILING_MAX: Duration = Duration::from_secs(30);
-/// `rdev-runner` says with this code that it has delivered the loss of a supervisor as a frame.
-const RUNNER_EXIT_LOST: i32 = 67;
 
 /// The namespace whose pods are projects.
 pub struct Config {
@@ -69,12 +68,37 @@ pub struct Kube {
     cluster: Cluster,
     bundled: Bundled,
     clock: Arc<dyn Clock>,
+    projects: Watched,
+    workers: Watched,
+}
+
+/// The pods of one role, kept current by a watch, and what is known of their containers.
+struct Watched {
     registry: Arc<Registry>,
     places: Places,
-    /// The pods of the pool, and their containers.
-    workers: Arc<Registry>,
-    worker_places: Places,
-    watching: [AbortHandle; 2],
+    watching: AbortHandle,
+}
+
+impl Watched {
+    fn begin(role: Role, cluster: &Cluster, clock: &Arc<dyn Clock>) -> Self {
+        let registry = Arc::new(Registry::new(role));
+        let watching = watching::keep(cluster.clone(), role, registry.clone(), clock.clone());
+        Self { registry, places: Places::default(), watching: tokio::spawn(watching).abort_handle() }
+    }
+
+    /// The pods as they are known, which they are once they were listed.
+    fn listed(&self) -> Result<&Registry> {
+        if self.registry.is_synced() {
+            return Ok(&self.registry);
+        }
+        Err(Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet")))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
 }
 
 impl Kube {
@@ -85,27 +109,21 @@ impl Kube {
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
-        let watched = |role| {
-            let registry = Arc::new(Registry::new(role));
-            let watching = watching::keep(cluster.clone(), role, registry.clone(), config.clock.clone());
-            (registry, tokio::spawn(watching).abort_handle())
-        };
-        let (registry, projects) = watched(Role::Project);
-        let (workers, pool) = watched(Role::Worker);
-        let synced = async { tokio::join!(registry.synced(), workers.synced()) };
+        let watched = |role| Watched::begin(role, &cluster, &config.clock);
+        let (projects, workers) = (watched(Role::Project), watched(Role::Worker));
+        let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        let (places, worker_places) = (Places::default(), Places::default());
-        let (bundled, clock, watching) = (config.runner, config.clock, [projects, pool]);
-        Ok(Self { cluster, bundled, clock, registry, places, workers, worker_places, watching })
+        Ok(Self { cluster, bundled: config.runner, clock: config.clock, projects, workers })
     }
 
-    fn synced(&self) -> Result<()> {
-        if self.registry.is_synced() {
-            return Ok(());
+    /// The pods of a site's role.
+    fn watched(&self, site: &Site) -> &Watched {
+        match site {
+            Site::Project(_) => &self.projects,
+            Site::Worker(_) => &self.workers,
         }
-        Err(not_listed())
     }
 
     /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
@@ -121,29 +139,18 @@ impl Kube {
     }
 }
 
-impl Drop for Kube {
-    fn drop(&mut self) {
-        self.watching.iter().for_each(AbortHandle::abort);
-    }
-}
-
 #[async_trait]
 impl Pods for Kube {
     async fn projects(&self) -> Result<Vec<Project>> {
-        self.synced()?;
-        Ok(self.registry.projects(self.clock.now()))
+        Ok(self.projects.listed()?.projects(self.clock.now()))
     }
 
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
-        self.synced()?;
-        Ok(self.registry.project(id, self.clock.now()))
+        Ok(self.projects.listed()?.project(id, self.clock.now()))
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        if !self.workers.is_synced() {
-            return Err(not_listed());
-        }
-        let pods = self.workers.projects(self.clock.now()).into_iter();
+        let pods = self.workers.listed()?.projects(self.clock.now()).into_iter();
         // One that is gone does not come again: another pod has another name.
         let there = pods.filter(|pod| !matches!(pod.status, ProjectStatus::Gone(_)));
         let worker =
@@ -152,17 +159,18 @@ impl Pods for Kube {
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
-        let (registry, places, id) = match site {
-            Site::Project(id) => (&self.registry, &self.places, id.clone()),
+        let id = match site {
+            Site::Project(id) => id.clone(),
             Site::Worker(name) => match name.as_str().parse::<ProjectId>() {
-                Ok(id) => (&self.workers, &self.worker_places, id),
+                Ok(id) => id,
                 Err(_) => return Ok(None),
             },
         };
-        // A server that has just been started has commands to go on with.
-        if timeout(SYNC_PATIENCE, registry.synced()).await.is_err() && !registry.is_synced() {
-            return Err(not_listed());
-        }
+        let watched = self.watched(site);
+        // A server that has just been started has commands to go on with. Whether they were listed in that time
+        // is what the next line tells.
+        timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
+        let registry = watched.listed()?;
         let now = self.clock.now();
         let Some(pod) = registry.pod_of(&id) else {
             let gone = registry.project(&id, now);
@@ -171,28 +179,25 @@ impl Pods for Kube {
         if let Some(waiting) = waiting(&pod.status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(places.standing(&self.cluster, self.bundled, registry, pod, now).await))
+        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
     }
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
         // The identity of a folder of runs begins with the pod in which it was made.
         let pod_uid = place_uid.split('.').next().unwrap_or_default();
-        let of_pool = self.workers.remembers(pod_uid) || self.worker_places.ready(place_uid).is_some();
-        let (registry, places) = match of_pool {
-            true => (&self.workers, &self.worker_places),
-            false => (&self.registry, &self.places),
+        let (pool, of_pool) = (&self.workers, self.workers.registry.remembers(pod_uid));
+        let watched = match of_pool || pool.places.ready(place_uid).is_some() {
+            true => pool,
+            false => &self.projects,
         };
-        if let Some(ready) = places.ready(place_uid) {
-            self.look_at(registry, &ready.target.pod, pod_uid).await;
+        if let Some(ready) = watched.places.ready(place_uid) {
+            self.look_at(&watched.registry, &ready.target.pod, pod_uid).await;
         }
-        Ok(registry.fate(pod_uid, since))
+        Ok(watched.registry.fate(pod_uid, since))
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
-        let places = match place.site {
-            Site::Project(_) => &self.places,
-            Site::Worker(_) => &self.worker_places,
-        };
+        let places = &self.watched(&place.site).places;
         let Some(ready) = places.ready(&place.uid) else {
             return Err(Error::unavailable(
                 "pod",
@@ -218,8 +223,8 @@ impl Pods for Kube {
     }
 
     async fn check(&self) -> Result<()> {
-        self.synced()?;
-        let Some(since) = self.registry.failing_since() else { return Ok(()) };
+        let registry = self.projects.listed()?;
+        let Some(since) = registry.failing_since() else { return Ok(()) };
         if self.clock.now().since(since) < FAILING_MAX {
             return Ok(());
         }
@@ -227,16 +232,12 @@ impl Pods for Kube {
         let list = kube::api::ListParams::default().labels(PROJECTS).limit(1);
         match self.cluster.pods().list(&list).await {
             Ok(_) => {
-                self.registry.answered();
+                registry.answered();
                 Ok(())
             }
             Err(error) => Err(Error::unavailable("cluster", error)),
         }
     }
-}
-
-fn not_listed() -> Error {
-    Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet"))
 }
 
 /// A project that is not ready, as its commands see it.

@@ -1,7 +1,5 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
-use std::fmt::Write;
-
 use rdev_domain::Reason;
 use rdev_ports::{Finding, Trouble};
 use sha2::{Digest, Sha256};
@@ -195,10 +193,5 @@ fn unusable(message: impl Into<String>) -> Missing {
 }
 
 fn checksum(program: &[u8]) -> String {
-    let mut hex = String::new();
-    for byte in Sha256::digest(program) {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-    }
-    hex
+    Sha256::digest(program).iter().map(|byte| format!("{byte:02x}")).collect()
 }

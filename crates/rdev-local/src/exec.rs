@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use rdev_domain::{Error, Result};
-use rdev_ports::{Exec, ExecOutput, Place, Stdin};
+use rdev_ports::{Exec, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -22,8 +22,6 @@ const READ_BYTES: usize = 128 * 1024;
 const PIPE_BYTES: usize = 1024 * 1024;
 /// The beginning of standard error that is kept for a message.
 const STDERR_BYTES_MAX: u64 = 4 * 1024;
-/// `rdev-runner` says with this code that it has delivered the loss of a supervisor as a frame.
-const RUNNER_EXIT_LOST: i32 = 67;
 
 /// Starts programs.
 pub(crate) struct Programs {

@@ -17,8 +17,8 @@ pub mod testing;
 pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin,
-    Trouble, Verdict,
+    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
+    Standing, Stdin, Trouble, Verdict,
 };
 pub use pool::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
 pub use queue::{

@@ -177,5 +177,9 @@ pub enum Stdin {
 /// Pieces of a program's standard output.
 pub type ExecOutput = BoxStream<'static, Result<Bytes>>;
 
+/// `rdev-runner` says with this exit code that it has delivered the loss of a supervisor as a frame: to a place
+/// that is an end as good as any.
+pub const RUNNER_EXIT_LOST: i32 = 67;
+
 /// Longest time that starting a program in a place may take.
 pub const EXEC_START_TIMEOUT: Duration = Duration::from_secs(30);

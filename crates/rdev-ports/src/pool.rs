@@ -1,5 +1,9 @@
 use async_trait::async_trait;
-use rdev_domain::{Command, CommandId, Entry, ProjectId, Result, Status, Timestamp, WorkKind, WorkerName};
+use rdev_domain::{
+    Command, CommandId, Entry, ProjectId, ProjectStatus, Result, Status, Timestamp, WorkKind, WorkerName,
+};
+
+use crate::PoolWorker;
 
 /// What is asked of the queue about the pool, and told to it.
 #[async_trait]
@@ -73,9 +77,11 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    /// Whether a worker may take a task.
-    pub fn is_free(&self, worker: &WorkerName) -> bool {
-        !self.draining.contains(worker) && !self.busy.iter().any(|(busy, _)| busy == worker)
+    /// Whether a worker is ready, has no task, and may take one.
+    pub fn could_take(&self, worker: &PoolWorker) -> bool {
+        worker.status == ProjectStatus::Ready
+            && !self.draining.contains(&worker.name)
+            && !self.busy.iter().any(|(busy, _)| *busy == worker.name)
     }
 }
 

@@ -63,11 +63,11 @@ impl Commands {
             submit.stream_id.and_then(|stream| validate.parse("stream_id", &stream));
         validate.finish()?;
 
-        let (id, home) = (self.ids.command_id(), Home::Project(project.clone()));
+        let id = self.ids.command_id();
         let command = Command {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,
-            home: home.clone(),
+            home: project.clone().into(),
             request: submit.request,
             timeout,
             created_by: caller.key.clone(),
@@ -76,19 +76,7 @@ impl Commands {
             schedule: Schedule::default(),
             state: State::Pending,
         };
-        let new = NewCommand {
-            concurrency_key: command.request.concurrency_key(&home),
-            command: command.clone(),
-            idempotency: submit.idempotency,
-        };
-        match self.queue.enqueue(new).await? {
-            Enqueued::New(entry) => {
-                self.live.publish(entry);
-                self.live.work_came();
-                Ok(command)
-            }
-            Enqueued::Before(command) => Ok(*command),
-        }
+        accept(&*self.queue, &self.live, command, submit.idempotency).await
     }
 
     /// One command.
@@ -132,6 +120,25 @@ impl Commands {
     pub async fn output(&self, project: &ProjectId, id: &CommandId) -> Result<Follow> {
         let command = self.get(project, id).await?;
         self.events.follow_command(&command, None).await
+    }
+}
+
+/// Stores a command, and rings for it; gives the first one where the idempotency key was used before.
+pub(crate) async fn accept(
+    queue: &dyn TaskQueue,
+    live: &Live,
+    command: Command,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<Command> {
+    let concurrency_key = command.request.concurrency_key(&command.home);
+    let new = NewCommand { command: command.clone(), concurrency_key, idempotency };
+    match queue.enqueue(new).await? {
+        Enqueued::New(entry) => {
+            live.publish(entry);
+            live.work_came();
+            Ok(command)
+        }
+        Enqueued::Before(command) => Ok(*command),
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Ending, Error, Home, Outcome, Position, ProjectStatus, Reason, Request, Result, Schedule, Seq, State,
-    Timestamp, attempt_error,
+    Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State, Timestamp,
+    attempt_error,
 };
 use rdev_ports::{
     Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Site, Standing, Started, TaskQueue,
@@ -132,8 +132,7 @@ impl Executor {
         }
         let occupancy = self.pool.occupancy().await?;
         for worker in self.pods.workers().await? {
-            let free = worker.status == ProjectStatus::Ready && occupancy.is_free(&worker.name);
-            if !free {
+            if !occupancy.could_take(&worker) {
                 continue;
             }
             let Some(Standing::Ready(place)) = self.pods.place(&Site::Worker(worker.name)).await? else {

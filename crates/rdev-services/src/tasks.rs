@@ -7,12 +7,9 @@ use rdev_domain::{
     Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectStatus, Request, Result,
     Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
 };
-use rdev_ports::{
-    Clock, Enqueued, Hold, Ids, NewCommand, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter,
-    TaskQueue,
-};
+use rdev_ports::{Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter, TaskQueue};
 
-use crate::commands::cancel;
+use crate::commands::{accept, cancel};
 use crate::{Events, Follow, Live};
 
 /// Work for the pool.
@@ -137,19 +134,7 @@ impl Tasks {
             schedule,
             state: State::Pending,
         };
-        let new = NewCommand {
-            concurrency_key: command.request.concurrency_key(&command.home),
-            command: command.clone(),
-            idempotency: submit.idempotency,
-        };
-        match self.ports.queue.enqueue(new).await? {
-            Enqueued::New(entry) => {
-                self.live.publish(entry);
-                self.live.work_came();
-                Ok(command)
-            }
-            Enqueued::Before(command) => Ok(*command),
-        }
+        accept(&*self.ports.queue, &self.live, command, submit.idempotency).await
     }
 
     /// One task.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Error, Home, ProjectStatus, Result, WorkerId};
+use rdev_domain::{Error, Home, Result, WorkerId};
 use rdev_ports::{Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -128,8 +128,7 @@ impl Worker {
             Err(Error::Unavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let free = workers.iter().filter(|worker| worker.status == ProjectStatus::Ready);
-        let free = free.filter(|worker| occupancy.is_free(&worker.name)).count();
+        let free = workers.iter().filter(|worker| occupancy.could_take(worker)).count();
         let starting = self.running.values().filter(|running| running.in_pool);
         let starting =
             starting.filter(|running| !occupancy.busy.iter().any(|(_, task)| *task == running.fence.id));

@@ -10,6 +10,7 @@ use rdev_ports::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX
 use crate::SqlStore;
 use crate::db::{Commit, execute, read, write};
 use crate::error::unreadable;
+use crate::queue::key_is_held;
 use crate::rows::{KIND_COMPLETE, TaskRow, parse, task_columns};
 use crate::tasks::{entry, locked, stored, turn, wait_again};
 
@@ -106,14 +107,11 @@ impl PoolQueue for SqlStore {
             &self.db,
             fetch_optional,
             query_as<(bool, i64, bool)>,
-            "SELECT t.pool, t.run_after_us, EXISTS (
-                 SELECT 1 FROM tasks o
-                 WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                   AND o.id <> t.id
-                   AND (o.status = 'running' OR o.lease_owner IS NOT NULL
-                        OR o.run_after_us <= $2
-                           AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id)))
-             FROM tasks t WHERE t.id = $1 AND t.status = 'pending'",
+            concat!(
+                "SELECT t.pool, t.run_after_us, ",
+                key_is_held!("$2"),
+                " FROM tasks t WHERE t.id = $1 AND t.status = 'pending'"
+            ),
             id.as_str(),
             now.as_micros(),
         )?;

@@ -13,27 +13,38 @@ use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
 use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
 
-/// What may be claimed of the rest of a query. A running command holds its concurrency key, and so does a
+/// Whether another task keeps `t` from its concurrency key. A running command holds its key, and so does a
 /// claimed one until its worker gives it back, even when the lease has run out: the worker may still start it.
 /// Of the others that are due the one of the highest priority is next, then the oldest. These are two questions:
 /// as one, Postgres reads all that waits, once for each that is blocked.
+macro_rules! key_is_held {
+    ($now:literal) => {
+        concat!(
+            "(EXISTS (
+                  SELECT 1 FROM tasks o
+                  WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
+                    AND (o.status = 'running' OR o.lease_owner IS NOT NULL))
+              OR t.status = 'pending' AND t.lease_owner IS NULL AND EXISTS (
+                  SELECT 1 FROM tasks o
+                  WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
+                    AND o.status = 'pending' AND o.run_after_us <= ",
+            $now,
+            " AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id)))"
+        )
+    };
+}
+pub(crate) use key_is_held;
+
+/// What may be claimed of the rest of a query.
 macro_rules! first {
     ($of:literal, $limit:literal) => {
         concat!(
             "SELECT t.id FROM tasks t WHERE ",
             $of,
             " AND t.lease_until_us < $3 AND t.run_after_us <= $3
-              AND (t.concurrency_key IS NULL
-                   OR NOT EXISTS (
-                       SELECT 1 FROM tasks o
-                       WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
-                         AND (o.status = 'running' OR o.lease_owner IS NOT NULL))
-                   AND (t.status = 'running' OR t.lease_owner IS NOT NULL OR NOT EXISTS (
-                       SELECT 1 FROM tasks o
-                       WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                         AND o.status = 'pending' AND o.run_after_us <= $3
-                         AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id))))
-              ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
+              AND (t.concurrency_key IS NULL OR NOT ",
+            key_is_held!("$3"),
+            ") ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
             $limit
         )
     };
@@ -90,7 +101,14 @@ const CLAIM_ATTEMPTS: u32 = 5;
 /// worker cannot start the command beside another one of the key.
 macro_rules! give_back {
     () => {
-        "UPDATE tasks SET lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1"
+        give_back!("0")
+    };
+    ($not_before:literal) => {
+        concat!(
+            "UPDATE tasks SET lease_owner = NULL, lease_until_us = ",
+            $not_before,
+            ", attempt = attempt + 1"
+        )
     };
 }
 
@@ -252,8 +270,10 @@ impl TaskQueue for SqlStore {
         write!(&self.db, Commit::Light, |tx| {
             execute!(
                 &mut tx,
-                "UPDATE tasks SET lease_owner = NULL, lease_until_us = $1, attempt = attempt + 1
-                 WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')",
+                concat!(
+                    give_back!("$1"),
+                    " WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')"
+                ),
                 until.as_micros(),
                 fence.id.as_str(),
                 fence.attempt,

@@ -224,26 +224,52 @@ impl From<&Command> for Accepted {
     }
 }
 
+/// How far a command, or a task, has come, field by field as answers tell it.
+#[derive(Default)]
+pub(crate) struct Course {
+    pub(crate) started_at: Option<String>,
+    pub(crate) ended_at: Option<String>,
+    pub(crate) duration_ms: Option<u64>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+impl From<&Stage> for Course {
+    fn from(stage: &Stage) -> Self {
+        match stage {
+            Stage::Pending => Self::default(),
+            Stage::Running { started_at } => {
+                Self { started_at: Some(started_at.to_string()), ..Self::default() }
+            }
+            Stage::Ended { started_at, ended_at, outcome } => Self {
+                started_at: started_at.map(|at| at.to_string()),
+                ended_at: Some(ended_at.to_string()),
+                duration_ms: Some(millis(outcome.duration)),
+                exit_code: outcome.exit_code,
+                reason: outcome.ending.reason().map(str::to_owned),
+                message: outcome.message.clone(),
+            },
+        }
+    }
+}
+
 impl From<Command> for CommandDto {
     fn from(command: Command) -> Self {
-        let (started_at, ended) = match &command.state {
-            Stage::Pending => (None, None),
-            Stage::Running { started_at } => (Some(*started_at), None),
-            Stage::Ended { started_at, ended_at, outcome } => (*started_at, Some((*ended_at, outcome))),
-        };
-        let outcome = ended.map(|(_, outcome)| outcome);
+        let Course { started_at, ended_at, duration_ms, exit_code, reason, message } =
+            (&command.state).into();
         Self {
             accepted: Accepted { status: command.state.status().as_str(), ..Accepted::from(&command) },
             summary: summary(&command.request),
             timeout_ms: millis(command.timeout),
             cancel_requested: command.cancel_requested,
             created_at: command.created_at.to_string(),
-            started_at: started_at.map(|at| at.to_string()),
-            ended_at: ended.map(|(at, _)| at.to_string()),
-            duration_ms: outcome.map(|outcome| millis(outcome.duration)),
-            exit_code: outcome.and_then(|outcome| outcome.exit_code),
-            reason: outcome.and_then(|outcome| outcome.ending.reason()).map(str::to_owned),
-            message: outcome.and_then(|outcome| outcome.message.clone()),
+            started_at,
+            ended_at,
+            duration_ms,
+            exit_code,
+            reason,
+            message,
             queue: None,
         }
     }

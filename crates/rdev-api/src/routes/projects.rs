@@ -55,27 +55,43 @@ enum ProjectStatusDto {
 
 impl From<Project> for ProjectDto {
     fn from(project: Project) -> Self {
-        let (status, condition) = match project.status {
-            ProjectStatus::Ready => (ProjectStatusDto::Ready, None),
-            ProjectStatus::Starting(condition) => (ProjectStatusDto::Starting, Some(condition)),
-            ProjectStatus::Failing(condition) => (ProjectStatusDto::Failing, Some(condition)),
-            ProjectStatus::Gone(condition) => (ProjectStatusDto::Gone, Some(condition)),
+        let status = match project.status {
+            ProjectStatus::Ready => ProjectStatusDto::Ready,
+            ProjectStatus::Starting(_) => ProjectStatusDto::Starting,
+            ProjectStatus::Failing(_) => ProjectStatusDto::Failing,
+            ProjectStatus::Gone(_) => ProjectStatusDto::Gone,
         };
-        let (reason, message, since) = match condition {
-            Some(Condition { reason, message, since }) => (Some(reason), Some(message), Some(since)),
-            None => (None, None, None),
-        };
+        let NotReady { reason, message, since } = project.status.into();
         Self {
             id: project.id.to_string(),
             status,
             workspace: project.workspace,
             reason,
             message,
-            since: since.map(|since| since.to_string()),
+            since,
             repository: project.repository,
             description: project.description,
             default_agent: project.default_agent,
         }
+    }
+}
+
+/// Why a project, or a worker, is not ready, field by field as answers tell it; all of them null while it is.
+#[derive(Default)]
+pub(crate) struct NotReady {
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) since: Option<String>,
+}
+
+impl From<ProjectStatus> for NotReady {
+    fn from(status: ProjectStatus) -> Self {
+        let told = |condition: Condition| Self {
+            reason: Some(condition.reason),
+            message: Some(condition.message),
+            since: Some(condition.since.to_string()),
+        };
+        status.condition().map(told).unwrap_or_default()
     }
 }
 

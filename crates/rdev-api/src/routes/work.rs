@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::extract::whole_number;
-use crate::routes::commands::{Queued, VariableName, VariableValue, millis, summary};
+use crate::routes::commands::{Course, Queued, VariableName, VariableValue, millis, summary};
 
 /// Work for the pool: steps in a clean checkout.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -200,18 +200,13 @@ impl TaskDto {
 
 impl From<Command> for TaskDto {
     fn from(task: Command) -> Self {
-        let (started_at, ended) = match &task.state {
-            Stage::Pending => (None, None),
-            Stage::Running { started_at } => (Some(*started_at), None),
-            Stage::Ended { started_at, ended_at, outcome } => (*started_at, Some((*ended_at, outcome))),
-        };
-        let outcome = ended.map(|(_, outcome)| outcome);
+        let Course { started_at, ended_at, duration_ms, exit_code, reason, message } = (&task.state).into();
         let work = match &task.request {
             Request::Work(work) => Some(work),
             Request::Claude(_) | Request::Shell(_) | Request::Git(_) => None,
         };
-        let last_error = match outcome {
-            Some(outcome) if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
+        let last_error = match &task.state {
+            Stage::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
             _ => task.schedule.last_error.clone(),
         };
         Self {
@@ -235,12 +230,12 @@ impl From<Command> for TaskDto {
             cancel_requested: task.cancel_requested,
             created_by: task.created_by.to_string(),
             created_at: task.created_at.to_string(),
-            started_at: started_at.map(|at| at.to_string()),
-            ended_at: ended.map(|(at, _)| at.to_string()),
-            duration_ms: outcome.map(|outcome| millis(outcome.duration)),
-            exit_code: outcome.and_then(|outcome| outcome.exit_code),
-            reason: outcome.and_then(|outcome| outcome.ending.reason()).map(str::to_owned),
-            message: outcome.and_then(|outcome| outcome.message.clone()),
+            started_at,
+            ended_at,
+            duration_ms,
+            exit_code,
+            reason,
+            message,
             queue: None,
         }
     }

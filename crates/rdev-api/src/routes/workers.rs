@@ -1,7 +1,7 @@
 //! The workers of the pool.
 
 use axum::extract::State;
-use rdev_domain::{Condition, ProjectStatus};
+use rdev_domain::ProjectStatus;
 use rdev_services::{Pool, WorkerView};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::envelope::{Data, List};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::WorkerPath;
+use crate::routes::projects::NotReady;
 
 /// A worker of the pool: it runs one task at a time.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,17 +38,14 @@ pub(crate) struct WorkerDto {
 
 impl From<WorkerView> for WorkerDto {
     fn from(worker: WorkerView) -> Self {
-        let (status, condition) = match worker.status {
-            ProjectStatus::Ready if worker.task.is_some() => ("busy", None),
-            ProjectStatus::Ready => ("ready", None),
-            ProjectStatus::Starting(condition) => ("starting", Some(condition)),
-            ProjectStatus::Failing(condition) => ("failing", Some(condition)),
-            ProjectStatus::Gone(condition) => ("gone", Some(condition)),
+        let status = match worker.status {
+            ProjectStatus::Ready if worker.task.is_some() => "busy",
+            ProjectStatus::Ready => "ready",
+            ProjectStatus::Starting(_) => "starting",
+            ProjectStatus::Failing(_) => "failing",
+            ProjectStatus::Gone(_) => "gone",
         };
-        let (reason, message, since) = match condition {
-            Some(Condition { reason, message, since }) => (Some(reason), Some(message), Some(since)),
-            None => (None, None, None),
-        };
+        let NotReady { reason, message, since } = worker.status.into();
         Self {
             id: worker.name.to_string(),
             status,
@@ -55,7 +53,7 @@ impl From<WorkerView> for WorkerDto {
             task_id: worker.task.map(|task| task.to_string()),
             reason,
             message,
-            since: since.map(|since| since.to_string()),
+            since,
         }
     }
 }
