@@ -178,12 +178,13 @@ impl Contender for Rdev {
         "tasks, events, idempotency_keys"
     }
 
-    /// The port stores one task a call; a caller with many has many calls under way.
+    /// The port stores one task a call; a caller with many has many calls under way, which the store brings together.
     async fn enqueue(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
         let new = self.new_commands(count);
         let store = &self.store;
         let begun = Instant::now();
-        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(mode.at_once() as usize);
+        let at_once = (mode.batch() * mode.senders()) as usize;
+        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(at_once);
         while let Some(stored) = stored.next().await {
             stored?;
         }

@@ -2,7 +2,7 @@ use rdev_domain::{Chunk, CommandId, Seq, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, locked};
+use super::{Step, Told, stored};
 
 /// Output of a command, which goes on right after what is stored.
 #[derive(Debug)]
@@ -23,21 +23,15 @@ impl Step for Append {
                  AS a (id, attempt, before, last)),
          chunks AS (
              SELECT * FROM unnest($5::TEXT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[], $9::BYTEA[])
-                 WITH ORDINALITY AS c (task_id, first_seq, last_seq, at_us, body, nth)),
-         taken AS (
+                 WITH ORDINALITY AS c (id, first_seq, last_seq, at_us, body, nth)),
+         grown AS (
              UPDATE tasks t SET last_seq = a.last
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.last_seq = a.before
                             AND t.status = 'running'
              RETURNING t.id, t.project, t.stream),
+         taken AS (SELECT c.*, g.project, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
          ",
-        locked!(),
-        ",
-         told AS (
-             INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-             SELECT c.task_id, t.project, 'output', c.first_seq, c.last_seq, c.at_us, c.body
-             FROM taken t JOIN chunks c ON c.task_id = t.id CROSS JOIN locked ORDER BY c.nth
-             RETURNING task_id, position, last_seq)
-         SELECT t.*, position, last_seq FROM told JOIN taken t ON task_id = id ORDER BY position"
+        stored!("'output'", "first_seq", "at_us", "body", in "nth", "")
     );
 
     fn id(&self) -> &CommandId {

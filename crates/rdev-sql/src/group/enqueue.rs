@@ -2,7 +2,7 @@ use rdev_domain::{Command, CommandId, Home};
 use rdev_ports::NewCommand;
 use sqlx::PgConnection;
 
-use super::{Step, Told, locked};
+use super::{Step, Told, stored};
 use crate::rows::as_micros;
 use crate::tasks::{run_after_us, share, turn_of_command, turn_of_task};
 
@@ -35,11 +35,11 @@ impl Step for Enqueue {
                                   $14::INTEGER[])
                  WITH ORDINALITY AS a (id, project, stream, kind, request, timeout_us, created_by, created_us,
                                        concurrency_key, pool, share, priority, run_after_us, max_attempts, nth)),
-         turns AS (
+         turns AS MATERIALIZED (
              SELECT s.*, CASE WHEN s.pool THEN (",
-        turn_of_task!("TRUE", "s.created_by", "s.share", "s.priority"),
+        turn_of_task!("s.pool", "s.created_by", "s.share", "s.priority"),
         ") ELSE (",
-        turn_of_command!("FALSE", "s.created_by", "s.share", "s.priority"),
+        turn_of_command!("s.pool", "s.created_by", "s.share", "s.priority"),
         ") END AS turn
              FROM (SELECT DISTINCT pool, created_by, share, priority FROM asked) s),
          taken AS (
@@ -52,13 +52,7 @@ impl Step for Enqueue {
              ON CONFLICT DO NOTHING
              RETURNING id, project, stream, last_seq, created_us),
          ",
-        locked!(),
-        ",
-         told AS (
-             INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-             SELECT id, project, 'status', 0, 0, created_us, 'pending' FROM taken, locked
-             RETURNING task_id, position)
-         SELECT t.*, position FROM taken t JOIN told ON task_id = id"
+        stored!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
     );
 
     fn id(&self) -> &CommandId {

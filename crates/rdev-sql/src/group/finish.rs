@@ -2,7 +2,7 @@ use rdev_domain::{CommandId, Outcome, Seq, Status, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, locked};
+use super::{Step, Told, stored};
 use crate::rows::as_micros;
 
 /// A command ends.
@@ -30,13 +30,7 @@ impl Step for Finish {
                             AND t.last_seq < a.seq
              RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
          ",
-        locked!(),
-        ",
-         told AS (
-             INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-             SELECT id, project, 'complete', last_seq, last_seq, ended_us, '' FROM taken, locked
-             RETURNING task_id, position)
-         SELECT t.*, position FROM taken t JOIN told ON task_id = id"
+        stored!("'complete'", "last_seq", "ended_us", "''", in "id", "")
     );
 
     fn id(&self) -> &CommandId {

@@ -34,16 +34,39 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Steps that wait; whoever comes beyond them is told to come again.
 const WAITING_MAX: usize = 10_000;
 
-/// Whoever stores an entry of the log holds the lock of its project until everybody sees it. These are of
-/// all projects of `taken`.
-macro_rules! locked {
-    () => {
-        "locked AS MATERIALIZED (
-             SELECT count(pg_advisory_xact_lock(turn)) FROM (
-                 SELECT DISTINCT hashtextextended(project, 7236) AS turn FROM taken ORDER BY turn) turns)"
+/// Stores an entry for each row of `taken`, and tells their positions.
+///
+/// Whoever stores an entry holds the lock of its project from before the position is given until everybody
+/// sees it. A position is given here, not by its column: what was inserted could only be brought together with
+/// `taken` by a join, whose rows the planner cannot foresee.
+macro_rules! stored {
+    ($kind:literal, $first_seq:literal, $at:literal, $body:literal, in $order:literal, $told:literal) => {
+        concat!(
+            "locked AS MATERIALIZED (
+                 SELECT count(pg_advisory_xact_lock(turn)) FROM (
+                     SELECT DISTINCT hashtextextended(project, 7236) AS turn FROM taken ORDER BY turn) turns),
+             placed AS MATERIALIZED (
+                 SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
+            $order,
+            "),
+             stored AS (
+                 INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body)
+                 OVERRIDING SYSTEM VALUE SELECT position, id, project, ",
+            $kind,
+            ", ",
+            $first_seq,
+            ", last_seq, ",
+            $at,
+            ", ",
+            $body,
+            " FROM placed)
+             SELECT id, project, stream, last_seq, position",
+            $told,
+            " FROM placed"
+        )
     };
 }
-use locked;
+use stored;
 
 /// One step with one task.
 pub(crate) trait Step: Sized + Send + Sync + 'static {
@@ -54,7 +77,7 @@ pub(crate) trait Step: Sized + Send + Sync + 'static {
     /// not allow are not among what comes back.
     ///
     /// So that two statements never wait for each other, they lock in one order: tasks by their ids, then
-    /// projects by their numbers ([`locked`]), and nothing after these.
+    /// projects by their numbers ([`stored`]), and nothing after these.
     const SQL: &'static str;
 
     /// The task: a statement takes one step with each at most.

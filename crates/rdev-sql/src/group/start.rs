@@ -2,7 +2,7 @@ use rdev_domain::{CommandId, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, locked};
+use super::{Step, Told, stored};
 
 /// A command is started for the first time, in the place of its project.
 #[derive(Debug)]
@@ -41,13 +41,7 @@ impl Step for Start {
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.status = 'pending'
              RETURNING t.id, t.project, t.stream, t.last_seq, t.started_us, t.place_uid, t.tries, t.cancel_requested),
          ",
-        locked!(),
-        ",
-         told AS (
-             INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-             SELECT id, project, 'status', last_seq, last_seq, started_us, 'running' FROM taken, locked
-             RETURNING task_id, position)
-         SELECT t.*, position FROM taken t JOIN told ON task_id = id"
+        stored!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
     );
 
     fn id(&self) -> &CommandId {
