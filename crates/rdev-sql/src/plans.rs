@@ -1,7 +1,10 @@
 //! The queries that run all the time find their rows by an index, however much is stored.
 
+use sqlx::AssertSqlSafe;
+
 use crate::SqlStore;
 use crate::db::Db;
+use crate::db::postgres::{connect, options};
 use crate::events::{
     HEAD, HEAD_ON_POSTGRES, POSITION_OF, READ_COMMAND, READ_COMMAND_ON_POSTGRES, READ_HOME,
     READ_HOME_ON_POSTGRES,
@@ -16,7 +19,7 @@ async fn plan(query: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.unwrap();
     let Db::Sqlite { read, .. } = &store.db else { panic!("SQLite was asked for") };
-    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
     let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(read).await.unwrap();
     steps.into_iter().map(|(.., step)| step).collect()
 }
@@ -97,37 +100,30 @@ const FILL: &str = "
 async fn postgres_reads_no_table_from_end_to_end() {
     let database = PostgresDatabase::create().await;
     SqlStore::postgres(&database.url()).await.unwrap().close().await;
-    let mut connection = database.connect().await;
-    sqlx::raw_sql(FILL).execute(&mut connection).await.unwrap();
-    let id = "'cmd-00000000000000000000000000000042'";
-    let (ids, texts, numbers) = (format!("ARRAY[{id}]"), "ARRAY['x']", "ARRAY[1]");
-    let start = [&ids, numbers, texts, numbers];
-    let finish = [&ids, numbers, numbers, texts, numbers, texts, texts, numbers, numbers];
-    let append = [&ids, numbers, numbers, numbers, &ids, numbers, numbers, numbers, "ARRAY['x'::BYTEA]"];
-    let mut enqueue = [texts; 14];
-    for n in [5, 7, 11, 12, 13] {
-        enqueue[n] = numbers;
-    }
-    enqueue[9] = "ARRAY[TRUE]";
+    database.run(FILL).await;
+    let mut connection = connect(&options(&database.url()).unwrap()).await.unwrap();
     for (query, binds, index) in [
-        (CLAIM_BESIDE_OTHERS, &["'w'", "1", "1", "8", "8"] as &[&str], "commands_in_line"),
-        (CLAIM_BESIDE_OTHERS, &["'w'", "1", "1", "8", "8"], "tasks_waiting_in_pool"),
-        (TURN_OF_TASK, &["TRUE", "'k'", "'p3'", "0"], "tasks_by_share"),
-        (READ_COMMAND_ON_POSTGRES, &[id, "0", "32"], "events_by_task"),
-        (READ_HOME_ON_POSTGRES, &["'p3'", "100", "32"], "events_by_project"),
-        (POSITION_OF, &[id, "9"], "events_by_task_and_seq"),
-        (HEAD_ON_POSTGRES, &["'p3'"], "events_by_project"),
-        (Enqueue::SQL, &enqueue, "tasks_by_share"),
-        (Enqueue::SQL, &enqueue, "commands_in_line"),
-        (Start::SQL, &start, "tasks_pkey"),
-        (Append::SQL, &append, "tasks_pkey"),
-        (Finish::SQL, &finish, "tasks_pkey"),
+        (CLAIM_BESIDE_OTHERS, 5, "commands_in_line"),
+        (CLAIM_BESIDE_OTHERS, 5, "tasks_waiting_in_pool"),
+        (TURN_OF_TASK, 4, "tasks_by_share"),
+        (READ_COMMAND_ON_POSTGRES, 3, "events_by_task"),
+        (READ_HOME_ON_POSTGRES, 3, "events_by_project"),
+        (POSITION_OF, 2, "events_by_task_and_seq"),
+        (HEAD_ON_POSTGRES, 1, "events_by_project"),
+        (Enqueue::SQL, 14, "tasks_by_share"),
+        (Enqueue::SQL, 14, "commands_in_line"),
+        (Start::SQL, 4, "tasks_pkey"),
+        (Append::SQL, 9, "tasks_pkey"),
+        (Finish::SQL, 9, "tasks_pkey"),
     ] {
-        // From the last one on: the first one's name is the beginning of the tenth's.
-        let values = (1..).zip(binds).collect::<Vec<_>>().into_iter().rev();
-        let query = values.fold(query.to_owned(), |query, (n, bind)| query.replace(&format!("${n}"), bind));
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {query}"));
+        // The plan for all values, which is the one that is kept.
+        let values = vec!["NULL"; binds].join(", ");
+        let types = if query == TURN_OF_TASK { "(BOOLEAN)" } else { "" };
+        let text = format!("PREPARE asked {types} AS {query}");
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+        let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE asked ({values})"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+        sqlx::raw_sql("DEALLOCATE asked").execute(&mut connection).await.unwrap();
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
         let walks = |step: &String| step.contains("Seq Scan") || step.contains("using events_pkey");
         assert!(!plan.iter().any(walks), "{plan:#?}");

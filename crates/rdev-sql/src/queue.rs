@@ -222,7 +222,7 @@ impl TaskQueue for SqlStore {
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
         write!(&self.db, Commit::Light, |tx| {
             let mut renewal = Renewal::default();
-            for fence in fences {
+            for fence in in_order(fences) {
                 let cancelled = run!(
                     &mut tx,
                     fetch_optional,
@@ -280,7 +280,7 @@ impl TaskQueue for SqlStore {
 
     async fn release(&self, fences: &[Fence]) -> Result<()> {
         write!(&self.db, Commit::Light, |tx| {
-            for fence in fences {
+            for fence in in_order(fences) {
                 execute!(
                     &mut tx,
                     concat!(
@@ -424,6 +424,13 @@ impl SqlStore {
             )
         })
     }
+}
+
+/// As whoever changes several tasks at once takes them: so nobody waits for each other.
+fn in_order(fences: &[Fence]) -> Vec<&Fence> {
+    let mut fences: Vec<_> = fences.iter().collect();
+    fences.sort_by_key(|fence| &fence.id);
+    fences
 }
 
 /// Another task runs in the worker of the pool.

@@ -27,7 +27,7 @@ impl Step for Append {
          grown AS (
              UPDATE tasks t SET last_seq = a.last
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.last_seq = a.before
-                            AND t.status = 'running'
+                            AND t.started_us IS NOT NULL AND t.ended_us IS NULL
              RETURNING t.id, t.project, t.stream),
          taken AS (SELECT c.*, g.project, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
          ",

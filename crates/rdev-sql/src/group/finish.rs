@@ -26,7 +26,7 @@ impl Step for Finish {
              UPDATE tasks t SET status = a.status, ended_us = a.now_us, exit_code = a.exit_code, reason = a.reason,
                                 message = a.message, duration_us = a.duration_us, last_seq = a.seq,
                                 lease_owner = NULL, lease_until_us = 0
-             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.status IN ('pending', 'running')
+             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.ended_us IS NULL
                             AND t.last_seq < a.seq
              RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
          ",

@@ -77,7 +77,8 @@ pub(crate) trait Step: Sized + Send + Sync + 'static {
     /// not allow are not among what comes back.
     ///
     /// So that two statements never wait for each other, they lock in one order: tasks by their ids, then
-    /// projects by their numbers ([`stored`]), and nothing after these.
+    /// projects by their numbers ([`stored`]), and nothing after these. A task's state is asked for by its times:
+    /// by its name Postgres might go through all that wait or run, with a plan made when these were few.
     const SQL: &'static str;
 
     /// The task: a statement takes one step with each at most.
