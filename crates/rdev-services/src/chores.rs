@@ -1,0 +1,83 @@
+//! Periodic work. Every process on a store is ready for it, and one does it at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{Result, Timestamp};
+use rdev_ports::{Clock, Progress, Turns};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Pause between two looks at whether a chore is due: so late it is after the process that did it has died.
+const LOOK: Duration = Duration::from_secs(5);
+/// Pause between two steps: requests come first.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// Work that is done now and then.
+#[async_trait]
+pub trait Chore: Send + Sync {
+    /// Its name, which all processes on a store give it.
+    fn name(&self) -> &'static str;
+
+    /// It is done once in this time. No step may take as long: another process would begin.
+    fn period(&self) -> Duration;
+
+    /// Does a little of it, in a moment. Whatever it is stopped in, the next step goes on.
+    async fn step(&self, now: Timestamp) -> Result<Progress>;
+}
+
+/// Does the chores whose turn is this process's.
+pub struct Chores {
+    turns: Arc<dyn Turns>,
+    clock: Arc<dyn Clock>,
+    chores: Vec<Arc<dyn Chore>>,
+}
+
+impl Chores {
+    /// Wires the service.
+    pub fn new(turns: Arc<dyn Turns>, clock: Arc<dyn Clock>, chores: Vec<Arc<dyn Chore>>) -> Self {
+        Self { turns, clock, chores }
+    }
+
+    /// Works until `shutdown`. None of them waits for another.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut running = JoinSet::new();
+        for chore in self.chores {
+            let (turns, clock) = (self.turns.clone(), self.clock.clone());
+            running.spawn(shutdown.clone().run_until_cancelled_owned(repeat(turns, clock, chore)));
+        }
+        running.join_all().await;
+    }
+}
+
+async fn repeat(turns: Arc<dyn Turns>, clock: Arc<dyn Clock>, chore: Arc<dyn Chore>) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let name = chore.name();
+        match turn(&*turns, &*clock, &*chore).await {
+            Ok(0) => {}
+            Ok(done) => tracing::info!(chore = name, done, "done"),
+            Err(error) => tracing::warn!(chore = name, ?error, "left undone, trying again when it is due"),
+        }
+    }
+}
+
+/// Does a chore to its end, if this process has the turn; how many things were dealt with.
+pub(crate) async fn turn(turns: &dyn Turns, clock: &dyn Clock, chore: &dyn Chore) -> Result<u64> {
+    let mut turn = turns.take_turn(chore.name(), chore.period(), clock.now()).await?;
+    let mut done = 0;
+    while let Some(taken) = turn {
+        let progress = chore.step(clock.now()).await?;
+        done += progress.done;
+        if !progress.more {
+            break;
+        }
+        sleep(BREATH).await;
+        turn = turns.keep_turn(taken, clock.now()).await?;
+    }
+    Ok(done)
+}
