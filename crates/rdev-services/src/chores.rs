@@ -60,7 +60,7 @@ async fn repeat(turns: Arc<dyn Turns>, clock: Arc<dyn Clock>, chore: Arc<dyn Cho
         let name = chore.name();
         match turn(&*turns, &*clock, &*chore).await {
             Ok(0) => {}
-            Ok(done) => tracing::info!(chore = name, done, "done"),
+            Ok(done) => tracing::info!(chore = name, done, "this server did what was due"),
             Err(error) => tracing::warn!(chore = name, ?error, "left undone, trying again when it is due"),
         }
     }

@@ -3,10 +3,13 @@
 use crate::SqlStore;
 use crate::db::Db;
 use crate::events::{
-    HEAD, HEAD_ON_POSTGRES, POSITION_OF, READ_COMMAND, READ_COMMAND_ON_POSTGRES, READ_HOME,
+    HEAD, HEAD_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES, READ_HOME,
     READ_HOME_ON_POSTGRES,
 };
 use crate::queue::{CLAIM, CLAIM_BESIDE_OTHERS};
+use crate::retention::{
+    ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, REMOVE_ENTRIES, REMOVE_KEYS, REMOVE_OUTPUT,
+};
 use crate::tasks::{TURN_OF_COMMAND, TURN_OF_TASK};
 use crate::testing::PostgresDatabase;
 
@@ -77,16 +80,33 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(HEAD, &[by_project]).await;
 }
 
+#[tokio::test]
+async fn what_is_to_be_removed_is_found_without_looking_at_the_rest() {
+    for (query, search) in [
+        (ENDED, "SEARCH tasks USING INDEX tasks_by_end (ended_us<?)"),
+        (REMOVE_ENTRIES, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
+        (REMOVE_ENTRIES, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"),
+        (ENTRIES_BETWEEN, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (REMOVE_OUTPUT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (REMOVE_KEYS, "SEARCH idempotency_keys USING INDEX idempotency_keys_by_age (created_us<?)"),
+        (PRUNED, "SEARCH pruned_logs USING INDEX sqlite_autoindex_pruned_logs_1 (project=?)"),
+    ] {
+        assert_searches(query, &[search]).await;
+    }
+}
+
 /// Much that has ended, and little that has not.
 const FILL: &str = "
     INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, status,
-                       pool, share, turn)
+                       pool, share, turn, ended_us)
     SELECT 'cmd-' || lpad(n::TEXT, 32, '0'), 'p' || n % 10, n::TEXT, 'shell', '{}', 0, 'key', 0, 'k' || n % 100,
            CASE WHEN n % 500 = 0 THEN 'pending' ELSE 'completed' END,
-           n % 1000 = 0, 'p' || n % 10, n
+           n % 1000 = 0, 'p' || n % 10, n, CASE WHEN n % 500 = 0 THEN NULL ELSE n END
     FROM generate_series(1, 20000) n;
     INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
     SELECT id, project, 'output', 1, 1, 0, 'x' FROM tasks;
+    INSERT INTO idempotency_keys (key_id, value, fingerprint, created_us)
+    SELECT 'key-1', n::TEXT, 'x', n FROM generate_series(1, 20000) n;
     ANALYZE";
 
 #[tokio::test]
@@ -104,13 +124,20 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (READ_HOME_ON_POSTGRES, ["'p3'", "100", "32", "", ""], "events_by_project"),
         (POSITION_OF, [id, "9", "", "", ""], "events_by_task_and_seq"),
         (HEAD_ON_POSTGRES, ["'p3'", "", "", "", ""], "events_by_project"),
+        (ENDED_BESIDE_OTHERS, ["50", "32", "", "", ""], "tasks_by_end"),
+        (REMOVE_ENTRIES, [id, "256", "", "", ""], "events_by_task"),
+        (ENTRIES_BETWEEN, ["100", "20000", "256", "", ""], "events_pkey"),
+        (REMOVE_OUTPUT, ["100", "300", "", "", ""], "events_pkey"),
+        (REMOVE_KEYS, ["50", "512", "", "", ""], "idempotency_keys_by_age"),
     ] {
         let values = (1..).zip(binds);
         let query = values.fold(query.to_owned(), |query, (n, bind)| query.replace(&format!("${n}"), bind));
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {query}"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
-        let walks = |step: &String| step.contains("Seq Scan") || step.contains("using events_pkey");
+        // One entry after the other whose position is known, or those in between: no walk.
+        let known = index == "events_pkey" || plan.iter().any(|step| step.contains("(\"position\" = "));
+        let walks = |step: &String| step.contains("Seq Scan") || !known && step.contains("using events_pkey");
         assert!(!plan.iter().any(walks), "{plan:#?}");
     }
 }
