@@ -81,3 +81,79 @@ pub(crate) async fn turn(turns: &dyn Turns, clock: &dyn Clock, chore: &dyn Chore
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rdev_ports::testing::{FakeClock, MemoryStore};
+
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    /// Takes so many steps, and so long for each.
+    struct Slow {
+        clock: Arc<FakeClock>,
+        steps_max: u64,
+        step: Duration,
+        steps: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Chore for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        fn period(&self) -> Duration {
+            PERIOD
+        }
+
+        async fn step(&self, _now: Timestamp) -> Result<Progress> {
+            self.clock.advance(self.step);
+            let steps = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
+            Ok(Progress { done: 1, more: !steps.is_multiple_of(self.steps_max) })
+        }
+    }
+
+    fn slow(clock: &Arc<FakeClock>, steps_max: u64, step: Duration) -> Slow {
+        Slow { clock: clock.clone(), steps_max, step, steps: AtomicU64::new(0) }
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_taken_to_its_end_and_comes_again_after_the_period() {
+        let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
+        // Longer than a period in all, and each step is a sign of life.
+        let chore = slow(&clock, 3, PERIOD / 2);
+        assert_eq!(turn(&store, &*clock, &chore).await.unwrap(), 3);
+        assert_eq!(turn(&store, &*clock, &chore).await.unwrap(), 0);
+        clock.advance(PERIOD);
+        assert_eq!(turn(&store, &*clock, &chore).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_followed_stops() {
+        let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
+        let hung = slow(&clock, 3, PERIOD * 2);
+        let (first, second) = tokio::join!(turn(&store, &*clock, &hung), async {
+            store.take_turn("slow", PERIOD, clock.now()).await
+        });
+        assert_eq!(first.unwrap(), 1);
+        assert!(second.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_is_stopped_in_the_middle() {
+        let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(FakeClock::default()));
+        let stop = CancellationToken::new();
+        let chore = Arc::new(slow(&clock, u64::MAX, Duration::ZERO));
+        let chores = Chores::new(store, clock, vec![chore.clone()]);
+        let running = tokio::spawn(chores.run(stop.clone()));
+        while chore.steps.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

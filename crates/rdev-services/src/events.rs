@@ -236,3 +236,92 @@ impl Follow {
 fn shared(entries: Vec<Entry>) -> Vec<Arc<Entry>> {
     entries.into_iter().map(Arc::new).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rdev_domain::{Ending, Outcome};
+    use rdev_ports::testing::{MemoryStore, START, chunk, command, id, new_command, slots};
+    use rdev_ports::{Fence, Retention, Rule};
+
+    use super::*;
+
+    const ALL_OUTPUT: Rule = Rule::Output { bytes_max: 0 };
+
+    async fn running(store: &MemoryStore) -> (Command, Fence) {
+        store.enqueue(new_command(command("demo", 1))).await.unwrap();
+        let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
+        store.start(&claim.fence, "pod-1", None, START).await.unwrap();
+        (claim.command, claim.fence)
+    }
+
+    /// Reads its first two entries, the statuses.
+    async fn begun(live: &Live, store: &MemoryStore, source: Source) -> Follow {
+        let head = match &source {
+            Source::Command { tail, .. } => tail.head(),
+            Source::Home { home, .. } => live.home_head(home),
+        };
+        let mut follow = Follow::new(Arc::new(store.clone()), source, head, Position::ZERO);
+        assert_eq!(seqs(follow.ready().await.unwrap()), [0, 0]);
+        follow
+    }
+
+    fn of_command(live: &Live, command: &Command, end_is_due: bool) -> Source {
+        let (id, stream) = (command.id.clone(), command.stream.clone());
+        Source::Command { tail: live.tail(&id), id, stream, end_is_due }
+    }
+
+    fn seqs(next: Option<Next>) -> Vec<u64> {
+        let Some(Next::Entries(entries)) = next else { panic!("{next:?}") };
+        entries.iter().map(|entry| entry.last_seq.0).collect()
+    }
+
+    async fn prune(store: &MemoryStore, rule: Rule) {
+        while store.prune(rule).await.unwrap().more {}
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let mut follow = begun(&live, &store, of_command(&live, &command, false)).await;
+        assert!(follow.ready().await.unwrap().is_none());
+        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
+        live.has_grown(&command.id, stored[0].position);
+        prune(&store, ALL_OUTPUT).await;
+        assert!(matches!(follow.next().await.unwrap(), Next::Gone(Some(Seq(3)))));
+        assert!(follow.ready().await.unwrap().is_none());
+        let stored = store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
+        live.has_grown(&command.id, stored[0].position);
+        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_command_that_is_gone_is_told_once() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let mut follow = begun(&live, &store, of_command(&live, &command, true)).await;
+        let outcome = Outcome::without_process(Ending::Cancelled, "");
+        store.finish(&fence, Seq(1), outcome, START).await.unwrap();
+        prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
+        assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
+        assert!(follow.ready().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_home_is_told_before_it_goes_on() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let home = Source::Home { home: command.home.clone(), told: Position::ZERO };
+        let mut follow = begun(&live, &store, home).await;
+        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
+        prune(&store, ALL_OUTPUT).await;
+        store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
+        let told = follow.ready().await.unwrap();
+        assert!(matches!(told, Some(Next::Pruned(to)) if to == stored[0].position), "{told:?}");
+        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+        // What it has seen may go.
+        prune(&store, ALL_OUTPUT).await;
+        live.home_has_grown(&command.home, Position(100));
+        assert!(follow.ready().await.unwrap().is_none());
+    }
+}

@@ -21,10 +21,12 @@ told_on_every_runtime! {
 
 /// Every line of [`much`] is as long as this.
 const LINE: usize = 1000;
-/// More than the log may hold here, and more than lies between the server and a reader that does not read.
-const LINES: u64 = 16_000;
-/// So many lines are less than the MiB that is kept.
+/// More than the MiB that is kept.
+const LINES: u64 = 3_000;
+/// Of these lines a MiB holds no more.
 const KEPT_MAX: u64 = 1_100;
+/// More than lies between the server and a reader that does not read.
+const LINES_OF_SLOW_READER: u64 = 16_000;
 
 /// A shell line that writes lines of their numbers.
 fn much(lines: u64) -> String {
@@ -60,10 +62,9 @@ impl Server {
         self.sooner("that it is gone", gone).await;
     }
 
-    /// Waits until the output of a command has lost its beginning; the number of the last event that is gone.
-    async fn until_cut(&self, output: &str) -> u64 {
-        let client = self.client();
-        self.sooner("that the oldest is gone", async || gap_of(&client.get(output).send().await)).await
+    /// Waits until a turn is over in which something was removed.
+    async fn until_removed(&self) {
+        self.sooner("that something is removed", async || (removed(self) > 0).then_some(())).await;
     }
 }
 
@@ -99,7 +100,7 @@ impl Reader {
         {
             let Item::Event(Event { id, told }) = item else { continue };
             let (from, to) = match &told {
-                Told::Output(line) => (line.seq, line.seq),
+                Told::Output(line) | Told::Error(line) => (line.seq, line.seq),
                 Told::Complete(complete) => {
                     self.is_over = true;
                     (complete.seq, complete.seq)
@@ -235,15 +236,10 @@ async fn beyond_the_size_the_oldest_output_is_announced_as_a_gap(on: Runtime) {
     let complete = LINES + 1;
     client.ended(&accepted.id).await;
     let output = format!("/projects/demo/commands/{}/output", accepted.id);
-    server.until_cut(&output).await;
-    // It may be cut in more than one turn.
-    let kept = async || {
-        let answer = client.get(&output).send().await;
-        let cut_at = gap_of(&answer)?;
-        (LINES - cut_at <= KEPT_MAX).then_some((cut_at, answer))
-    };
-    let (cut_at, answer) = server.sooner("that no more than a MiB is left", kept).await;
-    assert!(cut_at < LINES, "not all of it is gone");
+    server.until_removed().await;
+    let answer = client.get(&output).send().await;
+    let cut_at = gap_of(&answer).expect("the beginning is gone");
+    assert!(cut_at < LINES && LINES - cut_at <= KEPT_MAX, "a MiB is left: {cut_at}");
     let lines: Vec<u64> = answer.text().lines().map(|line| line.parse().unwrap()).collect();
     assert!(lines.iter().copied().eq(cut_at + 1..=LINES));
 
@@ -286,7 +282,7 @@ async fn what_runs_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
     let path = "/projects/demo/events/s";
     let mut follower = Reader::open(client.get(path), 0).await;
     follower.read_to(LINES).await;
-    server.until_cut(&format!("/projects/demo/commands/{}/output", accepted.id)).await;
+    server.until_removed().await;
     assert_eq!(client.command(&accepted.id).await.status, "running");
     client.run("touch go").await;
     // Whoever had it already misses nothing.
@@ -299,7 +295,7 @@ async fn what_runs_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
 /// A reader that has begun with a stream that is over, and that takes its time.
 async fn slow_reader(server: &Server, path: &str) -> (Accepted, Call) {
     let client = server.client();
-    let accepted = client.shell_on("s", &much(LINES)).await;
+    let accepted = client.shell_on("s", &much(LINES_OF_SLOW_READER)).await;
     client.ended(&accepted.id).await;
     (accepted, client.get(path).receive_buffer(8 * 1024))
 }
@@ -314,14 +310,10 @@ async fn a_reader_in_the_middle_is_told_of_the_gap(on: Runtime) {
     server.sql(&format!("DELETE {output} AND position < (SELECT MAX(position) {output})")).await;
     let reader = reader.read().await;
     assert!(reader.is_over);
-    assert_eq!((reader.gaps.len(), reader.last), (1, LINES + 1));
+    assert_eq!((reader.gaps.len(), reader.last), (1, LINES_OF_SLOW_READER + 1));
     assert!(reader.gaps[0].from > 10, "{:?}", reader.gaps);
-    assert_eq!(client_output(&server, &accepted).await, reader.gaps[0].to);
-}
-
-async fn client_output(server: &Server, accepted: &Accepted) -> Option<u64> {
-    let path = format!("/projects/demo/commands/{}/output", accepted.id);
-    gap_of(&server.client().get(&path).send().await)
+    let output = format!("/projects/demo/commands/{}/output", accepted.id);
+    assert_eq!(gap_of(&server.client().get(&output).send().await), reader.gaps[0].to);
 }
 
 async fn a_reader_of_what_is_removed_is_told_that_nothing_follows(on: Runtime) {
@@ -374,16 +366,17 @@ async fn a_reader_in_the_middle_of_a_project_is_told_of_the_gap(on: Runtime) {
 async fn a_tasks_stream_says_what_is_gone() {
     let server = keeping_a_mib(Runtime::Local).await;
     let client = server.client();
-    let steps = json!({"type": "shell", "steps": [much(2_000), "exit 3"], "max_attempts": 1});
+    let steps = json!({"type": "shell", "steps": [much(LINES), "exit 3"], "max_attempts": 1});
     let task = client.add_task(&steps).await;
     client.task_in(&task.id, "failed").await;
     let (events, output) =
         (format!("/queue/tasks/{}/events", task.id), format!("/queue/tasks/{}/output", task.id));
-    let cut_at = server.until_cut(&output).await;
+    server.until_removed().await;
+    let cut_at = gap_of(&client.get(&output).send().await).expect("the beginning is gone");
     let reader = Reader::open(client.get(&events), 0).await.read().await;
     assert!(reader.is_over);
     assert_eq!((reader.gaps.len(), reader.gaps[0].from), (1, 1));
-    assert!(reader.gaps[0].to >= Some(cut_at));
+    assert_eq!(reader.gaps[0].to, Some(cut_at));
     // A retry goes on in the same stream, and the gap stays where it is.
     client.post(&format!("/queue/tasks/{}/retry", task.id), &json!({})).send().await;
     client.task_in(&task.id, "failed").await;
