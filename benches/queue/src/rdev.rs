@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use rdev_domain::{Ending, Outcome, Timestamp};
 use rdev_ports::testing::{command, id, new_command};
-use rdev_ports::{Claim, NewCommand, Signal, Signals, TaskQueue};
+use rdev_ports::{Claim, NewCommand, Signal, Signals, Slots, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
@@ -73,12 +73,19 @@ impl Rdev {
             let projects = self.projects;
             run(
                 &self.url,
+                // A column that Postgres computes cannot be copied.
                 &format!(
-                    "INSERT INTO tasks SELECT r.* FROM tasks t, generate_series({first}, {end} - 1) n,
-                         LATERAL (SELECT 'cmd-' || lpad(to_hex(n), 32, '0') AS id) i,
-                         LATERAL jsonb_populate_record(t, jsonb_build_object(
-                             'id', i.id, 'stream', i.id, 'project', 'p' || n % {projects})) r
-                     WHERE t.id = (SELECT max(id) FROM tasks)"
+                    "DO $do$ DECLARE columns TEXT := (
+                         SELECT string_agg(column_name, ', ') FROM information_schema.columns
+                         WHERE table_name = 'tasks' AND is_generated = 'NEVER');
+                     BEGIN EXECUTE format($sql$
+                         INSERT INTO tasks (%1$s) SELECT %1$s FROM (
+                             SELECT r.* FROM tasks t, generate_series({first}, {end} - 1) n,
+                                 LATERAL (SELECT 'cmd-' || lpad(to_hex(n), 32, '0') AS id) i,
+                                 LATERAL jsonb_populate_record(t, jsonb_build_object(
+                                     'id', i.id, 'stream', i.id, 'project', 'p' || n %% {projects})) r
+                             WHERE t.id = (SELECT max(id) FROM tasks)) copies $sql$, columns);
+                     END $do$"
                 ),
             )
             .await?;
@@ -132,12 +139,13 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) async fn claim(store: &SqlStore, limit: u64) -> anyhow::Result<Vec<Claim>> {
     let now = now();
-    Ok(store.claim(&id("worker-bench"), limit as u32, now, now + LEASE).await?)
+    let slots = Slots { commands: limit as u32, pool: 0 };
+    Ok(store.claim(&id("worker-bench"), slots, now, now + LEASE).await?)
 }
 
 /// Starts a task and ends it.
 async fn work(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
-    store.start(&claim.fence, "place", now()).await?;
+    store.start(&claim.fence, "place", None, now()).await?;
     finish(store, claim).await
 }
 
@@ -170,12 +178,13 @@ impl Contender for Rdev {
         "tasks, events, idempotency_keys"
     }
 
-    /// The port stores one task a call; a caller with many has many calls under way.
+    /// The port stores one task a call; a caller with many has many calls under way, which the store brings together.
     async fn enqueue(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
         let new = self.new_commands(count);
         let store = &self.store;
         let begun = Instant::now();
-        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(mode.at_once() as usize);
+        let at_once = (mode.batch() * mode.senders()) as usize;
+        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(at_once);
         while let Some(stored) = stored.next().await {
             stored?;
         }
@@ -213,7 +222,7 @@ impl Contender for Rdev {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
                     };
-                    store.start(&claim.fence, "place", now()).await?;
+                    store.start(&claim.fence, "place", None, now()).await?;
                     first.get_or_init(Instant::now);
                     finish(&store, &claim).await?;
                     left.fetch_sub(1, Ordering::Relaxed);
@@ -327,7 +336,7 @@ async fn wait(
             for claim in claim(&store, free).await? {
                 let (store, lags, ended) = (store.clone(), lags.clone(), ended.clone());
                 tasks.spawn(async move {
-                    store.start(&claim.fence, "place", now()).await?;
+                    store.start(&claim.fence, "place", None, now()).await?;
                     let sent = Duration::from_micros(claim.command.created_at.as_micros() as u64);
                     if let Ok(mut lags) = lags.lock() {
                         lags.push(millis(begun.elapsed().saturating_sub(sent)));

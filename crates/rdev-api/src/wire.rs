@@ -127,10 +127,15 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pods,
         queue,
     })))?;
-    // Absolute, so that the line which is printed works wherever it is pasted.
-    let key_file = std::path::absolute(folder.join("admin.key"))?;
-    let key_file = config.admin_key.is_none().then_some(key_file);
+    let key_file = key_file(config)?;
     Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _lock: lock })
+}
+
+/// Where the administrator's key is that the first start has made; absolute, so that the line which is printed
+/// works wherever it is pasted.
+fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let file = std::path::absolute(config.data_dir.join("admin.key"))?;
+    Ok(config.admin_key.is_none().then_some(file))
 }
 
 /// What is done now and then, by one of the servers on a store.

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::sync::Arc;
+
 use rdev_domain::Error;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -69,5 +72,46 @@ pub(crate) fn about(error: Error, what: impl std::fmt::Display) -> Error {
         Error::Internal(source) => Error::Internal(source.context(what)),
         Error::Unavailable { system, source } => Error::unavailable(system, source.context(what)),
         other => other,
+    }
+}
+
+/// Whether one of several steps may be to blame, or their number: each may go well by itself.
+pub(crate) fn may_go_alone(error: &Error) -> bool {
+    match error {
+        // Deadlocks and the like.
+        Error::Unavailable { source, .. } => {
+            source.downcast_ref().and_then(postgres_code).is_some_and(|code| code.starts_with("40"))
+        }
+        _ => true,
+    }
+}
+
+/// One error of several callers.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(Arc<Error>);
+
+impl Shared {
+    pub(crate) fn new(error: Error) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// As each of them is told.
+    pub(crate) fn error(&self) -> Error {
+        match &*self.0 {
+            Error::Unavailable { system, .. } => Error::unavailable(system, self.clone()),
+            _ => Error::Internal(self.clone().into()),
+        }
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }

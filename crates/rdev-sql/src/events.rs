@@ -1,12 +1,15 @@
 use async_trait::async_trait;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, Timestamp};
+use rdev_domain::{
+    Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, StreamId, Timestamp,
+};
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
 use crate::db::postgres::Work;
 use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
+use crate::group::{Append, Told};
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
 
 pub(crate) const READ_COMMAND: &str = concat!(
@@ -98,39 +101,20 @@ impl EventLog for SqlStore {
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
             return Ok(Vec::new());
         };
-        let (before, after) = (first.first_seq.0 as i64 - 1, last.last_seq.0 as i64);
-        write!(&self.db, Commit::Told, |tx| {
-            let owner = run!(
-                &mut tx,
-                fetch_optional,
-                query_as<(String, String)>,
-                "UPDATE tasks SET last_seq = $1
-                 WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
-                 RETURNING project, stream",
-                after,
-                fence.id.as_str(),
-                fence.attempt,
-                before,
-            )?;
-            let (project, stream) = owner.ok_or(Error::LeaseLost)?;
-            let (home, stream): (Home, _) = (parse(&project)?, parse(&stream)?);
-            let mut entries = Vec::with_capacity(chunks.len());
-            for chunk in chunks {
-                let mut entry = Entry {
-                    position: Position::ZERO,
-                    home: home.clone(),
-                    command: fence.id.clone(),
-                    stream: rdev_domain::StreamId::clone(&stream),
-                    first_seq: chunk.first_seq,
-                    last_seq: chunk.last_seq,
-                    at: now,
-                    body: EntryBody::Output(chunk.frames),
-                };
-                entry.position = insert(&mut tx, &entry).await?;
-                entries.push(entry);
-            }
-            Ok(entries)
-        })
+        let (before, last) = (Seq(first.first_seq.0.saturating_sub(1)), last.last_seq);
+        let Some(groups) = &self.groups else {
+            return self.append_alone(fence, before, last, chunks, now).await;
+        };
+        let step = Append { fence: fence.clone(), before, last, chunks: chunks.clone(), now };
+        let told = groups.append.take(step).await?;
+        if told.is_empty() {
+            return Err(Error::LeaseLost);
+        }
+        let entry = |(told, chunk): (&Told, Chunk)| {
+            let entry = told.entry(now, EntryBody::Output(chunk.frames))?;
+            Ok(Entry { first_seq: chunk.first_seq, last_seq: chunk.last_seq, ..entry })
+        };
+        told.iter().zip(chunks).map(entry).collect()
     }
 
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
@@ -164,6 +148,50 @@ impl EventLog for SqlStore {
     async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
         let seq = read!(&self.db, fetch_optional, query_scalar<i64>, LAST_SEQ, id.as_str())?;
         Ok(seq.map(|seq| Seq(seq as u64)))
+    }
+}
+
+impl SqlStore {
+    async fn append_alone(
+        &self,
+        fence: &Fence,
+        before: Seq,
+        last: Seq,
+        chunks: Vec<Chunk>,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>> {
+        write!(&self.db, Commit::Told, |tx| {
+            let owner = run!(
+                &mut tx,
+                fetch_optional,
+                query_as<(String, String)>,
+                "UPDATE tasks SET last_seq = $1
+                 WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
+                 RETURNING project, stream",
+                last.0 as i64,
+                fence.id.as_str(),
+                fence.attempt,
+                before.0 as i64,
+            )?;
+            let (project, stream) = owner.ok_or(Error::LeaseLost)?;
+            let (home, stream): (Home, StreamId) = (parse(&project)?, parse(&stream)?);
+            let mut entries = Vec::with_capacity(chunks.len());
+            for chunk in chunks {
+                let mut entry = Entry {
+                    position: Position::ZERO,
+                    home: home.clone(),
+                    command: fence.id.clone(),
+                    stream: stream.clone(),
+                    first_seq: chunk.first_seq,
+                    last_seq: chunk.last_seq,
+                    at: now,
+                    body: EntryBody::Output(chunk.frames),
+                };
+                entry.position = insert(&mut tx, &entry).await?;
+                entries.push(entry);
+            }
+            Ok(entries)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod db;
 mod error;
 mod events;
 mod examine;
+mod group;
 mod idempotency;
 mod migrations;
 #[cfg(test)]
@@ -30,18 +31,21 @@ use rdev_domain::{Result, Timestamp};
 use rdev_ports::{Alone, Finding, Signals};
 
 use crate::db::Db;
+use crate::group::Groups;
 use crate::signals::PostgresSignals;
 
 /// The queue and the event log in one database.
 #[derive(Debug, Clone)]
 pub struct SqlStore {
     db: Db,
+    /// What Postgres is told together; SQLite is a call away.
+    groups: Option<Groups>,
 }
 
 impl SqlStore {
     /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
     pub async fn sqlite(file: &Path) -> Result<Self> {
-        Ok(Self { db: Db::sqlite(file).await? })
+        Ok(Self { db: Db::sqlite(file).await?, groups: None })
     }
 
     /// Opens the Postgres database of a URL, and brings its schema up to date. Others may be using it.
@@ -49,7 +53,8 @@ impl SqlStore {
     /// # Errors
     /// They name the place of the database, never the user or the password.
     pub async fn postgres(url: &str) -> Result<Self> {
-        Ok(Self { db: Db::postgres(url).await? })
+        let pool = db::postgres::open(url).await?;
+        Ok(Self { groups: Some(Groups::on(&pool)), db: Db::Postgres(pool) })
     }
 
     /// The migrations that the SQLite database in `file` has yet to see, each by its number and name. Changes nothing.

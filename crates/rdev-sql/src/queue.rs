@@ -9,6 +9,7 @@ use rdev_ports::{
 
 use crate::SqlStore;
 use crate::db::{Commit, Db, execute, read, run, write, write_once};
+use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
 use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
@@ -20,11 +21,8 @@ use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task
 macro_rules! key_is_held {
     ($now:literal) => {
         concat!(
-            "(EXISTS (
-                  SELECT 1 FROM tasks o
-                  WHERE o.concurrency_key = t.concurrency_key AND o.id <> t.id
-                    AND (o.status = 'running' OR o.lease_owner IS NOT NULL))
-              OR t.status = 'pending' AND t.lease_owner IS NULL AND EXISTS (
+            "(EXISTS (SELECT 1 FROM tasks o WHERE o.holds_key = t.concurrency_key AND o.id <> t.id)
+              OR t.holds_key IS NULL AND EXISTS (
                   SELECT 1 FROM tasks o
                   WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
                     AND o.status = 'pending' AND o.run_after_us <= ",
@@ -89,7 +87,7 @@ macro_rules! claim {
 pub(crate) const CLAIM: &str = claim!("IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
 
 /// What another process is claiming is passed over; it is seen as it was before. Two that claim different
-/// commands of one key at once are kept apart by the index `tasks_one_under_way_a_key`. The arrays make
+/// commands of one key at once are kept apart by the index `tasks_by_held_key`. The arrays make
 /// sure that the inner queries, and with them their limits, are evaluated once.
 pub(crate) const CLAIM_BESIDE_OTHERS: &str =
     claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED) || ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
@@ -116,6 +114,16 @@ macro_rules! give_back {
 impl TaskQueue for SqlStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
         let command = &new.command;
+        if let Some(groups) = &self.groups
+            && new.idempotency.is_none()
+        {
+            let step = Enqueue::try_from(&new).map_err(anyhow::Error::from)?;
+            if let Some(told) = groups.enqueue.take(step).await?.first() {
+                let pending = EntryBody::Status(Status::Pending);
+                return told.entry(command.created_at, pending).map(Enqueued::New);
+            }
+            // By itself it is told why not; so are the others below.
+        }
         write!(&self.db, Commit::Durable, |tx| {
             if let Some(key) = &new.idempotency {
                 let first =
@@ -166,6 +174,21 @@ impl TaskQueue for SqlStore {
         in_worker: Option<&WorkerName>,
         now: Timestamp,
     ) -> Result<Started> {
+        if let Some(groups) = &self.groups
+            && in_worker.is_none()
+        {
+            let step = Start { fence: fence.clone(), place_uid: place_uid.to_owned(), now };
+            if let Some(started) = groups.start.take(step).await?.pop() {
+                let running = EntryBody::Status(Status::Running);
+                return Ok(Started {
+                    entry: Some(started.told.entry(now, running)?),
+                    place_uid: started.place_uid,
+                    started_at: now,
+                    tries: started.tries.unsigned_abs(),
+                    cancel_requested: started.cancel_requested,
+                });
+            }
+        }
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             let State::Running { started_at } = command.state.start(now)? else {
@@ -223,6 +246,12 @@ impl TaskQueue for SqlStore {
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
         let outcome = outcome.storable();
+        if let Some(groups) = &self.groups {
+            let step = Finish { fence: fence.clone(), seq, outcome: outcome.clone(), now };
+            if let Some(told) = groups.finish.take(step).await?.first() {
+                return told.entry(now, EntryBody::Complete(outcome));
+            }
+        }
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
             if seq.0 as i64 <= row.last_seq {

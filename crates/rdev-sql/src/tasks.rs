@@ -1,7 +1,8 @@
 //! The steps that the transactions of the queue are made of.
 
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Position, Request, Result, Seq, Timestamp,
+    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Position, Request, Result, Schedule, Seq,
+    Timestamp,
 };
 use rdev_ports::{Fence, NewCommand};
 
@@ -82,14 +83,18 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
         share(command),
         schedule.priority,
         turn,
-        schedule.run_after.map_or(0, Timestamp::as_micros),
+        run_after_us(schedule),
         schedule.max_attempts.cast_signed(),
     )?;
     Ok(())
 }
 
+pub(crate) fn run_after_us(schedule: &Schedule) -> i64 {
+    schedule.run_after.map_or(0, Timestamp::as_micros)
+}
+
 /// The project among which turns are taken; empty for none.
-fn share(command: &Command) -> &str {
+pub(crate) fn share(command: &Command) -> &str {
     match (&command.home, &command.request) {
         (Home::Project(id), _) => id.as_str(),
         (Home::Pool, Request::Work(work)) => work.project.as_ref().map_or("", |id| id.as_str()),
@@ -99,25 +104,52 @@ fn share(command: &Command) -> &str {
 
 /// After all of its caller and project, and not before those that had their turn: the last that runs, and the
 /// one before the next.
-macro_rules! turn {
-    ($in_line:literal) => {
+macro_rules! turn_in {
+    ($in_line:literal, $pool:literal, $created_by:literal, $share:literal, $priority:literal) => {
         concat!(
             "SELECT COALESCE(MAX(turn), 0) + 1 FROM (
                  SELECT MAX(turn) AS turn FROM tasks
-                 WHERE status IN ('pending', 'running') AND pool = $1 AND created_by = $2 AND share = $3
-                   AND priority = $4
-                 UNION ALL
-                 SELECT MAX(turn) FROM tasks WHERE status = 'running' AND pool = $1 AND priority = $4
-                 UNION ALL
+                 WHERE status IN ('pending', 'running') AND pool = ",
+            $pool,
+            " AND created_by = ",
+            $created_by,
+            " AND share = ",
+            $share,
+            " AND priority = ",
+            $priority,
+            " UNION ALL
+                 SELECT MAX(turn) FROM tasks WHERE status = 'running' AND pool = ",
+            $pool,
+            " AND priority = ",
+            $priority,
+            " UNION ALL
                  SELECT MIN(turn) - 1 FROM tasks WHERE ",
             $in_line,
-            " AND priority = $4) AS turns"
+            " AND priority = ",
+            $priority,
+            ") AS turns"
         )
     };
 }
+pub(crate) use turn_in;
 
-pub(crate) const TURN_OF_COMMAND: &str = turn!("status IN ('pending', 'running') AND NOT pool");
-pub(crate) const TURN_OF_TASK: &str = turn!("status = 'pending' AND pool");
+macro_rules! turn_of_command {
+    ($pool:literal, $($of:literal),+) => {
+        $crate::tasks::turn_in!("status IN ('pending', 'running') AND NOT pool", $pool, $($of),+)
+    };
+}
+pub(crate) use turn_of_command;
+
+macro_rules! turn_of_task {
+    ($pool:literal, $($of:literal),+) => {
+        $crate::tasks::turn_in!("status = 'pending' AND pool", $pool, $($of),+)
+    };
+}
+pub(crate) use turn_of_task;
+
+// As a query of its own Postgres does not look at its value, and not at the whole line for a caller who is new.
+pub(crate) const TURN_OF_COMMAND: &str = turn_of_command!("(SELECT $1)", "$2", "$3", "$4");
+pub(crate) const TURN_OF_TASK: &str = turn_of_task!("(SELECT $1)", "$2", "$3", "$4");
 
 pub(crate) async fn turn(tx: &mut Tx, command: &Command) -> Result<i64> {
     let pool = command.home == Home::Pool;

@@ -51,7 +51,7 @@ async fn first_event(store: &SqlStore, n: u64) -> anyhow::Result<Duration> {
     let claims = claim(store, 1).await?;
     anyhow::ensure!(claims.len() == 1, "{} commands were claimed", claims.len());
     for claim in claims {
-        store.start(&claim.fence, "place", now()).await?;
+        store.start(&claim.fence, "place", None, now()).await?;
         store.append(&claim.fence, vec![chunk(1, 1)], now()).await?;
     }
     Ok(begun.elapsed())

@@ -132,10 +132,6 @@ impl Db {
         Ok(Self::Sqlite { write, read })
     }
 
-    pub(crate) async fn postgres(url: &str) -> Result<Self> {
-        Ok(Self::Postgres(postgres::open(url).await?))
-    }
-
     pub(crate) async fn begin(&self, commit: Commit) -> Result<Tx> {
         match self {
             Self::Sqlite { write, .. } => {

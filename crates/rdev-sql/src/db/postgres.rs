@@ -44,7 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Opens the database, and brings its schema up to date.
-pub(super) async fn open(url: &str) -> Result<PgPool> {
+pub(crate) async fn open(url: &str) -> Result<PgPool> {
     let options = options(url)?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
@@ -124,6 +124,9 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
         ("statement_timeout", STATEMENT_TIMEOUT_MS),
         ("lock_timeout", LOCK_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),
+        // Plans are kept, and a queue that was short when one was made may be long a moment later. Every query
+        // here has an index.
+        ("enable_seqscan", "off"),
         // The server notices that a client is gone, and gives up its locks.
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),

@@ -9,6 +9,7 @@ mod migrations;
 mod processes;
 mod schema;
 mod signals;
+mod together;
 mod unreadable;
 mod values;
 

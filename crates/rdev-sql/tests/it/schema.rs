@@ -17,6 +17,7 @@ struct SqliteColumn {
     not_null: bool,
     default_text: Option<String>,
     place_in_key: i64,
+    computed: bool,
     text: String,
 }
 
@@ -27,6 +28,7 @@ struct PostgresColumn {
     kind: String,
     not_null: bool,
     default_text: Option<String>,
+    computation: Option<String>,
     counts_up: bool,
     collation: Option<String>,
 }
@@ -55,19 +57,28 @@ fn condition(text: &str) -> String {
     text.to_lowercase().replace("::text", "").replace("=anyarray[", "in").replace(']', "")
 }
 
+/// What a column is computed from, in the text that made its table.
+fn computation(table: &str, column: &str) -> Option<String> {
+    let (_, column) = table.split_once(&format!(" {column} "))?;
+    let (_, from) = column.split_once("GENERATED ALWAYS AS")?;
+    from.split_once("VIRTUAL").map(|(from, _)| condition(from))
+}
+
 async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
     let mut parts = Parts::new();
     let columns: Vec<SqliteColumn> = sqlx::query_as(
         "SELECT m.name AS \"of\", c.name AS name, c.type AS kind, c.\"notnull\" AS not_null, c.dflt_value AS default_text,
-                c.pk AS place_in_key, m.sql AS \"text\"
-         FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                c.pk AS place_in_key, c.hidden > 0 AS computed, m.sql AS \"text\"
+         FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
          WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
          ORDER BY m.name, c.pk, c.cid",
     )
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for SqliteColumn { of: table, name, kind, not_null, default_text, place_in_key, text } in columns {
+    for column in columns {
+        let SqliteColumn { of: table, name, kind, not_null, default_text, place_in_key, computed, text } =
+            column;
         let counts_up = place_in_key == 1 && text.contains("AUTOINCREMENT");
         let kind = match kind.as_str() {
             "INTEGER" if counts_up => "bigint",
@@ -81,7 +92,8 @@ async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
             };
             columns.push(name.clone());
         }
-        let default = default_text.map(|default| default.to_lowercase());
+        let default = if computed { computation(&text, &name) } else { default_text };
+        let default = default.map(|default| default.to_lowercase());
         let column = Part::Column { kind: kind.to_owned(), not_null, default, counts_up };
         parts.insert((table, name), column);
     }
@@ -117,15 +129,20 @@ async fn of_postgres(connection: &mut PgConnection) -> Parts {
     let columns: Vec<PostgresColumn> = sqlx::query_as(
         "SELECT table_name::TEXT AS \"of\", column_name::TEXT AS name, data_type::TEXT AS kind,
                 is_nullable = 'NO' AS not_null, column_default::TEXT AS default_text,
+                generation_expression::TEXT AS computation,
                 is_identity = 'YES' AS counts_up, collation_name::TEXT AS collation
          FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_%'",
     )
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for PostgresColumn { of: table, name, kind, not_null, default_text, counts_up, collation } in columns {
+    for column in columns {
+        let PostgresColumn { of: table, name, kind, not_null, default_text, .. } = column;
+        let PostgresColumn { computation, counts_up, collation, .. } = column;
         // It adds the type that a text has anyway.
         let default = default_text.map(|default| default.replace("::text", ""));
+        let computed = computation.map(|from| condition(&from).replace("elsenull", ""));
+        let default = computed.or(default);
         // In any other the order of ids would depend on where the database was made.
         assert_eq!(collation.as_deref(), (kind == "text").then_some("C"), "{table}.{name}");
         parts.insert((table, name), Part::Column { kind, not_null, default, counts_up });

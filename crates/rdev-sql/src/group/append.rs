@@ -1,0 +1,60 @@
+use rdev_domain::{Chunk, CommandId, Seq, Timestamp};
+use rdev_ports::Fence;
+use sqlx::PgConnection;
+
+use super::{Step, Told, stored};
+
+/// Output of a command, which goes on right after what is stored.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) fence: Fence,
+    pub(crate) before: Seq,
+    pub(crate) last: Seq,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) now: Timestamp,
+}
+
+impl Step for Append {
+    type Row = Told;
+
+    const SQL: &'static str = concat!(
+        "WITH asked AS (
+             SELECT * FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
+                 AS a (id, attempt, before, last)),
+         chunks AS (
+             SELECT * FROM unnest($5::TEXT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[], $9::BYTEA[])
+                 WITH ORDINALITY AS c (id, first_seq, last_seq, at_us, body, nth)),
+         grown AS (
+             UPDATE tasks t SET last_seq = a.last
+             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.last_seq = a.before
+                            AND t.status = 'running'
+             RETURNING t.id, t.project, t.stream),
+         taken AS (SELECT c.*, g.project, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
+         ",
+        stored!("'output'", "first_seq", "at_us", "body", in "nth", "")
+    );
+
+    fn id(&self) -> &CommandId {
+        &self.fence.id
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.frames.len()).sum()
+    }
+
+    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Told>> {
+        let chunks = || steps.iter().flat_map(|step| step.chunks.iter().map(move |chunk| (step, chunk)));
+        sqlx::query_as(Self::SQL)
+            .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.fence.attempt).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.before.0 as i64).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.last.0 as i64).collect::<Vec<_>>())
+            .bind(chunks().map(|(step, _)| step.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(chunks().map(|(_, chunk)| chunk.first_seq.0 as i64).collect::<Vec<_>>())
+            .bind(chunks().map(|(_, chunk)| chunk.last_seq.0 as i64).collect::<Vec<_>>())
+            .bind(chunks().map(|(step, _)| step.now.as_micros()).collect::<Vec<_>>())
+            .bind(chunks().map(|(_, chunk)| &chunk.frames[..]).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await
+    }
+}

@@ -1,0 +1,55 @@
+use rdev_domain::{CommandId, Outcome, Seq, Status, Timestamp};
+use rdev_ports::Fence;
+use sqlx::PgConnection;
+
+use super::{Step, Told, stored};
+use crate::rows::as_micros;
+
+/// A command ends.
+#[derive(Debug)]
+pub(crate) struct Finish {
+    pub(crate) fence: Fence,
+    pub(crate) seq: Seq,
+    pub(crate) outcome: Outcome,
+    pub(crate) now: Timestamp,
+}
+
+impl Step for Finish {
+    type Row = Told;
+
+    const SQL: &'static str = concat!(
+        "WITH asked AS (
+             SELECT * FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::INTEGER[], $6::TEXT[],
+                                  $7::TEXT[], $8::BIGINT[], $9::BIGINT[])
+                 AS a (id, attempt, seq, status, exit_code, reason, message, duration_us, now_us)),
+         taken AS (
+             UPDATE tasks t SET status = a.status, ended_us = a.now_us, exit_code = a.exit_code, reason = a.reason,
+                                message = a.message, duration_us = a.duration_us, last_seq = a.seq,
+                                lease_owner = NULL, lease_until_us = 0
+             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.status IN ('pending', 'running')
+                            AND t.last_seq < a.seq
+             RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
+         ",
+        stored!("'complete'", "last_seq", "ended_us", "''", in "id", "")
+    );
+
+    fn id(&self) -> &CommandId {
+        &self.fence.id
+    }
+
+    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Told>> {
+        let outcomes = || steps.iter().map(|step| &step.outcome);
+        sqlx::query_as(Self::SQL)
+            .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.fence.attempt).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.seq.0 as i64).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| Status::from(outcome.ending).as_str()).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| outcome.exit_code).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| outcome.ending.reason()).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| outcome.message.as_deref()).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| as_micros(outcome.duration)).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.now.as_micros()).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await
+    }
+}
