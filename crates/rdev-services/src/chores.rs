@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use rdev_domain::{Result, Timestamp};
 use rdev_ports::{Clock, Progress, Turns};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Pause between two looks at whether a chore is due: so late it is after the process that did it has died.
 const LOOK: Duration = Duration::from_secs(5);
-/// Pause between two steps: requests come first.
-const BREATH: Duration = Duration::from_millis(10);
+/// Least pause between two steps. It is as long as the step was: half of the time is for requests.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// Work that is done now and then.
 #[async_trait]
@@ -71,12 +71,13 @@ pub(crate) async fn turn(turns: &dyn Turns, clock: &dyn Clock, chore: &dyn Chore
     let mut turn = turns.take_turn(chore.name(), chore.period(), clock.now()).await?;
     let mut done = 0;
     while let Some(taken) = turn {
+        let begun = Instant::now();
         let progress = chore.step(clock.now()).await?;
         done += progress.done;
         if !progress.more {
             break;
         }
-        sleep(BREATH).await;
+        sleep(begun.elapsed().max(PAUSE_MIN)).await;
         turn = turns.keep_turn(taken, clock.now()).await?;
     }
     Ok(done)

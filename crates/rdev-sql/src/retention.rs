@@ -11,8 +11,10 @@ use crate::SqlStore;
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::rows::KIND_OUTPUT;
 
-/// Entries that one transaction counts or removes: at most 16 MiB of output, some 30 ms of SQLite's one writer.
-const ENTRIES_MAX: usize = 256;
+/// Entries that one transaction removes: at most 4 MiB of output, some 20 ms of SQLite's one writer.
+const ENTRIES_MAX: usize = 64;
+/// Entries that one transaction counts.
+const COUNTED_MAX: usize = 1024;
 /// Commands that one transaction removes.
 const COMMANDS_MAX: usize = 32;
 /// Idempotency keys that one transaction removes.
@@ -110,7 +112,7 @@ async fn remove_ended(tx: &mut Tx, before: Timestamp) -> Result<Progress> {
 
 async fn remove_output(tx: &mut Tx, bytes_max: i64) -> Result<Progress> {
     let mut size = LogSize::of(tx).await?;
-    let stored = entries_between(tx, size.counted_to, size.count_to).await?;
+    let stored = entries_between(tx, size.counted_to, size.count_to, COUNTED_MAX).await?;
     if let Some(last) = stored.last() {
         size.counted_to = last.position;
         size.bytes += stored.iter().map(EntrySize::output).sum::<i64>();
@@ -120,7 +122,7 @@ async fn remove_output(tx: &mut Tx, bytes_max: i64) -> Result<Progress> {
     size.counted_to = size.count_to;
     let mut gone = Vec::new();
     if size.bytes > bytes_max {
-        for entry in entries_between(tx, size.removed_to, size.counted_to).await? {
+        for entry in entries_between(tx, size.removed_to, size.counted_to, ENTRIES_MAX).await? {
             if size.bytes <= bytes_max {
                 break;
             }
@@ -159,8 +161,8 @@ impl EntrySize {
     }
 }
 
-async fn entries_between(tx: &mut Tx, after: i64, to: i64) -> Result<Vec<EntrySize>> {
-    run!(tx, fetch_all, query_as<EntrySize>, ENTRIES_BETWEEN, after, to, ENTRIES_MAX as i64)
+async fn entries_between(tx: &mut Tx, after: i64, to: i64, limit: usize) -> Result<Vec<EntrySize>> {
+    run!(tx, fetch_all, query_as<EntrySize>, ENTRIES_BETWEEN, after, to, limit as i64)
 }
 
 async fn last_position(tx: &mut Tx) -> Result<i64> {
