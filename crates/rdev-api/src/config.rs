@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use rdev_services::Keeping;
 
 /// Runs coding agents, shell commands and git, and streams what they write.
 ///
@@ -74,6 +75,15 @@ pub struct Config {
     /// Seconds that a command waits for its project's pod to be ready
     #[arg(long, env = "RDEV_POD_WAIT_SECONDS", default_value = "300", value_parser = whole::<u64>(1, 86_400))]
     pod_wait_seconds: u64,
+
+    /// Days after which a command or task that has ended is removed, with all that is stored of it; 0: never
+    #[arg(long, env = "RDEV_RETENTION_DAYS", default_value = "30", value_parser = whole::<u64>(0, 36_500))]
+    retention_days: u64,
+
+    /// MiB of output that the event log keeps, of all commands together: beyond that the oldest is removed; 0: no
+    /// limit
+    #[arg(long, env = "RDEV_RETENTION_LOG_MB", default_value = "10240", value_parser = whole::<u64>(0, 1_000_000_000))]
+    retention_log_mb: u64,
 
     /// Requests a minute and key; a tenth of it may come at once
     #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = whole::<u32>(1, 100_000_000))]
@@ -177,6 +187,15 @@ impl Config {
     /// How long a command waits for its project's pod to be ready.
     pub fn pod_wait(&self) -> Duration {
         Duration::from_secs(self.pod_wait_seconds)
+    }
+
+    /// How much is kept.
+    pub fn keeping(&self) -> Keeping {
+        let (days, mib) = (self.retention_days, self.retention_log_mb);
+        Keeping {
+            ended: (days > 0).then(|| Duration::from_secs(days * 24 * 3600)),
+            output_bytes: (mib > 0).then_some(mib * 1024 * 1024),
+        }
     }
 
     /// Where commands run.

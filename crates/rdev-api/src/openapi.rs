@@ -10,7 +10,9 @@ use crate::access::Access;
 use crate::envelope::Data;
 use crate::error::ErrorBody;
 use crate::routes::commands::Accepted;
-use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, StatusEvent};
+use crate::sse::payload::{
+    CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent, StatusEvent,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,7 +34,7 @@ use crate::sse::payload::{CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, 
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

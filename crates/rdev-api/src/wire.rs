@@ -13,7 +13,8 @@ use rdev_local::Local;
 use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
-    Commands, Events, Live, Pool, Projects, Replicas, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
+    Chores, Commands, Events, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker, WorkerConfig,
+    WorkerPorts,
 };
 use rdev_sql::SqlStore;
 use tokio::net::TcpListener;
@@ -44,6 +45,7 @@ pub struct Rdev {
     app: Router,
     worker: Worker,
     replicas: Replicas,
+    chores: Chores,
     store: SqlStore,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
@@ -108,6 +110,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     };
     let worker = Worker::new(worker_config(config)?, worker_ports, live);
 
+    let chores = chores(config, &store, clock.clone());
+
     let tickets = Tickets::new(&master_key);
     let app = app(AppState(Arc::new(Pieces {
         projects,
@@ -123,10 +127,21 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pods,
         queue,
     })))?;
-    // Absolute, so that the line which is printed works wherever it is pasted.
-    let key_file = std::path::absolute(folder.join("admin.key"))?;
-    let key_file = config.admin_key.is_none().then_some(key_file);
-    Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
+    let key_file = key_file(config)?;
+    Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _lock: lock })
+}
+
+/// Where the administrator's key is that the first start has made; absolute, so that the line which is printed
+/// works wherever it is pasted.
+fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let file = std::path::absolute(config.data_dir.join("admin.key"))?;
+    Ok(config.admin_key.is_none().then_some(file))
+}
+
+/// What is done now and then, by one of the servers on a store.
+fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
+    let prune = Prune::new(Arc::new(store.clone()), config.keeping());
+    Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
@@ -224,6 +239,7 @@ impl Rdev {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let worker = tokio::spawn(self.worker.run(stop.clone()));
         let replicas = tokio::spawn(self.replicas.run(stop.clone()));
+        let chores = tokio::spawn(self.chores.run(stop.clone()));
         let drain = self.drain;
         let on_stop = stop.clone();
         tokio::spawn(async move {
@@ -234,6 +250,7 @@ impl Rdev {
         server::serve(listener, self.app, stop).await;
         worker.await.context("the worker")?;
         replicas.await.context("the signals of other processes")?;
+        chores.await.context("periodic work")?;
         self.store.close().await;
         Ok(())
     }

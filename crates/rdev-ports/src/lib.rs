@@ -10,6 +10,7 @@ mod log;
 mod pods;
 mod pool;
 mod queue;
+mod retention;
 mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -25,4 +26,5 @@ pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
     Started, TaskQueue,
 };
+pub use retention::{Progress, Retention, Rule, Turn, Turns};
 pub use signals::{Alone, Growth, Signal, Signals};

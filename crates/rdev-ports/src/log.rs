@@ -32,4 +32,13 @@ pub trait EventLog: Send + Sync {
 
     /// The last entry of a home; [`Position::ZERO`] when it has none.
     async fn head(&self, home: &Home) -> Result<Position>;
+
+    /// The last position in a home's log at which retention has removed an entry; others may be missing before
+    /// it. [`Position::ZERO`] when the log is whole. Whoever asks after a read is told of all that the read has
+    /// missed.
+    async fn pruned(&self, home: &Home) -> Result<Position>;
+
+    /// Number of the last event of a command that was stored, whether or not it is still there; `None` when the
+    /// command is not.
+    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>>;
 }

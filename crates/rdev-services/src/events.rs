@@ -10,6 +10,19 @@ use crate::{Live, Projects};
 /// Entries read at once, if they are small: the log bounds their bytes.
 const PAGE_ENTRIES_MAX: u32 = 32;
 
+/// What a reader comes to next.
+#[derive(Debug)]
+pub enum Next {
+    /// Entries, at least one.
+    Entries(Vec<Arc<Entry>>),
+    /// Of a home's log: of what is stored between the reader's place and this position, retention has removed
+    /// something. What is left of it follows.
+    Pruned(Position),
+    /// Of a command's log: the events up to this number were removed. Without one the command itself was, with
+    /// all that came before its end, and nothing follows.
+    Gone(Option<Seq>),
+}
+
 /// Reading of events: one path for what is old and what is new.
 #[derive(Clone)]
 pub struct Events {
@@ -54,14 +67,13 @@ impl Events {
     /// # Errors
     /// When the log cannot be read.
     pub async fn follow_on(&self, command: &Command, after: Option<Seq>) -> Result<Following> {
-        let follow = self.follow_command(command, after).await?;
-        if after.is_some() && command.state.is_ended() {
-            let rest = self.log.read_command(&command.id, follow.cursor, 1).await?;
-            if rest.is_empty() {
-                return Ok(Following::Over);
-            }
+        if let Some(after) = after
+            && command.state.is_ended()
+            && self.log.last_seq(&command.id).await?.is_some_and(|last| last <= after)
+        {
+            return Ok(Following::Over);
         }
-        Ok(Following::Open(follow))
+        self.follow_command(command, after).await.map(Following::Open)
     }
 
     /// Subscribes to every command of a project, after an entry of its log.
@@ -72,13 +84,15 @@ impl Events {
         self.projects.get(project).await?;
         let home = Home::Project(project.clone());
         let head = self.live.home_head(&home);
-        Ok(Follow::new(self.log.clone(), Source::Home(home), head, after))
+        Ok(Follow::new(self.log.clone(), Source::Home { home, told: after }, head, after))
     }
 
     /// The last entry of a project's log, to subscribe to what comes after it.
     pub async fn project_head(&self, project: &ProjectId) -> Result<Position> {
         self.projects.get(project).await?;
-        self.log.head(&project.clone().into()).await
+        let home = project.clone().into();
+        // The last one may have been removed.
+        Ok(self.log.head(&home).await?.max(self.log.pruned(&home).await?))
     }
 
     /// Subscribes to a command that is at hand.
@@ -89,13 +103,29 @@ impl Events {
             None => Position::ZERO,
             Some(seq) => self.log.position_of(&command.id, seq).await?,
         };
-        Ok(Follow::new(self.log.clone(), Source::Command(command.id.clone(), tail), head, cursor))
+        let source = Source::Command {
+            id: command.id.clone(),
+            stream: command.stream.clone(),
+            tail,
+            end_is_due: command.state.is_ended(),
+        };
+        Ok(Follow::new(self.log.clone(), source, head, cursor))
     }
 }
 
 enum Source {
-    Command(CommandId, Arc<Tail>),
-    Home(Home),
+    Command {
+        id: CommandId,
+        stream: StreamId,
+        tail: Arc<Tail>,
+        /// Whether the log must hold the end of the stream, which the reader has not come to.
+        end_is_due: bool,
+    },
+    Home {
+        home: Home,
+        /// Up to here the reader knows that something may be missing.
+        told: Position,
+    },
 }
 
 /// A reader's place in the log: subscribe, read, follow. What a subscriber gets always comes from the log,
@@ -119,12 +149,19 @@ impl Follow {
         Self { log, source, head, cursor, unread: true }
     }
 
-    /// The next entries, at least one; waits for them. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Entry>>> {
+    /// The stream that is followed; `None` for a home.
+    pub fn stream(&self) -> Option<&StreamId> {
+        match &self.source {
+            Source::Command { stream, .. } => Some(stream),
+            Source::Home { .. } => None,
+        }
+    }
+
+    /// What comes next; waits for it. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Next> {
         loop {
-            let entries = self.ready().await?;
-            if !entries.is_empty() {
-                return Ok(entries);
+            if let Some(next) = self.ready().await? {
+                return Ok(next);
             }
             // The sender lives as long as `source`, or as the process: an error means that nothing follows.
             if self.head.changed().await.is_err() {
@@ -133,24 +170,158 @@ impl Follow {
         }
     }
 
-    /// The next entries that are stored already; empty at the end of the log.
-    pub async fn ready(&mut self) -> Result<Vec<Arc<Entry>>> {
+    /// What is stored already; `None` at the end of the log.
+    pub async fn ready(&mut self) -> Result<Option<Next>> {
         let known = *self.head.borrow_and_update();
-        let mut entries = match &self.source {
-            Source::Command(_, tail) => tail.after(self.cursor, PAGE_ENTRIES_MAX as usize),
-            Source::Home(_) => Vec::new(),
+        let tail = match &self.source {
+            Source::Command { tail, .. } => tail.after(self.cursor, PAGE_ENTRIES_MAX as usize),
+            Source::Home { .. } => Vec::new(),
         };
-        if entries.is_empty() && (self.unread || known > self.cursor) {
-            let rows = match &self.source {
-                Source::Command(id, _) => self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?,
-                Source::Home(home) => self.log.read_home(home, self.cursor, PAGE_ENTRIES_MAX).await?,
-            };
-            self.unread = !rows.is_empty();
-            entries = rows.into_iter().map(Arc::new).collect();
+        if !tail.is_empty() {
+            return Ok(Some(self.come_to(tail)));
         }
+        if !self.unread && known <= self.cursor {
+            return Ok(None);
+        }
+        let entries = match &mut self.source {
+            Source::Command { id, .. } => self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?,
+            Source::Home { home, told } => {
+                let entries = self.log.read_home(home, self.cursor, PAGE_ENTRIES_MAX).await?;
+                // Asked after the read, so that nothing is removed in between unnoticed.
+                let pruned = self.log.pruned(home).await?;
+                if pruned > self.cursor.max(*told) {
+                    *told = pruned;
+                    return Ok(Some(Next::Pruned(pruned)));
+                }
+                entries
+            }
+        };
+        self.unread = !entries.is_empty();
+        match &self.source {
+            Source::Command { id, end_is_due, .. }
+                if entries.is_empty() && (*end_is_due || known > self.cursor) =>
+            {
+                let id = id.clone();
+                self.gone(&id, known).await.map(Some)
+            }
+            _ if entries.is_empty() => Ok(None),
+            _ => Ok(Some(self.come_to(shared(entries)))),
+        }
+    }
+
+    /// There was something after the reader's place, and a read has found nothing.
+    async fn gone(&mut self, id: &CommandId, known: Position) -> Result<Next> {
+        let last = self.log.last_seq(id).await?;
+        // What was stored since the read is not gone; up to `last`, what is not found now is.
+        let entries = self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?;
+        if !entries.is_empty() {
+            self.unread = true;
+            return Ok(self.come_to(shared(entries)));
+        }
+        self.cursor = known.max(self.cursor);
+        Ok(Next::Gone(last))
+    }
+
+    fn come_to(&mut self, entries: Vec<Arc<Entry>>) -> Next {
         if let Some(last) = entries.last() {
             self.cursor = last.position;
+            if let Source::Command { end_is_due, .. } = &mut self.source {
+                *end_is_due &= !last.is_last();
+            }
         }
-        Ok(entries)
+        Next::Entries(entries)
+    }
+}
+
+fn shared(entries: Vec<Entry>) -> Vec<Arc<Entry>> {
+    entries.into_iter().map(Arc::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdev_domain::{Ending, Outcome};
+    use rdev_ports::testing::{MemoryStore, START, chunk, command, id, new_command, slots};
+    use rdev_ports::{Fence, Retention, Rule};
+
+    use super::*;
+
+    const ALL_OUTPUT: Rule = Rule::Output { bytes_max: 0 };
+
+    async fn running(store: &MemoryStore) -> (Command, Fence) {
+        store.enqueue(new_command(command("demo", 1))).await.unwrap();
+        let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
+        store.start(&claim.fence, "pod-1", None, START).await.unwrap();
+        (claim.command, claim.fence)
+    }
+
+    /// Reads its first two entries, the statuses.
+    async fn begun(live: &Live, store: &MemoryStore, source: Source) -> Follow {
+        let head = match &source {
+            Source::Command { tail, .. } => tail.head(),
+            Source::Home { home, .. } => live.home_head(home),
+        };
+        let mut follow = Follow::new(Arc::new(store.clone()), source, head, Position::ZERO);
+        assert_eq!(seqs(follow.ready().await.unwrap()), [0, 0]);
+        follow
+    }
+
+    fn of_command(live: &Live, command: &Command, end_is_due: bool) -> Source {
+        let (id, stream) = (command.id.clone(), command.stream.clone());
+        Source::Command { tail: live.tail(&id), id, stream, end_is_due }
+    }
+
+    fn seqs(next: Option<Next>) -> Vec<u64> {
+        let Some(Next::Entries(entries)) = next else { panic!("{next:?}") };
+        entries.iter().map(|entry| entry.last_seq.0).collect()
+    }
+
+    async fn prune(store: &MemoryStore, rule: Rule) {
+        while store.prune(rule).await.unwrap().more {}
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let mut follow = begun(&live, &store, of_command(&live, &command, false)).await;
+        assert!(follow.ready().await.unwrap().is_none());
+        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
+        live.has_grown(&command.id, stored[0].position);
+        prune(&store, ALL_OUTPUT).await;
+        assert!(matches!(follow.next().await.unwrap(), Next::Gone(Some(Seq(3)))));
+        assert!(follow.ready().await.unwrap().is_none());
+        let stored = store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
+        live.has_grown(&command.id, stored[0].position);
+        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_command_that_is_gone_is_told_once() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let mut follow = begun(&live, &store, of_command(&live, &command, true)).await;
+        let outcome = Outcome::without_process(Ending::Cancelled, "");
+        store.finish(&fence, Seq(1), outcome, START).await.unwrap();
+        prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
+        assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
+        assert!(follow.ready().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_home_is_told_before_it_goes_on() {
+        let (store, live) = (MemoryStore::default(), Live::default());
+        let (command, fence) = running(&store).await;
+        let home = Source::Home { home: command.home.clone(), told: Position::ZERO };
+        let mut follow = begun(&live, &store, home).await;
+        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
+        prune(&store, ALL_OUTPUT).await;
+        store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
+        let told = follow.ready().await.unwrap();
+        assert!(matches!(told, Some(Next::Pruned(to)) if to == stored[0].position), "{told:?}");
+        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+        // What it has seen may go.
+        prune(&store, ALL_OUTPUT).await;
+        live.home_has_grown(&command.home, Position(100));
+        assert!(follow.ready().await.unwrap().is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! SQL nor Kubernetes.
 
 mod agent;
+mod chores;
 mod commands;
 mod events;
 mod execution;
@@ -14,15 +15,18 @@ mod live;
 mod pool;
 mod projects;
 mod replicas;
+mod retention;
 mod supervise;
 mod tasks;
 mod worker;
 
+pub use chores::{Chore, Chores};
 pub use commands::{Commands, Submit};
-pub use events::{Events, Follow, Following};
+pub use events::{Events, Follow, Following, Next};
 pub use live::Live;
 pub use pool::{Pool, PoolView, WorkerView};
 pub use projects::Projects;
 pub use replicas::Replicas;
+pub use retention::{Keeping, Prune};
 pub use tasks::{BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
 pub use worker::{Worker, WorkerConfig, WorkerPorts};

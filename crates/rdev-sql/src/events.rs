@@ -91,6 +91,10 @@ pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
      WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, 9223372036854775807)
      ORDER BY project DESC, position DESC LIMIT 1";
 
+pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
+
+const LAST_SEQ: &str = "SELECT last_seq FROM tasks WHERE id = $1";
+
 #[async_trait]
 impl EventLog for SqlStore {
     async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
@@ -134,6 +138,16 @@ impl EventLog for SqlStore {
         };
         let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str())?;
         Ok(Position(position.unwrap_or(0) as u64))
+    }
+
+    async fn pruned(&self, home: &Home) -> Result<Position> {
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, PRUNED, home.as_str())?;
+        Ok(Position(position.unwrap_or(0) as u64))
+    }
+
+    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+        let seq = read!(&self.db, fetch_optional, query_scalar<i64>, LAST_SEQ, id.as_str())?;
+        Ok(seq.map(|seq| Seq(seq as u64)))
     }
 }
 

@@ -12,29 +12,29 @@ pub(crate) struct FirstUse {
     pub(crate) created_us: i64,
 }
 
-/// Takes the key for this request, or finds the request that took it before.
+/// Takes the key for this request, or finds the request that took it before. One that is older than keys live
+/// counts no more, though retention has not removed it yet.
 pub(crate) async fn take(
     tx: &mut Tx,
     key: &IdempotencyKey,
     task_id: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<FirstUse>> {
-    execute!(
-        &mut *tx,
-        "DELETE FROM idempotency_keys WHERE created_us < $1",
-        now.as_micros() - as_micros(IDEMPOTENCY_KEY_LIFETIME),
-    )?;
-    let inserted = execute!(
+    let taken = execute!(
         &mut *tx,
         "INSERT INTO idempotency_keys (key_id, value, fingerprint, task_id, created_us)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (key_id, value) DO UPDATE SET fingerprint = excluded.fingerprint, task_id = excluded.task_id,
+                                                   created_us = excluded.created_us
+         WHERE idempotency_keys.created_us < $6",
         key.key.as_str(),
         &key.value,
         &key.fingerprint[..],
         task_id,
         now.as_micros(),
+        now.as_micros() - as_micros(IDEMPOTENCY_KEY_LIFETIME),
     )?;
-    if inserted == 1 {
+    if taken == 1 {
         return Ok(None);
     }
     let first = run!(

@@ -16,11 +16,13 @@ mod migrations;
 mod plans;
 mod pool;
 mod queue;
+mod retention;
 mod rows;
 mod signals;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod turns;
 
 use std::path::Path;
 use std::sync::Arc;

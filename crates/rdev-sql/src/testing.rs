@@ -1,9 +1,19 @@
-//! Databases for tests, on the server that `RDEV_TEST_POSTGRES` names.
+//! Databases for tests; those of Postgres are on the server that `RDEV_TEST_POSTGRES` names.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+
+/// Runs SQL in the SQLite file of a store, which may be in use.
+pub async fn run_on_sqlite(file: &Path, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut connection = options.connect().await.expect("the file is a database");
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the SQL is run");
+    connection.close().await.expect("it can be closed");
+}
 
 /// A database of its own on the tests' server; dropped with this, whoever still uses it.
 #[derive(Debug)]

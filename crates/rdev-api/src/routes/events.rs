@@ -66,9 +66,7 @@ pub(crate) async fn project_events(
     }
     let after = match last_event_id(which.last_event_id.as_deref(), &headers, project_begin)? {
         None => ProjectEventId { position: Position::ZERO, seq: Seq::ZERO },
-        Some(Begin::Latest) => {
-            ProjectEventId { position: events.project_head(&project).await?, seq: Seq(u64::MAX) }
-        }
+        Some(Begin::Latest) => ProjectEventId::after(events.project_head(&project).await?),
         Some(Begin::After(id)) => id,
     };
     let follow = events.follow_project(&project, after.read_after()).await?;

@@ -152,14 +152,15 @@ pub(crate) async fn events(
     params(("task_id" = String, Path, description = "Id of the task")), responses(
     (status = 200, description = "The output", content(
         (String = "text/plain", example = "+ make\n"),
-        (String = "application/x-ndjson"))),
+        (String = "application/x-ndjson")),
+        headers(("Rdev-Gap" = Option<String>, description = "Numbers of the first and the last event that retention has removed, such as `1-4711`"))),
     (status = 404, description = "There is no such task", body = ErrorBody)))]
 pub(crate) async fn output(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    Ok(output::answer(tasks.output(&id).await?, &headers))
+    output::answer(tasks.output(&id).await?, &headers).await
 }
 
 /// Ask for a task's end. Asking again, or after its end, changes nothing.

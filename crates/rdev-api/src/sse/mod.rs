@@ -2,6 +2,7 @@
 
 pub(crate) mod payload;
 pub(crate) mod render;
+pub(crate) mod stored;
 mod subscriber;
 
 use std::convert::Infallible;
@@ -12,11 +13,11 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, unfold};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use rdev_domain::{Entry, Position, Seq};
+use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_ports::Clock;
 use rdev_services::Follow;
 use tokio_util::sync::CancellationToken;
@@ -56,9 +57,23 @@ pub(crate) struct ProjectEventId {
 }
 
 impl ProjectEventId {
+    /// After everything up to this entry.
+    pub(crate) fn after(position: Position) -> Self {
+        Self { position, seq: Seq(u64::MAX) }
+    }
+
     /// Where reading begins: the entry itself may have more to tell.
     pub(crate) fn read_after(self) -> Position {
+        if self == Self::after(self.position) {
+            return self.position;
+        }
         Position(self.position.0.saturating_sub(1))
+    }
+}
+
+impl std::fmt::Display for ProjectEventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.position.0, self.seq.0)
     }
 }
 
@@ -104,28 +119,20 @@ impl Streams {
     }
 }
 
-/// What is stored of a command, to its end or to the end of what there is by now.
-pub(crate) fn stored(follow: Follow, form: Form) -> impl Stream<Item = anyhow::Result<Bytes>> {
-    unfold(Some(follow), move |follow| async move {
-        let mut follow = follow?;
-        let read = async {
-            let entries = follow.ready().await?;
-            let mut out = Vec::new();
-            for entry in &entries {
-                render::entry(&mut out, form, entry, Seq::ZERO)?;
-            }
-            anyhow::Ok((!entries.is_empty()).then(|| Bytes::from(out)))
-        };
-        match read.await {
-            Ok(None) => None,
-            Ok(Some(bytes)) => Some((Ok(bytes), Some(follow))),
-            // The answer has begun: cutting it is the only way left to say that it is not whole.
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "an output could not be read to its end");
-                Some((Err(error), None))
-            }
-        }
-    })
+/// The events that are missing between the event `after` of a stream and an entry that comes next: the numbers of
+/// the first and the last. A status tells how far the stream was when it was stored.
+fn missing(entry: &Entry, after: Seq) -> Option<(u64, u64)> {
+    let before = if is_counted(entry) { entry.first_seq.0 - 1 } else { entry.last_seq.0 };
+    (before > after.0).then_some((after.next().0, before))
+}
+
+/// Whether the entry's events take numbers.
+fn is_counted(entry: &Entry) -> bool {
+    match &entry.body {
+        EntryBody::Status(_) => false,
+        EntryBody::Retry(retrying) => retrying.counted,
+        EntryBody::Output(_) | EntryBody::Complete(_) => true,
+    }
 }
 
 fn response(events: BoxStream<'static, Bytes>, handoff: Option<Handoff>) -> Response {

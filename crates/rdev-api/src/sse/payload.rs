@@ -7,13 +7,14 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServerSentEvent {
     /// For `Last-Event-ID`: the event's number in its stream; opaque on a project's stream. `heartbeat` has
-    /// none, and on one command's stream neither has `status`.
+    /// none, on one command's stream neither has `status`, and on a project's neither has a `gap` between ids.
     #[schema(example = "1")]
     id: Option<String>,
     /// `output`, `error`, `status`, `complete`, `gap` or `heartbeat`.
     #[schema(example = "output")]
     event: Option<String>,
-    /// JSON: an OutputEvent, StatusEvent, CompleteEvent, GapEvent or HeartbeatEvent.
+    /// JSON: an OutputEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
+    /// HeartbeatEvent.
     #[schema(
         example = "{\"stream_id\":\"ci-7\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}"
     )]
@@ -104,10 +105,26 @@ pub(crate) struct GapEvent<'a> {
     pub(crate) stream_id: &'a str,
     /// Number of the first event that is missing.
     pub(crate) from: u64,
-    /// Number of the last event that is missing.
-    pub(crate) to: u64,
+    /// Number of the last event that is missing; null where the command itself was removed while it was read:
+    /// nothing follows.
+    pub(crate) to: Option<u64>,
     /// `output_limit`, `disk_full` or `retention`.
     #[schema(example = "output_limit")]
+    pub(crate) reason: &'a str,
+}
+
+/// Data of `gap` on a project's stream: something of what was stored between two ids exists no more, and what is
+/// left of it follows.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProjectGapEvent<'a> {
+    /// The id that the reader has, opaque; null where it reads from the start.
+    #[schema(example = "4711-12")]
+    pub(crate) from: Option<&'a str>,
+    /// From this id on, opaque as well, everything is there.
+    #[schema(example = "90210-0")]
+    pub(crate) to: &'a str,
+    /// `retention`.
+    #[schema(example = "retention")]
     pub(crate) reason: &'a str,
 }
 

@@ -1,11 +1,15 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
-use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, Timestamp};
+use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
-use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, StatusEvent};
+use super::ProjectEventId;
+use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
+
+/// Why what was stored is there no more.
+const RETENTION: &str = "retention";
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,17 +41,29 @@ pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) ->
     Ok(())
 }
 
-/// Appends the announcement of events that are not there: those between `after` and the entry's first.
-pub(crate) fn pruned(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) {
-    let (from, to) = (after.next().0, entry.first_seq.0 - 1);
-    Writer { form, entry }.gap(out, from, to, "retention");
+/// Appends the announcement that retention has removed the events `from` to `to` of a stream; without `to`, the
+/// stream itself.
+pub(crate) fn gap(out: &mut Vec<u8>, form: Form, stream: &StreamId, from: u64, to: Option<u64>) {
+    if let (Form::Sse, Some(to)) = (form, to) {
+        out.extend_from_slice(format!("id: {to}\n").as_bytes());
+    }
+    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: RETENTION });
+}
+
+/// The announcement that retention has removed something of a project's log between two ids. It has no id: whoever
+/// comes back with the one before is told again, and gets what is left.
+pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId) -> Bytes {
+    let from = from.map(|from| from.to_string());
+    let mut out = Vec::new();
+    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: RETENTION };
+    event(&mut out, Form::ProjectSse, "gap", &gap);
+    out.into()
 }
 
 /// A sign of life.
 pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
-    let mut out = b"event: heartbeat\ndata: ".to_vec();
-    json(&mut out, &HeartbeatEvent { timestamp: &now.to_string() });
-    out.extend_from_slice(b"\n\n");
+    let mut out = Vec::new();
+    event(&mut out, Form::Sse, "heartbeat", &HeartbeatEvent { timestamp: &now.to_string() });
     out.into()
 }
 
@@ -90,7 +106,7 @@ impl Writer<'_> {
             Stream::Stderr => ("error", "stderr"),
         };
         let mut to_seq = Vec::with_capacity(128);
-        self.begin_data(&mut to_seq, event);
+        begin_data(&mut to_seq, self.form, event);
         to_seq.extend_from_slice(b"\"stream_id\":");
         json(&mut to_seq, &self.entry.stream.as_str());
         to_seq.extend_from_slice(b",\"seq\":");
@@ -98,7 +114,7 @@ impl Writer<'_> {
         let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
         let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
         let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
-        self.end_data(&mut rest);
+        end_data(&mut rest, self.form);
 
         let mut number = itoa::Buffer::new();
         let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
@@ -121,7 +137,7 @@ impl Writer<'_> {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
-        let event = StatusEvent {
+        let status_event = StatusEvent {
             stream_id,
             status: status.as_str(),
             attempt: retrying.map(|retrying| retrying.attempt),
@@ -129,13 +145,14 @@ impl Writer<'_> {
             message: retrying.map(|retrying| retrying.message.as_str()),
             timestamp: &timestamp,
         };
-        self.event(out, "status", &event);
+        event(out, self.form, "status", &status_event);
     }
 
     fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
         self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
-        self.event(
+        event(
             out,
+            self.form,
             "complete",
             &CompleteEvent {
                 stream_id: self.entry.stream.as_str(),
@@ -152,7 +169,8 @@ impl Writer<'_> {
 
     fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: &str) {
         self.id(out, itoa::Buffer::new().format(to).as_bytes());
-        self.event(out, "gap", &GapEvent { stream_id: self.entry.stream.as_str(), from, to, reason });
+        let stream_id = self.entry.stream.as_str();
+        event(out, self.form, "gap", &GapEvent { stream_id, from, to: Some(to), reason });
     }
 
     fn id(&self, out: &mut Vec<u8>, seq: &[u8]) {
@@ -168,32 +186,32 @@ impl Writer<'_> {
         out.extend_from_slice(seq);
         out.push(b'\n');
     }
+}
 
-    fn event(&self, out: &mut Vec<u8>, event: &str, data: &impl Serialize) {
-        if self.form == Form::Bytes {
-            return;
-        }
-        self.begin_data(out, event);
-        let from = out.len();
-        json(out, data);
-        // The object's own brace is written already.
-        out.remove(from);
-        self.end_data(out);
+fn event(out: &mut Vec<u8>, form: Form, event: &str, data: &impl Serialize) {
+    if form == Form::Bytes {
+        return;
     }
+    begin_data(out, form, event);
+    let from = out.len();
+    json(out, data);
+    // The object's own brace is written already.
+    out.remove(from);
+    end_data(out, form);
+}
 
-    /// Everything of an event before the first field of its data.
-    fn begin_data(&self, out: &mut Vec<u8>, event: &str) {
-        let (before, after) = match self.form {
-            Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
-            Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
-        };
-        [before, event, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-    }
+/// Everything of an event before the first field of its data.
+fn begin_data(out: &mut Vec<u8>, form: Form, event: &str) {
+    let (before, after) = match form {
+        Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
+        Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
+    };
+    [before, event, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+}
 
-    fn end_data(&self, out: &mut Vec<u8>) {
-        let end: &[u8] = if matches!(self.form, Form::Sse | Form::ProjectSse) { b"\n\n" } else { b"\n" };
-        out.extend_from_slice(end);
-    }
+fn end_data(out: &mut Vec<u8>, form: Form) {
+    let end: &[u8] = if matches!(form, Form::Sse | Form::ProjectSse) { b"\n\n" } else { b"\n" };
+    out.extend_from_slice(end);
 }
 
 /// A line as a JSON string. Most lines are printable ASCII, which is copied as it is.
@@ -300,9 +318,13 @@ mod tests {
         assert_eq!(rendered(Form::Sse, &of, 0), gap);
         assert_eq!(rendered(Form::Sse, &of, 8), gap.replace("\"from\":5", "\"from\":9"));
         let mut out = Vec::new();
-        pruned(&mut out, Form::Sse, &of, Seq(2));
-        let out = String::from_utf8(out).unwrap();
-        assert!(out.contains("\"from\":3,\"to\":4,\"reason\":\"retention\""), "{out}");
+        super::gap(&mut out, Form::Sse, &of.stream, 3, Some(4));
+        super::gap(&mut out, Form::Ndjson, &of.stream, 5, None);
+        out.extend(project_gap(None, "9-0".parse().unwrap()));
+        let told = "id: 4\nevent: gap\ndata: {\"stream_id\":\"s\",\"from\":3,\"to\":4,\"reason\":\"retention\"}\n\n\
+            {\"event\":\"gap\",\"stream_id\":\"s\",\"from\":5,\"to\":null,\"reason\":\"retention\"}\n\
+            event: gap\ndata: {\"from\":null,\"to\":\"9-0\",\"reason\":\"retention\"}\n\n";
+        assert_eq!(String::from_utf8(out).unwrap(), told);
     }
 
     #[test]

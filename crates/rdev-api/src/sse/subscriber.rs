@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rdev_domain::{Entry, EntryBody, Seq};
-use rdev_services::Follow;
+use rdev_domain::{Entry, Position, Seq};
+use rdev_services::{Follow, Next};
 use tokio::time::{Instant, sleep_until};
 
 use super::render::{self, Form};
-use super::{ProjectEventId, Streams};
+use super::{ProjectEventId, Streams, is_counted, missing};
 
 /// Sent first: how long a client waits before it connects again.
 const HELLO: &[u8] = b"retry: 1000\n\n";
@@ -32,8 +32,9 @@ pub(super) struct Subscriber {
 enum Place {
     /// In one command's stream: the last event that was sent.
     Command(Seq),
-    /// In a project's: where it began; entries before it, and that far in it, are passed over.
-    Project(ProjectEventId),
+    /// In a project's: where it began; entries before it, and that far in it, are passed over. And the last entry
+    /// that was sent.
+    Project { began: ProjectEventId, last: ProjectEventId },
 }
 
 enum Phase {
@@ -48,7 +49,7 @@ impl Subscriber {
     }
 
     pub(super) fn project(streams: Streams, follow: Follow, after: ProjectEventId) -> Self {
-        Self::new(streams, follow, Place::Project(after))
+        Self::new(streams, follow, Place::Project { began: after, last: after })
     }
 
     fn new(streams: Streams, follow: Follow, place: Place) -> Self {
@@ -88,8 +89,15 @@ impl Subscriber {
                     self.phase = Phase::Over;
                     return Some(Bytes::from_static(RECONNECT));
                 }
-                entries = self.follow.next() => match entries {
-                    Ok(entries) => self.pending.extend(entries),
+                next = self.follow.next() => match next {
+                    Ok(Next::Entries(entries)) => self.pending.extend(entries),
+                    Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
+                    Ok(Next::Gone(last)) => {
+                        let gap = self.gone(last);
+                        if !gap.is_empty() {
+                            return Some(gap);
+                        }
+                    }
                     Err(error) => return self.give_up(&error.into()),
                 },
                 () = sleep_until(self.next_heartbeat) => {
@@ -129,30 +137,58 @@ impl Subscriber {
                 }
                 let after = *last;
                 *last = entry.last_seq.max(after);
-                let counted = match &entry.body {
-                    EntryBody::Status(_) => false,
-                    EntryBody::Retry(retrying) => retrying.counted,
-                    EntryBody::Output(_) | EntryBody::Complete(_) => true,
-                };
-                if !counted || entry.first_seq == after.next() {
+                let missing = missing(entry, after);
+                if missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next()) {
                     return self.streams.whole(Form::Sse, entry);
                 }
                 let mut out = Vec::new();
-                if entry.first_seq > after.next() {
-                    render::pruned(&mut out, Form::Sse, entry, after);
+                if let Some((from, to)) = missing {
+                    render::gap(&mut out, Form::Sse, &entry.stream, from, Some(to));
                 }
                 render::entry(&mut out, Form::Sse, entry, after)?;
                 Ok(out.into())
             }
-            Place::Project(began) if entry.position > began.position => {
-                self.streams.whole(Form::ProjectSse, entry)
-            }
-            Place::Project(began) if entry.position == began.position && entry.last_seq > began.seq => {
+            Place::Project { began, last } => {
+                if entry.position < began.position {
+                    return Ok(Bytes::new());
+                }
+                *last = ProjectEventId { position: entry.position, seq: entry.last_seq };
+                if entry.position > began.position {
+                    return self.streams.whole(Form::ProjectSse, entry);
+                }
                 let mut out = Vec::new();
-                render::entry(&mut out, Form::ProjectSse, entry, began.seq)?;
+                if entry.last_seq > began.seq {
+                    render::entry(&mut out, Form::ProjectSse, entry, began.seq)?;
+                }
                 Ok(out.into())
             }
-            Place::Project(_) => Ok(Bytes::new()),
         }
+    }
+
+    /// Something up to this position of the project's log is not there any more.
+    fn pruned(&self, to: Position) -> Bytes {
+        match &self.place {
+            Place::Project { last, .. } => {
+                let whole_from = ProjectEventId { position: Position(to.0 + 1), seq: Seq::ZERO };
+                render::project_gap((last.position > Position::ZERO).then_some(*last), whole_from)
+            }
+            Place::Command(_) => Bytes::new(),
+        }
+    }
+
+    /// The stream is not there any more up to this event, or as a whole.
+    fn gone(&mut self, to: Option<Seq>) -> Bytes {
+        let mut out = Vec::new();
+        let Place::Command(last) = &mut self.place else { return Bytes::new() };
+        if to.is_none() {
+            self.phase = Phase::Over;
+        }
+        if to.is_none_or(|to| to > *last)
+            && let Some(stream) = self.follow.stream()
+        {
+            render::gap(&mut out, Form::Sse, stream, last.next().0, to.map(|to| to.0));
+            *last = to.unwrap_or(*last);
+        }
+        out.into()
     }
 }

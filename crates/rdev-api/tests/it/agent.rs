@@ -72,7 +72,7 @@ async fn run(client: &Client, body: serde_json::Value) -> Run {
             }
             Told::Complete(complete) => break complete,
             Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
-            Told::Gap(gap) => panic!("{gap:?}"),
+            gap @ (Told::Gap(_) | Told::ProjectGap(_)) => panic!("{gap:?}"),
         }
     };
     Run { command: client.command(&accepted.id).await, lines, complete }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 17] = [
     "RDEV_BIND",
     "RDEV_DATA_DIR",
     "RDEV_DATABASE_URL",
@@ -16,6 +16,8 @@ const VARIABLES: [&str; 15] = [
     "RDEV_HEARTBEAT_SECONDS",
     "RDEV_LEASE_SECONDS",
     "RDEV_COMMAND_TIMEOUT_SECONDS",
+    "RDEV_RETENTION_DAYS",
+    "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
     "RDEV_TRUSTED_PROXIES",
     "RDEV_LOG",
@@ -54,6 +56,9 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_LEASE_SECONDS", "1", "3"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "0", "1"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "604801", "604800"),
+        ("RDEV_RETENTION_DAYS", "-1", "36500"),
+        ("RDEV_RETENTION_DAYS", "1.5", "36500"),
+        ("RDEV_RETENTION_LOG_MB", "10G", "1000000000"),
         ("RDEV_RATE_LIMIT_PER_MINUTE", "0", "1"),
         ("RDEV_RATE_LIMIT_PER_MINUTE", "1.5", "1"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),

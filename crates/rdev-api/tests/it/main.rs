@@ -38,6 +38,7 @@ mod queue;
 mod replicas;
 mod restart;
 mod resume;
+mod retention;
 mod surface;
 mod walking;
 mod workers;

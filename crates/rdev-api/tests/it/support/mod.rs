@@ -18,12 +18,12 @@ use std::time::Duration;
 
 pub(crate) use api::{Accepted, Command, Data, Failure, List, PoolWorker, Task, Ticket};
 pub(crate) use cluster::Cluster;
-pub(crate) use http::{Answer, Client};
+pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::{Fixture, Server};
-pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
+pub(crate) use sse::{Complete, Event, Events, Gap, Item, OutputLine, ProjectGap, Told};
 pub(crate) use tools::{chromium, target_dir};
 
 /// Longest wait for anything that is to happen soon.

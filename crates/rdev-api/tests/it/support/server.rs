@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
-use rdev_sql::testing::PostgresDatabase;
+use rdev_sql::testing::{PostgresDatabase, run_on_sqlite};
 use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -278,6 +278,15 @@ impl Server {
     pub(crate) async fn cut_database(&self) {
         let Store::Postgres(database) = &self.fixture.store else { panic!("its store is a file") };
         database.cut_connections().await;
+    }
+
+    /// Runs SQL in its store, behind its back.
+    pub(crate) async fn sql(&self, sql: &str) {
+        match &self.fixture.store {
+            Store::Sqlite => run_on_sqlite(&self.fixture.data_dir().join("rdev.db"), sql).await,
+            Store::Postgres(database) => database.run(sql).await,
+            Store::NewPostgres => panic!("it has not started"),
+        }
     }
 
     /// Makes another project, and waits until the server knows it.

@@ -32,6 +32,7 @@ pub(crate) enum Told {
     Status(Status),
     Complete(Complete),
     Gap(Gap),
+    ProjectGap(ProjectGap),
     Heartbeat(Heartbeat),
 }
 
@@ -71,13 +72,21 @@ pub(crate) struct Complete {
     pub(crate) timestamp: Timestamp,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "shown whole where a gap comes that must not be")]
 pub(crate) struct Gap {
     pub(crate) stream_id: String,
     pub(crate) from: u64,
-    pub(crate) to: u64,
+    pub(crate) to: Option<u64>,
+    pub(crate) reason: String,
+}
+
+/// On a project's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProjectGap {
+    pub(crate) from: Option<String>,
+    pub(crate) to: String,
     pub(crate) reason: String,
 }
 
@@ -255,7 +264,9 @@ impl Block {
             Some("error") => serde_json::from_str(&data).map(Told::Error),
             Some("status") => serde_json::from_str(&data).map(Told::Status),
             Some("complete") => serde_json::from_str(&data).map(Told::Complete),
-            Some("gap") => serde_json::from_str(&data).map(Told::Gap),
+            Some("gap") => serde_json::from_str(&data)
+                .map(Told::Gap)
+                .or_else(|_| serde_json::from_str(&data).map(Told::ProjectGap)),
             Some("heartbeat") => serde_json::from_str(&data).map(Told::Heartbeat),
             other => panic!("an event that is not documented: {other:?}"),
         };
@@ -270,7 +281,7 @@ impl Event {
         match &self.told {
             Told::Output(line) | Told::Error(line) => Some(line.seq),
             Told::Complete(complete) => Some(complete.seq),
-            Told::Status(_) | Told::Gap(_) | Told::Heartbeat(_) => None,
+            Told::Status(_) | Told::Gap(_) | Told::ProjectGap(_) | Told::Heartbeat(_) => None,
         }
     }
 
@@ -280,7 +291,7 @@ impl Event {
             Told::Output(line) | Told::Error(line) => line.timestamp,
             Told::Status(status) => status.timestamp,
             Told::Complete(complete) => complete.timestamp,
-            Told::Gap(gap) => panic!("{gap:?}"),
+            Told::Gap(_) | Told::ProjectGap(_) => panic!("{:?}", self.told),
             Told::Heartbeat(heartbeat) => heartbeat.timestamp,
         }
     }
@@ -292,7 +303,7 @@ impl Event {
             Told::Complete(complete) => Some(&complete.stream_id),
             Told::Status(status) => Some(&status.stream_id),
             Told::Gap(gap) => Some(&gap.stream_id),
-            Told::Heartbeat(_) => None,
+            Told::ProjectGap(_) | Told::Heartbeat(_) => None,
         }
     }
 

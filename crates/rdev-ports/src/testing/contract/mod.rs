@@ -12,10 +12,12 @@ mod lease;
 mod log;
 mod pool;
 mod read;
+mod retention;
 mod retry;
 mod run;
 mod steps;
 mod suite;
+mod turns;
 
 pub use cancel::*;
 pub use claim::*;
@@ -27,12 +29,14 @@ pub use lease::*;
 pub use log::*;
 pub use pool::*;
 pub use read::*;
+pub use retention::*;
 pub use retry::*;
 pub use run::*;
+pub use turns::*;
 
-use crate::{EventLog, PoolQueue, TaskQueue};
+use crate::{EventLog, PoolQueue, Retention, TaskQueue, Turns};
 
 /// A store under test: all of its ports on the same data; clones share it.
-pub trait Store: TaskQueue + EventLog + PoolQueue + Clone + 'static {}
+pub trait Store: TaskQueue + EventLog + PoolQueue + Retention + Turns + Clone + 'static {}
 
-impl<S: TaskQueue + EventLog + PoolQueue + Clone + 'static> Store for S {}
+impl<S: TaskQueue + EventLog + PoolQueue + Retention + Turns + Clone + 'static> Store for S {}

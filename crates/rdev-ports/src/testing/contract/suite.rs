@@ -114,6 +114,24 @@ macro_rules! store_contract {
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
+
+            what_ended_long_ago_is_removed_whole
+            what_has_not_ended_is_never_too_old
+            a_task_that_was_run_again_is_not_removed
+            much_is_removed_in_small_steps
+            the_oldest_output_goes_first
+            what_tells_of_states_and_ends_outlives_output
+            output_that_fits_is_left_alone
+            removed_output_is_counted_no_more
+            a_log_says_how_far_it_was_pruned
+            keys_are_removed_after_their_lifetime
+
+            one_of_many_has_the_turn
+            a_turn_comes_once_a_period
+            whoever_keeps_a_turn_keeps_others_out
+            a_turn_that_another_took_cannot_be_kept
+            chores_have_turns_of_their_own
+            a_clock_that_was_wrong_holds_nobody_up
         }
     };
     ($fresh:path; $($promise:ident)*) => {

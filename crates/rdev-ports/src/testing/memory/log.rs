@@ -42,6 +42,14 @@ impl EventLog for MemoryStore {
     async fn head(&self, home: &Home) -> Result<Position> {
         Ok(self.tables().last(|entry| entry.home == *home))
     }
+
+    async fn pruned(&self, home: &Home) -> Result<Position> {
+        Ok(self.tables().pruned.get(home).copied().unwrap_or(Position::ZERO))
+    }
+
+    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+        Ok(self.tables().tasks.get(id).map(|task| task.last_seq))
+    }
 }
 
 impl Tables {

@@ -1,12 +1,13 @@
 mod log;
 mod pool;
 mod queue;
+mod retention;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
+    Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
     Timestamp, WorkerName,
 };
 
@@ -20,6 +21,11 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 struct Tables {
     tasks: BTreeMap<CommandId, Task>,
     log: Vec<Entry>,
+    /// How many entries were ever stored: the position of the last one.
+    entries_stored: u64,
+    /// The last position of each home at which an entry was removed.
+    pruned: HashMap<Home, Position>,
+    turns: HashMap<&'static str, Timestamp>,
     keys: HashMap<(KeyId, String), FirstUse>,
     draining: BTreeSet<WorkerName>,
 }
@@ -90,7 +96,8 @@ impl Tables {
     }
 
     fn store(&mut self, mut entry: Entry) -> Entry {
-        entry.position = Position(self.log.last().map_or(0, |last| last.position.0) + 1);
+        self.entries_stored += 1;
+        entry.position = Position(self.entries_stored);
         self.log.push(entry.clone());
         entry
     }

@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{Result, Timestamp};
+
+/// What is not kept for ever.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Removes a little of what a rule no longer allows: one small transaction. Callers come again while more is
+    /// left, and by turns ([`Turns`]).
+    ///
+    /// What was removed from a home's log shows in [`EventLog::pruned`](crate::EventLog::pruned) with the same
+    /// transaction.
+    async fn prune(&self, rule: Rule) -> Result<Progress>;
+}
+
+/// What is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Idempotency keys that were first used before this moment.
+    Keys {
+        /// The moment.
+        before: Timestamp,
+    },
+    /// Commands that ended before this moment, with all of their entries. The oldest goes first, and a command's
+    /// last entry goes with the command itself.
+    Ended {
+        /// The moment.
+        before: Timestamp,
+    },
+    /// The oldest output of all, of commands that run as well, while the log holds more than so much. What tells
+    /// of a command's states and end stays. What was stored since the call before that left nothing over may
+    /// not be counted yet.
+    Output {
+        /// Bytes of output that the log may hold.
+        bytes_max: u64,
+    },
+}
+
+/// How far a piece of periodic work has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many things it has dealt with.
+    pub done: u64,
+    /// Whether more is left.
+    pub more: bool,
+}
+
+/// Whose turn it is: of the processes that share a store, one does a chore at a time.
+#[async_trait]
+pub trait Turns: Send + Sync {
+    /// Takes the turn of a chore, unless somebody took or kept it less than `period` ago: of those who ask at the
+    /// same time one gets it. A turn needs no end: whoever dies in it is followed after `period` as well.
+    async fn take_turn(&self, chore: &'static str, period: Duration, now: Timestamp) -> Result<Option<Turn>>;
+
+    /// Goes on with a turn, or finds that another process has taken it over.
+    async fn keep_turn(&self, turn: Turn, now: Timestamp) -> Result<Option<Turn>>;
+}
+
+/// A turn, as it was taken or kept last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// What is done.
+    pub chore: &'static str,
+    /// When the store last saw a sign of life.
+    pub at: Timestamp,
+}

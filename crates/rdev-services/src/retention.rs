@@ -1,0 +1,71 @@
+//! What is not kept for ever: a chore.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{Result, Timestamp};
+use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Progress, Retention, Rule};
+
+use crate::Chore;
+
+/// How often it is looked whether there is something to remove. The stores count on it that nothing takes so
+/// long: see `LogSize` in `rdev-sql`.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// Commands are removed so long after their end; `None`: never.
+    pub ended: Option<Duration>,
+    /// Bytes of output in the log, of all commands together; `None`: as many as there are.
+    pub output_bytes: Option<u64>,
+}
+
+/// Removes what is older, or more, than is to be kept.
+pub struct Prune {
+    store: Arc<dyn Retention>,
+    keeping: Keeping,
+}
+
+impl Prune {
+    /// Wires the chore.
+    pub fn new(store: Arc<dyn Retention>, keeping: Keeping) -> Self {
+        Self { store, keeping }
+    }
+
+    /// To keep something else for a time only: its rule in the port, and here.
+    fn rules(&self, now: Timestamp) -> impl Iterator<Item = Rule> {
+        let Keeping { ended, output_bytes } = self.keeping;
+        [
+            Some(Rule::Keys { before: now - IDEMPOTENCY_KEY_LIFETIME }),
+            ended.map(|age| Rule::Ended { before: now - age }),
+            output_bytes.map(|bytes_max| Rule::Output { bytes_max }),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+#[async_trait]
+impl Chore for Prune {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn step(&self, now: Timestamp) -> Result<Progress> {
+        let mut done = 0;
+        for rule in self.rules(now) {
+            let progress = self.store.prune(rule).await?;
+            done += progress.done;
+            if progress.more {
+                return Ok(Progress { done, more: true });
+            }
+        }
+        Ok(Progress { done, more: false })
+    }
+}
