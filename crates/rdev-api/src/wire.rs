@@ -24,6 +24,7 @@ use crate::access::Gate;
 use crate::app::{AppState, Pieces, app};
 use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::keys::{self, Keys};
+use crate::metrics::Metrics;
 use crate::server;
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidChance, UuidIds, random};
@@ -113,6 +114,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         projects,
         commands,
         tasks,
+        metrics: Metrics::begin(pool.clone(), clock.clone(), drain.clone())?,
         pool,
         events,
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
@@ -124,9 +126,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         queue,
     })))?;
     // Absolute, so that the line which is printed works wherever it is pasted.
-    let key_file = std::path::absolute(folder.join("admin.key"))?;
-    let key_file = config.admin_key.is_none().then_some(key_file);
-    Ok(Rdev { app, worker, replicas, store, drain, key_file, _lock: lock })
+    let key_file = config.admin_key.is_none().then(|| std::path::absolute(folder.join("admin.key")));
+    Ok(Rdev { app, worker, replicas, store, drain, key_file: key_file.transpose()?, _lock: lock })
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {

@@ -17,10 +17,12 @@ pub mod testing;
 pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
-    Standing, Stdin, Trouble, Verdict,
+    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Seat,
+    Site, Standing, Stdin, Trouble, Verdict,
 };
-pub use pool::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+pub use pool::{
+    BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, Stage, TaskFilter,
+};
 pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
     Started, TaskQueue,

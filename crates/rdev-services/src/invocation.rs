@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
-use rdev_ports::Place;
+use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
 
 /// Time between the polite signal and SIGKILL.
@@ -22,7 +22,7 @@ const GIT_ENV: [(&str, &str); 6] = [
 ];
 
 /// The runner's specification of a command.
-pub(crate) fn spec(command: &Command, place: &Place) -> Spec {
+pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
             let mut spec = Spec::new(words(["sh", "-c", &shell.command]));
@@ -35,7 +35,7 @@ pub(crate) fn spec(command: &Command, place: &Place) -> Spec {
             spec
         }
         Request::Claude(agent) => claude(agent),
-        Request::Work(work) => work_spec(command, work),
+        Request::Work(work) => work_spec(command, work, seat),
     };
     spec.cwd.clone_from(&place.workspace);
     spec.timeout_ms = millis(command.timeout);
@@ -76,11 +76,11 @@ pub(crate) fn run_id(command: &Command, tries: u32) -> String {
 
 /// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
 /// fails. Everything comes in as arguments: nothing of a request is read as a part of this program. What an
-/// earlier task has left in this worker, which then was killed, goes first.
+/// earlier task has left at this seat, which then was killed, goes first.
 const CHECKOUT_AND_STEPS: &str = r#"
-rm -rf ./task-*
-folder=$PWD/task-$1 repository=$2 ref=$3
-shift 3
+seat=$1 folder=$PWD/task-$1-$2 repository=$3 ref=$4
+shift 4
+rm -rf ./task-"$seat"-*
 mkdir "$folder" || exit
 trap 'cd / && rm -rf "$folder"' EXIT
 trap 'exit 130' INT
@@ -109,8 +109,9 @@ for step; do
 done
 "#;
 
-fn work_spec(command: &Command, work: &WorkRequest) -> Spec {
-    let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", command.id.as_str()]);
+fn work_spec(command: &Command, work: &WorkRequest, seat: Option<&Seat>) -> Spec {
+    let seat = seat.map_or(0, |seat| seat.number).to_string();
+    let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", &seat, command.id.as_str()]);
     argv.push(work.repository.clone().unwrap_or_default());
     argv.push(work.git_ref.clone().unwrap_or_default());
     argv.extend(work.steps.iter().cloned());

@@ -128,7 +128,7 @@ impl Worker {
             Err(Error::Unavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let free = workers.iter().filter(|worker| occupancy.could_take(worker)).count();
+        let free: usize = workers.iter().map(|worker| occupancy.free_seats(worker).count()).sum();
         let starting = self.running.values().filter(|running| running.in_pool);
         let starting =
             starting.filter(|running| !occupancy.busy.iter().any(|(_, task)| *task == running.fence.id));

@@ -4,6 +4,7 @@ pub(crate) mod commands;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod metrics;
 pub(crate) mod output;
 pub(crate) mod projects;
 pub(crate) mod queue;

@@ -32,6 +32,7 @@ mod ending;
 mod git;
 mod idempotency;
 mod many_lines;
+mod metrics;
 mod pods;
 mod project_stream;
 mod queue;

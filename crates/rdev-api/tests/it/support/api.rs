@@ -128,7 +128,11 @@ pub(crate) struct PoolWorker {
     pub(crate) id: String,
     pub(crate) status: String,
     pub(crate) draining: bool,
-    pub(crate) task_id: Option<String>,
+    pub(crate) capacity: u32,
+    pub(crate) busy: usize,
+    pub(crate) task_ids: Vec<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

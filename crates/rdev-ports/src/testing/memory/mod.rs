@@ -10,7 +10,7 @@ use rdev_domain::{
     Timestamp, WorkerName,
 };
 
-use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME};
+use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
 
 /// The queue and the event log in memory; clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ struct Task {
     /// Not to be claimed before, nor at this moment.
     postponed_until: Option<Timestamp>,
     place_uid: Option<String>,
-    in_worker: Option<WorkerName>,
+    seat: Option<Seat>,
     /// Its place among the tasks of all callers: one of each has the same turn.
     turn: u64,
     last_seq: Seq,

@@ -1,0 +1,60 @@
+//! How much there is to do, for those who ask often.
+
+use rdev_domain::{Result, Status, Timestamp, WorkKind};
+use rdev_ports::{BACKLOG_MAX, Backlog, Stage};
+
+use crate::db::{Db, read};
+use crate::error::unreadable;
+
+/// Of the waiting tasks of a key the first could start, unless one of them runs.
+pub(crate) const BACKLOG: &str = "
+    SELECT kind, stage, COUNT(*), MIN(since_us) FROM (
+        SELECT kind,
+               CASE WHEN run_after_us > $1 THEN 'scheduled'
+                    WHEN concurrency_key IS NULL THEN 'waiting'
+                    WHEN concurrency_key IN (SELECT concurrency_key FROM tasks
+                                             WHERE status = 'running' AND concurrency_key IS NOT NULL)
+                         THEN 'blocked'
+                    WHEN ROW_NUMBER() OVER (PARTITION BY concurrency_key, run_after_us > $1
+                                            ORDER BY priority DESC, id) > 1 THEN 'blocked'
+                    ELSE 'waiting' END AS stage,
+               CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
+        FROM (SELECT id, kind, priority, concurrency_key, created_us, run_after_us
+              FROM tasks WHERE status = 'pending' AND pool LIMIT $2) AS waiting
+    ) AS staged GROUP BY kind, stage
+    UNION ALL
+    SELECT kind, 'running', COUNT(*), 0 FROM tasks WHERE status = 'running' AND pool GROUP BY kind
+    UNION ALL
+    SELECT '', status, COUNT(*), 0
+    FROM (SELECT status FROM tasks WHERE status IN ('pending', 'running') AND NOT pool LIMIT $2) AS commands
+    GROUP BY status";
+
+pub(crate) async fn backlog(db: &Db, now: Timestamp) -> Result<Backlog> {
+    let rows = read!(
+        db,
+        fetch_all,
+        query_as<(String, String, i64, i64)>,
+        BACKLOG,
+        now.as_micros(),
+        i64::from(BACKLOG_MAX),
+    )?;
+    let mut backlog = Backlog::default();
+    for (kind, stage, count, since_us) in rows {
+        let (of, count) = (WorkKind::parse(&kind), count.unsigned_abs());
+        match (of, Stage::parse(&stage), Status::parse(&stage)) {
+            (Some(of), Some(stage), _) => {
+                backlog.tasks.push((of, stage, count));
+                if stage == Stage::Waiting {
+                    let since = Timestamp::from_micros(since_us);
+                    backlog.waiting_since =
+                        Some(backlog.waiting_since.map_or(since, |other| other.min(since)));
+                }
+            }
+            (None, _, Some(Status::Pending)) => backlog.commands_waiting = count,
+            (None, _, Some(Status::Running)) => backlog.commands_running = count,
+            _ => return Err(unreadable("backlog", &(kind, stage))),
+        }
+    }
+    backlog.tasks.sort();
+    Ok(backlog)
+}
