@@ -19,7 +19,9 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::request::{Identify, identify};
 use crate::routes::docs::Document;
-use crate::routes::{commands, docs, events, health, metrics, output, projects, queue, tickets, workers};
+use crate::routes::{
+    artefacts, commands, docs, events, health, metrics, output, projects, queue, tickets, workers,
+};
 use crate::sse::Streams;
 use crate::tickets::Tickets;
 
@@ -113,6 +115,8 @@ fn api() -> Api {
         .route(read_queue, routes!(queue::get))
         .route(read_queue, routes!(queue::events))
         .route(read_queue, routes!(queue::output))
+        .route(read_queue, routes!(artefacts::list))
+        .route(read_queue, routes!(artefacts::get))
         .route(write_queue, routes!(queue::cancel))
         .route(write_queue, routes!(queue::retry))
         .route(read_queue, routes!(queue::stats))

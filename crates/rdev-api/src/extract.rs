@@ -70,6 +70,19 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     }
 }
 
+/// `{task_id}` and `{path}` in the path, the latter with its slashes.
+pub(crate) struct TaskFile(pub(crate) CommandId, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let path = params.iter().find(|(param, _)| *param == "path").map_or("", |(_, path)| path);
+        Ok(Self(parse(&params, "task_id", "task")?, path.to_owned()))
+    }
+}
+
 /// `{worker_id}` in the path.
 pub(crate) struct WorkerPath(pub(crate) WorkerName);
 

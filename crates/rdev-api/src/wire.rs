@@ -10,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
     Commands, Events, Live, Pool, Projects, Replicas, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
@@ -56,12 +56,7 @@ pub struct Rdev {
 /// Opens the stores, and wires services and routes.
 pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
-    // What commands write is nobody else's business: the folder is closed to other users.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
+    make_private(folder)?;
     let lock = lock(folder).await?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
@@ -89,11 +84,13 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         live.clone(),
         config.command_timeout(),
     );
-    let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+    let (pool_queue, artefacts): (Arc<dyn PoolQueue>, Arc<dyn Artefacts>) =
+        (Arc::new(store.clone()), Arc::new(store.clone()));
     let task_ports = TaskPorts {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
+        artefacts: artefacts.clone(),
         clock: clock.clone(),
         ids,
     };
@@ -103,6 +100,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue,
+        artefacts,
         log,
         clock: clock.clone(),
         chance: Arc::new(UuidChance),
@@ -128,6 +126,12 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     // Absolute, so that the line which is printed works wherever it is pasted.
     let key_file = config.admin_key.is_none().then(|| std::path::absolute(folder.join("admin.key")));
     Ok(Rdev { app, worker, replicas, store, drain, key_file: key_file.transpose()?, _lock: lock })
+}
+
+/// What commands write is nobody else's business: the folder is closed to other users.
+fn make_private(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {

@@ -5,6 +5,7 @@
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite
 //! on it, and name it in `rdev-api`'s `wire.rs`.
 
+mod artefacts;
 mod clock;
 mod log;
 mod pods;
@@ -14,6 +15,7 @@ mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use artefacts::{Artefacts, Keep, PART_BYTES_MAX};
 pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{

@@ -8,13 +8,14 @@ use rdev_domain::{
     attempt_error,
 };
 use rdev_ports::{
-    Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing, Started,
-    TaskQueue, Trouble,
+    Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
+    Started, TaskQueue, Trouble,
 };
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
-use crate::invocation::run_id;
+use crate::collect::wanted;
+use crate::invocation::{checkout, run_id};
 use crate::janitor::Janitor;
 use crate::live::Live;
 use crate::supervise::{Execution, UNREACHED_MAX, until_stored};
@@ -29,6 +30,7 @@ pub(crate) struct Executor {
     pub(crate) pods: Arc<dyn Pods>,
     pub(crate) queue: Arc<dyn TaskQueue>,
     pub(crate) pool: Arc<dyn PoolQueue>,
+    pub(crate) artefacts: Arc<dyn Artefacts>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
@@ -63,7 +65,10 @@ impl Executor {
             Next::End(outcome) => {
                 let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
                 match claim.command.state {
-                    State::Running { .. } => self.conclude(claim, tries, seq, outcome).await,
+                    State::Running { .. } => {
+                        self.lose(claim).await?;
+                        self.conclude(claim, tries, seq, outcome).await
+                    }
                     // What cannot be started at all is no attempt, and trying again would not end.
                     State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
                 }
@@ -173,9 +178,12 @@ impl Executor {
         let mut execution =
             Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent };
         let (outcome, seq) = execution.supervise().await?;
-        let place = execution.place;
+        let (place, started) = (execution.place, execution.started);
+        self.collect(claim, &place, &started).await?;
         self.conclude(claim, tries, seq, outcome).await?;
-        self.janitor.ended(place, run_id(&claim.command, tries));
+        let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
+        let folder = (!wanted(&claim.command).is_empty()).then_some(folder);
+        self.janitor.ended(place, run_id(&claim.command, tries), folder);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! SQL nor Kubernetes.
 
 mod agent;
+mod collect;
 mod commands;
 mod events;
 mod execution;
@@ -24,5 +25,5 @@ pub use live::Live;
 pub use pool::{Pool, PoolView, WorkerView};
 pub use projects::Projects;
 pub use replicas::Replicas;
-pub use tasks::{BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
+pub use tasks::{ArtefactFile, BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
 pub use worker::{Worker, WorkerConfig, WorkerPorts};

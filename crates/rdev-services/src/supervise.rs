@@ -19,7 +19,7 @@ use crate::invocation::{GRACE, run_id, spec};
 use crate::live::Tail;
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Pauses between attempts to reach the runner again: doubled each time, up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let mut spec = spec(&self.claim.command, &self.place, self.started.seat.as_ref());
+        let mut spec = spec(&self.claim.command, &self.place, self.started.seat.as_ref(), self.started.tries);
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
@@ -260,7 +260,7 @@ impl Execution<'_> {
 }
 
 /// Pauses that grow, from the first to the last.
-struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -273,7 +273,7 @@ impl Backoff {
         self.0 == RETRY_FIRST
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY_LAST);
     }
@@ -308,6 +308,6 @@ pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> an
     timeout(SILENCE_MAX, run).await?
 }
 
-fn exec(argv: &[&str], stdin: Stdin) -> Exec {
+pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
     Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }

@@ -20,6 +20,7 @@ mod support;
 
 mod access;
 mod agent;
+mod artefacts;
 mod bodies;
 mod bytes;
 mod cluster;

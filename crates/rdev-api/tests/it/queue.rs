@@ -199,13 +199,13 @@ async fn every_bad_field_is_named_at_once() {
     let body = json!({
         "type": "test", "repository": "--upload-pack=touch x", "ref": "-b", "steps": [], "env": {"1": "x"},
         "project": "No", "priority": 101, "run_after": "soon", "max_attempts": 0, "concurrency_key": "",
-        "timeout_seconds": 0, "credentials": ["npm"], "artifacts": ["dist/*"],
+        "timeout_seconds": 0, "credentials": ["npm"], "artefacts": ["dist/*", "../x"],
     });
     let refused = post(&server, "/queue/tasks", &body).await.failure(422, "VALIDATION_FAILED");
     let mut fields = refused.fields();
     fields.sort_unstable();
     let expected = [
-        "artifacts",
+        "artefacts[1]",
         "concurrency_key",
         "credentials",
         "env.1",

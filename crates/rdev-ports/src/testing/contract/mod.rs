@@ -2,6 +2,7 @@
 //!
 //! [`store_contract!`](crate::store_contract) makes a test of each.
 
+mod artefacts;
 mod cancel;
 mod claim;
 mod concurrency_key;
@@ -17,6 +18,7 @@ mod run;
 mod steps;
 mod suite;
 
+pub use artefacts::*;
 pub use cancel::*;
 pub use claim::*;
 pub use concurrency_key::*;
@@ -30,9 +32,9 @@ pub use read::*;
 pub use retry::*;
 pub use run::*;
 
-use crate::{EventLog, PoolQueue, TaskQueue};
+use crate::{Artefacts, EventLog, PoolQueue, TaskQueue};
 
 /// A store under test: all of its ports on the same data; clones share it.
-pub trait Store: TaskQueue + EventLog + PoolQueue + Clone + 'static {}
+pub trait Store: TaskQueue + EventLog + PoolQueue + Artefacts + Clone + 'static {}
 
-impl<S: TaskQueue + EventLog + PoolQueue + Clone + 'static> Store for S {}
+impl<S: TaskQueue + EventLog + PoolQueue + Artefacts + Clone + 'static> Store for S {}

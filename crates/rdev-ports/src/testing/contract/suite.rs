@@ -67,6 +67,10 @@ macro_rules! store_contract {
             stats_count_by_kind_and_status
             the_backlog_tells_what_workers_could_do
 
+            artefacts_are_kept_in_parts
+            artefacts_are_kept_anew
+            a_stale_claim_keeps_no_artefacts
+
             the_first_start_makes_it_running
             a_second_start_keeps_place_and_time
             a_start_tells_of_a_wish_to_cancel

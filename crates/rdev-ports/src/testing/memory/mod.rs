@@ -1,3 +1,4 @@
+mod artefacts;
 mod log;
 mod pool;
 mod queue;
@@ -5,9 +6,10 @@ mod queue;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
-    Timestamp, WorkerName,
+    Artefact, Command, CommandId, Entry, EntryBody, Error, IdempotencyKey, KeyId, Outcome, Position, Result,
+    Seq, Timestamp, WorkerName,
 };
 
 use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
@@ -38,6 +40,8 @@ struct Task {
     /// Its place among the tasks of all callers: one of each has the same turn.
     turn: u64,
     last_seq: Seq,
+    artefacts: BTreeMap<u32, Artefact>,
+    parts: BTreeMap<(u32, u32), Bytes>,
 }
 
 #[derive(Debug, Clone)]

@@ -28,6 +28,8 @@ impl TaskQueue for MemoryStore {
         let task = Task {
             turn,
             seat: None,
+            artefacts: Default::default(),
+            parts: Default::default(),
             command: new.command,
             concurrency_key: new.concurrency_key,
             attempt: 0,
