@@ -6,22 +6,28 @@ use rdev_ports::{BACKLOG_MAX, Backlog, Stage};
 use crate::db::{Db, read};
 use crate::error::unreadable;
 
-/// Of the waiting tasks of a key the first could start, unless one of them runs.
+/// Of the waiting tasks of a key the first could start, unless one of them runs. Those without a key are told apart
+/// at once: sorting them, when many wait, would be most of the work.
 pub(crate) const BACKLOG: &str = "
-    SELECT kind, stage, COUNT(*), MIN(since_us) FROM (
-        SELECT kind,
-               CASE WHEN run_after_us > $1 THEN 'scheduled'
-                    WHEN concurrency_key IS NULL THEN 'waiting'
+    WITH waiting AS (
+        SELECT id, kind, priority, concurrency_key, run_after_us > $1 AS later,
+               CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
+        FROM tasks WHERE status = 'pending' AND pool LIMIT $2
+    ), staged AS (
+        SELECT kind, since_us, CASE WHEN later THEN 'scheduled' ELSE 'waiting' END AS stage
+        FROM waiting WHERE concurrency_key IS NULL
+        UNION ALL
+        SELECT kind, since_us,
+               CASE WHEN later THEN 'scheduled'
                     WHEN concurrency_key IN (SELECT concurrency_key FROM tasks
                                              WHERE status = 'running' AND concurrency_key IS NOT NULL)
                          THEN 'blocked'
-                    WHEN ROW_NUMBER() OVER (PARTITION BY concurrency_key, run_after_us > $1
-                                            ORDER BY priority DESC, id) > 1 THEN 'blocked'
-                    ELSE 'waiting' END AS stage,
-               CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
-        FROM (SELECT id, kind, priority, concurrency_key, created_us, run_after_us
-              FROM tasks WHERE status = 'pending' AND pool LIMIT $2) AS waiting
-    ) AS staged GROUP BY kind, stage
+                    WHEN ROW_NUMBER() OVER (PARTITION BY concurrency_key, later ORDER BY priority DESC, id) > 1
+                         THEN 'blocked'
+                    ELSE 'waiting' END
+        FROM waiting WHERE concurrency_key IS NOT NULL
+    )
+    SELECT kind, stage, COUNT(*), MIN(since_us) FROM staged GROUP BY kind, stage
     UNION ALL
     SELECT kind, 'running', COUNT(*), 0 FROM tasks WHERE status = 'running' AND pool GROUP BY kind
     UNION ALL

@@ -1,6 +1,7 @@
 //! The queries that run all the time find their rows by an index, however much is stored.
 
 use crate::SqlStore;
+use crate::backlog::BACKLOG;
 use crate::db::Db;
 use crate::events::{
     HEAD, HEAD_ON_POSTGRES, POSITION_OF, READ_COMMAND, READ_COMMAND_ON_POSTGRES, READ_HOME,
@@ -99,6 +100,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
     for (query, binds, index) in [
         (CLAIM_BESIDE_OTHERS, ["'w'", "1", "1", "8", "8"], "commands_in_line"),
         (CLAIM_BESIDE_OTHERS, ["'w'", "1", "1", "8", "8"], "tasks_waiting_in_pool"),
+        (BACKLOG, ["1", "100000", "", "", ""], "tasks_running"),
         (TURN_OF_TASK, ["TRUE", "'k'", "'p3'", "0", ""], "tasks_by_share"),
         (READ_COMMAND_ON_POSTGRES, [id, "0", "32", "", ""], "events_by_task"),
         (READ_HOME_ON_POSTGRES, ["'p3'", "100", "32", "", ""], "events_by_project"),
