@@ -169,7 +169,8 @@ impl Answering {
     }
 
     pub(crate) fn end(self, status: StatusCode) {
-        let path = self.path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+        // As the API's document has it.
+        let path = self.path.as_ref().map_or("none", MatchedPath::as_str).replace("{*", "{");
         let labels = [("method", self.method.to_owned()), ("path", path)];
         histogram!(REQUEST_SECONDS, &labels).record(self.since.elapsed());
         let [method, path] = labels;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rdev_kube_double::Cut;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -116,6 +117,30 @@ async fn the_last_attempt_is_the_one_whose_files_are_kept(on: Runtime) {
     let files = client.artefacts(&id).await;
     assert_eq!(read(&client, &files[0]).await, b"x\nx\n");
     assert_eq!((files.len(), files[1].problem.as_deref()), (2, Some("missing")));
+}
+
+#[tokio::test]
+async fn collecting_goes_on_after_any_cut_and_the_death_of_the_server_in_between() {
+    let mut server = Runtime::Double.server_with_workers(1).await;
+    // No connection lives long enough for the second file.
+    server.double().cluster().cut_every(Some(Cut::close(4_000_000)));
+    let steps = ["for i in 1 2 3; do head -c 3000000 /dev/urandom >f$i; done; echo ran >>../ran"];
+    let body = json!({"type": "shell", "steps": steps, "artefacts": ["f*"], "max_attempts": 1});
+    let client = server.client();
+    let id = client.add_task(&body).await.id;
+    eventually("the first file", async || client.artefacts(&id).await.first().cloned()).await;
+    assert_eq!(client.task(&id).await.status, "running");
+    server.kill9().await;
+    server.restart().await;
+    let client = server.client();
+    assert_eq!(client.task(&id).await.status, "running");
+    server.double().cluster().cut_every(None);
+    let ended = client.task_in(&id, "completed").await;
+    assert_eq!(ended.artefacts, Some(Left { files: 3, bytes: 9_000_000, problems: 0 }));
+    for file in client.artefacts(&id).await {
+        read(&client, &file).await;
+    }
+    assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
 }
 
 #[tokio::test]
