@@ -131,6 +131,8 @@ wait_for() {
 
 api_versions=$(kube api-versions) || fail "the cluster of context '$context' does not answer"
 render >"$work/manifests"
+# The same fields under an older name, before 1.23 and before 1.21.
+grep -qx autoscaling/v2 <<<"$api_versions" || sed -i 's#^apiVersion: autoscaling/v2$#apiVersion: autoscaling/v2beta2#' "$work/manifests"
 grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#' "$work/manifests"
 
 if [ -n "$dry_run" ]; then

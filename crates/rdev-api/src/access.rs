@@ -84,7 +84,12 @@ impl Api {
             }
             router = router.routes((schemas, paths, guard(access, methods)));
         }
-        router.split_for_parts()
+        let (router, mut document) = router.split_for_parts();
+        // OpenAPI has no word for a parameter with slashes in it.
+        let paths = std::mem::take(&mut document.paths.paths);
+        document.paths.paths =
+            paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+        (router, document)
     }
 }
 

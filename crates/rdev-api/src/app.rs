@@ -16,9 +16,12 @@ use utoipa_axum::routes;
 
 use crate::access::{Access, Api, Gate};
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::request::{Identify, identify};
 use crate::routes::docs::Document;
-use crate::routes::{commands, docs, events, health, output, projects, queue, tickets, workers};
+use crate::routes::{
+    artefacts, commands, docs, events, health, metrics, output, projects, queue, tickets, workers,
+};
 use crate::sse::Streams;
 use crate::tickets::Tickets;
 
@@ -43,6 +46,8 @@ pub(crate) struct Pieces {
     pub(crate) streams: Streams,
     /// Tickets for browsers.
     pub(crate) tickets: Tickets,
+    /// What Prometheus is told.
+    pub(crate) metrics: Metrics,
     /// Who may call.
     pub(crate) gate: Gate,
     /// Proxies whose X-Forwarded-For counts.
@@ -73,6 +78,7 @@ pieces! {
     events: Events,
     streams: Streams,
     tickets: Tickets,
+    metrics: Metrics,
     clock: Arc<dyn Clock>,
     pods: Arc<dyn Pods>,
     queue: Arc<dyn TaskQueue>,
@@ -88,6 +94,7 @@ fn api() -> Api {
     Api::default()
         .route(Access::Public, routes!(health::health))
         .route(Access::Public, routes!(health::ready))
+        .route(Access::Public, routes!(metrics::metrics))
         .route(Access::Public, routes!(docs::page))
         .route(Access::Public, routes!(docs::script))
         .route(Access::Public, routes!(docs::openapi))
@@ -108,6 +115,8 @@ fn api() -> Api {
         .route(read_queue, routes!(queue::get))
         .route(read_queue, routes!(queue::events))
         .route(read_queue, routes!(queue::output))
+        .route(read_queue, routes!(artefacts::list))
+        .route(read_queue, routes!(artefacts::get))
         .route(write_queue, routes!(queue::cancel))
         .route(write_queue, routes!(queue::retry))
         .route(read_queue, routes!(queue::stats))
@@ -115,7 +124,6 @@ fn api() -> Api {
         .route(read_workers, routes!(workers::pool))
         .route(read_workers, routes!(workers::get))
         .route(write_workers, routes!(workers::drain))
-        .route(write_workers, routes!(workers::undrain))
 }
 
 /// The OpenAPI document, as committed in `openapi.json`.

@@ -117,6 +117,7 @@ fn not_found(kind: &str) -> &'static str {
         "command" => "COMMAND_NOT_FOUND",
         "stream" => "STREAM_NOT_FOUND",
         "task" => "TASK_NOT_FOUND",
+        "artefact" => "ARTEFACT_NOT_FOUND",
         "worker" => "WORKER_NOT_FOUND",
         _ => "NOT_FOUND",
     }

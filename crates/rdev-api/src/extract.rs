@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId, WorkerName};
@@ -66,6 +67,19 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(parse(&params(parts, state).await?, "task_id", "task")?))
+    }
+}
+
+/// `{task_id}` and `{path}` in the path, the latter with its slashes.
+pub(crate) struct TaskFile(pub(crate) CommandId, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let path = params.iter().find(|(param, _)| *param == "path").map_or("", |(_, path)| path);
+        Ok(Self(parse(&params, "task_id", "task")?, path.to_owned()))
     }
 }
 
@@ -146,6 +160,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = read(body).await?;
         let body = from_json(&bytes)?;
         Ok(Self { body, idempotency: idempotency(&parts, &bytes)? })
+    }
+}
+
+/// A body that may be left out.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 

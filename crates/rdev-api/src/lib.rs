@@ -17,6 +17,7 @@ mod envelope;
 mod error;
 mod extract;
 mod keys;
+mod metrics;
 mod openapi;
 mod request;
 mod routes;

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use rdev_domain::Timestamp;
 use rdev_ports::Clock;
 
+use crate::metrics::Answering;
+
 const REQUEST_ID: &str = "x-request-id";
 /// Longest request id that is taken over from the caller.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -46,7 +48,8 @@ pub(crate) struct Identify {
     pub(crate) trusted_proxies: Arc<[IpNet]>,
 }
 
-/// Gives the request its id, the caller's own if it is a sound one, and puts it on the answer and in the log.
+/// Gives the request its id, the caller's own if it is a sound one, and puts it on the answer and in the log;
+/// counts it.
 pub(crate) async fn identify(State(identify): State<Identify>, request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
@@ -60,7 +63,9 @@ pub(crate) async fn identify(State(identify): State<Identify>, request: Request,
         (client, request.method().clone(), request.uri().path().to_owned())
     });
     let meta = RequestMeta { id: id.clone(), at: identify.clock.now() };
+    let answering = Answering::begin(&request);
     let mut response = REQUEST.scope(meta, next.run(request)).await;
+    answering.end(response.status());
     if let Some((client, method, path)) = log {
         let status = response.status().as_u16();
         tracing::debug!(request_id = %id, ?client, %method, path, status, "answered");

@@ -10,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
     Chores, Commands, Events, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker, WorkerConfig,
@@ -25,6 +25,7 @@ use crate::access::Gate;
 use crate::app::{AppState, Pieces, app};
 use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::keys::{self, Keys};
+use crate::metrics::Metrics;
 use crate::server;
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidChance, UuidIds, random};
@@ -57,12 +58,7 @@ pub struct Rdev {
 /// Opens the stores, and wires services and routes.
 pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
-    // What commands write is nobody else's business: the folder is closed to other users.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
+    make_private(folder)?;
     let lock = lock(folder).await?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
@@ -90,11 +86,13 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         live.clone(),
         config.command_timeout(),
     );
-    let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+    let (pool_queue, artefacts): (Arc<dyn PoolQueue>, Arc<dyn Artefacts>) =
+        (Arc::new(store.clone()), Arc::new(store.clone()));
     let task_ports = TaskPorts {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
+        artefacts: artefacts.clone(),
         clock: clock.clone(),
         ids,
     };
@@ -104,6 +102,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue,
+        artefacts,
         log,
         clock: clock.clone(),
         chance: Arc::new(UuidChance),
@@ -117,6 +116,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         projects,
         commands,
         tasks,
+        metrics: Metrics::begin(pool.clone(), clock.clone(), drain.clone())?,
         pool,
         events,
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
@@ -142,6 +142,12 @@ fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
 fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
     let prune = Prune::new(Arc::new(store.clone()), config.keeping());
     Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
+}
+
+/// What commands write is nobody else's business: the folder is closed to other users.
+fn make_private(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {

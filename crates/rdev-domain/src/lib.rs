@@ -3,6 +3,7 @@
 //! Nothing here is asynchronous, does I/O or asks for the time: given the same input it gives the same
 //! output. It must not know HTTP, SQL, Kubernetes or the runner's frames.
 
+mod artefact;
 mod checkout;
 mod command;
 mod error;
@@ -17,6 +18,7 @@ mod time;
 mod validate;
 mod work;
 
+pub use artefact::{Artefact, Kept, Unkept};
 pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
 pub use error::{Error, FieldError, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};

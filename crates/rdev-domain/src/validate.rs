@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::artefact::check_pattern;
 use crate::checkout::{check_ref, check_repository};
 use crate::{
     AgentRequest, FieldError, GitRequest, Request, Schedule, ShellRequest, WorkKind, WorkRequest,
@@ -20,6 +21,8 @@ pub struct Limits {
     pub steps_max: usize,
     /// Most bytes of all its steps and variables: the kernel bounds what a program is started with.
     pub work_bytes_max: usize,
+    /// Most patterns of files that a task leaves.
+    pub artefacts_max: usize,
     /// Longest concurrency key, in bytes.
     pub key_bytes_max: usize,
     /// Priorities go from minus this to this.
@@ -38,6 +41,7 @@ impl Limits {
         item_bytes_max: 128 * 1024 - 1,
         steps_max: 64,
         work_bytes_max: 1024 * 1024,
+        artefacts_max: 32,
         key_bytes_max: 255,
         priority_max: 100,
         attempts_max: 20,
@@ -145,6 +149,13 @@ impl Validate {
             self.no_nul(&field, step);
         }
         self.env(limits, &work.env);
+        let (count, max) = (work.artefacts.len(), limits.artefacts_max);
+        if count > max {
+            self.fail("artefacts", format!("{count} entries; at most {max} are accepted"));
+        }
+        for (index, pattern) in work.artefacts.iter().enumerate() {
+            self.check(&format!("artefacts[{index}]"), check_pattern(pattern));
+        }
         let bytes = work.steps.iter().map(String::len).sum::<usize>()
             + work.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if bytes > limits.work_bytes_max {

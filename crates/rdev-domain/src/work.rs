@@ -69,6 +69,9 @@ pub struct WorkRequest {
     pub steps: Vec<String>,
     /// Variables set for them.
     pub env: BTreeMap<String, String>,
+    /// Patterns of the files that are kept of the checkout.
+    #[serde(default)]
+    pub artefacts: Vec<String>,
     /// The project that it is done for.
     pub project: Option<ProjectId>,
     /// At most one task of this key runs at a time.
@@ -179,6 +182,7 @@ mod tests {
             git_ref: None,
             steps: Vec::new(),
             env: BTreeMap::new(),
+            artefacts: Vec::new(),
             project: None,
             concurrency_key: key.map(str::to_owned),
         };

@@ -7,7 +7,7 @@ use rdev_domain::ProjectId;
 
 /// Pods that are projects.
 pub const PROJECTS: &str = "rdev.orchard9.ai/project=true";
-/// Pods that are workers of the pool, each for one task at a time.
+/// Pods that are workers of the pool.
 pub const WORKERS: &str = "rdev.orchard9.ai/role=worker";
 /// Label with the project's id.
 const PROJECT_ID: &str = "rdev.orchard9.ai/project-id";
@@ -22,8 +22,12 @@ const CONTAINER: &str = "rdev.orchard9.ai/container";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const DESCRIPTION: &str = "rdev.orchard9.ai/description";
 const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
+/// How many tasks a worker runs at once.
+const CAPACITY: &str = "rdev.orchard9.ai/capacity";
 
 const WORKSPACE_DEFAULT: &str = "/workspace";
+/// Most tasks that one worker runs at once.
+const CAPACITY_MAX: u32 = 64;
 
 /// What pods of a registry are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub(crate) struct Details {
     pub(crate) repository: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) default_agent: Option<String>,
+    /// How many tasks a worker runs at once, or why nobody can say.
+    pub(crate) capacity: Result<u32, String>,
 }
 
 /// The details of a pod, or why it cannot be a project, for its operator.
@@ -83,6 +89,15 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
         repository: owned(REPOSITORY),
         description: owned(DESCRIPTION),
         default_agent: owned(DEFAULT_AGENT),
+        capacity: capacity(value(annotations, CAPACITY)),
+    })
+}
+
+fn capacity(annotation: Option<&str>) -> Result<u32, String> {
+    let Some(text) = annotation else { return Ok(1) };
+    let number = text.parse().ok().filter(|number| (1..=CAPACITY_MAX).contains(number));
+    number.ok_or_else(|| {
+        format!("its annotation {CAPACITY} is {text:?}: a number from 1 to {CAPACITY_MAX} is accepted")
     })
 }
 

@@ -150,12 +150,7 @@ impl Pods for Kube {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let pods = self.workers.listed()?.projects(self.clock.now()).into_iter();
-        // One that is gone does not come again: another pod has another name.
-        let there = pods.filter(|pod| !matches!(pod.status, ProjectStatus::Gone(_)));
-        let worker =
-            |pod: Project| Some(PoolWorker { name: pod.id.as_str().parse().ok()?, status: pod.status });
-        Ok(there.filter_map(worker).collect())
+        Ok(self.workers.listed()?.workers(self.clock.now()))
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rdev_domain::{Project, ProjectStatus, Reason, Timestamp};
-use rdev_ports::Trouble;
+use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp};
+use rdev_ports::{PoolWorker, Trouble};
 
 use crate::labels::{Details, Role, details};
 use crate::status::Look;
@@ -55,6 +55,18 @@ impl PodView {
             description: self.details.description.clone(),
             default_agent: self.details.default_agent.clone(),
         }
+    }
+
+    /// A worker of the pool; one whose capacity nobody can read takes no tasks, and says why.
+    pub(crate) fn worker(&self) -> Option<PoolWorker> {
+        let (status, capacity) = match &self.details.capacity {
+            Ok(capacity) => (self.status.clone(), *capacity),
+            Err(why) => {
+                let (reason, message) = ("InvalidCapacity".to_owned(), why.clone());
+                (ProjectStatus::Failing(Condition { reason, message, since: self.created }), 0)
+            }
+        };
+        Some(PoolWorker { name: self.details.project.as_str().parse().ok()?, status, capacity })
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.
@@ -175,6 +187,22 @@ mod tests {
         assert_eq!((plain.container.as_str(), plain.workspace.as_str()), ("main", "/workspace"));
         let wrong = read(r#""labels": {"app": "x"}, "annotations": {"rdev.orchard9.ai/container": "none"}"#);
         assert!(wrong.unwrap_err().contains("none"));
+    }
+
+    #[test]
+    fn a_worker_runs_as_many_tasks_as_its_annotation_says() {
+        let worker = |annotation: &str| {
+            let metadata = format!(r#""annotations": {{{annotation}}}"#);
+            PodView::read(&pod(&metadata, "{}"), Role::Worker).unwrap().worker().unwrap()
+        };
+        assert_eq!(worker("").capacity, 1);
+        assert_eq!(worker(r#""rdev.orchard9.ai/capacity": "4""#).capacity, 4);
+        for wrong in ["0", "-1", "65", "many", "1.5"] {
+            let worker = worker(&format!(r#""rdev.orchard9.ai/capacity": "{wrong}""#));
+            let why = worker.status.condition().unwrap();
+            assert_eq!((worker.capacity, why.reason.as_str()), (0, "InvalidCapacity"));
+            assert!(why.message.contains(&format!("{wrong:?}")), "{}", why.message);
+        }
     }
 
     #[test]

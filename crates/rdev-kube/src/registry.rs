@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp};
-use rdev_ports::{Fate, Trouble};
+use rdev_ports::{Fate, PoolWorker, Trouble};
 use tokio::sync::watch;
 
 use crate::labels::Role;
@@ -171,6 +171,13 @@ impl Registry {
 
     pub(crate) fn knows(&self, uid: &str) -> bool {
         self.pods().by_uid.contains_key(uid)
+    }
+
+    /// The workers, by name. One that is gone is none: another pod has another name.
+    pub(crate) fn workers(&self, now: Timestamp) -> Vec<PoolWorker> {
+        let mut pods = self.pods();
+        pods.forget_gone(now);
+        pods.of_project.keys().filter_map(|id| pods.best(id)?.worker()).collect()
     }
 
     /// Whether the pod of this uid is, or was, one of these.

@@ -153,7 +153,8 @@ impl Pods for Local {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let worker = |name: &WorkerName| PoolWorker { name: name.clone(), status: ProjectStatus::Ready };
+        let worker =
+            |name: &WorkerName| PoolWorker { name: name.clone(), status: ProjectStatus::Ready, capacity: 1 };
         Ok(self.slots.keys().map(worker).collect())
     }
 

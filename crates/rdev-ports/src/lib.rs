@@ -5,6 +5,7 @@
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite
 //! on it, and name it in `rdev-api`'s `wire.rs`.
 
+mod artefacts;
 mod clock;
 mod log;
 mod pods;
@@ -15,13 +16,16 @@ mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use artefacts::{Artefacts, Keep, PART_BYTES_MAX};
 pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
-    Standing, Stdin, Trouble, Verdict,
+    EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Seat,
+    Site, Standing, Stdin, Trouble, Verdict,
 };
-pub use pool::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+pub use pool::{
+    BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, Stage, TaskFilter,
+};
 pub use queue::{
     CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
     Started, TaskQueue,

@@ -42,8 +42,23 @@ pub trait Pods: Send + Sync {
 pub enum Site {
     /// That of a project.
     Project(ProjectId),
-    /// That of a worker of the pool, in which one task runs at a time.
+    /// That of a worker of the pool.
     Worker(WorkerName),
+}
+
+/// One of the tasks that a worker of the pool runs at once: each has a seat of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seat {
+    /// The worker.
+    pub worker: WorkerName,
+    /// From 0 to one less than the worker's capacity.
+    pub number: u32,
+}
+
+impl std::fmt::Display for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "seat {} of worker {}", self.number, self.worker)
+    }
 }
 
 impl std::fmt::Display for Site {
@@ -62,6 +77,8 @@ pub struct PoolWorker {
     pub name: WorkerName,
     /// Whether tasks can run in it now.
     pub status: ProjectStatus,
+    /// How many tasks run in it at once.
+    pub capacity: u32,
 }
 
 /// Where commands run.

@@ -3,7 +3,7 @@ use rdev_domain::{
     Command, CommandId, Entry, ProjectId, ProjectStatus, Result, Status, Timestamp, WorkKind, WorkerName,
 };
 
-use crate::PoolWorker;
+use crate::{PoolWorker, Seat};
 
 /// What is asked of the queue about the pool, and told to it.
 #[async_trait]
@@ -31,6 +31,9 @@ pub trait PoolQueue: Send + Sync {
 
     /// Sets whether a worker of the pool is to take nothing new; it holds until it is set otherwise.
     async fn set_draining(&self, worker: &WorkerName, draining: bool, now: Timestamp) -> Result<()>;
+
+    /// How much there is to do; of what waits, [`BACKLOG_MAX`] are looked at.
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
 
     /// How much there is of what; of times from acceptance to start, those of the newest tasks that have ended.
     async fn stats(&self) -> Result<QueueStats>;
@@ -68,8 +71,8 @@ pub enum Hold {
 /// Who works in the pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// The workers that are busy, each with its task.
-    pub busy: Vec<(WorkerName, CommandId)>,
+    /// The seats that are taken, each with its task.
+    pub busy: Vec<(Seat, CommandId)>,
     /// The workers that take nothing new.
     pub draining: Vec<WorkerName>,
     /// Whether tasks wait.
@@ -77,13 +80,70 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    /// Whether a worker is ready, has no task, and may take one.
-    pub fn could_take(&self, worker: &PoolWorker) -> bool {
-        worker.status == ProjectStatus::Ready
-            && !self.draining.contains(&worker.name)
-            && !self.busy.iter().any(|(busy, _)| *busy == worker.name)
+    /// The seats of a worker in which a task could begin now.
+    pub fn free_seats(&self, worker: &PoolWorker) -> impl Iterator<Item = Seat> {
+        let takes = worker.status == ProjectStatus::Ready && !self.draining.contains(&worker.name);
+        let seats = (0..if takes { worker.capacity } else { 0 })
+            .map(|number| Seat { worker: worker.name.clone(), number });
+        seats.filter(|seat| !self.busy.iter().any(|(busy, _)| busy == seat))
     }
 }
+
+/// How much there is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Tasks of the pool that have not ended, by kind and stage.
+    pub tasks: Vec<(WorkKind, Stage, u64)>,
+    /// Since when the task of the pool waits that could have started first.
+    pub waiting_since: Option<Timestamp>,
+    /// Commands of projects that wait.
+    pub commands_waiting: u64,
+    /// Commands of projects that run.
+    pub commands_running: u64,
+}
+
+impl Backlog {
+    /// Tasks of the pool in a stage.
+    pub fn count(&self, stage: Stage) -> u64 {
+        self.tasks.iter().filter(|(_, of, _)| *of == stage).map(|(.., count)| count).sum()
+    }
+}
+
+/// How far a task has come that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// One more worker would run it.
+    Waiting,
+    /// It waits for another task of its key, and no worker could help it.
+    Blocked,
+    /// Its time has not come.
+    Scheduled,
+    /// It runs.
+    Running,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Blocked, Self::Scheduled, Self::Running];
+
+    /// Its name in stores and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+        }
+    }
+
+    /// The stage of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+}
+
+/// Most tasks, and most commands, that [`PoolQueue::backlog`] looks at: who asks often must not load the store.
+pub const BACKLOG_MAX: u32 = 100_000;
 
 /// How much there is of what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

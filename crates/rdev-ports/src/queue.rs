@@ -3,8 +3,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Entry, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp, WorkerId,
-    WorkerName,
 };
+
+use crate::Seat;
 
 /// The queue of commands: what was accepted, who works on it, and how it ended.
 ///
@@ -40,18 +41,18 @@ pub trait TaskQueue: Send + Sync {
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>>;
 
-    /// The worker is about to start the command in the place `place_uid`, which is that of `in_worker` for a
+    /// The worker is about to start the command in the place `place_uid`, in the `seat` of its worker for a
     /// task of the pool: it becomes running, with the entry that says so, and this is one more try. A command
-    /// that was started before keeps its first place and time, and comes back with these.
+    /// that was started before keeps its first place, seat and time, and comes back with these.
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, and `Conflict` with `WORKER_TAKEN` when
-    /// another task runs in that worker of the pool.
+    /// another task has that seat.
     async fn start(
         &self,
         fence: &Fence,
         place_uid: &str,
-        in_worker: Option<&WorkerName>,
+        seat: Option<&Seat>,
         now: Timestamp,
     ) -> Result<Started>;
 
@@ -168,8 +169,8 @@ pub struct Claim {
     pub last_seq: Seq,
     /// The place in which it was started, if it was.
     pub place_uid: Option<String>,
-    /// The worker of the pool whose place that is.
-    pub in_worker: Option<WorkerName>,
+    /// Its seat in the pool.
+    pub seat: Option<Seat>,
 }
 
 /// A command that its worker may now start, or attach to.
@@ -177,6 +178,8 @@ pub struct Claim {
 pub struct Started {
     /// The place in which it was started first; in any other it must not be started again.
     pub place_uid: String,
+    /// Its seat in the pool.
+    pub seat: Option<Seat>,
     /// When it was started first.
     pub started_at: Timestamp,
     /// Number of this attempt.

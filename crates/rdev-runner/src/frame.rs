@@ -27,7 +27,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
 pub const FRAME_EVENTS_MAX: u32 = 1024;
 /// Version of this format and of the command line; a runner and a server of different versions refuse each other.
-pub const PROTOCOL_VERSION: u8 = 3;
+pub const PROTOCOL_VERSION: u8 = 4;
 
 /// Which of the command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +220,7 @@ pub fn encode_output(
     encode_raw(out, first_seq, count, time_us, KIND_OUTPUT, [stream.code(), end.code()], payload);
 }
 
-fn encode_raw(
+pub(crate) fn encode_raw(
     out: &mut Vec<u8>,
     first_seq: u64,
     count: u32,
@@ -264,14 +264,20 @@ impl Decoder {
 
     /// The next complete frame with its encoded bytes, or `None` until more bytes arrive.
     pub fn next_frame(&mut self) -> Result<Option<(Frame, Bytes)>, FrameError> {
-        let Some(total) = frame_bytes(&self.buffer)? else {
-            return Ok(None);
-        };
-        if self.buffer.len() < total {
-            return Ok(None);
-        }
-        let raw = self.buffer.split_to(total).freeze();
+        let Some(raw) = self.next_raw()? else { return Ok(None) };
         Ok(Some((decode(&raw)?, raw)))
+    }
+
+    /// The next complete frame of whatever kind: its kind, the first detail of it, and the payload.
+    pub(crate) fn next_checked(&mut self) -> Result<Option<(u8, u8, Bytes)>, FrameError> {
+        let Some(raw) = self.next_raw()? else { return Ok(None) };
+        check(&raw)?;
+        Ok(Some((raw[28], raw[29], raw.slice(HEADER_BYTES..))))
+    }
+
+    fn next_raw(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let total = frame_bytes(&self.buffer)?.filter(|total| self.buffer.len() >= *total);
+        Ok(total.map(|total| self.buffer.split_to(total).freeze()))
     }
 }
 
@@ -305,13 +311,16 @@ pub fn decode_all(mut bytes: Bytes) -> impl Iterator<Item = Result<Frame, FrameE
     })
 }
 
+/// Whether a whole frame is as it was sent.
+fn check(raw: &[u8]) -> Result<(), FrameError> {
+    let checksum = (&raw[4..8]).get_u32_le();
+    if crc32fast::hash(&raw[8..]) == checksum { Ok(()) } else { Err(FrameError::Checksum) }
+}
+
 /// Decodes exactly one frame; the payload shares the memory of `raw`.
 fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
-    let mut header = &raw[4..HEADER_BYTES];
-    let checksum = header.get_u32_le();
-    if crc32fast::hash(&raw[8..]) != checksum {
-        return Err(FrameError::Checksum);
-    }
+    check(raw)?;
+    let mut header = &raw[8..HEADER_BYTES];
     let first_seq = header.get_u64_le();
     let time_us = header.get_u64_le();
     let count = header.get_u32_le();

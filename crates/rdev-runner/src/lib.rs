@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod files;
 pub mod frame;
 pub mod spec;
 
@@ -7,6 +8,7 @@ mod attach;
 mod cancel;
 mod cli;
 mod clock;
+mod collect;
 mod fault;
 mod folder;
 mod gc;

@@ -8,13 +8,14 @@ use rdev_domain::{
     attempt_error,
 };
 use rdev_ports::{
-    Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Site, Standing, Started, TaskQueue,
-    Trouble,
+    Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
+    Started, TaskQueue, Trouble,
 };
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
-use crate::invocation::run_id;
+use crate::collect::wanted;
+use crate::invocation::{checkout, run_id};
 use crate::janitor::Janitor;
 use crate::live::Live;
 use crate::supervise::{Execution, UNREACHED_MAX, until_stored};
@@ -29,6 +30,7 @@ pub(crate) struct Executor {
     pub(crate) pods: Arc<dyn Pods>,
     pub(crate) queue: Arc<dyn TaskQueue>,
     pub(crate) pool: Arc<dyn PoolQueue>,
+    pub(crate) artefacts: Arc<dyn Artefacts>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
@@ -41,7 +43,7 @@ pub(crate) struct Executor {
 /// What is to be done with a claimed command.
 enum Next {
     /// Start it there, or attach to it.
-    Supervise(Place, Started),
+    Supervise(Place, Box<Started>),
     /// Nothing can run any more: it ends.
     End(Outcome),
     /// Its place may become ready.
@@ -63,21 +65,24 @@ impl Executor {
             Next::End(outcome) => {
                 let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
                 match claim.command.state {
-                    State::Running { .. } => self.conclude(claim, tries, seq, outcome).await,
+                    State::Running { .. } => {
+                        self.lose(claim).await?;
+                        self.conclude(claim, tries, seq, outcome).await
+                    }
                     // What cannot be started at all is no attempt, and trying again would not end.
                     State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
                 }
             }
             Next::Later => self.queue.postpone(&claim.fence, self.clock.now() + PLACE_PAUSE).await,
-            Next::Supervise(place, started) => self.supervise(claim, place, started).await,
+            Next::Supervise(place, started) => self.supervise(claim, place, *started).await,
         }
     }
 
     async fn next(&self, claim: &Claim) -> Result<Next> {
         let command = &claim.command;
-        let site = match (&command.home, &claim.in_worker) {
+        let site = match (&command.home, &claim.seat) {
             (Home::Project(id), _) => Site::Project(id.clone()),
-            (Home::Pool, Some(worker)) => Site::Worker(worker.clone()),
+            (Home::Pool, Some(seat)) => Site::Worker(seat.worker.clone()),
             (Home::Pool, None) => return self.next_in_pool(claim).await,
         };
         let standing = self.pods.place(&site).await?;
@@ -87,7 +92,7 @@ impl Executor {
             return self.next_away_from(uid, *started_at, standing, claim).await;
         }
         match standing {
-            Some(Standing::Ready(place)) => self.start(claim, place).await,
+            Some(Standing::Ready(place)) => self.start(claim, place, claim.seat.as_ref()).await,
             Some(Standing::Waiting(..)) if command.cancel_requested => Ok(Next::End(never_started())),
             Some(Standing::Waiting(trouble, since)) => {
                 let waited = self.clock.now().since(since.max(command.created_at));
@@ -125,20 +130,22 @@ impl Executor {
         Ok(Next::End(failed(trouble.reason, trouble.message)))
     }
 
-    /// A task of the pool takes the first worker that is free, and waits while there is none.
+    /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while
+    /// there is none.
     async fn next_in_pool(&self, claim: &Claim) -> Result<Next> {
         if claim.command.cancel_requested {
             return Ok(Next::End(never_started()));
         }
         let occupancy = self.pool.occupancy().await?;
-        for worker in self.pods.workers().await? {
-            if !occupancy.could_take(&worker) {
-                continue;
-            }
-            let Some(Standing::Ready(place)) = self.pods.place(&Site::Worker(worker.name)).await? else {
+        let workers = self.pods.workers().await?;
+        let mut seats: Vec<Seat> = workers.iter().flat_map(|worker| occupancy.free_seats(worker)).collect();
+        seats.sort_by_key(|seat| seat.number);
+        for seat in seats {
+            let site = Site::Worker(seat.worker.clone());
+            let Some(Standing::Ready(place)) = self.pods.place(&site).await? else {
                 continue;
             };
-            match self.start(claim, place).await {
+            match self.start(claim, place, Some(&seat)).await {
                 Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
                 next => return next,
             }
@@ -146,12 +153,8 @@ impl Executor {
         Ok(Next::Later)
     }
 
-    async fn start(&self, claim: &Claim, place: Place) -> Result<Next> {
-        let in_worker = match &place.site {
-            Site::Project(_) => None,
-            Site::Worker(name) => Some(name),
-        };
-        let started = self.queue.start(&claim.fence, &place.uid, in_worker, self.clock.now()).await?;
+    async fn start(&self, claim: &Claim, place: Place, seat: Option<&Seat>) -> Result<Next> {
+        let started = self.queue.start(&claim.fence, &place.uid, seat, self.clock.now()).await?;
         let is_first = started.entry.is_some();
         if let Some(entry) = &started.entry {
             self.live.publish(entry.clone());
@@ -159,7 +162,7 @@ impl Executor {
         if started.cancel_requested && is_first {
             return Ok(Next::End(never_started()));
         }
-        Ok(Next::Supervise(place, started))
+        Ok(Next::Supervise(place, Box::new(started)))
     }
 
     async fn supervise(&self, claim: &Claim, place: Place, started: Started) -> Result<()> {
@@ -171,12 +174,16 @@ impl Executor {
             Request::Claude(_) => Some(self.reread(claim).await?),
             Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
         };
-        let (started_at, tries, last_seq) = (started.started_at, started.tries, claim.last_seq);
-        let mut execution = Execution { to: self, claim, tail, place, started_at, tries, last_seq, agent };
+        let tries = started.tries;
+        let mut execution =
+            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent };
         let (outcome, seq) = execution.supervise().await?;
-        let place = execution.place;
+        let (place, started) = (execution.place, execution.started);
+        self.collect(claim, &place, &started).await?;
         self.conclude(claim, tries, seq, outcome).await?;
-        self.janitor.ended(place, run_id(&claim.command, tries));
+        let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
+        let folder = (!wanted(&claim.command).is_empty()).then_some(folder);
+        self.janitor.ended(place, run_id(&claim.command, tries), folder);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
-use rdev_ports::Place;
+use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
 
 /// Time between the polite signal and SIGKILL.
@@ -22,7 +22,7 @@ const GIT_ENV: [(&str, &str); 6] = [
 ];
 
 /// The runner's specification of a command.
-pub(crate) fn spec(command: &Command, place: &Place) -> Spec {
+pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
             let mut spec = Spec::new(words(["sh", "-c", &shell.command]));
@@ -35,7 +35,7 @@ pub(crate) fn spec(command: &Command, place: &Place) -> Spec {
             spec
         }
         Request::Claude(agent) => claude(agent),
-        Request::Work(work) => work_spec(command, work),
+        Request::Work(work) => work_spec(command, work, place, seat, tries),
     };
     spec.cwd.clone_from(&place.workspace);
     spec.timeout_ms = millis(command.timeout);
@@ -74,15 +74,26 @@ pub(crate) fn run_id(command: &Command, tries: u32) -> String {
     }
 }
 
+/// The folder of an attempt of a task, in its place.
+pub(crate) fn checkout(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> String {
+    format!("{}/{}{}", place.workspace, checkouts(seat), run_id(command, tries))
+}
+
+/// What the folders of a seat begin with.
+fn checkouts(seat: Option<&Seat>) -> String {
+    format!("task-{}-", seat.map_or(0, |seat| seat.number))
+}
+
 /// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
 /// fails. Everything comes in as arguments: nothing of a request is read as a part of this program. What an
-/// earlier task has left in this worker, which then was killed, goes first.
+/// earlier task has left at this seat goes first: it was killed, or its files were collected. With files to be collected
+/// the folder stays.
 const CHECKOUT_AND_STEPS: &str = r#"
-rm -rf ./task-*
-folder=$PWD/task-$1 repository=$2 ref=$3
-shift 3
+before=$1 folder=$2 stays=$3 repository=$4 ref=$5
+shift 5
+rm -rf "$before"*
 mkdir "$folder" || exit
-trap 'cd / && rm -rf "$folder"' EXIT
+[ -n "$stays" ] || trap 'cd / && rm -rf "$folder"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 cd "$folder" || exit
@@ -109,8 +120,11 @@ for step; do
 done
 "#;
 
-fn work_spec(command: &Command, work: &WorkRequest) -> Spec {
-    let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", command.id.as_str()]);
+fn work_spec(command: &Command, work: &WorkRequest, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
+    let before = format!("{}/{}", place.workspace, checkouts(seat));
+    let folder = checkout(command, place, seat, tries);
+    let stays = if work.artefacts.is_empty() { "" } else { "yes" };
+    let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", &before, &folder, stays]);
     argv.push(work.repository.clone().unwrap_or_default());
     argv.push(work.git_ref.clone().unwrap_or_default());
     argv.extend(work.steps.iter().cloned());

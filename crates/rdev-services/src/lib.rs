@@ -5,6 +5,7 @@
 
 mod agent;
 mod chores;
+mod collect;
 mod commands;
 mod events;
 mod execution;
@@ -28,5 +29,5 @@ pub use pool::{Pool, PoolView, WorkerView};
 pub use projects::Projects;
 pub use replicas::Replicas;
 pub use retention::{Keeping, Prune};
-pub use tasks::{BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
+pub use tasks::{ArtefactFile, BlockedBy, SubmitWork, TaskPorts, Tasks, Waiting};
 pub use worker::{Worker, WorkerConfig, WorkerPorts};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{CommandId, Error, ProjectStatus, Result, Status, WorkerName};
-use rdev_ports::{Clock, Occupancy, Pods, PoolQueue, PoolWorker};
+use rdev_domain::{CommandId, Error, ProjectStatus, Result, WorkerName};
+use rdev_ports::{Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker, Stage};
 
 use crate::Live;
 
@@ -23,8 +23,10 @@ pub struct WorkerView {
     pub name: WorkerName,
     /// Whether tasks can run in it.
     pub status: ProjectStatus,
-    /// The task that runs in it.
-    pub task: Option<CommandId>,
+    /// How many tasks run in it at once.
+    pub capacity: u32,
+    /// The tasks that run in it.
+    pub tasks: Vec<CommandId>,
     /// Whether it takes nothing new.
     pub draining: bool,
 }
@@ -32,11 +34,11 @@ pub struct WorkerView {
 /// The pool as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolView {
-    /// Workers that are ready or busy, and not draining: tasks that run at once.
+    /// Tasks that run at once in workers that are ready, and not draining.
     pub capacity: usize,
-    /// Workers that have a task.
+    /// Tasks that run.
     pub busy: usize,
-    /// Workers that could take one.
+    /// Tasks that could begin now.
     pub idle: usize,
     /// Workers that take nothing new.
     pub draining: usize,
@@ -69,25 +71,25 @@ impl Pool {
 
     /// The pool as a whole.
     pub async fn pool(&self) -> Result<PoolView> {
-        let occupancy = self.queue.occupancy().await?;
-        let workers = self.pods.workers().await?.into_iter().map(|worker| view(worker, &occupancy));
-        let workers: Vec<WorkerView> = workers.collect();
-        let counts = self.queue.stats().await?.counts;
-        let pending = counts.iter().filter(|(_, status, _)| *status == Status::Pending);
-        let queue_depth = pending.map(|(.., count)| count).sum();
-        let count = |wanted: fn(&WorkerView) -> bool| workers.iter().filter(|worker| wanted(worker)).count();
-        let ready = |worker: &WorkerView| worker.status == ProjectStatus::Ready;
+        let workers = self.workers().await?;
+        let backlog = self.backlog().await?;
+        let takes = || workers.iter().filter(|worker| worker.takes_tasks());
         Ok(PoolView {
-            capacity: workers.iter().filter(|worker| ready(worker) && !worker.draining).count(),
-            busy: count(|worker| worker.task.is_some()),
-            idle: workers
+            capacity: takes().map(|worker| worker.capacity as usize).sum(),
+            busy: workers.iter().map(|worker| worker.tasks.len()).sum(),
+            idle: takes().map(WorkerView::free).sum(),
+            draining: workers.iter().filter(|worker| worker.draining).count(),
+            not_ready: workers.iter().filter(|worker| !worker.is_ready()).count(),
+            queue_depth: [Stage::Waiting, Stage::Blocked, Stage::Scheduled]
+                .map(|stage| backlog.count(stage))
                 .iter()
-                .filter(|worker| ready(worker) && worker.task.is_none() && !worker.draining)
-                .count(),
-            draining: count(|worker| worker.draining),
-            not_ready: workers.iter().filter(|worker| !ready(worker)).count(),
-            queue_depth,
+                .sum(),
         })
+    }
+
+    /// How much there is to do, for the pool and for projects.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        self.queue.backlog(self.clock.now()).await
     }
 
     /// Sets whether a worker takes nothing new; what runs in it goes on.
@@ -102,10 +104,28 @@ impl Pool {
     }
 }
 
+impl WorkerView {
+    /// Whether tasks can run in it.
+    pub fn is_ready(&self) -> bool {
+        self.status == ProjectStatus::Ready
+    }
+
+    /// Whether tasks that come may be run in it, now or when one of its own has ended.
+    pub fn takes_tasks(&self) -> bool {
+        self.is_ready() && !self.draining
+    }
+
+    /// How many more tasks it could run.
+    pub fn free(&self) -> usize {
+        (self.capacity as usize).saturating_sub(self.tasks.len())
+    }
+}
+
 fn view(worker: PoolWorker, occupancy: &Occupancy) -> WorkerView {
-    let task = occupancy.busy.iter().find(|(busy, _)| *busy == worker.name);
+    let tasks = occupancy.busy.iter().filter(|(seat, _)| seat.worker == worker.name);
     WorkerView {
-        task: task.map(|(_, task)| task.clone()),
+        tasks: tasks.map(|(_, task)| task.clone()).collect(),
+        capacity: worker.capacity,
         draining: occupancy.draining.contains(&worker.name),
         name: worker.name,
         status: worker.status,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{CommandId, Ending, Error, Outcome, Reason, Request, Result, Seq, Timestamp};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Place, Pods, Standing, Stdin, Trouble};
+use rdev_domain::{CommandId, Ending, Error, Outcome, Reason, Request, Result, Seq};
+use rdev_ports::{
+    Claim, EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin, Trouble,
+};
 use rdev_runner::frame::{Ended, Exit, StopCause};
 use rdev_runner::spec::Order;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,7 +19,7 @@ use crate::invocation::{GRACE, run_id, spec};
 use crate::live::Tail;
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Pauses between attempts to reach the runner again: doubled each time, up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -47,8 +49,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) claim: &'a Claim,
     pub(crate) tail: Arc<Tail>,
     pub(crate) place: Place,
-    pub(crate) started_at: Timestamp,
-    pub(crate) tries: u32,
+    pub(crate) started: Started,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
 }
@@ -88,7 +89,7 @@ impl Execution<'_> {
     /// Why attaching again is of no use; `None` while it may be.
     async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
         let patience = self.claim.command.timeout + UNREACHED_MAX;
-        match self.to.pods.fate(&self.place.uid, self.started_at).await? {
+        match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
             Fate::Gone(trouble) => return Ok(Some(trouble)),
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
             Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
@@ -96,7 +97,7 @@ impl Execution<'_> {
         match self.to.pods.place(&self.place.site).await {
             // Another place has come: the journal went with the one that was there before.
             Ok(Some(Standing::Ready(place))) if place.uid != self.place.uid => {
-                Ok(Some(self.to.trouble_of(&self.place.uid, self.started_at).await?))
+                Ok(Some(self.to.trouble_of(&self.place.uid, self.started.started_at).await?))
             }
             Ok(Some(Standing::Waiting(trouble, _) | Standing::Unusable(trouble))) if unreached > patience => {
                 Ok(Some(trouble))
@@ -114,7 +115,7 @@ impl Execution<'_> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
-            match self.to.pods.fate(&self.place.uid, self.started_at).await? {
+            match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
                     return Ok(failed(trouble.reason, trouble.message));
                 }
@@ -128,11 +129,11 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let mut spec = spec(&self.claim.command, &self.place);
+        let mut spec = spec(&self.claim.command, &self.place, self.started.seat.as_ref(), self.started.tries);
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
-        let id = run_id(&self.claim.command, self.tries);
+        let id = run_id(&self.claim.command, self.started.tries);
         let order = Order { id, after: self.last_seq.0, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
@@ -151,7 +152,7 @@ impl Execution<'_> {
 
     /// Takes what the runner sends, until the command's end or the connection's.
     async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
-        let id = run_id(&self.claim.command, self.tries);
+        let id = run_id(&self.claim.command, self.started.tries);
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
@@ -259,7 +260,7 @@ impl Execution<'_> {
 }
 
 /// Pauses that grow, from the first to the last.
-struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -272,7 +273,7 @@ impl Backoff {
         self.0 == RETRY_FIRST
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(RETRY_LAST);
     }
@@ -307,6 +308,6 @@ pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> an
     timeout(SILENCE_MAX, run).await?
 }
 
-fn exec(argv: &[&str], stdin: Stdin) -> Exec {
+pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
     Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdev_domain::{
-    Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectStatus, Request, Result,
-    Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
+    Artefact, Caller, Command, CommandId, Error, Home, IdempotencyKey, Kept, Limits, ProjectStatus, Request,
+    Result, Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
 };
-use rdev_ports::{Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter, TaskQueue};
+use rdev_ports::{
+    Artefacts, Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter, TaskQueue,
+};
 
 use crate::commands::{accept, cancel};
 use crate::{Events, Follow, Live};
@@ -30,6 +33,8 @@ pub struct TaskPorts {
     pub queue: Arc<dyn TaskQueue>,
     /// What the queue knows of the pool.
     pub pool: Arc<dyn PoolQueue>,
+    /// The files that tasks have left.
+    pub artefacts: Arc<dyn Artefacts>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
@@ -51,6 +56,25 @@ pub struct SubmitWork {
     pub timeout_seconds: Option<u64>,
     /// The caller's idempotency key.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A file that is read part by part.
+pub struct ArtefactFile {
+    store: Arc<dyn Artefacts>,
+    id: CommandId,
+    /// What there is to say of it.
+    pub about: Artefact,
+    file: u32,
+    part: u32,
+}
+
+impl ArtefactFile {
+    /// The next part; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let bytes = self.store.part(&self.id, self.file, self.part).await?;
+        self.part += 1;
+        Ok(bytes)
+    }
 }
 
 /// Where a command stands that waits.
@@ -187,6 +211,29 @@ impl Tasks {
     pub async fn output(&self, id: &CommandId) -> Result<Follow> {
         let task = self.get(id).await?;
         self.events.follow_command(&task, None).await
+    }
+
+    /// The files that a task has left, and those that it was to leave.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn artefacts(&self, id: &CommandId) -> Result<Vec<Artefact>> {
+        self.get(id).await?;
+        let files = self.ports.artefacts.artefacts(id).await?;
+        Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
+    }
+
+    /// A file that a task has left.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such task, or no such file is kept of it.
+    pub async fn artefact(&self, id: &CommandId, path: &str) -> Result<ArtefactFile> {
+        self.get(id).await?;
+        let kept = |artefact: &Artefact| matches!(artefact.kept, Kept::Whole(_)) && artefact.path == path;
+        let mut files = self.ports.artefacts.artefacts(id).await?.into_iter();
+        let found = files.find(|(_, artefact)| kept(artefact));
+        let (file, about) = found.ok_or_else(|| Error::not_found("artefact", path))?;
+        Ok(ArtefactFile { store: self.ports.artefacts.clone(), id: id.clone(), about, file, part: 0 })
     }
 
     /// How much there is of what.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{Error, Home, Result, WorkerId};
-use rdev_ports::{Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
+use rdev_ports::{Artefacts, Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub struct WorkerPorts {
     pub queue: Arc<dyn TaskQueue>,
     /// What the queue knows of the pool.
     pub pool: Arc<dyn PoolQueue>,
+    /// Where the files of tasks go.
+    pub artefacts: Arc<dyn Artefacts>,
     /// Where their events go.
     pub log: Arc<dyn EventLog>,
     /// The time.
@@ -68,11 +70,21 @@ pub struct Worker {
 impl Worker {
     /// Wires the worker.
     pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
-        let WorkerPorts { pods, queue, pool, log, clock, chance } = ports;
+        let WorkerPorts { pods, queue, pool, artefacts, log, clock, chance } = ports;
         let place_patience = config.place_patience;
         let janitor = Janitor::default();
-        let executor =
-            Arc::new(Executor { pods, queue, pool, log, clock, chance, live, janitor, place_patience });
+        let executor = Arc::new(Executor {
+            pods,
+            queue,
+            pool,
+            artefacts,
+            log,
+            clock,
+            chance,
+            live,
+            janitor,
+            place_patience,
+        });
         Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
@@ -128,7 +140,7 @@ impl Worker {
             Err(Error::Unavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let free = workers.iter().filter(|worker| occupancy.could_take(worker)).count();
+        let free: usize = workers.iter().map(|worker| occupancy.free_seats(worker).count()).sum();
         let starting = self.running.values().filter(|running| running.in_pool);
         let starting =
             starting.filter(|running| !occupancy.busy.iter().any(|(_, task)| *task == running.fence.id));

@@ -5,6 +5,8 @@
 //! To add a migration: a new file in `migrations/sqlite` and one in `migrations/postgres`, whose schemas a test
 //! compares; files that have landed are never edited.
 
+mod artefacts;
+mod backlog;
 mod db;
 mod error;
 mod events;

@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use crate::SqlStore;
+use crate::backlog::BACKLOG;
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
 use crate::events::{
@@ -140,6 +141,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (ENTRIES_BETWEEN, 3, "events_pkey"),
         (REMOVE_OUTPUT, 2, "events_pkey"),
         (REMOVE_KEYS, 1, "idempotency_keys_by_age"),
+        (BACKLOG, 2, "tasks_running"),
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");

@@ -5,13 +5,14 @@ use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Home, Result, Retrying, Seq, State, Status, Timestamp, WorkKind,
     WorkerName, attempt_error,
 };
-use rdev_ports::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+use rdev_ports::{Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
 
 use crate::SqlStore;
+use crate::backlog::backlog;
 use crate::db::{Commit, execute, read, write};
 use crate::error::unreadable;
 use crate::queue::key_is_held;
-use crate::rows::{KIND_COMPLETE, TaskRow, parse, task_columns};
+use crate::rows::{KIND_COMPLETE, TaskRow, parse, seat, task_columns};
 use crate::tasks::{entry, locked, stored, turn, wait_again};
 
 macro_rules! ahead {
@@ -131,17 +132,17 @@ impl PoolQueue for SqlStore {
         let rows = read!(
             &self.db,
             fetch_all,
-            query_as<(Option<String>, Option<String>)>,
-            "SELECT worker, id FROM tasks WHERE status = 'running' AND worker IS NOT NULL
-             UNION ALL SELECT worker, NULL FROM draining_workers
-             UNION ALL SELECT NULL, NULL WHERE EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND pool)",
+            query_as<(Option<String>, i32, Option<String>)>,
+            "SELECT worker, seat, id FROM tasks WHERE status = 'running' AND worker IS NOT NULL
+             UNION ALL SELECT worker, 0, NULL FROM draining_workers
+             UNION ALL SELECT NULL, 0, NULL WHERE EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND pool)",
         )?;
         let mut occupancy = Occupancy::default();
         for row in &rows {
-            match row {
-                (Some(worker), Some(task)) => occupancy.busy.push((parse(worker)?, parse(task)?)),
-                (Some(worker), None) => occupancy.draining.push(parse(worker)?),
-                (None, _) => occupancy.waits = true,
+            match (row.2.as_deref(), seat(row.0.as_deref(), row.1)?) {
+                (Some(task), Some(seat)) => occupancy.busy.push((seat, parse(task)?)),
+                (None, Some(seat)) => occupancy.draining.push(seat.worker),
+                (_, None) => occupancy.waits = true,
             }
         }
         occupancy.busy.sort();
@@ -163,6 +164,10 @@ impl PoolQueue for SqlStore {
             }
             .map(|_| ())
         })
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog> {
+        backlog(&self.db, now).await
     }
 
     async fn stats(&self) -> Result<QueueStats> {

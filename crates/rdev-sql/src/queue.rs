@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Retrying, Seq, State,
-    Status, StreamId, Timestamp, WorkerId, WorkerName,
+    Status, StreamId, Timestamp, WorkerId,
 };
 use rdev_ports::{
-    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Slots, Started, TaskQueue,
+    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
 };
 
 use crate::SqlStore;
@@ -171,11 +171,11 @@ impl TaskQueue for SqlStore {
         &self,
         fence: &Fence,
         place_uid: &str,
-        in_worker: Option<&WorkerName>,
+        seat: Option<&Seat>,
         now: Timestamp,
     ) -> Result<Started> {
         if let Some(groups) = &self.groups
-            && in_worker.is_none()
+            && seat.is_none()
         {
             let step = Start { fence: fence.clone(), place_uid: place_uid.to_owned(), now };
             if let Some(started) = groups.start.take(step).await?.pop() {
@@ -183,6 +183,7 @@ impl TaskQueue for SqlStore {
                 return Ok(Started {
                     entry: Some(started.told.entry(now, running)?),
                     place_uid: started.place_uid,
+                    seat: None,
                     started_at: now,
                     tries: started.tries.unsigned_abs(),
                     cancel_requested: started.cancel_requested,
@@ -194,21 +195,25 @@ impl TaskQueue for SqlStore {
             let State::Running { started_at } = command.state.start(now)? else {
                 return Err(Error::LeaseLost);
             };
-            let (place_uid, tries) = (row.place_uid.unwrap_or_else(|| place_uid.to_owned()), row.tries);
+            let (kept, tries) = (row.seat()?, row.tries.unsigned_abs());
+            let place_uid = row.place_uid.unwrap_or_else(|| place_uid.to_owned());
             let cancel_requested = command.cancel_requested;
-            let tries = tries.unsigned_abs();
-            let mut started = Started { place_uid, started_at, tries, cancel_requested, entry: None };
+            let mut started =
+                Started { place_uid, seat: kept, started_at, tries, cancel_requested, entry: None };
             if command.state == State::Pending {
                 started.tries += 1;
+                started.seat = seat.cloned();
                 execute!(
-                    else |error| taken(error, in_worker);
+                    else |error| taken(error, seat);
                     &mut tx,
-                    "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4
-                     WHERE id = $5",
+                    "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4,
+                                      seat = $5
+                     WHERE id = $6",
                     &started.place_uid,
                     started_at.as_micros(),
                     started.tries.cast_signed(),
-                    in_worker.map(WorkerName::as_str),
+                    seat.map(|seat| seat.worker.as_str()),
+                    seat.map_or(0, |seat| seat.number.cast_signed()),
                     fence.id.as_str(),
                 )?;
                 let last_seq = Seq(row.last_seq as u64);
@@ -433,11 +438,11 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
     fences
 }
 
-/// Another task runs in the worker of the pool.
-fn taken(error: sqlx::Error, in_worker: Option<&WorkerName>) -> Error {
-    match (&error, in_worker) {
-        (sqlx::Error::Database(db), Some(worker)) if db.is_unique_violation() => {
-            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task runs in worker {worker}") }
+/// Another task has that seat of the pool.
+fn taken(error: sqlx::Error, seat: Option<&Seat>) -> Error {
+    match (&error, seat) {
+        (sqlx::Error::Database(db), Some(seat)) if db.is_unique_violation() => {
+            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task has {seat}") }
         }
         _ => crate::error::database(error),
     }
@@ -458,6 +463,6 @@ fn claim(row: &TaskRow) -> Result<Claim> {
         command: row.command()?,
         last_seq: Seq(row.last_seq as u64),
         place_uid: row.place_uid.clone(),
-        in_worker: row.worker.as_deref().map(parse).transpose()?,
+        seat: row.seat()?,
     })
 }

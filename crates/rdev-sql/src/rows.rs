@@ -7,6 +7,7 @@ use rdev_domain::{
     Command, Ending, Entry, EntryBody, Outcome, Position, Request, Result, Schedule, Seq, State, Status,
     Timestamp,
 };
+use rdev_ports::Seat;
 use sqlx::FromRow;
 
 use crate::error::{about, unreadable};
@@ -16,7 +17,7 @@ macro_rules! task_columns {
     () => {
         "id, project, stream, request, timeout_us, created_by, created_us, cancel_requested, status, attempt, \
          last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us, pool, priority, turn, \
-         run_after_us, tries, max_attempts, last_error, worker"
+         run_after_us, tries, max_attempts, last_error, worker, seat"
     };
 }
 pub(crate) use task_columns;
@@ -48,7 +49,8 @@ pub(crate) struct TaskRow {
     pub(crate) tries: i32,
     max_attempts: i32,
     last_error: Option<String>,
-    pub(crate) worker: Option<String>,
+    worker: Option<String>,
+    seat: i32,
 }
 
 impl TaskRow {
@@ -71,6 +73,10 @@ impl TaskRow {
             schedule: self.schedule(),
             state: self.state()?,
         })
+    }
+
+    pub(crate) fn seat(&self) -> Result<Option<Seat>> {
+        seat(self.worker.as_deref(), self.seat)
     }
 
     fn schedule(&self) -> Schedule {
@@ -176,6 +182,11 @@ impl EventRow {
 
 fn status_of(body: &[u8]) -> Result<Status> {
     std::str::from_utf8(body).ok().and_then(Status::parse).ok_or_else(|| unreadable("status", &body))
+}
+
+pub(crate) fn seat(worker: Option<&str>, number: i32) -> Result<Option<Seat>> {
+    let seat = |worker| Ok(Seat { worker: parse(worker)?, number: number.unsigned_abs() });
+    worker.map(seat).transpose()
 }
 
 pub(crate) fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {

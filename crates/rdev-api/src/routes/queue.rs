@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Command, CommandId, ProjectId, Status, Validate, WorkKind};
+use rdev_domain::{Command, CommandId, ProjectId, Request, Status, Validate, WorkKind};
 use rdev_ports::{Clock, TaskFilter};
 use rdev_services::{Events, Pool, SubmitWork, Tasks};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::extract::{From as Caller, JsonBody, Query, TaskPath, page_cursor, pag
 use crate::routes::commands::Queued;
 use crate::routes::events::{After, answer, event_number, last_event_id};
 use crate::routes::output;
-use crate::routes::work::{TaskBody, TaskDto};
+use crate::routes::work::{LeftDto, TaskBody, TaskDto};
 use crate::server::Handoff;
 use crate::sse::Streams;
 use crate::sse::payload::ServerSentEvent;
@@ -43,7 +43,7 @@ pub(crate) async fn submit(
     let (submit, noted) = body.read();
     let task = tasks.submit(&caller, SubmitWork { idempotency, ..submit }, noted).await?;
     let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
-    Ok((StatusCode::ACCEPTED, location, with_queue(&tasks, task).await?).into_response())
+    Ok((StatusCode::ACCEPTED, location, with_details(&tasks, task).await?).into_response())
 }
 
 /// Which tasks.
@@ -121,7 +121,7 @@ pub(crate) async fn get(
     TaskPath(id): TaskPath,
 ) -> Result<Data<TaskDto>, ApiError> {
     let task = tasks.get(&id).await?;
-    with_queue(&tasks, task).await
+    with_details(&tasks, task).await
 }
 
 /// A task's events, over all of its attempts.
@@ -186,12 +186,20 @@ pub(crate) async fn retry(
     TaskPath(id): TaskPath,
 ) -> Result<Data<TaskDto>, ApiError> {
     let task = tasks.retry(&id).await?;
-    with_queue(&tasks, task).await
+    with_details(&tasks, task).await
 }
 
-async fn with_queue(tasks: &Tasks, task: Command) -> Result<Data<TaskDto>, ApiError> {
+async fn with_details(tasks: &Tasks, task: Command) -> Result<Data<TaskDto>, ApiError> {
     let queue = tasks.waiting(&task).await?.map(Queued::from);
-    Ok(Data::new(TaskDto::from(task).with_queue(queue)))
+    let left = match leaves_files(&task) {
+        true => Some(LeftDto::of(&tasks.artefacts(&task.id).await?)),
+        false => None,
+    };
+    Ok(Data::new(TaskDto::from(task).with(queue, left)))
+}
+
+fn leaves_files(task: &Command) -> bool {
+    matches!(&task.request, Request::Work(work) if !work.artefacts.is_empty())
 }
 
 /// The queue in numbers.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rdev_domain::{Command, ProjectId, Request, State as Stage, Timestamp, Validate, WorkKind, WorkRequest};
+use rdev_domain::{
+    Artefact, Command, Kept, ProjectId, Request, State as Stage, Timestamp, Validate, WorkKind, WorkRequest,
+};
 use rdev_services::SubmitWork;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -55,10 +57,11 @@ pub(crate) struct TaskBody {
     #[schema(max_items = 0)]
     #[serde(default)]
     credentials: Vec<String>,
-    /// Files to keep. This version keeps none: anything but an empty list is refused.
-    #[schema(max_items = 0)]
+    /// Files to keep of the checkout, also of an attempt that fails: paths, folders, or patterns of files with `*`, `?`
+    /// and `**`. What begins with a dot has to be named. 256 files of 16 MiB in all are kept at most.
+    #[schema(max_items = 32, example = json!(["target/report.xml", "dist/*.tar.gz"]))]
     #[serde(default)]
-    artifacts: Vec<String>,
+    artefacts: Vec<String>,
 }
 
 /// What kind of work a task is.
@@ -103,9 +106,6 @@ impl TaskBody {
         if !self.credentials.is_empty() {
             validate.fail("credentials", "this version has no credentials; leave it out, or set env");
         }
-        if !self.artifacts.is_empty() {
-            validate.fail("artifacts", "this version keeps no files; leave it out, and send them in a step");
-        }
         let env = self.env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
         let work = WorkRequest {
             kind: self.kind.into(),
@@ -113,6 +113,7 @@ impl TaskBody {
             git_ref: self.r#ref,
             steps: self.steps,
             env,
+            artefacts: self.artefacts,
             project,
             concurrency_key: self.concurrency_key,
         };
@@ -190,11 +191,33 @@ pub(crate) struct TaskDto {
     message: Option<String>,
     /// Of one task that waits: where, and for what; null in lists.
     queue: Option<Queued>,
+    /// Of one task that was to leave files: how many it has left; null in lists.
+    artefacts: Option<LeftDto>,
+}
+
+/// The files that a task has left, in numbers.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Artefacts)]
+pub(crate) struct LeftDto {
+    /// Files that are kept.
+    files: usize,
+    /// Bytes of these.
+    bytes: u64,
+    /// Files and patterns of which nothing is kept; the list tells why.
+    problems: usize,
+}
+
+impl LeftDto {
+    pub(crate) fn of(artefacts: &[Artefact]) -> Self {
+        let kept = || artefacts.iter().filter(|artefact| matches!(artefact.kept, Kept::Whole(_)));
+        let (files, bytes) = (kept().count(), kept().map(|artefact| artefact.size).sum());
+        Self { files, bytes, problems: artefacts.len() - files }
+    }
 }
 
 impl TaskDto {
-    pub(crate) fn with_queue(self, queue: Option<Queued>) -> Self {
-        Self { queue, ..self }
+    pub(crate) fn with(self, queue: Option<Queued>, artefacts: Option<LeftDto>) -> Self {
+        Self { queue, artefacts, ..self }
     }
 }
 
@@ -237,6 +260,7 @@ impl From<Command> for TaskDto {
             reason,
             message,
             queue: None,
+            artefacts: None,
         }
     }
 }

@@ -3,29 +3,34 @@
 use axum::extract::State;
 use rdev_domain::ProjectStatus;
 use rdev_services::{Pool, WorkerView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::envelope::{Data, List};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::WorkerPath;
+use crate::extract::{JsonBody, WorkerPath};
 use crate::routes::projects::NotReady;
 
-/// A worker of the pool: it runs one task at a time.
+/// A worker of the pool.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Worker)]
 pub(crate) struct WorkerDto {
     /// The name of its pod, or of its slot on this machine.
     #[schema(example = "slot-1")]
     id: String,
-    /// `ready`, `busy`, `starting`, `failing`, or `gone` with its pod.
+    /// `ready`, `busy` with as many tasks as it takes, `starting`, `failing`, or `gone` with its pod.
     #[schema(example = "ready")]
     status: &'static str,
     /// Whether it takes nothing new.
     draining: bool,
-    /// The task that runs in it.
-    #[schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617")]
-    task_id: Option<String>,
+    /// How many tasks it runs at once.
+    #[schema(example = 1)]
+    capacity: u32,
+    /// How many run in it.
+    busy: usize,
+    /// The tasks that run in it.
+    #[schema(example = json!(["cmd-0199d7e8c0de7000a0b1c2d3e4f50617"]))]
+    task_ids: Vec<String>,
     /// Why it is not ready, in one word of the cluster's own.
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
@@ -39,7 +44,7 @@ pub(crate) struct WorkerDto {
 impl From<WorkerView> for WorkerDto {
     fn from(worker: WorkerView) -> Self {
         let status = match worker.status {
-            ProjectStatus::Ready if worker.task.is_some() => "busy",
+            ProjectStatus::Ready if worker.free() == 0 => "busy",
             ProjectStatus::Ready => "ready",
             ProjectStatus::Starting(_) => "starting",
             ProjectStatus::Failing(_) => "failing",
@@ -50,7 +55,9 @@ impl From<WorkerView> for WorkerDto {
             id: worker.name.to_string(),
             status,
             draining: worker.draining,
-            task_id: worker.task.map(|task| task.to_string()),
+            capacity: worker.capacity,
+            busy: worker.tasks.len(),
+            task_ids: worker.tasks.iter().map(ToString::to_string).collect(),
             reason,
             message,
             since,
@@ -62,11 +69,11 @@ impl From<WorkerView> for WorkerDto {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Pool)]
 pub(crate) struct PoolDto {
-    /// Tasks that can run at once: workers that are ready, and take new ones.
+    /// Tasks that can run at once, in workers that are ready, and take new ones.
     capacity: usize,
-    /// Workers that have a task.
+    /// Tasks that run.
     busy: usize,
-    /// Workers that could take one.
+    /// Tasks that could begin now.
     idle: usize,
     /// Workers that take nothing new.
     draining: usize,
@@ -112,26 +119,31 @@ pub(crate) async fn get(
     Ok(Data::new(pool.worker(&name).await?.into()))
 }
 
-/// Have a worker take nothing new. What runs in it goes on. It holds over restarts, until it is undone.
+/// Whether a worker is to take nothing new.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainBody {
+    /// `false` has it take tasks again.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    drain: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Have a worker take nothing new, or with `{"drain": false}` tasks again. What runs in it goes on. It holds over
+/// restarts, until it is said otherwise.
 #[utoipa::path(post, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "drain_worker",
-    params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
+    request_body = Option<DrainBody>, params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
     (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>),
     (status = 404, description = "There is no such worker", body = ErrorBody)))]
 pub(crate) async fn drain(
     State(pool): State<Pool>,
     WorkerPath(name): WorkerPath,
+    body: Option<JsonBody<DrainBody>>,
 ) -> Result<Data<WorkerDto>, ApiError> {
-    Ok(Data::new(pool.set_draining(&name, true).await?.into()))
-}
-
-/// Have a drained worker take tasks again.
-#[utoipa::path(delete, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "undrain_worker",
-    params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
-    (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>),
-    (status = 404, description = "There is no such worker", body = ErrorBody)))]
-pub(crate) async fn undrain(
-    State(pool): State<Pool>,
-    WorkerPath(name): WorkerPath,
-) -> Result<Data<WorkerDto>, ApiError> {
-    Ok(Data::new(pool.set_draining(&name, false).await?.into()))
+    let draining = body.is_none_or(|body| body.body.drain);
+    Ok(Data::new(pool.set_draining(&name, draining).await?.into()))
 }

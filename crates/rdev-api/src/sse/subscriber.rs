@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::render::{self, Form};
 use super::{ProjectEventId, Streams, is_counted, missing};
+use crate::metrics::OpenStream;
 
 /// Sent first: how long a client waits before it connects again.
 const HELLO: &[u8] = b"retry: 1000\n\n";
@@ -27,6 +28,7 @@ pub(super) struct Subscriber {
     pending: VecDeque<Arc<Entry>>,
     next_heartbeat: Instant,
     phase: Phase,
+    _open: OpenStream,
 }
 
 enum Place {
@@ -54,7 +56,8 @@ impl Subscriber {
 
     fn new(streams: Streams, follow: Follow, place: Place) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
-        Self { streams, follow, place, pending: VecDeque::new(), next_heartbeat, phase: Phase::Hello }
+        let (pending, phase, open) = (VecDeque::new(), Phase::Hello, OpenStream::begin());
+        Self { streams, follow, place, pending, next_heartbeat, phase, _open: open }
     }
 
     pub(super) fn events(self) -> impl Stream<Item = Bytes> {

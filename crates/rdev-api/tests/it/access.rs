@@ -26,7 +26,7 @@ struct Operation {
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// What needs no key; everything else does.
-const PUBLIC: [&str; 5] = ["docs", "docs_script", "health", "openapi", "ready"];
+const PUBLIC: [&str; 6] = ["docs", "docs_script", "health", "metrics", "openapi", "ready"];
 
 async fn ticket(client: &Client, project: &str) -> Ticket {
     let answer = client.call("POST", &format!("/projects/{project}/events/ticket")).send().await;
@@ -51,6 +51,7 @@ async fn every_route_that_is_not_public_wants_a_key() {
             .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
             .replace("{stream_id}", "none")
             .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
+            .replace("{path}", "dist/file")
             .replace("{worker_id}", "slot-1");
         assert!(!url.contains('{'), "a parameter that this test does not know: {path}");
         for (method, operation) in operations.iter().filter(|(name, _)| METHODS.contains(&name.as_str())) {

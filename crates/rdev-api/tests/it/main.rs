@@ -20,6 +20,7 @@ mod support;
 
 mod access;
 mod agent;
+mod artefacts;
 mod bodies;
 mod bytes;
 mod cluster;
@@ -32,6 +33,7 @@ mod ending;
 mod git;
 mod idempotency;
 mod many_lines;
+mod metrics;
 mod pods;
 mod project_stream;
 mod queue;

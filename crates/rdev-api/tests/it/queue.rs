@@ -3,16 +3,25 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::support::{Data, Event, Fixture, Item, List, Repository, Server, Task, Told, eventually};
+use crate::support::{
+    Data, Event, Item, List, Repository, Runtime, Server, Task, Told, eventually, told_on_every_runtime,
+};
+
+told_on_every_runtime! { and on postgres:
+    a_test_task_runs_its_steps_in_a_clean_checkout,
+    a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand,
+    tasks_are_cancelled_waiting_and_running,
+    priority_time_and_turns_decide_who_is_next,
+    deploys_to_one_repository_run_one_at_a_time,
+    a_task_survives_a_kill_of_the_server_and_runs_once,
+}
+
+/// A step that goes on once [`Server::touch_at`] has made `go`.
+const UNTIL_GO: &str = "until [ -e ../go ]; do sleep 0.02; done";
 
 /// A shell task of these steps, tried once.
 fn once(steps: &[&str]) -> Value {
     json!({"type": "shell", "steps": steps, "max_attempts": 1})
-}
-
-/// A task that runs until the file is there.
-fn until(file: &std::path::Path) -> Value {
-    once(&[&format!("until [ -e {} ]; do sleep 0.02; done", file.display())])
 }
 
 async fn output(server: &Server, id: &str) -> String {
@@ -37,9 +46,8 @@ async fn post(server: &Server, path: &str, body: &impl Serialize) -> crate::supp
     server.client().post(path, body).send().await
 }
 
-#[tokio::test]
-async fn a_test_task_runs_its_steps_in_a_clean_checkout() {
-    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
+async fn a_test_task_runs_its_steps_in_a_clean_checkout(on: Runtime) {
+    let (server, repository) = (on.server_with_workers(1).await, Repository::serve(&on.host()).await);
     let body = json!({
         "type": "test", "repository": repository.url(), "ref": "main", "env": {"WORD": "it's here"},
         "steps": ["cat file", "echo \"$WORD\"", "ls; touch made"],
@@ -63,9 +71,8 @@ async fn a_test_task_runs_its_steps_in_a_clean_checkout() {
     }
 }
 
-#[tokio::test]
-async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand() {
-    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
+async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand(on: Runtime) {
+    let (server, repository) = (on.server_with_workers(1).await, Repository::serve(&on.host()).await);
     let client = server.client();
     let body = json!({"type": "test", "repository": repository.url(), "max_attempts": 2,
                       "steps": ["echo one", "exit 7", "echo never"]});
@@ -111,9 +118,8 @@ async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand() {
     assert_eq!((ends, client.task(&task.id).await.attempts), (1, 4));
 }
 
-#[tokio::test]
-async fn tasks_are_cancelled_waiting_and_running() {
-    let server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
+async fn tasks_are_cancelled_waiting_and_running(on: Runtime) {
+    let server = on.server_with_workers(1).await;
     let client = server.client();
     let running = client.add_task(&once(&["sleep 300"])).await;
     client.task_in(&running.id, "running").await;
@@ -131,11 +137,10 @@ async fn tasks_are_cancelled_waiting_and_running() {
     assert!(matches!(events(&server, &running.id).await.last().unwrap().told, Told::Complete(_)));
 }
 
-#[tokio::test]
-async fn priority_time_and_turns_decide_who_is_next() {
-    let server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
-    let (client, go) = (server.client(), server.fixture().data_dir().join("go"));
-    let first = client.add_task(&until(&go)).await;
+async fn priority_time_and_turns_decide_who_is_next(on: Runtime) {
+    let server = on.server_with_workers(1).await;
+    let client = server.client();
+    let first = client.add_task(&once(&[UNTIL_GO])).await;
     client.task_in(&first.id, "running").await;
     let add = async |project: &str, priority: i32| {
         let body = json!({"type": "shell", "steps": ["true"], "project": project, "priority": priority});
@@ -149,7 +154,7 @@ async fn priority_time_and_turns_decide_who_is_next() {
     let later = json!({"type": "shell", "steps": ["true"], "run_after": "2999-01-01T00:00:00+01:00"});
     let later = client.add_task(&later).await;
     assert_eq!(client.task(&later.id).await.queue.unwrap().blocked_by, "run_after");
-    std::fs::write(&go, "").unwrap();
+    server.touch_at("slot-1", "go").await;
     let mut order = Vec::new();
     for id in flood.iter().chain([&other, &urgent, &idle]) {
         order.push((client.task_in(id, "completed").await.started_at, id.clone()));
@@ -161,35 +166,30 @@ async fn priority_time_and_turns_decide_who_is_next() {
     assert_eq!(client.task(&later.id).await.status, "pending");
 }
 
-#[tokio::test]
-async fn deploys_to_one_repository_run_one_at_a_time() {
-    let (server, repository) = (Server::start().await, Repository::serve("127.0.0.1").await);
-    let (client, go) = (server.client(), server.fixture().data_dir().join("go"));
-    let step = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
-    let body = json!({"type": "deploy", "repository": repository.url(), "steps": [step]});
+async fn deploys_to_one_repository_run_one_at_a_time(on: Runtime) {
+    let (server, repository) = (on.server_with_workers(2).await, Repository::serve(&on.host()).await);
+    let client = server.client();
+    let body = json!({"type": "deploy", "repository": repository.url(), "steps": [UNTIL_GO]});
     let (first, second) = (client.add_task(&body).await, client.add_task(&body).await);
     assert_eq!(first.max_attempts, 1);
     client.task_in(&first.id, "running").await;
     assert_eq!(client.task(&second.id).await.queue.unwrap().blocked_by, "concurrency_key");
-    std::fs::write(&go, "").unwrap();
+    server.touch_at("slot-1", "go").await;
+    server.touch_at("slot-2", "go").await;
     client.task_in(&second.id, "completed").await;
 }
 
-#[tokio::test]
-async fn a_task_survives_a_kill_of_the_server_and_runs_once() {
-    let mut server = Server::start().await;
-    let data = server.fixture().data_dir();
-    let (ran, go) = (data.join("ran"), data.join("go"));
-    let step = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.02; done", ran.display(), go.display());
-    let task = server.client().add_task(&once(&[&step])).await;
-    eventually("the step", async || std::fs::read_to_string(&ran).ok()).await;
+async fn a_task_survives_a_kill_of_the_server_and_runs_once(on: Runtime) {
+    let mut server = on.server_with_workers(1).await;
+    let task = server.client().add_task(&once(&["echo ran >> ../ran", UNTIL_GO])).await;
+    eventually("the step", async || server.file_at("slot-1", "ran").await).await;
     server.kill9().await;
     server.restart().await;
     assert_eq!(server.client().task(&task.id).await.status, "running");
-    std::fs::write(&go, "").unwrap();
+    server.touch_at("slot-1", "go").await;
     let ended = server.client().task_in(&task.id, "completed").await;
     assert_eq!(ended.attempts, 1);
-    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "ran\n");
+    assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
     events(&server, &task.id).await;
 }
 
@@ -199,13 +199,13 @@ async fn every_bad_field_is_named_at_once() {
     let body = json!({
         "type": "test", "repository": "--upload-pack=touch x", "ref": "-b", "steps": [], "env": {"1": "x"},
         "project": "No", "priority": 101, "run_after": "soon", "max_attempts": 0, "concurrency_key": "",
-        "timeout_seconds": 0, "credentials": ["npm"], "artifacts": ["dist/*"],
+        "timeout_seconds": 0, "credentials": ["npm"], "artefacts": ["dist/*", "../x"],
     });
     let refused = post(&server, "/queue/tasks", &body).await.failure(422, "VALIDATION_FAILED");
     let mut fields = refused.fields();
     fields.sort_unstable();
     let expected = [
-        "artifacts",
+        "artefacts[1]",
         "concurrency_key",
         "credentials",
         "env.1",

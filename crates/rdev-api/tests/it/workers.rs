@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Data, Fixture, List, PoolWorker, Runtime, Server, eventually};
+use crate::support::{Data, List, PoolWorker, Runtime, Server, eventually, told_on_every_runtime};
+
+told_on_every_runtime! { and on postgres:
+    a_drained_worker_takes_nothing_new_until_it_is_undone,
+}
 
 async fn pool(server: &Server) -> Value {
     server.client().get("/workers/pool").send().await.json::<Data<Value>>(200).data
 }
 
-#[tokio::test]
-async fn a_drained_worker_takes_nothing_new_until_it_is_undone() {
-    let mut server = Fixture::new().with("RDEV_POOL_SLOTS", "1").start().await;
+async fn a_drained_worker_takes_nothing_new_until_it_is_undone(on: Runtime) {
+    let mut server = on.server_with_workers(1).await;
     let workers = server.client().get("/workers").send().await.json::<List<PoolWorker>>(200).data;
     assert_eq!((workers.len(), workers[0].id.as_str(), workers[0].status.as_str()), (1, "slot-1", "ready"));
     let drain = server.client().call("POST", "/workers/slot-1/drain").send().await;
@@ -22,7 +25,11 @@ async fn a_drained_worker_takes_nothing_new_until_it_is_undone() {
     let task = client.add_task(&json!({"type": "shell", "steps": ["true"]})).await;
     assert_eq!(client.task(&task.id).await.queue.unwrap().blocked_by, "no_ready_worker");
     assert_eq!(pool(&server).await["queue_depth"], 1);
-    client.call("DELETE", "/workers/slot-1/drain").send().await.json::<Data<PoolWorker>>(200);
+    for (body, code) in [(json!({"drain": "no"}), "INVALID_BODY"), (json!({"undo": true}), "INVALID_BODY")] {
+        client.post("/workers/slot-1/drain", &body).send().await.failure(400, code);
+    }
+    let undone = client.post("/workers/slot-1/drain", &json!({"drain": false})).send().await;
+    assert!(!undone.json::<Data<PoolWorker>>(200).data.draining);
     client.task_in(&task.id, "completed").await;
     let expected =
         json!({"capacity": 1, "busy": 0, "idle": 1, "draining": 0, "not_ready": 0, "queue_depth": 0});
@@ -42,11 +49,11 @@ async fn a_task_whose_worker_dies_is_tried_elsewhere_unless_it_may_run_but_once(
     let first = server.double().add_worker("worker-a");
     client.task_in(&test.id, "running").await;
     client.has_worker("worker-a").await;
-    assert_eq!(client.worker("worker-a").await.task_id.as_deref(), Some(test.id.as_str()));
+    assert_eq!(client.worker("worker-a").await.task_ids, std::slice::from_ref(&test.id));
     first.delete(std::time::Duration::ZERO).unwrap();
     server.double().add_worker("worker-b");
     client.has_worker("worker-b").await;
-    let moved = async || client.worker("worker-b").await.task_id.filter(|id| *id == test.id);
+    let moved = async || client.worker("worker-b").await.task_ids.contains(&test.id).then_some(());
     eventually("the other worker", moved).await;
     std::fs::write(&go, "").unwrap();
     let ended = client.task_in(&test.id, "completed").await;
@@ -60,4 +67,44 @@ async fn a_task_whose_worker_dies_is_tried_elsewhere_unless_it_may_run_but_once(
     server.double().cluster().pod("rdev", "worker-b").delete(std::time::Duration::ZERO).unwrap();
     let ended = client.task_in(&deploy.id, "failed").await;
     assert_eq!((ended.attempts, ended.dead, ended.reason.as_deref()), (1, true, Some("pod_lost")));
+}
+
+#[tokio::test]
+async fn a_worker_runs_as_many_tasks_as_its_pod_says() {
+    let server = Runtime::Double.server().await;
+    let client = server.client();
+    let pod = server.double().add_worker("wide");
+    let annotate = |value| pod.annotate("rdev.orchard9.ai/capacity", Some(value)).unwrap();
+    annotate("many");
+    let is = async |status: &str| {
+        let there = async || Some(client.worker("wide").await).filter(|worker| worker.status == status);
+        eventually(status, there).await
+    };
+    client.has_worker("wide").await;
+    let refused = is("failing").await;
+    assert_eq!((refused.capacity, refused.reason.as_deref()), (0, Some("InvalidCapacity")));
+    assert!(refused.message.unwrap().contains("\"many\""));
+    let step = "echo made > made; until [ -e ../go ]; do sleep 0.02; done; ls";
+    let body = json!({"type": "shell", "steps": [step], "max_attempts": 1});
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(client.add_task(&body).await.id);
+    }
+    assert_eq!(client.task(&tasks[0]).await.queue.unwrap().blocked_by, "no_ready_worker");
+    annotate("2");
+    let full = is("busy").await;
+    assert_eq!((full.capacity, full.busy), (2, 2));
+    for id in &tasks[..2] {
+        client.task_in(id, "running").await;
+    }
+    assert_eq!(client.task(&tasks[2]).await.queue.unwrap().blocked_by, "pool_full");
+    let pool = pool(&server).await;
+    assert_eq!([&pool["capacity"], &pool["busy"], &pool["idle"]], [2, 2, 0]);
+    server.touch_at("wide", "go").await;
+    for id in &tasks {
+        client.task_in(id, "completed").await;
+        // None has found, or lost, what another has made.
+        let output = client.get(&format!("/queue/tasks/{id}/output")).send().await.text();
+        assert!(output.ends_with("\nmade\n"), "{output}");
+    }
 }

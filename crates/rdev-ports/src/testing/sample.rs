@@ -47,6 +47,7 @@ pub fn task(kind: WorkKind, n: u64) -> Command {
         git_ref: None,
         steps: vec![format!("echo {n}")],
         env: BTreeMap::new(),
+        artefacts: Vec::new(),
         project: None,
         concurrency_key: None,
     };

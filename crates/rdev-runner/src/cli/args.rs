@@ -32,6 +32,8 @@ pub(super) enum Action {
     Attach(RunId, Follow),
     Cancel(RunId),
     List,
+    /// Send the files of a folder that fit these patterns.
+    Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
     Place(String),
     Gc(Vec<RunId>, Option<Duration>),
@@ -121,7 +123,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
             Long("help") | Short('h') => return Ok(given.request(Action::Help)),
             Long("version") | Short('V') => return Ok(given.request(Action::Version)),
             Value(verb) if given.verb.is_none() => given.verb = Some(known_verb(text("command", verb)?)?),
-            Value(first) if given.verb.as_deref() == Some("run") => {
+            Value(first) if matches!(given.verb.as_deref(), Some("run" | "collect")) => {
                 given.spec.argv.push(text("argument", first)?);
                 for rest in parser.raw_args().map_err(usage)? {
                     given.spec.argv.push(text("argument", rest)?);
@@ -143,11 +145,12 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
-            "id" => !matches!(verb, "" | "list" | "place"),
+            "id" => !matches!(verb, "" | "list" | "place" | "collect"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
             "within" => verb == "place",
-            "order-stdin" | "cwd" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
+            "cwd" => matches!(verb, "run" | "collect"),
+            "order-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
                 verb == "run"
             }
             _ => false,
@@ -209,11 +212,20 @@ impl Given {
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => Action::List,
+            "collect" => self.collect()?,
             "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),
             _ => Action::Supervise,
         };
         Ok(self.request(action))
+    }
+
+    fn collect(&mut self) -> Result<Action, Fault> {
+        let Spec { argv, cwd, .. } = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
+        if argv.is_empty() || cwd.is_empty() {
+            return Err(Fault::usage("collect needs a folder and patterns: --cwd DIR -- PATTERN..."));
+        }
+        Ok(Action::Collect(cwd.into(), argv))
     }
 
     fn run_order(self, ids: &[RunId]) -> Result<Request, Fault> {
@@ -243,11 +255,11 @@ impl Given {
     }
 }
 
-const VERBS: &str = "run, attach, cancel, list, gc or place";
+const VERBS: &str = "run, attach, cancel, list, gc, collect or place";
 
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
-        "run" | "attach" | "cancel" | "list" | "gc" | "place" | "supervise" => Ok(verb),
+        "run" | "attach" | "cancel" | "list" | "gc" | "collect" | "place" | "supervise" => Ok(verb),
         _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }
 }

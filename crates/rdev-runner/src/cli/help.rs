@@ -9,20 +9,22 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner cancel --id ID
   rdev-runner list
   rdev-runner gc [--id ID]... [--older-than SECONDS]
+  rdev-runner collect --cwd DIR -- PATTERN...
   rdev-runner place [--within NAME]
 
 run starts the command if its id is new and follows its output to the end; with an id that
 was used before it only follows. attach follows. cancel sends SIGTERM to the command and all
 that it started, then SIGKILL. list shows every run. gc --id drops the output of a finished
-run and keeps how it ended; gc --older-than removes runs that ended longer ago. place makes the
-folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
+run and keeps how it ended; gc --older-than removes runs that ended longer ago. collect sends the
+files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. place
+makes the folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
   --after SEQ          only what comes after this sequence number (default: 0, everything)
   --text               plain output and the command's own exit code instead of frames
 
-  --cwd DIR            working directory of the command
+  --cwd DIR            working directory of the command; folder of the files
   --env NAME=VALUE     a variable for the command; can be repeated
   --timeout SECONDS    stop the command after this time (0.5 is accepted)
   --grace SECONDS      time between SIGTERM and SIGKILL (default: 5)

@@ -16,7 +16,7 @@ use crate::out::{say, write_all};
 use crate::sink::Sink;
 use crate::spec::Order;
 use crate::start::Waiting;
-use crate::{cancel, gc, list, place, supervisor};
+use crate::{cancel, collect, gc, list, place, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -69,6 +69,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Attach(id, following) => return attach(runs, &id, following, false),
         Action::Cancel(id) => cancel::cancel(runs, &id)?,
         Action::List => list::list(runs)?,
+        Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
         Action::Place(within) => place::print(runs, &within)?,
         Action::Gc(ids, age) => {
             for id in &ids {

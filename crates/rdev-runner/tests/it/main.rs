@@ -4,6 +4,7 @@
 
 mod attach;
 mod cli;
+mod collect;
 mod gc;
 mod limits;
 mod output;

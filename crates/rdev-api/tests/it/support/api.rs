@@ -121,6 +121,25 @@ pub(crate) struct Task {
     pub(crate) exit_code: Option<i32>,
     pub(crate) reason: Option<String>,
     pub(crate) queue: Option<Queued>,
+    pub(crate) artefacts: Option<Left>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Left {
+    pub(crate) files: usize,
+    pub(crate) bytes: u64,
+    pub(crate) problems: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Artefact {
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: Option<String>,
+    pub(crate) problem: Option<String>,
+    pub(crate) url: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -128,7 +147,11 @@ pub(crate) struct PoolWorker {
     pub(crate) id: String,
     pub(crate) status: String,
     pub(crate) draining: bool,
-    pub(crate) task_id: Option<String>,
+    pub(crate) capacity: u32,
+    pub(crate) busy: usize,
+    pub(crate) task_ids: Vec<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -208,6 +231,12 @@ impl Client {
     pub(crate) async fn task_in(&self, id: &str, status: &str) -> Task {
         let there = async || Some(self.task(id).await).filter(|task| task.status == status);
         eventually(status, there).await
+    }
+
+    /// What a task has left, and what it was to leave.
+    pub(crate) async fn artefacts(&self, id: &str) -> Vec<Artefact> {
+        let path = format!("/queue/tasks/{id}/artefacts");
+        self.get(&path).send().await.json::<List<Artefact>>(200).data
     }
 
     /// Waits until the server knows a worker that was made.

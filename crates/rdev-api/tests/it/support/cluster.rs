@@ -141,6 +141,14 @@ impl Namespace {
         self.ready(&pod).await;
     }
 
+    /// Makes a worker of the pool, and waits until it is ready.
+    pub(super) async fn add_worker(&self, name: &str) {
+        let mut pod = self.pod(name, &self.cluster.image, &["tini", "--", "sleep", "infinity"]);
+        pod["metadata"]["labels"] = json!({"rdev.orchard9.ai/role": "worker"});
+        self.run(&["apply", "-f", "-"], &pod.to_string()).await;
+        self.ready(name).await;
+    }
+
     async fn ready(&self, pod: &str) {
         self.kubectl(&["wait", "--for=condition=Ready", "--timeout=40s", &format!("pod/{pod}")]).await;
     }
@@ -207,30 +215,30 @@ impl Namespace {
         })
     }
 
-    pub(super) async fn file(&self, name: &str) -> Option<String> {
+    pub(super) async fn file(&self, pod: &str, name: &str) -> Option<String> {
         // A look that fails is not the same as a file that is not there.
-        let text = self.look("[ ! -e \"$1\" ] || { echo; cat \"$1\"; }", name).await;
+        let text = self.look(pod, "[ ! -e \"$1\" ] || { echo; cat \"$1\"; }", name).await;
         text.strip_prefix('\n').map(str::to_owned)
     }
 
-    pub(super) async fn touch(&self, name: &str) {
-        self.look(": >\"$1\"", name).await;
+    pub(super) async fn touch(&self, pod: &str, name: &str) {
+        self.look(pod, ": >\"$1\"", name).await;
     }
 
     pub(super) async fn lives(&self, pid: &str) -> bool {
-        let stat = self.look("cat /proc/\"$1\"/stat 2>/dev/null || :", pid.trim()).await;
+        let stat = self.look(DEMO, "cat /proc/\"$1\"/stat 2>/dev/null || :", pid.trim()).await;
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 
     pub(super) async fn busy(&self) -> bool {
-        let folders = self.look("cd /; readlink /proc/[0-9]*/cwd || :", "").await;
+        let folders = self.look(DEMO, "cd /; readlink /proc/[0-9]*/cwd || :", "").await;
         folders.lines().any(|folder| folder.starts_with(WORKSPACE))
     }
 
-    /// Runs a shell line in the workspace of `demo`, with one argument.
-    async fn look(&self, line: &str, argument: &str) -> String {
+    /// Runs a shell line in the workspace of a pod, with one argument.
+    async fn look(&self, pod: &str, line: &str, argument: &str) -> String {
         let line = format!("cd {WORKSPACE} && {line}");
-        self.kubectl(&["exec", DEMO, "--", "sh", "-c", &line, "sh", argument]).await
+        self.kubectl(&["exec", pod, "--", "sh", "-c", &line, "sh", argument]).await
     }
 
     /// Runs kubectl as the cluster's administrator; what it wrote.

@@ -72,6 +72,10 @@ impl Double {
     }
 
     pub(super) fn workspace(&self) -> PathBuf {
-        self.pod().workspace().expect("the pod is there")
+        self.folder_of(DEMO)
+    }
+
+    pub(super) fn folder_of(&self, pod: &str) -> PathBuf {
+        self.cluster.pod(NAMESPACE, pod).workspace().expect("the pod is there")
     }
 }

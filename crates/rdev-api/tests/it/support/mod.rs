@@ -16,7 +16,7 @@ mod tools;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use api::{Accepted, Command, Data, Failure, List, PoolWorker, Task, Ticket};
+pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, Task, Ticket};
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;

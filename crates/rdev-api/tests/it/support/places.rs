@@ -67,12 +67,52 @@ impl Places {
         }
     }
 
+    /// Makes a worker of the pool, where the server does not do that itself.
+    pub(super) async fn add_worker(&self, name: &str) {
+        match self {
+            Self::Local { .. } | Self::Shared { .. } => {}
+            Self::Double(double) => drop(double.add_worker(name)),
+            Self::Cluster(namespace) => namespace.add_worker(name).await,
+        }
+    }
+
+    pub(super) async fn touch_at(&self, worker: &str, name: &str) {
+        match self.folder_of(worker) {
+            Some(folder) => fs::write(folder.join(name), "").expect("a file can be written"),
+            None => self.namespace().touch(worker, name).await,
+        }
+    }
+
+    pub(super) async fn file_at(&self, worker: &str, name: &str) -> Option<String> {
+        match self.folder_of(worker) {
+            Some(folder) => fs::read_to_string(folder.join(name)).ok(),
+            None => self.namespace().file(worker, name).await,
+        }
+    }
+
+    /// The folder of a worker, if it is on this machine.
+    fn folder_of(&self, worker: &str) -> Option<PathBuf> {
+        match self {
+            Self::Local { data_dir } => Some(data_dir.join("pool").join(worker)),
+            Self::Double(double) => Some(double.folder_of(worker)),
+            Self::Cluster(_) => None,
+            Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
+        }
+    }
+
+    fn namespace(&self) -> &Namespace {
+        match self {
+            Self::Cluster(namespace) => namespace,
+            Self::Local { .. } | Self::Double(_) | Self::Shared { .. } => panic!("it has no namespace"),
+        }
+    }
+
     /// What is in a file of the project `demo`; `None` while there is no such file.
     pub(super) async fn file(&self, name: &str) -> Option<String> {
         match self {
             Self::Local { data_dir } => fs::read_to_string(workspace(data_dir, DEMO).join(name)).ok(),
             Self::Double(double) => fs::read_to_string(double.workspace().join(name)).ok(),
-            Self::Cluster(namespace) => namespace.file(name).await,
+            Self::Cluster(namespace) => namespace.file(DEMO, name).await,
             Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }
@@ -86,7 +126,7 @@ impl Places {
             Self::Double(double) => {
                 fs::write(double.workspace().join(name), "").expect("a file can be written");
             }
-            Self::Cluster(namespace) => namespace.touch(name).await,
+            Self::Cluster(namespace) => namespace.touch(DEMO, name).await,
             Self::Shared { .. } => panic!("{ASK_THE_OTHER}"),
         }
     }

@@ -1,6 +1,6 @@
 //! The runtimes on which the same stories are told.
 
-use super::{Fixture, Server};
+use super::{Cluster, Fixture, Server};
 
 /// Where commands run. rdev-api itself is always a process of this machine, started by the story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,19 @@ impl Runtime {
             Self::Local | Self::Double | Self::Cluster => Fixture::on(self),
             Self::LocalOnPostgres => Fixture::on(self).with_postgres(),
         }
+    }
+
+    /// Address of this machine for those that commands are to reach.
+    pub(crate) fn host(self) -> String {
+        match self {
+            Self::Local | Self::LocalOnPostgres | Self::Double => "127.0.0.1".to_owned(),
+            Self::Cluster => Cluster::host(),
+        }
+    }
+
+    /// A server with so many workers in its pool, `slot-1` and on.
+    pub(crate) async fn server_with_workers(self, count: u32) -> Server {
+        self.fixture().with_workers(count).start().await
     }
 
     pub(crate) async fn server(self) -> Server {

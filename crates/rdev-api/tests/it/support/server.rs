@@ -30,6 +30,7 @@ pub(crate) struct Fixture {
     env: Vec<(String, String)>,
     for_commands: Vec<(String, String)>,
     without_projects: bool,
+    workers: u32,
     store: Store,
 }
 
@@ -71,7 +72,7 @@ impl Fixture {
         let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("home")).expect("a home folder");
         let (env, for_commands, without_projects) = (Vec::new(), Vec::new(), false);
-        Self { runtime, root, env, for_commands, without_projects, store: Store::Sqlite }
+        Self { runtime, root, env, for_commands, without_projects, workers: 0, store: Store::Sqlite }
             .with("RDEV_BIND", "127.0.0.1:0")
             .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
     }
@@ -113,6 +114,12 @@ impl Fixture {
     pub(crate) fn without_projects(mut self) -> Self {
         self.without_projects = true;
         self
+    }
+
+    /// Has so many workers in the pool, `slot-1` and on.
+    pub(crate) fn with_workers(mut self, count: u32) -> Self {
+        self.workers = count;
+        self.with("RDEV_POOL_SLOTS", count.to_string())
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -157,11 +164,18 @@ impl Fixture {
         if !self.without_projects {
             places.add_first_project().await;
         }
+        let workers: Vec<String> = (1..=self.workers).map(|n| format!("slot-{n}")).collect();
+        for worker in &workers {
+            places.add_worker(worker).await;
+        }
         for (name, value) in places.server_env() {
             self = self.with(name, value);
         }
         let mut server = Server { places, fixture: self, process: None, client: None };
         server.restart().await;
+        for worker in &workers {
+            server.client().has_worker(worker).await;
+        }
         server
     }
 
@@ -323,6 +337,16 @@ impl Server {
     /// Makes an empty file in the project `demo`, as a sign for a command that waits for it.
     pub(crate) async fn touch(&self, name: &str) {
         self.places.touch(name).await;
+    }
+
+    /// Makes an empty file in the folder of a worker, `..` for its tasks, as a sign for one that waits for it.
+    pub(crate) async fn touch_at(&self, worker: &str, name: &str) {
+        self.places.touch_at(worker, name).await;
+    }
+
+    /// What is in a file there; `None` while there is no such file.
+    pub(crate) async fn file_at(&self, worker: &str, name: &str) -> Option<String> {
+        self.places.file_at(worker, name).await
     }
 
     /// Whether the process lives whose number a command has written to a file of `demo`.

@@ -74,11 +74,11 @@ pub async fn a_running_task_is_taken_over_without_a_slot(store: &impl Store) -> 
         store.enqueue(new_command(task(WorkKind::Test, n))).await?;
     }
     let running = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?.remove(0);
-    store.start(&running.fence, "pod-1", Some(&id("slot-1")), at(0)).await?;
+    store.start(&running.fence, "pod-1", Some(&seat("slot-1")), at(0)).await?;
     let none = Slots { commands: 0, pool: 0 };
     let taken = store.claim(&worker(), none, at(LEASE + 1), at(2 * LEASE)).await?;
     assert_eq!(ids(&taken), [running.fence.id]);
-    assert_eq!(taken[0].in_worker, Some(id("slot-1")));
+    assert_eq!(taken[0].seat, Some(seat("slot-1")));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`store_contract!`](crate::store_contract) makes a test of each.
 
+mod artefacts;
 mod cancel;
 mod claim;
 mod concurrency_key;
@@ -19,6 +20,7 @@ mod steps;
 mod suite;
 mod turns;
 
+pub use artefacts::*;
 pub use cancel::*;
 pub use claim::*;
 pub use concurrency_key::*;
@@ -34,9 +36,9 @@ pub use retry::*;
 pub use run::*;
 pub use turns::*;
 
-use crate::{EventLog, PoolQueue, Retention, TaskQueue, Turns};
+use crate::{Artefacts, EventLog, PoolQueue, Retention, TaskQueue, Turns};
 
 /// A store under test: all of its ports on the same data; clones share it.
-pub trait Store: TaskQueue + EventLog + PoolQueue + Retention + Turns + Clone + 'static {}
+pub trait Store: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + Turns + Clone + 'static {}
 
-impl<S: TaskQueue + EventLog + PoolQueue + Retention + Turns + Clone + 'static> Store for S {}
+impl<S: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + Turns + Clone + 'static> Store for S {}

@@ -1,12 +1,12 @@
 use rdev_domain::{
-    Command, CommandId, Ending, Entry, EntryBody, Home, Outcome, Reason, Result, Schedule, Seq, State,
-    Status, WorkKind,
+    Command, CommandId, CommandKind, Ending, Entry, EntryBody, Home, Outcome, Reason, Result, Schedule, Seq,
+    State, Status, WorkKind,
 };
 
 use super::Store;
 use super::steps::*;
 use crate::testing::{chunk, id, new_command, task};
-use crate::{Claim, Hold, InLine, NewCommand, Slots, TaskFilter};
+use crate::{Backlog, Claim, Hold, InLine, NewCommand, Seat, Slots, Stage, TaskFilter};
 
 async fn enqueue_task(store: &impl Store, kind: WorkKind, n: u64) -> Result<Command> {
     let task = task(kind, n);
@@ -19,7 +19,7 @@ async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
     enqueue_task(store, WorkKind::Test, n).await?;
     let of_pool = Slots { commands: 0, pool: 1 };
     let claim = store.claim(&super::steps::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
-    store.start(&claim.fence, "pod-1", Some(&id(worker)), at(5)).await?;
+    store.start(&claim.fence, "pod-1", Some(&seat(worker)), at(5)).await?;
     Ok(claim)
 }
 
@@ -35,15 +35,32 @@ async fn the_task(store: &impl Store, id: &CommandId) -> Result<Command> {
     Ok(store.command(&Home::Pool, id).await?.expect("the task is stored"))
 }
 
-/// Whoever comes second looks for another worker; once the first is over, the worker is free.
-pub async fn a_worker_runs_one_task_at_a_time(store: &impl Store) -> Result<()> {
+/// Whoever comes second looks for another seat; once the first is over, its seat is free.
+pub async fn a_seat_is_for_one_task_at_a_time(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     enqueue_task(store, WorkKind::Test, 2).await?;
     let second = claim_all(store, 0).await?.remove(0);
-    let taken = store.start(&second.fence, "pod-1", Some(&id("slot-1")), at(0)).await;
+    let taken = store.start(&second.fence, "pod-1", Some(&seat("slot-1")), at(0)).await;
     assert_conflict(taken, "WORKER_TAKEN");
     store.finish(&first.fence, Seq(1), completed(), at(1)).await?;
-    store.start(&second.fence, "pod-1", Some(&id("slot-1")), at(1)).await?;
+    store.start(&second.fence, "pod-1", Some(&seat("slot-1")), at(1)).await?;
+    Ok(())
+}
+
+/// A worker has as many tasks as seats; each keeps its own, whoever asks again.
+pub async fn a_worker_has_several_seats(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    enqueue_task(store, WorkKind::Test, 2).await?;
+    let second = claim_all(store, 0).await?.remove(0);
+    let beside = Seat { number: 1, ..seat("slot-1") };
+    let started = store.start(&second.fence, "pod-1", Some(&beside), at(5)).await?;
+    assert_eq!(started.seat.as_ref(), Some(&beside));
+    let again = store.start(&second.fence, "pod-1", Some(&seat("slot-9")), at(6)).await?;
+    assert_eq!(again.seat.as_ref(), Some(&beside));
+    let busy = [(seat("slot-1"), first.fence.id.clone()), (beside.clone(), second.fence.id.clone())];
+    assert_eq!(store.occupancy().await?.busy, busy);
+    let taken_over = claim_all(store, LEASE + 1).await?;
+    assert_eq!(taken_over.iter().filter(|claim| claim.seat.as_ref() == Some(&beside)).count(), 1);
     Ok(())
 }
 
@@ -88,7 +105,7 @@ pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
 
     let claim = claim_all(store, 10).await?.remove(0);
     assert_eq!(claim.last_seq, Seq(4));
-    assert_eq!(store.start(&claim.fence, "pod-2", Some(&id("slot-2")), at(11)).await?.tries, 2);
+    assert_eq!(store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(11)).await?.tries, 2);
     let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
     assert_eq!(complete.body, EntryBody::Complete(completed()));
     Ok(())
@@ -138,7 +155,7 @@ pub async fn occupancy_tells_who_works(store: &impl Store) -> Result<()> {
     enqueue_task(store, WorkKind::Test, 2).await?;
     enqueue(store, 3).await?;
     let occupancy = store.occupancy().await?;
-    assert_eq!(occupancy.busy, [(id("slot-2"), running.fence.id.clone())]);
+    assert_eq!(occupancy.busy, [(seat("slot-2"), running.fence.id.clone())]);
     assert_eq!((occupancy.draining, occupancy.waits), (vec![], true));
     store.finish(&running.fence, Seq(1), completed(), at(6)).await?;
     assert!(store.occupancy().await?.busy.is_empty());
@@ -172,5 +189,52 @@ pub async fn stats_count_by_kind_and_status(store: &impl Store) -> Result<()> {
     assert_eq!(stats.counts, expected);
     assert_eq!(stats.oldest_waiting, Some(at(0)));
     assert_eq!(stats.waits_us, [5_000_000]);
+    Ok(())
+}
+
+/// What has not ended is counted by what could be done about it.
+pub async fn the_backlog_tells_what_workers_could_do(store: &impl Store) -> Result<()> {
+    assert_eq!(store.backlog(at(0)).await?, Backlog::default());
+    let ended = run_task(store, 1, "slot-1").await?;
+    fail_task(store, &ended, 1).await?;
+    run_task(store, 2, "slot-1").await?;
+    enqueue_task(store, WorkKind::Build, 3).await?;
+    for (n, kind, after, key) in [
+        (4, WorkKind::Test, 50, None),
+        (5, WorkKind::Deploy, 0, Some("live")),
+        (6, WorkKind::Deploy, 0, Some("live")),
+        (7, WorkKind::Deploy, 50, Some("live")),
+    ] {
+        let schedule = Schedule { run_after: Some(at(after)), ..Schedule::default() };
+        let new = new_command(Command { schedule, ..task(kind, n) });
+        store.enqueue(NewCommand { concurrency_key: key.map(str::to_owned), ..new }).await?;
+    }
+    enqueue(store, 8).await?;
+    let backlog = store.backlog(at(20)).await?;
+    let expected = [
+        (WorkKind::Build, Stage::Waiting, 1),
+        (WorkKind::Test, Stage::Scheduled, 1),
+        (WorkKind::Test, Stage::Running, 1),
+        (WorkKind::Deploy, Stage::Waiting, 1),
+        (WorkKind::Deploy, Stage::Blocked, 1),
+        (WorkKind::Deploy, Stage::Scheduled, 1),
+    ];
+    assert_eq!(backlog.tasks, expected);
+    assert_eq!((backlog.commands_waiting, backlog.commands_running), (1, 0));
+    assert_eq!(backlog.waiting_since, Some(at(0)));
+
+    // With one of the key running, no worker could help the other.
+    let of_pool = Slots { commands: 0, pool: 2 };
+    for claim in store.claim(&super::steps::worker(), of_pool, at(20), at(LEASE)).await? {
+        let worker = if claim.command.request.kind() == CommandKind::Work(WorkKind::Deploy) {
+            "slot-3"
+        } else {
+            "slot-2"
+        };
+        store.start(&claim.fence, "pod-1", Some(&seat(worker)), at(21)).await?;
+    }
+    let backlog = store.backlog(at(50)).await?;
+    assert_eq!(Stage::ALL.map(|stage| backlog.count(stage)), [1, 2, 0, 3]);
+    assert_eq!(backlog.waiting_since, Some(at(50)));
     Ok(())
 }

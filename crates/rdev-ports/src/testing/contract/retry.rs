@@ -28,7 +28,7 @@ pub async fn a_retried_command_starts_anew_in_any_place(store: &impl Store) -> R
     store.append(&first, vec![chunk(1, 4)], at(1)).await?;
     store.retry(&first, retry(at(2)), at(1)).await?;
     let claim = claim_all(store, 2).await?.remove(0);
-    assert_eq!((claim.last_seq, &claim.place_uid, &claim.in_worker), (Seq(4), &None, &None));
+    assert_eq!((claim.last_seq, &claim.place_uid, &claim.seat), (Seq(4), &None, &None));
     let started = store.start(&claim.fence, "pod-2", None, at(3)).await?;
     assert_eq!((started.place_uid.as_str(), started.started_at, started.tries), ("pod-2", at(3), 2));
     let running = started.entry.expect("it tells that it is running again");

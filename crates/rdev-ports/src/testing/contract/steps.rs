@@ -9,7 +9,7 @@ use rdev_domain::{
 
 use super::Store;
 use crate::testing::{START, command, id, new_command, slots};
-use crate::{Claim, Enqueued, Fence, NewCommand};
+use crate::{Claim, Enqueued, Fence, NewCommand, Seat};
 
 /// How long leases last here, in seconds.
 pub(super) const LEASE: u64 = 30;
@@ -27,6 +27,11 @@ pub(super) fn demo() -> Home {
 
 pub(super) fn worker() -> WorkerId {
     id("worker-1")
+}
+
+/// The first seat of a worker.
+pub(super) fn seat(worker: &str) -> Seat {
+    Seat { worker: id(worker), number: 0 }
 }
 
 /// Stores the `n`th command.

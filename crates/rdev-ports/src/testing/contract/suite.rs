@@ -56,7 +56,8 @@ macro_rules! store_contract {
             a_stale_claim_cannot_retry
             a_cancel_between_attempts_goes_on_counting
 
-            a_worker_runs_one_task_at_a_time
+            a_seat_is_for_one_task_at_a_time
+            a_worker_has_several_seats
             tasks_are_listed_and_filtered
             an_ended_task_is_reopened
             only_ended_tasks_are_reopened
@@ -64,6 +65,11 @@ macro_rules! store_contract {
             occupancy_tells_who_works
             draining_holds_until_it_is_undone
             stats_count_by_kind_and_status
+            the_backlog_tells_what_workers_could_do
+
+            artefacts_are_kept_in_parts
+            artefacts_are_kept_anew
+            a_stale_claim_keeps_no_artefacts
 
             the_first_start_makes_it_running
             a_second_start_keeps_place_and_time

@@ -1,3 +1,4 @@
+mod artefacts;
 mod log;
 mod pool;
 mod queue;
@@ -6,12 +7,13 @@ mod retention;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position, Result, Seq,
-    Timestamp, WorkerName,
+    Artefact, Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position,
+    Result, Seq, Timestamp, WorkerName,
 };
 
-use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME};
+use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
 
 /// The queue and the event log in memory; clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -40,10 +42,12 @@ struct Task {
     /// Not to be claimed before, nor at this moment.
     postponed_until: Option<Timestamp>,
     place_uid: Option<String>,
-    in_worker: Option<WorkerName>,
+    seat: Option<Seat>,
     /// Its place among the tasks of all callers: one of each has the same turn.
     turn: u64,
     last_seq: Seq,
+    artefacts: BTreeMap<u32, Artefact>,
+    parts: BTreeMap<(u32, u32), Bytes>,
 }
 
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use rdev_domain::{
 
 use super::queue::{is_due, share};
 use super::{MemoryStore, Task};
-use crate::{Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+use crate::{Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, Stage, TaskFilter};
 
 #[async_trait]
 impl PoolQueue for MemoryStore {
@@ -41,7 +41,7 @@ impl PoolQueue for MemoryStore {
             State::Ended { outcome, .. } => rdev_domain::attempt_error(outcome),
             State::Pending | State::Running { .. } => String::new(),
         };
-        (task.turn, task.place_uid, task.in_worker) = (turn, None, None);
+        (task.turn, task.place_uid, task.seat) = (turn, None, None);
         task.attempt += 1;
         let command = &mut task.command;
         (command.state, command.cancel_requested) = (state, false);
@@ -79,7 +79,7 @@ impl PoolQueue for MemoryStore {
         let of_pool = || tables.tasks.values().filter(|task| task.command.home == Home::Pool);
         let mut busy: Vec<_> = of_pool()
             .filter(|task| matches!(task.command.state, State::Running { .. }))
-            .filter_map(|task| Some((task.in_worker.clone()?, task.command.id.clone())))
+            .filter_map(|task| Some((task.seat.clone()?, task.command.id.clone())))
             .collect();
         busy.sort();
         let waits = of_pool().any(|task| task.command.state == State::Pending);
@@ -94,6 +94,35 @@ impl PoolQueue for MemoryStore {
             tables.draining.remove(worker);
         }
         Ok(())
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog> {
+        let tables = self.tables();
+        let mut backlog = Backlog::default();
+        for task in tables.tasks.values().filter(|task| !task.command.state.is_ended()) {
+            let (command, waits) = (&task.command, task.command.state == State::Pending);
+            let Some(kind) = kind_of(command) else {
+                let count = if waits { &mut backlog.commands_waiting } else { &mut backlog.commands_running };
+                *count += 1;
+                continue;
+            };
+            let stage = match () {
+                () if !waits => Stage::Running,
+                () if !is_due(command, now) => Stage::Scheduled,
+                () if !tables.is_first_of_its_key(task, now) => Stage::Blocked,
+                () => Stage::Waiting,
+            };
+            match backlog.tasks.iter_mut().find(|(k, s, _)| (*k, *s) == (kind, stage)) {
+                Some((.., count)) => *count += 1,
+                None => backlog.tasks.push((kind, stage, 1)),
+            }
+            if stage == Stage::Waiting {
+                let due = command.schedule.run_after.unwrap_or(command.created_at).max(command.created_at);
+                backlog.waiting_since = Some(backlog.waiting_since.map_or(due, |since| since.min(due)));
+            }
+        }
+        backlog.tasks.sort();
+        Ok(backlog)
     }
 
     async fn stats(&self) -> Result<QueueStats> {

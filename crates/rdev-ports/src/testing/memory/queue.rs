@@ -1,11 +1,13 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Ending, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, ProjectId, Result,
-    Retrying, Seq, State, Status, StreamId, Timestamp, WorkerId, WorkerName,
+    Retrying, Seq, State, Status, StreamId, Timestamp, WorkerId,
 };
 
 use super::{MemoryStore, Tables, Task};
-use crate::{CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Slots, Started, TaskQueue};
+use crate::{
+    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
+};
 
 #[async_trait]
 impl TaskQueue for MemoryStore {
@@ -25,7 +27,9 @@ impl TaskQueue for MemoryStore {
         let turn = tables.turn(&new.command);
         let task = Task {
             turn,
-            in_worker: None,
+            seat: None,
+            artefacts: Default::default(),
+            parts: Default::default(),
             command: new.command,
             concurrency_key: new.concurrency_key,
             attempt: 0,
@@ -74,7 +78,7 @@ impl TaskQueue for MemoryStore {
                 command: task.command.clone(),
                 last_seq: task.last_seq,
                 place_uid: task.place_uid.clone(),
-                in_worker: task.in_worker.clone(),
+                seat: task.seat.clone(),
             });
         }
         Ok(claims)
@@ -84,17 +88,17 @@ impl TaskQueue for MemoryStore {
         &self,
         fence: &Fence,
         place_uid: &str,
-        in_worker: Option<&WorkerName>,
+        seat: Option<&Seat>,
         now: Timestamp,
     ) -> Result<Started> {
         let mut tables = self.tables();
         let running = |task: &&Task| matches!(task.command.state, State::Running { .. });
         let mut others = tables.tasks.values().filter(running).filter(|task| task.command.id != fence.id);
-        let taken = in_worker.is_some() && others.any(|other| other.in_worker.as_ref() == in_worker);
-        if tables.fenced(fence)?.in_worker.is_none() && taken {
+        let taken = seat.filter(|_| others.any(|other| other.seat.as_ref() == seat));
+        if let Some(seat) = taken.filter(|_| tables.fenced(fence).is_ok_and(|task| task.seat.is_none())) {
             return Err(Error::Conflict {
                 code: "WORKER_TAKEN",
-                message: format!("another task runs in worker {}", in_worker.map_or("", WorkerName::as_str)),
+                message: format!("another task has {seat}"),
             });
         }
         let task = tables.fenced(fence)?;
@@ -106,11 +110,12 @@ impl TaskQueue for MemoryStore {
         task.command.state = state;
         if is_first {
             task.command.schedule.tries += 1;
-            task.in_worker = in_worker.cloned();
+            task.seat = seat.cloned();
         }
         let mut started = Started {
             tries: task.command.schedule.tries,
             place_uid: task.place_uid.get_or_insert_with(|| place_uid.to_owned()).clone(),
+            seat: task.seat.clone(),
             started_at,
             cancel_requested: task.command.cancel_requested,
             entry: None,
@@ -160,7 +165,7 @@ impl TaskQueue for MemoryStore {
         }
         task.command.state = task.command.state.retry()?;
         task.give_back();
-        (task.place_uid, task.in_worker) = (None, None);
+        (task.place_uid, task.seat) = (None, None);
         let schedule = &mut task.command.schedule;
         schedule.run_after = Some(retry.run_after);
         schedule.last_error = Some(retry.error.clone());

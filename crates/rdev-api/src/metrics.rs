@@ -1,0 +1,200 @@
+//! What Prometheus is told: of this process what it counts, of the queue and the pool what the store says, so that
+//! every replica tells the same of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode};
+use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use rdev_domain::{Timestamp, WorkKind};
+use rdev_ports::{Backlog, Clock, Stage};
+use rdev_services::{Pool, WorkerView};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// What the store was asked is told again for so long, however often it is scraped.
+const FRESH: Duration = Duration::from_secs(1);
+/// Longest time that the store, and the runtime, may take to answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Durations are put into their buckets at least so often: until then each takes room of its own.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+const REQUESTS: &str = "rdev_http_requests_total";
+const REQUEST_SECONDS: &str = "rdev_http_request_duration_seconds";
+const REQUEST_SECONDS_BUCKETS: [f64; 11] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const STREAMS: &str = "rdev_streams_open";
+
+/// Everything that is counted.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    process: PrometheusHandle,
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    told: Arc<Mutex<Option<Told>>>,
+}
+
+/// What the store said, and when.
+struct Told {
+    at: Instant,
+    text: Arc<str>,
+}
+
+/// Begins to count in this process.
+fn install() -> anyhow::Result<PrometheusHandle> {
+    let buckets = Matcher::Full(REQUEST_SECONDS.to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(buckets, &REQUEST_SECONDS_BUCKETS)?;
+    let process = builder.install_recorder().context("metrics")?;
+    describe_gauge!("rdev_build_info", "1, with the version of this rdev-api");
+    gauge!("rdev_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+    describe_counter!(REQUESTS, "Requests answered by this process, by route");
+    describe_histogram!(REQUEST_SECONDS, "Time to the head of an answer; of streams no more than that");
+    describe_gauge!(STREAMS, "Event streams that this process has open");
+    OpenStream::gauge().set(0);
+    Ok(process)
+}
+
+impl Metrics {
+    /// Begins to count, once in a process; until `stop` its memory is kept small, also when nobody scrapes.
+    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Self> {
+        let process = install()?;
+        tokio::spawn(keep_up(process.clone(), stop));
+        Ok(Self { process, pool, clock, told: Arc::default() })
+    }
+
+    /// Everything, as Prometheus reads it.
+    pub(crate) async fn text(&self) -> String {
+        let mut text = self.process.render();
+        text.push_str(&self.of_the_store().await);
+        text
+    }
+
+    /// Asked once for all that come meanwhile.
+    async fn of_the_store(&self) -> Arc<str> {
+        let mut told = self.told.lock().await;
+        if let Some(told) = told.as_ref().filter(|told| told.at.elapsed() < FRESH) {
+            return told.text.clone();
+        }
+        let (backlog, workers) = tokio::join!(
+            timeout(ASK_TIMEOUT, self.pool.backlog()),
+            timeout(ASK_TIMEOUT, self.pool.workers())
+        );
+        let now = self.clock.now();
+        // A recorder of its own: what is not known now is left out, and not told as it was once.
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe_gauge!("rdev_store_up", "Whether the store answers");
+            gauge!("rdev_store_up").set(f64::from(u8::from(matches!(backlog, Ok(Ok(_))))));
+            if let Ok(Ok(backlog)) = backlog {
+                tell_backlog(&backlog, now);
+            }
+            if let Ok(Ok(workers)) = workers {
+                tell_workers(&workers);
+            }
+        });
+        let text: Arc<str> = recorder.handle().render().into();
+        *told = Some(Told { at: Instant::now(), text: text.clone() });
+        text
+    }
+}
+
+async fn keep_up(process: PrometheusHandle, stop: CancellationToken) {
+    let mut tick = interval(UPKEEP);
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        process.run_upkeep();
+    }
+}
+
+fn tell_backlog(backlog: &Backlog, now: Timestamp) {
+    describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by kind and state");
+    for kind in WorkKind::ALL {
+        for stage in Stage::ALL {
+            let of = backlog.tasks.iter().filter(|(k, s, _)| (*k, *s) == (kind, stage));
+            let count: u64 = of.map(|(.., count)| count).sum();
+            gauge!("rdev_pool_tasks", "kind" => kind.as_str(), "state" => stage.as_str()).set(count as f64);
+        }
+    }
+    describe_gauge!(
+        "rdev_pool_load",
+        "Seats that the pool could use now: tasks that run, or wait for a worker"
+    );
+    gauge!("rdev_pool_load").set((backlog.count(Stage::Running) + backlog.count(Stage::Waiting)) as f64);
+    describe_gauge!("rdev_pool_oldest_waiting_seconds", "How long the task has waited that waits longest");
+    let waited = backlog.waiting_since.map_or(Duration::ZERO, |since| now.since(since));
+    gauge!("rdev_pool_oldest_waiting_seconds").set(waited.as_secs_f64());
+    describe_gauge!("rdev_commands", "Commands of projects that have not ended, by state");
+    gauge!("rdev_commands", "state" => "waiting").set(backlog.commands_waiting as f64);
+    gauge!("rdev_commands", "state" => "running").set(backlog.commands_running as f64);
+}
+
+fn tell_workers(workers: &[WorkerView]) {
+    let state = |worker: &WorkerView| match () {
+        () if !worker.is_ready() => "not_ready",
+        () if worker.draining => "draining",
+        () if worker.tasks.is_empty() => "idle",
+        () => "busy",
+    };
+    describe_gauge!("rdev_pool_workers", "Workers of the pool; a busy one has at least one task");
+    for name in ["idle", "busy", "draining", "not_ready"] {
+        let count = workers.iter().filter(|worker| state(worker) == name).count();
+        gauge!("rdev_pool_workers", "state" => name).set(count as f64);
+    }
+    describe_gauge!("rdev_pool_capacity", "Tasks that the workers which take some run at once");
+    let takes = workers.iter().filter(|worker| worker.takes_tasks());
+    gauge!("rdev_pool_capacity").set(takes.map(|worker| f64::from(worker.capacity)).sum::<f64>());
+}
+
+/// A request that is being answered.
+pub(crate) struct Answering {
+    method: &'static str,
+    path: Option<MatchedPath>,
+    since: Instant,
+}
+
+impl Answering {
+    pub(crate) fn begin(request: &Request) -> Self {
+        // Names that clients make up would each be a series of their own.
+        let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+        let names = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+        let method = known.iter().position(|known| known == request.method());
+        Self {
+            method: method.map_or("other", |at| names[at]),
+            path: request.extensions().get::<MatchedPath>().cloned(),
+            since: Instant::now(),
+        }
+    }
+
+    pub(crate) fn end(self, status: StatusCode) {
+        // As the API's document has it.
+        let path = self.path.as_ref().map_or("none", MatchedPath::as_str).replace("{*", "{");
+        let labels = [("method", self.method.to_owned()), ("path", path)];
+        histogram!(REQUEST_SECONDS, &labels).record(self.since.elapsed());
+        let [method, path] = labels;
+        counter!(REQUESTS, &[method, path, ("status", status.as_u16().to_string())]).increment(1);
+    }
+}
+
+/// Counted as open as long as it lives.
+pub(crate) struct OpenStream(Gauge);
+
+impl OpenStream {
+    pub(crate) fn begin() -> Self {
+        let gauge = Self::gauge();
+        gauge.increment(1);
+        Self(gauge)
+    }
+
+    fn gauge() -> Gauge {
+        gauge!(STREAMS)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}

@@ -1,0 +1,117 @@
+//! What Prometheus is told.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::{Runtime, Server, eventually, told_on_every_runtime};
+
+told_on_every_runtime! { and on postgres:
+    the_pools_load_rises_and_falls_with_its_tasks,
+}
+
+/// Every series with its value; a line that Prometheus could not read fails the story.
+async fn scrape(server: &Server) -> BTreeMap<String, f64> {
+    let answer = server.client().get("/metrics").send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let (text, mut series, mut kinds) = (answer.text(), BTreeMap::new(), BTreeMap::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let words: Vec<&str> = comment.splitn(3, ' ').collect();
+            assert!(words.len() == 3 && ["HELP", "TYPE"].contains(&words[0]), "{line}");
+            let before = if words[0] == "TYPE" {
+                kinds.insert(words[1].to_owned(), words[2].to_owned())
+            } else {
+                None
+            };
+            assert_eq!(before, None, "{line} comes twice");
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        let plain = name.split('{').next().unwrap();
+        let family =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| plain.strip_suffix(end)).unwrap_or(plain);
+        assert!(plain.starts_with("rdev_") && kinds.contains_key(family), "{line}");
+        let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        assert_eq!(series.insert(name.to_owned(), value), None, "{line} comes twice");
+    }
+    series
+}
+
+/// Waits until a series has this value.
+async fn shows(server: &Server, name: &str, value: f64) {
+    eventually(name, async || (scrape(server).await.get(name) == Some(&value)).then_some(())).await;
+}
+
+async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
+    let server = on.server_with_workers(1).await;
+    let client = server.client();
+    shows(&server, "rdev_pool_workers{state=\"idle\"}", 1.0).await;
+    let still = scrape(&server).await;
+    assert_eq!(
+        (still["rdev_store_up"], still["rdev_pool_load"], still["rdev_pool_capacity"]),
+        (1.0, 0.0, 1.0)
+    );
+    let wait = "until [ -e ../go ]; do sleep 0.02; done";
+    let mut tasks = Vec::new();
+    for key in ["a", "b", "b"] {
+        let body = json!({"type": "shell", "steps": [wait], "concurrency_key": key});
+        tasks.push(client.add_task(&body).await.id);
+    }
+    let later = json!({"type": "test", "repository": "https://host/x", "steps": ["true"],
+                       "run_after": "2999-01-01T00:00:00Z"});
+    client.add_task(&later).await;
+    client.task_in(&tasks[0], "running").await;
+    // Of the two of one key one worker more would run one.
+    shows(&server, "rdev_pool_load", 2.0).await;
+    let busy = scrape(&server).await;
+    for (series, value) in [
+        ("rdev_pool_tasks{kind=\"shell\",state=\"running\"}", 1.0),
+        ("rdev_pool_tasks{kind=\"shell\",state=\"waiting\"}", 1.0),
+        ("rdev_pool_tasks{kind=\"shell\",state=\"blocked\"}", 1.0),
+        ("rdev_pool_tasks{kind=\"test\",state=\"scheduled\"}", 1.0),
+        ("rdev_pool_workers{state=\"busy\"}", 1.0),
+        ("rdev_commands{state=\"running\"}", 0.0),
+    ] {
+        assert_eq!(busy.get(series), Some(&value), "{series}");
+    }
+    assert!(busy["rdev_pool_oldest_waiting_seconds"] > 0.0);
+    server.touch_at("slot-1", "go").await;
+    for id in &tasks {
+        client.task_in(id, "completed").await;
+    }
+    shows(&server, "rdev_pool_load", 0.0).await;
+    shows(&server, "rdev_pool_oldest_waiting_seconds", 0.0).await;
+}
+
+#[tokio::test]
+async fn requests_and_streams_are_counted_by_route() {
+    let server = Server::start().await;
+    let client = server.client();
+    let accepted = client.shell("sleep 300").await;
+    client.begun(&accepted.id).await;
+    for path in ["/projects/demo/commands/nonsense", "/no/such/route", "/projects/other"] {
+        client.get(path).send().await;
+    }
+    let stream = client.follow(&accepted.stream_id, None).await;
+    shows(&server, "rdev_streams_open", 1.0).await;
+    drop(stream);
+    client.cancel(&accepted.id).await;
+    shows(&server, "rdev_streams_open", 0.0).await;
+    let series = scrape(&server).await;
+    let counted = |method: &str, path: &str, status: u16| {
+        let labels = format!("method=\"{method}\",path=\"{path}\",status=\"{status}\"");
+        series.get(&format!("rdev_http_requests_total{{{labels}}}")).copied()
+    };
+    assert_eq!(counted("POST", "/projects/{project}/shell", 202), Some(1.0));
+    assert_eq!(counted("GET", "/projects/{project}/commands/{command_id}", 404), Some(1.0));
+    assert_eq!(counted("GET", "/projects/{project}", 404), Some(1.0));
+    assert_eq!(counted("GET", "none", 404), Some(1.0));
+    let timed =
+        "rdev_http_request_duration_seconds_count{method=\"POST\",path=\"/projects/{project}/shell\"}";
+    assert_eq!(series[timed], 1.0);
+    assert!(series.keys().any(|name| name.starts_with("rdev_build_info{version=")));
+    // Whoever has no key reads it too: it is for the cluster's inside.
+    assert_eq!(client.with_key(None).get("/metrics").send().await.status, 200);
+}

@@ -1,0 +1,57 @@
+use bytes::Bytes;
+use rdev_domain::{Artefact, Kept, Result, Seq, Unkept};
+
+use super::Store;
+use super::steps::*;
+use crate::Keep;
+
+fn file(path: &str, size: u64, kept: Kept) -> Artefact {
+    Artefact { path: path.to_owned(), size, kept }
+}
+
+fn part(file: u32, part: u32, bytes: &'static [u8]) -> Keep {
+    Keep::Part { file, part, bytes: Bytes::from_static(bytes) }
+}
+
+/// Files come back as they were kept, and stay when the command has ended.
+pub async fn artefacts_are_kept_in_parts(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let whole = file("dist/ä b", 5, Kept::Whole([7; 32]));
+    let missing = file("*.xml", 0, Kept::Not(Unkept::Missing));
+    store.keep(&fence, &[Keep::Anew, part(0, 0, b"\0\xff\n"), part(0, 1, b"ab")]).await?;
+    assert!(store.artefacts(&fence.id).await?.is_empty());
+    let listed = [(0, &whole), (1, &missing)].map(|(file, of)| Keep::Listed { file, artefact: of.clone() });
+    store.keep(&fence, &listed).await?;
+    store.finish(&fence, Seq(1), completed(), at(3)).await?;
+    assert_eq!(store.artefacts(&fence.id).await?, [(0, whole), (1, missing)]);
+    let parts = [store.part(&fence.id, 0, 0).await?, store.part(&fence.id, 0, 1).await?];
+    assert_eq!(parts.map(Option::unwrap), [&b"\0\xff\n"[..], b"ab"]);
+    assert_eq!(store.part(&fence.id, 0, 2).await?, None);
+    assert_eq!(store.part(&fence.id, 1, 0).await?, None);
+    Ok(())
+}
+
+/// Keeping begins anew after any cut, and nothing of before is left.
+pub async fn artefacts_are_kept_anew(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let before = Keep::Listed { file: 0, artefact: file("before", 1, Kept::Whole([0; 32])) };
+    store.keep(&fence, &[Keep::Anew, part(0, 0, b"x"), before, part(1, 0, b"half")]).await?;
+    let after = file("after", 1, Kept::Whole([1; 32]));
+    let listed = Keep::Listed { file: 0, artefact: after.clone() };
+    store.keep(&fence, &[Keep::Anew, part(0, 0, b"y"), listed]).await?;
+    assert_eq!(store.artefacts(&fence.id).await?, [(0, after)]);
+    assert_eq!(store.part(&fence.id, 0, 0).await?.as_deref(), Some(&b"y"[..]));
+    assert_eq!(store.part(&fence.id, 1, 0).await?, None);
+    Ok(())
+}
+
+/// A claim that is not the latest keeps nothing, and neither does one whose command has ended.
+pub async fn a_stale_claim_keeps_no_artefacts(store: &impl Store) -> Result<()> {
+    let stale = run(store, 1).await?;
+    let fence = claim_all(store, LEASE + 1).await?.remove(0).fence;
+    assert_lease_lost(store.keep(&stale, &[Keep::Anew]).await);
+    store.keep(&fence, &[Keep::Anew]).await?;
+    store.finish(&fence, Seq(1), completed(), at(LEASE + 2)).await?;
+    assert_lease_lost(store.keep(&fence, &[Keep::Anew]).await);
+    Ok(())
+}

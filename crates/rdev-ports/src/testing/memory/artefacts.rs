@@ -1,0 +1,39 @@
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdev_domain::{Artefact, CommandId, Result};
+
+use super::MemoryStore;
+use crate::{Artefacts, Fence, Keep};
+
+#[async_trait]
+impl Artefacts for MemoryStore {
+    async fn keep(&self, fence: &Fence, steps: &[Keep]) -> Result<()> {
+        let mut tables = self.tables();
+        let task = tables.fenced(fence)?;
+        for step in steps {
+            match step.clone() {
+                Keep::Anew => {
+                    task.artefacts.clear();
+                    task.parts.clear();
+                }
+                Keep::Part { file, part, bytes } => {
+                    task.parts.insert((file, part), bytes);
+                }
+                Keep::Listed { file, artefact } => {
+                    task.artefacts.insert(file, artefact);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn artefacts(&self, id: &CommandId) -> Result<Vec<(u32, Artefact)>> {
+        let tables = self.tables();
+        let task = tables.tasks.get(id).into_iter();
+        Ok(task.flat_map(|task| &task.artefacts).map(|(file, artefact)| (*file, artefact.clone())).collect())
+    }
+
+    async fn part(&self, id: &CommandId, file: u32, part: u32) -> Result<Option<Bytes>> {
+        Ok(self.tables().tasks.get(id).and_then(|task| task.parts.get(&(file, part)).cloned()))
+    }
+}

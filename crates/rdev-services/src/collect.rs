@@ -1,0 +1,257 @@
+//! The files that a task leaves: out of its place, into the store, before its end is told.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use rdev_domain::{Artefact, Command, Kept, Request, Result, Unkept};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, Fate, Keep, PART_BYTES_MAX, Place, Started};
+use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
+use rdev_runner::frame::FrameError;
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use crate::execution::Executor;
+use crate::invocation::checkout;
+use crate::supervise::{Backoff, SILENCE_MAX, UNREACHED_MAX, exec, until_stored};
+
+/// What a place sent that is no collection.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("a file of {0} bytes beyond what one task may leave")]
+    TooMuch(u64),
+    #[error("more than {FILES_MAX} files")]
+    TooMany,
+    #[error("bytes that belong to no file")]
+    Loose,
+}
+
+impl Executor {
+    /// Stores the files that an attempt was to leave. It is done from the beginning after any cut, also by another
+    /// worker, and its checkout is there until the attempt's end is stored.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another worker has taken over.
+    pub(crate) async fn collect(&self, claim: &Claim, place: &Place, started: &Started) -> Result<()> {
+        let patterns = wanted(&claim.command);
+        if patterns.is_empty() {
+            return Ok(());
+        }
+        let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
+        let argv = ["rdev-runner", "collect", "--cwd", &folder, "--"].into_iter();
+        let argv: Vec<&str> = argv.chain(patterns.iter().map(String::as_str)).collect();
+        let (mut backoff, since) = (Backoff::default(), self.clock.now());
+        loop {
+            let cut = match self.collect_once(claim, place, &argv).await? {
+                Ok(()) => return Ok(()),
+                Err(error) => format!("{error:#}"),
+            };
+            let command = &claim.fence.id;
+            let gone = matches!(self.pods.fate(&place.uid, started.started_at).await?, Fate::Gone(_));
+            if gone || self.clock.now().since(since) > UNREACHED_MAX {
+                tracing::warn!(%command, error = cut, "the files of a task are lost with its place");
+                return self.lose(claim).await;
+            }
+            tracing::warn!(%command, error = cut, "the files of a task were not collected, trying again");
+            backoff.wait().await;
+        }
+    }
+
+    /// Says of everything that an attempt was to leave that it is lost.
+    pub(crate) async fn lose(&self, claim: &Claim) -> Result<()> {
+        let patterns = wanted(&claim.command);
+        if patterns.is_empty() {
+            return Ok(());
+        }
+        let lost = |(file, pattern): (u32, &String)| Keep::Listed {
+            file,
+            artefact: Artefact { path: pattern.clone(), size: 0, kept: Kept::Not(Unkept::Lost) },
+        };
+        let steps: Vec<Keep> = [Keep::Anew].into_iter().chain((0..).zip(patterns).map(lost)).collect();
+        self.keep(claim, &steps).await
+    }
+
+    /// The outer failure ends it, the inner one is a cut.
+    async fn collect_once(&self, claim: &Claim, place: &Place, argv: &[&str]) -> Result<anyhow::Result<()>> {
+        let starting = timeout(EXEC_START_TIMEOUT, self.pods.exec(place, exec(argv, Default::default())));
+        let mut output = match starting.await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Ok(Err(error.into())),
+            Err(_) => return Ok(Err(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}"))),
+        };
+        self.keep(claim, &[Keep::Anew]).await?;
+        let mut taking = Taking::default();
+        loop {
+            let bytes = match timeout(SILENCE_MAX, output.next()).await {
+                Ok(Some(Ok(bytes))) => bytes,
+                Ok(Some(Err(error))) => return Ok(Err(error.into())),
+                Ok(None) => return Ok(Err(anyhow::anyhow!("it ended before everything was sent"))),
+                Err(_) => return Ok(Err(anyhow::anyhow!("nothing came for {SILENCE_MAX:?}"))),
+            };
+            let steps = match taking.push(&bytes) {
+                Ok(steps) => steps,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            if !steps.is_empty() {
+                self.keep(claim, &steps).await?;
+            }
+            if taking.done {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
+        until_stored(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
+    }
+}
+
+/// The patterns of what a command leaves.
+pub(crate) fn wanted(command: &Command) -> &[String] {
+    match &command.request {
+        Request::Work(work) => &work.artefacts,
+        Request::Claude(_) | Request::Shell(_) | Request::Git(_) => &[],
+    }
+}
+
+/// Makes steps out of what comes, and holds no more than one part of one file.
+#[derive(Default)]
+struct Taking {
+    decoder: Decoder,
+    /// Number of the next file.
+    file: u32,
+    bytes: u64,
+    open: Option<Open>,
+    done: bool,
+}
+
+/// A file of which there is more to come.
+struct Open {
+    path: String,
+    size: u64,
+    left: u64,
+    sum: Sha256,
+    part: u32,
+    buffer: BytesMut,
+}
+
+impl Taking {
+    fn push(&mut self, bytes: &[u8]) -> std::result::Result<Vec<Keep>, Bad> {
+        self.decoder.push(bytes);
+        let mut steps = Vec::new();
+        while let Some(item) = self.decoder.next_item()? {
+            match item {
+                Item::Piece(piece) => self.piece(piece, &mut steps)?,
+                Item::File { .. } | Item::Not { .. } | Item::Done if self.open.is_some() => {
+                    return Err(Bad::Loose);
+                }
+                Item::File { path, size } => {
+                    self.bytes = self.bytes.saturating_add(size);
+                    if self.bytes > BYTES_MAX {
+                        return Err(Bad::TooMuch(size));
+                    }
+                    let (sum, buffer) = (Sha256::new(), BytesMut::new());
+                    self.open = Some(Open { path, size, left: size, sum, part: 0, buffer });
+                    self.close_when_whole(&mut steps)?;
+                }
+                Item::Not { path, size, why } => {
+                    let kept = Kept::Not(match why {
+                        Why::Missing => Unkept::Missing,
+                        Why::TooLarge => Unkept::TooLarge,
+                        Why::TooMany => Unkept::TooMany,
+                        Why::Unreadable => Unkept::Unreadable,
+                    });
+                    self.list(Artefact { path, size, kept }, &mut steps)?;
+                }
+                Item::Done => self.done = true,
+            }
+        }
+        Ok(steps)
+    }
+
+    fn piece(&mut self, piece: Bytes, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+        let open = self.open.as_mut().ok_or(Bad::Loose)?;
+        open.left = open.left.checked_sub(piece.len() as u64).ok_or(Bad::Loose)?;
+        open.sum.update(&piece);
+        open.buffer.extend_from_slice(&piece);
+        while open.buffer.len() >= PART_BYTES_MAX || open.left == 0 && !open.buffer.is_empty() {
+            let length = open.buffer.len().min(PART_BYTES_MAX);
+            let bytes = open.buffer.split_to(length).freeze();
+            steps.push(Keep::Part { file: self.file, part: open.part, bytes });
+            open.part += 1;
+        }
+        self.close_when_whole(steps)
+    }
+
+    fn close_when_whole(&mut self, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+        let Some(open) = self.open.take_if(|open| open.left == 0) else { return Ok(()) };
+        let kept = Kept::Whole(open.sum.finalize().into());
+        self.list(Artefact { path: open.path, size: open.size, kept }, steps)
+    }
+
+    fn list(&mut self, artefact: Artefact, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+        // A word on each pattern may follow the files.
+        if self.file as usize >= 2 * FILES_MAX {
+            return Err(Bad::TooMany);
+        }
+        steps.push(Keep::Listed { file: self.file, artefact });
+        self.file += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(items: &[Item]) -> std::result::Result<(Vec<Keep>, bool), Bad> {
+        let mut bytes = Vec::new();
+        items.iter().for_each(|item| item.encode(&mut bytes));
+        let (mut taking, mut steps) = (Taking::default(), Vec::new());
+        for piece in bytes.chunks(1000) {
+            steps.extend(taking.push(piece)?);
+        }
+        Ok((steps, taking.done))
+    }
+
+    fn file(path: &str, size: u64) -> Item {
+        Item::File { path: path.to_owned(), size }
+    }
+
+    fn pieces(size: usize) -> Vec<Item> {
+        vec![9; size].chunks(64 * 1024).map(|piece| Item::Piece(Bytes::copy_from_slice(piece))).collect()
+    }
+
+    #[test]
+    fn a_file_comes_in_parts_and_is_listed_when_it_is_whole() {
+        let size = PART_BYTES_MAX + 5;
+        let items =
+            [vec![file("empty", 0), file("large", size as u64)], pieces(size), vec![Item::Done]].concat();
+        let (steps, done) = take(&items).unwrap();
+        let Keep::Listed { file: 0, artefact } = &steps[0] else { panic!("{:?}", steps[0]) };
+        assert_eq!(artefact.kept, Kept::Whole(Sha256::digest(b"").into()));
+        let part = |step: &Keep| match step {
+            Keep::Part { file: 1, part, bytes } => (*part, bytes.len()),
+            other => panic!("{other:?}"),
+        };
+        let lengths = [part(&steps[1]), part(&steps[2])];
+        assert_eq!(lengths, [(0, PART_BYTES_MAX), (1, 5)]);
+        let Keep::Listed { file: 1, artefact } = &steps[3] else { panic!("{:?}", steps[3]) };
+        assert_eq!(artefact.kept, Kept::Whole(Sha256::digest(vec![9; size]).into()));
+        assert!(done && steps.len() == 4);
+    }
+
+    #[test]
+    fn what_a_place_may_not_send_is_refused() {
+        let one = || Item::Piece(Bytes::from_static(b"x"));
+        for items in [
+            vec![one()],
+            vec![file("a", 1), one(), one()],
+            vec![file("a", 2), one(), Item::Done],
+            vec![file("a", BYTES_MAX + 1)],
+            vec![file("a", 0); 2 * FILES_MAX + 1],
+        ] {
+            assert!(take(&items).is_err(), "{:?}", items.first());
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The files that tasks have left, in parts.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdev_domain::{Artefact, CommandId, Kept, Result, Unkept};
+use rdev_ports::{Artefacts, Fence, Keep};
+use sqlx::FromRow;
+
+use crate::SqlStore;
+use crate::db::{Commit, Tx, execute, read, write};
+use crate::error::unreadable;
+use crate::tasks::fenced;
+
+#[derive(Debug, FromRow)]
+struct Row {
+    number: i32,
+    path: String,
+    size: i64,
+    sha256: Option<Vec<u8>>,
+    problem: Option<String>,
+}
+
+impl Row {
+    fn artefact(self) -> Result<(u32, Artefact)> {
+        let sum = self.sha256.as_deref().map(<[u8; 32]>::try_from);
+        let kept = match (sum, self.problem.as_deref().map(Unkept::parse)) {
+            (Some(Ok(sum)), None) => Kept::Whole(sum),
+            (None, Some(Some(why))) => Kept::Not(why),
+            _ => return Err(unreadable("artefact", &(&self.path, &self.problem))),
+        };
+        let (path, size) = (self.path, self.size.unsigned_abs());
+        Ok((self.number.unsigned_abs(), Artefact { path, size, kept }))
+    }
+}
+
+#[async_trait]
+impl Artefacts for SqlStore {
+    async fn keep(&self, fence: &Fence, steps: &[Keep]) -> Result<()> {
+        write!(&self.db, Commit::Told, |tx| {
+            fenced(&mut tx, fence).await?;
+            for step in steps {
+                keep(&mut tx, &fence.id, step).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn artefacts(&self, id: &CommandId) -> Result<Vec<(u32, Artefact)>> {
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<Row>,
+            "SELECT number, path, size, sha256, problem FROM artefacts WHERE task_id = $1 ORDER BY number",
+            id.as_str(),
+        )?;
+        rows.into_iter().map(Row::artefact).collect()
+    }
+
+    async fn part(&self, id: &CommandId, file: u32, part: u32) -> Result<Option<Bytes>> {
+        let body = read!(
+            &self.db,
+            fetch_optional,
+            query_scalar<Vec<u8>>,
+            "SELECT body FROM artefact_parts WHERE task_id = $1 AND number = $2 AND part = $3",
+            id.as_str(),
+            file.cast_signed(),
+            part.cast_signed(),
+        )?;
+        Ok(body.map(Bytes::from))
+    }
+}
+
+async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
+    let done = match step {
+        Keep::Anew => {
+            execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
+            execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())
+        }
+        Keep::Part { file, part, bytes } => execute!(
+            &mut *tx,
+            "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4)",
+            id.as_str(),
+            file.cast_signed(),
+            part.cast_signed(),
+            &bytes[..],
+        ),
+        Keep::Listed { file, artefact } => {
+            let (sum, problem) = match &artefact.kept {
+                Kept::Whole(sum) => (Some(&sum[..]), None),
+                Kept::Not(why) => (None, Some(why.as_str())),
+            };
+            execute!(
+                &mut *tx,
+                "INSERT INTO artefacts (task_id, number, path, size, sha256, problem)
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+                id.as_str(),
+                file.cast_signed(),
+                &artefact.path,
+                artefact.size.cast_signed(),
+                sum,
+                problem,
+            )
+        }
+    };
+    done.map(|_| ())
+}

@@ -1,0 +1,66 @@
+//! How much there is to do, for those who ask often.
+
+use rdev_domain::{Result, Status, Timestamp, WorkKind};
+use rdev_ports::{BACKLOG_MAX, Backlog, Stage};
+
+use crate::db::{Db, read};
+use crate::error::unreadable;
+
+/// Of the waiting tasks of a key the first could start, unless one of them runs. Those without a key are told apart
+/// at once: sorting them, when many wait, would be most of the work.
+pub(crate) const BACKLOG: &str = "
+    WITH waiting AS (
+        SELECT id, kind, priority, concurrency_key, run_after_us > $1 AS later,
+               CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
+        FROM tasks WHERE status = 'pending' AND pool LIMIT $2
+    ), staged AS (
+        SELECT kind, since_us, CASE WHEN later THEN 'scheduled' ELSE 'waiting' END AS stage
+        FROM waiting WHERE concurrency_key IS NULL
+        UNION ALL
+        SELECT kind, since_us,
+               CASE WHEN later THEN 'scheduled'
+                    WHEN concurrency_key IN (SELECT concurrency_key FROM tasks
+                                             WHERE status = 'running' AND concurrency_key IS NOT NULL)
+                         THEN 'blocked'
+                    WHEN ROW_NUMBER() OVER (PARTITION BY concurrency_key, later ORDER BY priority DESC, id) > 1
+                         THEN 'blocked'
+                    ELSE 'waiting' END
+        FROM waiting WHERE concurrency_key IS NOT NULL
+    )
+    SELECT kind, stage, COUNT(*), MIN(since_us) FROM staged GROUP BY kind, stage
+    UNION ALL
+    SELECT kind, 'running', COUNT(*), 0 FROM tasks WHERE status = 'running' AND pool GROUP BY kind
+    UNION ALL
+    SELECT '', status, COUNT(*), 0
+    FROM (SELECT status FROM tasks WHERE status IN ('pending', 'running') AND NOT pool LIMIT $2) AS commands
+    GROUP BY status";
+
+pub(crate) async fn backlog(db: &Db, now: Timestamp) -> Result<Backlog> {
+    let rows = read!(
+        db,
+        fetch_all,
+        query_as<(String, String, i64, i64)>,
+        BACKLOG,
+        now.as_micros(),
+        i64::from(BACKLOG_MAX),
+    )?;
+    let mut backlog = Backlog::default();
+    for (kind, stage, count, since_us) in rows {
+        let (of, count) = (WorkKind::parse(&kind), count.unsigned_abs());
+        match (of, Stage::parse(&stage), Status::parse(&stage)) {
+            (Some(of), Some(stage), _) => {
+                backlog.tasks.push((of, stage, count));
+                if stage == Stage::Waiting {
+                    let since = Timestamp::from_micros(since_us);
+                    backlog.waiting_since =
+                        Some(backlog.waiting_since.map_or(since, |other| other.min(since)));
+                }
+            }
+            (None, _, Some(Status::Pending)) => backlog.commands_waiting = count,
+            (None, _, Some(Status::Running)) => backlog.commands_running = count,
+            _ => return Err(unreadable("backlog", &(kind, stage))),
+        }
+    }
+    backlog.tasks.sort();
+    Ok(backlog)
+}
