@@ -13,7 +13,7 @@ pub struct PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Makes an empty one.
+    /// Makes an empty one on the tests' server.
     ///
     /// # Panics
     /// Without a server.
@@ -23,6 +23,14 @@ impl PostgresDatabase {
             "RDEV_TEST_POSTGRES is not set: run scripts/test.sh, which starts a private Postgres server, or set it \
              to the URL of one on which databases may be made, such as postgres://rdev@127.0.0.1:5432/postgres",
         );
+        Self::create_on(server).await
+    }
+
+    /// Makes an empty one on the server of this URL.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn create_on(server: String) -> Self {
         let name = format!("it_{:016x}", RandomState::new().hash_one(std::process::id()));
         let database = Self { server, name };
         database.on_server(format!("CREATE DATABASE {}", database.name)).await;

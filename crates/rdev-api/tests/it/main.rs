@@ -38,6 +38,7 @@ mod queue;
 mod replicas;
 mod restart;
 mod resume;
+mod storm;
 mod surface;
 mod walking;
 mod workers;

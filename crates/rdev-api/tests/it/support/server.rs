@@ -109,6 +109,13 @@ impl Fixture {
         self.with("RDEV_LEASE_SECONDS", "3")
     }
 
+    /// Stores in this database, as [`Self::with_postgres`] does in a new one.
+    pub(crate) fn with_database(mut self, database: PostgresDatabase) -> Self {
+        let url = database.url();
+        self.store = Store::Postgres(Arc::new(database));
+        self.with("RDEV_LEASE_SECONDS", "3").with("RDEV_DATABASE_URL", url)
+    }
+
     /// Leaves it to the story to make the pods of projects.
     pub(crate) fn without_projects(mut self) -> Self {
         self.without_projects = true;
@@ -197,6 +204,16 @@ impl Server {
 
     /// Starts the server again after it has ended; it may have another address then.
     pub(crate) async fn restart(&mut self) {
+        assert!(self.try_restart().await, "it has not started: {}", self.log());
+    }
+
+    /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
+    pub(crate) async fn restart_at_last(&mut self) {
+        within("a start", async { while !self.try_restart().await {} }).await;
+    }
+
+    /// Whether it has started. One that refuses says why in its log.
+    async fn try_restart(&mut self) -> bool {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.fixture.log_file());
         let mut process = self
@@ -209,7 +226,10 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         self.process = Some(process);
         let line = within("the first line", lines.next_line()).await.expect("standard output can be read");
-        let line = line.unwrap_or_else(|| panic!("it has not started: {}", self.log()));
+        let Some(line) = line else {
+            self.wait().await;
+            return false;
+        };
         // What it says after that is for people; the pipe must stay open for it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = line
@@ -222,6 +242,7 @@ impl Server {
         let ready = async || (client.get("/ready").send().await.status == 200).then_some(());
         eventually("readiness", ready).await;
         self.client = Some(client);
+        true
     }
 
     /// The process ends in the middle of whatever it does.

@@ -34,7 +34,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
     path().split(':').map(|folder| Path::new(folder).join(program)).find(|file| file.is_file())
 }
 
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "tests are told by variables where their tools are")]
     std::env::var(name).ok()
 }
