@@ -71,7 +71,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
-    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
+    let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
+    let ids: Arc<dyn Ids> = Arc::new(UuidIds);
     let pods = pods(config, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());

@@ -141,9 +141,7 @@ impl Worker {
         let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
                 Ok(()) => {}
-                Err(Error::LeaseLost) => {
-                    tracing::warn!(command = %claim.fence.id, "another worker has taken over");
-                }
+                Err(Error::LeaseLost) => taken_over(&claim.fence),
                 Err(error) => {
                     // Given back, so that the next claim goes on where this one stopped.
                     tracing::error!(command = %claim.fence.id, ?error, "the command was let go");
@@ -180,7 +178,10 @@ impl Worker {
                     self.executor.live.tail(&fence.id).stop.cancel();
                 }
                 let lost = |running: &&Running| renewal.lost.contains(&running.fence);
-                self.running.values().filter(lost).for_each(|running| running.task.abort());
+                for running in self.running.values().filter(lost) {
+                    taken_over(&running.fence);
+                    running.task.abort();
+                }
             }
             Err(error) => tracing::warn!(?error, "leases could not be renewed, trying again"),
         }
@@ -198,6 +199,10 @@ impl Worker {
             self.executor.live.work_for_others();
         }
     }
+}
+
+fn taken_over(fence: &Fence) {
+    tracing::warn!(command = %fence.id, "another worker has taken over");
 }
 
 /// Frees journals now and then, beside the commands.

@@ -109,7 +109,8 @@ impl Keeper {
         let server = tokio::spawn(async move {
             while killed.recv().await.is_some() {
                 server.kill9().await;
-                server.restart_at_last().await;
+                // One that is starting dies like any other.
+                while !server.restarts_before(killed.recv()).await {}
                 addresses.moved(number, server.client());
             }
             server

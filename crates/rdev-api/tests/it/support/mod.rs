@@ -26,7 +26,7 @@ pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::{Fixture, Server};
 pub(crate) use sse::{Complete, Event, Events, Item, OutputLine, Told};
-pub(crate) use tools::{chromium, target_dir, variable};
+pub(crate) use tools::{chromium, faketime, target_dir, variable};
 
 /// Longest wait for anything that is to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);

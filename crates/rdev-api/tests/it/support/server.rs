@@ -208,8 +208,18 @@ impl Server {
     }
 
     /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
-    pub(crate) async fn restart_at_last(&mut self) {
-        within("a start", async { while !self.try_restart().await {} }).await;
+    /// Whether it is ready before somebody kills it, in whatever state it is then.
+    pub(crate) async fn restarts_before(&mut self, kill: impl Future<Output = Option<()>>) -> bool {
+        let starting = within("a start", async { while !self.try_restart().await {} });
+        tokio::select! {
+            () = starting => return true,
+            // Where nobody will kill it, there is only the start to wait for.
+            Some(()) = kill => {}
+        }
+        if self.process.is_some() {
+            self.kill9().await;
+        }
+        false
     }
 
     /// Whether it has started. One that refuses says why in its log.
@@ -249,6 +259,16 @@ impl Server {
     pub(crate) async fn kill9(&mut self) {
         processes::signal(self.pid(), Signal::KILL);
         self.wait().await;
+    }
+
+    /// It does nothing from now on, and notices nothing.
+    pub(crate) fn pause(&self) {
+        processes::signal(self.pid(), Signal::STOP);
+    }
+
+    /// It goes on where it was.
+    pub(crate) fn resume(&self) {
+        processes::signal(self.pid(), Signal::CONT);
     }
 
     /// SIGTERM; what follows is seen with [`Server::wait`].
@@ -297,8 +317,13 @@ impl Server {
 
     /// Cuts every connection to its Postgres, also those of others that use it.
     pub(crate) async fn cut_database(&self) {
+        self.database().cut_connections().await;
+    }
+
+    /// Its Postgres database.
+    pub(crate) fn database(&self) -> &PostgresDatabase {
         let Store::Postgres(database) = &self.fixture.store else { panic!("its store is a file") };
-        database.cut_connections().await;
+        database
     }
 
     /// Makes another project, and waits until the server knows it.

@@ -1,9 +1,13 @@
-//! Databases for tests, on the server that `RDEV_TEST_POSTGRES` names.
+//! Databases for tests, on the server that `RDEV_TEST_POSTGRES` names, and what goes wrong on the way to them.
+
+mod proxy;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+pub use proxy::Proxy;
 
 /// A database of its own on the tests' server; dropped with this, whoever still uses it.
 #[derive(Debug)]
@@ -11,6 +15,10 @@ pub struct PostgresDatabase {
     server: String,
     name: String,
 }
+
+/// A lock, given back with its connection.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "it is held until it is dropped")] PgConnection);
 
 impl PostgresDatabase {
     /// Makes an empty one on the tests' server.
@@ -64,6 +72,14 @@ impl PostgresDatabase {
     /// A connection of the test's own.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.expect("the tests' server answers")
+    }
+
+    /// Keeps everybody from the tasks, until what comes back is dropped.
+    pub async fn lock_tasks(&self) -> Locked {
+        let mut connection = self.connect().await;
+        let lock = "BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE";
+        sqlx::raw_sql(lock).execute(&mut connection).await.expect("nobody holds it for long");
+        Locked(connection)
     }
 
     /// Cuts every connection to it.
