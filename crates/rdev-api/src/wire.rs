@@ -72,7 +72,7 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
-    let ids: Arc<dyn Ids> = Arc::new(UuidIds);
+    let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
     let pods = pods(config, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
