@@ -55,12 +55,7 @@ pub struct Rdev {
 /// Opens the stores, and wires services and routes.
 pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
-    // What commands write is nobody else's business: the folder is closed to other users.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
+    make(folder)?;
     let lock = lock(folder).await?;
     let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
@@ -254,6 +249,12 @@ impl Rdev {
             None => "$RDEV_ADMIN_KEY".to_owned(),
         }
     }
+}
+
+/// What commands write is nobody else's business: the folder is closed to other users.
+fn make(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))
 }
 
 async fn lock(folder: &Path) -> anyhow::Result<File> {

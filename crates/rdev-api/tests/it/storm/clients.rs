@@ -66,7 +66,7 @@ impl Clients {
     }
 
     async fn post(self, task: Task) -> Accepted {
-        let id = if task.number % POSTED_TWICE == 0 {
+        let id = if task.number.is_multiple_of(POSTED_TWICE) {
             let (one, other) =
                 tokio::join!(self.accepted(task, task.number), self.accepted(task, task.number + 1));
             assert_eq!(one, other, "{task:?} was accepted twice");
@@ -74,7 +74,7 @@ impl Clients {
         } else {
             self.accepted(task, task.number).await
         };
-        let followed = (task.number % FOLLOWED == 0).then(|| {
+        let followed = task.number.is_multiple_of(FOLLOWED).then(|| {
             let (clients, stream) = (self.clone(), task.stream(&id));
             tokio::spawn(async move { clients.follow(&stream, 1).await })
         });

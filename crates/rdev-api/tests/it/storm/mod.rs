@@ -56,18 +56,19 @@ async fn storm(size: Size) {
 
     let begun = Instant::now();
     let projects = clients.follow_projects(&tasks);
-    let (accepted, ()) = tokio::join!(
-        clients.post_all(tasks, KILL_EVERY * size.kills),
-        replicas.blow(&postgres, size, &mut random),
-    );
-    println!("{} tasks accepted, {} kills, {:?}", accepted.len(), size.kills, begun.elapsed());
+    let blowing = async {
+        replicas.blow(&postgres, size, &mut random).await;
+        println!("{} kills and two restarts of Postgres: {:?}", size.kills, begun.elapsed());
+    };
+    let (accepted, ()) = tokio::join!(clients.post_all(tasks, KILL_EVERY * size.kills), blowing);
+    println!("{} tasks accepted: {:?}", accepted.len(), begun.elapsed());
     let verdict = Verdict::over(accepted, &clients, begun + size.patience).await;
-    println!("all have ended after {:?}", begun.elapsed());
+    println!("all have ended: {:?}", begun.elapsed());
     verdict.each_ran_as_often_as_it_says();
     verdict.none_is_stored_twice().await;
     let lines = verdict.every_server_tells_the_same_streams().await;
     let followed = verdict.followers_saw_the_same(projects).await;
-    println!("{lines} lines read from each server, {followed} streams followed, {:?}", begun.elapsed());
+    println!("{lines} lines read from each server, {followed} streams followed: {:?}", begun.elapsed());
     replicas.end().await;
 }
 
