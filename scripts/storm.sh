@@ -26,5 +26,19 @@ source scripts/lib/postgres.sh
 need_programs python3:python3 setpriv:util-linux
 need_postgres
 
+# A storm that is interrupted leaves servers, supervisors and a Postgres behind: all of them work in here.
+folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-storm.XXXXXX")
+clean_up() {
+    local process
+    for process in /proc/[0-9]*; do
+        case "$(readlink "$process/cwd" 2>/dev/null)" in "$folder"/*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;; esac
+    done
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+# The server's user is another one.
+chmod 711 "$folder"
+export TMPDIR="$folder"
+
 cargo test --package rdev-api --test it "$@" -- \
     --exact storm::no_death_loses_or_repeats_anything_at_full_size --ignored --nocapture

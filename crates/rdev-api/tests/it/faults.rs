@@ -21,7 +21,8 @@ async fn behind_a_proxy() -> (Server, Proxy, Accepted) {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
     let url = database.url_at(proxy.address());
-    let server = Fixture::new().with_database(database).with("RDEV_DATABASE_URL", url).start().await;
+    let fixture = Fixture::new().with_database(database).with("RDEV_DATABASE_URL", url);
+    let server = fixture.with("RDEV_LEASE_SECONDS", "3600").start().await;
     let accepted = counting(&server).await;
     (server, proxy, accepted)
 }

@@ -18,6 +18,9 @@ pub(super) const REPLICAS: usize = 3;
 /// Commands of projects that each server runs at once.
 const CONCURRENCY: &str = "4";
 
+/// What a server's log says of what should not be possible.
+const STRANGE: [&str; 3] = ["panicked", "internal error", "Internal("];
+
 /// Where the servers are now; a dead one is looked for where it was.
 #[derive(Clone)]
 pub(super) struct Addresses(Arc<Mutex<Vec<Client>>>);
@@ -94,11 +97,17 @@ impl Replicas {
         tokio::join!(killing, restarting);
     }
 
-    /// Ends the servers; what went wrong for a keeper is told.
+    /// Ends the servers, none of which has met anything that it did not expect.
     pub(super) async fn end(self) {
+        let mut servers = Vec::new();
         for Keeper { kills, server } in self.keepers {
             drop(kills);
-            drop(within("the last start", server).await.expect("its keeper has had no trouble"));
+            servers.push(within("the last start", server).await.expect("its keeper has had no trouble"));
+        }
+        for log in servers.iter().map(Server::log) {
+            let strange = log.lines().filter(|line| STRANGE.iter().any(|word| line.contains(word)));
+            let strange: Vec<&str> = strange.collect();
+            assert!(strange.is_empty(), "{strange:?}");
         }
     }
 }
