@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdev_sql::testing::{PostgresDatabase, Proxy};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::many_lines::Numbered;
 use crate::support::{Accepted, Answer, Client, Data, Fixture, Runtime, Server, eventually};
@@ -94,8 +94,14 @@ async fn a_database_that_falls_silent_is_told_of_soon_and_costs_nothing() {
 async fn connections_that_are_cut_in_the_middle_of_work_cost_nothing() {
     let (server, proxy, accepted) = behind_a_proxy().await;
     let (mut reader, client) = (Numbered::default(), server.client());
-    for line in (20..LINES).step_by(20) {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    while reader.last < LINES - LINES / 10 {
+        let line = reader.last + random.u64(1..10);
         reader.read_until(&client, &accepted.stream_id, line).await;
+        // A line is told after its commit; somewhere before the next one's end is the worst moment.
+        sleep(Duration::from_micros(random.u64(..20_000))).await;
         proxy.cut();
     }
     all_goes_on(&server, &accepted, reader).await;
