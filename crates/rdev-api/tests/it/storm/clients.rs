@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 
@@ -15,6 +17,8 @@ use crate::support::{Answer, Call, Client, Data, Event, Item, Told};
 
 /// Pause before the next server is asked.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Tasks that are being posted at once: more than one server has connections to its database.
+const POSTERS: usize = 32;
 /// Of so many tasks one is posted to two servers at once, as by a caller who has lost patience.
 const POSTED_TWICE: usize = 10;
 /// Of so many tasks the stream of one is followed while it runs.
@@ -55,10 +59,16 @@ impl Clients {
     /// Posts all tasks, spread over this time.
     pub(super) async fn post_all(&self, tasks: Vec<Task>, over: Duration) -> Vec<Accepted> {
         let mut turns = interval(over / u32::try_from(tasks.len()).expect("there are few"));
-        let mut posting = JoinSet::new();
+        let (mut posting, posters) = (JoinSet::new(), Arc::new(Semaphore::new(POSTERS)));
         for task in tasks {
             turns.tick().await;
-            posting.spawn(self.clone().post(task));
+            let poster = posters.clone().acquire_owned().await.expect("it is never closed");
+            let clients = self.clone();
+            posting.spawn(async move {
+                let accepted = clients.post(task).await;
+                drop(poster);
+                accepted
+            });
         }
         let mut accepted = posting.join_all().await;
         accepted.sort_by_key(|accepted| accepted.task.number);
