@@ -65,6 +65,13 @@ start_postgres() {
     fail "Postgres did not start ($attempt attempts): $(tail -n 3 "$POSTGRES_FOLDER/log")"
 }
 
+# restart_postgres MODE restarts the server where it is: `fast` in good order, `immediate` as after a crash.
+restart_postgres() {
+    as_postgres "$(postgres_bin)/pg_ctl" --pgdata "$POSTGRES_FOLDER/data" --silent --wait --mode "$1" \
+        --log "$POSTGRES_FOLDER/log" restart >/dev/null ||
+        fail "Postgres did not come again: $(tail -n 3 "$POSTGRES_FOLDER/log")"
+}
+
 stop_postgres() {
     if [ -z "${POSTGRES_FOLDER:-}" ]; then return 0; fi
     as_postgres "$(postgres_bin)/pg_ctl" --pgdata "$POSTGRES_FOLDER/data" --silent --mode immediate stop \

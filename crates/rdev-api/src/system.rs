@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
 use rdev_domain::{CommandId, Timestamp};
 use rdev_ports::{Chance, Clock, Ids};
+use uuid::{ContextV7, Uuid};
 
 /// The machine's clock.
 pub(crate) struct SystemClock;
@@ -20,12 +22,25 @@ impl Clock for SystemClock {
     }
 }
 
-/// Ids that sort by time.
-pub(crate) struct UuidIds;
+/// Ids that sort by time, also those of several processes that have it in common.
+pub(crate) struct UuidIds {
+    clock: Arc<dyn Clock>,
+    /// Ids of one moment ascend, and those of a clock that was set back.
+    sequence: Mutex<ContextV7>,
+}
+
+impl UuidIds {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, sequence: Mutex::new(ContextV7::new()) }
+    }
+}
 
 impl Ids for UuidIds {
     fn command_id(&self) -> CommandId {
-        let id = format!("cmd-{}", uuid::Uuid::now_v7().simple());
+        let since_1970 = self.clock.now().since(Timestamp::from_micros(0));
+        let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());
+        let time = uuid::Timestamp::from_unix(&self.sequence, seconds, nanos);
+        let id = format!("cmd-{}", Uuid::new_v7(time).simple());
         id.parse().expect("a UUID in simple form is 32 hexadecimal digits")
     }
 }
@@ -36,7 +51,7 @@ pub(crate) struct UuidChance;
 impl Chance for UuidChance {
     fn fraction(&self) -> f64 {
         // Its last bytes are random.
-        let [.., a, b, c, d] = uuid::Uuid::now_v7().into_bytes();
+        let [.., a, b, c, d] = Uuid::now_v7().into_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }
 }

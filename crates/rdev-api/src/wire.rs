@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
 use crate::app::{AppState, Pieces, app};
-use crate::config::{Config, DatabaseUrl, Runtime};
+use crate::config::{Config, DatabaseUrl, MasterKey, Runtime, Secret};
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::server;
@@ -60,16 +60,13 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
     make_private(folder)?;
     let lock = lock(folder).await?;
-    let admin_key = keys::admin_key(config.admin_key.as_ref(), &folder.join("admin.key"))?;
-    if config.runtime() == Runtime::Kubernetes {
-        anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
-    }
-    let master_key = keys::master_key(config.master_key, &folder.join("master.key"))?;
+    let (admin_key, master_key) = secrets(config)?;
 
     let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
-    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(UuidIds));
+    let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
+    let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
     let pods = pods(config, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
@@ -129,6 +126,15 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     })))?;
     let key_file = key_file(config)?;
     Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _lock: lock })
+}
+
+/// The keys of the configuration, or those that the first start has made.
+fn secrets(config: &Config) -> anyhow::Result<(Secret, MasterKey)> {
+    let admin_key = keys::admin_key(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
+    if config.runtime() == Runtime::Kubernetes {
+        anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
+    }
+    Ok((admin_key, keys::master_key(config.master_key, &config.data_dir.join("master.key"))?))
 }
 
 /// Where the administrator's key is that the first start has made; absolute, so that the line which is printed

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Live;
 use crate::execution::Executor;
 use crate::janitor::Janitor;
+use crate::supervise::until_stored;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
 const POLL: Duration = Duration::from_secs(1);
@@ -152,16 +153,22 @@ impl Worker {
         let (fence, in_pool) = (claim.fence.clone(), claim.command.home == Home::Pool);
         let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
-                Ok(()) => {}
+                Ok(()) => return,
                 Err(Error::LeaseLost) => {
-                    tracing::warn!(command = %claim.fence.id, "another worker has taken over");
+                    let what = "another worker has taken over, or an answer of the store was lost";
+                    tracing::warn!(command = %claim.fence.id, "{what}");
                 }
                 Err(error) => {
-                    // Given back, so that the next claim goes on where this one stopped.
                     tracing::error!(command = %claim.fence.id, ?error, "the command was let go");
                     sleep(POLL).await;
-                    release(&executor, std::slice::from_ref(&claim.fence)).await;
                 }
+            }
+            // So that the next claim goes on where this one stopped, and not only when the lease has run out: it may
+            // be the latest one even where it seemed lost, to a write that was stored before it was tried again.
+            let given_back =
+                until_stored(&claim.fence.id, || executor.queue.release(std::slice::from_ref(&claim.fence)));
+            if let Err(error) = given_back.await {
+                tracing::error!(command = %claim.fence.id, ?error, "its lease will run out");
             }
         });
         self.running.insert(task.id(), Running { fence, task, in_pool });
@@ -192,7 +199,10 @@ impl Worker {
                     self.executor.live.tail(&fence.id).stop.cancel();
                 }
                 let lost = |running: &&Running| renewal.lost.contains(&running.fence);
-                self.running.values().filter(lost).for_each(|running| running.task.abort());
+                for running in self.running.values().filter(lost) {
+                    tracing::warn!(command = %running.fence.id, "another worker has taken over");
+                    running.task.abort();
+                }
             }
             Err(error) => tracing::warn!(?error, "leases could not be renewed, trying again"),
         }

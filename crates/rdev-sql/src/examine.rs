@@ -8,13 +8,11 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
+use crate::clock::SKEW_MAX;
 use crate::db::{postgres as server, sqlite as file};
 use crate::error::database;
 
 const WHAT: &str = "database";
-/// A server whose clock is further away than this, in seconds, confuses people who compare logs; nothing else,
-/// since every time that rdev stores is of its own clock.
-const SKEW_MAX: i64 = 2;
 
 pub(crate) async fn sqlite(path: &Path) -> Finding {
     let name = path.display();
@@ -107,12 +105,11 @@ async fn look_at_server(connection: &mut PgConnection, place: &str, now: Timesta
     .await
     .map_err(database)?;
     let skew = (now_us - now.as_micros()) / 1_000_000;
-    findings.push(match skew.abs() {
-        0..=SKEW_MAX => Finding::good("database clock", format!("{skew} s from this machine's")),
-        _ => {
-            let fix = "let both machines keep their time by NTP";
-            Finding::warning("database clock", format!("{skew} s from this machine's"), fix)
-        }
+    let seen = format!("{skew} s from this machine's, and the one that counts");
+    findings.push(if skew.unsigned_abs() <= SKEW_MAX.as_secs() {
+        Finding::good("database clock", seen)
+    } else {
+        Finding::warning("database clock", seen, "let both machines keep their time by NTP")
     });
     let (free, needed) = (i64::from(most) - used, i64::from(server::CONNECTIONS) + 1);
     let seen = format!("{used} of {most} used, each rdev-api takes up to {needed}");

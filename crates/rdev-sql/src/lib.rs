@@ -7,6 +7,7 @@
 
 mod artefacts;
 mod backlog;
+mod clock;
 mod db;
 mod error;
 mod events;
@@ -30,8 +31,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::{Alone, Finding, Signals};
+use rdev_ports::{Alone, Clock, Finding, Signals};
 
+use crate::clock::PostgresClock;
 use crate::db::Db;
 use crate::group::Groups;
 use crate::signals::PostgresSignals;
@@ -85,6 +87,18 @@ impl SqlStore {
             Db::Sqlite { .. } => Arc::new(Alone),
             Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone())),
         }
+    }
+
+    /// The time that all processes on this database have in common: a Postgres server's, whatever becomes of this
+    /// machine's clock. A SQLite file has one process, whose `own` it is.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server does not tell it.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>> {
+        Ok(match &self.db {
+            Db::Sqlite { .. } => own,
+            Db::Postgres(pool) => Arc::new(PostgresClock::start(pool, &*own).await?),
+        })
     }
 
     /// Writes what is pending and closes every connection.

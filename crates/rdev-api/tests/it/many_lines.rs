@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::support::{Client, Complete, Event, Events, Item, Runtime, Told, told_on_every_runtime};
+use crate::support::{
+    Client, Complete, Event, Events, Item, Runtime, Told, eventually, told_on_every_runtime,
+};
 
 told_on_every_runtime! {
     a_reader_cut_at_20_random_points_sees_each_line_once,
@@ -52,6 +54,28 @@ impl Numbered {
             self.take(&events.event().await);
         }
         assert!(events.next().await.is_none(), "the stream ends after complete");
+    }
+
+    /// Reads on until it has so many lines, or the end. Where the stream is cut it comes again, as `EventSource`
+    /// does.
+    pub(crate) async fn read_until(&mut self, client: &Client, stream: &str, lines: u64) {
+        let path = format!("/projects/demo/events?stream_id={stream}");
+        while self.last < lines && self.complete.is_none() {
+            let id = self.last.to_string();
+            let open = async || {
+                let call = client.get(&path);
+                if self.last > 0 { call.header("last-event-id", &id) } else { call }.events_or_later().await
+            };
+            let mut events = eventually("the stream", open).await;
+            while self.last < lines
+                && self.complete.is_none()
+                && let Some(item) = events.next().await
+            {
+                if let Item::Event(event) = item {
+                    self.take(&event);
+                }
+            }
+        }
     }
 
     fn has_all(&self, lines: u64) {

@@ -2,7 +2,7 @@
 //! has died.
 
 use crate::many_lines::Numbered;
-use crate::support::{Accepted, Events, Fixture, Item, Runtime, Server, Told, eventually};
+use crate::support::{Accepted, Events, Fixture, Runtime, Server, Told, eventually};
 
 /// A server whose projects are pods, and a command that runs there: it says `one`, and `two` when `go` is there.
 async fn one_that_runs() -> (Server, Accepted) {
@@ -116,37 +116,38 @@ async fn cut_connections_to_the_database_cost_no_line() {
     let server = Runtime::LocalOnPostgres.server().await;
     let accepted =
         server.client().shell(&format!("for i in $(seq {LINES}); do echo $i; sleep 0.01; done")).await;
-    let mut reader = Numbered::default();
+    let (mut reader, client) = (Numbered::default(), server.client());
     for cut_at in (40..LINES).step_by(40) {
-        let mut events = opened(&server, &accepted, reader.last).await;
-        while reader.last < cut_at {
-            match events.next().await {
-                Some(Item::Event(event)) => reader.take(&event),
-                Some(Item::Retry(_)) => {}
-                None => events = opened(&server, &accepted, reader.last).await,
-            }
-        }
+        reader.read_until(&client, &accepted.stream_id, cut_at).await;
         server.cut_database().await;
     }
-    while reader.complete.is_none() {
-        let mut events = opened(&server, &accepted, reader.last).await;
-        while let Some(item) = events.next().await {
-            if let Item::Event(event) = item {
-                reader.take(&event);
-            }
-        }
-    }
+    reader.read_until(&client, &accepted.stream_id, u64::MAX).await;
     assert_eq!(reader.last, LINES);
 }
 
-/// As `EventSource` does: it comes again when it is told to.
-async fn opened(server: &Server, accepted: &Accepted, after: u64) -> Events {
-    let client = server.client();
-    let path = format!("/projects/demo/events?stream_id={}", accepted.stream_id);
-    let id = after.to_string();
-    let open = async || {
-        let call = client.get(&path);
-        if after > 0 { call.header("last-event-id", &id) } else { call }.events_or_later().await
-    };
-    eventually("the stream", open).await
+#[tokio::test]
+async fn a_server_that_was_away_longer_than_its_lease_writes_nothing_any_more() {
+    let a = Runtime::Double.fixture().with_postgres().start().await;
+    let line = "echo ran >> ran; i=0; until [ -e go ]; do i=$((i + 1)); echo $i; sleep 0.02; done";
+    let accepted = a.client().shell(line).await;
+    let mut reader = Numbered::default();
+    reader.read_until(&a.client(), &accepted.stream_id, 20).await;
+    let b = another(&a).await;
+    a.pause();
+    let seen = reader.last;
+    reader.read_until(&b.client(), &accepted.stream_id, seen + 100).await;
+    // What the runner has told it meanwhile is in its connection still, and it begins with that.
+    a.resume();
+    let told = || a.log().contains("another worker has taken over");
+    eventually("what it is told", async || told().then_some(())).await;
+    let seen = reader.last;
+    reader.read_until(&b.client(), &accepted.stream_id, seen + 50).await;
+    a.touch("go").await;
+    reader.read_until(&b.client(), &accepted.stream_id, u64::MAX).await;
+    for server in [&a, &b] {
+        let mut again = Numbered::default();
+        again.read_until(&server.client(), &accepted.stream_id, u64::MAX).await;
+        assert_eq!((again.last, again.complete.is_some()), (reader.last, true));
+    }
+    assert_eq!(a.file("ran").await.as_deref(), Some("ran\n"));
 }

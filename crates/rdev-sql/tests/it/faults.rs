@@ -1,66 +1,16 @@
 //! A database that is cut off, stalls, or holds a lock for long: callers are told to come again, soon.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result, Seq};
 use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
 use rdev_ports::{EventLog, Fence, TaskQueue};
 use rdev_sql::SqlStore;
-use rdev_sql::testing::PostgresDatabase;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use rdev_sql::testing::{PostgresDatabase, Proxy};
 use tokio::task::JoinSet;
 
 /// Longest that anybody is left waiting, whatever the database does.
 const SOON: Duration = Duration::from_secs(15);
-
-/// Stands between the store and the server, and can fall silent without closing anything.
-struct Proxy {
-    address: SocketAddr,
-    silent: watch::Sender<bool>,
-}
-
-impl Proxy {
-    async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (silent, heard) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let heard = heard.clone();
-                tokio::spawn(async move {
-                    let (read, write) = client.into_split();
-                    let (answers, questions) = TcpStream::connect(server).await.unwrap().into_split();
-                    tokio::spawn(pass(read, questions, heard.clone()));
-                    pass(answers, write, heard).await;
-                });
-            }
-        });
-        Self { address, silent }
-    }
-}
-
-/// Passes bytes on. What was under way in a silence is never heard of again.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
-    let mut bytes = [0; 8192];
-    loop {
-        let read = tokio::select! {
-            read = from.read(&mut bytes) => read,
-            () = async { drop(silent.wait_for(|silent| *silent).await) } => return std::future::pending().await,
-        };
-        match read {
-            Ok(read) if read > 0 => {
-                if to.write_all(&bytes[..read]).await.is_err() {
-                    return;
-                }
-            }
-            _ => return,
-        }
-    }
-}
 
 fn assert_unavailable<T: std::fmt::Debug>(result: Result<T>) {
     assert!(matches!(result, Err(Error::Unavailable { system: "database", .. })), "{result:?}");
@@ -77,9 +27,9 @@ async fn running(store: &SqlStore) -> Fence {
 async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_for_ever() {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
-    let store = SqlStore::postgres(&database.url_at(proxy.address)).await.unwrap();
+    let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
     let fence = running(&store).await;
-    proxy.silent.send_replace(true);
+    proxy.fall_silent();
     // More than there are connections: each of these is lost with what was asked on it.
     let mut asking = JoinSet::new();
     for n in 0..20 {
@@ -95,7 +45,7 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
     while let Some(answer) = asking.join_next().await {
         assert_unavailable(answer.unwrap().expect("nobody waits for long"));
     }
-    proxy.silent.send_replace(false);
+    proxy.speak();
     store.append(&fence, vec![chunk(1, 1)], START).await.expect("every connection can be had again");
     let mut asking = JoinSet::new();
     for _ in 0..32 {
@@ -111,13 +61,13 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
 async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
-    let store = SqlStore::postgres(&database.url_at(proxy.address)).await.unwrap();
+    let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
     store.check().await.unwrap();
-    proxy.silent.send_replace(true);
+    proxy.fall_silent();
     for _ in 0..40 {
         assert!(tokio::time::timeout(Duration::from_millis(5), store.check()).await.is_err());
     }
-    proxy.silent.send_replace(false);
+    proxy.speak();
     tokio::time::timeout(SOON, store.check()).await.expect("nobody holds them").unwrap();
 }
 
@@ -144,11 +94,10 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_long() {
     let database = PostgresDatabase::create().await;
     let store = SqlStore::postgres(&database.url()).await.unwrap();
     let fence = running(&store).await;
-    let mut other = database.connect().await;
-    sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").execute(&mut other).await.unwrap();
+    let locked = database.lock_tasks().await;
     let append = tokio::time::timeout(SOON, store.append(&fence, vec![chunk(1, 1)], START)).await;
     assert_unavailable(append.expect("it is given up"));
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    drop(locked);
     let entries = store.append(&fence, vec![chunk(1, 1)], START).await.unwrap();
     assert_eq!(entries[0].last_seq, Seq(1));
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, also where the test itself only names them")]
 
+mod clock;
 mod dropped;
 mod faults;
 mod file;

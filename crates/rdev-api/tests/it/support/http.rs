@@ -89,13 +89,18 @@ impl Call {
 
     /// The whole answer.
     pub(crate) async fn send(self) -> Answer {
+        self.try_send().await.expect("the server answers, and the answer comes whole")
+    }
+
+    /// As [`Call::send`], for a server that may be dying.
+    pub(crate) async fn try_send(self) -> std::io::Result<Answer> {
         within("an answer", async {
-            let (head, mut body) = self.open().await;
+            let (head, mut body) = self.try_open().await?;
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await {
-                bytes.extend_from_slice(&piece.expect("the answer comes whole"));
+                bytes.extend_from_slice(&piece.map_err(std::io::Error::other)?);
             }
-            Answer { status: head.status, headers: head.headers, body: bytes.into() }
+            Ok(Answer { status: head.status, headers: head.headers, body: bytes.into() })
         })
         .await
     }
@@ -107,9 +112,9 @@ impl Call {
         Events::new(head.headers, body)
     }
 
-    /// The answer as an event stream, unless the caller is to come again.
+    /// The answer as an event stream, unless the caller is to come again, or the server has died.
     pub(crate) async fn events_or_later(self) -> Option<Events> {
-        let (head, body) = within("the beginning of a stream", self.open()).await;
+        let (head, body) = within("the beginning of a stream", self.try_open()).await.ok()?;
         assert!(matches!(head.status.as_u16(), 200 | 503), "{}", head.status);
         (head.status == 200).then(|| Events::new(head.headers, body))
     }

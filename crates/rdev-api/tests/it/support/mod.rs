@@ -6,6 +6,7 @@ mod double;
 mod http;
 mod model;
 mod places;
+mod postgres;
 mod processes;
 mod repository;
 mod runtime;
@@ -20,11 +21,12 @@ pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, Poo
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
+pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::{Fixture, Server};
 pub(crate) use sse::{Complete, Event, Events, Gap, Item, OutputLine, ProjectGap, Told};
-pub(crate) use tools::{chromium, target_dir};
+pub(crate) use tools::{chromium, faketime, target_dir, variable};
 
 /// Longest wait for anything that is to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);

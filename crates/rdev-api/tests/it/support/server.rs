@@ -110,6 +110,13 @@ impl Fixture {
         self.with("RDEV_LEASE_SECONDS", "3")
     }
 
+    /// Stores in this database, as [`Self::with_postgres`] does in a new one.
+    pub(crate) fn with_database(mut self, database: PostgresDatabase) -> Self {
+        let url = database.url();
+        self.store = Store::Postgres(Arc::new(database));
+        self.with("RDEV_LEASE_SECONDS", "3").with("RDEV_DATABASE_URL", url)
+    }
+
     /// Leaves it to the story to make the pods of projects.
     pub(crate) fn without_projects(mut self) -> Self {
         self.without_projects = true;
@@ -211,6 +218,26 @@ impl Server {
 
     /// Starts the server again after it has ended; it may have another address then.
     pub(crate) async fn restart(&mut self) {
+        assert!(self.try_restart().await, "it has not started: {}", self.log());
+    }
+
+    /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
+    /// Whether it is ready before somebody kills it, in whatever state it is then.
+    pub(crate) async fn restarts_before(&mut self, kill: impl Future<Output = Option<()>>) -> bool {
+        let starting = within("a start", async { while !self.try_restart().await {} });
+        tokio::select! {
+            () = starting => return true,
+            // Where nobody will kill it, there is only the start to wait for.
+            Some(()) = kill => {}
+        }
+        if self.process.is_some() {
+            self.kill9().await;
+        }
+        false
+    }
+
+    /// Whether it has started. One that refuses says why in its log.
+    async fn try_restart(&mut self) -> bool {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.fixture.log_file());
         let mut process = self
@@ -223,7 +250,10 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         self.process = Some(process);
         let line = within("the first line", lines.next_line()).await.expect("standard output can be read");
-        let line = line.unwrap_or_else(|| panic!("it has not started: {}", self.log()));
+        let Some(line) = line else {
+            self.wait().await;
+            return false;
+        };
         // What it says after that is for people; the pipe must stay open for it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = line
@@ -236,12 +266,23 @@ impl Server {
         let ready = async || (client.get("/ready").send().await.status == 200).then_some(());
         eventually("readiness", ready).await;
         self.client = Some(client);
+        true
     }
 
     /// The process ends in the middle of whatever it does.
     pub(crate) async fn kill9(&mut self) {
         processes::signal(self.pid(), Signal::KILL);
         self.wait().await;
+    }
+
+    /// It does nothing from now on, and notices nothing.
+    pub(crate) fn pause(&self) {
+        processes::signal(self.pid(), Signal::STOP);
+    }
+
+    /// It goes on where it was.
+    pub(crate) fn resume(&self) {
+        processes::signal(self.pid(), Signal::CONT);
     }
 
     /// SIGTERM; what follows is seen with [`Server::wait`].
@@ -290,8 +331,13 @@ impl Server {
 
     /// Cuts every connection to its Postgres, also those of others that use it.
     pub(crate) async fn cut_database(&self) {
+        self.database().cut_connections().await;
+    }
+
+    /// Its Postgres database.
+    pub(crate) fn database(&self) -> &PostgresDatabase {
         let Store::Postgres(database) = &self.fixture.store else { panic!("its store is a file") };
-        database.cut_connections().await;
+        database
     }
 
     /// Runs SQL in its store, behind its back.

@@ -23,6 +23,17 @@ pub(crate) fn chromium() -> PathBuf {
         .expect("chromium is not installed: run scripts/test.sh, which installs what the tests need")
 }
 
+/// The library that gives a program another time of day.
+pub(crate) fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("/usr/lib can be read").flatten();
+    let library = |folder: PathBuf| folder.join("faketime/libfaketimeMT.so.1");
+    folders
+        .map(|folder| library(folder.path()))
+        .chain([library("/usr/lib64".into())])
+        .find(|file| file.is_file())
+        .expect("libfaketime is not installed: run scripts/test.sh, which installs what the tests need")
+}
+
 /// Cargo's target folder, for what tests leave for people to look at.
 pub(crate) fn target_dir() -> PathBuf {
     // target/<profile>/rdev-api
@@ -34,7 +45,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
     path().split(':').map(|folder| Path::new(folder).join(program)).find(|file| file.is_file())
 }
 
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "tests are told by variables where their tools are")]
     std::env::var(name).ok()
 }

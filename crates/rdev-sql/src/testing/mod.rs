@@ -1,4 +1,7 @@
-//! Databases for tests; those of Postgres are on the server that `RDEV_TEST_POSTGRES` names.
+//! Databases for tests, those of Postgres on the server that `RDEV_TEST_POSTGRES` names, and what goes wrong on the way
+//! to them.
+
+mod proxy;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -6,6 +9,8 @@ use std::path::Path;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+
+pub use self::proxy::Proxy;
 
 /// Runs SQL in the SQLite file of a store, which may be in use.
 pub async fn run_on_sqlite(file: &Path, sql: &str) {
@@ -22,8 +27,12 @@ pub struct PostgresDatabase {
     name: String,
 }
 
+/// A lock, given back with its connection.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "it is held until it is dropped")] PgConnection);
+
 impl PostgresDatabase {
-    /// Makes an empty one.
+    /// Makes an empty one on the tests' server.
     ///
     /// # Panics
     /// Without a server.
@@ -33,6 +42,14 @@ impl PostgresDatabase {
             "RDEV_TEST_POSTGRES is not set: run scripts/test.sh, which starts a private Postgres server, or set it \
              to the URL of one on which databases may be made, such as postgres://rdev@127.0.0.1:5432/postgres",
         );
+        Self::create_on(server).await
+    }
+
+    /// Makes an empty one on the server of this URL.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn create_on(server: String) -> Self {
         let name = format!("it_{:016x}", RandomState::new().hash_one(std::process::id()));
         let database = Self { server, name };
         database.on_server(format!("CREATE DATABASE {}", database.name)).await;
@@ -66,6 +83,14 @@ impl PostgresDatabase {
     /// A connection of the test's own.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.expect("the tests' server answers")
+    }
+
+    /// Keeps everybody from the tasks, until what comes back is dropped.
+    pub async fn lock_tasks(&self) -> Locked {
+        let mut connection = self.connect().await;
+        let lock = "BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE";
+        sqlx::raw_sql(lock).execute(&mut connection).await.expect("nobody holds it for long");
+        Locked(connection)
     }
 
     /// Cuts every connection to it.

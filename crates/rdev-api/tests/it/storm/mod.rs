@@ -1,0 +1,81 @@
+//! Three servers on one Postgres, which die again and again while they work, and Postgres with them.
+//!
+//! What must hold afterwards is simple: every accepted task has ended, has run exactly as often as it says,
+//! and every server tells the same whole stream of it. `scripts/storm.sh` blows at full size.
+
+mod clients;
+mod replicas;
+mod tasks;
+mod verdict;
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use crate::support::{PrivatePostgres, variable};
+use clients::Clients;
+use replicas::Replicas;
+use tasks::Task;
+use verdict::Verdict;
+
+/// How hard it blows.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    tasks: usize,
+    kills: u32,
+    /// Workers of the pool.
+    workers: usize,
+    /// Longest time from the first task until every one has ended.
+    patience: Duration,
+}
+
+const SMALL: Size = Size { tasks: 150, kills: 8, workers: 8, patience: Duration::from_secs(180) };
+const FULL: Size = Size { tasks: 5_000, kills: 60, workers: 24, patience: Duration::from_secs(1_800) };
+
+/// One server is killed so often.
+const KILL_EVERY: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_death_of_a_server_or_of_postgres_loses_or_repeats_anything() {
+    storm(SMALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full size: scripts/storm.sh"]
+async fn no_death_loses_or_repeats_anything_at_full_size() {
+    storm(FULL).await;
+}
+
+async fn storm(size: Size) {
+    let mut random = Rng::with_seed(seed());
+    let postgres = PrivatePostgres::start().await;
+    let replicas = Replicas::start(&postgres, size).await;
+    let tasks: Vec<Task> = (0..size.tasks).map(|number| Task::drawn(number, &mut random)).collect();
+    let clients = Clients::new(replicas.addresses(), replicas.marks(), size.patience);
+
+    let begun = Instant::now();
+    let projects = clients.follow_projects(&tasks);
+    let blowing = async {
+        replicas.blow(&postgres, size, &mut random).await;
+        println!("{} kills and two restarts of Postgres: {:?}", size.kills, begun.elapsed());
+    };
+    let (accepted, ()) = tokio::join!(clients.post_all(tasks, KILL_EVERY * size.kills), blowing);
+    println!("{} tasks accepted: {:?}", accepted.len(), begun.elapsed());
+    let verdict = Verdict::over(accepted, &clients, begun + size.patience).await;
+    println!("all have ended: {:?}", begun.elapsed());
+    verdict.each_ran_as_often_as_it_says();
+    verdict.none_is_stored_twice().await;
+    let lines = verdict.every_server_tells_the_same_streams().await;
+    let followed = verdict.followers_saw_the_same(projects).await;
+    println!("{lines} lines read from each server, {followed} streams followed: {:?}", begun.elapsed());
+    replicas.end().await;
+}
+
+/// Printed, so that the same storm can be had again.
+fn seed() -> u64 {
+    let given = variable("RDEV_STORM_SEED").map(|seed| seed.parse().expect("RDEV_STORM_SEED is a number"));
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("RDEV_STORM_SEED={seed}");
+    seed
+}
