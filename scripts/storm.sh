@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows that no single death loses anything, at full size: three rdev-api processes with 24 workers on one private
 # Postgres, 5,000 tasks with a side effect each, one process killed -9 every second for a minute and started again,
-# and Postgres restarted twice, once as after a crash. About ten minutes; the same storm at a small size is one of the
+# and Postgres restarted twice, once as after a crash. Ten to sixteen minutes on two busy cores; the same storm at a small size is one of the
 # tests of scripts/test.sh.
 #
 #   scripts/storm.sh            blows, and prints the seed, how long it took, and how much was compared
