@@ -196,26 +196,25 @@ impl Follow {
                 entries
             }
         };
-        self.unread = !entries.is_empty();
-        match &self.source {
-            Source::Command { id, end_is_due, .. }
-                if entries.is_empty() && (*end_is_due || known > self.cursor) =>
-            {
-                let id = id.clone();
-                self.gone(&id, known).await.map(Some)
-            }
-            _ if entries.is_empty() => Ok(None),
-            _ => Ok(Some(self.come_to(shared(entries)))),
+        if let Source::Command { id, end_is_due, .. } = &self.source
+            && entries.is_empty()
+            && (*end_is_due || known > self.cursor)
+        {
+            let id = id.clone();
+            return self.gone(&id, known).await.map(Some);
         }
+        self.unread = !entries.is_empty();
+        Ok(self.unread.then(|| self.come_to(shared(entries))))
     }
 
-    /// There was something after the reader's place, and a read has found nothing.
+    /// There was something after the reader's place, and a read has found nothing. Nothing is changed before the
+    /// last wait, in which the future may be dropped.
     async fn gone(&mut self, id: &CommandId, known: Position) -> Result<Next> {
         let last = self.log.last_seq(id).await?;
         // What was stored since the read is not gone; up to `last`, what is not found now is.
         let entries = self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?;
-        if !entries.is_empty() {
-            self.unread = true;
+        self.unread = !entries.is_empty();
+        if self.unread {
             return Ok(self.come_to(shared(entries)));
         }
         self.cursor = known.max(self.cursor);
@@ -239,9 +238,12 @@ fn shared(entries: Vec<Entry>) -> Vec<Arc<Entry>> {
 
 #[cfg(test)]
 mod tests {
-    use rdev_domain::{Ending, Outcome};
+    use async_trait::async_trait;
+    use futures_util::future::poll_immediate;
+    use rdev_domain::{Chunk, Ending, Outcome, Timestamp};
     use rdev_ports::testing::{MemoryStore, START, chunk, command, id, new_command, slots};
     use rdev_ports::{Fence, Retention, Rule};
+    use tokio::task::yield_now;
 
     use super::*;
 
@@ -305,6 +307,74 @@ mod tests {
         prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
         assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
         assert!(follow.ready().await.unwrap().is_none());
+    }
+
+    /// Between any two waits a sign of life may be due, and the future is dropped.
+    #[tokio::test]
+    async fn a_reader_that_is_interrupted_anywhere_is_told() {
+        for waits in 0..6 {
+            let (store, live) = (MemoryStore::default(), Live::default());
+            let (command, fence) = running(&store).await;
+            let mut follow = begun(&live, &store, of_command(&live, &command, true)).await;
+            let outcome = Outcome::without_process(Ending::Cancelled, "");
+            store.finish(&fence, Seq(1), outcome, START).await.unwrap();
+            prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
+            follow.log = Arc::new(Far(store));
+            let mut interrupted = Box::pin(follow.ready());
+            let mut told = None;
+            for _ in 0..waits {
+                if told.is_none() {
+                    told = poll_immediate(&mut interrupted).await;
+                }
+            }
+            drop(interrupted);
+            let told = match told {
+                Some(told) => told,
+                None => follow.ready().await,
+            };
+            assert!(matches!(told.unwrap(), Some(Next::Gone(None))), "after {waits} waits");
+        }
+    }
+
+    /// A log whose every answer is waited for.
+    struct Far(MemoryStore);
+
+    #[async_trait]
+    impl EventLog for Far {
+        async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
+            yield_now().await;
+            self.0.append(fence, chunks, now).await
+        }
+
+        async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+            yield_now().await;
+            self.0.read_command(id, after, limit).await
+        }
+
+        async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
+            yield_now().await;
+            self.0.read_home(home, after, limit).await
+        }
+
+        async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+            yield_now().await;
+            self.0.position_of(id, seq).await
+        }
+
+        async fn head(&self, home: &Home) -> Result<Position> {
+            yield_now().await;
+            self.0.head(home).await
+        }
+
+        async fn pruned(&self, home: &Home) -> Result<Position> {
+            yield_now().await;
+            self.0.pruned(home).await
+        }
+
+        async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+            yield_now().await;
+            self.0.last_seq(id).await
+        }
     }
 
     #[tokio::test]

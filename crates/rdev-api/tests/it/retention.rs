@@ -319,8 +319,10 @@ async fn a_reader_in_the_middle_is_told_of_the_gap(on: Runtime) {
     let cut_at = server.until_cut(&output, LINES_OF_SLOW_READER).await;
     let reader = reader.read().await;
     assert!(reader.is_over);
-    assert_eq!((reader.gaps.len(), reader.last), (1, LINES_OF_SLOW_READER + 1));
-    assert!(reader.gaps[0].from > 10 && reader.gaps[0].to == Some(cut_at), "{:?}", reader.gaps);
+    assert_eq!(reader.last, LINES_OF_SLOW_READER + 1);
+    // Whatever was between the server and the reader, and what was read in between.
+    assert!(reader.gaps.iter().all(|gap| gap.from > 10), "{:?}", reader.gaps);
+    assert_eq!(reader.gaps.last().and_then(|gap| gap.to), Some(cut_at));
 }
 
 async fn a_reader_of_what_is_removed_is_told_that_nothing_follows(on: Runtime) {
@@ -332,7 +334,7 @@ async fn a_reader_of_what_is_removed_is_told_that_nothing_follows(on: Runtime) {
     server.until_gone(&format!("/projects/demo/commands/{}", accepted.id)).await;
     let reader = reader.read().await;
     assert!(!reader.is_over, "the end is gone as well");
-    assert_eq!(reader.gaps, [gap("s", reader.last, None)]);
+    assert_eq!(reader.gaps.last(), Some(&gap("s", reader.last, None)));
 }
 
 async fn a_reader_in_the_middle_of_a_project_is_told_of_the_gap(on: Runtime) {
@@ -355,15 +357,13 @@ async fn a_reader_in_the_middle_of_a_project_is_told_of_the_gap(on: Runtime) {
             other => panic!("{other:?}"),
         }
     }
-    // It goes on with what comes.
+    // It goes on with what is left, and with what comes.
     let next = server.client().shell("echo next").await;
     loop {
         let event = events.event().await;
-        match event.stream() {
-            Some(stream) => assert_eq!(stream, next.stream_id),
-            None => assert!(matches!(event.told, Told::Heartbeat(_)), "{event:?}"),
-        }
-        if matches!(event.told, Told::Complete(_)) {
+        let is_next = event.stream() == Some(&next.stream_id);
+        if let Told::Complete(_) = event.told {
+            assert!(is_next, "the end of the other is gone: {event:?}");
             break;
         }
     }
@@ -401,7 +401,7 @@ const LONG_AGO: &str = "
                        ended_us, exit_code, duration_us, last_seq, share, tries)
     SELECT 'cmd-' || lpad(n::TEXT, 32, '0'), 'demo', n::TEXT, 'shell', '{\"type\":\"shell\",\"command\":\"true\",\"env\":{}}',
            1, 'key', n, 'completed', n, n, 0, 1, 1, 'demo', 1
-    FROM generate_series(1, 6000) n;
+    FROM generate_series(1, 2000) n;
     INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
     SELECT id, project, 'complete', 1, 1, 1, '' FROM tasks;
     DELETE FROM turns";
@@ -431,16 +431,16 @@ async fn of_two_servers_one_removes_at_a_time() {
     assert_eq!(removed(&a) + removed(&b), 0, "it has not come to an end");
     a.restart().await;
     b.restart().await;
-    assert_eq!(a.client().get(&path(6000)).send().await.status, 200);
+    assert_eq!(a.client().get(&path(2000)).send().await.status, 200);
     // Once the turn is over that the one had who stopped.
     a.sql("DELETE FROM turns").await;
     let client = b.client();
     eventually("the last is gone", async || {
-        (client.get(&path(6000)).send().await.status == 404).then_some(())
+        (client.get(&path(2000)).send().await.status == 404).then_some(())
     })
     .await;
     let told = async || Some((removed(&a), removed(&b))).filter(|told| *told != (0, 0));
     let (by_a, by_b) = eventually("who has done it", told).await;
     assert!((by_a == 0) != (by_b == 0), "{by_a} and {by_b}");
-    assert!(by_a + by_b < 6000, "the rest of what was left");
+    assert!(by_a + by_b < 2000, "the rest of what was left");
 }
