@@ -11,8 +11,9 @@
 # turn, and in the other order in the next round. What is measured:
 #   throughput   no-op tasks a second: stored, and worked off (timed from the first one's start until all are
 #                stored as finished). One by one: a task a statement, 16 at once. Batched: 500 a statement
-#                where there is one for it, 100 tasks at once. rdev's port claims in batches, and stores,
-#                starts and finishes one by one: its batched figures are those with 100 calls at once.
+#                where there is one for it, 100 tasks at once. rdev's port stores, starts and finishes one task a
+#                call, and brings together the calls that meet: its batched figures are of as many calls at
+#                once as the others have tasks in their statements.
 #                rdev with one project, whose log entries wait for each other, and with 64.
 #   latency      from before a task is stored to its start, at 100 tasks a second; for rdev with the worker in
 #                the same process, and in another one, which hears of it through Postgres. The others are told

@@ -22,13 +22,16 @@ pub trait EventLog: Send + Sync {
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
     /// Up to `limit` entries of all commands of a home that come after `after`, in order; fewer, but not
-    /// none, once they hold [`READ_BYTES`] of output. An entry never appears before one that was already
-    /// returned.
+    /// none, once they hold [`READ_BYTES`] of output. An entry of a project never appears before one that was already
+    /// returned; of the pool this holds for each task.
     async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
     /// The last entry of a command that says nothing after `seq`: reading goes on after it. A status counts
     /// as said with the event before it; to read everything, begin at [`Position::ZERO`].
     async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position>;
+
+    /// The last entries of many commands; those without any are not among them.
+    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>>;
 
     /// The last entry of a home; [`Position::ZERO`] when it has none.
     async fn head(&self, home: &Home) -> Result<Position>;

@@ -82,6 +82,10 @@ pub trait TaskQueue: Send + Sync {
     /// Gives a claim back unfinished, not to be taken before `until`, the moment itself included.
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()>;
 
+    /// Gives back what is leased to this worker, all but these: claims of which it was not told, because the
+    /// answer was lost. Returns how many there were.
+    async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64>;
+
     /// Gives back every lease of every worker. Only for a process that knows itself to be the store's
     /// only user, at its start: never where other processes may share the store, whose commands would be
     /// taken from them. Returns how many there were.

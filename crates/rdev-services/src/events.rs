@@ -361,6 +361,11 @@ mod tests {
             self.0.position_of(id, seq).await
         }
 
+        async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+            yield_now().await;
+            self.0.ends(ids).await
+        }
+
         async fn head(&self, home: &Home) -> Result<Position> {
             yield_now().await;
             self.0.head(home).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Result, Seq};
+use rdev_domain::Result;
 use rdev_ports::{EventLog, Signal, Signals};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,9 @@ use crate::Live;
 
 /// Pause between two looks at the logs that somebody waits for.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Commands that the log is asked about at once.
+const ASKED_MAX: usize = 500;
 
 /// Keeps what this process knows abreast of the others.
 pub struct Replicas {
@@ -57,8 +60,10 @@ impl Replicas {
 
     async fn look(&self) -> Result<()> {
         let (commands, homes) = self.live.followed();
-        for id in commands {
-            self.live.has_grown(&id, self.log.position_of(&id, Seq(u64::MAX)).await?);
+        for commands in commands.chunks(ASKED_MAX) {
+            for (id, position) in self.log.ends(commands).await? {
+                self.live.has_grown(&id, position);
+            }
         }
         for home in homes {
             self.live.home_has_grown(&home, self.log.head(&home).await?);

@@ -66,6 +66,8 @@ pub struct Worker {
     executor: Arc<Executor>,
     running: HashMap<Id, Running>,
     tasks: JoinSet<()>,
+    /// The answer to a claim was lost: something may be leased to this worker that it does not know of.
+    unsure: bool,
 }
 
 impl Worker {
@@ -86,7 +88,7 @@ impl Worker {
             janitor,
             place_patience,
         });
-        Self { config, executor, running: HashMap::new(), tasks: JoinSet::new() }
+        Self { config, executor, running: HashMap::new(), tasks: JoinSet::new(), unsure: false }
     }
 
     /// Works until `shutdown`. Then it claims nothing more, lets go of what runs, without stopping it, and
@@ -112,19 +114,31 @@ impl Worker {
     }
 
     async fn claim(&mut self) {
-        let slots = match self.slots().await {
-            Ok(slots) => slots,
-            Err(error) => {
-                tracing::warn!(?error, "nobody can say what is free, trying again");
-                return;
-            }
-        };
-        let now = self.executor.clock.now();
-        let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await;
-        match claims {
-            Ok(claims) => claims.into_iter().for_each(|claim| self.spawn(claim)),
-            Err(error) => tracing::warn!(?error, "nothing could be claimed, trying again"),
+        if let Err(error) = self.try_claim().await {
+            tracing::warn!(?error, "nothing could be claimed, trying again");
         }
+    }
+
+    async fn try_claim(&mut self) -> Result<()> {
+        if self.unsure {
+            self.executor.queue.release_all_but(&self.config.id, &self.fences()).await?;
+            self.unsure = false;
+        }
+        let slots = self.slots().await?;
+        let now = self.executor.clock.now();
+        self.unsure = true;
+        let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await?;
+        self.unsure = false;
+        claims.into_iter().for_each(|claim| self.spawn(claim));
+        // The leases began before the store was asked.
+        if self.executor.clock.now().since(now) > self.config.lease / 3 {
+            self.renew().await;
+        }
+        Ok(())
+    }
+
+    fn fences(&self) -> Vec<Fence> {
+        self.running.values().map(|running| running.fence.clone()).collect()
     }
 
     /// A task of the pool is claimed only for a worker that is free: it waits in the queue, not here.
@@ -191,7 +205,7 @@ impl Worker {
         if self.running.is_empty() {
             return;
         }
-        let fences: Vec<Fence> = self.running.values().map(|running| running.fence.clone()).collect();
+        let fences = self.fences();
         let until = self.executor.clock.now() + self.config.lease;
         match self.executor.queue.renew(&fences, until).await {
             Ok(renewal) => {

@@ -73,7 +73,7 @@ macro_rules! insert {
     };
 }
 
-/// One writer at a time: positions become visible in their order.
+/// For one writer at a time: positions become visible in their order.
 const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
 
 /// A position is given before its transaction commits, so a reader could see a later one first, and go on
@@ -84,6 +84,12 @@ const INSERT_IN_TURN: &str = insert!(
     "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($2, 7236)))",
     "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
 );
+
+pub(crate) const ENDS_ON_POSTGRES: &str = "
+    SELECT id, position FROM unnest($1::TEXT[]) AS asked (id), LATERAL (
+        SELECT position FROM events
+        WHERE (task_id, position) > (id, 0) AND (task_id, position) <= (id, 9223372036854775807)
+        ORDER BY task_id DESC, position DESC LIMIT 1) AS last";
 
 pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
 
@@ -129,6 +135,31 @@ impl EventLog for SqlStore {
         let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
         let position = read!(&self.db, fetch_optional, query_scalar<i64>, POSITION_OF, id.as_str(), seq)?;
         Ok(Position(position.unwrap_or(0) as u64))
+    }
+
+    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+        let mut ends = Vec::new();
+        match &self.db {
+            Db::Sqlite { .. } => {
+                for id in ids {
+                    ends.push((id.clone(), self.position_of(id, Seq(u64::MAX)).await?));
+                }
+                ends.retain(|(_, position)| *position > Position::ZERO);
+            }
+            Db::Postgres(pool) => {
+                let ids: Vec<_> = ids.iter().map(CommandId::as_str).collect();
+                let rows: Vec<(String, i64)> = bounded(&self.db, async {
+                    let mut work = Work::reading(pool).await?;
+                    let rows = sqlx::query_as(ENDS_ON_POSTGRES).bind(ids).fetch_all(work.connection()?).await;
+                    work.end(rows.map_err(database)).await
+                })
+                .await?;
+                for (id, position) in rows {
+                    ends.push((parse(&id)?, Position(position as u64)));
+                }
+            }
+        }
+        Ok(ends)
     }
 
     async fn head(&self, home: &Home) -> Result<Position> {
@@ -248,8 +279,10 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
     };
     let sql = match tx {
-        Tx::Sqlite(_) => INSERT,
+        // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.
+        Tx::Postgres(_) if entry.home == Home::Pool => INSERT,
         Tx::Postgres(_) => INSERT_IN_TURN,
+        Tx::Sqlite(_) => INSERT,
     };
     let position = run!(
         tx,

@@ -7,8 +7,8 @@ use crate::backlog::BACKLOG;
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
 use crate::events::{
-    HEAD, HEAD_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES, READ_HOME,
-    READ_HOME_ON_POSTGRES,
+    ENDS_ON_POSTGRES, HEAD, HEAD_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
+    READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
 use crate::queue::{CLAIM, CLAIM_BESIDE_OTHERS};
@@ -131,6 +131,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (READ_HOME_ON_POSTGRES, 3, "events_by_project"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (HEAD_ON_POSTGRES, 1, "events_by_project"),
+        (ENDS_ON_POSTGRES, 1, "events_by_task"),
         (Enqueue::SQL, 14, "tasks_by_share"),
         (Enqueue::SQL, 14, "commands_in_line"),
         (Start::SQL, 4, "tasks_pkey"),

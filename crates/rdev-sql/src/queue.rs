@@ -316,6 +316,23 @@ impl TaskQueue for SqlStore {
         })
     }
 
+    async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
+        // As a text between commas: how lists are bound differs between the databases.
+        let held: String = held.iter().map(|fence| format!(",{},", fence.id)).collect();
+        write!(&self.db, Commit::Light, |tx| {
+            execute!(
+                &mut tx,
+                concat!(
+                    give_back!(),
+                    " WHERE status IN ('pending', 'running') AND lease_owner = $1
+                        AND $2 NOT LIKE '%,' || id || ',%'"
+                ),
+                worker.as_str(),
+                held.as_str(),
+            )
+        })
+    }
+
     async fn release_all(&self) -> Result<u64> {
         write!(&self.db, Commit::Light, |tx| {
             execute!(

@@ -37,14 +37,15 @@ const WAITING_MAX: usize = 10_000;
 /// Stores an entry for each row of `taken`, and tells their positions.
 ///
 /// Whoever stores an entry holds the lock of its project from before the position is given until everybody
-/// sees it. A position is given here, not by its column: what was inserted could only be brought together with
+/// sees it. The pool's log is not read as a whole, and has none: those of one task hold its row. A position is given here, not by its column: what was inserted could only be brought together with
 /// `taken` by a join, whose rows the planner cannot foresee.
 macro_rules! stored {
     ($kind:literal, $first_seq:literal, $at:literal, $body:literal, in $order:literal, $told:literal) => {
         concat!(
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
-                     SELECT DISTINCT hashtextextended(project, 7236) AS turn FROM taken ORDER BY turn) turns),
+                     SELECT DISTINCT hashtextextended(project, 7236) AS turn FROM taken WHERE project <> '@pool'
+                     ORDER BY turn) turns),
              placed AS MATERIALIZED (
                  SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
             $order,
@@ -296,4 +297,16 @@ fn answer<S: Step>(steps: &[S], callers: Vec<Caller<S::Row>>, rows: Vec<S::Row>)
 fn tell<R>(caller: Caller<R>, rows: Result<Vec<R>>) {
     // Whoever has gone away in the meantime finds out from the store.
     drop(caller.send(rows));
+}
+
+#[cfg(test)]
+mod tests {
+    use rdev_domain::Home;
+
+    use super::*;
+
+    #[test]
+    fn the_pool_is_known_by_its_name() {
+        assert!(Enqueue::SQL.contains(&format!("project <> '{}'", Home::Pool.as_str())));
+    }
 }

@@ -4,6 +4,8 @@ use rdev_domain::{Result, Seq, State};
 
 use super::Store;
 use super::steps::*;
+use crate::Fence;
+use crate::testing::{id, slots};
 
 /// A renewed lease lasts to its new end.
 pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
@@ -109,6 +111,26 @@ pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<
     assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
     let next = claim(store, 1).await?;
     assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.place_uid, "pod-1");
+    Ok(())
+}
+
+/// What was claimed for a worker that was not told of it goes on at once; its other claims stay, and those of others.
+pub async fn a_worker_gives_back_what_it_does_not_know_of(store: &impl Store) -> Result<()> {
+    for n in 1..=4 {
+        enqueue(store, n).await?;
+    }
+    let claim = async |worker| -> Result<Fence> {
+        let claims = store.claim(&id(worker), slots(1), at(0), at(LEASE)).await?;
+        Ok(claims.into_iter().next().expect("something waits").fence)
+    };
+    let (held, ended) = (claim("worker-1").await?, claim("worker-1").await?);
+    let (unknown, of_another) = (claim("worker-1").await?, claim("worker-2").await?);
+    store.start(&ended, "pod-1", None, at(0)).await?;
+    store.finish(&ended, Seq(1), completed(), at(0)).await?;
+    assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 1);
+    assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 0);
+    assert_eq!(ids(&claim_all(store, 0).await?), [unknown.id]);
+    assert!(store.renew(&[held, of_another], at(2 * LEASE)).await?.lost.is_empty());
     Ok(())
 }
 

@@ -208,3 +208,16 @@ pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Re
     assert_eq!(store.position_of(&unknown, Seq(5)).await?, Position::ZERO);
     Ok(())
 }
+
+/// Of commands that nobody knows nothing is told.
+pub async fn the_ends_of_many_logs_are_told_at_once(store: &impl Store) -> Result<()> {
+    assert!(store.ends(&[]).await?.is_empty());
+    let (first, second) = (run(store, 1).await?, run(store, 2).await?);
+    let entries = store.append(&first, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
+    let complete = store.finish(&second, Seq(1), completed(), at(2)).await?;
+    let asked = [first.id.clone(), command("demo", 3).id, second.id.clone()];
+    let mut ends = store.ends(&asked).await?;
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(ends, [(first.id, entries[1].position), (second.id, complete.position)]);
+    Ok(())
+}

@@ -91,6 +91,7 @@ macro_rules! store_contract {
             postponing_a_lost_claim_changes_nothing
             what_runs_can_be_postponed_too
             releasing_what_runs_keeps_it_running
+            a_worker_gives_back_what_it_does_not_know_of
             releasing_all_gives_back_every_lease
 
             a_waiting_command_is_cancelled_at_once
@@ -120,6 +121,7 @@ macro_rules! store_contract {
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
+            the_ends_of_many_logs_are_told_at_once
 
             what_ended_long_ago_is_removed_whole
             what_has_not_ended_is_never_too_old

@@ -39,6 +39,12 @@ impl EventLog for MemoryStore {
         Ok(self.tables().last(|entry| entry.command == *id && entry.last_seq <= seq))
     }
 
+    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+        let tables = self.tables();
+        let end = |id: &CommandId| (id.clone(), tables.last(|entry| entry.command == *id));
+        Ok(ids.iter().map(end).filter(|(_, position)| *position > Position::ZERO).collect())
+    }
+
     async fn head(&self, home: &Home) -> Result<Position> {
         Ok(self.tables().last(|entry| entry.home == *home))
     }

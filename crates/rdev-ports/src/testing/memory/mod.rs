@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use rdev_domain::{
     Artefact, Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position,
-    Result, Seq, Timestamp, WorkerName,
+    Result, Seq, Timestamp, WorkerId, WorkerName,
 };
 
 use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
@@ -39,6 +39,7 @@ struct Task {
     attempt: i64,
     /// The end of the lease; `None` when nobody has claimed it, or its worker gave it back.
     lease_until: Option<Timestamp>,
+    lease_owner: Option<WorkerId>,
     /// Not to be claimed before, nor at this moment.
     postponed_until: Option<Timestamp>,
     place_uid: Option<String>,

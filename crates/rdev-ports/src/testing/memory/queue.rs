@@ -34,6 +34,7 @@ impl TaskQueue for MemoryStore {
             concurrency_key: new.concurrency_key,
             attempt: 0,
             lease_until: None,
+            lease_owner: None,
             postponed_until: None,
             place_uid: None,
             last_seq: Seq::ZERO,
@@ -54,7 +55,7 @@ impl TaskQueue for MemoryStore {
 
     async fn claim(
         &self,
-        _worker: &WorkerId,
+        worker: &WorkerId,
         slots: Slots,
         now: Timestamp,
         lease_until: Timestamp,
@@ -72,6 +73,7 @@ impl TaskQueue for MemoryStore {
             }
             task.attempt += 1;
             task.lease_until = Some(lease_until);
+            task.lease_owner = Some(worker.clone());
             task.postponed_until = None;
             claims.push(Claim {
                 fence: Fence { id, attempt: task.attempt },
@@ -196,6 +198,15 @@ impl TaskQueue for MemoryStore {
             task.postponed_until = Some(until);
         }
         Ok(())
+    }
+
+    async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
+        let mut tables = self.tables();
+        let is_unknown = |task: &&mut Task| {
+            let known = held.iter().any(|fence| fence.id == task.command.id);
+            task.lease_until.is_some() && task.lease_owner.as_ref() == Some(worker) && !known
+        };
+        Ok(tables.tasks.values_mut().filter(is_unknown).map(Task::give_back).count() as u64)
     }
 
     async fn release_all(&self) -> Result<u64> {
