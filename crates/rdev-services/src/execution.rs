@@ -58,7 +58,7 @@ impl Executor {
     /// # Errors
     /// `LeaseLost` when another worker has taken over; `Unavailable` when a store failed.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
-        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.fence.attempt > 1) {
+        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.command.schedule.tries > 0) {
             tail.forget();
         }
         match self.next(claim).await? {

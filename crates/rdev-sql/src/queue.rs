@@ -67,10 +67,15 @@ macro_rules! running_tasks {
     };
 }
 
+/// The number of a claim is its time, or the next one: also a claim that a crash of the server has forgotten
+/// shares its number with none.
 macro_rules! claim {
-    ($begin:literal, $between:literal, $end:literal) => {
+    ($from:literal, $begin:literal, $between:literal, $end:literal) => {
         concat!(
-            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2, attempt = attempt + 1 WHERE id ",
+            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2,
+                              attempt = CASE WHEN attempt < $3 THEN $3 ELSE attempt + 1 END",
+            $from,
+            " WHERE id ",
             $begin,
             commands!(),
             $between,
@@ -84,13 +89,20 @@ macro_rules! claim {
     };
 }
 
-pub(crate) const CLAIM: &str = claim!("IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
+pub(crate) const CLAIM: &str = claim!("", "IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
 
 /// What another process is claiming is passed over; it is seen as it was before. Two that claim different
 /// commands of one key at once are kept apart by the index `tasks_by_held_key`. The arrays make
 /// sure that the inner queries, and with them their limits, are evaluated once.
-pub(crate) const CLAIM_BESIDE_OTHERS: &str =
-    claim!("= ANY (ARRAY(", " FOR UPDATE OF t SKIP LOCKED) || ARRAY(", " FOR UPDATE OF t SKIP LOCKED))");
+///
+/// It waits for no flush: nobody acts upon a claim but through a later write, whose flush is also of what was
+/// written before.
+pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!(
+    " FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS light",
+    "= ANY (ARRAY(",
+    " FOR UPDATE OF t SKIP LOCKED) || ARRAY(",
+    " FOR UPDATE OF t SKIP LOCKED))"
+);
 
 /// Claims that met another one of the same key begin again; each time, one of them has gone on.
 const CLAIM_ATTEMPTS: u32 = 5;

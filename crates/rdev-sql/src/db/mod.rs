@@ -27,8 +27,8 @@ pub(crate) enum Db {
 /// On SQLite rdev and its database are one process: what its death leaves, and only the machine's could take,
 /// can be had again from the runner's journal, since no reader was left either. On Postgres readers and other
 /// replicas live on while the server crashes, and without a flush it forgets what they were told already: a
-/// reader's cursor would lie beyond the log, whose positions are then given a second time, and a worker's
-/// attempt would be given to another. So there everything waits for the flush that anybody may act upon.
+/// reader's cursor would lie beyond the log, whose positions are then given a second time. So there everything
+/// waits for the flush that anybody may act upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commit {
     /// Accepts something: it survives the death of the machine.

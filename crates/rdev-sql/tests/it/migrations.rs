@@ -96,7 +96,8 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     let later = START + std::time::Duration::from_secs(31);
     let claims = store.claim(&id("worker-2"), slots(10), later, later).await.unwrap();
     assert_eq!(claims.len(), 1);
-    assert_eq!((claims[0].fence.attempt, claims[0].last_seq), (3, Seq(5)));
+    assert!(claims[0].fence.attempt > 2, "a later claim has a higher number");
+    assert_eq!(claims[0].last_seq, Seq(5));
     assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));
 }
 
