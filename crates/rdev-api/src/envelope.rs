@@ -56,6 +56,11 @@ impl<T: Serialize> Data<T> {
 }
 
 impl<T: Serialize> List<T> {
+    /// All there is, on one page.
+    pub(crate) fn whole(data: Vec<T>) -> Self {
+        Self { data, meta: ListMeta { meta: Meta::current(), next_cursor: None } }
+    }
+
     /// Cuts `items`, which may hold one more than `limit`, to the page; the last one's `cursor` leads on.
     pub(crate) fn page(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit;

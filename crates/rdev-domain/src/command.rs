@@ -112,6 +112,14 @@ impl Request {
         }
     }
 
+    /// Patterns of the files that are kept of it.
+    pub fn artefacts(&self) -> &[String] {
+        match self {
+            Self::Work(work) => &work.artefacts,
+            Self::Claude(_) | Self::Shell(_) | Self::Git(_) => &[],
+        }
+    }
+
     /// The key of which at most one task runs at a time: two agents never write one workspace at once.
     pub fn concurrency_key(&self, home: &Home) -> Option<String> {
         match self {

@@ -80,10 +80,14 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
+    /// Whether tasks that come may be run in a worker, now or when one of its own has ended.
+    pub fn takes_tasks(&self, worker: &PoolWorker) -> bool {
+        worker.status == ProjectStatus::Ready && !self.draining.contains(&worker.name)
+    }
+
     /// The seats of a worker in which a task could begin now.
     pub fn free_seats(&self, worker: &PoolWorker) -> impl Iterator<Item = Seat> {
-        let takes = worker.status == ProjectStatus::Ready && !self.draining.contains(&worker.name);
-        let seats = (0..if takes { worker.capacity } else { 0 })
+        let seats = (0..if self.takes_tasks(worker) { worker.capacity } else { 0 })
             .map(|number| Seat { worker: worker.name.clone(), number });
         seats.filter(|seat| !self.busy.iter().any(|(busy, _)| busy == seat))
     }
@@ -106,6 +110,11 @@ impl Backlog {
     /// Tasks of the pool in a stage.
     pub fn count(&self, stage: Stage) -> u64 {
         self.tasks.iter().filter(|(_, of, _)| *of == stage).map(|(.., count)| count).sum()
+    }
+
+    /// Tasks of the pool that wait, for whatever.
+    pub fn waiting(&self) -> u64 {
+        [Stage::Waiting, Stage::Blocked, Stage::Scheduled].map(|stage| self.count(stage)).iter().sum()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use rdev_domain::{Artefact, Command, Kept, Request, Result, Unkept};
+use rdev_domain::{Artefact, Kept, Result, Unkept};
 use rdev_ports::{Claim, EXEC_START_TIMEOUT, Fate, Keep, PART_BYTES_MAX, Place, Started};
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
@@ -33,7 +33,7 @@ impl Executor {
     /// # Errors
     /// `LeaseLost` when another worker has taken over.
     pub(crate) async fn collect(&self, claim: &Claim, place: &Place, started: &Started) -> Result<()> {
-        let patterns = wanted(&claim.command);
+        let patterns = claim.command.request.artefacts();
         if patterns.is_empty() {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Executor {
 
     /// Says of everything that an attempt was to leave that it is lost.
     pub(crate) async fn lose(&self, claim: &Claim) -> Result<()> {
-        let patterns = wanted(&claim.command);
+        let patterns = claim.command.request.artefacts();
         if patterns.is_empty() {
             return Ok(());
         }
@@ -103,14 +103,6 @@ impl Executor {
 
     async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
         until_stored(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
-    }
-}
-
-/// The patterns of what a command leaves.
-pub(crate) fn wanted(command: &Command) -> &[String] {
-    match &command.request {
-        Request::Work(work) => &work.artefacts,
-        Request::Claude(_) | Request::Shell(_) | Request::Git(_) => &[],
     }
 }
 

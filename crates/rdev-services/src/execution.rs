@@ -14,7 +14,6 @@ use rdev_ports::{
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
-use crate::collect::wanted;
 use crate::invocation::{checkout, run_id};
 use crate::janitor::Janitor;
 use crate::live::Live;
@@ -182,7 +181,7 @@ impl Executor {
         self.collect(claim, &place, &started).await?;
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
-        let folder = (!wanted(&claim.command).is_empty()).then_some(folder);
+        let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
         self.janitor.ended(place, run_id(&claim.command, tries), folder);
         Ok(())
     }

@@ -25,7 +25,7 @@ pub use chores::{Chore, Chores};
 pub use commands::{Commands, Submit};
 pub use events::{Events, Follow, Following, Next};
 pub use live::Live;
-pub use pool::{Pool, PoolView, WorkerView};
+pub use pool::{Pool, Seats, WorkerView};
 pub use projects::Projects;
 pub use replicas::Replicas;
 pub use retention::{Keeping, Prune};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rdev_domain::{CommandId, Error, ProjectStatus, Result, WorkerName};
-use rdev_ports::{Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker, Stage};
+use rdev_ports::{Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker};
 
 use crate::Live;
 
@@ -31,9 +31,9 @@ pub struct WorkerView {
     pub draining: bool,
 }
 
-/// The pool as a whole.
+/// What the workers of the pool can do, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolView {
+pub struct Seats {
     /// Tasks that run at once in workers that are ready, and not draining.
     pub capacity: usize,
     /// Tasks that run.
@@ -44,8 +44,6 @@ pub struct PoolView {
     pub draining: usize,
     /// Workers that are not ready.
     pub not_ready: usize,
-    /// Tasks that wait.
-    pub queue_depth: u64,
 }
 
 impl Pool {
@@ -69,21 +67,16 @@ impl Pool {
         worker.ok_or_else(|| Error::not_found("worker", name))
     }
 
-    /// The pool as a whole.
-    pub async fn pool(&self) -> Result<PoolView> {
+    /// What the workers can do, counted.
+    pub async fn seats(&self) -> Result<Seats> {
         let workers = self.workers().await?;
-        let backlog = self.backlog().await?;
         let takes = || workers.iter().filter(|worker| worker.takes_tasks());
-        Ok(PoolView {
+        Ok(Seats {
             capacity: takes().map(|worker| worker.capacity as usize).sum(),
             busy: workers.iter().map(|worker| worker.tasks.len()).sum(),
             idle: takes().map(WorkerView::free).sum(),
             draining: workers.iter().filter(|worker| worker.draining).count(),
             not_ready: workers.iter().filter(|worker| !worker.is_ready()).count(),
-            queue_depth: [Stage::Waiting, Stage::Blocked, Stage::Scheduled]
-                .map(|stage| backlog.count(stage))
-                .iter()
-                .sum(),
         })
     }
 

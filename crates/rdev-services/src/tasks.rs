@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Caller, Command, CommandId, Error, Home, IdempotencyKey, Kept, Limits, ProjectStatus, Request,
-    Result, Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
+    Artefact, Caller, Command, CommandId, Error, Home, IdempotencyKey, Kept, Limits, Request, Result,
+    Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
 };
 use rdev_ports::{
     Artefacts, Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter, TaskQueue,
@@ -214,12 +214,8 @@ impl Tasks {
     }
 
     /// The files that a task has left, and those that it was to leave.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn artefacts(&self, id: &CommandId) -> Result<Vec<Artefact>> {
-        self.get(id).await?;
-        let files = self.ports.artefacts.artefacts(id).await?;
+    pub async fn artefacts(&self, task: &Command) -> Result<Vec<Artefact>> {
+        let files = self.ports.artefacts.artefacts(&task.id).await?;
         Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
     }
 
@@ -263,10 +259,9 @@ impl Tasks {
     }
 
     async fn blocked_in_pool(&self) -> Result<BlockedBy> {
-        let draining = self.ports.pool.occupancy().await?.draining;
+        let occupancy = self.ports.pool.occupancy().await?;
         let workers = self.ports.pods.workers().await?;
-        let mut ready = workers.iter().filter(|worker| worker.status == ProjectStatus::Ready);
-        let any = ready.any(|worker| !draining.contains(&worker.name));
+        let any = workers.iter().any(|worker| occupancy.takes_tasks(worker));
         Ok(if any { BlockedBy::PoolFull } else { BlockedBy::NoReadyWorker })
     }
 }

@@ -63,7 +63,7 @@ pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id 
 
 /// Stores an entry, with how its values come about.
 macro_rules! insert {
-    ($with:literal, $values:literal) => {
+    ($with:expr, $values:literal) => {
         concat!(
             $with,
             "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body) ",
@@ -76,12 +76,20 @@ macro_rules! insert {
 /// For one writer at a time: positions become visible in their order.
 const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
 
+/// The number of the lock that orders a project's log.
+macro_rules! lock_of {
+    ($project:literal) => {
+        concat!("hashtextextended(", $project, ", 7236)")
+    };
+}
+pub(crate) use lock_of;
+
 /// A position is given before its transaction commits, so a reader could see a later one first, and go on
 /// after it. Whoever stores an entry holds the project's lock from before its position is given until
 /// everybody sees it: the values come out of the row that takes the lock. Nothing else is locked after it,
 /// so nobody who holds it waits for another holder.
 const INSERT_IN_TURN: &str = insert!(
-    "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($2, 7236)))",
+    concat!("WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(", lock_of!("$2"), "))"),
     "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
 );
 

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::try_unfold;
+use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Artefact, CommandId, Kept};
 use rdev_services::{ArtefactFile, Tasks};
 use serde::Serialize;
@@ -66,10 +66,8 @@ pub(crate) async fn list(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
 ) -> Result<List<ArtefactDto>, ApiError> {
-    let files = tasks.artefacts(&id).await?.into_iter().map(|file| ArtefactDto::of(&id, file));
-    let files: Vec<ArtefactDto> = files.collect();
-    let all = files.len();
-    Ok(List::page(files, all, |file| file.path.clone()))
+    let files = tasks.artefacts(&tasks.get(&id).await?).await?;
+    Ok(List::whole(files.into_iter().map(|file| ArtefactDto::of(&id, file)).collect()))
 }
 
 /// One file, byte for byte.
@@ -97,17 +95,8 @@ pub(crate) async fn get(
 }
 
 /// One part after the other: no more than one is in memory.
-fn parts(file: ArtefactFile) -> impl Stream<Item = anyhow::Result<Bytes>> {
-    unfold(Some(file), |file| async move {
-        let mut file = file?;
-        match file.next().await {
-            Ok(None) => None,
-            Ok(Some(bytes)) => Some((Ok(bytes), Some(file))),
-            // The answer has begun: cutting it is the only way left to say that it is not whole.
-            Err(error) => {
-                tracing::error!(?error, "a file could not be read to its end");
-                Some((Err(error.into()), None))
-            }
-        }
-    })
+fn parts(file: ArtefactFile) -> impl Stream<Item = rdev_domain::Result<Bytes>> {
+    // Once the answer has begun, cutting it is the only way left to say that it is not whole.
+    try_unfold(file, |mut file| async { Ok(file.next().await?.map(|bytes| (bytes, file))) })
+        .inspect_err(|error| tracing::error!(?error, "a file could not be read to its end"))
 }

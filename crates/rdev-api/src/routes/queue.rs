@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Command, CommandId, ProjectId, Request, Status, Validate, WorkKind};
+use rdev_domain::{Command, CommandId, ProjectId, Status, Validate, WorkKind};
 use rdev_ports::{Clock, TaskFilter};
 use rdev_services::{Events, Pool, SubmitWork, Tasks};
 use serde::{Deserialize, Serialize};
@@ -191,15 +191,11 @@ pub(crate) async fn retry(
 
 async fn with_details(tasks: &Tasks, task: Command) -> Result<Data<TaskDto>, ApiError> {
     let queue = tasks.waiting(&task).await?.map(Queued::from);
-    let left = match leaves_files(&task) {
-        true => Some(LeftDto::of(&tasks.artefacts(&task.id).await?)),
-        false => None,
+    let left = match task.request.artefacts() {
+        [] => None,
+        _ => Some(LeftDto::of(&tasks.artefacts(&task).await?)),
     };
     Ok(Data::new(TaskDto::from(task).with(queue, left)))
-}
-
-fn leaves_files(task: &Command) -> bool {
-    matches!(&task.request, Request::Work(work) if !work.artefacts.is_empty())
 }
 
 /// The queue in numbers.
@@ -253,7 +249,7 @@ pub(crate) async fn stats(
     State(pool): State<Pool>,
     State(clock): State<Arc<dyn Clock>>,
 ) -> Result<Data<StatsDto>, ApiError> {
-    let (stats, pool) = (tasks.stats().await?, pool.pool().await?);
+    let (stats, seats) = (tasks.stats().await?, pool.seats().await?);
     let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
     for (kind, status, count) in stats.counts {
         *by_status.entry(status.as_str()).or_default() += count;
@@ -265,8 +261,8 @@ pub(crate) async fn stats(
         dead: count(Status::Failed) + count(Status::TimedOut),
         running: count(Status::Running),
         oldest_waiting_ms: stats.oldest_waiting.map(age),
-        workers_busy: pool.busy,
-        workers_free: pool.idle,
+        workers_busy: seats.busy,
+        workers_free: seats.idle,
         wait_ms: WaitDto::of(&stats.waits_us),
         by_status,
         by_kind,

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use rdev_domain::ProjectStatus;
-use rdev_services::{Pool, WorkerView};
+use rdev_services::{Pool, Seats, WorkerView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -87,24 +87,16 @@ pub(crate) struct PoolDto {
 #[utoipa::path(get, path = "/workers", tag = "workers", operation_id = "list_workers", responses(
     (status = 200, description = "All workers", body = List<WorkerDto>)))]
 pub(crate) async fn list(State(pool): State<Pool>) -> Result<List<WorkerDto>, ApiError> {
-    let workers: Vec<WorkerDto> = pool.workers().await?.into_iter().map(WorkerDto::from).collect();
-    let all = workers.len();
-    Ok(List::page(workers, all, |worker| worker.id.clone()))
+    Ok(List::whole(pool.workers().await?.into_iter().map(WorkerDto::from).collect()))
 }
 
 /// The pool as a whole.
 #[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
     (status = 200, description = "The pool", body = Data<PoolDto>)))]
 pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Data<PoolDto>, ApiError> {
-    let pool = pool.pool().await?;
-    Ok(Data::new(PoolDto {
-        capacity: pool.capacity,
-        busy: pool.busy,
-        idle: pool.idle,
-        draining: pool.draining,
-        not_ready: pool.not_ready,
-        queue_depth: pool.queue_depth,
-    }))
+    let Seats { capacity, busy, idle, draining, not_ready } = pool.seats().await?;
+    let queue_depth = pool.backlog().await?.waiting();
+    Ok(Data::new(PoolDto { capacity, busy, idle, draining, not_ready, queue_depth }))
 }
 
 /// One worker.

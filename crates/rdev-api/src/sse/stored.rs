@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::try_unfold;
+use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Entry, Error, Seq};
 use rdev_services::{Follow, Next};
 
@@ -58,18 +58,11 @@ impl Stored {
 
     /// The bytes of the answer.
     pub(crate) fn bytes(self) -> impl Stream<Item = anyhow::Result<Bytes>> {
-        unfold(Some(self), |stored| async move {
-            let mut stored = stored?;
-            match stored.next().await {
-                Ok(None) => None,
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(stored))),
-                // The answer has begun: cutting it is the only way left to say that it is not whole.
-                Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "an output could not be read to its end");
-                    Some((Err(error), None))
-                }
-            }
-        })
+        // Once the answer has begun, cutting it is the only way left to say that it is not whole.
+        try_unfold(self, |mut stored| async { Ok(stored.next().await?.map(|bytes| (bytes, stored))) })
+            .inspect_err(|error: &anyhow::Error| {
+                tracing::error!(error = format!("{error:#}"), "an output could not be read to its end");
+            })
     }
 
     async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {

@@ -44,7 +44,9 @@ macro_rules! stored {
         concat!(
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
-                     SELECT DISTINCT hashtextextended(project, 7236) AS turn FROM taken WHERE project <> '@pool'
+                     SELECT DISTINCT ",
+            $crate::events::lock_of!("project"),
+            " AS turn FROM taken WHERE project <> '@pool'
                      ORDER BY turn) turns),
              placed AS MATERIALIZED (
                  SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
