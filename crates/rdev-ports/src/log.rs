@@ -44,4 +44,8 @@ pub trait EventLog: Send + Sync {
     /// Number of the last event of a command that was stored, whether or not it is still there; `None` when the
     /// command is not.
     async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>>;
+
+    /// Makes all that was stored before this call survive the death of the machine. It is called before anything
+    /// is freed that the log holds the only other copy of.
+    async fn flush(&self) -> Result<()>;
 }

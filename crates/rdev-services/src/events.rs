@@ -346,6 +346,10 @@ mod tests {
             self.0.append(fence, chunks, now).await
         }
 
+        async fn flush(&self) -> Result<()> {
+            self.0.flush().await
+        }
+
         async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
             yield_now().await;
             self.0.read_command(id, after, limit).await

@@ -27,6 +27,10 @@ impl EventLog for MemoryStore {
         Ok(entries.into_iter().map(|entry| tables.store(entry)).collect())
     }
 
+    async fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
         Ok(self.tables().read(|entry| entry.command == *id, after, limit))
     }
