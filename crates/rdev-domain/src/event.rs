@@ -9,7 +9,7 @@ use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp};
 pub struct Seq(pub u64);
 
 /// Place of an entry in the log: grows with every entry of every stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
 impl Seq {
@@ -18,13 +18,23 @@ impl Seq {
 
     /// The number after this one.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The number before this one.
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }
 
 impl Position {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
+
+    /// The place right before this one.
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 /// Output on its way into the log: whole frames of the runner, opaque to the stores.

@@ -16,8 +16,10 @@ use tokio::task::JoinHandle;
 
 use crate::waiting::Waiting;
 
-/// Bytes taken from the channel at once.
-const READ_BYTES: usize = 128 * 1024;
+/// Bytes taken from the channel at once while little comes: most commands of a thousand that run are quiet.
+const READ_BYTES_MIN: usize = 16 * 1024;
+/// Bytes taken from the channel at once while much comes.
+const READ_BYTES_MAX: usize = 128 * 1024;
 /// Room in the pipe, so that the program writes on while what it wrote is being stored.
 const PIPE_BYTES: usize = 1024 * 1024;
 /// The beginning of standard error that is kept for a message.
@@ -57,6 +59,7 @@ impl Programs {
             stdout,
             stderr: tokio::spawn(beginning(stderr)),
             buffer: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
         }))
     }
 
@@ -113,13 +116,21 @@ struct Channel {
     stdout: ChildStdout,
     stderr: JoinHandle<String>,
     buffer: BytesMut,
+    /// Bytes to be taken at once: doubled by a read that is full, halved by one that is far from it.
+    read_bytes: usize,
 }
 
 impl Channel {
     /// The next bytes; `None` when the program has ended well.
     async fn read(&mut self) -> anyhow::Result<Option<Bytes>> {
-        self.buffer.reserve(READ_BYTES);
-        if self.stdout.read_buf(&mut self.buffer).await? > 0 {
+        self.buffer.reserve(self.read_bytes);
+        let read = self.stdout.read_buf(&mut self.buffer).await?;
+        if read > 0 {
+            if read >= self.read_bytes {
+                self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+            } else if read < self.read_bytes / 4 {
+                self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+            }
             return Ok(Some(self.buffer.split().freeze()));
         }
         let status = self.child.wait().await?;

@@ -57,8 +57,8 @@ impl Executor {
     /// # Errors
     /// `LeaseLost` when another worker has taken over; `Unavailable` when a store failed.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
-        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.command.schedule.tries > 0) {
-            tail.forget();
+        if let Some(of) = self.live.existing(&claim.fence.id).filter(|_| claim.command.schedule.tries > 0) {
+            of.tail.forget();
         }
         match self.next(claim).await? {
             Next::End(outcome) => {

@@ -16,7 +16,7 @@ use crate::agent::AgentWatch;
 use crate::execution::{Executor, failed};
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, run_id, spec};
-use crate::live::Tail;
+use crate::live::CommandTail;
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ enum Connection {
 pub(crate) struct Execution<'a> {
     pub(crate) to: &'a Executor,
     pub(crate) claim: &'a Claim,
-    pub(crate) tail: Arc<Tail>,
+    pub(crate) tail: Arc<CommandTail>,
     pub(crate) place: Place,
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,

@@ -8,8 +8,24 @@ use serde::Serialize;
 use super::ProjectEventId;
 use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
 
-/// Why what was stored is there no more.
-const RETENTION: &str = "retention";
+/// Why events are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// Retention has removed them.
+    Removed,
+    /// The reader named a last event that this stream has never had: it knows another stream of that name, or a
+    /// store that was put back to an earlier state.
+    UnknownId,
+}
+
+impl Unsent {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Removed => "retention",
+            Self::UnknownId => "unknown_id",
+        }
+    }
+}
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,21 +57,27 @@ pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) ->
     Ok(())
 }
 
-/// Appends the announcement that retention has removed the events `from` to `to` of a stream; without `to`, the
-/// stream itself.
-pub(crate) fn gap(out: &mut Vec<u8>, form: Form, stream: &StreamId, from: u64, to: Option<u64>) {
+/// Appends the announcement that the events `from` to `to` of a stream are not sent; without `to`, that nothing
+/// follows.
+pub(crate) fn gap(
+    out: &mut Vec<u8>,
+    form: Form,
+    stream: &StreamId,
+    (from, to): (u64, Option<u64>),
+    why: Unsent,
+) {
     if let (Form::Sse, Some(to)) = (form, to) {
         out.extend_from_slice(format!("id: {to}\n").as_bytes());
     }
-    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: RETENTION });
+    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: why.as_str() });
 }
 
-/// The announcement that retention has removed something of a project's log between two ids. It has no id: whoever
-/// comes back with the one before is told again, and gets what is left.
-pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId) -> Bytes {
+/// The announcement that something of a project's log between two ids is not sent. It has no id: whoever comes back
+/// with the one before is told again, and gets what is left.
+pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId, why: Unsent) -> Bytes {
     let from = from.map(|from| from.to_string());
     let mut out = Vec::new();
-    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: RETENTION };
+    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: why.as_str() };
     event(&mut out, Form::ProjectSse, "gap", &gap);
     out.into()
 }
@@ -318,9 +340,9 @@ mod tests {
         assert_eq!(rendered(Form::Sse, &of, 0), gap);
         assert_eq!(rendered(Form::Sse, &of, 8), gap.replace("\"from\":5", "\"from\":9"));
         let mut out = Vec::new();
-        super::gap(&mut out, Form::Sse, &of.stream, 3, Some(4));
-        super::gap(&mut out, Form::Ndjson, &of.stream, 5, None);
-        out.extend(project_gap(None, "9-0".parse().unwrap()));
+        super::gap(&mut out, Form::Sse, &of.stream, (3, Some(4)), Unsent::Removed);
+        super::gap(&mut out, Form::Ndjson, &of.stream, (5, None), Unsent::Removed);
+        out.extend(project_gap(None, "9-0".parse().unwrap(), Unsent::Removed));
         let told = "id: 4\nevent: gap\ndata: {\"stream_id\":\"s\",\"from\":3,\"to\":4,\"reason\":\"retention\"}\n\n\
             {\"event\":\"gap\",\"stream_id\":\"s\",\"from\":5,\"to\":null,\"reason\":\"retention\"}\n\
             event: gap\ndata: {\"from\":null,\"to\":\"9-0\",\"reason\":\"retention\"}\n\n";
