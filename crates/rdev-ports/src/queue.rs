@@ -109,7 +109,7 @@ pub trait TaskQueue: Send + Sync {
     /// Up to `limit` commands of a home that are older than `before`, newest first.
     async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
 
-    /// Fails when the store cannot be read.
+    /// Fails when the store cannot be written, or could not a second ago.
     async fn check(&self) -> Result<()>;
 }
 

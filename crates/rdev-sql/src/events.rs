@@ -6,8 +6,8 @@ use rdev_domain::{
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
-use crate::db::postgres::Work;
-use crate::db::{Commit, Db, Tx, bounded, execute, read, run, write};
+use crate::db::Work;
+use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::group::{Append, Told};
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
@@ -107,9 +107,6 @@ pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
 
 pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
 
-const COUNT_FLUSH: &str = "INSERT INTO turns (chore, taken_us) VALUES ('flush', 1)
-     ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
-
 const LAST_SEQ: &str = "SELECT last_seq FROM tasks WHERE id = $1";
 
 #[async_trait]
@@ -136,10 +133,7 @@ impl EventLog for SqlStore {
 
     async fn flush(&self) -> Result<()> {
         match &self.db {
-            // A commit without a change writes nothing, and so flushes nothing.
-            Db::Sqlite { .. } => {
-                write!(&self.db, Commit::Durable, |tx| { execute!(&mut tx, COUNT_FLUSH).map(|_| ()) })
-            }
+            Db::Sqlite { .. } => self.write_through().await,
             // Whatever was told there was flushed with its own commit.
             Db::Postgres(_) => Ok(()),
         }

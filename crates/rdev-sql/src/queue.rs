@@ -428,7 +428,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn check(&self) -> Result<()> {
-        read!(&self.db, fetch_one, query_scalar<i32>, "SELECT 1").map(|_| ())
+        self.check_writes().await
     }
 }
 

@@ -29,6 +29,7 @@ mod concurrency;
 mod config;
 mod crashes;
 mod database;
+mod disk;
 mod docs;
 mod ending;
 mod faults;

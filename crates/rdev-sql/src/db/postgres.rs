@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use rdev_domain::{Error, Result};
 use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection, Postgres};
+use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
-use crate::db::Commit;
 use crate::error::{about, database};
 use crate::migrations::APPLIED;
 
@@ -31,7 +29,7 @@ const IDLE_IN_TRANSACTION_MS: &str = "10000";
 /// timeouts it means that the server is not reached: a connection gives no sign of that by itself.
 pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that a connection takes to show that it is sound.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that was idle so long is tried before it is used: the server may have been restarted since.
 const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// A connection that nobody has used for so long is closed.
@@ -150,74 +148,5 @@ pub(crate) fn place(options: &PgConnectOptions) -> String {
 pub(super) async fn close(pool: &PgPool) {
     if timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
         tracing::warn!("connections to the database were left open: it does not answer");
-    }
-}
-
-/// A connection with work under way. Whatever ends the work early (an error of the connection, the caller
-/// going away, a timeout) closes it at once: nobody knows what state it is in, and the pool, which would try
-/// it first, waits for ever where the other side has fallen silent (sqlx#4349). The server rolls back.
-pub(crate) struct Work {
-    connection: Option<PoolConnection<Postgres>>,
-    in_transaction: bool,
-}
-
-impl Work {
-    pub(crate) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
-        let mut work = Self::reading(pool).await?;
-        let begin = match commit {
-            Commit::Durable | Commit::Told => "BEGIN",
-            Commit::Light => "BEGIN; SET LOCAL synchronous_commit = off",
-        };
-        sqlx::raw_sql(begin).execute(work.connection()?).await.map_err(database)?;
-        work.in_transaction = true;
-        Ok(work)
-    }
-
-    /// For one statement, outside of any transaction.
-    pub(crate) async fn reading(pool: &PgPool) -> Result<Self> {
-        let connection = pool.acquire().await.map_err(database)?;
-        Ok(Self { connection: Some(connection), in_transaction: false })
-    }
-
-    pub(crate) fn connection(&mut self) -> Result<&mut PgConnection> {
-        // It is there until `end`, which takes all of this.
-        let connection = self.connection.as_mut().ok_or_else(|| anyhow::anyhow!("the work has ended"))?;
-        Ok(&mut **connection)
-    }
-
-    /// Commits what went well, and rolls back what did not.
-    pub(crate) async fn end<T>(mut self, done: Result<T>) -> Result<T> {
-        if self.in_transaction {
-            let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-            let ended = sqlx::raw_sql(end).execute(self.connection()?).await;
-            if let Err(error) = ended {
-                return Err(done.err().unwrap_or_else(|| database(error)));
-            }
-        }
-        // Nor is one given back whose read has failed midway, unless the server itself has said so.
-        if self.in_transaction || done.is_ok() {
-            self.give_back();
-        }
-        done
-    }
-
-    fn give_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        let giving_back = connection.return_to_pool();
-        tokio::spawn(async move {
-            if timeout(PING_TIMEOUT, giving_back).await.is_err() {
-                tracing::warn!("a connection to the database has fallen silent, and was closed");
-            }
-        });
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
     }
 }

@@ -74,7 +74,10 @@ async fn first_transaction(pool: &SqlitePool) -> sqlx::Result<Transaction<'stati
 
 #[cfg(test)]
 mod tests {
+    use rdev_domain::Error;
+
     use super::*;
+    use crate::db::{Commit, Db, execute, write};
 
     #[tokio::test]
     async fn the_connection_that_writes_is_durable() {
@@ -99,5 +102,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
         assert!(sqlx::query("DELETE FROM tasks").execute(&read).await.is_err());
+    }
+
+    /// SQLite rolls back by itself then, so that the ROLLBACK after it fails.
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_the_next_write_has_a_sound_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::sqlite(&dir.path().join("rdev.db")).await.unwrap();
+        let Db::Sqlite { write: pool, .. } = &db else { panic!("it is a file") };
+        let add = async |name: String| -> Result<u64> {
+            write!(&db, Commit::Durable, |tx| {
+                execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
+            })
+        };
+        for round in 0..3 {
+            // The limit is the connection's own, and goes with it.
+            sqlx::raw_sql("PRAGMA max_page_count = 1").execute(pool).await.unwrap();
+            let full = add(format!("{round}{}", "x".repeat(1 << 20))).await.unwrap_err();
+            assert!(matches!(full, Error::Unavailable { .. }), "{full:?}");
+            add(round.to_string()).await.unwrap();
+        }
+        let kept: Vec<String> =
+            sqlx::query_scalar("SELECT chore FROM turns ORDER BY chore").fetch_all(pool).await.unwrap();
+        assert_eq!(kept, ["0", "1", "2"]);
     }
 }

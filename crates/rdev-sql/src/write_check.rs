@@ -1,0 +1,41 @@
+//! A write that changes nothing of value: it proves that the store can be written, and on SQLite flushes all that was
+//! written before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_domain::Result;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::SqlStore;
+use crate::db::{Commit, execute, write};
+
+/// A write that went well is believed for so long: who asks often must not load the disk.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// A commit without a change writes nothing, and so flushes nothing: this one counts.
+const COUNT: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check', 1)
+     ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
+
+/// When the last write went well. Those who ask meanwhile wait for its answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteCheck(Arc<Mutex<Option<Instant>>>);
+
+impl SqlStore {
+    /// Writes, and waits until the disk has it.
+    pub(crate) async fn write_through(&self) -> Result<()> {
+        write!(&self.db, Commit::Durable, |tx| { execute!(&mut tx, COUNT).map(|_| ()) })
+    }
+
+    /// Fails when the store cannot be written, or could not a moment ago.
+    pub(crate) async fn check_writes(&self) -> Result<()> {
+        let mut went_well = self.write_check.0.lock().await;
+        if went_well.is_none_or(|at| at.elapsed() > BELIEVED) {
+            *went_well = None;
+            self.write_through().await?;
+            *went_well = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
