@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::SqlStore;
 use crate::db::{Commit, execute, write};
+use crate::error::Shared;
 
 /// A write that went well is believed for so long: who asks often must not load the disk.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -18,9 +19,15 @@ const BELIEVED: Duration = Duration::from_secs(1);
 const COUNT: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check', 1)
      ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
 
-/// When the last write went well. Those who ask meanwhile wait for its answer.
+/// The last write. Those who ask while it is under way are told how it ended, and nobody waits for two.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WriteCheck(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct WriteCheck(Arc<Mutex<Option<Last>>>);
+
+#[derive(Debug)]
+struct Last {
+    at: Instant,
+    done: std::result::Result<(), Shared>,
+}
 
 impl SqlStore {
     /// Writes, and waits until the disk has it.
@@ -30,12 +37,16 @@ impl SqlStore {
 
     /// Fails when the store cannot be written, or could not a moment ago.
     pub(crate) async fn check_writes(&self) -> Result<()> {
-        let mut went_well = self.write_check.0.lock().await;
-        if went_well.is_none_or(|at| at.elapsed() > BELIEVED) {
-            *went_well = None;
-            self.write_through().await?;
-            *went_well = Some(Instant::now());
+        let asked = Instant::now();
+        let mut last = self.write_check.0.lock().await;
+        match &*last {
+            Some(Last { at, done: Err(error) }) if *at >= asked => return Err(error.error()),
+            Some(Last { at, done: Ok(()) }) if at.elapsed() < BELIEVED => return Ok(()),
+            _ => {}
         }
-        Ok(())
+        let done = self.write_through().await.map_err(Shared::new);
+        let answer = done.as_ref().map_err(Shared::error).copied();
+        *last = Some(Last { at: Instant::now(), done });
+        answer
     }
 }

@@ -62,13 +62,15 @@ async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
     let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
-    store.check().await.unwrap();
+    let demo = id("demo");
+    store.head(&demo).await.unwrap();
     proxy.fall_silent();
     for _ in 0..40 {
-        assert!(tokio::time::timeout(Duration::from_millis(5), store.check()).await.is_err());
+        let reading = store.head(&demo);
+        assert!(tokio::time::timeout(Duration::from_millis(5), reading).await.is_err());
     }
     proxy.speak();
-    tokio::time::timeout(SOON, store.check()).await.expect("nobody holds them").unwrap();
+    tokio::time::timeout(SOON, store.head(&demo)).await.expect("nobody holds them").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
