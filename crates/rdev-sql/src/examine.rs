@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, PgConnection};
 use crate::clock::SKEW_MAX;
 use crate::db::{postgres as server, sqlite as file};
 use crate::error::database;
+use crate::migrations::newest;
 
 const WHAT: &str = "database";
 
@@ -40,15 +41,15 @@ pub(crate) async fn sqlite(path: &Path) -> Finding {
 
 /// How a schema of that version suits this program.
 fn of_version(seen: String, version: i64, known: &Migrator) -> Finding {
-    let newest = known.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let newest = newest(known);
     if version == newest {
         Finding::good(WHAT, seen)
     } else if version < newest {
         let fix = "the next start migrates it, or `rdev-api migrate` now";
         Finding::warning(WHAT, format!("{seen}, this version has {newest}"), fix)
     } else {
-        let fix = "start a version of rdev-api that is at least as new";
-        Finding::bad(WHAT, format!("{seen}, this older version knows {newest}"), fix)
+        let fix = "a newer rdev-api has migrated it; this one starts unless that change keeps older ones out";
+        Finding::warning(WHAT, format!("{seen}, this older version knows {newest}"), fix)
     }
 }
 

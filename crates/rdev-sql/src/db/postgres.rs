@@ -1,16 +1,17 @@
 //! Postgres: how it is opened, and how long anybody waits for it.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rdev_domain::{Error, Result};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::{about, database};
-use crate::migrations::APPLIED;
+use crate::migrations::{APPLIED, OLDEST_PROGRAM, check_compatible, tolerant};
 
 /// The oldest server whose features are used; `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
@@ -39,7 +40,17 @@ const MIGRATION_PATIENCE: Duration = Duration::from_secs(300);
 /// Longest that closing waits for what is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+/// Pause between two looks at whether another process still migrates.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+/// Number of the lock that a process holds while it migrates.
+const MIGRATION_LOCK: i64 = 7_233_001;
+
+/// The lock of the library is not used: whoever waits for it keeps an index from being built concurrently.
+pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = tolerant(sqlx::migrate!("../../migrations/postgres"));
+    migrations.set_locking(false);
+    migrations
+});
 
 /// Opens the database, and brings its schema up to date.
 pub(crate) async fn open(url: &str) -> Result<PgPool> {
@@ -75,13 +86,23 @@ pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<()> {
             .execute(&mut connection)
             .await
             .map_err(database)?;
+        while !lock_migrations(&mut connection).await? {
+            sleep(MIGRATION_PAUSE).await;
+        }
         MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| database(error.into()))?;
+        let oldest = sqlx::query_scalar(OLDEST_PROGRAM).fetch_one(&mut connection).await.map_err(database)?;
+        check_compatible(oldest, &MIGRATIONS)?;
         connection.close().await.map_err(database)
     };
     match timeout(MIGRATION_PATIENCE, migrating).await {
         Ok(done) => done,
         Err(_) => Err(Error::unavailable("database", anyhow::anyhow!("no end in {MIGRATION_PATIENCE:?}"))),
     }
+}
+
+async fn lock_migrations(connection: &mut PgConnection) -> Result<bool> {
+    let lock = "SELECT pg_try_advisory_lock($1)";
+    sqlx::query_scalar(lock).bind(MIGRATION_LOCK).fetch_one(connection).await.map_err(database)
 }
 
 /// The server's version, as a number: 150004 for 15.4.

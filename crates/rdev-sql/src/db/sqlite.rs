@@ -1,4 +1,7 @@
+//! SQLite: how the file is opened, by one connection that writes and some that read.
+
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rdev_domain::Result;
@@ -9,6 +12,7 @@ use sqlx::sqlite::{
 };
 
 use crate::error::{about, database, is_busy};
+use crate::migrations::{OLDEST_PROGRAM, back_up, check_compatible, tolerant};
 
 /// Longest wait for a lock that another process holds on the SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +25,20 @@ const READERS: u32 = 4;
 /// Rows that are read ahead of their reader; entries of the log are large.
 const ROWS_AHEAD: usize = 2;
 
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+/// Has positions go on at the millisecond of this start, times 4096. What a crash of the machine, a restored backup or a
+/// new file has taken from the log had positions that readers know: none is given again. They stay below 2^53.
+/// Where the clock was set back they pass over a million.
+const PASS_OVER_POSITIONS: &str = "
+    INSERT INTO sqlite_sequence (name, seq)
+    SELECT 'events', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events');
+    UPDATE sqlite_sequence SET seq = CASE WHEN seq < now.position THEN now.position ELSE seq + 1048576 END
+    FROM (SELECT CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) * 4096 AS position) AS now
+    WHERE name = 'events'";
+/// The file of writes ahead is cut back to this many bytes after a large transaction.
+const JOURNAL_BYTES_KEPT: &str = "16777216";
+
+pub(crate) static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| tolerant(sqlx::migrate!("../../migrations/sqlite")));
 
 /// Opens the file; the pool that writes, and the one that reads.
 pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
@@ -32,6 +49,7 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROWS_AHEAD)
+        .pragma("journal_size_limit", JOURNAL_BYTES_KEPT)
         .foreign_keys(true);
     let pool = |connections: u32, options: SqliteConnectOptions| {
         SqlitePoolOptions::new()
@@ -44,9 +62,14 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
             .connect_lazy_with(options)
     };
     let write = pool(1, options.clone());
-    migrate(&write)
-        .await
-        .map_err(|error| about(database(error), format_args!("opening {}", file.display())))?;
+    let prepared = async {
+        back_up(file).await?;
+        migrate(&write).await.map_err(database)?;
+        let oldest = sqlx::query_scalar(OLDEST_PROGRAM).fetch_one(&write).await.map_err(database)?;
+        check_compatible(oldest, &MIGRATIONS)?;
+        pass_over_positions(&write).await.map_err(database)
+    };
+    prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
     Ok((write, pool(READERS, options.read_only(true))))
 }
 
@@ -56,6 +79,12 @@ async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
     let mut tx = first_transaction(pool).await?;
     // `run` would do the same, but its future is not `Send` for a borrowed connection.
     MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+    tx.commit().await
+}
+
+async fn pass_over_positions(pool: &SqlitePool) -> sqlx::Result<()> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(PASS_OVER_POSITIONS).execute(&mut *tx).await?;
     tx.commit().await
 }
 

@@ -1,9 +1,10 @@
 //! Databases of earlier versions are brought up to date with everything that is in them.
 
-use rdev_domain::{Ending, EntryBody, Error, Position, Seq, State, Status};
+use rdev_domain::{Ending, EntryBody, Error, Outcome, Position, Seq, State, Status};
 use rdev_ports::testing::{START, command, id, idempotency_key, new_command, slots};
 use rdev_ports::{Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 
 use crate::{On, Place, on_both, sqlite_connection};
@@ -11,7 +12,7 @@ use crate::{On, Place, on_both, sqlite_connection};
 on_both! {
     a_database_of_the_first_version_keeps_everything,
     what_is_pending_is_told_and_changes_nothing,
-    a_database_of_a_later_version_is_refused,
+    an_older_program_runs_on_a_later_schema_unless_that_forbids_it,
 }
 
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -113,17 +114,84 @@ async fn what_is_pending_is_told_and_changes_nothing(on: On) {
     assert!(place.pending().await.is_empty());
 }
 
-async fn a_database_of_a_later_version_is_refused(on: On) {
-    let (store, place) = on.fresh().await;
-    store.close().await;
-    place
-        .run(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
-        )
-        .await;
+const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1";
+
+/// Two programs share a database while one replaces the other, forward or back.
+async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) {
+    let (newer, place) = on.fresh().await;
+    let demo = id("demo");
+    newer.enqueue(new_command(command("demo", 1))).await.unwrap();
+    place.run(LATER).await;
+    place.run("CREATE TABLE later (what TEXT NOT NULL)").await;
+    place.run("ALTER TABLE tasks ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
+    let older = place.open().await.unwrap();
+    older.enqueue(new_command(command("demo", 2))).await.unwrap();
+    let claims = older.claim(&id("w"), slots(2), START, START).await.unwrap();
+    for claim in &claims {
+        newer.start(&claim.fence, "pod-1", None, START).await.unwrap();
+        let outcome = Outcome::without_process(Ending::Cancelled, "");
+        older.finish(&claim.fence, Seq(1), outcome, START).await.unwrap();
+    }
+    assert_eq!(newer.commands(&demo, None, 9).await.unwrap().len(), 2);
+    older.close().await;
+
+    place.run("UPDATE schema_compatibility SET oldest_program = 9999").await;
     let Err(Error::Internal(source)) = place.open().await else { panic!("it was opened") };
-    assert!(format!("{source:#}").contains("9999"), "{source:#}");
+    assert!(format!("{source:#}").contains("knows migration 9999"), "{source:#}");
+}
+
+#[tokio::test]
+async fn a_file_is_copied_before_it_is_migrated_and_two_copies_stay() {
+    let place = On::Sqlite.place().await;
+    let Place::Sqlite(dir) = &place else { panic!("it is a file") };
+    place.of_version(1, ROWS_1).await;
+    for old in ["0000", "0001"] {
+        std::fs::write(dir.path().join(format!("rdev.db.before-{old}")), "older").unwrap();
+    }
+    let copies = || {
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.contains("before"));
+        names.sort();
+        names
+    };
+    place.open().await.unwrap().close().await;
+    assert_eq!(copies(), ["rdev.db.before-0001", "rdev.db.before-0002"]);
+    let mut copy = sqlx::SqliteConnection::connect(dir.path().join("rdev.db.before-0002").to_str().unwrap())
+        .await
+        .unwrap();
+    let newest: i64 =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut copy).await.unwrap();
+    assert_eq!(newest, 1);
+    // One that is up to date is not copied.
+    place.open().await.unwrap().close().await;
+    assert_eq!(copies().len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_was_put_back_gives_no_position_twice() {
+    let (store, place) = On::Sqlite.fresh().await;
+    let Place::Sqlite(dir) = &place else { panic!("it is a file") };
+    let (file, backup) = (dir.path().join("rdev.db"), dir.path().join("backup"));
+    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    store.close().await;
+    std::fs::copy(&file, &backup).unwrap();
+    let store = place.open().await.unwrap();
+    let mut known = Position::ZERO;
+    for n in 2..9 {
+        let Enqueued::New(entry) = store.enqueue(new_command(command("demo", n))).await.unwrap() else {
+            panic!()
+        };
+        known = entry.position;
+    }
+    store.close().await;
+    std::fs::copy(&backup, &file).unwrap();
+    let store = place.open().await.unwrap();
+    let Enqueued::New(entry) = store.enqueue(new_command(command("demo", 9))).await.unwrap() else {
+        panic!()
+    };
+    assert!(entry.position > known, "{:?} after {known:?}", entry.position);
 }
 
 #[test]
