@@ -35,6 +35,7 @@ mod ending;
 mod faults;
 mod git;
 mod idempotency;
+mod logs;
 mod many_lines;
 mod metrics;
 mod pods;

@@ -1,10 +1,13 @@
 //! SQLite: how the file is opened, by one connection that writes and some that read.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use rdev_domain::Result;
+use rdev_domain::{Error, Result};
 use sqlx::Transaction;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -63,6 +66,7 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     };
     let write = pool(1, options.clone());
     let prepared = async {
+        make_private(file).map_err(|error| Error::unavailable("database", error))?;
         back_up(file).await?;
         migrate(&write).await.map_err(database)?;
         let oldest = sqlx::query_scalar(OLDEST_PROGRAM).fetch_one(&write).await.map_err(database)?;
@@ -71,6 +75,13 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     };
     prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
     Ok((write, pool(READERS, options.read_only(true))))
+}
+
+/// Makes the file, or closes it to other users: prompts and output are in it. What SQLite puts beside it follows.
+fn make_private(file: &Path) -> io::Result<()> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    let mode = made.metadata()?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { made.set_permissions(Permissions::from_mode(mode & 0o700)) }
 }
 
 /// Brings the schema up to date, in one transaction: of processes that open a new file at the same time
@@ -103,8 +114,6 @@ async fn first_transaction(pool: &SqlitePool) -> sqlx::Result<Transaction<'stati
 
 #[cfg(test)]
 mod tests {
-    use rdev_domain::Error;
-
     use super::*;
     use crate::db::{Commit, Db, execute, write};
 

@@ -307,6 +307,11 @@ impl Server {
         processes::signal(self.pid(), Signal::TERM);
     }
 
+    /// SIGHUP, as a terminal sends it that is closed.
+    pub(crate) fn hang_up(&self) {
+        processes::signal(self.pid(), Signal::HUP);
+    }
+
     /// Waits for the process's end.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the server runs");
