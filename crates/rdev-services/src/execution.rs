@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State, Timestamp,
-    attempt_error,
+    Ending, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, attempt_error,
 };
 use rdev_ports::{
     Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
@@ -209,7 +208,7 @@ impl Executor {
     }
 
     async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome) -> Result<()> {
-        let pause = Schedule::backoff(tries, self.chance.fraction());
+        let pause = claim.command.schedule.backoff(tries, self.chance.fraction());
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),
             error: attempt_error(outcome),

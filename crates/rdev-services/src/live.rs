@@ -55,7 +55,13 @@ impl Live {
             self.inner.signals.publish(Signal::Grown(vec![Growth { home, command, position }]));
         }
         if let Some(of) = self.existing(&entry.command) {
-            of.tail.push(Arc::new(entry));
+            if home == Home::Pool && entry.is_last() {
+                // Somebody may ask for one more round, of any server: whether it is the last is for the log to say.
+                of.tail.forget();
+                of.tail.has_grown(position);
+            } else {
+                of.tail.push(Arc::new(entry));
+            }
         }
         self.home_has_grown(&home, position);
     }
@@ -142,11 +148,6 @@ impl Live {
     /// The end of a command's stream, if anybody holds it.
     pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<CommandTail>> {
         lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
-    }
-
-    /// Forgets the end of a stream that goes on after it: whoever comes now reads the log.
-    pub(crate) fn forget(&self, id: &CommandId) {
-        lock(&self.inner.commands).remove(id);
     }
 
     /// Rung when there is something to claim.

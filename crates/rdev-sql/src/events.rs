@@ -11,7 +11,9 @@ use crate::db::Work;
 use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::group::{Append, Told};
-use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
+use crate::rows::{
+    EventRow, FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse,
+};
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -286,17 +288,18 @@ async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> R
 
 /// Stores an entry; its position comes back.
 pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
-    let retrying = match &entry.body {
+    let made = match &entry.body {
         EntryBody::Retry(retrying) => {
             serde_json::to_vec(retrying).map_err(|error| Error::Internal(error.into()))?
         }
-        _ => Vec::new(),
+        EntryBody::FormerEnd(outcome) => FormerEnd::body(outcome)?,
+        EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Vec::new(),
     };
     let (kind, body): (&str, &[u8]) = match &entry.body {
-        EntryBody::Retry(_) => (KIND_RETRY, &retrying),
+        EntryBody::Retry(_) => (KIND_RETRY, &made),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
-        EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
+        EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &made),
     };
     let sql = match tx {
         // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.

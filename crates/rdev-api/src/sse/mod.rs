@@ -117,11 +117,16 @@ impl Streams {
 
     /// An entry that is wanted whole: made once, whoever asks.
     fn whole(&self, form: Form, entry: &Entry) -> anyhow::Result<Bytes> {
-        self.rendered.get_or_insert_with(&(entry.position, form), || {
+        let make = || {
             let mut out = Vec::new();
             render::entry(&mut out, form, entry, Seq::ZERO)?;
             Ok(out.into())
-        })
+        };
+        match entry.body {
+            // At its place there may still be what it was made into when it was the end.
+            EntryBody::FormerEnd(_) => make(),
+            _ => self.rendered.get_or_insert_with(&(entry.position, form), make),
+        }
     }
 }
 
@@ -137,7 +142,7 @@ fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
         EntryBody::Status(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
-        EntryBody::Output(_) | EntryBody::Complete(_) => true,
+        EntryBody::Output(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) => true,
     }
 }
 

@@ -44,10 +44,11 @@ pub(crate) enum Form {
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
     let writer = Writer { form, entry };
     match &entry.body {
-        EntryBody::Status(status) => writer.status(out, *status, None),
-        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, Some(retrying)),
-        EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
-        EntryBody::Complete(_) => {}
+        EntryBody::Status(status) => writer.status(out, (*status).into()),
+        EntryBody::Retry(retrying) => writer.status(out, retrying.into()),
+        EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
+        EntryBody::Complete(outcome) => writer.complete(out, outcome),
+        EntryBody::FormerEnd(outcome) => writer.status(out, outcome.into()),
         EntryBody::Output(frames) => {
             for frame in decode_all(frames.clone()) {
                 writer.frame(out, &frame?, after);
@@ -87,6 +88,38 @@ pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = Vec::new();
     event(&mut out, Form::Sse, "heartbeat", &HeartbeatEvent { timestamp: &now.to_string() });
     out.into()
+}
+
+/// What a `status` tells.
+struct Told<'a> {
+    status: Status,
+    /// Whether it takes a number.
+    counted: bool,
+    attempt: Option<u32>,
+    reason: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+impl From<Status> for Told<'_> {
+    fn from(status: Status) -> Self {
+        Self { status, counted: false, attempt: None, reason: None, message: None }
+    }
+}
+
+impl<'a> From<&'a Retrying> for Told<'a> {
+    fn from(retrying: &'a Retrying) -> Self {
+        let Retrying { attempt, reason, message, counted } = retrying;
+        let (reason, message) = (Some(reason.as_str()), Some(message.as_str()));
+        Self { status: Status::Pending, counted: *counted, attempt: Some(*attempt), reason, message }
+    }
+}
+
+/// A former end.
+impl<'a> From<&'a Outcome> for Told<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        let (reason, message) = (outcome.ending.reason(), outcome.message.as_deref());
+        Self { status: outcome.ending.into(), counted: true, attempt: None, reason, message }
+    }
 }
 
 struct Writer<'a> {
@@ -154,17 +187,17 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, status: Status, retrying: Option<&Retrying>) {
-        if self.form == Form::ProjectSse || retrying.is_some_and(|retrying| retrying.counted) {
+    fn status(&self, out: &mut Vec<u8>, told: Told<'_>) {
+        if self.form == Form::ProjectSse || told.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
         let status_event = StatusEvent {
             stream_id,
-            status: status.as_str(),
-            attempt: retrying.map(|retrying| retrying.attempt),
-            reason: retrying.map(|retrying| retrying.reason.as_str()),
-            message: retrying.map(|retrying| retrying.message.as_str()),
+            status: told.status.as_str(),
+            attempt: told.attempt,
+            reason: told.reason,
+            message: told.message,
             timestamp: &timestamp,
         };
         event(out, self.form, "status", &status_event);
@@ -257,7 +290,7 @@ fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 mod tests {
     use std::time::Duration;
 
-    use rdev_domain::{Ending, Position};
+    use rdev_domain::{Ending, Position, Reason};
 
     use super::*;
     use crate::sse::payload::OutputEvent;
@@ -364,5 +397,27 @@ mod tests {
             "\"status\":\"timed_out\",\"exit_code\":143,\"reason\":\"timeout\",\"duration_ms\":1500"
         ));
         assert_eq!(rendered(Form::Sse, &of, 7), "");
+    }
+
+    #[test]
+    fn a_former_end_is_a_status_with_its_number() {
+        let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2");
+        let of = Entry { body: EntryBody::FormerEnd(outcome), ..entry_of(&[output(7, 1, End::Eof, b"x")]) };
+        let text = rendered(Form::Sse, &of, 6);
+        let told = "id: 7\nevent: status\ndata: {\"stream_id\":\"s\",\"status\":\"failed\",\"reason\":\"exit_code\",\"message\":\"step 2\",";
+        assert!(text.starts_with(told), "{text}");
+        assert_eq!(rendered(Form::Sse, &of, 7), "");
+        let retrying = Retrying {
+            attempt: 2,
+            reason: "retried".to_owned(),
+            message: "exit_code: 2".to_owned(),
+            counted: false,
+        };
+        let of = Entry { body: EntryBody::Retry(retrying), ..of };
+        let text = rendered(Form::Sse, &of, 7);
+        assert!(
+            text.starts_with("event: status\n") && text.contains("\"status\":\"pending\",\"attempt\":2"),
+            "{text}"
+        );
     }
 }
