@@ -174,8 +174,8 @@ impl Executor {
             Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
         };
         let tries = started.tries;
-        let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent };
+        let (last_seq, was_there) = (claim.last_seq, false);
+        let mut execution = Execution { to: self, claim, tail, place, started, last_seq, agent, was_there };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started) = (execution.place, execution.started);
         self.collect(claim, &place, &started).await?;
