@@ -7,6 +7,7 @@
 
 mod artefacts;
 mod backlog;
+mod backup;
 mod clock;
 mod db;
 mod error;

@@ -7,7 +7,7 @@ mod work;
 use std::future::Future;
 use std::path::Path;
 
-use rdev_domain::{Error, Result};
+use rdev_domain::Result;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{PgPool, Postgres, Sqlite};
 
@@ -173,12 +173,6 @@ impl Tx {
 pub(crate) async fn bounded<T>(db: &Db, work: impl Future<Output = Result<T>>) -> Result<T> {
     match db {
         Db::Sqlite { .. } => work.await,
-        Db::Postgres(_) => match tokio::time::timeout(postgres::WORK_TIMEOUT, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                let limit = postgres::WORK_TIMEOUT;
-                Err(Error::unavailable("database", anyhow::anyhow!("no answer in {limit:?}")))
-            }
-        },
+        Db::Postgres(_) => postgres::within(postgres::WORK_TIMEOUT, work).await,
     }
 }
