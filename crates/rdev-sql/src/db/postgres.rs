@@ -47,12 +47,13 @@ const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 const MIGRATION_LOCK: i64 = 7_233_001;
 
 /// Has positions go on at the time of this start, as on SQLite: none is given twice after a backup was restored. A crash
-/// of the server forgets none, so a clock that was set back changes nothing.
+/// of the server forgets none, so a clock that was set back changes nothing. Others take positions meanwhile, fewer than
+/// they are raised by.
 const PASS_OVER_POSITIONS: &str = "
     SELECT setval('events_position_seq', now.position)
     FROM events_position_seq given, (
         SELECT LEAST((extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT, 4503599627370496) AS position) now
-    WHERE given.last_value + 1048576 < now.position";
+    WHERE given.last_value + 65536 < now.position";
 
 /// The lock of the library is not used: whoever waits for it keeps an index from being built concurrently.
 pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -173,5 +174,43 @@ pub(crate) fn place(options: &PgConnectOptions) -> String {
 pub(super) async fn close(pool: &PgPool) {
     if timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
         tracing::warn!("connections to the database were left open: it does not answer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::SqlSafeStr;
+    use sqlx::migrate::{Migration, MigrationType};
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::testing::PostgresDatabase;
+
+    /// Each of its statements waits for all transactions that began before, those of the others included.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_index_is_built_without_blocking_however_many_start_at_once() {
+        const SQL: &str = "CREATE INDEX CONCURRENTLY events_by_time ON events (at_us)";
+        let later =
+            Migration::new(9999, "events by time".into(), MigrationType::Simple, SQL.into_sql_str(), true);
+        let migrations = MIGRATIONS.iter().cloned().chain([later]).collect();
+        let migrations = &*Box::leak(Box::new(Migrator {
+            migrations: Cow::Owned(migrations),
+            ..tolerant(Migrator::DEFAULT)
+        }));
+        let database = PostgresDatabase::create().await;
+        let options = options(&database.url()).unwrap();
+        let mut starting = JoinSet::new();
+        for _ in 0..6 {
+            let options = options.clone();
+            starting.spawn(async move { migrate(&options, migrations).await });
+        }
+        for started in starting.join_all().await {
+            started.unwrap();
+        }
+        let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'events_by_time'::regclass";
+        let mut connection = database.connect().await;
+        assert!(sqlx::query_scalar::<_, bool>(valid).fetch_one(&mut connection).await.unwrap());
     }
 }

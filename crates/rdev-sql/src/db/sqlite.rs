@@ -170,4 +170,22 @@ mod tests {
             sqlx::query_scalar("SELECT chore FROM turns ORDER BY chore").fetch_all(pool).await.unwrap();
         assert_eq!(kept, ["0", "1", "2"]);
     }
+    #[tokio::test]
+    async fn a_large_transaction_leaves_no_large_file_behind() {
+        const LARGE: u64 = 48 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rdev.db");
+        let db = Db::sqlite(&file).await.unwrap();
+        let (ahead, kept) = (dir.path().join("rdev.db-wal"), JOURNAL_BYTES_KEPT.parse().unwrap());
+        let add = async |name: String| -> Result<u64> {
+            write!(&db, Commit::Told, |tx| {
+                execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
+            })
+        };
+        add("x".repeat(LARGE as usize)).await.unwrap();
+        assert!(std::fs::metadata(&ahead).unwrap().len() >= LARGE);
+        // It was copied into the database at its commit; the next one begins the file anew.
+        add("small".to_owned()).await.unwrap();
+        assert!(std::fs::metadata(&ahead).unwrap().len() <= kept);
+    }
 }
