@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdev_domain::{Error, Result};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use crate::error::{about, database};
@@ -90,7 +90,11 @@ async fn migrate(options: &PgConnectOptions, migrations: &Migrator) -> Result<()
             sleep(MIGRATION_PAUSE).await;
         }
         // Another process may have changed it just now.
-        Schema::on_postgres(&mut connection).await.map_err(database)?.check(migrations)?;
+        let schema = Schema::on_postgres(&mut connection).await.map_err(database)?;
+        schema.check(migrations)?;
+        if schema.pending(migrations).next().is_some() {
+            drop_unfinished_indexes(&mut connection).await.map_err(database)?;
+        }
         migrations.run_direct(None, &mut connection, false).await.map_err(|error| database(error.into()))
     };
     within(MIGRATION_PATIENCE, migrating).await?;
@@ -111,6 +115,20 @@ async fn prepare(connection: &mut PgConnection) -> Result<()> {
     }
     let patient = "SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning";
     sqlx::raw_sql(patient).execute(connection).await.map(|_| ()).map_err(database)
+}
+
+/// Whoever was cut off while it built an index concurrently has left it invalid, and its name taken. One that somebody is
+/// building at this moment stays.
+async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let unfinished = "SELECT format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace
+           AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)";
+    let drops: Vec<String> = sqlx::query_scalar(unfinished).fetch_all(&mut *connection).await?;
+    for drop in drops {
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Does not wait for it: whoever waits in a statement keeps an index from being built concurrently.
@@ -188,6 +206,19 @@ mod tests {
     use super::*;
     use crate::testing::PostgresDatabase;
 
+    /// A pod that is killed while it migrates begins anew, for ever.
+    #[test]
+    fn a_pod_has_longer_to_start_than_a_migration_takes() {
+        let manifest = include_str!("../../../../deployments/k8s/base/deployment.yaml");
+        let (_, probe) = manifest.split_once("startupProbe:").unwrap();
+        let number = |name: &str| -> u64 {
+            let (_, value) = probe.split_once(name).unwrap();
+            value.lines().next().unwrap().trim().parse().unwrap()
+        };
+        let patience = Duration::from_secs(number("periodSeconds:") * number("failureThreshold:"));
+        assert!(patience > MIGRATION_PATIENCE + 3 * WORK_TIMEOUT, "{patience:?}");
+    }
+
     /// Each of its statements waits for all transactions that began before, those of the others included.
     #[tokio::test(flavor = "multi_thread")]
     async fn an_index_is_built_without_blocking_however_many_start_at_once() {
@@ -201,6 +232,12 @@ mod tests {
         }));
         let database = PostgresDatabase::create().await;
         let options = options(&database.url()).unwrap();
+        migrate(&options, &MIGRATIONS).await.unwrap();
+        // Somebody was cut off while it built it.
+        database.run("CREATE INDEX events_by_time ON events (at_us)").await;
+        let unfinished =
+            "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'events_by_time'::regclass";
+        database.run(unfinished).await;
         let mut starting = JoinSet::new();
         for _ in 0..6 {
             let options = options.clone();

@@ -1,5 +1,5 @@
 //! The disk below a SQLite file: what is flushed to it, and what becomes of a store whose calls to it fail for a while.
-//! Each is seen by strace, which a test starts around itself.
+//! Each is seen by strace, or on a file system of its own, which a test starts around itself.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,6 +16,8 @@ const FOLDER: &str = "RDEV_TEST_FOLDER";
 /// Faults that a store sees, and what goes well in a row after them.
 const FAULTS_MIN: usize = 3;
 const WELL_MIN: usize = 20;
+/// A file system's bytes.
+const SMALL_DISK: usize = 8 << 20;
 /// Longest that a child takes to see a fault, and its end.
 const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -130,4 +132,51 @@ fn a_disk_that_fails_for_a_while_needs_no_restart() {
         let trace = std::fs::read_to_string(dir.path().join("trace")).unwrap();
         assert!(trace.contains("(INJECTED)"), "{call} {error} never failed");
     }
+}
+
+#[tokio::test]
+#[ignore = "on a small file system, by a_full_file_system_needs_room_and_no_restart"]
+async fn fill_and_free() {
+    let (store, demo) = (open(&folder()).await.unwrap(), id("demo"));
+    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    let filler = folder().join("filler");
+    let full = std::fs::write(&filler, vec![0; SMALL_DISK]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let mut accepted = 1;
+    // The file of writes ahead may have room of its own.
+    let refused = loop {
+        match store.enqueue(new_command(command("demo", accepted + 1))).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
+    for _ in 0..3 {
+        let refused = store.enqueue(new_command(command("demo", accepted + 1))).await.unwrap_err();
+        assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
+        assert_eq!(store.commands(&demo, None, 1000).await.unwrap().len() as u64, accepted);
+    }
+    assert!(matches!(store.flush().await, Err(Error::Unavailable { .. })));
+    let told = async { while store.check().await.is_ok() {} };
+    tokio::time::timeout(CHILD_TIMEOUT, told).await.expect("it is not sound any more");
+
+    std::fs::remove_file(filler).unwrap();
+    store.check().await.unwrap();
+    store.enqueue(new_command(command("demo", accepted + 1))).await.unwrap();
+    assert_eq!(store.commands(&demo, None, 1000).await.unwrap().len() as u64, accepted + 1);
+}
+
+#[test]
+fn a_full_file_system_needs_room_and_no_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = format!("mount -t tmpfs -o size={SMALL_DISK} tmpfs \"${FOLDER}\" && exec \"$0\" \"$@\"");
+    let output = Command::new("unshare")
+        .args(["--mount", "--user", "--map-root-user", "sh", "-c", &mount])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "disk::fill_and_free"])
+        .env(FOLDER, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
 }
