@@ -34,11 +34,12 @@ pub(crate) async fn before(migration: i64, file: &Path) -> Result<()> {
 
 /// A copy has its name once it would survive the death of the machine: one that was cut short is not taken for whole.
 async fn copy_whole(file: &Path, unfinished: &Path, copy: &Path) -> anyhow::Result<()> {
+    let name = unfinished.to_str().context("its name is not UTF-8, which SQLite takes names for")?;
     remove(unfinished)?;
     // Closed to other users before anything is in it.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)?;
     let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
-    sqlx::query("VACUUM INTO $1").bind(unfinished.to_string_lossy()).execute(&mut connection).await?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await?;
     connection.close().await?;
     made.sync_all()?;
     fs::rename(unfinished, copy)?;

@@ -6,6 +6,7 @@ use rdev_domain::{
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
+use crate::again;
 use crate::db::Work;
 use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
@@ -122,7 +123,8 @@ impl EventLog for SqlStore {
         let step = Append { fence: fence.clone(), before, last, chunks: chunks.clone(), now };
         let told = groups.append.take(step).await?;
         if told.is_empty() {
-            return Err(Error::LeaseLost);
+            // By itself it is told why not.
+            return self.append_alone(fence, before, last, chunks, now).await;
         }
         let entry = |(told, chunk): (&Told, Chunk)| {
             let entry = told.entry(now, EntryBody::Output(chunk.frames))?;
@@ -220,7 +222,9 @@ impl SqlStore {
                 fence.attempt,
                 before.0 as i64,
             )?;
-            let (project, stream) = owner.ok_or(Error::LeaseLost)?;
+            let Some((project, stream)) = owner else {
+                return again::appended(&mut tx, fence, &chunks).await;
+            };
             let (home, stream): (Home, StreamId) = (parse(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
             for chunk in chunks {

@@ -82,6 +82,13 @@ macro_rules! store_contract {
             nothing_ends_twice
             any_text_may_tell_of_an_end
 
+            a_start_that_comes_again_is_told_as_the_first
+            output_that_comes_again_is_stored_once
+            an_end_that_comes_again_is_told_as_the_first
+            an_attempts_end_that_comes_again_is_told_as_the_first
+            a_cancelled_attempts_end_that_comes_again_is_told_as_the_first
+            nothing_comes_again_under_a_claim_that_was_lost
+
             renewing_extends_the_lease
             renewing_tells_what_is_lost
             renewing_tells_what_is_cancelled
