@@ -14,6 +14,7 @@ mod frames;
 mod invocation;
 mod janitor;
 mod live;
+mod patience;
 mod pool;
 mod projects;
 mod pulse;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{CommandId, Ending, Error, Outcome, Reason, Request, Result, Seq};
+use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq};
 use rdev_ports::{
     Claim, EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin, Trouble,
 };
@@ -13,16 +13,14 @@ use rdev_runner::spec::Order;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::execution::{Executor, failed};
+use crate::execution::{Executor, failed, trouble_of};
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, run_id, spec};
 use crate::live::CommandTail;
+use crate::patience::{Backoff, until_available};
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Pauses between attempts to reach the runner again: doubled each time, up to the last.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LAST: Duration = Duration::from_secs(5);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
@@ -58,7 +56,7 @@ impl Execution<'_> {
     /// Connects to the runner until it has told the command's end.
     pub(crate) async fn supervise(&mut self) -> Result<(Outcome, Seq)> {
         let mut backoff = Backoff::default();
-        let mut unreached_since = self.to.clock.now();
+        let mut unreached_since = Instant::now();
         loop {
             let before = self.last_seq;
             match self.connect().await? {
@@ -76,10 +74,9 @@ impl Execution<'_> {
                 }
             }
             if self.last_seq > before {
-                (backoff, unreached_since) = (Backoff::default(), self.to.clock.now());
+                (backoff, unreached_since) = (Backoff::default(), Instant::now());
             }
-            let unreached = self.to.clock.now().since(unreached_since);
-            if let Some(trouble) = self.given_up(unreached).await? {
+            if let Some(trouble) = self.given_up(unreached_since.elapsed()).await? {
                 return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
             }
             backoff.wait().await;
@@ -88,8 +85,8 @@ impl Execution<'_> {
 
     /// Why attaching again is of no use; `None` while it may be.
     async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
-        let patience = self.claim.command.timeout + UNREACHED_MAX;
-        match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
+        let patience = self.claim.command.timeout.saturating_add(UNREACHED_MAX);
+        match self.fate().await? {
             Fate::Gone(trouble) => return Ok(Some(trouble)),
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
             Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
@@ -97,7 +94,7 @@ impl Execution<'_> {
         match self.to.pods.place(&self.place.site).await {
             // Another place has come: the journal went with the one that was there before.
             Ok(Some(Standing::Ready(place))) if place.uid != self.place.uid => {
-                Ok(Some(self.to.trouble_of(&self.place.uid, self.started.started_at).await?))
+                Ok(Some(trouble_of(self.fate().await?)))
             }
             Ok(Some(Standing::Waiting(trouble, _) | Standing::Unusable(trouble))) if unreached > patience => {
                 Ok(Some(trouble))
@@ -110,12 +107,16 @@ impl Execution<'_> {
         }
     }
 
+    async fn fate(&self) -> Result<Fate> {
+        self.to.fate(self.claim, &self.place.uid, self.started.started_at).await
+    }
+
     /// The supervisor is gone without an exit entry: its container may know why.
     async fn lost(&self) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
-            match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
+            match self.fate().await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
                     return Ok(failed(trouble.reason, trouble.message));
                 }
@@ -209,9 +210,8 @@ impl Execution<'_> {
         let Some(last) = chunks.last().map(|chunk| chunk.last_seq) else {
             return Ok(());
         };
-        let (to, fence) = (self.to, &self.claim.fence);
-        let entries =
-            until_stored(&fence.id, || to.log.append(fence, chunks.clone(), to.clock.now())).await?;
+        let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
+        let entries = until_available(&fence.id, || to.log.append(fence, chunks.clone(), now)).await?;
         self.last_seq = last;
         entries.into_iter().for_each(|entry| to.live.publish(entry));
         Ok(())
@@ -256,43 +256,6 @@ impl Execution<'_> {
             Some(agent) => agent.judge(outcome),
             None => outcome,
         }
-    }
-}
-
-/// Pauses that grow, from the first to the last.
-pub(crate) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(RETRY_FIRST)
-    }
-}
-
-impl Backoff {
-    fn is_first(&self) -> bool {
-        self.0 == RETRY_FIRST
-    }
-
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(RETRY_LAST);
-    }
-}
-
-/// Writes again while the store is not available; the runner keeps what is not stored.
-pub(crate) async fn until_stored<T, F: Future<Output = Result<T>>>(
-    id: &CommandId,
-    mut write: impl FnMut() -> F,
-) -> Result<T> {
-    let mut backoff = Backoff::default();
-    loop {
-        match write().await {
-            Err(error @ Error::Unavailable { .. }) => {
-                tracing::warn!(command = %id, ?error, "the store is not available, trying again");
-            }
-            done => return done,
-        }
-        backoff.wait().await;
     }
 }
 
