@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rdev_domain::{
     Command, Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State,
-    Timestamp, attempt_error,
+    Timestamp, Trouble, attempt_error,
 };
 use rdev_ports::{
     Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
-    Started, TaskQueue, Trouble,
+    Started, TaskQueue,
 };
 use rdev_runner::frame::decode_all;
 
@@ -18,6 +18,7 @@ use crate::invocation::{checkout, run_id};
 use crate::janitor::Janitor;
 use crate::live::{CommandTail, Live};
 use crate::patience::until_available;
+use crate::refusal::Refusals;
 use crate::supervise::{Execution, UNREACHED_MAX};
 
 /// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
@@ -104,7 +105,7 @@ impl Executor {
             Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(command))),
             standing => standing?,
         };
-        if let (Some(uid), State::Running { started_at }) = (&claim.place_uid, &command.state)
+        if let (Some(uid), State::Running { started_at, .. }) = (&claim.place_uid, &command.state)
             && !matches!(&standing, Some(Standing::Ready(place)) if place.uid == *uid)
         {
             return self.next_away_from(uid, *started_at, standing, claim).await;
@@ -211,8 +212,9 @@ impl Executor {
             Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
         };
         let tries = started.tries;
+        let refusals = Refusals::new(started.entry.is_some());
         let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent };
+            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent, refusals };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started) = (execution.place, execution.started);
         self.collect(claim, &place, &started).await?;
@@ -296,7 +298,7 @@ fn waiting_since(command: &Command) -> Timestamp {
     command.schedule.run_after.map_or(command.created_at, |due| due.max(command.created_at))
 }
 
-fn never_started() -> Outcome {
+pub(crate) fn never_started() -> Outcome {
     Outcome::without_process(Ending::Cancelled, "cancelled before it started")
 }
 

@@ -18,6 +18,7 @@ mod patience;
 mod pool;
 mod projects;
 mod pulse;
+mod refusal;
 mod replicas;
 mod retention;
 mod supervise;

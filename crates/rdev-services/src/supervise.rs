@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq};
+use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq, Trouble};
 use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin, Trouble,
+    Claim, EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin,
 };
 use rdev_runner::frame::{Ended, Exit, StopCause};
 use rdev_runner::spec::Order;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::execution::{Executor, failed, trouble_of};
+use crate::execution::{Executor, failed, never_started, trouble_of};
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, run_id, spec};
 use crate::live::CommandTail;
 use crate::patience::{Backoff, until_available};
+use crate::refusal::{Refusals, Then};
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ enum Connection {
     Over(Outcome, Seq),
     /// Its supervisor is gone.
     Lost,
+    /// The place has answered, but its runner does not speak of the command.
+    Refused(ExecError),
     /// It was cut, for this reason.
     Cut(anyhow::Error),
 }
@@ -50,6 +53,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Execution<'_> {
@@ -59,19 +63,30 @@ impl Execution<'_> {
         let mut unreached_since = Instant::now();
         loop {
             let before = self.last_seq;
-            match self.connect().await? {
+            let (error, trouble) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
                 Connection::Lost => return Ok((self.lost().await?, self.last_seq.next())),
-                Connection::Cut(error) => {
-                    // A node may be away for hours: that is told once, every further attempt only on request.
-                    let (command, after) = (&self.claim.fence.id, self.last_seq.0);
-                    let error = format!("{error:#}");
-                    if backoff.is_first() || self.last_seq > before {
-                        tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
-                    } else {
-                        tracing::debug!(%command, after, error, "the runner was not reached");
+                Connection::Refused(answer) => {
+                    if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
+                        return Ok((never_started(), self.last_seq.next()));
                     }
+                    let trouble = self.refused(&answer).await?;
+                    (answer.to_string(), trouble)
                 }
+                Connection::Cut(error) => {
+                    self.refusals.unanswered();
+                    (format!("{error:#}"), None)
+                }
+            };
+            // A node may be away for hours: that is told once, every further attempt only on request.
+            let (command, after) = (&self.claim.fence.id, self.last_seq.0);
+            if backoff.is_first() || self.last_seq > before {
+                tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
+            } else {
+                tracing::debug!(%command, after, error, "the runner was not reached");
+            }
+            if let Some(trouble) = trouble {
+                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
             }
             if self.last_seq > before {
                 (backoff, unreached_since) = (Backoff::default(), Instant::now());
@@ -111,6 +126,23 @@ impl Execution<'_> {
         self.to.fate(self.claim, &self.place.uid, self.started.started_at).await
     }
 
+    /// The runner does not speak of the command: that is told, and may be the command's end.
+    async fn refused(&mut self, answer: &ExecError) -> Result<Option<Trouble>> {
+        match self.refusals.refused(answer) {
+            Then::Nothing => Ok(None),
+            Then::Tell(trouble) => self.tell(Some(trouble)).await.map(|()| None),
+            Then::End(trouble) => Ok(Some(trouble)),
+        }
+    }
+
+    /// Tells what keeps the command from running, or that nothing does any more.
+    async fn tell(&self, trouble: Option<Trouble>) -> Result<()> {
+        let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
+        let entry = until_available(&fence.id, || to.queue.stall(fence, trouble.clone(), now)).await?;
+        entry.into_iter().for_each(|entry| to.live.publish(entry));
+        Ok(())
+    }
+
     /// The supervisor is gone without an exit entry: its container may know why.
     async fn lost(&self) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
@@ -139,7 +171,8 @@ impl Execution<'_> {
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Ok(Connection::Cut(error.into())),
+            Ok(Err(ExecError::Cut(error))) => return Ok(Connection::Cut(error)),
+            Ok(Err(refused)) => return Ok(Connection::Refused(refused)),
             Err(_) => {
                 return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}")));
             }
@@ -163,7 +196,8 @@ impl Execution<'_> {
                     gathered_until = Instant::now() + GATHER;
                     continue;
                 }
-                () = self.tail.stop.cancelled(), if !asked_to_stop => {
+                // Before its hello the runner may not know the command yet.
+                () = self.tail.stop.cancelled(), if !asked_to_stop && intake.heard() => {
                     asked_to_stop = true;
                     let argv = ["rdev-runner", "cancel", "--id", &id];
                     if let Err(error) = control(&*self.to.pods, &self.place, &argv).await {
@@ -175,7 +209,9 @@ impl Execution<'_> {
             };
             let bytes = match bytes {
                 Ok(Some(Ok(bytes))) => bytes,
-                Ok(Some(Err(error))) => return Ok(Connection::Cut(error.into())),
+                Ok(Some(Err(ExecError::Cut(error)))) => return Ok(Connection::Cut(error)),
+                Ok(Some(Err(error))) if intake.heard() => return Ok(Connection::Cut(error.into())),
+                Ok(Some(Err(refused))) => return Ok(Connection::Refused(refused)),
                 Ok(None) => {
                     return Ok(Connection::Cut(anyhow::anyhow!("it ended without the command's end")));
                 }
@@ -189,6 +225,9 @@ impl Execution<'_> {
                     agent.see(frame);
                 }
             });
+            if intake.heard() && self.refusals.over() {
+                self.tell(None).await?;
+            }
             // What came before the end, or before what is wrong, is stored first.
             let due = !matches!(last, Ok(None)) || intake.is_full() || Instant::now() >= gathered_until;
             if due && intake.waits() {
