@@ -69,6 +69,8 @@ impl Runs {
         match run.0.join(JOURNAL).try_exists() {
             Ok(true) => Ok(Some(run)),
             Ok(false) => Ok(None),
+            // Where the folder of runs should be is a file.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
             Err(error) => Err(Fault::io(format!("cannot look into {}", run.0.display()), error)),
         }
     }

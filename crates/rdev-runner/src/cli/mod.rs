@@ -55,16 +55,17 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
                 place: String::new(),
                 spec: command.into_spec()?,
             };
-            let started = Waiting::spawn(self_args, runs)?.start(runs, &id, &order)?;
+            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
+            let started = waiting.start(runs, &id, &order)?;
             drop(order);
             return attach(runs, &id, following, started);
         }
         Action::RunOrder { text } => {
             // Its supervisor waits beside it: once the order comes, nothing is left to be started.
-            let waiting = Waiting::spawn(self_args, runs)?;
+            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let Some(order) = args::order()? else { return Ok(0) };
             let id = args::order_id(&order)?;
-            place::check(runs, &order.place)?;
+            place::check(runs, &order.place).map_err(Fault::before_the_start)?;
             let following = args::Follow { after: order.after, text };
             let started = order.mode == Mode::Start && waiting.start(runs, &id, &order)?;
             if !started && runs.find(&id)?.is_none() {

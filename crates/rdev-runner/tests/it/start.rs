@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rdev_runner::frame::{Ended, StopCause};
 use rdev_runner::spec::{Mode, Order, Spec};
 
-use crate::support::{Place, bytes, exit, frames, started, stderr, stdout};
+use crate::support::{PROGRAM, Place, bytes, exit, frames, started, stderr, stdout};
 
 #[test]
 fn of_twenty_starters_of_one_id_one_wins_and_all_hear_everything() {
@@ -160,6 +160,18 @@ fn a_command_that_cannot_run_says_why() {
 }
 
 #[test]
+fn a_run_that_a_full_disk_has_no_room_for_has_started_nothing() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", PROGRAM]);
+    command.args(["run", "--id", "x", "--", "touch", "effect"]);
+    let output = command.env("RDEV_RUNS_DIR", place.runs()).current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot create"), "{output:?}");
+    assert!(!place.path().join("effect").exists() && !place.run_folder("x").exists());
+}
+
+#[test]
 fn a_long_path_and_a_folder_that_is_not_there_yet() {
     let mut place = Place::new();
     let deep = place.path().join("d".repeat(100)).join("e".repeat(100));
@@ -173,6 +185,6 @@ fn a_long_path_and_a_folder_that_is_not_there_yet() {
     place = Place::new();
     std::fs::write(place.runs(), "a file").unwrap();
     let output = place.start("x", "", "echo never").output().unwrap();
-    assert_eq!(output.status.code(), Some(70));
+    assert_eq!(output.status.code(), Some(73), "it has started nothing");
     assert!(!output.stderr.is_empty() && output.stdout.is_empty());
 }

@@ -83,7 +83,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     let commands = store.commands(&demo, None, 10).await.unwrap();
     assert_eq!(commands[0], command("demo", 3));
     assert_eq!((commands[1].stream.as_str(), commands[1].cancel_requested), ("nightly", true));
-    assert_eq!(commands[1].state, State::Running { started_at: START });
+    assert_eq!(commands[1].state, State::running(START));
     let State::Ended { outcome, .. } = &commands[2].state else { panic!("{:?}", commands[2]) };
     assert_eq!((outcome.exit_code, outcome.message.as_deref()), (Some(3), Some("said")));
     assert!(matches!(outcome.ending, Ending::Failed(_)));

@@ -80,6 +80,8 @@ macro_rules! store_contract {
             a_stale_claim_cannot_finish
             an_end_has_a_number_of_its_own
             nothing_ends_twice
+            what_stalls_a_command_is_told_until_it_is_over
+            only_what_runs_can_stall
             any_text_may_tell_of_an_end
 
             a_start_that_comes_again_is_told_as_the_first
