@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, EntryBody, Home, IdempotencyKey, Outcome, Result, Seq, State, Status, Timestamp,
-    WorkKind, WorkerName,
+    Command, CommandId, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Seq, State, Status,
+    Timestamp, WorkKind, WorkerName,
 };
 use rdev_ports::{
     Asked, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, TaskFilter,
@@ -216,10 +216,11 @@ impl PoolQueue for SqlStore {
 
 /// Has the complete entry of a task say itself how the task ended: its row is about to forget that.
 async fn keep_end(tx: &mut Tx, row: &TaskRow, outcome: &Outcome) -> Result<()> {
+    let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
     execute!(
         tx,
         "UPDATE events SET body = $1 WHERE task_id = $2 AND last_seq = $3 AND kind = $4",
-        FormerEnd::body(outcome)?,
+        body,
         &row.id,
         row.last_seq,
         KIND_COMPLETE,

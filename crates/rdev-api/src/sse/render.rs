@@ -1,7 +1,7 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
-use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp};
+use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp, Trouble};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
@@ -44,11 +44,12 @@ pub(crate) enum Form {
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
     let writer = Writer { form, entry };
     match &entry.body {
-        EntryBody::Status(status) => writer.status(out, (*status).into()),
-        EntryBody::Retry(retrying) => writer.status(out, retrying.into()),
+        EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
+        EntryBody::Stalled(trouble) => writer.status(out, Status::Running, &trouble.into()),
+        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, &retrying.into()),
         EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
         EntryBody::Complete(outcome) => writer.complete(out, outcome),
-        EntryBody::FormerEnd(outcome) => writer.status(out, outcome.into()),
+        EntryBody::FormerEnd(outcome) => writer.status(out, outcome.ending.into(), &outcome.into()),
         EntryBody::Output(frames) => {
             for frame in decode_all(frames.clone()) {
                 writer.frame(out, &frame?, after);
@@ -90,35 +91,34 @@ pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     out.into()
 }
 
-/// What a `status` tells.
-struct Told<'a> {
-    status: Status,
-    /// Whether it takes a number.
-    counted: bool,
+/// Why a command has come to a status, where there is more to it than its course.
+#[derive(Default)]
+struct Why<'a> {
     attempt: Option<u32>,
     reason: Option<&'a str>,
     message: Option<&'a str>,
+    counted: bool,
 }
 
-impl From<Status> for Told<'_> {
-    fn from(status: Status) -> Self {
-        Self { status, counted: false, attempt: None, reason: None, message: None }
-    }
-}
-
-impl<'a> From<&'a Retrying> for Told<'a> {
+impl<'a> From<&'a Retrying> for Why<'a> {
     fn from(retrying: &'a Retrying) -> Self {
         let Retrying { attempt, reason, message, counted } = retrying;
-        let (reason, message) = (Some(reason.as_str()), Some(message.as_str()));
-        Self { status: Status::Pending, counted: *counted, attempt: Some(*attempt), reason, message }
+        Self { attempt: Some(*attempt), reason: Some(reason), message: Some(message), counted: *counted }
     }
 }
 
-/// A former end.
-impl<'a> From<&'a Outcome> for Told<'a> {
+/// A former end, under its number.
+impl<'a> From<&'a Outcome> for Why<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         let (reason, message) = (outcome.ending.reason(), outcome.message.as_deref());
-        Self { status: outcome.ending.into(), counted: true, attempt: None, reason, message }
+        Self { attempt: None, reason, message, counted: true }
+    }
+}
+
+impl<'a> From<&'a Trouble> for Why<'a> {
+    fn from(trouble: &'a Trouble) -> Self {
+        let reason = Some(trouble.reason.as_str());
+        Self { reason, message: Some(&trouble.message), ..Self::default() }
     }
 }
 
@@ -187,17 +187,17 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, told: Told<'_>) {
-        if self.form == Form::ProjectSse || told.counted {
+    fn status(&self, out: &mut Vec<u8>, status: Status, why: &Why<'_>) {
+        if self.form == Form::ProjectSse || why.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
         let status_event = StatusEvent {
             stream_id,
-            status: told.status.as_str(),
-            attempt: told.attempt,
-            reason: told.reason,
-            message: told.message,
+            status: status.as_str(),
+            attempt: why.attempt,
+            reason: why.reason,
+            message: why.message,
             timestamp: &timestamp,
         };
         event(out, self.form, "status", &status_event);

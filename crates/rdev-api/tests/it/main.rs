@@ -46,6 +46,7 @@ mod restart;
 mod resume;
 mod retention;
 mod retry;
+mod starting;
 mod storm;
 mod surface;
 mod walking;
