@@ -64,12 +64,14 @@ impl Executor {
     /// `LeaseLost` when another worker has taken over.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
         // Held from the beginning, so that a wish to cancel is heard whenever it comes.
-        let tail = self.live.tail(&claim.fence.id);
+        let tail = self.live.work_on(&claim.fence.id);
         if claim.command.schedule.tries > 0 {
             tail.tail.forget();
         }
         match self.next(claim, &tail).await? {
             Next::End(outcome) => {
+                // What is asked for once it has ended is not for this run.
+                drop(tail);
                 let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
                 match claim.command.state {
                     State::Running { .. } => {
@@ -200,7 +202,7 @@ impl Executor {
     async fn supervise(
         &self,
         claim: &Claim,
-        tail: Arc<CommandTail>,
+        tail: CommandTail,
         place: Place,
         started: Started,
     ) -> Result<()> {
@@ -218,6 +220,7 @@ impl Executor {
             Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started) = (execution.place, execution.started);
+        drop(execution.tail);
         self.collect(claim, &place, &started).await?;
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
