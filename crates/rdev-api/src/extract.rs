@@ -109,7 +109,7 @@ fn parse<T: std::str::FromStr>(
     text.parse().map_err(|_| Error::not_found(kind, text).into())
 }
 
-/// The query string, as a struct.
+/// The query string, as a struct. Names that the document does not have are refused before.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -118,7 +118,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|query| Self(query.0))
-            .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_QUERY", error.body_text()))
+            .map_err(|error| ApiError::invalid_query(error.body_text()))
     }
 }
 

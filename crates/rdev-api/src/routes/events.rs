@@ -26,9 +26,6 @@ pub(crate) struct Which {
     /// project's stream `latest` begins with what comes next.
     #[param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")]
     last_event_id: Option<String>,
-    /// From POST /projects/{project}/events/ticket, instead of a key.
-    #[expect(dead_code, reason = "read by the gate; named here for the document")]
-    ticket: Option<String>,
 }
 
 /// Where to begin.
@@ -38,9 +35,6 @@ pub(crate) struct After {
     /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
     #[param(pattern = "^([0-9]{1,18})?$")]
     pub(crate) last_event_id: Option<String>,
-    /// From POST /projects/{project}/events/ticket, instead of a key.
-    #[expect(dead_code, reason = "read by the gate; named here for the document")]
-    ticket: Option<String>,
 }
 
 /// Events of one stream, or of the whole project.
