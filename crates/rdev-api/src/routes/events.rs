@@ -13,7 +13,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
 use crate::server::Handoff;
 use crate::sse::payload::ServerSentEvent;
-use crate::sse::{ProjectEventId, Streams};
+use crate::sse::{ProjectEventId, Streams, number};
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -129,7 +129,7 @@ pub(crate) fn last_event_id<T>(
 
 /// The number of an event in one stream.
 pub(crate) fn event_number(id: &str) -> Result<Seq, ApiError> {
-    id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"))
+    number(id).map(Seq).ok_or_else(|| invalid_id("the number of an event, 1 to 18 digits"))
 }
 
 /// Where to begin in a project's stream.
