@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
+use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest, git_safe_options};
 use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
 
@@ -21,17 +21,56 @@ const GIT_ENV: [(&str, &str); 6] = [
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
+/// Settings that are stronger than any file: programs that somebody has named in one are not started, and nobody's own
+/// configuration is read.
+const GIT_SETTINGS: [(&str, &str); 12] = [
+    ("commit.gpgSign", "false"),
+    ("core.alternateRefsCommand", "true"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", "/dev/null"),
+    ("fetch.recurseSubmodules", "false"),
+    ("gpg.program", "false"),
+    ("log.showSignature", "false"),
+    ("merge.verifySignatures", "false"),
+    ("push.gpgSign", "false"),
+    ("submodule.recurse", "false"),
+    ("tag.gpgSign", "false"),
+];
+
+/// A subcommand that shows differences is told to start no program for it.
+fn git_argv(args: &[String]) -> Vec<String> {
+    let mut argv = vec!["git".to_owned()];
+    argv.extend_from_slice(args);
+    let safe = args.first().map_or(&[][..], |subcommand| git_safe_options(subcommand));
+    argv.splice(argv.len().min(2)..argv.len().min(2), safe.iter().map(|&option| option.to_owned()));
+    argv
+}
+
+/// The environment of a git command of a caller, who may be allowed nothing else in the workspace.
+fn git_env() -> Vec<(String, String)> {
+    let mut env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    env.push(("GIT_CONFIG_GLOBAL".to_owned(), "/dev/null".to_owned()));
+    env.push(("GIT_SSH_COMMAND".to_owned(), "ssh".to_owned()));
+    env.push(("GIT_CONFIG_COUNT".to_owned(), GIT_SETTINGS.len().to_string()));
+    for (number, (key, value)) in GIT_SETTINGS.into_iter().enumerate() {
+        env.push((format!("GIT_CONFIG_KEY_{number}"), key.to_owned()));
+        env.push((format!("GIT_CONFIG_VALUE_{number}"), value.to_owned()));
+    }
+    env
+}
+
 /// The runner's specification of a command.
 pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
-            let mut spec = Spec::new(words(["sh", "-c", &shell.command]));
+            let mut spec = Spec::new(words(["sh", "-c", "--", &shell.command]));
             spec.env = shell.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
             spec
         }
         Request::Git(git) => {
-            let mut spec = Spec::new([vec!["git".to_owned()], git.args.clone()].concat());
-            spec.env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+            let mut spec = Spec::new(git_argv(&git.args));
+            spec.env = git_env();
             spec
         }
         Request::Claude(agent) => claude(agent),
@@ -112,7 +151,7 @@ number=0
 for step; do
     number=$((number + 1))
     printf '+ %s\n' "$step"
-    sh -ec "$step" || {
+    sh -ec -- "$step" || {
         code=$?
         echo "step $number failed with exit code $code" >&2
         exit "$code"

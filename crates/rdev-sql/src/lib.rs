@@ -5,8 +5,11 @@
 //! To add a migration: a new file in `migrations/sqlite` and one in `migrations/postgres`, whose schemas a test
 //! compares; files that have landed are never edited.
 
+mod again;
 mod artefacts;
 mod backlog;
+mod backup;
+mod claim;
 mod clock;
 mod db;
 mod error;
