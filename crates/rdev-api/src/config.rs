@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use rdev_services::Keeping;
@@ -25,8 +26,14 @@ pub struct Config {
     #[arg(long, env = "RDEV_BIND", default_value = "127.0.0.1:8080", value_name = "IP:PORT", value_parser = address)]
     pub bind: SocketAddr,
 
+    /// Another listen address, for /health, /ready and /metrics: then /metrics is there alone, and the others are
+    /// there too
+    #[arg(long, env = "RDEV_PROBE_BIND", value_name = "IP:PORT", value_parser = address)]
+    pub probe_bind: Option<SocketAddr>,
+
     /// Folder for the SQLite file `rdev.db`, `workspaces/`, `runs/` and generated keys (mode 0600)
-    #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER")]
+    #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER",
+        value_parser = PathBufValueParser::new().try_map(folder))]
     pub data_dir: PathBuf,
 
     /// `sqlite://FILE`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (13 or later), which several rdev-api
@@ -260,6 +267,19 @@ fn hide_value(line: &str) -> String {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "accepted is IP:PORT, such as 127.0.0.1:8080".to_owned())
+}
+
+/// Commands find programs in it by their PATH, which a colon would cut in two.
+fn folder(path: PathBuf) -> Result<PathBuf, String> {
+    let whole = std::path::absolute(&path).map_err(|error| error.to_string())?;
+    let has_colon = whole.as_os_str().as_encoded_bytes().contains(&b':');
+    if has_colon {
+        return Err(format!(
+            "accepted is a folder without ':' in its absolute path, here {}",
+            whole.display()
+        ));
+    }
+    Ok(path)
 }
 
 fn whole<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, String> + Clone {

@@ -33,10 +33,10 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = server::stop_on_signal()?;
-    let listener = server::listen(config.bind)?;
+    let listeners = server::Listeners::open(&config)?;
     let rdev = wire::wire(&config).await?;
-    server::greet(&listener, &rdev)?;
-    rdev.serve(listener, stop).await
+    server::greet(&listeners, &rdev)?;
+    rdev.serve(listeners, stop).await
 }
 
 /// clap's own text, but one line for a wrong value: a service's log shows lines.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
+use ipnet::IpNet;
 use rdev_kube::Kube;
 use rdev_local::Local;
 use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
@@ -17,17 +17,16 @@ use rdev_services::{
     WorkerPorts,
 };
 use rdev_sql::SqlStore;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
-use crate::app::{AppState, Pieces, app};
+use crate::app::{AppState, Apps, Pieces, apps};
 use crate::config::{Config, DatabaseUrl, MasterKey, Runtime, Secret};
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
-use crate::server;
+use crate::server::{self, Listeners, Places};
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidChance, UuidIds, random};
 use crate::tickets::Tickets;
@@ -44,7 +43,8 @@ const FIRST_PROJECT: &str = "demo";
 
 /// A server that is ready to serve.
 pub struct Rdev {
-    app: Router,
+    apps: Apps,
+    trusted_proxies: Arc<[IpNet]>,
     worker: Worker,
     replicas: Replicas,
     chores: Chores,
@@ -110,7 +110,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let chores = chores(config, &store, clock.clone());
 
     let tickets = Tickets::new(&master_key);
-    let app = app(AppState(Arc::new(Pieces {
+    let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+    let state = AppState(Arc::new(Pieces {
         projects,
         commands,
         tasks,
@@ -120,14 +121,15 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
         gate: Gate::new(Keys::admin(&admin_key), tickets.clone(), config.rate_limit_per_minute),
         tickets,
-        trusted_proxies: config.trusted_proxies.clone().into(),
+        trusted_proxies: trusted_proxies.clone(),
         clock,
         pods,
         queue,
         worker: worker.pulse(),
-    })))?;
+    }));
+    let apps = apps(&state, config.probe_bind.is_some())?;
     let key_file = key_file(config)?;
-    Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _locks: locks })
+    Ok(Rdev { apps, trusted_proxies, worker, replicas, chores, store, drain, key_file, _locks: locks })
 }
 
 /// The keys of the configuration, or those that the first start has made.
@@ -265,12 +267,17 @@ impl Rdev {
     ///
     /// # Errors
     /// When a part of it has ended while it was needed.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
         let mut parts = Parts::until(stop.clone());
         parts.start("the worker", self.worker.run(stop.clone()));
         parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
         parts.start("periodic work", self.chores.run(stop.clone()));
-        parts.start("the listener", server::serve(listener, self.app, stop.clone()));
+        let places = Places::new(server::connections_max(), self.trusted_proxies.clone());
+        parts.start("the listener", server::serve(listeners.api, self.apps.api, places, stop.clone()));
+        if let (Some(listener), Some(app)) = (listeners.probes, self.apps.probes) {
+            let places = Places::new(server::PROBE_CONNECTIONS_MAX, self.trusted_proxies);
+            parts.start("the listener of probes", server::serve(listener, app, places, stop.clone()));
+        }
         let drain = self.drain;
         parts.start("the goodbye", async move {
             stop.cancelled().await;

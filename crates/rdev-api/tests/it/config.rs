@@ -4,8 +4,9 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "RDEV_BIND",
+    "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
     "RDEV_DATABASE_URL",
     "RDEV_RUNTIME",
@@ -42,6 +43,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_BIND", "somewhere", "IP:PORT"),
         ("RDEV_BIND", "127.0.0.1", "IP:PORT"),
         ("RDEV_BIND", "127.0.0.1:99999", "IP:PORT"),
+        ("RDEV_PROBE_BIND", "8081", "IP:PORT"),
+        ("RDEV_DATA_DIR", "/tmp/a:b", "without ':'"),
         ("RDEV_DATABASE_URL", "mysql://x", "sqlite://"),
         ("RDEV_DATABASE_URL", "sqlite://", "sqlite://"),
         ("RDEV_DATABASE_URL", "postgres://", "postgres://"),

@@ -31,6 +31,7 @@ mod crashes;
 mod database;
 mod disk;
 mod docs;
+mod door;
 mod ending;
 mod faults;
 mod git;
