@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp};
+use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp, Trouble};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,8 @@ pub struct Retrying {
 pub enum EntryBody {
     /// The command has reached a status that is not its last.
     Status(Status),
+    /// Something keeps a started command from running. It is over with the next entry.
+    Stalled(Trouble),
     /// An attempt is over, and the command waits for the next one.
     Retry(Retrying),
     /// Output, as frames of the runner.
@@ -100,7 +102,7 @@ impl Entry {
     pub fn output_bytes(&self) -> usize {
         match &self.body {
             EntryBody::Output(frames) => frames.len(),
-            EntryBody::Status(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
+            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
         }
     }
 

@@ -1,15 +1,14 @@
 //! A program on this machine, as an exec channel.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use rdev_domain::{Error, Result};
-use rdev_ports::{Exec, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
+use rdev_ports::{Exec, ExecError, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -53,7 +52,7 @@ impl Launch {
 }
 
 impl Programs {
-    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput, ExecError> {
         let mut child = match exec.stdin {
             Stdin::None => spawned(self.command(place, &exec.argv, Stdio::null())?)?,
             Stdin::WaitedFor(bytes) => {
@@ -68,7 +67,7 @@ impl Programs {
             }
         };
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(Error::Internal(anyhow::anyhow!("the program's outputs are not connected")));
+            return Err(ExecError::Cut(anyhow::anyhow!("the program's outputs are not connected")));
         };
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
             tracing::debug!(%error, "the pipe keeps its size");
@@ -82,10 +81,10 @@ impl Programs {
         }))
     }
 
-    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command> {
+    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command, ExecError> {
         let (program, args) = argv
             .split_first()
-            .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
+            .ok_or_else(|| ExecError::NotStarted("a program to start must have a name".to_owned()))?;
         // The runner serves every project, and is told where its command works.
         let (program, folder) = match program.as_str() {
             "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
@@ -107,8 +106,13 @@ impl Programs {
     }
 }
 
-fn spawned(mut command: Command) -> Result<Child> {
-    command.spawn().map_err(|error| Error::unavailable("runner", error))
+fn spawned(mut command: Command) -> Result<Child, ExecError> {
+    command.spawn().map_err(|error| {
+        let std = command.as_std();
+        let (program, folder) =
+            (Path::new(std.get_program()), std.get_current_dir().unwrap_or(Path::new(".")));
+        ExecError::NotStarted(format!("cannot start {} in {}: {error}", program.display(), folder.display()))
+    })
 }
 
 fn send(child: &mut Child, bytes: Bytes) {
@@ -126,7 +130,7 @@ fn output(channel: Channel) -> ExecOutput {
         match channel.read().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
             Ok(None) => None,
-            Err(error) => Some((Err(Error::unavailable("runner", error)), None)),
+            Err(error) => Some((Err(error), None)),
         }
     })
     .boxed()
@@ -143,9 +147,9 @@ struct Channel {
 
 impl Channel {
     /// The next bytes; `None` when the program has ended well.
-    async fn read(&mut self) -> anyhow::Result<Option<Bytes>> {
+    async fn read(&mut self) -> Result<Option<Bytes>, ExecError> {
         self.buffer.reserve(self.read_bytes);
-        let read = self.stdout.read_buf(&mut self.buffer).await?;
+        let read = self.stdout.read_buf(&mut self.buffer).await.map_err(anyhow::Error::from)?;
         if read > 0 {
             if read >= self.read_bytes {
                 self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
@@ -154,12 +158,16 @@ impl Channel {
             }
             return Ok(Some(self.buffer.split().freeze()));
         }
-        let status = self.child.wait().await?;
+        let status = self.child.wait().await.map_err(anyhow::Error::from)?;
         if status.success() || status.code() == Some(RUNNER_EXIT_LOST) {
             return Ok(None);
         }
-        let words = (&mut self.stderr).await?;
-        Err(anyhow::anyhow!("{status}: {}", words.trim()))
+        let words = (&mut self.stderr).await.map_err(anyhow::Error::from)?;
+        let stderr = words.trim().to_owned();
+        Err(match status.code() {
+            Some(code) => ExecError::Failed { code, stderr },
+            None => ExecError::Cut(anyhow::anyhow!("{status}: {stderr}")),
+        })
     }
 }
 

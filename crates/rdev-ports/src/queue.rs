@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp,
-    WorkerId,
+    Trouble, WorkerId,
 };
 
 use crate::Seat;
@@ -60,6 +60,13 @@ pub trait TaskQueue: Send + Sync {
         seat: Option<&Seat>,
         now: Timestamp,
     ) -> Result<Started>;
+
+    /// Notes what keeps a running command from going on, or that nothing does any more, with the entry that says
+    /// so, which takes no number; `None` when that was noted before.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the fence is not the command's latest claim, or the command does not run.
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>>;
 
     /// Extends the leases of these claims to `lease_until`.
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
@@ -173,7 +180,7 @@ impl Retry {
         match &entry.body {
             EntryBody::Retry(retrying) => retrying.reason == self.reason && retrying.message == self.error,
             EntryBody::Complete(outcome) => outcome.message.as_ref() == Some(&self.error),
-            EntryBody::Status(_) | EntryBody::Output(_) => false,
+            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Output(_) => false,
         }
     }
 }

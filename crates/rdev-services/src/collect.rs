@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rdev_domain::{Artefact, Kept, Result, Unkept};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, Fate, Keep, PART_BYTES_MAX, Place, Started};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, Fate, Keep, PART_BYTES_MAX, Place, Started};
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
 use sha2::{Digest, Sha256};
@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execution::Executor;
 use crate::invocation::checkout;
-use crate::supervise::{Backoff, SILENCE_MAX, UNREACHED_MAX, exec, until_stored};
+use crate::patience::{Backoff, until_available};
+use crate::supervise::{SILENCE_MAX, UNREACHED_MAX, exec};
 
-/// The collector, once started, may fail so often: what it cannot do it will not be able to later. Being cut by a place
-/// that is away for a while looks the same once, and not again and again.
-const FAILURES_MAX: u32 = 8;
+/// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
+/// matter.
+const FAILURES_MAX: u32 = 3;
 /// A task that was cancelled may take so long to leave its files.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,9 +27,9 @@ const CANCELLED_PATIENCE: Duration = Duration::from_secs(10);
 enum Collected {
     /// Everything is stored.
     All,
-    /// The collector could not be started.
+    /// The place was not reached, or the connection to it cut.
     Unreached(anyhow::Error),
-    /// It was started, and did not send everything.
+    /// The collector did not do what it is for.
     Failed(anyhow::Error),
 }
 
@@ -86,7 +87,7 @@ impl Executor {
                 }
             };
             let error = format!("{error:#}");
-            let gone = matches!(self.pods.fate(&place.uid, started.started_at).await?, Fate::Gone(_));
+            let gone = matches!(self.fate(claim, &place.uid, started.started_at).await?, Fate::Gone(_));
             if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
                 tracing::warn!(%command, error, "the files of a task are lost");
                 return self.lose(claim).await;
@@ -140,6 +141,7 @@ impl Executor {
                     }
                     Err(error) => error.into(),
                 },
+                Ok(Some(Err(error @ ExecError::Cut(_)))) => return Ok(Collected::Unreached(error.into())),
                 Ok(Some(Err(error))) => error.into(),
                 Ok(None) => anyhow::anyhow!("it ended before everything was sent"),
                 Err(_) => anyhow::anyhow!("nothing came for {SILENCE_MAX:?}"),
@@ -149,7 +151,7 @@ impl Executor {
     }
 
     async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
-        until_stored(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
+        until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
     }
 }
 

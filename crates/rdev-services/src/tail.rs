@@ -88,7 +88,10 @@ impl Tail {
             if ring.floor.is_none() {
                 (ring.floor, ring.end) = (Some(position.before()), position.before());
             }
-            self.budget.account(&mut ring, |ring| ring.push(entry));
+            // An earlier one may come late, when its answer was lost and the next writer has begun.
+            if position > ring.end {
+                self.budget.account(&mut ring, |ring| ring.push(entry));
+            }
             drop(ring);
             self.budget.make_room();
         } else {
@@ -294,6 +297,15 @@ mod tests {
         assert_eq!(held, budget.bytes.load(Ordering::Relaxed));
         drop(tails);
         assert_eq!(budget.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_comes_after_a_later_one_is_left_to_the_log() {
+        let tail = Tail::new(&Arc::default());
+        let _follower = tail.head();
+        tail.push(entry(7, 10));
+        tail.push(entry(5, 10));
+        assert_eq!((kept(&tail, 6), kept(&tail, 4)), (vec![7], vec![]));
     }
 
     #[tokio::test]

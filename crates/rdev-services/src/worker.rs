@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Live;
 use crate::execution::Executor;
 use crate::janitor::Janitor;
+use crate::patience::until_available;
 use crate::pulse::Pulse;
-use crate::supervise::until_stored;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
 const POLL: Duration = Duration::from_secs(1);
@@ -206,8 +206,9 @@ impl Worker {
             }
             // So that the next claim goes on where this one stopped, and not only when the lease has run out: it may
             // be the latest one even where it seemed lost, to a write that was stored before it was tried again.
-            let given_back =
-                until_stored(&claim.fence.id, || executor.queue.release(std::slice::from_ref(&claim.fence)));
+            let given_back = until_available(&claim.fence.id, || {
+                executor.queue.release(std::slice::from_ref(&claim.fence))
+            });
             if let Err(error) = given_back.await {
                 tracing::error!(command = %claim.fence.id, ?error, "its lease will run out");
             }
@@ -283,7 +284,7 @@ async fn sweep(executor: Arc<Executor>) {
     let mut tick = interval(SWEEP);
     loop {
         tick.tick().await;
-        executor.janitor.sweep(&*executor.pods).await;
+        executor.janitor.sweep(&*executor.pods, &*executor.log).await;
     }
 }
 

@@ -11,7 +11,10 @@ use crate::db::Work;
 use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::group::{Append, Told};
-use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
+use crate::rows::{
+    EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled, event_columns,
+    parse,
+};
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -286,14 +289,15 @@ async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> R
 
 /// Stores an entry; its position comes back.
 pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
-    let retrying = match &entry.body {
-        EntryBody::Retry(retrying) => {
-            serde_json::to_vec(retrying).map_err(|error| Error::Internal(error.into()))?
-        }
-        _ => Vec::new(),
+    let json = match &entry.body {
+        EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
+        EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
+        EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
     };
+    let json = json.map_err(|error| Error::Internal(error.into()))?;
     let (kind, body): (&str, &[u8]) = match &entry.body {
-        EntryBody::Retry(_) => (KIND_RETRY, &retrying),
+        EntryBody::Stalled(_) => (KIND_STALLED, &json),
+        EntryBody::Retry(_) => (KIND_RETRY, &json),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) => (KIND_COMPLETE, &[]),

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Retrying, Seq, State,
-    Status, StreamId, Timestamp, WorkerId,
+    Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 use rdev_ports::{
     CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
@@ -101,7 +101,7 @@ impl TaskQueue for SqlStore {
         }
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
-            let State::Running { started_at } = command.state.start(now)? else {
+            let State::Running { started_at, .. } = command.state.start(now)? else {
                 return Err(Error::LeaseLost);
             };
             let (kept, tries) = (row.seat()?, row.tries.unsigned_abs());
@@ -132,6 +132,26 @@ impl TaskQueue for SqlStore {
                 started.entry = again::started(&mut tx, fence, Seq(row.last_seq as u64)).await?;
             }
             Ok(started)
+        })
+    }
+
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
+        let trouble = trouble.map(Trouble::storable);
+        write!(&self.db, Commit::Told, |tx| {
+            let (row, command) = fenced(&mut tx, fence).await?;
+            if command.state.stalled(trouble.clone())? == command.state {
+                return Ok(None);
+            }
+            execute!(
+                &mut tx,
+                "UPDATE tasks SET reason = $1, message = $2 WHERE id = $3",
+                trouble.as_ref().map(|trouble| trouble.reason.as_str()),
+                trouble.as_ref().map(|trouble| trouble.message.as_str()),
+                fence.id.as_str(),
+            )?;
+            let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
+            let entry = entry(&command, Seq(row.last_seq as u64), now, body);
+            stored(&mut tx, entry).await.map(Some)
         })
     }
 

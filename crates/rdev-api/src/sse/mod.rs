@@ -135,7 +135,7 @@ fn missing(entry: &Entry, after: Seq) -> Option<(u64, u64)> {
 /// Whether the entry's events take numbers.
 fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
-        EntryBody::Status(_) => false,
+        EntryBody::Status(_) | EntryBody::Stalled(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
         EntryBody::Output(_) | EntryBody::Complete(_) => true,
     }

@@ -60,7 +60,8 @@ pub(crate) struct StatusEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 2)]
     pub(crate) attempt: Option<u32>,
-    /// Between two attempts of a task: why the one before ended, or `retried`.
+    /// Between two attempts of a task: why the one before ended, or `retried`. Of a command that is running: what
+    /// keeps it from that, until it ends or another `status` says that nothing does any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "exit_code")]
     pub(crate) reason: Option<&'a str>,

@@ -1,7 +1,7 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
-use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp};
+use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp, Trouble};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
@@ -44,8 +44,9 @@ pub(crate) enum Form {
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
     let writer = Writer { form, entry };
     match &entry.body {
-        EntryBody::Status(status) => writer.status(out, *status, None),
-        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, Some(retrying)),
+        EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
+        EntryBody::Stalled(trouble) => writer.status(out, Status::Running, &trouble.into()),
+        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, &retrying.into()),
         EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
         EntryBody::Complete(_) => {}
         EntryBody::Output(frames) => {
@@ -87,6 +88,29 @@ pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = Vec::new();
     event(&mut out, Form::Sse, "heartbeat", &HeartbeatEvent { timestamp: &now.to_string() });
     out.into()
+}
+
+/// Why a command has come to a status, where there is more to it than its course.
+#[derive(Default)]
+struct Why<'a> {
+    attempt: Option<u32>,
+    reason: Option<&'a str>,
+    message: Option<&'a str>,
+    counted: bool,
+}
+
+impl<'a> From<&'a Retrying> for Why<'a> {
+    fn from(retrying: &'a Retrying) -> Self {
+        let Retrying { attempt, reason, message, counted } = retrying;
+        Self { attempt: Some(*attempt), reason: Some(reason), message: Some(message), counted: *counted }
+    }
+}
+
+impl<'a> From<&'a Trouble> for Why<'a> {
+    fn from(trouble: &'a Trouble) -> Self {
+        let reason = Some(trouble.reason.as_str());
+        Self { reason, message: Some(&trouble.message), ..Self::default() }
+    }
 }
 
 struct Writer<'a> {
@@ -154,17 +178,17 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, status: Status, retrying: Option<&Retrying>) {
-        if self.form == Form::ProjectSse || retrying.is_some_and(|retrying| retrying.counted) {
+    fn status(&self, out: &mut Vec<u8>, status: Status, why: &Why<'_>) {
+        if self.form == Form::ProjectSse || why.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
         let status_event = StatusEvent {
             stream_id,
             status: status.as_str(),
-            attempt: retrying.map(|retrying| retrying.attempt),
-            reason: retrying.map(|retrying| retrying.reason.as_str()),
-            message: retrying.map(|retrying| retrying.message.as_str()),
+            attempt: why.attempt,
+            reason: why.reason,
+            message: why.message,
             timestamp: &timestamp,
         };
         event(out, self.form, "status", &status_event);

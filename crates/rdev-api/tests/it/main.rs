@@ -46,6 +46,7 @@ mod replicas;
 mod restart;
 mod resume;
 mod retention;
+mod starting;
 mod storm;
 mod surface;
 mod walking;

@@ -41,5 +41,6 @@ exec becomes the program, with this umask and this soft limit of open files.
 
 Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
 timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;
-68 an order for another folder of runs; 70 the runner failed and says why.
+68 an order for another folder of runs; 70 the runner failed and says why; 73 the same, and this call
+has started nothing.
 ";

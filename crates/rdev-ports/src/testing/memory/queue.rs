@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Ending, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, ProjectId, Result,
-    Retrying, Seq, State, Status, StreamId, Timestamp, WorkerId,
+    Retrying, Seq, State, Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 
 use super::{MemoryStore, Tables, Task};
@@ -105,7 +105,7 @@ impl TaskQueue for MemoryStore {
         }
         let task = tables.fenced(fence)?;
         let state = task.command.state.start(now)?;
-        let State::Running { started_at } = state else {
+        let State::Running { started_at, .. } = state else {
             return Err(Error::LeaseLost);
         };
         let is_first = task.command.state == State::Pending;
@@ -130,6 +130,20 @@ impl TaskQueue for MemoryStore {
             started.entry = tables.stored_before(fence, says);
         }
         Ok(started)
+    }
+
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
+        let trouble = trouble.map(Trouble::storable);
+        let mut tables = self.tables();
+        let task = tables.fenced(fence)?;
+        let state = task.command.state.stalled(trouble.clone())?;
+        if state == task.command.state {
+            return Ok(None);
+        }
+        task.command.state = state;
+        let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
+        let entry = task.entry(task.last_seq, now, body);
+        Ok(Some(tables.store(entry)))
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
