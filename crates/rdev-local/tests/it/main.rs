@@ -107,7 +107,7 @@ async fn a_program_runs_in_the_workspace_and_sees_what_it_may() {
     let agent: Vec<String> = local.agent_env().into_iter().map(|(name, _)| name).collect();
     assert_eq!(agent, ["ANTHROPIC_API_KEY"]);
     let error = output(&local, &["sh", "-c", "echo why >&2; exit 3"], Stdin::None).await.unwrap_err();
-    assert!(error.contains("exit status: 3: why"), "{error}");
+    assert!(error.contains("code 3: why"), "{error}");
     assert!(output(&local, &["/no/such/program"], Stdin::None).await.is_err());
 }
 
