@@ -100,6 +100,11 @@ pub struct Config {
     #[arg(long, env = "RDEV_TRUSTED_PROXIES", value_delimiter = ',', value_parser = cidr, value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
 
+    /// Names of this process's variables that commands of the local runtime see beside the usual ones, with commas
+    /// between; none of rdev's own
+    #[arg(long, env = "RDEV_COMMAND_ENV", value_delimiter = ',', value_parser = command_variable, value_name = "NAME")]
+    pub command_env: Vec<String>,
+
     /// What is logged, as a filter of tracing: `info`, `rdev_services=debug,warn`
     #[arg(long, env = "RDEV_LOG", default_value = "info", value_parser = log_filter)]
     pub log: String,
@@ -328,6 +333,17 @@ fn cidr(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| "accepted is a network such as 10.0.0.0/8".to_owned())
+}
+
+fn command_variable(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let well_formed = name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit());
+    if well_formed && !name.starts_with("RDEV_") {
+        return Ok(name.to_owned());
+    }
+    Err("accepted are names of variables with commas between, none of which begins with RDEV_".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

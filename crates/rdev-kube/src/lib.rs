@@ -33,8 +33,9 @@ use tokio::time::timeout;
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
-use crate::places::Places;
+use crate::places::{Places, Ready};
 use crate::registry::Registry;
+use crate::runner::EXIT_REPLACED;
 
 pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
@@ -202,7 +203,7 @@ impl Pods for Kube {
             Stdin::WaitedFor(bytes) => bytes.as_ref(),
         };
         match self.cluster.start(&ready.target, &argv, stdin).await {
-            Ok(channel) => Ok(output(channel)),
+            Ok(channel) => Ok(output(channel, places.clone(), ready)),
             Err(error) => {
                 places.look_again(&ready);
                 Err(error.into())
@@ -248,13 +249,18 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
     Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
 }
 
-fn output(channel: Channel) -> ExecOutput {
-    unfold(Some(channel), |channel| async {
-        let mut channel = channel?;
+fn output(channel: Channel, places: Places, ready: Ready) -> ExecOutput {
+    unfold(Some((channel, places, ready)), |state| async {
+        let (mut channel, places, ready) = state?;
         match channel.next().await {
-            Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((channel, places, ready)))),
             Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
-            Err(error) => Some((Err(error.into()), None)),
+            Err(error) => {
+                if matches!(error, ExecError::Exit { code: EXIT_REPLACED, .. }) {
+                    places.look_again(&ready);
+                }
+                Some((Err(error.into()), None))
+            }
         }
     })
     .boxed()

@@ -33,6 +33,12 @@ pub trait Pods: Send + Sync {
     /// [`ExecError`], here or as the stream's last item, whichever the place finds out first.
     async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput>;
 
+    /// Variables that the programs of coding agents get beside those that every command of their place has: what
+    /// reaches their model. A place that gives them itself names none.
+    fn agent_env(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Looks at everything that commands need, for an operator. Takes up to a minute.
     async fn examine(&self) -> Vec<Finding>;
 

@@ -217,8 +217,8 @@ impl Executor {
         let mut execution =
             Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
-        let (place, started) = (execution.place, execution.started);
-        self.collect(claim, &place, &started).await?;
+        let (place, started, tail) = (execution.place, execution.started, execution.tail);
+        self.collect(claim, &place, &started, &tail.stop).await?;
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);

@@ -21,6 +21,7 @@ const VARIABLES: [&str; 18] = [
     "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
     "RDEV_TRUSTED_PROXIES",
+    "RDEV_COMMAND_ENV",
     "RDEV_LOG",
     "RDEV_LOG_FORMAT",
 ];
@@ -66,6 +67,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_RATE_LIMIT_PER_MINUTE", "1.5", "1"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/8,example.org", "10.0.0.0/8"),
+        ("RDEV_COMMAND_ENV", "CARGO_HOME,A B", "names of variables"),
+        ("RDEV_COMMAND_ENV", "RDEV_LOG", "begins with RDEV_"),
         ("RDEV_LOG", "rdev=loud", "info"),
         ("RDEV_LOG_FORMAT", "xml", "json"),
     ] {

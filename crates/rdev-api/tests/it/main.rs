@@ -24,6 +24,7 @@ mod artefacts;
 mod bodies;
 mod bytes;
 mod clocks;
+mod closed;
 mod cluster;
 mod concurrency;
 mod config;
