@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::testing::{START, id};
@@ -139,6 +140,16 @@ impl Pods for FakePods {
             true => Standing::Ready(place()),
             false => Standing::Waiting(Trouble::new(Reason::PodNotReady, "its pod starts"), START),
         }))
+    }
+
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        // When the last worker is gone nobody listens.
+        let ready = stream::unfold(self.ready.subscribe(), |mut ready| async {
+            ready.changed().await.ok()?;
+            let is_ready = *ready.borrow_and_update();
+            Some((is_ready, ready))
+        });
+        ready.filter_map(|is_ready| async move { is_ready.then(|| place().site) }).boxed()
     }
 
     async fn fate(&self, _: &str, _: Timestamp) -> Result<Fate> {
