@@ -318,17 +318,16 @@ async fn lock(path: &Path, of: &Path, variable: &str) -> anyhow::Result<File> {
 /// first, and end its commands.
 async fn lock_database(config: &Config) -> anyhow::Result<Option<File>> {
     let DatabaseUrl::Sqlite(file) = config.database() else { return Ok(None) };
-    let real = match std::fs::canonicalize(&file) {
-        Ok(real) => real,
-        // It will be made in its folder.
-        Err(_) => {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            let folder = std::fs::canonicalize(folder)
-                .with_context(|| format!("cannot look into {} (RDEV_DATABASE_URL)", folder.display()))?;
-            folder.join(file.file_name().with_context(|| format!("{} names no file", file.display()))?)
-        }
-    };
+    let named = || format!("cannot open {} (RDEV_DATABASE_URL)", file.display());
+    // It is made here, so that a link to what is not there yet leads to it, too.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&file)
+        .with_context(named)?;
+    let real = std::fs::canonicalize(&file).with_context(named)?;
     let mut beside = real.clone().into_os_string();
     beside.push(".lock");
     lock(Path::new(&beside), &real, "RDEV_DATABASE_URL").await.map(Some)

@@ -213,8 +213,9 @@ impl Executor {
         };
         let tries = started.tries;
         let refusals = Refusals::new(started.entry.is_some());
+        let (last_seq, was_there) = (claim.last_seq, false);
         let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent, refusals };
+            Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started) = (execution.place, execution.started);
         self.collect(claim, &place, &started).await?;

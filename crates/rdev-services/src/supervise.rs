@@ -9,7 +9,7 @@ use rdev_ports::{
     Claim, EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin,
 };
 use rdev_runner::frame::{Ended, Exit, StopCause};
-use rdev_runner::spec::Order;
+use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
@@ -25,6 +25,8 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
+/// A command that another worker was about to start so long ago may have been started meanwhile.
+const START_PATIENCE: Duration = Duration::from_secs(3600);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
+    /// A runner has answered: the run is there, or was.
+    pub(crate) was_there: bool,
     pub(crate) refusals: Refusals,
 }
 
@@ -167,7 +171,8 @@ impl Execution<'_> {
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
         let id = run_id(&self.claim.command, self.started.tries);
-        let order = Order { id, after: self.last_seq.0, place, spec };
+        let mode = if self.may_start() { Mode::Start } else { Mode::Attach };
+        let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
             Ok(Ok(output)) => output,
@@ -182,6 +187,18 @@ impl Execution<'_> {
         // What the agent's watch has seen must not come to it a second time.
         self.store(&mut intake).await?;
         Ok(connection)
+    }
+
+    /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a running
+    /// one, and no runner has answered since. Another worker may have died between that and its order: then
+    /// nothing is stored of a first attempt that began a moment ago. In any other case the run was there, and
+    /// whatever has removed its folder must not have it run a second time: it is lost.
+    fn may_start(&self) -> bool {
+        let just_begun = || {
+            let age = self.to.clock.now().since(self.started.started_at);
+            self.started.tries == 1 && self.claim.last_seq == Seq::ZERO && age < START_PATIENCE
+        };
+        !self.was_there && (self.started.entry.is_some() || just_begun())
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.
@@ -225,6 +242,7 @@ impl Execution<'_> {
                     agent.see(frame);
                 }
             });
+            self.was_there |= intake.heard();
             if intake.heard() && self.refusals.over() {
                 self.tell(None).await?;
             }

@@ -286,7 +286,7 @@ async fn sweep(executor: Arc<Executor>) {
     let mut tick = interval(SWEEP);
     loop {
         tick.tick().await;
-        executor.janitor.sweep(&*executor.pods).await;
+        executor.janitor.sweep(&*executor.pods, &*executor.log).await;
     }
 }
 

@@ -8,8 +8,9 @@ use sqlx::sqlite::SqliteError;
 /// SQLite's primary result code for a lock that another connection holds.
 const SQLITE_BUSY: i32 = 5;
 /// SQLite's primary result codes for what may be over soon: busy, out of memory, read only (a file system that was
-/// remounted after an error), I/O error, a full disk, a file that cannot be opened, a race about locks.
-const SQLITE_PASSING: [i32; 7] = [SQLITE_BUSY, 7, 8, 10, 13, 14, 15];
+/// remounted after an error), I/O error, malformed, a full disk, a file that cannot be opened, a race about locks.
+/// Malformed is also what it calls a page that the disk fails to read.
+const SQLITE_PASSING: [i32; 8] = [SQLITE_BUSY, 7, 8, 10, 11, 13, 14, 15];
 
 /// Beginnings of Postgres' codes for what may be over soon: lost connections, passwords and databases that
 /// somebody is changing, conflicts with other transactions, full resources, timeouts and locks, a server that

@@ -8,6 +8,7 @@
 mod again;
 mod artefacts;
 mod backlog;
+mod backup;
 mod claim;
 mod clock;
 mod db;

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use rdev_sql::testing::PostgresDatabase;
 
-use crate::support::{Fixture, within};
+use crate::support::{Fixture, Server, within};
 
 const PASSWORD: &str = "s3cr3t-word";
 
@@ -102,21 +102,52 @@ async fn a_second_server_on_the_same_file_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shared.db");
     let url = |path: &Path| format!("sqlite://{}", path.display());
-    let first = Fixture::new().with("RDEV_DATABASE_URL", url(&file)).start().await;
+    // By whatever name it is called, also one that was there before the file.
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let first = Fixture::new().with("RDEV_DATABASE_URL", url(&link)).start().await;
     let client = first.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo once >>effects").await;
     client.begun(&accepted.id).await;
-    // By whatever name it is called.
-    let link = folder.path().join("link.db");
-    std::os::unix::fs::symlink(&file, &link).unwrap();
     for name in [&file, &link] {
-        let refusal = Fixture::new().with("RDEV_DATABASE_URL", url(name)).refused().await;
+        let other = Fixture::new().with("RDEV_DATABASE_URL", url(name));
+        let refusal = other.refused().await;
         let line = refusal.stderr.trim();
         assert!(!line.contains('\n') && line.contains("shared.db (RDEV_DATABASE_URL)"), "{line}");
+        // Nobody migrates it meanwhile; a look disturbs nobody.
+        let migrated = rdev(&other, &["migrate"]).await;
+        assert!(!migrated.status.success() && said(&migrated).contains("another rdev-api"), "{migrated:?}");
+        let found = said(&rdev(&other, &["doctor"]).await);
+        assert!(found.contains("ok    database: SQLite"), "{found}");
     }
     first.touch("go").await;
     assert_eq!(client.ended(&accepted.id).await.status, "completed");
     assert_eq!(first.file("effects").await.unwrap(), "once\n");
+}
+
+async fn is_kept_out_by_a_later_version(mut server: Server) {
+    server.sql("UPDATE schema_compatibility SET oldest_program = 9999").await;
+    server.terminate();
+    server.wait().await;
+    let refusal = server.fixture().refused().await;
+    let line = refusal.stderr.trim();
+    assert!(!line.contains('\n') && line.contains("RDEV_DATABASE_URL"), "{line}");
+    assert!(line.contains("start that version, or restore a backup"), "{line}");
+    let found = said(&rdev(server.fixture(), &["doctor"]).await);
+    assert!(found.contains("keeps out this older version"), "{found}");
+    server.sql("UPDATE schema_compatibility SET oldest_program = 7").await;
+    server.restart().await;
+    assert_eq!(server.client().run("echo again").await.0, ["again"]);
+}
+
+#[tokio::test]
+async fn a_file_that_a_later_version_has_closed_to_this_one_says_so() {
+    is_kept_out_by_a_later_version(Server::start().await).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_a_later_version_has_closed_to_this_one_says_so() {
+    is_kept_out_by_a_later_version(Fixture::new().with_postgres().start().await).await;
 }
 
 #[tokio::test]

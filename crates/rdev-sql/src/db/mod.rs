@@ -7,7 +7,7 @@ mod work;
 use std::future::Future;
 use std::path::Path;
 
-use rdev_domain::{Error, Result};
+use rdev_domain::Result;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{PgPool, Postgres, Sqlite};
 
@@ -25,7 +25,8 @@ pub(crate) enum Db {
 /// What a commit survives.
 ///
 /// On SQLite rdev and its database are one process: what its death leaves, and only the machine's could take,
-/// can be had again from the runner's journal, since no reader was left either. On Postgres readers and other
+/// can be had again from the runner's journal, which is freed after a flush alone. It then comes at other positions,
+/// and a reader who knew the old ones is told. On Postgres readers and other
 /// replicas live on while the server crashes, and without a flush it forgets what they were told already: a
 /// reader's cursor would lie beyond the log, whose positions are then given a second time. So there everything
 /// waits for the flush that anybody may act upon.
@@ -173,12 +174,6 @@ impl Tx {
 pub(crate) async fn bounded<T>(db: &Db, work: impl Future<Output = Result<T>>) -> Result<T> {
     match db {
         Db::Sqlite { .. } => work.await,
-        Db::Postgres(_) => match tokio::time::timeout(postgres::WORK_TIMEOUT, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                let limit = postgres::WORK_TIMEOUT;
-                Err(Error::unavailable("database", anyhow::anyhow!("no answer in {limit:?}")))
-            }
-        },
+        Db::Postgres(_) => postgres::within(postgres::WORK_TIMEOUT, work).await,
     }
 }

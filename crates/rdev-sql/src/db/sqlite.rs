@@ -14,8 +14,9 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use crate::backup;
 use crate::error::{about, database, is_busy};
-use crate::migrations::{OLDEST_PROGRAM, back_up, check_compatible, tolerant};
+use crate::migrations::{Schema, tolerant};
 
 /// Longest wait for a lock that another process holds on the SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,14 +29,15 @@ const READERS: u32 = 4;
 /// Rows that are read ahead of their reader; entries of the log are large.
 const ROWS_AHEAD: usize = 2;
 
-/// Has positions go on at the millisecond of this start, times 4096. What a crash of the machine, a restored backup or a
-/// new file has taken from the log had positions that readers know: none is given again. They stay below 2^53.
-/// Where the clock was set back they pass over a million.
+/// Has positions go on at the time of this start, in microseconds: a log grows by fewer than a million entries a second.
+/// What a crash of the machine, a restored backup or a new file has taken from the log had positions that readers
+/// know: none is given again. Where the clock was set back they pass over a million. A clock that is far off takes them
+/// to 2^52 at most, so that they stay whole numbers wherever they are read.
 const PASS_OVER_POSITIONS: &str = "
     INSERT INTO sqlite_sequence (name, seq)
     SELECT 'events', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events');
     UPDATE sqlite_sequence SET seq = CASE WHEN seq < now.position THEN now.position ELSE seq + 1048576 END
-    FROM (SELECT CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) * 4096 AS position) AS now
+    FROM (SELECT MIN(CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER), 4503599627370496) AS position) AS now
     WHERE name = 'events'";
 /// The file of writes ahead is cut back to this many bytes after a large transaction.
 const JOURNAL_BYTES_KEPT: &str = "16777216";
@@ -67,10 +69,14 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     let write = pool(1, options.clone());
     let prepared = async {
         make_private(file).map_err(|error| Error::unavailable("database", error))?;
-        back_up(file).await?;
+        let schema = Schema::of_file(file).await.map_err(database)?;
+        schema.check(&MIGRATIONS)?;
+        if let Some((first, _)) = schema.pending(&MIGRATIONS).next()
+            && !schema.is_new()
+        {
+            backup::before(first, file).await?;
+        }
         migrate(&write).await.map_err(database)?;
-        let oldest = sqlx::query_scalar(OLDEST_PROGRAM).fetch_one(&write).await.map_err(database)?;
-        check_compatible(oldest, &MIGRATIONS)?;
         pass_over_positions(&write).await.map_err(database)
     };
     prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
@@ -163,5 +169,23 @@ mod tests {
         let kept: Vec<String> =
             sqlx::query_scalar("SELECT chore FROM turns ORDER BY chore").fetch_all(pool).await.unwrap();
         assert_eq!(kept, ["0", "1", "2"]);
+    }
+    #[tokio::test]
+    async fn a_large_transaction_leaves_no_large_file_behind() {
+        const LARGE: u64 = 48 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rdev.db");
+        let db = Db::sqlite(&file).await.unwrap();
+        let (ahead, kept) = (dir.path().join("rdev.db-wal"), JOURNAL_BYTES_KEPT.parse().unwrap());
+        let add = async |name: String| -> Result<u64> {
+            write!(&db, Commit::Told, |tx| {
+                execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
+            })
+        };
+        add("x".repeat(LARGE as usize)).await.unwrap();
+        assert!(std::fs::metadata(&ahead).unwrap().len() >= LARGE);
+        // It was copied into the database at its commit; the next one begins the file anew.
+        add("small".to_owned()).await.unwrap();
+        assert!(std::fs::metadata(&ahead).unwrap().len() <= kept);
     }
 }

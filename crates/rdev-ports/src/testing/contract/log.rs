@@ -221,3 +221,20 @@ pub async fn the_ends_of_many_logs_are_told_at_once(store: &impl Store) -> Resul
     assert_eq!(ends, [(first.id, entries[1].position), (second.id, complete.position)]);
     Ok(())
 }
+
+/// Flushing shows in no log, and may be asked for at any time; that it outlives the machine each store shows by itself.
+pub async fn flushing_changes_nothing(store: &impl Store) -> Result<()> {
+    store.flush().await?;
+    let fence = run(store, 1).await?;
+    let (appended, flushed) =
+        futures_util::future::join(store.append(&fence, vec![chunk(1, 3)], at(1)), store.flush()).await;
+    flushed?;
+    let before = log(store).await?;
+    assert_eq!(before[2..], appended?);
+    for _ in 0..2 {
+        store.flush().await?;
+        assert_eq!(log(store).await?, before);
+    }
+    assert_eq!(store.append(&fence, vec![chunk(4, 4)], at(2)).await?.len(), 1);
+    Ok(())
+}

@@ -116,7 +116,7 @@ macro_rules! store_contract {
             a_command_is_found_in_its_project_only
             a_command_is_found_by_its_stream
             commands_come_newest_first_in_pages
-            a_store_that_answers_is_sound
+            a_store_that_can_be_written_is_sound
 
             appended_output_is_read_back
             appending_goes_on_right_after_the_last_event
@@ -132,6 +132,7 @@ macro_rules! store_contract {
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
             the_ends_of_many_logs_are_told_at_once
+            flushing_changes_nothing
 
             what_ended_long_ago_is_removed_whole
             what_has_not_ended_is_never_too_old
