@@ -21,8 +21,8 @@ use tokio::sync::watch;
 pub(crate) enum Answer {
     /// It runs the command, which writes this many lines and ends well.
     Runs(u64),
-    /// It says hello, and nothing more until the command is to be stopped.
-    Hangs,
+    /// It says hello and this, and nothing more until the command is to be stopped.
+    Hangs(&'static str),
     /// It ends with this code and these words.
     Fails(i32, &'static str),
     /// It is not started, for this reason.
@@ -87,13 +87,22 @@ impl FakePods {
                 all.extend(exit(next + lines, StopCause::None));
                 Ok(stream::iter([Ok(Bytes::from(all))]).boxed())
             }
-            Answer::Hangs => {
+            Answer::Hangs(line) => {
+                let (mut all, mut last) = (hello, next);
+                if !line.is_empty() {
+                    let bytes = Bytes::from_static(line.as_bytes());
+                    all.extend(frame(
+                        next,
+                        Body::Output { stream: Stream::Stdout, end: End::Newline, bytes },
+                    ));
+                    last += 1;
+                }
                 let mut stopped = self.stopped.subscribe();
                 let end = async move {
                     stopped.wait_for(|stopped| *stopped).await.map_err(anyhow::Error::from)?;
-                    Ok(Bytes::from(exit(next, StopCause::Cancelled)))
+                    Ok(Bytes::from(exit(last, StopCause::Cancelled)))
                 };
-                Ok(stream::iter([Ok(Bytes::from(hello))]).chain(stream::once(end)).boxed())
+                Ok(stream::iter([Ok(Bytes::from(all))]).chain(stream::once(end)).boxed())
             }
         }
     }
