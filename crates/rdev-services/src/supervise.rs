@@ -300,7 +300,7 @@ impl Execution<'_> {
             Ended::Exited(code) => (Some(code), Ending::Failed(Reason::ExitCode), None),
             Ended::Signaled(signal) => {
                 let message = format!("killed by signal {signal}");
-                (Some(128 + signal), Ending::Failed(Reason::Signal), Some(message))
+                (Some(signal.saturating_add(128)), Ending::Failed(Reason::Signal), Some(message))
             }
             Ended::OomKilled(code) => {
                 let message = "it needed more memory than its container may have".to_owned();
