@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::stream::unfold;
+use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
     Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
@@ -176,6 +176,13 @@ impl Pods for Kube {
             return Ok(Some(waiting));
         }
         Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
+    }
+
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        let projects = self.projects.registry.became_ready().map(Site::Project);
+        let workers = self.workers.registry.became_ready();
+        let workers = workers.filter_map(|name| async move { name.as_str().parse().ok().map(Site::Worker) });
+        select(projects, workers).boxed()
     }
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
 use rdev_ports::{Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing};
 
@@ -149,6 +151,10 @@ impl Pods for Local {
         };
         Ok(workspace
             .map(|workspace| Standing::Ready(Place { site: site.clone(), uid: self.uid.clone(), workspace })))
+    }
+
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        futures_util::stream::pending().boxed()
     }
 
     async fn fate(&self, place_uid: &str, _since: Timestamp) -> Result<Fate> {

@@ -20,6 +20,11 @@ pub trait Pods: Send + Sync {
     /// The place at this site now; `None` when there is no such project or worker.
     async fn place(&self, site: &Site) -> Result<Option<Standing>>;
 
+    /// Tells of sites whose places become ready from now on, so that what waits for one need not ask. It never ends.
+    /// It is a hint: some may go untold, and some be told that are not ready any more. Where places are always ready
+    /// nothing is told.
+    fn became_ready(&self) -> BoxStream<'static, Site>;
+
     /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
     /// runner cannot be reached, or has lost them.
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate>;

@@ -40,7 +40,7 @@ pub(crate) struct ClaudeBody {
     #[schema(
         min_length = 1,
         max_length = 1_048_576,
-        pattern = "^[^\\u0000]*$",
+        pattern = "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
         example = "Explain what this project does"
     )]
     prompt: String,
