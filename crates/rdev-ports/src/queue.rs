@@ -94,6 +94,10 @@ pub trait TaskQueue: Send + Sync {
     /// Gives a claim back unfinished, not to be taken before `until`, the moment itself included.
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()>;
 
+    /// Makes what was postponed in these homes due at once. Returns how many there were; commands of other homes
+    /// may be among them.
+    async fn hurry(&self, homes: &[Home]) -> Result<u64>;
+
     /// Gives back what is leased to this worker, all but these: claims of which it was not told, because the
     /// answer was lost. Returns how many there were.
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64>;

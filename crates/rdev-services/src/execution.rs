@@ -219,9 +219,10 @@ impl Executor {
         let mut execution =
             Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
-        let (place, started) = (execution.place, execution.started);
-        drop(execution.tail);
-        self.collect(claim, &place, &started).await?;
+        let (place, started, tail) = (execution.place, execution.started, execution.tail);
+        self.collect(claim, &place, &started, &tail.stop).await?;
+        // What is asked for once it has ended is not for this run.
+        drop(tail);
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);

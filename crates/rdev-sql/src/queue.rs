@@ -31,6 +31,11 @@ macro_rules! give_back {
     };
 }
 
+/// Many homes cost no more than one: what has not ended is gone through once.
+pub(crate) const HURRY: &str = "UPDATE tasks SET lease_until_us = 0
+     WHERE status IN ('pending', 'running') AND lease_owner IS NULL AND lease_until_us > 0
+       AND $1 LIKE '%,' || project || ',%'";
+
 #[async_trait]
 impl TaskQueue for SqlStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
@@ -254,9 +259,13 @@ impl TaskQueue for SqlStore {
         })
     }
 
+    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+        let homes = between_commas(homes.iter().map(Home::as_str));
+        write!(&self.db, Commit::Light, |tx| { execute!(&mut tx, HURRY, homes.as_str()) })
+    }
+
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
-        // As a text between commas: how lists are bound differs between the databases.
-        let held: String = held.iter().map(|fence| format!(",{},", fence.id)).collect();
+        let held = between_commas(held.iter().map(|fence| fence.id.as_str()));
         write!(&self.db, Commit::Light, |tx| {
             execute!(
                 &mut tx,
@@ -358,6 +367,11 @@ impl TaskQueue for SqlStore {
     async fn check(&self) -> Result<()> {
         self.check_writes().await
     }
+}
+
+/// A list as a text: how lists are bound differs between the databases.
+fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    items.map(|item| format!(",{item},")).collect()
 }
 
 /// As whoever changes several tasks at once takes them: so nobody waits for each other.

@@ -7,6 +7,7 @@ use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mediatype::{MediaType, Name, names};
 use rdev_domain::{
     AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
     git_subcommands,
@@ -19,13 +20,15 @@ use crate::app::AppState;
 use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{
-    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
-    whole_number,
+    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, liked, page_cursor,
+    page_limit, whole_number_or_null,
 };
 use crate::server::Handoff;
 use crate::sse::Streams;
 use crate::sse::payload::ServerSentEvent;
 
+const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
 
@@ -37,7 +40,7 @@ pub(crate) struct ClaudeBody {
     #[schema(
         min_length = 1,
         max_length = 1_048_576,
-        pattern = "^[^\\u0000]*$",
+        pattern = "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
         example = "Explain what this project does"
     )]
     prompt: String,
@@ -52,11 +55,11 @@ pub(crate) struct ClaudeBody {
     model: Option<String>,
     /// Most turns of the agent.
     #[schema(minimum = 1, maximum = 1000)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     max_turns: Option<u32>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
 }
 
@@ -77,7 +80,7 @@ pub(crate) struct ShellBody {
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
     /// Variables set for it, 256 at most.
     #[schema(example = json!({"CI": "true"}))]
@@ -109,7 +112,7 @@ pub(crate) struct GitBody {
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
 }
 
@@ -323,8 +326,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Answer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-        let events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
+        let events = liked(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
         let handoff = parts.extensions.get::<Handoff>().cloned();
         Ok(if events { Self::Events(handoff) } else { Self::Accepted })
     }

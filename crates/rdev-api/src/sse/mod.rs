@@ -82,9 +82,15 @@ impl std::str::FromStr for ProjectEventId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (position, seq) = text.split_once('-').ok_or(())?;
-        let parse = |text: &str| text.parse::<u64>().ok().filter(|n| *n <= i64::MAX as u64).ok_or(());
+        let parse = |text| number(text).ok_or(());
         Ok(Self { position: Position(parse(position)?), seq: Seq(parse(seq)?) })
     }
+}
+
+/// A number as ids have it, which the API's document says as a pattern: 1 to 18 digits, and nothing else.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 impl Streams {

@@ -6,7 +6,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Command, CommandId, Entry, EntryBody, Position, Status, Timestamp};
+use rdev_domain::{AgentRequest, Command, CommandId, Entry, EntryBody, Position, Request, Status, Timestamp};
 use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
 use rdev_ports::{Clock, EventLog, TaskQueue, testing};
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
@@ -61,6 +61,15 @@ impl Bench {
         };
         tokio::spawn(Worker::new(config, ports, bench.live.clone()).run(bench.stop.clone()));
         bench
+    }
+
+    /// Has an agent asked for something in project `demo`.
+    pub(crate) async fn ask_agent(&self) -> CommandId {
+        let request = Request::Claude(AgentRequest { prompt: "think".to_owned(), ..AgentRequest::default() });
+        let command = Command { request, created_at: self.clock.now(), ..command("demo", 1) };
+        let stored = command.id.clone();
+        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+        stored
     }
 
     /// Asks for a command's end, as a caller does.

@@ -107,6 +107,7 @@ macro_rules! store_contract {
             a_postponed_command_is_not_claimed_before_its_time
             postponing_a_lost_claim_changes_nothing
             what_runs_can_be_postponed_too
+            what_was_postponed_is_due_when_its_home_is_ready
             releasing_what_runs_keeps_it_running
             a_worker_gives_back_what_it_does_not_know_of
             releasing_all_gives_back_every_lease

@@ -231,6 +231,12 @@ impl TaskQueue for MemoryStore {
         Ok(())
     }
 
+    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+        let mut tables = self.tables();
+        let tasks = tables.tasks.values_mut().filter(|task| homes.contains(&task.command.home));
+        Ok(tasks.filter_map(|task| task.postponed_until.take()).count() as u64)
+    }
+
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
         let mut tables = self.tables();
         let is_unknown = |task: &&mut Task| {
