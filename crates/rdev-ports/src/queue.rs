@@ -108,11 +108,16 @@ pub trait TaskQueue: Send + Sync {
     async fn release_all(&self) -> Result<u64>;
 
     /// Asks for a command's end. One that nobody works on ends at once; of another it is noted, and its
-    /// worker is to be told. Asking again changes nothing. `None` when the home has no such command.
+    /// worker is to be told. Asking again changes nothing, and under an idempotency key that was used before it does
+    /// not even where the command has been reopened since. `None` when the home has no such command.
+    ///
+    /// # Errors
+    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn request_cancel(
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>>;
 
@@ -183,7 +188,9 @@ impl Retry {
     pub fn is_told_by(&self, entry: &Entry) -> bool {
         match &entry.body {
             EntryBody::Retry(retrying) => retrying.reason == self.reason && retrying.message == self.error,
-            EntryBody::Complete(outcome) => outcome.message.as_ref() == Some(&self.error),
+            EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
+                outcome.message.as_ref() == Some(&self.error)
+            }
             EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Output(_) => false,
         }
     }
@@ -237,6 +244,17 @@ pub struct CancelRequested {
     pub command: Command,
     /// The complete entry, when it ended with this request.
     pub entry: Option<Entry>,
+    /// Whether this is the first request under its idempotency key.
+    pub asked: Asked,
+}
+
+/// Whether a request is the first under its idempotency key, as one without a key always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is, and was done.
+    Now,
+    /// The same request came before, and nothing was done again.
+    Before,
 }
 
 /// How long an idempotency key is remembered.

@@ -1,6 +1,5 @@
 //! A started command: connections to its runner until it has told the command's end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -50,7 +49,7 @@ enum Connection {
 pub(crate) struct Execution<'a> {
     pub(crate) to: &'a Executor,
     pub(crate) claim: &'a Claim,
-    pub(crate) tail: Arc<CommandTail>,
+    pub(crate) tail: CommandTail,
     pub(crate) place: Place,
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,

@@ -272,7 +272,7 @@ async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
             }
         };
         for fence in renewal.cancelled {
-            executor.live.tail(&fence.id).stop.cancel();
+            executor.live.stop(&fence.id);
         }
         for running in claims.lock().values().filter(|running| renewal.lost.contains(&running.fence)) {
             tracing::warn!(command = %running.fence.id, "another worker has taken over");

@@ -4,7 +4,8 @@ use rdev_domain::{
     Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 use rdev_ports::{
-    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
+    Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
+    TaskQueue,
 };
 
 use crate::SqlStore;
@@ -292,6 +293,7 @@ impl TaskQueue for SqlStore {
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         write!(&self.db, Commit::Told, |tx| {
@@ -303,19 +305,20 @@ impl TaskQueue for SqlStore {
             if command.home != *home {
                 return Ok(None);
             }
-            if command.state.is_ended() || command.cancel_requested {
-                return Ok(Some(CancelRequested { command, entry: None }));
+            let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+            if asked == Asked::Before || command.state.is_ended() || command.cancel_requested {
+                return Ok(Some(CancelRequested { command, entry: None, asked }));
             }
             execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
             command.cancel_requested = true;
             let leased = leased(&mut tx, id, now).await?;
             if command.state != State::Pending || leased {
-                return Ok(Some(CancelRequested { command, entry: None }));
+                return Ok(Some(CancelRequested { command, entry: None, asked }));
             }
             let outcome =
                 Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
             let (command, entry) = end(&mut tx, command, seq, outcome, now).await?;
-            Ok(Some(CancelRequested { command, entry: Some(entry) }))
+            Ok(Some(CancelRequested { command, entry: Some(entry), asked }))
         })
     }
 

@@ -43,7 +43,8 @@ pub(crate) struct TaskBody {
     /// Not before this moment.
     #[schema(format = DateTime)]
     run_after: Option<String>,
-    /// It is started at most so often; a pause between attempts doubles each time.
+    /// A round has at most so many attempts: the first, and each that is asked for by hand. A pause between attempts
+    /// doubles each time.
     #[schema(minimum = 1, maximum = 20)]
     #[serde(default, deserialize_with = "whole_number_or_null")]
     max_attempts: Option<u32>,
@@ -161,8 +162,9 @@ pub(crate) struct TaskDto {
     #[schema(format = DateTime)]
     run_after: Option<String>,
     concurrency_key: Option<String>,
-    /// How often it was started.
+    /// How often it was started, in all rounds.
     attempts: u32,
+    /// It is started at most so often by the end of the present round.
     max_attempts: u32,
     /// How the last attempt that failed came to its end.
     #[schema(example = "exit_code: 2")]
@@ -247,7 +249,7 @@ impl From<Command> for TaskDto {
             run_after: task.schedule.run_after.map(|at| at.to_string()),
             concurrency_key: work.and_then(WorkRequest::key).map(|key| key.replacen("pool:", "", 1)),
             attempts: task.schedule.tries,
-            max_attempts: task.schedule.max_attempts,
+            max_attempts: task.schedule.attempts_allowed(),
             last_error,
             timeout_ms: millis(task.timeout),
             cancel_requested: task.cancel_requested,

@@ -123,11 +123,16 @@ impl Streams {
 
     /// An entry that is wanted whole: made once, whoever asks.
     fn whole(&self, form: Form, entry: &Entry) -> anyhow::Result<Bytes> {
-        self.rendered.get_or_insert_with(&(entry.position, form), || {
+        let make = || {
             let mut out = Vec::new();
             render::entry(&mut out, form, entry, Seq::ZERO)?;
             Ok(out.into())
-        })
+        };
+        match entry.body {
+            // At its place there may still be what it was made into when it was the end.
+            EntryBody::FormerEnd(_) => make(),
+            _ => self.rendered.get_or_insert_with(&(entry.position, form), make),
+        }
     }
 }
 
@@ -143,7 +148,7 @@ fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
         EntryBody::Status(_) | EntryBody::Stalled(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
-        EntryBody::Output(_) | EntryBody::Complete(_) => true,
+        EntryBody::Output(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) => true,
     }
 }
 

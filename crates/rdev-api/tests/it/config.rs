@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 19] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",

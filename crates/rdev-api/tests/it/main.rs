@@ -47,6 +47,7 @@ mod replicas;
 mod restart;
 mod resume;
 mod retention;
+mod retry;
 mod starting;
 mod storm;
 mod surface;

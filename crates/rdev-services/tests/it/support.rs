@@ -79,7 +79,7 @@ impl Bench {
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
         let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
-        commands.cancel(&id("demo"), command).await.expect("it is there");
+        commands.cancel(&id("demo"), command, None).await.expect("it is there");
     }
 
     /// Has the `n`th command of project `demo` stored.
@@ -131,7 +131,7 @@ fn words(entry: &Entry) -> String {
         EntryBody::Stalled(trouble) => format!("stalled {}: {}", trouble.reason.as_str(), trouble.message),
         EntryBody::Retry(retrying) => format!("retry {}", retrying.reason),
         EntryBody::Output(_) => format!("output {}-{}", entry.first_seq.0, entry.last_seq.0),
-        EntryBody::Complete(outcome) => {
+        EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
             format!("{} {}", Status::from(outcome.ending).as_str(), entry.last_seq.0)
         }
     }

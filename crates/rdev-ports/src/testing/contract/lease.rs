@@ -33,7 +33,7 @@ pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
 /// A worker hears with its renewal which commands are to end; it keeps their leases to end them.
 pub async fn renewing_tells_what_is_cancelled(store: &impl Store) -> Result<()> {
     let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
-    store.request_cancel(&demo(), &asked.id, at(1)).await?;
+    store.request_cancel(&demo(), &asked.id, None, at(1)).await?;
     let renewal = store.renew(&[asked.clone(), other], at(2 * LEASE)).await?;
     assert_eq!(renewal.cancelled, [asked]);
     assert!(renewal.lost.is_empty());

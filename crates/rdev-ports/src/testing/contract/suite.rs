@@ -59,13 +59,21 @@ macro_rules! store_contract {
             a_seat_is_for_one_task_at_a_time
             a_worker_has_several_seats
             tasks_are_listed_and_filtered
-            an_ended_task_is_reopened
-            only_ended_tasks_are_reopened
             a_task_knows_its_place_in_line
             occupancy_tells_who_works
             draining_holds_until_it_is_undone
             stats_count_by_kind_and_status
             the_backlog_tells_what_workers_could_do
+
+            an_ended_task_is_reopened
+            every_round_has_as_many_attempts
+            a_former_end_stays_in_the_log
+            reading_goes_on_around_a_former_end
+            a_reopened_task_can_be_cancelled
+            only_ended_tasks_are_reopened
+            a_task_is_reopened_once_a_key
+            a_task_is_cancelled_once_a_key
+            a_worker_is_drained_once_a_key
 
             artefacts_are_kept_in_parts
             artefacts_are_kept_anew

@@ -141,9 +141,10 @@ impl TaskQueue for Faulty {
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
-        self.memory.request_cancel(home, id, now).await
+        self.memory.request_cancel(home, id, idempotency, now).await
     }
 
     async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
