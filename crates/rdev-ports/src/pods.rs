@@ -20,6 +20,12 @@ pub trait Pods: Send + Sync {
     /// The place at this site now; `None` when there is no such project or worker.
     async fn place(&self, site: &Site) -> Result<Option<Standing>>;
 
+    /// The folder of bare repositories that git commands may reach by their path, absolute and as places see it. `None`
+    /// where places share no disk: there git reaches other repositories over the network only.
+    fn git_remotes(&self) -> Option<&str> {
+        None
+    }
+
     /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
     /// runner cannot be reached, or has lost them.
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate>;

@@ -55,7 +55,8 @@ impl Commands {
     /// stream's name is taken or the idempotency key was used for another request.
     pub async fn submit(&self, caller: &Caller, project: &ProjectId, submit: Submit) -> Result<Command> {
         self.projects.get(project).await?;
-        let limits = Limits::DEFAULT;
+        let git_remotes = self.projects.git_remotes().map(str::to_owned);
+        let limits = Limits { git_remotes, ..Limits::DEFAULT };
         let mut validate = Validate::default();
         validate.request(&limits, &submit.request);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);

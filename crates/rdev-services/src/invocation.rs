@@ -6,23 +6,21 @@ use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
 use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
 
+mod git;
+
 /// Time between the polite signal and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Output kept of one command; what is beyond it is announced as a gap.
 const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// git never asks, never pages, and opens no editor: nobody is there to answer.
-const GIT_ENV: [(&str, &str); 6] = [
-    ("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh"),
-    ("GIT_ASKPASS", "true"),
-    ("GIT_EDITOR", "true"),
-    ("GIT_PAGER", "cat"),
-    ("GIT_SEQUENCE_EDITOR", "true"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-];
-
-/// The runner's specification of a command.
-pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
+/// The runner's specification of a command. `git_remotes` is [`rdev_ports::Pods::git_remotes`].
+pub(crate) fn spec(
+    command: &Command,
+    place: &Place,
+    git_remotes: Option<&str>,
+    seat: Option<&Seat>,
+    tries: u32,
+) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
             let mut spec = Spec::new(words(["sh", "-c", &shell.command]));
@@ -30,8 +28,8 @@ pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries:
             spec
         }
         Request::Git(git) => {
-            let mut spec = Spec::new([vec!["git".to_owned()], git.args.clone()].concat());
-            spec.env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+            let mut spec = Spec::new(git::argv(&git.args));
+            spec.env = git::env(git_remotes);
             spec
         }
         Request::Claude(agent) => claude(agent),
@@ -129,9 +127,10 @@ fn work_spec(command: &Command, work: &WorkRequest, place: &Place, seat: Option<
     argv.push(work.git_ref.clone().unwrap_or_default());
     argv.extend(work.steps.iter().cloned());
     let mut spec = Spec::new(argv);
-    spec.env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-    let about = [("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
-    spec.env.extend(about.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let about =
+        [git::PROTOCOLS, ("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
+    let fixed = git::UNATTENDED.into_iter().chain(about);
+    spec.env = fixed.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     spec.env.extend(work.env.iter().map(|(k, v)| (k.clone(), v.clone())));
     spec
 }

@@ -129,7 +129,9 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let mut spec = spec(&self.claim.command, &self.place, self.started.seat.as_ref(), self.started.tries);
+        let (command, seat, remotes) =
+            (&self.claim.command, self.started.seat.as_ref(), self.to.pods.git_remotes());
+        let mut spec = spec(command, &self.place, remotes, seat, self.started.tries);
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
