@@ -1,5 +1,6 @@
 //! The router: every route, with what a caller needs for it.
 
+use std::any::Any;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -7,11 +8,14 @@ use anyhow::Context;
 use axum::extract::FromRef;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use ipnet::IpNet;
+use rdev_domain::Error;
 use rdev_domain::Scope::{ProjectsExecute, ProjectsRead, QueueRead, QueueWrite, WorkersRead, WorkersWrite};
 use rdev_ports::{Clock, Pods, TaskQueue};
-use rdev_services::{Commands, Events, Pool, Projects, Tasks};
+use rdev_services::{Commands, Events, Pool, Projects, Pulse, Tasks};
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::routes;
 
 use crate::access::{Access, Api, Gate};
@@ -58,6 +62,8 @@ pub(crate) struct Pieces {
     pub(crate) pods: Arc<dyn Pods>,
     /// What `/ready` asks, and remembers the first use of idempotency keys.
     pub(crate) queue: Arc<dyn TaskQueue>,
+    /// What `/ready` asks about the loop that runs commands.
+    pub(crate) worker: Pulse,
 }
 
 macro_rules! pieces {
@@ -82,6 +88,7 @@ pieces! {
     clock: Arc<dyn Clock>,
     pods: Arc<dyn Pods>,
     queue: Arc<dyn TaskQueue>,
+    worker: Pulse,
 }
 
 /// Every route, with what a caller needs for it.
@@ -146,6 +153,7 @@ pub fn app(state: AppState) -> anyhow::Result<Router> {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(document))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(identity, identify))
         .with_state(state))
 }
@@ -158,4 +166,31 @@ async fn not_found(uri: Uri) -> ApiError {
 async fn method_not_allowed() -> ApiError {
     let message = "this path does not take this method; the Allow header lists those that it takes";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+}
+
+/// A handler that panics costs its caller a 500, and nobody else anything. The panic's own words are in the log.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::from(Error::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for() {
+        async fn bad() -> StatusCode {
+            panic!("as it happens")
+        }
+        let router: Router = Router::new().route("/", get(bad)).layer(CatchPanicLayer::custom(panicked));
+        let answer = TowerToHyperService::new(router).call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+    }
 }

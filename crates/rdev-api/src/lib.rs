@@ -19,6 +19,7 @@ mod extract;
 mod keys;
 mod metrics;
 mod openapi;
+mod parts;
 mod request;
 mod routes;
 mod sse;

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return config_error(&error),
     };
-    telemetry::init(&config);
+    let _log = telemetry::init(&config);
     let done = match config.command {
         Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
         Some(Action::Doctor) => doctor::run(&config),

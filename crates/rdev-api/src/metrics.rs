@@ -16,6 +16,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry;
+
 /// What the store was asked is told again for so long, however often it is scraped.
 const FRESH: Duration = Duration::from_secs(1);
 /// Longest time that the store, and the runtime, may take to answer.
@@ -28,6 +30,7 @@ const REQUEST_SECONDS: &str = "rdev_http_request_duration_seconds";
 const REQUEST_SECONDS_BUCKETS: [f64; 11] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 const STREAMS: &str = "rdev_streams_open";
+const LOG_LINES_LOST: &str = "rdev_log_lines_lost_total";
 
 /// Everything that is counted.
 #[derive(Clone)]
@@ -54,6 +57,7 @@ fn install() -> anyhow::Result<PrometheusHandle> {
     describe_counter!(REQUESTS, "Requests answered by this process, by route");
     describe_histogram!(REQUEST_SECONDS, "Time to the head of an answer; of streams no more than that");
     describe_gauge!(STREAMS, "Event streams that this process has open");
+    describe_counter!(LOG_LINES_LOST, "Lines of the log that nobody took, or that found no room");
     OpenStream::gauge().set(0);
     Ok(process)
 }
@@ -68,6 +72,7 @@ impl Metrics {
 
     /// Everything, as Prometheus reads it.
     pub(crate) async fn text(&self) -> String {
+        counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
         let mut text = self.process.render();
         text.push_str(&self.of_the_store().await);
         text

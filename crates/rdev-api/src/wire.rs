@@ -1,7 +1,7 @@
 //! Puts everything together: the only place that names concrete adapters.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::app::{AppState, Pieces, app};
 use crate::config::{Config, DatabaseUrl, MasterKey, Runtime, Secret};
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
+use crate::parts::Parts;
 use crate::server;
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidChance, UuidIds, random};
@@ -50,16 +51,16 @@ pub struct Rdev {
     store: SqlStore,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
-    /// Held as long as the process lives: a second one in the same folder would take the leases in its SQLite
-    /// file, and use the same keys, workspaces and runs.
-    _lock: File,
+    /// Held as long as the process lives: of the data folder, in which a second one would use the same keys,
+    /// workspaces and runs, and of a SQLite file, whose leases it would take.
+    _locks: (File, Option<File>),
 }
 
 /// Opens the stores, and wires services and routes.
 pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
     make_private(folder)?;
-    let lock = lock(folder).await?;
+    let locks = (lock(&folder.join("lock"), folder, "RDEV_DATA_DIR").await?, lock_database(config).await?);
     let (admin_key, master_key) = secrets(config)?;
 
     let store = store_to_serve(config).await?;
@@ -123,9 +124,10 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         clock,
         pods,
         queue,
+        worker: worker.pulse(),
     })))?;
     let key_file = key_file(config)?;
-    Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _lock: lock })
+    Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _locks: locks })
 }
 
 /// The keys of the configuration, or those that the first start has made.
@@ -150,10 +152,21 @@ fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
     Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
 }
 
-/// What commands write is nobody else's business: the folder is closed to other users.
+/// What commands write is nobody else's business: the folder is closed to other users, also one that was there before
+/// and was open to them.
 fn make_private(folder: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))
+    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
+    let mode = std::fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(folder, Permissions::from_mode(mode & 0o700)).with_context(|| {
+        format!(
+            "other users can look into {} (RDEV_DATA_DIR), and it cannot be closed to them",
+            folder.display()
+        )
+    })
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
@@ -214,6 +227,7 @@ async fn store(config: &Config) -> anyhow::Result<SqlStore> {
 
 /// Brings the schema up to date.
 pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let _lock = lock_database(config).await?;
     store(config).await?.close().await;
     Ok(())
 }
@@ -248,23 +262,24 @@ pub(crate) async fn examine_runtime(config: &Config) -> anyhow::Result<Vec<Findi
 impl Rdev {
     /// Serves and works until `stop`; then within 10 s takes no more, says goodbye, and leaves what runs
     /// running.
+    ///
+    /// # Errors
+    /// When a part of it has ended while it was needed.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-        let worker = tokio::spawn(self.worker.run(stop.clone()));
-        let replicas = tokio::spawn(self.replicas.run(stop.clone()));
-        let chores = tokio::spawn(self.chores.run(stop.clone()));
+        let mut parts = Parts::until(stop.clone());
+        parts.start("the worker", self.worker.run(stop.clone()));
+        parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
+        parts.start("periodic work", self.chores.run(stop.clone()));
+        parts.start("the listener", server::serve(listener, self.app, stop.clone()));
         let drain = self.drain;
-        let on_stop = stop.clone();
-        tokio::spawn(async move {
-            on_stop.cancelled().await;
+        parts.start("the goodbye", async move {
+            stop.cancelled().await;
             tracing::info!("stopping: commands go on, streams are told to connect again");
             drain.cancel();
         });
-        server::serve(listener, self.app, stop).await;
-        worker.await.context("the worker")?;
-        replicas.await.context("the signals of other processes")?;
-        chores.await.context("periodic work")?;
+        let ended = parts.run().await;
         self.store.close().await;
-        Ok(())
+        Ok(ended?)
     }
 
     /// For people: where the administrator's key is.
@@ -284,18 +299,38 @@ impl Rdev {
     }
 }
 
-async fn lock(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+/// Holds what one process alone may use, for as long as the file is open.
+async fn lock(path: &Path, of: &Path, variable: &str) -> anyhow::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
     // A server that was killed while it started a program lives on in the child until that has its own image.
     let until = Instant::now() + LOCK_PATIENCE;
     while file.try_lock().is_err() && Instant::now() < until {
         tokio::time::sleep(LOCK_PAUSE).await;
     }
     file.try_lock().with_context(|| {
-        format!("another rdev-api uses {} (RDEV_DATA_DIR): stop it, or name another folder", folder.display())
+        format!("another rdev-api uses {} ({variable}): stop it, or name another one", of.display())
     })?;
     Ok(file)
+}
+
+/// The lock of a SQLite file lies beside it, wherever that is named from: a second server would free the leases of the
+/// first, and end its commands.
+async fn lock_database(config: &Config) -> anyhow::Result<Option<File>> {
+    let DatabaseUrl::Sqlite(file) = config.database() else { return Ok(None) };
+    let named = || format!("cannot open {} (RDEV_DATABASE_URL)", file.display());
+    // It is made here, so that a link to what is not there yet leads to it, too.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&file)
+        .with_context(named)?;
+    let real = std::fs::canonicalize(&file).with_context(named)?;
+    let mut beside = real.clone().into_os_string();
+    beside.push(".lock");
+    lock(Path::new(&beside), &real, "RDEV_DATABASE_URL").await.map(Some)
 }
 
 /// The store's own words say where it is.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, Ending, Error, Home, KeyId, Outcome, Result, Schedule, StreamId, Timestamp, WorkKind,
+    CommandId, Ending, Error, Home, KeyId, Outcome, Result, Schedule, StreamId, Timestamp, Trouble, WorkKind,
     WorkRequest,
 };
 
@@ -139,6 +139,8 @@ pub enum State {
     Running {
         /// When the worker began.
         started_at: Timestamp,
+        /// What keeps it from running, as far as that is known.
+        trouble: Option<Trouble>,
     },
     /// Over.
     Ended {
@@ -210,6 +212,11 @@ impl State {
         }
     }
 
+    /// Started at this moment, and nothing keeps it from running.
+    pub fn running(started_at: Timestamp) -> Self {
+        Self::Running { started_at, trouble: None }
+    }
+
     /// Whether it is over.
     pub fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. })
@@ -218,9 +225,17 @@ impl State {
     /// A worker begins. Beginning again keeps the first start: a worker may take over from another.
     pub fn start(&self, now: Timestamp) -> Result<Self> {
         match self {
-            Self::Pending => Ok(Self::Running { started_at: now }),
+            Self::Pending => Ok(Self::running(now)),
             Self::Running { .. } => Ok(self.clone()),
             Self::Ended { .. } => Err(ended(self)),
+        }
+    }
+
+    /// Something keeps it from running, or nothing any more.
+    pub fn stalled(&self, trouble: Option<Trouble>) -> Result<Self> {
+        match self {
+            Self::Running { started_at, .. } => Ok(Self::Running { started_at: *started_at, trouble }),
+            Self::Pending | Self::Ended { .. } => Err(Error::LeaseLost),
         }
     }
 
@@ -250,7 +265,7 @@ impl State {
     pub fn end(&self, outcome: Outcome, now: Timestamp) -> Result<Self> {
         let started_at = match self {
             Self::Pending => None,
-            Self::Running { started_at } => Some(*started_at),
+            Self::Running { started_at, .. } => Some(*started_at),
             Self::Ended { .. } => return Err(ended(self)),
         };
         Ok(Self::Ended { started_at, ended_at: now, outcome })
@@ -279,7 +294,7 @@ mod tests {
     #[test]
     fn a_command_goes_from_pending_over_running_to_its_end() {
         let running = State::Pending.start(at(1)).unwrap();
-        assert_eq!(running.start(at(5)).unwrap(), State::Running { started_at: at(1) });
+        assert_eq!(running.start(at(5)).unwrap(), State::running(at(1)));
         let ended = running.end(outcome(Ending::Completed), at(9)).unwrap();
         assert_eq!(ended.status(), Status::Completed);
         assert!(ended.start(at(10)).is_err());

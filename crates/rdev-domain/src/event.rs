@@ -2,14 +2,14 @@ use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp};
+use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp, Trouble};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
 /// Place of an entry in the log: grows with every entry of every stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
 impl Seq {
@@ -18,13 +18,23 @@ impl Seq {
 
     /// The number after this one.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The number before this one.
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }
 
 impl Position {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
+
+    /// The place right before this one.
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 /// Output on its way into the log: whole frames of the runner, opaque to the stores.
@@ -77,6 +87,8 @@ pub struct Retrying {
 pub enum EntryBody {
     /// The command has reached a status that is not its last.
     Status(Status),
+    /// Something keeps a started command from running. It is over with the next entry.
+    Stalled(Trouble),
     /// An attempt is over, and the command waits for the next one.
     Retry(Retrying),
     /// Output, as frames of the runner.
@@ -90,7 +102,7 @@ impl Entry {
     pub fn output_bytes(&self) -> usize {
         match &self.body {
             EntryBody::Output(frames) => frames.len(),
-            EntryBody::Status(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
+            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
         }
     }
 

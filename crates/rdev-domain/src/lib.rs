@@ -25,7 +25,7 @@ pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
 pub use home::Home;
 pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
-pub use outcome::{Ending, Outcome, Reason};
+pub use outcome::{Ending, Outcome, Reason, Trouble};
 pub use project::{Condition, Project, ProjectStatus};
 pub use scope::{Caller, Scope};
 pub use time::Timestamp;

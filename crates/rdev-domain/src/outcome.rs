@@ -67,9 +67,35 @@ pub enum Reason {
     AgentError,
     /// The agent reached its limit of turns.
     MaxTurns,
+    /// The agent came to a result, and did not end after it.
+    HungAfterResult,
+    /// The runner in its place cannot start it.
+    RunnerFailed,
 }
 
-const REASONS: [(Reason, &str); 19] = [
+/// What keeps a command from running, or has ended it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The reason of a command that ends by it.
+    pub reason: Reason,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Trouble {
+    /// For this reason.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// With a message that every store can hold.
+    #[must_use]
+    pub fn storable(self) -> Self {
+        Self { message: storable(self.message), ..self }
+    }
+}
+
+const REASONS: [(Reason, &str); 21] = [
     (Reason::ExitCode, "exit_code"),
     (Reason::Signal, "signal"),
     (Reason::SpawnFailed, "spawn_failed"),
@@ -89,12 +115,19 @@ const REASONS: [(Reason, &str); 19] = [
     (Reason::ModelUnavailable, "model_unavailable"),
     (Reason::AgentError, "agent_error"),
     (Reason::MaxTurns, "max_turns"),
+    (Reason::HungAfterResult, "hung_after_result"),
+    (Reason::RunnerFailed, "runner_failed"),
 ];
 
 impl Reason {
     /// Its name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
         REASONS.iter().find(|(reason, _)| *reason == self).map_or("", |(_, name)| name)
+    }
+
+    /// The reason of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        REASONS.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
     }
 }
 
@@ -115,9 +148,7 @@ impl Ending {
             crate::Status::Completed => Some(Self::Completed),
             crate::Status::Cancelled => Some(Self::Cancelled),
             crate::Status::TimedOut => Some(Self::TimedOut),
-            crate::Status::Failed => {
-                REASONS.iter().find(|(_, name)| Some(*name) == reason).map(|(r, _)| Self::Failed(*r))
-            }
+            crate::Status::Failed => reason.and_then(Reason::parse).map(Self::Failed),
             crate::Status::Pending | crate::Status::Running => None,
         }
     }
@@ -129,11 +160,16 @@ impl Outcome {
         Self { ending, exit_code: None, message: Some(message.into()), duration: Duration::ZERO }
     }
 
-    /// As every store can hold it: Postgres has no texts with NUL in them, and programs say what they like.
+    /// With a message that every store can hold.
     #[must_use]
     pub fn storable(self) -> Self {
-        Self { message: self.message.map(|message| message.replace('\0', "\u{fffd}")), ..self }
+        Self { message: self.message.map(storable), ..self }
     }
+}
+
+/// As every store can hold it: Postgres has no texts with NUL in them, and programs say what they like.
+fn storable(message: String) -> String {
+    if message.contains('\0') { message.replace('\0', "\u{fffd}") } else { message }
 }
 
 #[cfg(test)]

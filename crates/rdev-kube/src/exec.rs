@@ -68,6 +68,19 @@ pub(crate) enum ExecError {
     Cut(#[from] anyhow::Error),
 }
 
+impl From<ExecError> for rdev_ports::ExecError {
+    fn from(error: ExecError) -> Self {
+        match error {
+            ExecError::Forbidden => Self::NotStarted(error.to_string()),
+            ExecError::NoProgram(message) => Self::NotStarted(message),
+            ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
+            // What became of the pod is told by the pod.
+            ExecError::NotThere(_) => Self::Cut(anyhow::Error::new(error)),
+            ExecError::Cut(error) => Self::Cut(error),
+        }
+    }
+}
+
 /// The connection that kube has opened.
 trait Socket: Stream<Item = Result<Message, WsError>> + Sink<Message, Error = WsError> + Send + Unpin {}
 

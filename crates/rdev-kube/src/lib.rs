@@ -22,10 +22,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
-    Clock, Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site, Standing, Stdin,
-    Trouble,
+    Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
+    Standing, Stdin,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -191,13 +191,10 @@ impl Pods for Kube {
         Ok(watched.registry.fate(pod_uid, since))
     }
 
-    async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
         let places = &self.watched(&place.site).places;
         let Some(ready) = places.ready(&place.uid) else {
-            return Err(Error::unavailable(
-                "pod",
-                anyhow::anyhow!("there is no pod with these runs any more"),
-            ));
+            return Err(anyhow::anyhow!("there is no pod with these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);
         let stdin = match &exec.stdin {
@@ -208,7 +205,7 @@ impl Pods for Kube {
             Ok(channel) => Ok(output(channel)),
             Err(error) => {
                 places.look_again(&ready);
-                Err(unavailable(error))
+                Err(error.into())
             }
         }
     }
@@ -257,12 +254,8 @@ fn output(channel: Channel) -> ExecOutput {
         match channel.next().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
             Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
-            Err(error) => Some((Err(unavailable(error)), None)),
+            Err(error) => Some((Err(error.into()), None)),
         }
     })
     .boxed()
-}
-
-fn unavailable(error: ExecError) -> Error {
-    Error::unavailable("pod", error)
 }

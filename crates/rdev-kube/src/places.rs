@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Reason, Timestamp};
-use rdev_ports::{Place, Site, Standing, Trouble};
+use rdev_domain::{Reason, Timestamp, Trouble};
+use rdev_ports::{Place, Site, Standing};
 
 use crate::cluster::Cluster;
 use crate::exec::Target;

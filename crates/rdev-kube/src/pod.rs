@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp};
-use rdev_ports::{PoolWorker, Trouble};
+use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp, Trouble};
+use rdev_ports::PoolWorker;
 
 use crate::labels::{Details, Role, details};
 use crate::status::Look;

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp};
-use rdev_ports::{Fate, PoolWorker, Trouble};
+use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp, Trouble};
+use rdev_ports::{Fate, PoolWorker};
 use tokio::sync::watch;
 
 use crate::labels::Role;

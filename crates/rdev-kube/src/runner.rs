@@ -1,7 +1,7 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
-use rdev_domain::Reason;
-use rdev_ports::{Finding, Trouble};
+use rdev_domain::{Reason, Trouble};
+use rdev_ports::Finding;
 use sha2::{Digest, Sha256};
 
 use crate::cluster::Cluster;

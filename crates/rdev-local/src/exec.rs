@@ -1,23 +1,24 @@
 //! A program on this machine, as an exec channel.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use rdev_domain::{Error, Result};
-use rdev_ports::{Exec, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
+use rdev_ports::{Exec, ExecError, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use crate::waiting::Waiting;
 
-/// Bytes taken from the channel at once.
-const READ_BYTES: usize = 128 * 1024;
+/// Bytes taken from the channel at once while little comes: most commands of a thousand that run are quiet.
+const READ_BYTES_MIN: usize = 16 * 1024;
+/// Bytes taken from the channel at once while much comes.
+const READ_BYTES_MAX: usize = 128 * 1024;
 /// Room in the pipe, so that the program writes on while what it wrote is being stored.
 const PIPE_BYTES: usize = 1024 * 1024;
 /// The beginning of standard error that is kept for a message.
@@ -32,7 +33,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput, ExecError> {
         let mut child = match exec.stdin {
             Stdin::None => spawned(self.command(place, &exec.argv, Stdio::null())?)?,
             Stdin::WaitedFor(bytes) => {
@@ -47,7 +48,7 @@ impl Programs {
             }
         };
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(Error::Internal(anyhow::anyhow!("the program's outputs are not connected")));
+            return Err(ExecError::Cut(anyhow::anyhow!("the program's outputs are not connected")));
         };
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
             tracing::debug!(%error, "the pipe keeps its size");
@@ -57,13 +58,14 @@ impl Programs {
             stdout,
             stderr: tokio::spawn(beginning(stderr)),
             buffer: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
         }))
     }
 
-    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command> {
+    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command, ExecError> {
         let (program, args) = argv
             .split_first()
-            .ok_or_else(|| Error::Internal(anyhow::anyhow!("a program to start must have a name")))?;
+            .ok_or_else(|| ExecError::NotStarted("a program to start must have a name".to_owned()))?;
         // The runner serves every project, and is told where its command works.
         let (program, folder) = match program.as_str() {
             "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
@@ -83,8 +85,13 @@ impl Programs {
     }
 }
 
-fn spawned(mut command: Command) -> Result<Child> {
-    command.spawn().map_err(|error| Error::unavailable("runner", error))
+fn spawned(mut command: Command) -> Result<Child, ExecError> {
+    command.spawn().map_err(|error| {
+        let std = command.as_std();
+        let (program, folder) =
+            (Path::new(std.get_program()), std.get_current_dir().unwrap_or(Path::new(".")));
+        ExecError::NotStarted(format!("cannot start {} in {}: {error}", program.display(), folder.display()))
+    })
 }
 
 fn send(child: &mut Child, bytes: Bytes) {
@@ -102,7 +109,7 @@ fn output(channel: Channel) -> ExecOutput {
         match channel.read().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
             Ok(None) => None,
-            Err(error) => Some((Err(Error::unavailable("runner", error)), None)),
+            Err(error) => Some((Err(error), None)),
         }
     })
     .boxed()
@@ -113,21 +120,33 @@ struct Channel {
     stdout: ChildStdout,
     stderr: JoinHandle<String>,
     buffer: BytesMut,
+    /// Bytes to be taken at once: doubled by a read that is full, halved by one that is far from it.
+    read_bytes: usize,
 }
 
 impl Channel {
     /// The next bytes; `None` when the program has ended well.
-    async fn read(&mut self) -> anyhow::Result<Option<Bytes>> {
-        self.buffer.reserve(READ_BYTES);
-        if self.stdout.read_buf(&mut self.buffer).await? > 0 {
+    async fn read(&mut self) -> Result<Option<Bytes>, ExecError> {
+        self.buffer.reserve(self.read_bytes);
+        let read = self.stdout.read_buf(&mut self.buffer).await.map_err(anyhow::Error::from)?;
+        if read > 0 {
+            if read >= self.read_bytes {
+                self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+            } else if read < self.read_bytes / 4 {
+                self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+            }
             return Ok(Some(self.buffer.split().freeze()));
         }
-        let status = self.child.wait().await?;
+        let status = self.child.wait().await.map_err(anyhow::Error::from)?;
         if status.success() || status.code() == Some(RUNNER_EXIT_LOST) {
             return Ok(None);
         }
-        let words = (&mut self.stderr).await?;
-        Err(anyhow::anyhow!("{status}: {}", words.trim()))
+        let words = (&mut self.stderr).await.map_err(anyhow::Error::from)?;
+        let stderr = words.trim().to_owned();
+        Err(match status.code() {
+            Some(code) => ExecError::Failed { code, stderr },
+            None => ExecError::Cut(anyhow::anyhow!("{status}: {stderr}")),
+        })
     }
 }
 

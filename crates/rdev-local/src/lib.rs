@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, WorkerName};
-use rdev_ports::{Exec, ExecOutput, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Trouble};
+use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
+use rdev_ports::{Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing};
 
 use crate::exec::Programs;
 use crate::workspaces::Workspaces;
@@ -186,7 +186,7 @@ impl Pods for Local {
         Ok(Fate::Gone(Trouble::new(Reason::PodLost, message)))
     }
 
-    async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput> {
+    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
         self.programs.start(place, exec)
     }
 

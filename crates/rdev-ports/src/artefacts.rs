@@ -7,7 +7,7 @@ use crate::Fence;
 /// The files that tasks have left.
 #[async_trait]
 pub trait Artefacts: Send + Sync {
-    /// Does these steps, all of them or none. While a task runs it is done again from the beginning as often as
+    /// Does these steps, all of them or none; what is stored already, because an answer was lost, stays. While a task runs it is done again from the beginning as often as
     /// needed; once it has ended, what is there stays until the task's next attempt or its own deletion.
     ///
     /// # Errors

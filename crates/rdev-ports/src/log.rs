@@ -10,7 +10,8 @@ pub const READ_BYTES: usize = 128 * 1024;
 #[async_trait]
 pub trait EventLog: Send + Sync {
     /// Stores the next output of a running command, all of it or nothing, in the order of `chunks`, each of
-    /// which begins right after the one before it.
+    /// which begins right after the one before it. Asked for again, because its answer was lost, it stores
+    /// nothing, and the entries of the first time come back.
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, when the command does not run, or when

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, WorkerName};
+use rdev_domain::{Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
@@ -34,7 +34,10 @@ pub trait Pods: Send + Sync {
     /// `rdev-runner` names the runner of that place. The stream ends when the program is known to have
     /// ended well; whatever else ends it is an error. What a runner's command did is told by its frames
     /// alone. Dropping the stream ends the connection, and nothing that a runner supervises.
-    async fn exec(&self, place: &Place, exec: Exec) -> Result<ExecOutput>;
+    ///
+    /// # Errors
+    /// [`ExecError`], here or as the stream's last item, whichever the place finds out first.
+    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput>;
 
     /// Looks at everything that commands need, for an operator. Takes up to a minute.
     async fn examine(&self) -> Vec<Finding>;
@@ -123,22 +126,6 @@ pub enum Fate {
     Gone(Trouble),
 }
 
-/// Why commands do not run, or have ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// The reason of a command that ends by it.
-    pub reason: Reason,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl Trouble {
-    /// For this reason.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
-
 /// One thing that an examination has looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -197,12 +184,38 @@ pub enum Stdin {
     WaitedFor(Bytes),
 }
 
+/// Result of running a program in a place.
+pub type ExecResult<T> = std::result::Result<T, ExecError>;
+
 /// Pieces of a program's standard output.
-pub type ExecOutput = BoxStream<'static, Result<Bytes>>;
+pub type ExecOutput = BoxStream<'static, ExecResult<Bytes>>;
+
+/// How a program did not do what it was started for.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The place has answered: it was not started, for this reason.
+    #[error("{0}")]
+    NotStarted(String),
+    /// It has ended by itself, not well.
+    #[error("it ended with code {code}: {stderr}")]
+    Failed {
+        /// Its exit code.
+        code: i32,
+        /// The beginning of what it wrote to standard error.
+        stderr: String,
+    },
+    /// The place was not reached, or the connection was cut: how the program does is not known.
+    #[error(transparent)]
+    Cut(#[from] anyhow::Error),
+}
 
 /// `rdev-runner` says with this exit code that it has delivered the loss of a supervisor as a frame: to a place
 /// that is an end as good as any.
 pub const RUNNER_EXIT_LOST: i32 = 67;
+
+/// `rdev-runner` says with one of these exit codes that this call of it has started nothing: the order was for
+/// another folder of runs, or the run could not be made.
+pub const RUNNER_EXITS_NOT_STARTED: [i32; 2] = [68, 73];
 
 /// Longest time that starting a program in a place may take.
 pub const EXEC_START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp, WorkerId,
+    Command, CommandId, Entry, EntryBody, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp,
+    Trouble, WorkerId,
 };
 
 use crate::Seat;
@@ -11,6 +12,10 @@ use crate::Seat;
 ///
 /// Every method is one transaction: it has happened whole, or not at all. The log entries that tell of a
 /// change are stored in the same transaction as the change.
+///
+/// An answer may be lost, and with it whether the change was stored. So `start`, `finish`, `retry` and
+/// [`EventLog::append`](crate::EventLog::append) can be asked for again with the same arguments, the time
+/// included, until one is answered: what was stored the first time comes back, and nothing is stored twice.
 #[async_trait]
 pub trait TaskQueue: Send + Sync {
     /// Stores a command as pending, and the entry that says so. It survives the death of every process
@@ -43,7 +48,7 @@ pub trait TaskQueue: Send + Sync {
 
     /// The worker is about to start the command in the place `place_uid`, in the `seat` of its worker for a
     /// task of the pool: it becomes running, with the entry that says so, and this is one more try. A command
-    /// that was started before keeps its first place, seat and time, and comes back with these.
+    /// that was started before keeps its first place, seat and time, and comes back with these and no entry.
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, and `Conflict` with `WORKER_TAKEN` when
@@ -55,6 +60,13 @@ pub trait TaskQueue: Send + Sync {
         seat: Option<&Seat>,
         now: Timestamp,
     ) -> Result<Started>;
+
+    /// Notes what keeps a running command from going on, or that nothing does any more, with the entry that says
+    /// so, which takes no number; `None` when that was noted before.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the fence is not the command's latest claim, or the command does not run.
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>>;
 
     /// Extends the leases of these claims to `lease_until`.
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
@@ -109,7 +121,7 @@ pub trait TaskQueue: Send + Sync {
     /// Up to `limit` commands of a home that are older than `before`, newest first.
     async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
 
-    /// Fails when the store cannot be read.
+    /// Fails when the store cannot be written, or could not a second ago.
     async fn check(&self) -> Result<()>;
 }
 
@@ -160,6 +172,17 @@ pub struct Retry {
     pub error: String,
     /// When the next attempt may begin.
     pub run_after: Timestamp,
+}
+
+impl Retry {
+    /// Whether this entry says that an attempt ended so.
+    pub fn is_told_by(&self, entry: &Entry) -> bool {
+        match &entry.body {
+            EntryBody::Retry(retrying) => retrying.reason == self.reason && retrying.message == self.error,
+            EntryBody::Complete(outcome) => outcome.message.as_ref() == Some(&self.error),
+            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Output(_) => false,
+        }
+    }
 }
 
 /// A command leased to a worker.

@@ -13,6 +13,8 @@ pub(crate) const EXIT_LOST: u8 = 67;
 pub(crate) const EXIT_OTHER_PLACE: u8 = 68;
 /// The runner itself failed.
 pub(crate) const EXIT_FAILED: u8 = 70;
+/// The run could not be made: this call has started nothing.
+pub(crate) const EXIT_NOT_STARTED: u8 = 73;
 
 /// A failure that ends the program.
 #[derive(Debug)]
@@ -39,6 +41,12 @@ impl Fault {
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { code: EXIT_FAILED, message: message.into() }
+    }
+
+    /// The same, where nothing was started before it.
+    pub(crate) fn before_the_start(self) -> Self {
+        let code = if self.code == EXIT_FAILED { EXIT_NOT_STARTED } else { self.code };
+        Self { code, ..self }
     }
 
     /// `what` says what could not be done, as in "cannot read the journal".

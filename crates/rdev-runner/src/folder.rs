@@ -23,6 +23,13 @@ const JOURNAL: &str = "journal";
 const SOCKET: &str = "socket";
 const RESERVE: &str = "reserve";
 const META: &str = "meta";
+/// Ends the name of the mark beside a run that was started.
+const STARTED_MARK: &str = ".started";
+/// Its output was taken, and its end is known to whoever asked for it.
+const COLLECTED: &str = "collected";
+
+/// Begins the scratch names of folders that wait for their run.
+const WAITING: &str = "waiting";
 
 /// What an id may look like, for messages.
 pub(crate) const ID_RULE: &str =
@@ -62,6 +69,8 @@ impl Runs {
         match run.0.join(JOURNAL).try_exists() {
             Ok(true) => Ok(Some(run)),
             Ok(false) => Ok(None),
+            // Where the folder of runs should be is a file.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
             Err(error) => Err(Fault::io(format!("cannot look into {}", run.0.display()), error)),
         }
     }
@@ -93,6 +102,15 @@ impl Runs {
         Ok(self.names()?.into_iter().filter_map(owner).collect())
     }
 
+    /// The marks of runs whose folders are gone.
+    pub(crate) fn all_marks_alone(&self) -> Result<Vec<PathBuf>, Fault> {
+        let alone = |name: String| {
+            let id = RunId::parse(name.strip_prefix('.')?.strip_suffix(STARTED_MARK)?)?;
+            (!self.run(&id).0.exists()).then(|| self.0.join(&name))
+        };
+        Ok(self.names()?.into_iter().filter_map(alone).collect())
+    }
+
     fn names(&self) -> Result<Vec<String>, Fault> {
         let cannot = |error| Fault::io(format!("cannot list {}", self.0.display()), error);
         let entries = match std::fs::read_dir(&self.0) {
@@ -106,17 +124,17 @@ impl Runs {
         Ok(names)
     }
 
-    /// Builds a run's folder under a scratch name.
-    pub(crate) fn prepare(&self, id: &RunId) -> Result<Prepared, Fault> {
+    /// Builds a run's folder under a scratch name, durably, before it is known which run it will be.
+    pub(crate) fn prepare(&self) -> Result<Prepared, Fault> {
         let cannot =
             |what: &Path, error: io::Error| Fault::io(format!("cannot create {}", what.display()), error);
         let mut folder = DirBuilder::new();
         folder.mode(0o700);
         folder.recursive(true).create(&self.0).map_err(|e| cannot(&self.0, e))?;
-        let scratch = Run(self.scratch(id));
+        let scratch = Run(self.0.join(format!(".{WAITING}.{}.{}", std::process::id(), now_us())));
         folder.recursive(false).create(&scratch.0).map_err(|e| cannot(&scratch.0, e))?;
         match scratch.fill() {
-            Ok((journal, listener)) => Ok(Prepared { scratch, target: self.run(id), journal, listener }),
+            Ok((journal, listener)) => Ok(Prepared { scratch, journal, listener }),
             Err(error) => {
                 let fault = cannot(&scratch.0, error);
                 scratch.discard()?;
@@ -130,7 +148,6 @@ impl Runs {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     scratch: Run,
-    target: Run,
     journal: File,
     listener: UnixListener,
 }
@@ -144,22 +161,40 @@ pub(crate) struct Committed {
 }
 
 impl Prepared {
-    /// Gives the run its name, or `None` when somebody else already has it.
-    pub(crate) fn commit(self) -> Result<Option<Committed>, Fault> {
-        match rustix::fs::rename(&self.scratch.0, &self.target.0) {
-            Ok(()) => {
-                Ok(Some(Committed { run: self.target, journal: self.journal, listener: self.listener }))
-            }
+    /// Gives the run its name, durably, or `None` when somebody else already has it.
+    pub(crate) fn commit(self, target: Run) -> Result<Option<Committed>, Fault> {
+        let cannot = |error| Fault::io(format!("cannot create {}", target.0.display()), error);
+        match rustix::fs::rename(&self.scratch.0, &target.0) {
+            Ok(()) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 self.scratch.discard()?;
-                Ok(None)
+                return Ok(None);
             }
             Err(error) => {
-                let fault = Fault::io(format!("cannot create {}", self.target.0.display()), error);
                 self.scratch.discard()?;
-                Err(fault)
+                return Err(cannot(error.into()));
             }
         }
+        // The id is taken for good, whatever becomes of the folder: a command can remove its own.
+        match create(&target.started_mark()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                target.discard()?;
+                return Ok(None);
+            }
+            Err(error) => {
+                target.discard()?;
+                return Err(cannot(error));
+            }
+        }
+        // From here on it counts as started: the command must not run while a power cut could undo that.
+        target.sync_names().and_then(|()| target.note()).map_err(cannot)?;
+        Ok(Some(Committed { run: target, journal: self.journal, listener: self.listener }))
+    }
+
+    /// It will not be a run.
+    pub(crate) fn discard(self) -> Result<(), Fault> {
+        self.scratch.discard()
     }
 }
 
@@ -181,15 +216,40 @@ impl Run {
             Err(Errno::OPNOTSUPP) => io::Write::write_all(&mut &reserve, &vec![0; RESERVE_BYTES as usize])?,
             Err(error) => return Err(error.into()),
         }
+        let (_folder, socket) = self.socket()?;
+        let listener = UnixListener::bind(socket)?;
+        // What a power cut leaves of a run that counts as started must be a run. Its data come later.
+        File::open(&self.0)?.sync_all()?;
+        Ok((journal, listener))
+    }
+
+    /// Lies beside the folder, and says that the run was started once.
+    fn started_mark(&self) -> PathBuf {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        self.0.with_file_name(format!(".{name}{STARTED_MARK}"))
+    }
+
+    /// Notes for people: nothing depends on them.
+    fn note(&self) -> io::Result<()> {
         let meta = format!(
             "started_us={}\nsupervisor_pid={}\nversion={}\n",
             now_us(),
             std::process::id(),
             env!("CARGO_PKG_VERSION")
         );
-        io::Write::write_all(&mut create(&self.0.join(META))?, meta.as_bytes())?;
-        let (_folder, socket) = self.socket()?;
-        Ok((journal, UnixListener::bind(socket)?))
+        io::Write::write_all(&mut create(&self.0.join(META))?, meta.as_bytes())
+    }
+
+    /// Notes durably that the run may be forgotten.
+    pub(crate) fn mark_collected(&self) -> io::Result<()> {
+        match create(&self.0.join(COLLECTED)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(_) | Err(_) => File::open(&self.0)?.sync_all(),
+        }
+    }
+
+    pub(crate) fn is_collected(&self) -> bool {
+        self.0.join(COLLECTED).exists()
     }
 
     /// The socket by way of an open folder: its real path may be longer than the 108 bytes that a socket

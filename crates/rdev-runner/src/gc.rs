@@ -24,7 +24,9 @@ pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         State::Lost => {}
     }
     let size = std::fs::metadata(run.journal_path()).map_or(0, |journal| journal.len());
-    replace(&run, &entry).map_err(|e| Fault::io(format!("cannot shrink \"{id}\""), e))?;
+    replace(&run, &entry)
+        .and_then(|()| run.mark_collected())
+        .map_err(|e| Fault::io(format!("cannot shrink \"{id}\""), e))?;
     report(&format!("{id}: {} bytes of output dropped\n", size.saturating_sub(entry.len() as u64)))
 }
 
@@ -40,10 +42,14 @@ fn replace(run: &Run, bytes: &[u8]) -> io::Result<()> {
     run.sync_names()
 }
 
-/// Removes every run that ended longer than `age` ago.
+/// Removes every run that ended longer than `age` ago and was shrunk: whoever asked for it has its end. One that nobody
+/// has read stays, however old it is.
 pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
     let limit_us = now_us().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
     for (id, run) in runs.all()? {
+        if !run.is_collected() {
+            continue;
+        }
         let ended_us = match state(&run)?.0 {
             State::Running => continue,
             State::Exited(frame, _) => frame.time_us,
@@ -56,6 +62,18 @@ pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
                 .and_then(|()| std::fs::remove_dir_all(&scratch))
                 .map_err(|e| Fault::io(format!("cannot remove {}", run.path().display()), e))?;
             report(&format!("{id}: removed\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the marks of runs that are gone, when they are older than `age`: nobody asks for such a start any more.
+pub(crate) fn remove_marks(runs: &Runs, age: Duration) -> Result<(), Fault> {
+    for mark in runs.all_marks_alone()? {
+        let age_us = now_us().saturating_sub(modified_us(&mark));
+        if u128::from(age_us) > age.as_micros() {
+            std::fs::remove_file(&mark)
+                .map_err(|e| Fault::io(format!("cannot remove {}", mark.display()), e))?;
         }
     }
     Ok(())

@@ -33,16 +33,41 @@ pub struct Order {
     pub id: String,
     /// Only what comes after this sequence number is wanted.
     pub after: u64,
+    /// Whether a run of this id that is not there may be started.
+    pub mode: Mode,
     /// Identity of the folder of runs that it is for; empty: any.
     pub place: String,
     /// What to run, should the id be new.
     pub spec: Spec,
 }
 
+/// What becomes of an order whose run is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is started: nobody has started it before.
+    Start,
+    /// It is lost: it was started, and its folder is gone. It must not run a second time.
+    Attach,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Attach => "attach",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        [Self::Start, Self::Attach].into_iter().find(|mode| mode.word() == word)
+    }
+}
+
 impl Order {
-    /// A line with id, number and place, then the encoded specification.
+    /// A line with id, number, mode and place, then the encoded specification.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = format!("{} {} {}\n", self.id, self.after, self.place).into_bytes();
+        let mut out =
+            format!("{} {} {} {}\n", self.id, self.after, self.mode.word(), self.place).into_bytes();
         out.extend_from_slice(&self.spec.encode());
         out
     }
@@ -61,12 +86,15 @@ impl Order {
             return Ok(None);
         }
         let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no order"))?;
-        let mut words = line.splitn(3, ' ');
-        let (Some(id), Some(after), Some(place)) = (words.next(), words.next(), words.next()) else {
+        let mut words = line.splitn(4, ' ');
+        let (Some(id), Some(after), Some(mode), Some(place)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
             return Err(invalid("standard input holds no order"));
         };
         let after = after.parse().map_err(|_| invalid("the order's sequence number is no whole number"))?;
-        Ok(Some(Self { id: id.to_owned(), after, place: place.to_owned(), spec: Spec::read(from)? }))
+        let mode = Mode::of(mode).ok_or_else(|| invalid("the order says neither start nor attach"))?;
+        Ok(Some(Self { id: id.to_owned(), after, mode, place: place.to_owned(), spec: Spec::read(from)? }))
     }
 }
 

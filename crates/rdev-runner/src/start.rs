@@ -51,11 +51,13 @@ impl Waiting {
                 sent.unwrap_or(Ok(()))
                     .or_else(|e| if reason.is_empty() { Err(cannot(e)) } else { Ok(()) })?;
                 let reason = reason.trim().trim_start_matches("rdev-runner: ");
-                Err(Fault::failed(if reason.is_empty() {
+                let fault = Fault::failed(if reason.is_empty() {
                     "the supervisor ended before it started the command"
                 } else {
                     reason
-                }))
+                });
+                // A run without its folder has not begun, and its supervisor is gone.
+                Err(if matches!(runs.find(id), Ok(None)) { fault.before_the_start() } else { fault })
             }
         }
     }

@@ -7,11 +7,12 @@ use rdev_ports::{Claim, EXEC_START_TIMEOUT, Fate, Keep, PART_BYTES_MAX, Place, S
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::execution::Executor;
 use crate::invocation::checkout;
-use crate::supervise::{Backoff, SILENCE_MAX, UNREACHED_MAX, exec, until_stored};
+use crate::patience::{Backoff, until_available};
+use crate::supervise::{SILENCE_MAX, UNREACHED_MAX, exec};
 
 /// What a place sent that is no collection.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +41,15 @@ impl Executor {
         let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
         let argv = ["rdev-runner", "collect", "--cwd", &folder, "--"].into_iter();
         let argv: Vec<&str> = argv.chain(patterns.iter().map(String::as_str)).collect();
-        let (mut backoff, since) = (Backoff::default(), self.clock.now());
+        let (mut backoff, since) = (Backoff::default(), Instant::now());
         loop {
             let cut = match self.collect_once(claim, place, &argv).await? {
                 Ok(()) => return Ok(()),
                 Err(error) => format!("{error:#}"),
             };
             let command = &claim.fence.id;
-            let gone = matches!(self.pods.fate(&place.uid, started.started_at).await?, Fate::Gone(_));
-            if gone || self.clock.now().since(since) > UNREACHED_MAX {
+            let fate = self.fate(claim, &place.uid, started.started_at).await?;
+            if matches!(fate, Fate::Gone(_)) || since.elapsed() > UNREACHED_MAX {
                 tracing::warn!(%command, error = cut, "the files of a task are lost with its place");
                 return self.lose(claim).await;
             }
@@ -102,7 +103,7 @@ impl Executor {
     }
 
     async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
-        until_stored(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
+        until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
     }
 }
 

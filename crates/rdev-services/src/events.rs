@@ -1,27 +1,12 @@
+//! Subscribing to events: one path for what is old and what is new.
+
 use std::sync::Arc;
 
-use rdev_domain::{Command, CommandId, Entry, Error, Home, Position, ProjectId, Result, Seq, StreamId};
+use rdev_domain::{Command, Error, Home, Position, ProjectId, Result, Seq, StreamId};
 use rdev_ports::{EventLog, TaskQueue};
-use tokio::sync::watch;
 
-use crate::live::Tail;
+use crate::follow::{Follow, Source};
 use crate::{Live, Projects};
-
-/// Entries read at once, if they are small: the log bounds their bytes.
-const PAGE_ENTRIES_MAX: u32 = 32;
-
-/// What a reader comes to next.
-#[derive(Debug)]
-pub enum Next {
-    /// Entries, at least one.
-    Entries(Vec<Arc<Entry>>),
-    /// Of a home's log: of what is stored between the reader's place and this position, retention has removed
-    /// something. What is left of it follows.
-    Pruned(Position),
-    /// Of a command's log: the events up to this number were removed. Without one the command itself was, with
-    /// all that came before its end, and nothing follows.
-    Gone(Option<Seq>),
-}
 
 /// Reading of events: one path for what is old and what is new.
 #[derive(Clone)]
@@ -69,338 +54,74 @@ impl Events {
     pub async fn follow_on(&self, command: &Command, after: Option<Seq>) -> Result<Following> {
         if let Some(after) = after
             && command.state.is_ended()
-            && self.log.last_seq(&command.id).await?.is_some_and(|last| last <= after)
+            && self.log.last_seq(&command.id).await? == Some(after)
         {
             return Ok(Following::Over);
         }
         self.follow_command(command, after).await.map(Following::Open)
     }
 
-    /// Subscribes to every command of a project, after an entry of its log.
+    /// Subscribes to every command of a project, from a place in its log.
     ///
     /// # Errors
     /// `NotFound` when there is no such project.
-    pub async fn follow_project(&self, project: &ProjectId, after: Position) -> Result<Follow> {
+    pub async fn follow_project(&self, project: &ProjectId, from: Begin) -> Result<ProjectFollow> {
         self.projects.get(project).await?;
         let home = Home::Project(project.clone());
-        let head = self.live.home_head(&home);
-        Ok(Follow::new(self.log.clone(), Source::Home { home, told: after }, head, after))
-    }
-
-    /// The last entry of a project's log, to subscribe to what comes after it.
-    pub async fn project_head(&self, project: &ProjectId) -> Result<Position> {
-        self.projects.get(project).await?;
-        let home = project.clone().into();
-        // The last one may have been removed.
-        Ok(self.log.head(&home).await?.max(self.log.pruned(&home).await?))
-    }
-
-    /// Subscribes to a command that is at hand.
-    pub async fn follow_command(&self, command: &Command, after: Option<Seq>) -> Result<Follow> {
-        let tail = self.live.tail(&command.id);
+        let tail = self.live.home_tail(&home);
         let head = tail.head();
+        // The last entry may have been removed.
+        let end = self.log.head(&home).await?.max(self.log.pruned(&home).await?);
+        let (begun, beyond) = match from {
+            Begin::Latest => (end, false),
+            Begin::After(after) if after <= end => (after, false),
+            // Positions are never given twice: this one is of another log.
+            Begin::After(_) => (end, true),
+        };
+        let source = Source::Home { home, tail, told: begun };
+        Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, beyond })
+    }
+
+    /// Subscribes to a command that is at hand. Of one whose end is not beyond `after`, the end is read.
+    pub async fn follow_command(&self, command: &Command, after: Option<Seq>) -> Result<Follow> {
+        let of = self.live.tail(&command.id);
+        let head = of.tail.head();
         let cursor = match after {
             None => Position::ZERO,
-            Some(seq) => self.log.position_of(&command.id, seq).await?,
+            Some(mut seq) => {
+                if command.state.is_ended()
+                    && let Some(end) = self.log.last_seq(&command.id).await?
+                {
+                    seq = seq.min(end.before());
+                }
+                self.log.position_of(&command.id, seq).await?
+            }
         };
         let source = Source::Command {
             id: command.id.clone(),
             stream: command.stream.clone(),
-            tail,
+            of,
             end_is_due: command.state.is_ended(),
         };
         Ok(Follow::new(self.log.clone(), source, head, cursor))
     }
 }
 
-enum Source {
-    Command {
-        id: CommandId,
-        stream: StreamId,
-        tail: Arc<Tail>,
-        /// Whether the log must hold the end of the stream, which the reader has not come to.
-        end_is_due: bool,
-    },
-    Home {
-        home: Home,
-        /// Up to here the reader knows that something may be missing.
-        told: Position,
-    },
+/// Where reading of a project's log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the next entry that is stored.
+    Latest,
+    /// After this position.
+    After(Position),
 }
 
-/// A reader's place in the log: subscribe, read, follow. What a subscriber gets always comes from the log,
-/// so one that is slow falls behind and catches up.
-pub struct Follow {
-    log: Arc<dyn EventLog>,
-    source: Source,
-    head: watch::Receiver<Position>,
-    cursor: Position,
-    /// Whether the log may hold entries that this process was never told of.
-    unread: bool,
-}
-
-impl Follow {
-    fn new(
-        log: Arc<dyn EventLog>,
-        source: Source,
-        head: watch::Receiver<Position>,
-        cursor: Position,
-    ) -> Self {
-        Self { log, source, head, cursor, unread: true }
-    }
-
-    /// The stream that is followed; `None` for a home.
-    pub fn stream(&self) -> Option<&StreamId> {
-        match &self.source {
-            Source::Command { stream, .. } => Some(stream),
-            Source::Home { .. } => None,
-        }
-    }
-
-    /// What comes next; waits for it. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Next> {
-        loop {
-            if let Some(next) = self.ready().await? {
-                return Ok(next);
-            }
-            // The sender lives as long as `source`, or as the process: an error means that nothing follows.
-            if self.head.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// What is stored already; `None` at the end of the log.
-    pub async fn ready(&mut self) -> Result<Option<Next>> {
-        let known = *self.head.borrow_and_update();
-        let tail = match &self.source {
-            Source::Command { tail, .. } => tail.after(self.cursor, PAGE_ENTRIES_MAX as usize),
-            Source::Home { .. } => Vec::new(),
-        };
-        if !tail.is_empty() {
-            return Ok(Some(self.come_to(tail)));
-        }
-        if !self.unread && known <= self.cursor {
-            return Ok(None);
-        }
-        let entries = match &mut self.source {
-            Source::Command { id, .. } => self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?,
-            Source::Home { home, told } => {
-                let entries = self.log.read_home(home, self.cursor, PAGE_ENTRIES_MAX).await?;
-                // Asked after the read, so that nothing is removed in between unnoticed.
-                let pruned = self.log.pruned(home).await?;
-                if pruned > self.cursor.max(*told) {
-                    *told = pruned;
-                    return Ok(Some(Next::Pruned(pruned)));
-                }
-                entries
-            }
-        };
-        if let Source::Command { id, end_is_due, .. } = &self.source
-            && entries.is_empty()
-            && (*end_is_due || known > self.cursor)
-        {
-            let id = id.clone();
-            return self.gone(&id, known).await.map(Some);
-        }
-        self.unread = !entries.is_empty();
-        Ok(self.unread.then(|| self.come_to(shared(entries))))
-    }
-
-    /// There was something after the reader's place, and a read has found nothing. Nothing is changed before the
-    /// last wait, in which the future may be dropped.
-    async fn gone(&mut self, id: &CommandId, known: Position) -> Result<Next> {
-        let last = self.log.last_seq(id).await?;
-        // What was stored since the read is not gone; up to `last`, what is not found now is.
-        let entries = self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?;
-        self.unread = !entries.is_empty();
-        if self.unread {
-            return Ok(self.come_to(shared(entries)));
-        }
-        self.cursor = known.max(self.cursor);
-        Ok(Next::Gone(last))
-    }
-
-    fn come_to(&mut self, entries: Vec<Arc<Entry>>) -> Next {
-        if let Some(last) = entries.last() {
-            self.cursor = last.position;
-            if let Source::Command { end_is_due, .. } = &mut self.source {
-                *end_is_due &= !last.is_last();
-            }
-        }
-        Next::Entries(entries)
-    }
-}
-
-fn shared(entries: Vec<Entry>) -> Vec<Arc<Entry>> {
-    entries.into_iter().map(Arc::new).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use futures_util::future::poll_immediate;
-    use rdev_domain::{Chunk, Ending, Outcome, Timestamp};
-    use rdev_ports::testing::{MemoryStore, START, chunk, command, id, new_command, slots};
-    use rdev_ports::{Fence, Retention, Rule};
-    use tokio::task::yield_now;
-
-    use super::*;
-
-    const ALL_OUTPUT: Rule = Rule::Output { bytes_max: 0 };
-
-    async fn running(store: &MemoryStore) -> (Command, Fence) {
-        store.enqueue(new_command(command("demo", 1))).await.unwrap();
-        let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
-        store.start(&claim.fence, "pod-1", None, START).await.unwrap();
-        (claim.command, claim.fence)
-    }
-
-    /// Reads its first two entries, the statuses.
-    async fn begun(live: &Live, store: &MemoryStore, source: Source) -> Follow {
-        let head = match &source {
-            Source::Command { tail, .. } => tail.head(),
-            Source::Home { home, .. } => live.home_head(home),
-        };
-        let mut follow = Follow::new(Arc::new(store.clone()), source, head, Position::ZERO);
-        assert_eq!(seqs(follow.ready().await.unwrap()), [0, 0]);
-        follow
-    }
-
-    fn of_command(live: &Live, command: &Command, end_is_due: bool) -> Source {
-        let (id, stream) = (command.id.clone(), command.stream.clone());
-        Source::Command { tail: live.tail(&id), id, stream, end_is_due }
-    }
-
-    fn seqs(next: Option<Next>) -> Vec<u64> {
-        let Some(Next::Entries(entries)) = next else { panic!("{next:?}") };
-        entries.iter().map(|entry| entry.last_seq.0).collect()
-    }
-
-    async fn prune(store: &MemoryStore, rule: Rule) {
-        while store.prune(rule).await.unwrap().more {}
-    }
-
-    #[tokio::test]
-    async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
-        let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let mut follow = begun(&live, &store, of_command(&live, &command, false)).await;
-        assert!(follow.ready().await.unwrap().is_none());
-        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
-        live.has_grown(&command.id, stored[0].position);
-        prune(&store, ALL_OUTPUT).await;
-        assert!(matches!(follow.next().await.unwrap(), Next::Gone(Some(Seq(3)))));
-        assert!(follow.ready().await.unwrap().is_none());
-        let stored = store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
-        live.has_grown(&command.id, stored[0].position);
-        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
-    }
-
-    #[tokio::test]
-    async fn a_reader_of_a_command_that_is_gone_is_told_once() {
-        let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let mut follow = begun(&live, &store, of_command(&live, &command, true)).await;
-        let outcome = Outcome::without_process(Ending::Cancelled, "");
-        store.finish(&fence, Seq(1), outcome, START).await.unwrap();
-        prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
-        assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
-        assert!(follow.ready().await.unwrap().is_none());
-    }
-
-    /// Between any two waits a sign of life may be due, and the future is dropped.
-    #[tokio::test]
-    async fn a_reader_that_is_interrupted_anywhere_is_told() {
-        for waits in 0..6 {
-            let (store, live) = (MemoryStore::default(), Live::default());
-            let (command, fence) = running(&store).await;
-            let mut follow = begun(&live, &store, of_command(&live, &command, true)).await;
-            let outcome = Outcome::without_process(Ending::Cancelled, "");
-            store.finish(&fence, Seq(1), outcome, START).await.unwrap();
-            prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
-            follow.log = Arc::new(Far(store));
-            let mut interrupted = Box::pin(follow.ready());
-            let mut told = None;
-            for _ in 0..waits {
-                if told.is_none() {
-                    told = poll_immediate(&mut interrupted).await;
-                }
-            }
-            drop(interrupted);
-            let told = match told {
-                Some(told) => told,
-                None => follow.ready().await,
-            };
-            assert!(matches!(told.unwrap(), Some(Next::Gone(None))), "after {waits} waits");
-        }
-    }
-
-    /// A log whose every answer is waited for.
-    struct Far(MemoryStore);
-
-    #[async_trait]
-    impl EventLog for Far {
-        async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
-            yield_now().await;
-            self.0.append(fence, chunks, now).await
-        }
-
-        async fn flush(&self) -> Result<()> {
-            self.0.flush().await
-        }
-
-        async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-            yield_now().await;
-            self.0.read_command(id, after, limit).await
-        }
-
-        async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
-            yield_now().await;
-            self.0.read_home(home, after, limit).await
-        }
-
-        async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
-            yield_now().await;
-            self.0.position_of(id, seq).await
-        }
-
-        async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
-            yield_now().await;
-            self.0.ends(ids).await
-        }
-
-        async fn head(&self, home: &Home) -> Result<Position> {
-            yield_now().await;
-            self.0.head(home).await
-        }
-
-        async fn pruned(&self, home: &Home) -> Result<Position> {
-            yield_now().await;
-            self.0.pruned(home).await
-        }
-
-        async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
-            yield_now().await;
-            self.0.last_seq(id).await
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reader_of_a_home_is_told_before_it_goes_on() {
-        let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let home = Source::Home { home: command.home.clone(), told: Position::ZERO };
-        let mut follow = begun(&live, &store, home).await;
-        let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
-        prune(&store, ALL_OUTPUT).await;
-        store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
-        let told = follow.ready().await.unwrap();
-        assert!(matches!(told, Some(Next::Pruned(to)) if to == stored[0].position), "{told:?}");
-        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
-        // What it has seen may go.
-        prune(&store, ALL_OUTPUT).await;
-        live.home_has_grown(&command.home, Position(100));
-        assert!(follow.ready().await.unwrap().is_none());
-    }
+/// A subscription to a project's log.
+pub struct ProjectFollow {
+    /// The reader.
+    pub follow: Follow,
+    /// The position after which it reads.
+    pub begun: Position,
+    /// True: the position that was asked for lies beyond the end of the log, where it reads on instead.
+    pub beyond: bool,
 }

@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State, Timestamp,
-    attempt_error,
+    Command, Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State,
+    Timestamp, Trouble, attempt_error,
 };
 use rdev_ports::{
     Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
-    Started, TaskQueue, Trouble,
+    Started, TaskQueue,
 };
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
 use crate::invocation::{checkout, run_id};
 use crate::janitor::Janitor;
-use crate::live::Live;
-use crate::supervise::{Execution, UNREACHED_MAX, until_stored};
+use crate::live::{CommandTail, Live};
+use crate::patience::until_available;
+use crate::refusal::Refusals;
+use crate::supervise::{Execution, UNREACHED_MAX};
 
-/// A command whose place is not ready is looked at again after this time, and holds up nobody until then.
-const PLACE_PAUSE: Duration = Duration::from_secs(1);
+/// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
+/// has waited, within these bounds, or at once when its place tells that it is ready.
+const PLACE_PAUSE_MIN: Duration = Duration::from_secs(1);
+const PLACE_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once when an agent's earlier lines are read again.
 const REREAD_ENTRIES: u32 = 16;
 
@@ -45,8 +49,8 @@ enum Next {
     Supervise(Place, Box<Started>),
     /// Nothing can run any more: it ends.
     End(Outcome),
-    /// Its place may become ready.
-    Later,
+    /// Its place may become ready. It has waited for that since then.
+    Later(Timestamp),
 }
 
 impl Executor {
@@ -54,13 +58,17 @@ impl Executor {
     /// the future leaves the command running, and everything stored so that another call goes on where
     /// this one stopped.
     ///
+    /// A store that is not available is waited for.
+    ///
     /// # Errors
-    /// `LeaseLost` when another worker has taken over; `Unavailable` when a store failed.
+    /// `LeaseLost` when another worker has taken over.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
-        if let Some(tail) = self.live.existing(&claim.fence.id).filter(|_| claim.command.schedule.tries > 0) {
-            tail.forget();
+        // Held from the beginning, so that a wish to cancel is heard whenever it comes.
+        let tail = self.live.tail(&claim.fence.id);
+        if claim.command.schedule.tries > 0 {
+            tail.tail.forget();
         }
-        match self.next(claim).await? {
+        match self.next(claim, &tail).await? {
             Next::End(outcome) => {
                 let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
                 match claim.command.state {
@@ -72,31 +80,43 @@ impl Executor {
                     State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
                 }
             }
-            Next::Later => self.queue.postpone(&claim.fence, self.clock.now() + PLACE_PAUSE).await,
-            Next::Supervise(place, started) => self.supervise(claim, place, *started).await,
+            Next::Later(since) => self.postpone(claim, since).await,
+            Next::Supervise(place, started) => self.supervise(claim, tail, place, *started).await,
         }
     }
 
-    async fn next(&self, claim: &Claim) -> Result<Next> {
+    /// Gives a claim back until its place may be ready. Those that wait for the same are spread a little.
+    async fn postpone(&self, claim: &Claim, since: Timestamp) -> Result<()> {
+        let now = self.clock.now();
+        let pause = (now.since(since) / 2).clamp(PLACE_PAUSE_MIN, PLACE_PAUSE_MAX);
+        let until = now + pause.mul_f64(1.0 - self.chance.fraction() / 4.0);
+        until_available(&claim.fence.id, || self.queue.postpone(&claim.fence, until)).await
+    }
+
+    async fn next(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
         let command = &claim.command;
         let site = match (&command.home, &claim.seat) {
             (Home::Project(id), _) => Site::Project(id.clone()),
             (Home::Pool, Some(seat)) => Site::Worker(seat.worker.clone()),
-            (Home::Pool, None) => return self.next_in_pool(claim).await,
+            (Home::Pool, None) => return self.next_in_pool(claim, tail).await,
         };
-        let standing = self.pods.place(&site).await?;
-        if let (Some(uid), State::Running { started_at }) = (&claim.place_uid, &command.state)
+        let standing = match self.pods.place(&site).await {
+            // Nothing is known of any place, so it is not known to be ready.
+            Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(command))),
+            standing => standing?,
+        };
+        if let (Some(uid), State::Running { started_at, .. }) = (&claim.place_uid, &command.state)
             && !matches!(&standing, Some(Standing::Ready(place)) if place.uid == *uid)
         {
             return self.next_away_from(uid, *started_at, standing, claim).await;
         }
         match standing {
-            Some(Standing::Ready(place)) => self.start(claim, place, claim.seat.as_ref()).await,
+            Some(Standing::Ready(place)) => self.start(claim, tail, place, claim.seat.as_ref()).await,
             Some(Standing::Waiting(..)) if command.cancel_requested => Ok(Next::End(never_started())),
             Some(Standing::Waiting(trouble, since)) => {
-                let waited = self.clock.now().since(since.max(command.created_at));
-                if waited <= self.place_patience {
-                    return Ok(Next::Later);
+                let since = since.max(waiting_since(command));
+                if self.clock.now().since(since) <= self.place_patience {
+                    return Ok(Next::Later(since));
                 }
                 Ok(Next::End(failed(trouble.reason, trouble.message)))
             }
@@ -113,59 +133,77 @@ impl Executor {
         standing: Option<Standing>,
         claim: &Claim,
     ) -> Result<Next> {
-        let trouble = match (self.pods.fate(uid, started_at).await?, standing) {
+        let trouble = match (self.fate(claim, uid, started_at).await?, standing) {
             (Fate::Gone(trouble), _) => trouble,
             (_, Some(Standing::Waiting(trouble, since))) => {
-                let patience = claim.command.timeout + UNREACHED_MAX;
-                if self.clock.now().since(since.max(started_at)) <= patience {
-                    return Ok(Next::Later);
+                let patience = claim.command.timeout.saturating_add(UNREACHED_MAX);
+                let since = since.max(started_at);
+                if self.clock.now().since(since) <= patience {
+                    return Ok(Next::Later(since));
                 }
                 trouble
             }
-            (_, Some(Standing::Unusable(_))) => return Ok(Next::Later),
-            (Fate::Interrupted(trouble), _) => trouble,
-            (Fate::Unknown | Fate::Undisturbed, _) => replaced(),
+            (_, Some(Standing::Unusable(_))) => return Ok(Next::Later(started_at)),
+            (fate, _) => trouble_of(fate),
         };
         Ok(Next::End(failed(trouble.reason, trouble.message)))
     }
 
     /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while
     /// there is none.
-    async fn next_in_pool(&self, claim: &Claim) -> Result<Next> {
+    async fn next_in_pool(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
         if claim.command.cancel_requested {
             return Ok(Next::End(never_started()));
         }
-        let occupancy = self.pool.occupancy().await?;
-        let workers = self.pods.workers().await?;
+        let occupancy = until_available(&claim.fence.id, || self.pool.occupancy()).await?;
+        let workers = match self.pods.workers().await {
+            Err(Error::Unavailable { .. }) => Vec::new(),
+            workers => workers?,
+        };
         let mut seats: Vec<Seat> = workers.iter().flat_map(|worker| occupancy.free_seats(worker)).collect();
         seats.sort_by_key(|seat| seat.number);
         for seat in seats {
             let site = Site::Worker(seat.worker.clone());
-            let Some(Standing::Ready(place)) = self.pods.place(&site).await? else {
-                continue;
+            let place = match self.pods.place(&site).await {
+                Ok(Some(Standing::Ready(place))) => place,
+                Ok(_) | Err(Error::Unavailable { .. }) => continue,
+                Err(error) => return Err(error),
             };
-            match self.start(claim, place, Some(&seat)).await {
+            match self.start(claim, tail, place, Some(&seat)).await {
                 Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
                 next => return next,
             }
         }
-        Ok(Next::Later)
+        Ok(Next::Later(waiting_since(&claim.command)))
     }
 
-    async fn start(&self, claim: &Claim, place: Place, seat: Option<&Seat>) -> Result<Next> {
-        let started = self.queue.start(&claim.fence, &place.uid, seat, self.clock.now()).await?;
+    async fn start(
+        &self,
+        claim: &Claim,
+        tail: &CommandTail,
+        place: Place,
+        seat: Option<&Seat>,
+    ) -> Result<Next> {
+        let (fence, now) = (&claim.fence, self.clock.now());
+        let start = || self.queue.start(fence, &place.uid, seat, now);
+        let started = until_available(&fence.id, start).await?;
         let is_first = started.entry.is_some();
         if let Some(entry) = &started.entry {
             self.live.publish(entry.clone());
         }
-        if started.cancel_requested && is_first {
+        if is_first && (started.cancel_requested || tail.stop.is_cancelled()) {
             return Ok(Next::End(never_started()));
         }
         Ok(Next::Supervise(place, Box::new(started)))
     }
 
-    async fn supervise(&self, claim: &Claim, place: Place, started: Started) -> Result<()> {
-        let tail = self.live.tail(&claim.fence.id);
+    async fn supervise(
+        &self,
+        claim: &Claim,
+        tail: Arc<CommandTail>,
+        place: Place,
+        started: Started,
+    ) -> Result<()> {
         if started.cancel_requested {
             tail.stop.cancel();
         }
@@ -174,8 +212,10 @@ impl Executor {
             Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
         };
         let tries = started.tries;
+        let refusals = Refusals::new(started.entry.is_some());
+        let (last_seq, was_there) = (claim.last_seq, false);
         let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq: claim.last_seq, agent };
+            Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started) = (execution.place, execution.started);
         self.collect(claim, &place, &started).await?;
@@ -186,16 +226,14 @@ impl Executor {
         Ok(())
     }
 
-    /// Why what ran in a place that was left is no more.
-    pub(crate) async fn trouble_of(&self, place_uid: &str, since: Timestamp) -> Result<Trouble> {
-        match self.pods.fate(place_uid, since).await? {
-            Fate::Gone(trouble) | Fate::Interrupted(trouble) => Ok(trouble),
-            Fate::Unknown | Fate::Undisturbed => Ok(replaced()),
-        }
+    /// What became of what has run in a place since then.
+    pub(crate) async fn fate(&self, claim: &Claim, place_uid: &str, since: Timestamp) -> Result<Fate> {
+        until_available(&claim.fence.id, || self.pods.fate(place_uid, since)).await
     }
 
     /// An attempt is over: it is tried again, or this was its end.
     async fn conclude(&self, claim: &Claim, tries: u32, seq: Seq, outcome: Outcome) -> Result<()> {
+        let outcome = outcome.storable();
         let done = if claim.command.schedule.tries_again(tries, outcome.ending) {
             self.retry(claim, tries, &outcome).await
         } else {
@@ -210,21 +248,21 @@ impl Executor {
 
     async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome) -> Result<()> {
         let pause = Schedule::backoff(tries, self.chance.fraction());
+        let now = self.clock.now();
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),
             error: attempt_error(outcome),
-            run_after: self.clock.now() + pause,
+            run_after: now + pause,
         };
-        let entry =
-            until_stored(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), self.clock.now()));
+        let entry = until_available(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), now));
         self.live.publish(entry.await?);
         Ok(())
     }
 
     async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {
-        let entry = until_stored(&claim.fence.id, || {
-            self.queue.finish(&claim.fence, seq, outcome.clone(), self.clock.now())
-        });
+        let now = self.clock.now();
+        let entry =
+            until_available(&claim.fence.id, || self.queue.finish(&claim.fence, seq, outcome.clone(), now));
         self.live.publish(entry.await?);
         // The next command of its key, if there is one.
         self.live.work_for_others();
@@ -239,7 +277,9 @@ impl Executor {
         }
         let mut after = Position::ZERO;
         loop {
-            let entries = self.log.read_command(&claim.fence.id, after, REREAD_ENTRIES).await?;
+            let id = &claim.fence.id;
+            let read = || self.log.read_command(id, after, REREAD_ENTRIES);
+            let entries = until_available(id, read).await?;
             let Some(last) = entries.last() else { break };
             after = last.position;
             for entry in entries {
@@ -254,12 +294,23 @@ impl Executor {
     }
 }
 
-fn never_started() -> Outcome {
+/// Since when a command that has not started has waited for a place.
+fn waiting_since(command: &Command) -> Timestamp {
+    command.schedule.run_after.map_or(command.created_at, |due| due.max(command.created_at))
+}
+
+pub(crate) fn never_started() -> Outcome {
     Outcome::without_process(Ending::Cancelled, "cancelled before it started")
 }
 
-fn replaced() -> Trouble {
-    Trouble::new(Reason::PodLost, "the place it ran in was replaced, its end is unknown")
+/// Why what ran in a place that was left is no more.
+pub(crate) fn trouble_of(fate: Fate) -> Trouble {
+    match fate {
+        Fate::Gone(trouble) | Fate::Interrupted(trouble) => trouble,
+        Fate::Unknown | Fate::Undisturbed => {
+            Trouble::new(Reason::PodLost, "the place it ran in was replaced, its end is unknown")
+        }
+    }
 }
 
 /// The end of a command of whose process nothing is known.

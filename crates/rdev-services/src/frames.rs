@@ -12,6 +12,8 @@ const CHUNK_EVENTS: u64 = 1024;
 /// Takes the channel's bytes, checks that the events follow one another, and packs them into chunks.
 pub(crate) struct Intake {
     decoder: Decoder,
+    /// Whether the runner has said hello: it speaks of the command.
+    heard: bool,
     /// Number of the last event that was taken.
     last_seq: Seq,
     open: BytesMut,
@@ -43,6 +45,7 @@ impl Intake {
     pub(crate) fn after(last_seq: Seq) -> Self {
         Self {
             decoder: Decoder::default(),
+            heard: false,
             last_seq,
             open: BytesMut::new(),
             open_first: last_seq.next(),
@@ -60,7 +63,8 @@ impl Intake {
         while let Some((frame, raw)) = self.decoder.next_frame()? {
             watch(&frame);
             match frame.body {
-                Body::Hello { version: PROTOCOL_VERSION, .. } | Body::KeepAlive => {}
+                Body::Hello { version: PROTOCOL_VERSION, .. } => self.heard = true,
+                Body::KeepAlive => {}
                 Body::Hello { version, .. } => return Err(IntakeError::Version(version)),
                 Body::Output { .. } | Body::Cut { .. } => self.keep(&frame, &raw)?,
                 // Its number may be beyond the next one: what was between is gone, and shows as a gap.
@@ -69,6 +73,11 @@ impl Intake {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the runner has spoken of the command.
+    pub(crate) fn heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether something is there that is not stored.

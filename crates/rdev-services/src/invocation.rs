@@ -23,7 +23,7 @@ pub(crate) fn spec(
 ) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
-            let mut spec = Spec::new(words(["sh", "-c", &shell.command]));
+            let mut spec = Spec::new(words(["sh", "-c", "--", &shell.command]));
             spec.env = shell.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
             spec
         }
@@ -110,7 +110,7 @@ number=0
 for step; do
     number=$((number + 1))
     printf '+ %s\n' "$step"
-    sh -ec "$step" || {
+    sh -ec -- "$step" || {
         code=$?
         echo "step $number failed with exit code $code" >&2
         exit "$code"

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rdev_domain::Timestamp;
-use rdev_ports::{Fate, Place, Pods};
+use rdev_ports::{EventLog, Fate, Place, Pods};
+use tokio::time::Instant;
 
 use crate::supervise::control;
 
@@ -14,11 +16,17 @@ const BATCH_MAX: usize = 64;
 const WAITING_MAX: usize = 10_000;
 /// Runs that ended so long ago are forgotten whole: in seconds, a week.
 const FORGET_AFTER_SECONDS: &str = "604800";
+/// A place is asked so often to forget runs, which looks at every one of them.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// Places whose last turn is remembered; beyond it all have their turn again.
+const PLACES_MAX: usize = 10_000;
 
 /// The journals that wait to be freed.
 #[derive(Default)]
 pub(crate) struct Janitor {
     waiting: Mutex<Vec<Ended>>,
+    /// When a place was last asked to forget runs, by its uid.
+    forgot: Mutex<HashMap<String, Instant>>,
 }
 
 struct Ended {
@@ -30,16 +38,26 @@ struct Ended {
 impl Janitor {
     /// The command has ended, and everything in its journal is stored, as are the files of its folder.
     pub(crate) fn ended(&self, place: Place, run: String, folder: Option<String>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING_MAX {
-            waiting.push(Ended { place, run, folder });
-        }
+        self.wait([Ended { place, run, folder }]);
     }
 
-    /// Frees what waits. What fails is left to `gc` by age, which each call asks for as well, and to
-    /// the next task of the seat.
-    pub(crate) async fn sweep(&self, pods: &dyn Pods) {
+    fn wait(&self, ended: impl IntoIterator<Item = Ended>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = WAITING_MAX.saturating_sub(waiting.len());
+        waiting.extend(ended.into_iter().take(room));
+    }
+
+    /// Frees what waits, once its copy in the log survives the death of the machine. What fails is left to the next
+    /// task of the seat, and to an operator.
+    pub(crate) async fn sweep(&self, pods: &dyn Pods, log: &dyn EventLog) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if waiting.is_empty() {
+            return;
+        }
+        if let Err(error) = log.flush().await {
+            tracing::warn!(?error, "no journal is freed before its copy is safe, trying again");
+            return self.wait(waiting);
+        }
         let mut places: HashMap<String, Leftovers> = HashMap::new();
         for Ended { place, run, folder } in waiting {
             // The runs of one place lie together, whatever their projects.
@@ -49,15 +67,30 @@ impl Janitor {
         }
         for Leftovers { place, runs, folders } in places.values() {
             for runs in runs.chunks(BATCH_MAX) {
-                let mut argv = vec!["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS];
-                argv.extend(runs.iter().flat_map(|run| ["--id", run.as_str()]));
-                free(pods, place, &argv).await;
+                let ids = runs.iter().flat_map(|run| ["--id", run.as_str()]);
+                free(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await;
             }
             for folders in folders.chunks(BATCH_MAX) {
                 let argv = ["rm", "-rf", "--"].into_iter().chain(folders.iter().map(String::as_str));
                 free(pods, place, &argv.collect::<Vec<_>>()).await;
             }
+            if self.forgets(&place.uid) {
+                free(pods, place, &["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS]).await;
+            }
         }
+    }
+
+    /// Whether it is a place's turn to forget runs.
+    fn forgets(&self, uid: &str) -> bool {
+        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
+        if forgot.get(uid).is_some_and(|at| at.elapsed() < FORGET_EVERY) {
+            return false;
+        }
+        if forgot.len() >= PLACES_MAX {
+            forgot.clear();
+        }
+        forgot.insert(uid.to_owned(), Instant::now());
+        true
     }
 }
 

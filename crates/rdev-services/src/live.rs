@@ -1,20 +1,16 @@
-//! What this process knows of streams that grow: a wake-up for those who wait, and the newest entries,
-//! so that a thousand subscribers of one stream do not read the same row a thousand times.
-//!
-//! It is a cache and a bell. Nothing depends on it: whoever finds nothing here reads the log.
+//! What this process knows of logs that grow: a bell for those who wait, for streams and for workers, and the
+//! tails of the logs that somebody follows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rdev_domain::{CommandId, Entry, Home, Position};
 use rdev_ports::{Alone, Growth, Signal, Signals};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Newest entries kept of one stream, in bytes of output.
-const TAIL_BYTES_MAX: usize = 512 * 1024;
-/// Newest entries kept of one stream.
-const TAIL_ENTRIES_MAX: usize = 64;
+use crate::tail::{Budget, Tail};
 
 /// The streams of this process; clones share them.
 #[derive(Clone)]
@@ -23,8 +19,9 @@ pub struct Live {
 }
 
 struct Inner {
-    commands: Mutex<HashMap<CommandId, Weak<Tail>>>,
-    homes: Mutex<HashMap<Home, watch::Sender<Position>>>,
+    commands: Mutex<HashMap<CommandId, Weak<CommandTail>>>,
+    homes: Mutex<HashMap<Home, Weak<Tail>>>,
+    budget: Arc<Budget>,
     work: Notify,
     renewal: Notify,
     signals: Arc<dyn Signals>,
@@ -42,6 +39,7 @@ impl Live {
         let inner = Inner {
             commands: Mutex::default(),
             homes: Mutex::default(),
+            budget: Arc::default(),
             work: Notify::new(),
             renewal: Notify::new(),
             signals,
@@ -56,8 +54,8 @@ impl Live {
             let (home, command) = (home.clone(), entry.command.clone());
             self.inner.signals.publish(Signal::Grown(vec![Growth { home, command, position }]));
         }
-        if let Some(tail) = self.existing(&entry.command) {
-            tail.push(Arc::new(entry));
+        if let Some(of) = self.existing(&entry.command) {
+            of.tail.push(Arc::new(entry));
         }
         self.home_has_grown(&home, position);
     }
@@ -98,28 +96,28 @@ impl Live {
 
     /// A command's log goes at least this far.
     pub(crate) fn has_grown(&self, id: &CommandId, position: Position) {
-        if let Some(tail) = self.existing(id) {
-            advance(&tail.head, position);
+        if let Some(of) = self.existing(id) {
+            of.tail.has_grown(position);
         }
     }
 
     /// A home's log goes at least this far.
     pub(crate) fn home_has_grown(&self, home: &Home, position: Position) {
-        if let Some(head) = lock(&self.inner.homes).get(home) {
-            advance(head, position);
+        let tail = lock(&self.inner.homes).get(home).and_then(Weak::upgrade);
+        if let Some(tail) = tail {
+            tail.has_grown(position);
         }
     }
 
     /// The logs that somebody waits for.
     pub(crate) fn followed(&self) -> (Vec<CommandId>, Vec<Home>) {
-        let waited_for =
-            |tail: &Weak<Tail>| tail.upgrade().is_some_and(|tail| tail.head.receiver_count() > 0);
         let commands = lock(&self.inner.commands);
-        let commands =
-            commands.iter().filter(|(_, tail)| waited_for(tail)).map(|(id, _)| id.clone()).collect();
+        let followed = |of: &CommandTail| of.tail.is_followed();
+        let commands = commands.iter().filter(|(_, of)| of.upgrade().is_some_and(|of| followed(&of)));
+        let commands = commands.map(|(id, _)| id.clone()).collect();
         let homes = lock(&self.inner.homes);
-        let homes = homes.iter().filter(|(_, head)| head.receiver_count() > 0).map(|(id, _)| id.clone());
-        (commands, homes.collect())
+        let homes = homes.iter().filter(|(_, tail)| tail.upgrade().is_some_and(|tail| tail.is_followed()));
+        (commands, homes.map(|(home, _)| home.clone()).collect())
     }
 
     fn stop(&self, id: &CommandId) {
@@ -129,33 +127,26 @@ impl Live {
     }
 
     /// The end of a command's stream, made when nobody holds it yet.
-    pub(crate) fn tail(&self, id: &CommandId) -> Arc<Tail> {
-        let mut commands = lock(&self.inner.commands);
-        if let Some(tail) = commands.get(id).and_then(Weak::upgrade) {
-            return tail;
-        }
-        if commands.len() == commands.capacity() {
-            commands.retain(|_, tail| tail.strong_count() > 0);
-        }
-        let tail = Arc::new(Tail::default());
-        commands.insert(id.clone(), Arc::downgrade(&tail));
-        tail
+    pub(crate) fn tail(&self, id: &CommandId) -> Arc<CommandTail> {
+        held(&self.inner.commands, id, || CommandTail {
+            tail: Tail::new(&self.inner.budget),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// The end of a home's log, made when nobody holds it yet.
+    pub(crate) fn home_tail(&self, home: &Home) -> Arc<Tail> {
+        held(&self.inner.homes, home, || Tail::new(&self.inner.budget))
     }
 
     /// The end of a command's stream, if anybody holds it.
-    pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<Tail>> {
+    pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<CommandTail>> {
         lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
     }
 
     /// Forgets the end of a stream that goes on after it: whoever comes now reads the log.
     pub(crate) fn forget(&self, id: &CommandId) {
         lock(&self.inner.commands).remove(id);
-    }
-
-    /// Position of the last entry of a home that this process knows of.
-    pub(crate) fn home_head(&self, home: &Home) -> watch::Receiver<Position> {
-        let mut homes = lock(&self.inner.homes);
-        homes.entry(home.clone()).or_insert_with(|| watch::channel(Position::ZERO).0).subscribe()
     }
 
     /// Rung when there is something to claim.
@@ -169,78 +160,29 @@ impl Live {
     }
 }
 
-/// The end of one command's stream.
-pub(crate) struct Tail {
-    head: watch::Sender<Position>,
-    ring: Mutex<Ring>,
+/// The end of a command's stream, and the wish for the command's end.
+pub(crate) struct CommandTail {
+    pub(crate) tail: Tail,
     /// Cancelled when somebody asks for the command's end.
     pub(crate) stop: CancellationToken,
 }
 
-#[derive(Default)]
-struct Ring {
-    entries: VecDeque<Arc<Entry>>,
-    bytes: usize,
-    /// Every entry of the stream after this position, as far as this process knows, is in `entries`.
-    floor: Option<Position>,
-}
-
-impl Default for Tail {
-    fn default() -> Self {
-        Self {
-            head: watch::channel(Position::ZERO).0,
-            ring: Mutex::default(),
-            stop: CancellationToken::new(),
-        }
+/// A tail that somebody holds, made when nobody does.
+fn held<K: Clone + Eq + Hash, T>(
+    tails: &Mutex<HashMap<K, Weak<T>>>,
+    of: &K,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
+    let mut tails = lock(tails);
+    if let Some(tail) = tails.get(of).and_then(Weak::upgrade) {
+        return tail;
     }
-}
-
-impl Tail {
-    pub(crate) fn head(&self) -> watch::Receiver<Position> {
-        self.head.subscribe()
+    if tails.len() == tails.capacity() {
+        tails.retain(|_, tail| tail.strong_count() > 0);
     }
-
-    /// The entries after `after`, if the newest ones kept here reach back that far.
-    pub(crate) fn after(&self, after: Position, limit: usize) -> Vec<Arc<Entry>> {
-        let ring = lock(&self.ring);
-        if ring.floor.is_none_or(|floor| after < floor) {
-            return Vec::new();
-        }
-        let from = ring.entries.partition_point(|entry| entry.position <= after);
-        ring.entries.range(from..).take(limit).cloned().collect()
-    }
-
-    /// Another process may have written since the newest entry that is kept here.
-    pub(crate) fn forget(&self) {
-        *lock(&self.ring) = Ring::default();
-    }
-
-    fn push(&self, entry: Arc<Entry>) {
-        let position = entry.position;
-        let mut ring = lock(&self.ring);
-        // A command has one writer at a time, and a new one forgets first what it finds here: nothing of the
-        // stream lies between two entries pushed here.
-        ring.floor.get_or_insert(Position(position.0 - 1));
-        ring.bytes += entry.output_bytes();
-        ring.entries.push_back(entry);
-        while ring.bytes > TAIL_BYTES_MAX || ring.entries.len() > TAIL_ENTRIES_MAX {
-            let Some(oldest) = ring.entries.pop_front() else {
-                break;
-            };
-            ring.bytes -= oldest.output_bytes();
-            ring.floor = Some(oldest.position);
-        }
-        drop(ring);
-        advance(&self.head, position);
-    }
-}
-
-fn advance(head: &watch::Sender<Position>, position: Position) {
-    head.send_if_modified(|known| {
-        let grown = position > *known;
-        *known = position.max(*known);
-        grown
-    });
+    let tail = Arc::new(make());
+    tails.insert(of.clone(), Arc::downgrade(&tail));
+    tail
 }
 
 /// No code panics while it holds one of these locks, and all leave the data whole at every step.

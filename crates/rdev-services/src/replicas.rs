@@ -34,7 +34,7 @@ impl Replicas {
     /// Listens and looks until `shutdown`; where there are no others, there is nothing to do.
     pub async fn run(self, shutdown: CancellationToken) {
         if !self.signals.shared() {
-            return;
+            return shutdown.cancelled().await;
         }
         let mut signals = self.signals.subscribe();
         let mut look = interval(LOOK);

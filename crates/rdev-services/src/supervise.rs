@@ -4,28 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{CommandId, Ending, Error, Outcome, Reason, Request, Result, Seq};
+use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq, Trouble};
 use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, Exec, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin, Trouble,
+    Claim, EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin,
 };
 use rdev_runner::frame::{Ended, Exit, StopCause};
-use rdev_runner::spec::Order;
+use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::execution::{Executor, failed};
+use crate::execution::{Executor, failed, never_started, trouble_of};
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, run_id, spec};
-use crate::live::Tail;
+use crate::live::CommandTail;
+use crate::patience::{Backoff, until_available};
+use crate::refusal::{Refusals, Then};
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Pauses between attempts to reach the runner again: doubled each time, up to the last.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LAST: Duration = Duration::from_secs(5);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
+/// A command that another worker was about to start so long ago may have been started meanwhile.
+const START_PATIENCE: Duration = Duration::from_secs(3600);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,6 +40,8 @@ enum Connection {
     Over(Outcome, Seq),
     /// Its supervisor is gone.
     Lost,
+    /// The place has answered, but its runner does not speak of the command.
+    Refused(ExecError),
     /// It was cut, for this reason.
     Cut(anyhow::Error),
 }
@@ -47,39 +50,52 @@ enum Connection {
 pub(crate) struct Execution<'a> {
     pub(crate) to: &'a Executor,
     pub(crate) claim: &'a Claim,
-    pub(crate) tail: Arc<Tail>,
+    pub(crate) tail: Arc<CommandTail>,
     pub(crate) place: Place,
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
+    /// A runner has answered: the run is there, or was.
+    pub(crate) was_there: bool,
+    pub(crate) refusals: Refusals,
 }
 
 impl Execution<'_> {
     /// Connects to the runner until it has told the command's end.
     pub(crate) async fn supervise(&mut self) -> Result<(Outcome, Seq)> {
         let mut backoff = Backoff::default();
-        let mut unreached_since = self.to.clock.now();
+        let mut unreached_since = Instant::now();
         loop {
             let before = self.last_seq;
-            match self.connect().await? {
+            let (error, trouble) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
                 Connection::Lost => return Ok((self.lost().await?, self.last_seq.next())),
-                Connection::Cut(error) => {
-                    // A node may be away for hours: that is told once, every further attempt only on request.
-                    let (command, after) = (&self.claim.fence.id, self.last_seq.0);
-                    let error = format!("{error:#}");
-                    if backoff.is_first() || self.last_seq > before {
-                        tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
-                    } else {
-                        tracing::debug!(%command, after, error, "the runner was not reached");
+                Connection::Refused(answer) => {
+                    if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
+                        return Ok((never_started(), self.last_seq.next()));
                     }
+                    let trouble = self.refused(&answer).await?;
+                    (answer.to_string(), trouble)
                 }
+                Connection::Cut(error) => {
+                    self.refusals.unanswered();
+                    (format!("{error:#}"), None)
+                }
+            };
+            // A node may be away for hours: that is told once, every further attempt only on request.
+            let (command, after) = (&self.claim.fence.id, self.last_seq.0);
+            if backoff.is_first() || self.last_seq > before {
+                tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
+            } else {
+                tracing::debug!(%command, after, error, "the runner was not reached");
+            }
+            if let Some(trouble) = trouble {
+                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
             }
             if self.last_seq > before {
-                (backoff, unreached_since) = (Backoff::default(), self.to.clock.now());
+                (backoff, unreached_since) = (Backoff::default(), Instant::now());
             }
-            let unreached = self.to.clock.now().since(unreached_since);
-            if let Some(trouble) = self.given_up(unreached).await? {
+            if let Some(trouble) = self.given_up(unreached_since.elapsed()).await? {
                 return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
             }
             backoff.wait().await;
@@ -88,8 +104,8 @@ impl Execution<'_> {
 
     /// Why attaching again is of no use; `None` while it may be.
     async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
-        let patience = self.claim.command.timeout + UNREACHED_MAX;
-        match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
+        let patience = self.claim.command.timeout.saturating_add(UNREACHED_MAX);
+        match self.fate().await? {
             Fate::Gone(trouble) => return Ok(Some(trouble)),
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
             Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
@@ -97,7 +113,7 @@ impl Execution<'_> {
         match self.to.pods.place(&self.place.site).await {
             // Another place has come: the journal went with the one that was there before.
             Ok(Some(Standing::Ready(place))) if place.uid != self.place.uid => {
-                Ok(Some(self.to.trouble_of(&self.place.uid, self.started.started_at).await?))
+                Ok(Some(trouble_of(self.fate().await?)))
             }
             Ok(Some(Standing::Waiting(trouble, _) | Standing::Unusable(trouble))) if unreached > patience => {
                 Ok(Some(trouble))
@@ -110,12 +126,33 @@ impl Execution<'_> {
         }
     }
 
+    async fn fate(&self) -> Result<Fate> {
+        self.to.fate(self.claim, &self.place.uid, self.started.started_at).await
+    }
+
+    /// The runner does not speak of the command: that is told, and may be the command's end.
+    async fn refused(&mut self, answer: &ExecError) -> Result<Option<Trouble>> {
+        match self.refusals.refused(answer) {
+            Then::Nothing => Ok(None),
+            Then::Tell(trouble) => self.tell(Some(trouble)).await.map(|()| None),
+            Then::End(trouble) => Ok(Some(trouble)),
+        }
+    }
+
+    /// Tells what keeps the command from running, or that nothing does any more.
+    async fn tell(&self, trouble: Option<Trouble>) -> Result<()> {
+        let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
+        let entry = until_available(&fence.id, || to.queue.stall(fence, trouble.clone(), now)).await?;
+        entry.into_iter().for_each(|entry| to.live.publish(entry));
+        Ok(())
+    }
+
     /// The supervisor is gone without an exit entry: its container may know why.
     async fn lost(&self) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
-            match self.to.pods.fate(&self.place.uid, self.started.started_at).await? {
+            match self.fate().await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
                     return Ok(failed(trouble.reason, trouble.message));
                 }
@@ -136,11 +173,13 @@ impl Execution<'_> {
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
         let id = run_id(&self.claim.command, self.started.tries);
-        let order = Order { id, after: self.last_seq.0, place, spec };
+        let mode = if self.may_start() { Mode::Start } else { Mode::Attach };
+        let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Ok(Connection::Cut(error.into())),
+            Ok(Err(ExecError::Cut(error))) => return Ok(Connection::Cut(error)),
+            Ok(Err(refused)) => return Ok(Connection::Refused(refused)),
             Err(_) => {
                 return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}")));
             }
@@ -150,6 +189,18 @@ impl Execution<'_> {
         // What the agent's watch has seen must not come to it a second time.
         self.store(&mut intake).await?;
         Ok(connection)
+    }
+
+    /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a running
+    /// one, and no runner has answered since. Another worker may have died between that and its order: then
+    /// nothing is stored of a first attempt that began a moment ago. In any other case the run was there, and
+    /// whatever has removed its folder must not have it run a second time: it is lost.
+    fn may_start(&self) -> bool {
+        let just_begun = || {
+            let age = self.to.clock.now().since(self.started.started_at);
+            self.started.tries == 1 && self.claim.last_seq == Seq::ZERO && age < START_PATIENCE
+        };
+        !self.was_there && (self.started.entry.is_some() || just_begun())
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.
@@ -164,7 +215,8 @@ impl Execution<'_> {
                     gathered_until = Instant::now() + GATHER;
                     continue;
                 }
-                () = self.tail.stop.cancelled(), if !asked_to_stop => {
+                // Before its hello the runner may not know the command yet.
+                () = self.tail.stop.cancelled(), if !asked_to_stop && intake.heard() => {
                     asked_to_stop = true;
                     let argv = ["rdev-runner", "cancel", "--id", &id];
                     if let Err(error) = control(&*self.to.pods, &self.place, &argv).await {
@@ -176,7 +228,9 @@ impl Execution<'_> {
             };
             let bytes = match bytes {
                 Ok(Some(Ok(bytes))) => bytes,
-                Ok(Some(Err(error))) => return Ok(Connection::Cut(error.into())),
+                Ok(Some(Err(ExecError::Cut(error)))) => return Ok(Connection::Cut(error)),
+                Ok(Some(Err(error))) if intake.heard() => return Ok(Connection::Cut(error.into())),
+                Ok(Some(Err(refused))) => return Ok(Connection::Refused(refused)),
                 Ok(None) => {
                     return Ok(Connection::Cut(anyhow::anyhow!("it ended without the command's end")));
                 }
@@ -190,6 +244,10 @@ impl Execution<'_> {
                     agent.see(frame);
                 }
             });
+            self.was_there |= intake.heard();
+            if intake.heard() && self.refusals.over() {
+                self.tell(None).await?;
+            }
             // What came before the end, or before what is wrong, is stored first.
             let due = !matches!(last, Ok(None)) || intake.is_full() || Instant::now() >= gathered_until;
             if due && intake.waits() {
@@ -211,9 +269,8 @@ impl Execution<'_> {
         let Some(last) = chunks.last().map(|chunk| chunk.last_seq) else {
             return Ok(());
         };
-        let (to, fence) = (self.to, &self.claim.fence);
-        let entries =
-            until_stored(&fence.id, || to.log.append(fence, chunks.clone(), to.clock.now())).await?;
+        let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
+        let entries = until_available(&fence.id, || to.log.append(fence, chunks.clone(), now)).await?;
         self.last_seq = last;
         entries.into_iter().for_each(|entry| to.live.publish(entry));
         Ok(())
@@ -258,43 +315,6 @@ impl Execution<'_> {
             Some(agent) => agent.judge(outcome),
             None => outcome,
         }
-    }
-}
-
-/// Pauses that grow, from the first to the last.
-pub(crate) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(RETRY_FIRST)
-    }
-}
-
-impl Backoff {
-    fn is_first(&self) -> bool {
-        self.0 == RETRY_FIRST
-    }
-
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(RETRY_LAST);
-    }
-}
-
-/// Writes again while the store is not available; the runner keeps what is not stored.
-pub(crate) async fn until_stored<T, F: Future<Output = Result<T>>>(
-    id: &CommandId,
-    mut write: impl FnMut() -> F,
-) -> Result<T> {
-    let mut backoff = Backoff::default();
-    loop {
-        match write().await {
-            Err(error @ Error::Unavailable { .. }) => {
-                tracing::warn!(command = %id, ?error, "the store is not available, trying again");
-            }
-            done => return done,
-        }
-        backoff.wait().await;
     }
 }
 

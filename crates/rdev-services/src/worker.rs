@@ -1,19 +1,20 @@
 //! Claims commands and keeps their leases while they run.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Error, Home, Result, WorkerId};
 use rdev_ports::{Artefacts, Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Live;
 use crate::execution::Executor;
 use crate::janitor::Janitor;
-use crate::supervise::until_stored;
+use crate::patience::until_available;
+use crate::pulse::Pulse;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
 const POLL: Duration = Duration::from_secs(1);
@@ -34,11 +35,30 @@ pub struct WorkerConfig {
     pub place_patience: Duration,
 }
 
+/// A lease that is renewed so many times before it runs out: one renewal may fail.
+const RENEWALS_A_LEASE: u32 = 3;
+/// The worker is taken for dead when its loop has not turned for so many leases.
+const LEASES_TO_DEATH: u32 = 3;
+
 /// A claim that is being worked on.
 struct Running {
     fence: Fence,
     task: AbortHandle,
     in_pool: bool,
+}
+
+/// The claims that are being worked on, by their tasks.
+#[derive(Default)]
+struct Claims(Mutex<HashMap<Id, Running>>);
+
+impl Claims {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fences(&self) -> Vec<Fence> {
+        self.lock().values().map(|running| running.fence.clone()).collect()
+    }
 }
 
 /// What a worker works with.
@@ -64,8 +84,9 @@ pub struct WorkerPorts {
 pub struct Worker {
     config: WorkerConfig,
     executor: Arc<Executor>,
-    running: HashMap<Id, Running>,
+    claims: Arc<Claims>,
     tasks: JoinSet<()>,
+    pulse: Pulse,
     /// The answer to a claim was lost: something may be leased to this worker that it does not know of.
     unsure: bool,
 }
@@ -88,28 +109,37 @@ impl Worker {
             janitor,
             place_patience,
         });
-        Self { config, executor, running: HashMap::new(), tasks: JoinSet::new(), unsure: false }
+        let pulse = Pulse::new(config.lease * LEASES_TO_DEATH);
+        Self { config, executor, claims: Arc::default(), tasks: JoinSet::new(), pulse, unsure: false }
+    }
+
+    /// Tells whether its loop turns.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Works until `shutdown`. Then it claims nothing more, lets go of what runs, without stopping it, and
-    /// gives the leases back.
+    /// gives the leases back. It ends before that only where a part of it has died.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut renewal = interval(self.config.lease / 3);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beside = JoinSet::new();
+        beside.spawn(sweep(self.executor.clone()));
+        beside.spawn(renew(self.executor.clone(), self.claims.clone(), self.config.lease));
         let executor = self.executor.clone();
-        let sweeping = tokio::spawn(sweep(executor.clone()));
         while !shutdown.is_cancelled() {
+            self.pulse.beat();
             self.claim().await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = executor.live.work().notified() => {}
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
-                _ = renewal.tick() => self.renew().await,
-                () = executor.live.renewal().notified() => self.renew().await,
+                Some(died) = beside.join_next() => {
+                    tracing::error!(?died, "renewing leases, or freeing journals, has come to an end");
+                    break;
+                }
                 () = sleep(POLL) => {}
             }
         }
-        sweeping.abort();
+        beside.shutdown().await;
         self.let_go().await;
     }
 
@@ -121,29 +151,26 @@ impl Worker {
 
     async fn try_claim(&mut self) -> Result<()> {
         if self.unsure {
-            self.executor.queue.release_all_but(&self.config.id, &self.fences()).await?;
+            let held = self.claims.fences();
+            self.executor.queue.release_all_but(&self.config.id, &held).await?;
             self.unsure = false;
         }
         let slots = self.slots().await?;
-        let now = self.executor.clock.now();
+        let (now, asked) = (self.executor.clock.now(), Instant::now());
         self.unsure = true;
         let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await?;
         self.unsure = false;
         claims.into_iter().for_each(|claim| self.spawn(claim));
         // The leases began before the store was asked.
-        if self.executor.clock.now().since(now) > self.config.lease / 3 {
-            self.renew().await;
+        if asked.elapsed() > self.config.lease / RENEWALS_A_LEASE {
+            self.executor.live.renewal().notify_one();
         }
         Ok(())
     }
 
-    fn fences(&self) -> Vec<Fence> {
-        self.running.values().map(|running| running.fence.clone()).collect()
-    }
-
     /// A task of the pool is claimed only for a worker that is free: it waits in the queue, not here.
     async fn slots(&self) -> Result<Slots> {
-        let commands = self.running.values().filter(|running| !running.in_pool).count();
+        let commands = self.claims.lock().values().filter(|running| !running.in_pool).count();
         let commands = self.config.concurrency.saturating_sub(commands as u32);
         let occupancy = self.executor.pool.occupancy().await?;
         if !occupancy.waits {
@@ -156,10 +183,10 @@ impl Worker {
             Err(error) => return Err(error),
         };
         let free: usize = workers.iter().map(|worker| occupancy.free_seats(worker).count()).sum();
-        let starting = self.running.values().filter(|running| running.in_pool);
-        let starting =
-            starting.filter(|running| !occupancy.busy.iter().any(|(_, task)| *task == running.fence.id));
-        Ok(Slots { commands, pool: free.saturating_sub(starting.count()) as u32 })
+        let seated = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
+        let claims = self.claims.lock();
+        let starting = claims.values().filter(|running| running.in_pool && !seated(running)).count();
+        Ok(Slots { commands, pool: free.saturating_sub(starting) as u32 })
     }
 
     fn spawn(&mut self, claim: Claim) {
@@ -179,13 +206,14 @@ impl Worker {
             }
             // So that the next claim goes on where this one stopped, and not only when the lease has run out: it may
             // be the latest one even where it seemed lost, to a write that was stored before it was tried again.
-            let given_back =
-                until_stored(&claim.fence.id, || executor.queue.release(std::slice::from_ref(&claim.fence)));
+            let given_back = until_available(&claim.fence.id, || {
+                executor.queue.release(std::slice::from_ref(&claim.fence))
+            });
             if let Err(error) = given_back.await {
                 tracing::error!(command = %claim.fence.id, ?error, "its lease will run out");
             }
         });
-        self.running.insert(task.id(), Running { fence, task, in_pool });
+        self.claims.lock().insert(task.id(), Running { fence, task, in_pool });
     }
 
     fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {
@@ -198,33 +226,12 @@ impl Worker {
                 error.id()
             }
         };
-        self.running.remove(&id);
-    }
-
-    async fn renew(&mut self) {
-        if self.running.is_empty() {
-            return;
-        }
-        let fences = self.fences();
-        let until = self.executor.clock.now() + self.config.lease;
-        match self.executor.queue.renew(&fences, until).await {
-            Ok(renewal) => {
-                for fence in renewal.cancelled {
-                    self.executor.live.tail(&fence.id).stop.cancel();
-                }
-                let lost = |running: &&Running| renewal.lost.contains(&running.fence);
-                for running in self.running.values().filter(lost) {
-                    tracing::warn!(command = %running.fence.id, "another worker has taken over");
-                    running.task.abort();
-                }
-            }
-            Err(error) => tracing::warn!(?error, "leases could not be renewed, trying again"),
-        }
+        self.claims.lock().remove(&id);
     }
 
     async fn let_go(mut self) {
         self.tasks.shutdown().await;
-        let fences: Vec<Fence> = self.running.drain().map(|(_, running)| running.fence).collect();
+        let fences = self.claims.fences();
         if !fences.is_empty() {
             tracing::info!(
                 commands = fences.len(),
@@ -236,12 +243,48 @@ impl Worker {
     }
 }
 
+/// Renews leases in its own time, whatever else the worker waits for.
+async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
+    let period = lease / RENEWALS_A_LEASE;
+    let mut due = interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = executor.live.renewal().notified() => {}
+        }
+        let fences = claims.fences();
+        if fences.is_empty() {
+            continue;
+        }
+        let until = executor.clock.now() + lease;
+        let renewal = match timeout(lease, executor.queue.renew(&fences, until)).await {
+            Ok(Ok(renewal)) => renewal,
+            Ok(Err(error)) => {
+                tracing::warn!(?error, "leases could not be renewed, trying again");
+                continue;
+            }
+            Err(_) => {
+                tracing::warn!("leases were not renewed within a lease, trying again");
+                continue;
+            }
+        };
+        for fence in renewal.cancelled {
+            executor.live.tail(&fence.id).stop.cancel();
+        }
+        for running in claims.lock().values().filter(|running| renewal.lost.contains(&running.fence)) {
+            tracing::warn!(command = %running.fence.id, "another worker has taken over");
+            running.task.abort();
+        }
+    }
+}
+
 /// Frees journals now and then, beside the commands.
 async fn sweep(executor: Arc<Executor>) {
     let mut tick = interval(SWEEP);
     loop {
         tick.tick().await;
-        executor.janitor.sweep(&*executor.pods).await;
+        executor.janitor.sweep(&*executor.pods, &*executor.log).await;
     }
 }
 

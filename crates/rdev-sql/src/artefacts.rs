@@ -78,7 +78,7 @@ async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
         }
         Keep::Part { file, part, bytes } => execute!(
             &mut *tx,
-            "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             id.as_str(),
             file.cast_signed(),
             part.cast_signed(),
@@ -92,7 +92,7 @@ async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
             execute!(
                 &mut *tx,
                 "INSERT INTO artefacts (task_id, number, path, size, sha256, problem)
-                 VALUES ($1, $2, $3, $4, $5, $6)",
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
                 id.as_str(),
                 file.cast_signed(),
                 &artefact.path,

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::db::postgres::Work;
+use crate::db::Work;
 use crate::db::{Db, bounded};
 use crate::error::database;
 

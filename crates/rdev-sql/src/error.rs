@@ -5,11 +5,12 @@ use rdev_domain::Error;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
-/// SQLite's primary result codes for what may be over soon: the disk may have room again later.
+/// SQLite's primary result code for a lock that another connection holds.
 const SQLITE_BUSY: i32 = 5;
-const SQLITE_IOERR: i32 = 10;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_CANTOPEN: i32 = 14;
+/// SQLite's primary result codes for what may be over soon: busy, out of memory, read only (a file system that was
+/// remounted after an error), I/O error, malformed, a full disk, a file that cannot be opened, a race about locks.
+/// Malformed is also what it calls a page that the disk fails to read.
+const SQLITE_PASSING: [i32; 8] = [SQLITE_BUSY, 7, 8, 10, 11, 13, 14, 15];
 
 /// Beginnings of Postgres' codes for what may be over soon: lost connections, passwords and databases that
 /// somebody is changing, conflicts with other transactions, full resources, timeouts and locks, a server that
@@ -38,7 +39,7 @@ pub(crate) fn database(error: sqlx::Error) -> Error {
 
 fn code_passes(error: &sqlx::Error) -> bool {
     if let Some(code) = sqlite_code(error) {
-        return matches!(code, SQLITE_BUSY | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN);
+        return SQLITE_PASSING.contains(&code);
     }
     let code = postgres_code(error);
     code.is_some_and(|code| POSTGRES_PASSING.iter().any(|passing| code.starts_with(passing)))

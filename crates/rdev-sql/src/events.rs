@@ -6,11 +6,15 @@ use rdev_domain::{
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
-use crate::db::postgres::Work;
-use crate::db::{Commit, Db, Tx, bounded, execute, read, run, write};
+use crate::again;
+use crate::db::Work;
+use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::group::{Append, Told};
-use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns, parse};
+use crate::rows::{
+    EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled, event_columns,
+    parse,
+};
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -107,9 +111,6 @@ pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
 
 pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
 
-const COUNT_FLUSH: &str = "INSERT INTO turns (chore, taken_us) VALUES ('flush', 1)
-     ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
-
 const LAST_SEQ: &str = "SELECT last_seq FROM tasks WHERE id = $1";
 
 #[async_trait]
@@ -125,7 +126,8 @@ impl EventLog for SqlStore {
         let step = Append { fence: fence.clone(), before, last, chunks: chunks.clone(), now };
         let told = groups.append.take(step).await?;
         if told.is_empty() {
-            return Err(Error::LeaseLost);
+            // By itself it is told why not.
+            return self.append_alone(fence, before, last, chunks, now).await;
         }
         let entry = |(told, chunk): (&Told, Chunk)| {
             let entry = told.entry(now, EntryBody::Output(chunk.frames))?;
@@ -136,10 +138,7 @@ impl EventLog for SqlStore {
 
     async fn flush(&self) -> Result<()> {
         match &self.db {
-            // A commit without a change writes nothing, and so flushes nothing.
-            Db::Sqlite { .. } => {
-                write!(&self.db, Commit::Durable, |tx| { execute!(&mut tx, COUNT_FLUSH).map(|_| ()) })
-            }
+            Db::Sqlite { .. } => self.write_through().await,
             // Whatever was told there was flushed with its own commit.
             Db::Postgres(_) => Ok(()),
         }
@@ -226,7 +225,9 @@ impl SqlStore {
                 fence.attempt,
                 before.0 as i64,
             )?;
-            let (project, stream) = owner.ok_or(Error::LeaseLost)?;
+            let Some((project, stream)) = owner else {
+                return again::appended(&mut tx, fence, &chunks).await;
+            };
             let (home, stream): (Home, StreamId) = (parse(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
             for chunk in chunks {
@@ -288,14 +289,15 @@ async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> R
 
 /// Stores an entry; its position comes back.
 pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
-    let retrying = match &entry.body {
-        EntryBody::Retry(retrying) => {
-            serde_json::to_vec(retrying).map_err(|error| Error::Internal(error.into()))?
-        }
-        _ => Vec::new(),
+    let json = match &entry.body {
+        EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
+        EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
+        EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
     };
+    let json = json.map_err(|error| Error::Internal(error.into()))?;
     let (kind, body): (&str, &[u8]) = match &entry.body {
-        EntryBody::Retry(_) => (KIND_RETRY, &retrying),
+        EntryBody::Stalled(_) => (KIND_STALLED, &json),
+        EntryBody::Retry(_) => (KIND_RETRY, &json),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) => (KIND_COMPLETE, &[]),

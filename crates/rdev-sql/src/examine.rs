@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, PgConnection};
 use crate::clock::SKEW_MAX;
 use crate::db::{postgres as server, sqlite as file};
 use crate::error::database;
+use crate::migrations::{Schema, newest};
 
 const WHAT: &str = "database";
 
@@ -28,9 +29,7 @@ pub(crate) async fn sqlite(path: &Path) -> Finding {
             let fix = "stop rdev-api and restore a backup: see docs/kubernetes.md";
             Finding::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
         }
-        Ok((_, version)) => {
-            of_version(format!("SQLite {name}, schema {version}"), version, &file::MIGRATIONS)
-        }
+        Ok((_, schema)) => of_schema(format!("SQLite {name}"), &schema, &file::MIGRATIONS),
         Err(error) => {
             let fix = "check RDEV_DATABASE_URL or RDEV_DATA_DIR, and who may read the file";
             Finding::bad(WHAT, format!("{name}: {error}"), fix)
@@ -38,28 +37,26 @@ pub(crate) async fn sqlite(path: &Path) -> Finding {
     }
 }
 
-/// How a schema of that version suits this program.
-fn of_version(seen: String, version: i64, known: &Migrator) -> Finding {
-    let newest = known.iter().map(|migration| migration.version).max().unwrap_or_default();
-    if version == newest {
-        Finding::good(WHAT, seen)
-    } else if version < newest {
+/// How a schema suits this program.
+fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Finding {
+    let (version, newest) = (schema.version(), newest(known));
+    let seen = format!("{place}, schema {version}");
+    if schema.check(known).is_err() {
+        let fix = "start a version of rdev-api that is at least as new, or restore a backup from before";
+        Finding::bad(WHAT, format!("{seen} keeps out this older version, which knows {newest}"), fix)
+    } else if schema.pending(known).next().is_some() {
         let fix = "the next start migrates it, or `rdev-api migrate` now";
         Finding::warning(WHAT, format!("{seen}, this version has {newest}"), fix)
     } else {
-        let fix = "start a version of rdev-api that is at least as new";
-        Finding::bad(WHAT, format!("{seen}, this older version knows {newest}"), fix)
+        Finding::good(WHAT, seen)
     }
 }
 
-/// What SQLite says of the file's pages, and the version of the schema in it.
-async fn look(path: &Path) -> sqlx::Result<(String, i64)> {
+/// What SQLite says of the file's pages, and the schema in it.
+async fn look(path: &Path) -> sqlx::Result<(String, Schema)> {
     let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
     let complaint = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
-    let version = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success")
-        .fetch_one(&mut connection)
-        .await?;
-    Ok((complaint, version))
+    Ok((complaint, Schema::on_sqlite(&mut connection).await?))
 }
 
 pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Finding> {
@@ -91,8 +88,8 @@ async fn look_at_server(connection: &mut PgConnection, place: &str, now: Timesta
         let fix = format!("use Postgres {} or later", server::VERSION_MIN / 10_000);
         return Ok(vec![Finding::bad(WHAT, name, fix)]);
     }
-    let version = server::applied(connection).await?.into_iter().max().unwrap_or_default();
-    let mut findings = vec![of_version(format!("{name}, schema {version}"), version, &server::MIGRATIONS)];
+    let schema = Schema::on_postgres(connection).await.map_err(database)?;
+    let mut findings = vec![of_schema(name, &schema, &server::MIGRATIONS)];
 
     let (now_us, most, used, flushed): (i64, i32, i64, bool) = sqlx::query_as(
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT,

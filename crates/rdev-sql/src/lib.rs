@@ -5,8 +5,11 @@
 //! To add a migration: a new file in `migrations/sqlite` and one in `migrations/postgres`, whose schemas a test
 //! compares; files that have landed are never edited.
 
+mod again;
 mod artefacts;
 mod backlog;
+mod backup;
+mod claim;
 mod clock;
 mod db;
 mod error;
@@ -26,6 +29,7 @@ mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod turns;
+mod write_check;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +41,7 @@ use crate::clock::PostgresClock;
 use crate::db::Db;
 use crate::group::Groups;
 use crate::signals::PostgresSignals;
+use crate::write_check::WriteCheck;
 
 /// The queue and the event log in one database.
 #[derive(Debug, Clone)]
@@ -44,12 +49,13 @@ pub struct SqlStore {
     db: Db,
     /// What Postgres is told together; SQLite is a call away.
     groups: Option<Groups>,
+    write_check: WriteCheck,
 }
 
 impl SqlStore {
     /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
     pub async fn sqlite(file: &Path) -> Result<Self> {
-        Ok(Self { db: Db::sqlite(file).await?, groups: None })
+        Ok(Self { db: Db::sqlite(file).await?, groups: None, write_check: WriteCheck::default() })
     }
 
     /// Opens the Postgres database of a URL, and brings its schema up to date. Others may be using it.
@@ -58,7 +64,8 @@ impl SqlStore {
     /// They name the place of the database, never the user or the password.
     pub async fn postgres(url: &str) -> Result<Self> {
         let pool = db::postgres::open(url).await?;
-        Ok(Self { groups: Some(Groups::on(&pool)), db: Db::Postgres(pool) })
+        let groups = Some(Groups::on(&pool));
+        Ok(Self { db: Db::Postgres(pool), groups, write_check: WriteCheck::default() })
     }
 
     /// The migrations that the SQLite database in `file` has yet to see, each by its number and name. Changes nothing.

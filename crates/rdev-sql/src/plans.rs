@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::SqlStore;
 use crate::backlog::BACKLOG;
+use crate::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
 use crate::events::{
@@ -11,7 +12,6 @@ use crate::events::{
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
-use crate::queue::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::retention::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, REMOVE_ENTRIES, REMOVE_KEYS, REMOVE_OUTPUT,
 };

@@ -9,9 +9,9 @@ use rdev_ports::{Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_
 
 use crate::SqlStore;
 use crate::backlog::backlog;
+use crate::claim::key_is_held;
 use crate::db::{Commit, execute, read, write};
 use crate::error::unreadable;
-use crate::queue::key_is_held;
 use crate::rows::{KIND_COMPLETE, TaskRow, parse, seat, task_columns};
 use crate::tasks::{entry, locked, stored, turn, wait_again};
 

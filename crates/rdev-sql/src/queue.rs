@@ -1,111 +1,19 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Retrying, Seq, State,
-    Status, StreamId, Timestamp, WorkerId,
+    Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 use rdev_ports::{
     CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
 };
 
 use crate::SqlStore;
-use crate::db::{Commit, Db, execute, read, run, write, write_once};
+use crate::again;
+use crate::db::{Commit, execute, read, run, write};
 use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
-use crate::rows::{TaskRow, parse, task_columns};
+use crate::rows::{TaskRow, task_columns};
 use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
-
-/// Whether another task keeps `t` from its concurrency key. A running command holds its key, and so does a
-/// claimed one until its worker gives it back, even when the lease has run out: the worker may still start it.
-/// Of the others that are due the one of the highest priority is next, then the oldest. These are two questions:
-/// as one, Postgres reads all that waits, once for each that is blocked.
-macro_rules! key_is_held {
-    ($now:literal) => {
-        concat!(
-            "(EXISTS (SELECT 1 FROM tasks o WHERE o.holds_key = t.concurrency_key AND o.id <> t.id)
-              OR t.holds_key IS NULL AND EXISTS (
-                  SELECT 1 FROM tasks o
-                  WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                    AND o.status = 'pending' AND o.run_after_us <= ",
-            $now,
-            " AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id)))"
-        )
-    };
-}
-pub(crate) use key_is_held;
-
-/// What may be claimed of the rest of a query.
-macro_rules! first {
-    ($of:literal, $limit:literal) => {
-        concat!(
-            "SELECT t.id FROM tasks t WHERE ",
-            $of,
-            " AND t.lease_until_us < $3 AND t.run_after_us <= $3
-              AND (t.concurrency_key IS NULL OR NOT ",
-            key_is_held!("$3"),
-            ") ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
-            $limit
-        )
-    };
-}
-
-macro_rules! commands {
-    () => {
-        first!("t.status IN ('pending', 'running') AND NOT t.pool", "$4")
-    };
-}
-
-macro_rules! waiting_tasks {
-    () => {
-        first!("t.status = 'pending' AND t.pool", "$5")
-    };
-}
-
-/// Tasks of the pool that run, and whose worker process is gone: more than these are for the next claim.
-macro_rules! running_tasks {
-    () => {
-        "SELECT t.id FROM tasks t WHERE t.status = 'running' AND t.pool = TRUE AND t.lease_until_us < $3 LIMIT 256"
-    };
-}
-
-/// The number of a claim is its time, or the next one: also a claim that a crash of the server has forgotten
-/// shares its number with none.
-macro_rules! claim {
-    ($from:literal, $begin:literal, $between:literal, $end:literal) => {
-        concat!(
-            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2,
-                              attempt = CASE WHEN attempt < $3 THEN $3 ELSE attempt + 1 END",
-            $from,
-            " WHERE id ",
-            $begin,
-            commands!(),
-            $between,
-            waiting_tasks!(),
-            $between,
-            running_tasks!(),
-            $end,
-            " RETURNING ",
-            task_columns!()
-        )
-    };
-}
-
-pub(crate) const CLAIM: &str = claim!("", "IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
-
-/// What another process is claiming is passed over; it is seen as it was before. Two that claim different
-/// commands of one key at once are kept apart by the index `tasks_by_held_key`. The arrays make
-/// sure that the inner queries, and with them their limits, are evaluated once.
-///
-/// It waits for no flush: nobody acts upon a claim but through a later write, whose flush is also of what was
-/// written before.
-pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!(
-    " FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS light",
-    "= ANY (ARRAY(",
-    " FOR UPDATE OF t SKIP LOCKED) || ARRAY(",
-    " FOR UPDATE OF t SKIP LOCKED))"
-);
-
-/// Claims that met another one of the same key begin again; each time, one of them has gone on.
-const CLAIM_ATTEMPTS: u32 = 5;
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.
@@ -165,18 +73,7 @@ impl TaskQueue for SqlStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        let mut attempts = 1;
-        let mut rows = loop {
-            match self.try_claim(worker, slots, now, lease_until).await {
-                Err(error) if attempts < CLAIM_ATTEMPTS && met_another(&error) => attempts += 1,
-                rows => break rows?,
-            }
-        };
-        rows.sort_by(|a, b| {
-            let rank = |row: &TaskRow| (row.pool && row.place_uid.is_none(), -row.priority, row.turn);
-            rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
-        });
-        rows.iter().map(claim).collect()
+        self.claim_first(worker, slots, now, lease_until).await
     }
 
     async fn start(
@@ -204,7 +101,7 @@ impl TaskQueue for SqlStore {
         }
         write!(&self.db, Commit::Told, |tx| {
             let (row, command) = fenced(&mut tx, fence).await?;
-            let State::Running { started_at } = command.state.start(now)? else {
+            let State::Running { started_at, .. } = command.state.start(now)? else {
                 return Err(Error::LeaseLost);
             };
             let (kept, tries) = (row.seat()?, row.tries.unsigned_abs());
@@ -231,8 +128,30 @@ impl TaskQueue for SqlStore {
                 let last_seq = Seq(row.last_seq as u64);
                 let running = entry(&command, last_seq, now, EntryBody::Status(Status::Running));
                 started.entry = Some(stored(&mut tx, running).await?);
+            } else if started_at == now {
+                started.entry = again::started(&mut tx, fence, Seq(row.last_seq as u64)).await?;
             }
             Ok(started)
+        })
+    }
+
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
+        let trouble = trouble.map(Trouble::storable);
+        write!(&self.db, Commit::Told, |tx| {
+            let (row, command) = fenced(&mut tx, fence).await?;
+            if command.state.stalled(trouble.clone())? == command.state {
+                return Ok(None);
+            }
+            execute!(
+                &mut tx,
+                "UPDATE tasks SET reason = $1, message = $2 WHERE id = $3",
+                trouble.as_ref().map(|trouble| trouble.reason.as_str()),
+                trouble.as_ref().map(|trouble| trouble.message.as_str()),
+                fence.id.as_str(),
+            )?;
+            let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
+            let entry = entry(&command, Seq(row.last_seq as u64), now, body);
+            stored(&mut tx, entry).await.map(Some)
         })
     }
 
@@ -270,7 +189,10 @@ impl TaskQueue for SqlStore {
             }
         }
         write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = fenced(&mut tx, fence).await?;
+            let (row, command) = match fenced(&mut tx, fence).await {
+                Err(Error::LeaseLost) => return again::finished(&mut tx, fence, seq, &outcome).await,
+                found => found?,
+            };
             if seq.0 as i64 <= row.last_seq {
                 return Err(Error::LeaseLost);
             }
@@ -280,7 +202,10 @@ impl TaskQueue for SqlStore {
 
     async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
         write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = fenced(&mut tx, fence).await?;
+            let (row, command) = match fenced(&mut tx, fence).await {
+                Err(Error::LeaseLost) => return again::retried(&mut tx, fence, &retry, now).await,
+                found => found?,
+            };
             let last_seq = Seq(row.last_seq as u64);
             if command.cancel_requested {
                 let outcome = Outcome::without_process(rdev_domain::Ending::Cancelled, retry.error);
@@ -428,35 +353,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn check(&self) -> Result<()> {
-        read!(&self.db, fetch_one, query_scalar<i32>, "SELECT 1").map(|_| ())
-    }
-}
-
-impl SqlStore {
-    async fn try_claim(
-        &self,
-        worker: &WorkerId,
-        slots: Slots,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Vec<TaskRow>> {
-        let sql = match &self.db {
-            Db::Sqlite { .. } => CLAIM,
-            Db::Postgres(_) => CLAIM_BESIDE_OTHERS,
-        };
-        write_once!(&self.db, |tx| {
-            run!(
-                &mut tx,
-                fetch_all,
-                query_as<TaskRow>,
-                sql,
-                worker.as_str(),
-                lease_until.as_micros(),
-                now.as_micros(),
-                i64::from(slots.commands),
-                i64::from(slots.pool),
-            )
-        })
+        self.check_writes().await
     }
 }
 
@@ -475,23 +372,4 @@ fn taken(error: sqlx::Error, seat: Option<&Seat>) -> Error {
         }
         _ => crate::error::database(error),
     }
-}
-
-/// Whether a claim has met another process's of the same key.
-fn met_another(error: &Error) -> bool {
-    let Error::Internal(source) = error else {
-        return false;
-    };
-    let error = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-}
-
-fn claim(row: &TaskRow) -> Result<Claim> {
-    Ok(Claim {
-        fence: Fence { id: parse(&row.id)?, attempt: row.attempt },
-        command: row.command()?,
-        last_seq: Seq(row.last_seq as u64),
-        place_uid: row.place_uid.clone(),
-        seat: row.seat()?,
-    })
 }

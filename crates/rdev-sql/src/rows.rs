@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Command, Ending, Entry, EntryBody, Outcome, Position, Request, Result, Schedule, Seq, State, Status,
-    Timestamp,
+    Command, Ending, Entry, EntryBody, Outcome, Position, Reason, Request, Result, Schedule, Seq, State,
+    Status, Timestamp, Trouble,
 };
 use rdev_ports::Seat;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use crate::error::{about, unreadable};
@@ -79,6 +80,16 @@ impl TaskRow {
         seat(self.worker.as_deref(), self.seat)
     }
 
+    /// What keeps it from running, while it has not ended.
+    fn trouble(&self) -> Result<Option<Trouble>> {
+        let trouble = |reason: &String| {
+            let message = self.message.clone().unwrap_or_default();
+            let reason = Reason::parse(reason).ok_or_else(|| unreadable("reason", reason))?;
+            Ok(Trouble { reason, message })
+        };
+        self.reason.as_ref().map(trouble).transpose()
+    }
+
     fn schedule(&self) -> Schedule {
         Schedule {
             priority: self.priority,
@@ -94,7 +105,9 @@ impl TaskRow {
         let started_at = self.started_us.map(Timestamp::from_micros);
         match (status, started_at) {
             (Status::Pending, _) => Ok(State::Pending),
-            (Status::Running, Some(started_at)) => Ok(State::Running { started_at }),
+            (Status::Running, Some(started_at)) => {
+                Ok(State::Running { started_at, trouble: self.trouble()? })
+            }
             (_, started_at) => {
                 let ending = Ending::from_status_and_reason(status, self.reason.as_deref());
                 let (Some(ending), Some(ended_us)) = (ending, self.ended_us) else {
@@ -122,6 +135,7 @@ macro_rules! event_columns {
 pub(crate) use event_columns;
 
 pub(crate) const KIND_STATUS: &str = "status";
+pub(crate) const KIND_STALLED: &str = "stalled";
 pub(crate) const KIND_RETRY: &str = "retry";
 pub(crate) const KIND_OUTPUT: &str = "output";
 pub(crate) const KIND_COMPLETE: &str = "complete";
@@ -162,6 +176,12 @@ impl EventRow {
             body: match self.kind.as_str() {
                 KIND_OUTPUT => EntryBody::Output(Bytes::from(self.body)),
                 KIND_STATUS => EntryBody::Status(status_of(&self.body)?),
+                KIND_STALLED => EntryBody::Stalled(
+                    serde_json::from_slice::<Stalled>(&self.body)
+                        .ok()
+                        .and_then(Stalled::trouble)
+                        .ok_or_else(|| unreadable("trouble", &self.task_id))?,
+                ),
                 KIND_RETRY => EntryBody::Retry(
                     serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.task_id))?,
                 ),
@@ -177,6 +197,23 @@ impl EventRow {
                 other => return Err(unreadable("event kind", &other)),
             },
         })
+    }
+}
+
+/// A [`Trouble`] as it lies in the body of an event.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stalled {
+    reason: String,
+    message: String,
+}
+
+impl Stalled {
+    pub(crate) fn by(trouble: &Trouble) -> Self {
+        Self { reason: trouble.reason.as_str().to_owned(), message: trouble.message.clone() }
+    }
+
+    fn trouble(self) -> Option<Trouble> {
+        Some(Trouble { reason: Reason::parse(&self.reason)?, message: self.message })
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::db::postgres::Work;
+use crate::db::Work;
 use crate::db::{Commit, postgres};
 use crate::error::database;
 

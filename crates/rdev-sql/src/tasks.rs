@@ -171,7 +171,7 @@ pub(crate) async fn wait_again(tx: &mut Tx, id: &CommandId, run_after: Timestamp
         tx,
         "UPDATE tasks SET status = 'pending', place_uid = NULL, worker = NULL, started_us = NULL,
                           lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1,
-                          run_after_us = $1, last_error = $2
+                          reason = NULL, message = NULL, run_after_us = $1, last_error = $2
          WHERE id = $3",
         run_after.as_micros(),
         error,

@@ -182,7 +182,7 @@ pub(crate) struct CommandDto {
     exit_code: Option<i32>,
     /// Why it did not complete: `exit_code`, `signal`, `timeout`, `cancelled`, `spawn_failed`,
     /// `runner_lost`, `pod_lost`, `no_result`, `auth`, `quota`, `model_unavailable`, `agent_error`,
-    /// `max_turns`.
+    /// `max_turns`, `hung_after_result`; or, while it is `running`, what keeps it from that: `runner_failed`.
     #[schema(example = "exit_code")]
     reason: Option<String>,
     /// More about the reason, for people.
@@ -239,9 +239,12 @@ impl From<&Stage> for Course {
     fn from(stage: &Stage) -> Self {
         match stage {
             Stage::Pending => Self::default(),
-            Stage::Running { started_at } => {
-                Self { started_at: Some(started_at.to_string()), ..Self::default() }
-            }
+            Stage::Running { started_at, trouble } => Self {
+                started_at: Some(started_at.to_string()),
+                reason: trouble.as_ref().map(|trouble| trouble.reason.as_str().to_owned()),
+                message: trouble.as_ref().map(|trouble| trouble.message.clone()),
+                ..Self::default()
+            },
             Stage::Ended { started_at, ended_at, outcome } => Self {
                 started_at: started_at.map(|at| at.to_string()),
                 ended_at: Some(ended_at.to_string()),

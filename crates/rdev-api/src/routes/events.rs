@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{Error, Position, ProjectId, Seq, StreamId};
-use rdev_services::{Events, Following};
+use rdev_services::{Begin, Events, Following};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -64,13 +64,14 @@ pub(crate) async fn project_events(
         let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
         return one_stream(&events, &streams, &project, &stream, after, handoff).await;
     }
-    let after = match last_event_id(which.last_event_id.as_deref(), &headers, project_begin)? {
-        None => ProjectEventId { position: Position::ZERO, seq: Seq::ZERO },
-        Some(Begin::Latest) => ProjectEventId::after(events.project_head(&project).await?),
-        Some(Begin::After(id)) => id,
+    let asked = last_event_id(which.last_event_id.as_deref(), &headers, project_begin)?;
+    let (begin, asked) = match asked {
+        None => (Begin::After(Position::ZERO), None),
+        Some(ProjectBegin::Latest) => (Begin::Latest, None),
+        Some(ProjectBegin::After(id)) => (Begin::After(id.read_after()), Some(id)),
     };
-    let follow = events.follow_project(&project, after.read_after()).await?;
-    Ok(streams.project(follow, after, handoff.map(|handoff| handoff.0)))
+    let following = events.follow_project(&project, begin).await?;
+    Ok(streams.project(following, asked, handoff.map(|handoff| handoff.0)))
 }
 
 /// Events of one stream.
@@ -138,17 +139,17 @@ pub(crate) fn event_number(id: &str) -> Result<Seq, ApiError> {
 }
 
 /// Where to begin in a project's stream.
-enum Begin {
+enum ProjectBegin {
     Latest,
     After(ProjectEventId),
 }
 
-fn project_begin(id: &str) -> Result<Begin, ApiError> {
+fn project_begin(id: &str) -> Result<ProjectBegin, ApiError> {
     if id == "latest" {
-        return Ok(Begin::Latest);
+        return Ok(ProjectBegin::Latest);
     }
     let accepted = "the id of an event of this stream, or `latest`";
-    id.parse().map(Begin::After).map_err(|()| invalid_id(accepted))
+    id.parse().map(ProjectBegin::After).map_err(|()| invalid_id(accepted))
 }
 
 fn invalid_id(accepted: &str) -> ApiError {

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rdev_domain::Result;
 use rdev_ports::{Pods, TaskQueue};
+use rdev_services::Pulse;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -38,12 +39,15 @@ pub(crate) struct Readiness {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Components {
-    /// The store of commands and events.
+    /// The store of commands and events: it can be written.
     #[schema(example = "ok")]
     database: &'static str,
     /// Where commands run.
     #[schema(example = "ok")]
     runtime: &'static str,
+    /// The loop that runs commands.
+    #[schema(example = "ok")]
+    worker: &'static str,
 }
 
 /// Can do its work.
@@ -53,12 +57,17 @@ pub(crate) struct Components {
 pub(crate) async fn ready(
     State(queue): State<Arc<dyn TaskQueue>>,
     State(pods): State<Arc<dyn Pods>>,
+    State(worker): State<Pulse>,
 ) -> (StatusCode, Json<Readiness>) {
-    let (database, runtime) = tokio::join!(state("database", queue.check()), state("runtime", pods.check()));
-    let ok = database == "ok" && runtime == "ok";
+    let (database, runtime, worker) = tokio::join!(
+        state("database", queue.check()),
+        state("runtime", pods.check()),
+        state("worker", async { worker.check() })
+    );
+    let ok = [database, runtime, worker] == ["ok"; 3];
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = if ok { "ok" } else { "down" };
-    (code, Json(Readiness { status, components: Components { database, runtime } }))
+    (code, Json(Readiness { status, components: Components { database, runtime, worker } }))
 }
 
 async fn state(component: &str, check: impl Future<Output = Result<()>>) -> &'static str {

@@ -34,13 +34,14 @@ const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
 /// After a signal, connections have so long to come to their end. With the workers' end this stays in 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Cancelled by SIGTERM and SIGINT.
+/// Cancelled by SIGTERM, SIGINT, and SIGHUP, which a terminal sends that is closed.
 pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
     let on_signal = stop.clone();
     tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = hangup.recv() => {} }
         on_signal.cancel();
     });
     Ok(stop)
@@ -73,20 +74,22 @@ fn raise_file_limit() {
     }
 }
 
-/// Tells a person at a terminal where to go.
+/// Tells a person at a terminal where to go. Where nobody takes it, the server works all the same.
 pub fn greet(listener: &TcpListener, rdev: &Rdev) -> anyhow::Result<()> {
     let (address, key) = (listener.local_addr()?, rdev.key_place());
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
+    let greeting = format!(
         "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
          The admin key is {key}. Run a command and watch it:\n\n  \
          curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
          -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
          -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n",
         rdev.key_command(),
-    )?;
-    out.flush().context("standard output")
+    );
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
+        tracing::warn!(%error, %address, "nobody was told the address on standard output");
+    }
+    Ok(())
 }
 
 /// Serves until `stop`, then lets connections end: streams say goodbye on `drain`.

@@ -19,7 +19,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_ports::Clock;
-use rdev_services::Follow;
+use rdev_services::{Follow, ProjectFollow};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
@@ -99,14 +99,20 @@ impl Streams {
         response(Subscriber::command(self.clone(), follow, after).events().boxed(), handoff)
     }
 
-    /// The events of a project after `after`; ends when the server does.
+    /// The events of a project after `asked`, or from the log's start; ends when the server does.
     pub(crate) fn project(
         &self,
-        follow: Follow,
-        after: ProjectEventId,
+        following: ProjectFollow,
+        asked: Option<ProjectEventId>,
         handoff: Option<Handoff>,
     ) -> Response {
-        response(Subscriber::project(self.clone(), follow, after).events().boxed(), handoff)
+        let ProjectFollow { follow, begun, beyond } = following;
+        let (after, unknown) = match asked {
+            Some(asked) if beyond => (ProjectEventId::after(begun), Some(asked)),
+            Some(asked) => (asked, None),
+            None => (ProjectEventId::after(begun), None),
+        };
+        response(Subscriber::project(self.clone(), follow, after, unknown).events().boxed(), handoff)
     }
 
     /// An entry that is wanted whole: made once, whoever asks.
@@ -129,7 +135,7 @@ fn missing(entry: &Entry, after: Seq) -> Option<(u64, u64)> {
 /// Whether the entry's events take numbers.
 fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
-        EntryBody::Status(_) => false,
+        EntryBody::Status(_) | EntryBody::Stalled(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
         EntryBody::Output(_) | EntryBody::Complete(_) => true,
     }

@@ -60,7 +60,8 @@ pub(crate) struct StatusEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 2)]
     pub(crate) attempt: Option<u32>,
-    /// Between two attempts of a task: why the one before ended, or `retried`.
+    /// Between two attempts of a task: why the one before ended, or `retried`. Of a command that is running: what
+    /// keeps it from that, until it ends or another `status` says that nothing does any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "exit_code")]
     pub(crate) reason: Option<&'a str>,
@@ -98,7 +99,7 @@ pub(crate) struct CompleteEvent<'a> {
     pub(crate) timestamp: &'a str,
 }
 
-/// Data of `gap`: these events exist no more.
+/// Data of `gap`: these events are not sent, and mostly exist no more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GapEvent<'a> {
     /// The stream.
@@ -108,7 +109,8 @@ pub(crate) struct GapEvent<'a> {
     /// Number of the last event that is missing; null where the command itself was removed while it was read:
     /// nothing follows.
     pub(crate) to: Option<u64>,
-    /// `output_limit`, `disk_full` or `retention`.
+    /// `output_limit`, `disk_full` or `retention`; `unknown_id` where the reader named a last event that this stream
+    /// never had: it knows another one of that name.
     #[schema(example = "output_limit")]
     pub(crate) reason: &'a str,
 }
@@ -123,7 +125,7 @@ pub(crate) struct ProjectGapEvent<'a> {
     /// From this id on, opaque as well, everything is there.
     #[schema(example = "90210-0")]
     pub(crate) to: &'a str,
-    /// `retention`.
+    /// `retention`, or `unknown_id` where this log has never had the id that the reader has.
     #[schema(example = "retention")]
     pub(crate) reason: &'a str,
 }

@@ -1,15 +1,31 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
-use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp};
+use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp, Trouble};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
 use super::ProjectEventId;
 use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
 
-/// Why what was stored is there no more.
-const RETENTION: &str = "retention";
+/// Why events are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// Retention has removed them.
+    Removed,
+    /// The reader named a last event that this stream has never had: it knows another stream of that name, or a
+    /// store that was put back to an earlier state.
+    UnknownId,
+}
+
+impl Unsent {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Removed => "retention",
+            Self::UnknownId => "unknown_id",
+        }
+    }
+}
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,8 +44,9 @@ pub(crate) enum Form {
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
     let writer = Writer { form, entry };
     match &entry.body {
-        EntryBody::Status(status) => writer.status(out, *status, None),
-        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, Some(retrying)),
+        EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
+        EntryBody::Stalled(trouble) => writer.status(out, Status::Running, &trouble.into()),
+        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, &retrying.into()),
         EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
         EntryBody::Complete(_) => {}
         EntryBody::Output(frames) => {
@@ -41,21 +58,27 @@ pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) ->
     Ok(())
 }
 
-/// Appends the announcement that retention has removed the events `from` to `to` of a stream; without `to`, the
-/// stream itself.
-pub(crate) fn gap(out: &mut Vec<u8>, form: Form, stream: &StreamId, from: u64, to: Option<u64>) {
+/// Appends the announcement that the events `from` to `to` of a stream are not sent; without `to`, that nothing
+/// follows.
+pub(crate) fn gap(
+    out: &mut Vec<u8>,
+    form: Form,
+    stream: &StreamId,
+    (from, to): (u64, Option<u64>),
+    why: Unsent,
+) {
     if let (Form::Sse, Some(to)) = (form, to) {
         out.extend_from_slice(format!("id: {to}\n").as_bytes());
     }
-    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: RETENTION });
+    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: why.as_str() });
 }
 
-/// The announcement that retention has removed something of a project's log between two ids. It has no id: whoever
-/// comes back with the one before is told again, and gets what is left.
-pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId) -> Bytes {
+/// The announcement that something of a project's log between two ids is not sent. It has no id: whoever comes back
+/// with the one before is told again, and gets what is left.
+pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId, why: Unsent) -> Bytes {
     let from = from.map(|from| from.to_string());
     let mut out = Vec::new();
-    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: RETENTION };
+    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: why.as_str() };
     event(&mut out, Form::ProjectSse, "gap", &gap);
     out.into()
 }
@@ -65,6 +88,29 @@ pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = Vec::new();
     event(&mut out, Form::Sse, "heartbeat", &HeartbeatEvent { timestamp: &now.to_string() });
     out.into()
+}
+
+/// Why a command has come to a status, where there is more to it than its course.
+#[derive(Default)]
+struct Why<'a> {
+    attempt: Option<u32>,
+    reason: Option<&'a str>,
+    message: Option<&'a str>,
+    counted: bool,
+}
+
+impl<'a> From<&'a Retrying> for Why<'a> {
+    fn from(retrying: &'a Retrying) -> Self {
+        let Retrying { attempt, reason, message, counted } = retrying;
+        Self { attempt: Some(*attempt), reason: Some(reason), message: Some(message), counted: *counted }
+    }
+}
+
+impl<'a> From<&'a Trouble> for Why<'a> {
+    fn from(trouble: &'a Trouble) -> Self {
+        let reason = Some(trouble.reason.as_str());
+        Self { reason, message: Some(&trouble.message), ..Self::default() }
+    }
 }
 
 struct Writer<'a> {
@@ -132,17 +178,17 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, status: Status, retrying: Option<&Retrying>) {
-        if self.form == Form::ProjectSse || retrying.is_some_and(|retrying| retrying.counted) {
+    fn status(&self, out: &mut Vec<u8>, status: Status, why: &Why<'_>) {
+        if self.form == Form::ProjectSse || why.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
         let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
         let status_event = StatusEvent {
             stream_id,
             status: status.as_str(),
-            attempt: retrying.map(|retrying| retrying.attempt),
-            reason: retrying.map(|retrying| retrying.reason.as_str()),
-            message: retrying.map(|retrying| retrying.message.as_str()),
+            attempt: why.attempt,
+            reason: why.reason,
+            message: why.message,
             timestamp: &timestamp,
         };
         event(out, self.form, "status", &status_event);
@@ -318,9 +364,9 @@ mod tests {
         assert_eq!(rendered(Form::Sse, &of, 0), gap);
         assert_eq!(rendered(Form::Sse, &of, 8), gap.replace("\"from\":5", "\"from\":9"));
         let mut out = Vec::new();
-        super::gap(&mut out, Form::Sse, &of.stream, 3, Some(4));
-        super::gap(&mut out, Form::Ndjson, &of.stream, 5, None);
-        out.extend(project_gap(None, "9-0".parse().unwrap()));
+        super::gap(&mut out, Form::Sse, &of.stream, (3, Some(4)), Unsent::Removed);
+        super::gap(&mut out, Form::Ndjson, &of.stream, (5, None), Unsent::Removed);
+        out.extend(project_gap(None, "9-0".parse().unwrap(), Unsent::Removed));
         let told = "id: 4\nevent: gap\ndata: {\"stream_id\":\"s\",\"from\":3,\"to\":4,\"reason\":\"retention\"}\n\n\
             {\"event\":\"gap\",\"stream_id\":\"s\",\"from\":5,\"to\":null,\"reason\":\"retention\"}\n\
             event: gap\ndata: {\"from\":null,\"to\":\"9-0\",\"reason\":\"retention\"}\n\n";

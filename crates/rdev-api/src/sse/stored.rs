@@ -8,7 +8,7 @@ use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Entry, Error, Seq};
 use rdev_services::{Follow, Next};
 
-use super::render::{self, Form};
+use super::render::{self, Form, Unsent};
 use super::{is_counted, missing};
 
 /// A command's output that is about to be sent.
@@ -100,7 +100,7 @@ impl Stored {
             "the events from {from} on were removed while they were read"
         );
         if let Some(stream) = self.follow.stream() {
-            render::gap(out, self.form, stream, from, to);
+            render::gap(out, self.form, stream, (from, to), Unsent::Removed);
         }
         self.last = to.map_or(self.last, Seq);
         Ok(())

@@ -10,7 +10,7 @@ use rdev_domain::{Entry, Position, Seq};
 use rdev_services::{Follow, Next};
 use tokio::time::{Instant, sleep_until};
 
-use super::render::{self, Form};
+use super::render::{self, Form, Unsent};
 use super::{ProjectEventId, Streams, is_counted, missing};
 use crate::metrics::OpenStream;
 
@@ -40,7 +40,10 @@ enum Place {
 }
 
 enum Phase {
-    Hello,
+    Hello {
+        /// The id that the reader came with, and that this log does not know.
+        unknown: Option<ProjectEventId>,
+    },
     Open,
     Over,
 }
@@ -50,13 +53,20 @@ impl Subscriber {
         Self::new(streams, follow, Place::Command(after))
     }
 
-    pub(super) fn project(streams: Streams, follow: Follow, after: ProjectEventId) -> Self {
-        Self::new(streams, follow, Place::Project { began: after, last: after })
+    /// `unknown` is the id that the reader came with, where this log has no such entry.
+    pub(super) fn project(
+        streams: Streams,
+        follow: Follow,
+        after: ProjectEventId,
+        unknown: Option<ProjectEventId>,
+    ) -> Self {
+        let phase = Phase::Hello { unknown };
+        Self { phase, ..Self::new(streams, follow, Place::Project { began: after, last: after }) }
     }
 
     fn new(streams: Streams, follow: Follow, place: Place) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
-        let (pending, phase, open) = (VecDeque::new(), Phase::Hello, OpenStream::begin());
+        let (pending, phase, open) = (VecDeque::new(), Phase::Hello { unknown: None }, OpenStream::begin());
         Self { streams, follow, place, pending, next_heartbeat, phase, _open: open }
     }
 
@@ -70,9 +80,9 @@ impl Subscriber {
 
     async fn next(&mut self) -> Option<Bytes> {
         match self.phase {
-            Phase::Hello => {
+            Phase::Hello { unknown } => {
                 self.phase = Phase::Open;
-                return Some(Bytes::from_static(HELLO));
+                return Some(self.hello(unknown));
             }
             Phase::Open => {}
             Phase::Over => return None,
@@ -110,6 +120,15 @@ impl Subscriber {
         }
     }
 
+    fn hello(&self, unknown: Option<ProjectEventId>) -> Bytes {
+        let (Some(unknown), Place::Project { began, .. }) = (unknown, &self.place) else {
+            return Bytes::from_static(HELLO);
+        };
+        let known_from = ProjectEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
+        let gap = render::project_gap(Some(unknown), known_from, Unsent::UnknownId);
+        [HELLO, &gap].concat().into()
+    }
+
     /// Ends the response; the client connects again with its last event id, and misses nothing.
     fn give_up(&mut self, error: &anyhow::Error) -> Option<Bytes> {
         tracing::error!(error = format!("{error:#}"), "a stream was cut, its events could not be read");
@@ -140,13 +159,16 @@ impl Subscriber {
                 }
                 let after = *last;
                 *last = entry.last_seq.max(after);
+                if entry.is_last() && entry.last_seq <= after {
+                    return end_of_another(entry);
+                }
                 let missing = missing(entry, after);
                 if missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next()) {
                     return self.streams.whole(Form::Sse, entry);
                 }
                 let mut out = Vec::new();
                 if let Some((from, to)) = missing {
-                    render::gap(&mut out, Form::Sse, &entry.stream, from, Some(to));
+                    render::gap(&mut out, Form::Sse, &entry.stream, (from, Some(to)), Unsent::Removed);
                 }
                 render::entry(&mut out, Form::Sse, entry, after)?;
                 Ok(out.into())
@@ -173,7 +195,8 @@ impl Subscriber {
         match &self.place {
             Place::Project { last, .. } => {
                 let whole_from = ProjectEventId { position: Position(to.0 + 1), seq: Seq::ZERO };
-                render::project_gap((last.position > Position::ZERO).then_some(*last), whole_from)
+                let from = (last.position > Position::ZERO).then_some(*last);
+                render::project_gap(from, whole_from, Unsent::Removed)
             }
             Place::Command(_) => Bytes::new(),
         }
@@ -189,9 +212,22 @@ impl Subscriber {
         if to.is_none_or(|to| to > *last)
             && let Some(stream) = self.follow.stream()
         {
-            render::gap(&mut out, Form::Sse, stream, last.next().0, to.map(|to| to.0));
+            let missing = (last.next().0, to.map(|to| to.0));
+            render::gap(&mut out, Form::Sse, stream, missing, Unsent::Removed);
             *last = to.unwrap_or(*last);
         }
         out.into()
     }
+}
+
+/// The end of a stream whose reader came with the number of an event beyond it, and so knows another stream: it was
+/// sent nothing of this one.
+fn end_of_another(end: &Entry) -> anyhow::Result<Bytes> {
+    let mut out = Vec::new();
+    if end.last_seq.before() > Seq::ZERO {
+        let unsent = (1, Some(end.last_seq.before().0));
+        render::gap(&mut out, Form::Sse, &end.stream, unsent, Unsent::UnknownId);
+    }
+    render::entry(&mut out, Form::Sse, end, Seq::ZERO)?;
+    Ok(out.into())
 }

@@ -1,6 +1,8 @@
 //! kill -9 at the worst moments.
 
-use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
+use tokio::process::Command;
+
+use crate::support::{Event, Fixture, Item, Runtime, Told, eventually, told_on_every_runtime};
 
 told_on_every_runtime! {
     and on postgres:
@@ -80,4 +82,51 @@ async fn a_command_whose_supervisor_is_killed_fails_honestly(on: Runtime) {
     assert_eq!(ended.exit_code, None);
     let (lines, complete) = client.run("echo well").await;
     assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
+}
+
+/// Whatever removes the folder of a run, a command that frees disk space say, it is not started a second time.
+#[tokio::test]
+async fn a_run_whose_folder_is_gone_is_lost_and_not_started_again() {
+    let mut server = Fixture::new().start().await;
+    let line = "echo ran >>effects; rm -rf \"$RDEV_RUNS_DIR\"/cmd-*; echo yes >removed; \
+                until [ -e go ]; do sleep 0.02; done; echo ended >>effects";
+    let accepted = server.client().shell(line).await;
+    server.file_written("removed").await;
+    server.kill9().await;
+    server.restart().await;
+    let client = server.client();
+    server.touch("go").await;
+    let ended = client.ended(&accepted.id).await;
+    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("runner_lost")));
+    eventually("the end of its process", async || {
+        server.file("effects").await.filter(|effects| effects.contains("ended"))
+    })
+    .await;
+    assert_eq!(server.file("effects").await.as_deref(), Some("ran\nended\n"));
+}
+
+/// A machine that was off for a week finds journals that nobody has read, and reads them.
+#[tokio::test]
+async fn journals_that_nobody_has_read_outlive_every_collection() {
+    let mut server = Fixture::new().start().await;
+    let client = server.client();
+    let first = client.shell("echo 1 >>effects; until [ -e go ]; do sleep 0.02; done; echo said 1").await;
+    client.begun(&first.id).await;
+    server.kill9().await;
+    server.touch("go").await;
+    let runs = server.fixture().data_dir().join("runs");
+    let mut programs = std::fs::read_dir(server.fixture().data_dir().join("bin")).unwrap();
+    let runner = programs.next().unwrap().unwrap().path();
+    let exited = async || {
+        let list = Command::new(&runner).args(["list", "--runs"]).arg(&runs).output().await.unwrap();
+        String::from_utf8(list.stdout).unwrap().contains("\texited\t").then_some(())
+    };
+    eventually("its end", exited).await;
+    let gc = Command::new(&runner).args(["gc", "--older-than", "0", "--runs"]).arg(&runs).output().await;
+    assert!(gc.unwrap().status.success());
+    server.restart().await;
+    let client = server.client();
+    assert_eq!(client.ended(&first.id).await.status, "completed");
+    assert_eq!(client.output(&first.id).await, "said 1\n");
+    assert_eq!(server.file("effects").await.as_deref(), Some("1\n"));
 }

@@ -1,10 +1,13 @@
 //! The database, as its operator sees it: migrations, the doctor, and what no log may show.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 
 use rdev_sql::testing::PostgresDatabase;
 
-use crate::support::{Fixture, within};
+use crate::support::{Fixture, Server, within};
 
 const PASSWORD: &str = "s3cr3t-word";
 
@@ -92,4 +95,75 @@ async fn no_password_is_in_the_log_nor_seen_by_commands() {
     assert!(!server.log().is_empty() && !server.log().contains(PASSWORD), "the password is in the log");
     let help = rdev(server.fixture(), &["--help"]).await;
     assert!(!said(&help).contains(PASSWORD), "{}", said(&help));
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_file_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shared.db");
+    let url = |path: &Path| format!("sqlite://{}", path.display());
+    // By whatever name it is called, also one that was there before the file.
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let first = Fixture::new().with("RDEV_DATABASE_URL", url(&link)).start().await;
+    let client = first.client();
+    let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo once >>effects").await;
+    client.begun(&accepted.id).await;
+    for name in [&file, &link] {
+        let other = Fixture::new().with("RDEV_DATABASE_URL", url(name));
+        let refusal = other.refused().await;
+        let line = refusal.stderr.trim();
+        assert!(!line.contains('\n') && line.contains("shared.db (RDEV_DATABASE_URL)"), "{line}");
+        // Nobody migrates it meanwhile; a look disturbs nobody.
+        let migrated = rdev(&other, &["migrate"]).await;
+        assert!(!migrated.status.success() && said(&migrated).contains("another rdev-api"), "{migrated:?}");
+        let found = said(&rdev(&other, &["doctor"]).await);
+        assert!(found.contains("ok    database: SQLite"), "{found}");
+    }
+    first.touch("go").await;
+    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    assert_eq!(first.file("effects").await.unwrap(), "once\n");
+}
+
+async fn is_kept_out_by_a_later_version(mut server: Server) {
+    server.sql("UPDATE schema_compatibility SET oldest_program = 9999").await;
+    server.terminate();
+    server.wait().await;
+    let refusal = server.fixture().refused().await;
+    let line = refusal.stderr.trim();
+    assert!(!line.contains('\n') && line.contains("RDEV_DATABASE_URL"), "{line}");
+    assert!(line.contains("start that version, or restore a backup"), "{line}");
+    let found = said(&rdev(server.fixture(), &["doctor"]).await);
+    assert!(found.contains("keeps out this older version"), "{found}");
+    server.sql("UPDATE schema_compatibility SET oldest_program = 7").await;
+    server.restart().await;
+    assert_eq!(server.client().run("echo again").await.0, ["again"]);
+}
+
+#[tokio::test]
+async fn a_file_that_a_later_version_has_closed_to_this_one_says_so() {
+    is_kept_out_by_a_later_version(Server::start().await).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_a_later_version_has_closed_to_this_one_says_so() {
+    is_kept_out_by_a_later_version(Fixture::new().with_postgres().start().await).await;
+}
+
+#[tokio::test]
+async fn what_is_stored_is_closed_to_other_users_whatever_was_there_before() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.data_dir()).unwrap();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    open(&fixture.data_dir(), 0o755);
+    let file = fixture.data_dir().join("rdev.db");
+    std::fs::write(&file, "").unwrap();
+    open(&file, 0o644);
+    let server = fixture.start().await;
+    server.client().run("echo private").await;
+    let data = server.fixture().data_dir();
+    for name in [".", "rdev.db", "rdev.db-wal", "rdev.db-shm", "rdev.db.lock", "admin.key", "master.key"] {
+        let mode = std::fs::metadata(data.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
 }

@@ -9,6 +9,7 @@ told_on_every_runtime! {
     every_event_of_every_command_comes_once_however_often_it_is_cut,
     latest_begins_with_what_comes_next,
     a_project_shows_nothing_of_another,
+    an_id_beyond_the_log_is_announced_and_what_comes_is_told,
 }
 
 /// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
@@ -121,4 +122,33 @@ async fn a_project_shows_nothing_of_another(on: Runtime) {
         }
         assert_eq!(lines, [project]);
     }
+}
+
+async fn an_id_beyond_the_log_is_announced_and_what_comes_is_told(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    client.run("echo old").await;
+    // A page that was open while the data folder was made anew comes back with an id of the former log.
+    let foreign = "99999999999-4";
+    let mut events = client.get("/projects/demo/events").header("last-event-id", foreign).events().await;
+    let Told::ProjectGap(gap) = events.event().await.told else { panic!("no gap") };
+    assert_eq!((gap.from.as_deref(), gap.reason.as_str()), (Some(foreign), "unknown_id"));
+    let accepted = client.shell("echo new").await;
+    let mut lines = Vec::new();
+    loop {
+        let event = events.event().await;
+        if matches!(event.told, Told::Heartbeat(_)) {
+            continue;
+        }
+        assert_eq!(event.stream(), Some(accepted.stream_id.as_str()));
+        match event.told {
+            Told::Output(line) => lines.push(line.line),
+            Told::Complete(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(lines, ["new"]);
+    // From the id that the gap names on, everything is there.
+    let mut events = client.get("/projects/demo/events").header("last-event-id", &gap.to).events().await;
+    assert_eq!(events.event().await.stream(), Some(accepted.stream_id.as_str()));
 }

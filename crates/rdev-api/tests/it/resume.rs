@@ -1,6 +1,6 @@
 //! Coming back to a stream: from the middle, at its end, with an id that is none.
 
-use crate::support::{Client, Events, Runtime, Server, Told, told_on_every_runtime};
+use crate::support::{Client, Event, Events, Gap, Item, Runtime, Server, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
     and on postgres:
@@ -9,6 +9,7 @@ told_on_every_runtime! {
     after_complete_there_is_no_content,
     ids_that_are_none_are_refused,
     an_id_beyond_the_end_is_no_way_to_miss_the_end,
+    an_id_beyond_what_a_running_stream_will_have_is_told_its_end,
     unknown_streams_and_projects_are_not_found,
     a_silent_stream_beats,
 }
@@ -113,8 +114,34 @@ async fn an_id_beyond_the_end_is_no_way_to_miss_the_end(on: Runtime) {
             other => panic!("{other:?}"),
         }
     }
-    let answer = client.get("/projects/demo/events/s").header("last-event-id", "12345").send().await;
+    // It cannot have come from this stream, so what was not sent of it is announced, and its end is told.
+    let mut events = client.follow("s", Some("12345")).await;
+    let gap = Gap { stream_id: "s".to_owned(), from: 1, to: Some(2), reason: "unknown_id".to_owned() };
+    assert!(matches!(events.event().await.told, Told::Gap(told) if told == gap));
+    let end = events.event().await;
+    assert!(matches!(&end.told, Told::Complete(complete) if complete.seq == 3), "{end:?}");
+    assert!(events.next().await.is_none());
+    let answer = client.get("/projects/demo/events/s").header("last-event-id", end.id()).send().await;
     assert_eq!(answer.status, 204);
+}
+
+async fn an_id_beyond_what_a_running_stream_will_have_is_told_its_end(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    let accepted = client.shell_on("s", "until [ -e go ]; do sleep 0.02; done; echo a; exit 7").await;
+    client.begun(&accepted.id).await;
+    let mut events = client.follow("s", Some("99")).await;
+    client.run("touch go").await;
+    let mut told = Vec::new();
+    while let Some(item) = events.next().await {
+        match item {
+            Item::Event(Event { told: Told::Status(_) | Told::Heartbeat(_), .. }) | Item::Retry(_) => {}
+            Item::Event(event) => told.push(event.told),
+        }
+    }
+    let [Told::Gap(gap), Told::Complete(complete)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((gap.from, gap.to, gap.reason.as_str()), (1, Some(1), "unknown_id"));
+    assert_eq!((complete.seq, complete.exit_code), (2, Some(7)));
 }
 
 async fn unknown_streams_and_projects_are_not_found(on: Runtime) {

@@ -129,7 +129,7 @@ pub(crate) async fn run(
 ) -> (Bytes, Result<(), String>) {
     let argv = argv.iter().map(|&word| word.to_owned()).collect();
     let mut all = BytesMut::new();
-    let told = |error: rdev_domain::Error| format!("{:#}", anyhow::Error::from(error));
+    let told = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
     let mut output = match kube.exec(place, Exec { argv, stdin }).await {
         Ok(output) => output,
         Err(error) => return (all.freeze(), Err(told(error))),

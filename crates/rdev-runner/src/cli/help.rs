@@ -37,5 +37,6 @@ makes the folder of runs if it is missing, and prints protocol version, folder a
 
 Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
 timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;
-68 an order for another folder of runs; 70 the runner failed and says why.
+68 an order for another folder of runs; 70 the runner failed and says why; 73 the same, and this call
+has started nothing.
 ";

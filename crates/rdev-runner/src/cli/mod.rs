@@ -5,6 +5,7 @@ mod help;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rustix::stdio::stderr;
 
@@ -14,13 +15,15 @@ use crate::folder::{RunId, Runs};
 use crate::frame::{Ended, Exit, StopCause};
 use crate::out::{say, write_all};
 use crate::sink::Sink;
-use crate::spec::Order;
+use crate::spec::{Mode, Order};
 use crate::start::Waiting;
 use crate::{cancel, collect, gc, list, place, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
 const EXIT_TIMEOUT: u8 = 124;
+/// The mark of a run that was removed stays so long at least: an order to start it may still be under way.
+const MARKS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
 const ERRNO_NOT_FOUND: i32 = rustix::io::Errno::NOENT.raw_os_error();
@@ -48,21 +51,26 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             let order = Order {
                 id: id.to_string(),
                 after: following.after,
+                mode: Mode::Start,
                 place: String::new(),
                 spec: command.into_spec()?,
             };
-            let started = Waiting::spawn(self_args, runs)?.start(runs, &id, &order)?;
+            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
+            let started = waiting.start(runs, &id, &order)?;
             drop(order);
             return attach(runs, &id, following, started);
         }
         Action::RunOrder { text } => {
             // Its supervisor waits beside it: once the order comes, nothing is left to be started.
-            let waiting = Waiting::spawn(self_args, runs)?;
+            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let Some(order) = args::order()? else { return Ok(0) };
             let id = args::order_id(&order)?;
-            place::check(runs, &order.place)?;
-            let started = waiting.start(runs, &id, &order)?;
+            place::check(runs, &order.place).map_err(Fault::before_the_start)?;
             let following = args::Follow { after: order.after, text };
+            let started = order.mode == Mode::Start && waiting.start(runs, &id, &order)?;
+            if !started && runs.find(&id)?.is_none() {
+                return gone(&id, following);
+            }
             drop(order);
             return attach(runs, &id, following, started);
         }
@@ -77,8 +85,9 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             }
             if let Some(age) = age {
                 gc::remove_older(runs, age)?;
+                gc::remove_marks(runs, age.max(MARKS_KEPT))?;
+                gc::remove_scratch(runs)?;
             }
-            gc::remove_scratch(runs)?;
         }
         Action::Supervise => supervisor::supervise(runs)?,
     }
@@ -100,6 +109,17 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
             Sink::Text(None) | Sink::Frames => 0,
         }),
     }
+}
+
+/// A run that was started here has left nothing: that is told as the loss of its supervisor.
+fn gone(id: &RunId, following: Follow) -> Result<u8, Fault> {
+    if following.text {
+        return Err(Fault::lost(id));
+    }
+    let cannot = |error| Fault::io(format!("cannot tell of \"{id}\""), error);
+    let next = following.after + 1;
+    Sink::Frames.hello(next, false).and_then(|()| Sink::Frames.lost(next)).map_err(cannot)?;
+    Ok(EXIT_LOST)
 }
 
 /// What a shell would have made of it.

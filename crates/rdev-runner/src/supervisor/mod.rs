@@ -46,14 +46,22 @@ const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Reads of one output that are gathered before they are written to the journal.
 const ROUND_READS: usize = 4;
 
-/// The hidden command `supervise`: waits for an order on standard input, answers with one word.
+/// The hidden command `supervise`: waits for an order on standard input, answers with one word. All that can be done
+/// before the order comes is done before: signals, and a folder that the disk has already.
 pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
-    let order =
-        Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e))?;
-    let Some(Order { id, spec, .. }) = order else { return Ok(()) };
-    let id = RunId::parse(&id).ok_or_else(|| Fault::failed("the order's id is not valid"))?;
     let signals = detach().map_err(|e| Fault::io("cannot detach from the starter", e))?;
-    let Some(run) = runs.prepare(&id)?.commit()? else {
+    let prepared = runs.prepare()?;
+    let order = Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e));
+    let (id, spec) = match order {
+        Ok(Some(Order { id, spec, .. })) => (id, spec),
+        Ok(None) => return prepared.discard(),
+        Err(fault) => {
+            prepared.discard()?;
+            return Err(fault);
+        }
+    };
+    let id = RunId::parse(&id).ok_or_else(|| Fault::failed("the order's id is not valid"))?;
+    let Some(run) = prepared.commit(runs.run(&id))? else {
         return write_all(stdout(), EXISTS).map_err(|e| Fault::io("cannot answer the starter", e));
     };
     // From here on the command counts as started, whatever becomes of the starter.

@@ -1,11 +1,14 @@
 //! Giving space back without forgetting how a run ended.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use rdev_runner::frame::Ended;
+use rdev_runner::frame::{Body, Ended};
+use rdev_runner::spec::{Mode, Order, Spec};
 
-use crate::support::{Place, exit, signal, started, stdout};
+use crate::support::{Place, exit, frames, signal, stdout};
 
 fn says(place: &Place, args: &str) -> String {
     let output = place.call(args);
@@ -49,13 +52,49 @@ fn a_running_one_is_left_alone() {
 }
 
 #[test]
-fn old_runs_go_whole_and_their_ids_are_free() {
+fn what_nobody_has_read_stays_however_old_it_is() {
+    let place = Place::new();
+    place.sh("unread", "", "echo one");
+    assert_eq!(says(&place, "gc --older-than 0"), "");
+    assert_eq!(stdout(&place.attach("unread", 0)), "one\n");
+}
+
+#[test]
+fn an_order_that_may_only_attach_finds_a_run_that_is_gone_lost() {
+    let place = Place::new();
+    let mut spec = Spec::new(vec!["sh".to_owned(), "-c".to_owned(), "echo ran >>effects".to_owned()]);
+    spec.cwd = place.path().to_string_lossy().into_owned();
+    let run = |mode| {
+        let order = Order { id: "once".to_owned(), after: 0, mode, place: String::new(), spec: spec.clone() };
+        let mut child =
+            place.command("run --order-stdin").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&order.encode()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), frames(&output.stdout))
+    };
+    let (code, of_never) = run(Mode::Attach);
+    assert_eq!((code, &of_never.last().unwrap().body), (Some(67), &Body::Lost));
+    assert_eq!(run(Mode::Start).0, Some(0));
+    // A command that frees disk space, or a cleaner, may take the folder.
+    fs::remove_dir_all(place.run_folder("once")).unwrap();
+    for mode in [Mode::Attach, Mode::Start] {
+        let (code, of_gone) = run(mode);
+        assert_eq!((code, &of_gone.last().unwrap().body), (Some(67), &Body::Lost), "{mode:?}");
+    }
+    assert_eq!(fs::read_to_string(place.path().join("effects")).unwrap(), "ran\n");
+}
+
+#[test]
+fn old_runs_go_whole_and_their_ids_stay_taken() {
     let place = Place::new();
     place.sh("old", "", "echo one");
+    says(&place, "gc --id old");
     assert_eq!(says(&place, "gc --older-than 3600"), "");
     assert_eq!(says(&place, "gc --older-than 0"), "old: removed\n");
     assert_eq!(place.call("attach --id old").status.code(), Some(66));
-    assert!(started(&place.sh("old", "", "echo two")));
+    // Another server may have asked for it just before.
+    assert_ne!(place.start("old", "", "echo two >effects").output().unwrap().status.code(), Some(0));
+    assert!(!place.path().join("effects").exists());
 }
 
 #[test]
@@ -87,7 +126,7 @@ fn what_a_killed_starter_left_goes_and_a_live_ones_stays() {
     for folder in [&dead, &live] {
         fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
     }
-    says(&place, "gc");
+    says(&place, "gc --older-than 3600");
     assert_eq!((dead.exists(), live.exists(), young.exists()), (false, true, true));
     assert!(!says(&place, "list").contains("half"));
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use rdev_runner::frame::PROTOCOL_VERSION;
-use rdev_runner::spec::{Order, Spec};
+use rdev_runner::spec::{Mode, Order, Spec};
 
 use crate::support::Place;
 
@@ -39,7 +39,7 @@ fn an_order_for_another_folder_starts_nothing() {
     let here = identity(&place);
     let run = |wanted: &str| {
         let spec = Spec::new(vec!["touch".to_owned(), place.path().join("ran").display().to_string()]);
-        let order = Order { id: "x".to_owned(), after: 0, place: wanted.to_owned(), spec };
+        let order = Order { id: "x".to_owned(), after: 0, mode: Mode::Start, place: wanted.to_owned(), spec };
         let mut command = place.command("run --order-stdin");
         let mut child =
             command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

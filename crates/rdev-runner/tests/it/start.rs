@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use rdev_runner::frame::{Ended, StopCause};
-use rdev_runner::spec::{Order, Spec};
+use rdev_runner::spec::{Mode, Order, Spec};
 
-use crate::support::{Place, bytes, exit, frames, started, stderr, stdout};
+use crate::support::{PROGRAM, Place, bytes, exit, frames, started, stderr, stdout};
 
 #[test]
 fn of_twenty_starters_of_one_id_one_wins_and_all_hear_everything() {
@@ -24,8 +24,9 @@ fn of_twenty_starters_of_one_id_one_wins_and_all_hear_everything() {
     assert_eq!(heard.iter().filter(|frames| started(frames)).count(), 1);
     assert!(heard.iter().all(|frames| frames[1..] == heard[0][1..] || stdout(frames) == stdout(&heard[0])));
     assert_eq!(std::fs::read_to_string(place.path().join("marker")).unwrap(), "started\n");
-    let names: Vec<_> = std::fs::read_dir(place.runs()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["same"], "nothing unfinished stays");
+    let names = std::fs::read_dir(place.runs()).unwrap().map(|e| e.unwrap().file_name());
+    let names: std::collections::BTreeSet<_> = names.collect();
+    assert!(names.iter().eq([".same.started", "same"]), "nothing unfinished stays: {names:?}");
 }
 
 #[test]
@@ -46,7 +47,8 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     spec.env = vec![("WHO".to_owned(), "it's me".to_owned())];
     spec.cwd = "/".to_owned();
     spec.stdin = Some(b"input\n".to_vec());
-    let order = Order { id: "ordered".to_owned(), after: 0, place: String::new(), spec };
+    let (id, mode) = ("ordered".to_owned(), Mode::Start);
+    let order = Order { id, after: 0, mode, place: String::new(), spec };
     for again in [false, true] {
         let mut command = place.command("run --order-stdin");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -59,9 +61,13 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     }
     let nobody = place.command("run --order-stdin").stdin(Stdio::null()).output().unwrap();
     assert!(nobody.status.success() && nobody.stdout.is_empty());
-    for (nonsense, told) in
-        [("x\n", "--order-stdin: "), ("x y z\n", "number"), ("x 0\n", "order"), ("x 0 p\nRDS?", "order")]
-    {
+    for (nonsense, told) in [
+        ("x\n", "--order-stdin: "),
+        ("x y start z\n", "number"),
+        ("x 0\n", "order"),
+        ("x 0 start p\nRDS?", "order"),
+        ("x 0 go p\n", "neither"),
+    ] {
         let mut child =
             place.command("run --order-stdin").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(nonsense.as_bytes()).unwrap();
@@ -154,6 +160,18 @@ fn a_command_that_cannot_run_says_why() {
 }
 
 #[test]
+fn a_run_that_a_full_disk_has_no_room_for_has_started_nothing() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", PROGRAM]);
+    command.args(["run", "--id", "x", "--", "touch", "effect"]);
+    let output = command.env("RDEV_RUNS_DIR", place.runs()).current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot create"), "{output:?}");
+    assert!(!place.path().join("effect").exists() && !place.run_folder("x").exists());
+}
+
+#[test]
 fn a_long_path_and_a_folder_that_is_not_there_yet() {
     let mut place = Place::new();
     let deep = place.path().join("d".repeat(100)).join("e".repeat(100));
@@ -167,6 +185,6 @@ fn a_long_path_and_a_folder_that_is_not_there_yet() {
     place = Place::new();
     std::fs::write(place.runs(), "a file").unwrap();
     let output = place.start("x", "", "echo never").output().unwrap();
-    assert_eq!(output.status.code(), Some(70));
+    assert_eq!(output.status.code(), Some(73), "it has started nothing");
     assert!(!output.stderr.is_empty() && output.stdout.is_empty());
 }

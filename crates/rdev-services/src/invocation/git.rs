@@ -39,7 +39,8 @@ const CONFINED: [(&str, &str); 4] = [
 ];
 
 /// Settings that go before all files of configuration.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 18] = [
+    ("core.alternateRefsCommand", "true"),
     ("core.attributesFile", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.hooksPath", "/dev/null"),

@@ -2,16 +2,16 @@
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
+mod work;
 
 use std::future::Future;
 use std::path::Path;
 
-use rdev_domain::{Error, Result};
-use sqlx::sqlite::{Sqlite, SqlitePool};
-use sqlx::{PgPool, Transaction};
+use rdev_domain::Result;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{PgPool, Postgres, Sqlite};
 
-use crate::db::postgres::Work;
-use crate::error::database;
+pub(crate) use self::work::Work;
 
 /// The database, by its kind.
 #[derive(Debug, Clone)]
@@ -25,7 +25,8 @@ pub(crate) enum Db {
 /// What a commit survives.
 ///
 /// On SQLite rdev and its database are one process: what its death leaves, and only the machine's could take,
-/// can be had again from the runner's journal, since no reader was left either. On Postgres readers and other
+/// can be had again from the runner's journal, which is freed after a flush alone. It then comes at other positions,
+/// and a reader who knew the old ones is told. On Postgres readers and other
 /// replicas live on while the server crashes, and without a flush it forgets what they were told already: a
 /// reader's cursor would lie beyond the log, whose positions are then given a second time. So there everything
 /// waits for the flush that anybody may act upon.
@@ -41,8 +42,8 @@ pub(crate) enum Commit {
 
 /// A transaction that writes, or a single read.
 pub(crate) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Work),
+    Sqlite(Work<Sqlite>),
+    Postgres(Work<Postgres>),
 }
 
 /// Runs a block in a transaction that writes; an error in it rolls everything back.
@@ -78,7 +79,7 @@ macro_rules! read {
             }
             $crate::db::Db::Postgres(pool) => {
                 $crate::db::bounded($db, async {
-                    let mut work = $crate::db::postgres::Work::reading(pool).await?;
+                    let mut work = $crate::db::Work::reading(pool).await?;
                     let rows = sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await;
                     work.end(rows.map_err($crate::error::database)).await
                 })
@@ -95,8 +96,8 @@ macro_rules! run {
     };
     (else $error:expr; $tx:expr, $fetch:ident, $query:ident $(<$row:ty>)?, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
-            $crate::db::Tx::Sqlite(tx) => {
-                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(&mut **tx).await.map_err($error)
+            $crate::db::Tx::Sqlite(work) => {
+                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await.map_err($error)
             }
             $crate::db::Tx::Postgres(work) => {
                 sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await.map_err($error)
@@ -112,8 +113,8 @@ macro_rules! execute {
     };
     (else $error:expr; $tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
-            $crate::db::Tx::Sqlite(tx) => {
-                let done = sqlx::query($sql)$(.bind($bind))*.execute(&mut **tx).await;
+            $crate::db::Tx::Sqlite(work) => {
+                let done = sqlx::query($sql)$(.bind($bind))*.execute(work.connection()?).await;
                 done.map(|done| done.rows_affected()).map_err($error)
             }
             $crate::db::Tx::Postgres(work) => {
@@ -134,13 +135,7 @@ impl Db {
 
     pub(crate) async fn begin(&self, commit: Commit) -> Result<Tx> {
         match self {
-            Self::Sqlite { write, .. } => {
-                let begin = match commit {
-                    Commit::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-                    Commit::Told | Commit::Light => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-                };
-                Ok(Tx::Sqlite(write.begin_with(begin).await.map_err(database)?))
-            }
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Work::begin(write, commit).await?)),
             Self::Postgres(pool) => Ok(Tx::Postgres(Work::begin(pool, commit).await?)),
         }
     }
@@ -167,13 +162,9 @@ impl Db {
 impl Tx {
     /// Commits what went well, and rolls back what did not.
     pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
-        match (self, done) {
-            (Self::Sqlite(tx), Ok(value)) => tx.commit().await.map_err(database).map(|()| value),
-            (Self::Sqlite(tx), Err(error)) => {
-                tx.rollback().await.map_err(database)?;
-                Err(error)
-            }
-            (Self::Postgres(work), done) => work.end(done).await,
+        match self {
+            Self::Sqlite(work) => work.end(done).await,
+            Self::Postgres(work) => work.end(done).await,
         }
     }
 }
@@ -183,12 +174,6 @@ impl Tx {
 pub(crate) async fn bounded<T>(db: &Db, work: impl Future<Output = Result<T>>) -> Result<T> {
     match db {
         Db::Sqlite { .. } => work.await,
-        Db::Postgres(_) => match tokio::time::timeout(postgres::WORK_TIMEOUT, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                let limit = postgres::WORK_TIMEOUT;
-                Err(Error::unavailable("database", anyhow::anyhow!("no answer in {limit:?}")))
-            }
-        },
+        Db::Postgres(_) => postgres::within(postgres::WORK_TIMEOUT, work).await,
     }
 }

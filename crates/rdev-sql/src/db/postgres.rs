@@ -1,18 +1,17 @@
 //! Postgres: how it is opened, and how long anybody waits for it.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rdev_domain::{Error, Result};
 use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection, Postgres};
-use tokio::time::timeout;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::{sleep, timeout};
 
-use crate::db::Commit;
 use crate::error::{about, database};
-use crate::migrations::APPLIED;
+use crate::migrations::{Schema, tolerant};
 
 /// The oldest server whose features are used; `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
@@ -31,17 +30,37 @@ const IDLE_IN_TRANSACTION_MS: &str = "10000";
 /// timeouts it means that the server is not reached: a connection gives no sign of that by itself.
 pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that a connection takes to show that it is sound.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that was idle so long is tried before it is used: the server may have been restarted since.
 const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// A connection that nobody has used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Longest that opening takes while another process migrates.
-const MIGRATION_PATIENCE: Duration = Duration::from_secs(300);
+/// Longest that migrating takes, and that others wait for it: an index over a log of 100 GB is built within it. The
+/// start-up probe of deployments/k8s waits for longer.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(3000);
 /// Longest that closing waits for what is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+/// Pause between two looks at whether another process still migrates.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+/// Number of the lock that a process holds while it migrates.
+const MIGRATION_LOCK: i64 = 7_233_001;
+
+/// Has positions go on at the time of this start, as on SQLite: none is given twice after a backup was restored. A crash
+/// of the server forgets none, so a clock that was set back changes nothing. Others take positions meanwhile, fewer than
+/// they are raised by.
+const PASS_OVER_POSITIONS: &str = "
+    SELECT setval('events_position_seq', now.position)
+    FROM events_position_seq given, (
+        SELECT LEAST((extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT, 4503599627370496) AS position) now
+    WHERE given.last_value + 65536 < now.position";
+
+/// The lock of the library is not used: whoever waits for it keeps an index from being built concurrently.
+pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = tolerant(sqlx::migrate!("../../migrations/postgres"));
+    migrations.set_locking(false);
+    migrations
+});
 
 /// Opens the database, and brings its schema up to date.
 pub(crate) async fn open(url: &str) -> Result<PgPool> {
@@ -58,31 +77,71 @@ pub(crate) async fn open(url: &str) -> Result<PgPool> {
             })
         })
         .connect_lazy_with(options.clone());
-    migrate(&options).await.map_err(|error| about(error, place(&options)))?;
+    migrate(&options, &MIGRATIONS).await.map_err(|error| about(error, place(&options)))?;
     Ok(pool)
 }
 
 /// Brings the schema up to date; of processes that do so at the same time one does it, and the others wait.
-pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<()> {
+async fn migrate(options: &PgConnectOptions, migrations: &Migrator) -> Result<()> {
+    let mut connection = connect(options).await?;
+    within(WORK_TIMEOUT, prepare(&mut connection)).await?;
     let migrating = async {
-        let mut connection = connect(options).await?;
-        let version = version(&mut connection).await?;
-        if version < VERSION_MIN {
-            let (found, least) = (version / 10_000, VERSION_MIN / 10_000);
-            return Err(Error::Internal(anyhow::anyhow!("Postgres {found} is too old: {least} is needed")));
+        while !within(WORK_TIMEOUT, lock_migrations(&mut connection)).await? {
+            sleep(MIGRATION_PAUSE).await;
         }
-        // A migration takes as long as it takes; the lock that keeps others away is of this connection. That the
-        // table of migrations is there already is no news.
-        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning")
-            .execute(&mut connection)
-            .await
-            .map_err(database)?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| database(error.into()))?;
+        // Another process may have changed it just now.
+        let schema = Schema::on_postgres(&mut connection).await.map_err(database)?;
+        schema.check(migrations)?;
+        if schema.pending(migrations).next().is_some() {
+            drop_unfinished_indexes(&mut connection).await.map_err(database)?;
+        }
+        migrations.run_direct(None, &mut connection, false).await.map_err(|error| database(error.into()))
+    };
+    within(MIGRATION_PATIENCE, migrating).await?;
+    let finishing = async {
+        sqlx::raw_sql(PASS_OVER_POSITIONS).execute(&mut connection).await.map_err(database)?;
         connection.close().await.map_err(database)
     };
-    match timeout(MIGRATION_PATIENCE, migrating).await {
+    within(WORK_TIMEOUT, finishing).await
+}
+
+/// Sees to it that a migration takes as long as it takes; the lock that keeps others away is of this connection. That
+/// the table of migrations is there already is no news.
+async fn prepare(connection: &mut PgConnection) -> Result<()> {
+    let version = version(connection).await?;
+    if version < VERSION_MIN {
+        let (found, least) = (version / 10_000, VERSION_MIN / 10_000);
+        return Err(Error::Internal(anyhow::anyhow!("Postgres {found} is too old: {least} is needed")));
+    }
+    let patient = "SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning";
+    sqlx::raw_sql(patient).execute(connection).await.map(|_| ()).map_err(database)
+}
+
+/// Whoever was cut off while it built an index concurrently has left it invalid, and its name taken. One that somebody is
+/// building at this moment stays.
+async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let unfinished = "SELECT format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace
+           AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)";
+    let drops: Vec<String> = sqlx::query_scalar(unfinished).fetch_all(&mut *connection).await?;
+    for drop in drops {
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Does not wait for it: whoever waits in a statement keeps an index from being built concurrently.
+async fn lock_migrations(connection: &mut PgConnection) -> Result<bool> {
+    let lock = "SELECT pg_try_advisory_lock($1)";
+    sqlx::query_scalar(lock).bind(MIGRATION_LOCK).fetch_one(connection).await.map_err(database)
+}
+
+/// Bounds work that a server far away takes part in.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(limit, work).await {
         Ok(done) => done,
-        Err(_) => Err(Error::unavailable("database", anyhow::anyhow!("no end in {MIGRATION_PATIENCE:?}"))),
+        Err(_) => Err(Error::unavailable("database", anyhow::anyhow!("no answer in {limit:?}"))),
     }
 }
 
@@ -94,26 +153,9 @@ pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32> {
         .map_err(database)
 }
 
-/// The migrations that were applied; none in a database without any table.
-pub(crate) async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>> {
-    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(database)?;
-    if !known {
-        return Ok(Vec::new());
-    }
-    sqlx::query_scalar(APPLIED).fetch_all(connection).await.map_err(database)
-}
-
 /// One connection outside of the pool.
 pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
-    match timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options)).await {
-        Ok(connection) => connection.map_err(database),
-        Err(_) => {
-            Err(Error::unavailable("database", anyhow::anyhow!("no connection in {ACQUIRE_TIMEOUT:?}")))
-        }
-    }
+    within(ACQUIRE_TIMEOUT, async { PgConnection::connect_with(options).await.map_err(database) }).await
 }
 
 /// What a URL says, with the timeouts that hold on every connection.
@@ -153,71 +195,59 @@ pub(super) async fn close(pool: &PgPool) {
     }
 }
 
-/// A connection with work under way. Whatever ends the work early (an error of the connection, the caller
-/// going away, a timeout) closes it at once: nobody knows what state it is in, and the pool, which would try
-/// it first, waits for ever where the other side has fallen silent (sqlx#4349). The server rolls back.
-pub(crate) struct Work {
-    connection: Option<PoolConnection<Postgres>>,
-    in_transaction: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
 
-impl Work {
-    pub(crate) async fn begin(pool: &PgPool, commit: Commit) -> Result<Self> {
-        let mut work = Self::reading(pool).await?;
-        let begin = match commit {
-            Commit::Durable | Commit::Told => "BEGIN",
-            Commit::Light => "BEGIN; SET LOCAL synchronous_commit = off",
+    use sqlx::SqlSafeStr;
+    use sqlx::migrate::{Migration, MigrationType};
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::testing::PostgresDatabase;
+
+    /// A pod that is killed while it migrates begins anew, for ever.
+    #[test]
+    fn a_pod_has_longer_to_start_than_a_migration_takes() {
+        let manifest = include_str!("../../../../deployments/k8s/base/deployment.yaml");
+        let (_, probe) = manifest.split_once("startupProbe:").unwrap();
+        let number = |name: &str| -> u64 {
+            let (_, value) = probe.split_once(name).unwrap();
+            value.lines().next().unwrap().trim().parse().unwrap()
         };
-        sqlx::raw_sql(begin).execute(work.connection()?).await.map_err(database)?;
-        work.in_transaction = true;
-        Ok(work)
+        let patience = Duration::from_secs(number("periodSeconds:") * number("failureThreshold:"));
+        assert!(patience > MIGRATION_PATIENCE + 3 * WORK_TIMEOUT, "{patience:?}");
     }
 
-    /// For one statement, outside of any transaction.
-    pub(crate) async fn reading(pool: &PgPool) -> Result<Self> {
-        let connection = pool.acquire().await.map_err(database)?;
-        Ok(Self { connection: Some(connection), in_transaction: false })
-    }
-
-    pub(crate) fn connection(&mut self) -> Result<&mut PgConnection> {
-        // It is there until `end`, which takes all of this.
-        let connection = self.connection.as_mut().ok_or_else(|| anyhow::anyhow!("the work has ended"))?;
-        Ok(&mut **connection)
-    }
-
-    /// Commits what went well, and rolls back what did not.
-    pub(crate) async fn end<T>(mut self, done: Result<T>) -> Result<T> {
-        if self.in_transaction {
-            let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-            let ended = sqlx::raw_sql(end).execute(self.connection()?).await;
-            if let Err(error) = ended {
-                return Err(done.err().unwrap_or_else(|| database(error)));
-            }
+    /// Each of its statements waits for all transactions that began before, those of the others included.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_index_is_built_without_blocking_however_many_start_at_once() {
+        const SQL: &str = "CREATE INDEX CONCURRENTLY events_by_time ON events (at_us)";
+        let later =
+            Migration::new(9999, "events by time".into(), MigrationType::Simple, SQL.into_sql_str(), true);
+        let migrations = MIGRATIONS.iter().cloned().chain([later]).collect();
+        let migrations = &*Box::leak(Box::new(Migrator {
+            migrations: Cow::Owned(migrations),
+            ..tolerant(Migrator::DEFAULT)
+        }));
+        let database = PostgresDatabase::create().await;
+        let options = options(&database.url()).unwrap();
+        migrate(&options, &MIGRATIONS).await.unwrap();
+        // Somebody was cut off while it built it.
+        database.run("CREATE INDEX events_by_time ON events (at_us)").await;
+        let unfinished =
+            "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'events_by_time'::regclass";
+        database.run(unfinished).await;
+        let mut starting = JoinSet::new();
+        for _ in 0..6 {
+            let options = options.clone();
+            starting.spawn(async move { migrate(&options, migrations).await });
         }
-        // Nor is one given back whose read has failed midway, unless the server itself has said so.
-        if self.in_transaction || done.is_ok() {
-            self.give_back();
+        for started in starting.join_all().await {
+            started.unwrap();
         }
-        done
-    }
-
-    fn give_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        let giving_back = connection.return_to_pool();
-        tokio::spawn(async move {
-            if timeout(PING_TIMEOUT, giving_back).await.is_err() {
-                tracing::warn!("a connection to the database has fallen silent, and was closed");
-            }
-        });
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
+        let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'events_by_time'::regclass";
+        let mut connection = database.connect().await;
+        assert!(sqlx::query_scalar::<_, bool>(valid).fetch_one(&mut connection).await.unwrap());
     }
 }

@@ -23,7 +23,8 @@ pub(crate) use self::append::Append;
 pub(crate) use self::enqueue::Enqueue;
 pub(crate) use self::finish::Finish;
 pub(crate) use self::start::Start;
-use crate::db::postgres::{WORK_TIMEOUT, Work};
+use crate::db::Work;
+use crate::db::postgres::WORK_TIMEOUT;
 use crate::error::{Shared, database, may_go_alone};
 use crate::rows::parse;
 

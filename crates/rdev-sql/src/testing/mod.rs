@@ -56,6 +56,11 @@ impl PostgresDatabase {
         database
     }
 
+    /// Its name on the server.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').expect("the server's URL names a database");

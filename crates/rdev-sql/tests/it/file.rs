@@ -66,14 +66,18 @@ async fn a_file_that_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let plain = dir.path().join("plain");
     std::fs::write(&plain, "no directory").unwrap();
-    for file in [dir.path().join("missing/rdev.db"), plain.join("rdev.db"), dir.path().to_owned()] {
+    for (file, why) in [
+        (dir.path().join("missing/rdev.db"), "No such file or directory"),
+        (plain.join("rdev.db"), "Not a directory"),
+        (dir.path().to_owned(), "Is a directory"),
+    ] {
         let error = SqlStore::sqlite(&file).await.unwrap_err();
         let Error::Unavailable { system: "database", source } = error else {
             panic!("{}: {error:?}", file.display());
         };
         let message = format!("{source:#}");
         assert!(message.contains(&file.display().to_string()), "{message}");
-        assert!(message.contains("unable to open database file"), "{message}");
+        assert!(message.contains(why), "{message}");
     }
 }
 

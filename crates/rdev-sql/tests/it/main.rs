@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, also where the test itself only names them")]
 
 mod clock;
+mod disk;
 mod dropped;
 mod faults;
 mod file;

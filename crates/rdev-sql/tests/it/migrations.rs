@@ -1,9 +1,13 @@
 //! Databases of earlier versions are brought up to date with everything that is in them.
 
-use rdev_domain::{Ending, EntryBody, Error, Position, Seq, State, Status};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rdev_domain::{Ending, EntryBody, Error, Outcome, Position, Seq, State, Status};
 use rdev_ports::testing::{START, command, id, idempotency_key, new_command, slots};
 use rdev_ports::{Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 
 use crate::{On, Place, on_both, sqlite_connection};
@@ -11,7 +15,9 @@ use crate::{On, Place, on_both, sqlite_connection};
 on_both! {
     a_database_of_the_first_version_keeps_everything,
     what_is_pending_is_told_and_changes_nothing,
-    a_database_of_a_later_version_is_refused,
+    an_older_program_runs_on_a_later_schema_unless_that_forbids_it,
+    what_an_older_program_cannot_use_it_does_not_touch,
+    a_log_that_was_put_back_gives_no_position_twice,
 }
 
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -77,7 +83,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     let commands = store.commands(&demo, None, 10).await.unwrap();
     assert_eq!(commands[0], command("demo", 3));
     assert_eq!((commands[1].stream.as_str(), commands[1].cancel_requested), ("nightly", true));
-    assert_eq!(commands[1].state, State::Running { started_at: START });
+    assert_eq!(commands[1].state, State::running(START));
     let State::Ended { outcome, .. } = &commands[2].state else { panic!("{:?}", commands[2]) };
     assert_eq!((outcome.exit_code, outcome.message.as_deref()), (Some(3), Some("said")));
     assert!(matches!(outcome.ending, Ending::Failed(_)));
@@ -113,17 +119,153 @@ async fn what_is_pending_is_told_and_changes_nothing(on: On) {
     assert!(place.pending().await.is_empty());
 }
 
-async fn a_database_of_a_later_version_is_refused(on: On) {
-    let (store, place) = on.fresh().await;
-    store.close().await;
-    place
-        .run(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
-        )
-        .await;
+const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1";
+
+/// Two programs share a database while one replaces the other, forward or back.
+async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) {
+    let (newer, place) = on.fresh().await;
+    let demo = id("demo");
+    newer.enqueue(new_command(command("demo", 1))).await.unwrap();
+    place.run(LATER).await;
+    place.run("CREATE TABLE later (what TEXT NOT NULL)").await;
+    place.run("ALTER TABLE tasks ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
+    let older = place.open().await.unwrap();
+    older.enqueue(new_command(command("demo", 2))).await.unwrap();
+    let claims = older.claim(&id("w"), slots(2), START, START).await.unwrap();
+    for claim in &claims {
+        newer.start(&claim.fence, "pod-1", None, START).await.unwrap();
+        let outcome = Outcome::without_process(Ending::Cancelled, "");
+        older.finish(&claim.fence, Seq(1), outcome, START).await.unwrap();
+    }
+    assert_eq!(newer.commands(&demo, None, 9).await.unwrap().len(), 2);
+    older.close().await;
+
+    place.run("UPDATE schema_compatibility SET oldest_program = 9999").await;
     let Err(Error::Internal(source)) = place.open().await else { panic!("it was opened") };
-    assert!(format!("{source:#}").contains("9999"), "{source:#}");
+    assert!(format!("{source:#}").contains("knows migration 9999"), "{source:#}");
+}
+
+async fn what_an_older_program_cannot_use_it_does_not_touch(on: On) {
+    let place = on.place().await;
+    place.of_version(6, "").await;
+    place.run(LATER).await;
+    place.run("CREATE TABLE schema_compatibility (oldest_program BIGINT NOT NULL)").await;
+    place.run("INSERT INTO schema_compatibility VALUES (9999)").await;
+    let pending = place.pending().await;
+    assert!(!pending.is_empty());
+    assert!(matches!(place.open().await, Err(Error::Internal(_))));
+    assert_eq!(place.pending().await, pending);
+    if let Place::Sqlite(dir) = &place {
+        assert_eq!(copies(dir.path()), [] as [String; 0]);
+    }
+}
+
+/// The names of the copies in a folder, and of what looks like one.
+fn copies(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.contains("before"));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn without_a_copy_nothing_is_migrated() {
+    let place = On::Sqlite.place().await;
+    let Place::Sqlite(dir) = &place else { panic!("it is a file") };
+    place.of_version(1, ROWS_1).await;
+    let pending = place.pending().await;
+    let in_the_way = dir.path().join("rdev.db.before-0002");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let Err(Error::Unavailable { source, .. }) = place.open().await else { panic!("it was opened") };
+    let message = format!("{source:#}");
+    assert!(message.contains("cannot copy it to") && message.contains("rdev.db.before-0002 "), "{message}");
+    assert_eq!(place.pending().await, pending);
+    assert_eq!(copies(dir.path()), ["rdev.db.before-0002"], "what there is of a copy takes no room");
+    std::fs::remove_dir(in_the_way).unwrap();
+    place.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_is_copied_before_it_is_migrated_and_two_copies_stay() {
+    let place = On::Sqlite.place().await;
+    let Place::Sqlite(dir) = &place else { panic!("it is a file") };
+    place.of_version(1, ROWS_1).await;
+    for old in ["0000", "0001", "work"] {
+        std::fs::write(dir.path().join(format!("rdev.db.before-{old}")), "older").unwrap();
+    }
+    place.open().await.unwrap().close().await;
+    let kept = ["rdev.db.before-0001", "rdev.db.before-0002", "rdev.db.before-work"];
+    assert_eq!(copies(dir.path()), kept);
+    let copy = dir.path().join(kept[1]);
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut copy = sqlx::SqliteConnection::connect(copy.to_str().unwrap()).await.unwrap();
+    let newest: i64 =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut copy).await.unwrap();
+    assert_eq!(newest, 1);
+    // One that is up to date is not copied.
+    place.open().await.unwrap().close().await;
+    assert_eq!(copies(dir.path()), kept);
+}
+
+/// Stores a command; the position of its first entry comes back.
+async fn accepted(store: &SqlStore, number: u64) -> Position {
+    match store.enqueue(new_command(command("demo", number))).await {
+        Ok(Enqueued::New(entry)) => entry.position,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_log_that_was_put_back_gives_no_position_twice(on: On) {
+    let (store, place) = on.fresh().await;
+    accepted(&store, 1).await;
+    store.close().await;
+    // What came later had been given while the server ran, and after another start of it.
+    let backup = place.backup().await;
+    let mut known = Position::ZERO;
+    for n in 2..9 {
+        let store = place.open().await.unwrap();
+        known = accepted(&store, n).await;
+        store.close().await;
+    }
+    place.put_back(backup).await;
+    let store = place.open().await.unwrap();
+    let next = accepted(&store, 9).await;
+    assert!(next > known, "{next:?} after {known:?}");
+    assert!(next.0 < 1 << 53, "{next:?} is no whole number in JavaScript");
+}
+
+/// A database as it was: the file, or as far as positions go.
+enum Backup {
+    File(Vec<u8>),
+    Sequence(i64),
+}
+
+impl Place {
+    async fn backup(&self) -> Backup {
+        match self {
+            Self::Sqlite(dir) => Backup::File(std::fs::read(dir.path().join("rdev.db")).unwrap()),
+            Self::Postgres(database) => {
+                let mut connection = database.connect().await;
+                let last = "SELECT last_value FROM events_position_seq";
+                Backup::Sequence(sqlx::query_scalar(last).fetch_one(&mut connection).await.unwrap())
+            }
+        }
+    }
+
+    async fn put_back(&self, backup: Backup) {
+        match (self, backup) {
+            (Self::Sqlite(dir), Backup::File(bytes)) => {
+                std::fs::write(dir.path().join("rdev.db"), bytes).unwrap();
+            }
+            (Self::Postgres(database), Backup::Sequence(last)) => {
+                let deleted = format!("DELETE FROM events WHERE position > {last}");
+                database.run(&format!("{deleted}; SELECT setval('events_position_seq', {last})")).await;
+            }
+            _ => panic!("it is of another place"),
+        }
+    }
 }
 
 #[test]

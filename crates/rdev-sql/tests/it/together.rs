@@ -66,6 +66,7 @@ async fn told(store: &SqlStore, n: u64) -> Vec<String> {
         EntryBody::Output(_) => format!("{}-{}", entry.first_seq.0, entry.last_seq.0),
         EntryBody::Complete(_) => format!("complete {}", entry.last_seq.0),
         EntryBody::Retry(_) => "retry".to_owned(),
+        EntryBody::Stalled(_) => "stalled".to_owned(),
     });
     told.collect()
 }

@@ -60,9 +60,9 @@ async fn an_entry(on: On) {
     for (change, value) in changes {
         let (store, _place) = damaged(on, change).await;
         let read = store.read_command(&command.id, Position::ZERO, 10).await;
-        assert_names(read, "event 1", value);
+        assert_names(read, "event ", value);
         let read = store.read_home(&command.home, Position::ZERO, 10).await;
-        assert_names(read, "event 1", value);
+        assert_names(read, "event ", value);
     }
 }
 

@@ -103,7 +103,7 @@ async fn times_to_the_microsecond(on: On) {
     command.created_at = ODD;
     command.timeout = Duration::from_micros(604_800_000_001);
     let fence = run(&store, command.clone()).await.unwrap();
-    command.state = State::Running { started_at: ODD };
+    command.state = State::running(ODD);
     command.schedule.tries = 1;
     assert_eq!(stored(&store, &command).await.unwrap(), command);
     let later = ODD + Duration::from_micros(1);

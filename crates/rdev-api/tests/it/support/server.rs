@@ -32,6 +32,8 @@ pub(crate) struct Fixture {
     without_projects: bool,
     workers: u32,
     store: Store,
+    /// A line of the shell that starts the server; the program is its `$0`.
+    started_by: Option<&'static str>,
 }
 
 /// What a server keeps its commands in.
@@ -72,7 +74,8 @@ impl Fixture {
         let root = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("home")).expect("a home folder");
         let (env, for_commands, without_projects) = (Vec::new(), Vec::new(), false);
-        Self { runtime, root, env, for_commands, without_projects, workers: 0, store: Store::Sqlite }
+        let (workers, store, started_by) = (0, Store::Sqlite, None);
+        Self { runtime, root, env, for_commands, without_projects, workers, store, started_by }
             .with("RDEV_BIND", "127.0.0.1:0")
             .with("RDEV_RATE_LIMIT_PER_MINUTE", "1000000")
     }
@@ -129,13 +132,27 @@ impl Fixture {
         self.with("RDEV_POOL_SLOTS", count.to_string())
     }
 
+    /// Has the server started by a line of the shell, which is to end in `exec "$0"`.
+    pub(crate) fn started_by(mut self, line: &'static str) -> Self {
+        self.started_by = Some(line);
+        self
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.root.path().join("data")
     }
 
     /// The program with this fixture's environment, and nothing else of the test's own.
     pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rdev-api"));
+        let program = env!("CARGO_BIN_EXE_rdev-api");
+        let mut command = match self.started_by {
+            None => Command::new(program),
+            Some(line) => {
+                let mut shell = Command::new("bash");
+                shell.args(["-c", line, program]);
+                shell
+            }
+        };
         command
             .env_clear()
             .env("PATH", super::tools::path())
@@ -288,6 +305,11 @@ impl Server {
     /// SIGTERM; what follows is seen with [`Server::wait`].
     pub(crate) fn terminate(&self) {
         processes::signal(self.pid(), Signal::TERM);
+    }
+
+    /// SIGHUP, as a terminal sends it that is closed.
+    pub(crate) fn hang_up(&self) {
+        processes::signal(self.pid(), Signal::HUP);
     }
 
     /// Waits for the process's end.

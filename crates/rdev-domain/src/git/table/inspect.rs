@@ -205,6 +205,15 @@ pub(super) const SUBCOMMANDS: &[GitSubcommand] = &[
     ),
     entry("show", All(Word), &[LOG, PRETTY, REVISIONS, DIFF]).plain_diffs(),
     entry(
+        "show-branch",
+        All(Word),
+        &[&[
+            flags("-r --remotes -a --all --current --topo-order --date-order --sparse --list --merge-base"),
+            flags("--independent --no-name --sha1-name --topics --no-color"),
+            attached(Word, "--more --color"),
+        ]],
+    ),
+    entry(
         "show-ref",
         All(Word),
         &[&[

@@ -98,7 +98,7 @@ pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.postpone(&fence, at(3)).await?;
     assert!(claim_all(store, 3).await?.is_empty());
-    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
+    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
     let claims = claim_all(store, 4).await?;
     assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));
     Ok(())
@@ -108,7 +108,7 @@ pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
 pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.release(from_ref(&fence)).await?;
-    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(0) });
+    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
     let next = claim(store, 1).await?;
     assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.place_uid, "pod-1");
     Ok(())

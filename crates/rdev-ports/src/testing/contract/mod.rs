@@ -2,6 +2,7 @@
 //!
 //! [`store_contract!`](crate::store_contract) makes a test of each.
 
+mod again;
 mod artefacts;
 mod cancel;
 mod claim;
@@ -20,6 +21,7 @@ mod steps;
 mod suite;
 mod turns;
 
+pub use again::*;
 pub use artefacts::*;
 pub use cancel::*;
 pub use claim::*;

@@ -68,7 +68,7 @@ pub async fn a_stale_claim_cannot_retry(store: &impl Store) -> Result<()> {
     let fence = claim(store, LEASE + 1).await?;
     assert_lease_lost(store.retry(&stale, retry(at(2)), at(LEASE + 1)).await);
     store.retry(&fence, retry(at(LEASE + 2)), at(LEASE + 1)).await?;
-    assert_lease_lost(store.retry(&fence, retry(at(2)), at(LEASE + 1)).await);
+    assert_lease_lost(store.retry(&fence, retry(at(2)), at(LEASE + 2)).await);
     assert_lease_lost(store.finish(&fence, Seq(1), completed(), at(LEASE + 1)).await);
     Ok(())
 }

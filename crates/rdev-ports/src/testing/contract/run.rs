@@ -1,7 +1,8 @@
-use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, State, Status};
+use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, State, Status, Trouble};
 
 use super::Store;
 use super::steps::*;
+use crate::Retry;
 use crate::testing::chunk;
 
 /// The first start makes the command running, and stores the entry that says so.
@@ -15,7 +16,7 @@ pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> 
     assert_eq!(entry.body, EntryBody::Status(Status::Running));
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq::ZERO, Seq::ZERO, at(1)));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    assert_eq!(stored(store, &fence.id).await?.state, State::Running { started_at: at(1) });
+    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(1)));
     Ok(())
 }
 
@@ -29,7 +30,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
         assert!(started.entry.is_none());
     }
     assert_eq!(log(store).await?.len(), 2);
-    assert_eq!(stored(store, &first.id).await?.state, State::Running { started_at: at(0) });
+    assert_eq!(stored(store, &first.id).await?.state, State::running(at(0)));
     Ok(())
 }
 
@@ -91,7 +92,7 @@ pub async fn a_stale_claim_cannot_finish(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     claim(store, LEASE + 1).await?;
     assert_lease_lost(store.finish(&stale, Seq(1), completed(), at(LEASE + 1)).await);
-    assert_eq!(stored(store, &stale.id).await?.state, State::Running { started_at: at(0) });
+    assert_eq!(stored(store, &stale.id).await?.state, State::running(at(0)));
     assert_eq!(log(store).await?.len(), 2);
     Ok(())
 }
@@ -127,5 +128,48 @@ pub async fn any_text_may_tell_of_an_end(store: &impl Store) -> Result<()> {
         Outcome::without_process(Ending::Failed(Reason::NoResult), "\u{1F600} a\u{fffd}b '\"\\ \u{7f}");
     assert_eq!(entry.body, EntryBody::Complete(told));
     assert_eq!(log(store).await?.last(), Some(&entry));
+    Ok(())
+}
+
+/// What keeps a command from running is told once, with the command and in its log, and so is that it is over.
+pub async fn what_stalls_a_command_is_told_until_it_is_over(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
+    let trouble = Trouble::new(Reason::RunnerFailed, "no space\0left");
+    let kept = Trouble::new(Reason::RunnerFailed, "no space\u{fffd}left");
+    let entry = store.stall(&fence, Some(trouble.clone()), at(2)).await?.expect("it is news");
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(4), Seq(4), at(2)));
+    assert_eq!(entry.body, EntryBody::Stalled(kept.clone()));
+    assert_eq!(log(store).await?.last(), Some(&entry));
+    let stalled = State::Running { started_at: at(0), trouble: Some(kept) };
+    assert_eq!(stored(store, &fence.id).await?.state, stalled);
+    assert_eq!(store.stall(&fence, Some(trouble.clone()), at(3)).await?, None);
+    let over = store.stall(&fence, None, at(3)).await?.expect("it is news");
+    assert_eq!(over.body, EntryBody::Status(Status::Running));
+    assert_eq!(store.stall(&fence, None, at(3)).await?, None);
+    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
+    assert_eq!(log(store).await?.len(), 5);
+    store.stall(&fence, Some(trouble), at(4)).await?;
+    store.finish(&fence, Seq(5), completed(), at(5)).await?;
+    let ended = State::Ended { started_at: Some(at(0)), ended_at: at(5), outcome: completed() };
+    assert_eq!(stored(store, &fence.id).await?.state, ended);
+    Ok(())
+}
+
+/// It needs the latest claim of a command that runs; what stalled one attempt is not told of the next.
+pub async fn only_what_runs_can_stall(store: &impl Store) -> Result<()> {
+    let trouble = || Some(Trouble::new(Reason::RunnerFailed, "no space left"));
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    assert_lease_lost(store.stall(&fence, trouble(), at(1)).await);
+    store.start(&fence, "pod-1", None, at(1)).await?;
+    store.stall(&fence, trouble(), at(1)).await?;
+    let retry =
+        Retry { reason: "runner_failed".to_owned(), error: "no space left".to_owned(), run_after: at(2) };
+    store.retry(&fence, retry, at(2)).await?;
+    assert_lease_lost(store.stall(&fence, trouble(), at(2)).await);
+    let next = claim(store, 3).await?;
+    store.start(&next, "pod-1", None, at(3)).await?;
+    assert_eq!(stored(store, &next.id).await?.state, State::running(at(3)));
     Ok(())
 }

@@ -80,7 +80,16 @@ macro_rules! store_contract {
             a_stale_claim_cannot_finish
             an_end_has_a_number_of_its_own
             nothing_ends_twice
+            what_stalls_a_command_is_told_until_it_is_over
+            only_what_runs_can_stall
             any_text_may_tell_of_an_end
+
+            a_start_that_comes_again_is_told_as_the_first
+            output_that_comes_again_is_stored_once
+            an_end_that_comes_again_is_told_as_the_first
+            an_attempts_end_that_comes_again_is_told_as_the_first
+            a_cancelled_attempts_end_that_comes_again_is_told_as_the_first
+            nothing_comes_again_under_a_claim_that_was_lost
 
             renewing_extends_the_lease
             renewing_tells_what_is_lost
@@ -106,7 +115,7 @@ macro_rules! store_contract {
             a_command_is_found_in_its_project_only
             a_command_is_found_by_its_stream
             commands_come_newest_first_in_pages
-            a_store_that_answers_is_sound
+            a_store_that_can_be_written_is_sound
 
             appended_output_is_read_back
             appending_goes_on_right_after_the_last_event
@@ -122,6 +131,7 @@ macro_rules! store_contract {
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
             the_ends_of_many_logs_are_told_at_once
+            flushing_changes_nothing
 
             what_ended_long_ago_is_removed_whole
             what_has_not_ended_is_never_too_old

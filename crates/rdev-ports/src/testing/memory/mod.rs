@@ -100,6 +100,16 @@ impl Tables {
             .ok_or(Error::LeaseLost)
     }
 
+    /// Whether this claim is the latest of its task, which may have ended.
+    fn is_latest(&self, fence: &Fence) -> bool {
+        self.tasks.get(&fence.id).is_some_and(|task| task.attempt == fence.attempt)
+    }
+
+    /// The entry of the claim's task that says so.
+    fn stored_before(&self, fence: &Fence, says: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        self.log.iter().rfind(|entry| entry.command == fence.id && says(entry)).cloned()
+    }
+
     fn store(&mut self, mut entry: Entry) -> Entry {
         self.entries_stored += 1;
         entry.position = Position(self.entries_stored);

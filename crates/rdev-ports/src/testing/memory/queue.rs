@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Command, CommandId, Ending, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, ProjectId, Result,
-    Retrying, Seq, State, Status, StreamId, Timestamp, WorkerId,
+    Retrying, Seq, State, Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 
 use super::{MemoryStore, Tables, Task};
@@ -105,7 +105,7 @@ impl TaskQueue for MemoryStore {
         }
         let task = tables.fenced(fence)?;
         let state = task.command.state.start(now)?;
-        let State::Running { started_at } = state else {
+        let State::Running { started_at, .. } = state else {
             return Err(Error::LeaseLost);
         };
         let is_first = task.command.state == State::Pending;
@@ -125,8 +125,25 @@ impl TaskQueue for MemoryStore {
         if is_first {
             let running = task.entry(task.last_seq, now, EntryBody::Status(Status::Running));
             started.entry = Some(tables.store(running));
+        } else if started_at == now {
+            let says = |entry: &Entry| entry.at == now && entry.body == EntryBody::Status(Status::Running);
+            started.entry = tables.stored_before(fence, says);
         }
         Ok(started)
+    }
+
+    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
+        let trouble = trouble.map(Trouble::storable);
+        let mut tables = self.tables();
+        let task = tables.fenced(fence)?;
+        let state = task.command.state.stalled(trouble.clone())?;
+        if state == task.command.state {
+            return Ok(None);
+        }
+        task.command.state = state;
+        let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
+        let entry = task.entry(task.last_seq, now, body);
+        Ok(Some(tables.store(entry)))
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
@@ -149,6 +166,13 @@ impl TaskQueue for MemoryStore {
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
         let outcome = outcome.storable();
         let mut tables = self.tables();
+        let complete = EntryBody::Complete(outcome.clone());
+        let says = |entry: &Entry| entry.last_seq == seq && entry.body == complete;
+        if tables.is_latest(fence)
+            && let Some(entry) = tables.stored_before(fence, says)
+        {
+            return Ok(entry);
+        }
         let task = tables.fenced(fence)?;
         if seq <= task.last_seq {
             return Err(Error::LeaseLost);
@@ -159,6 +183,12 @@ impl TaskQueue for MemoryStore {
 
     async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
         let mut tables = self.tables();
+        let says = |entry: &Entry| entry.at == now && retry.is_told_by(entry);
+        if tables.fenced(fence).is_err()
+            && let Some(entry) = tables.stored_before(fence, says)
+        {
+            return Ok(entry);
+        }
         let task = tables.fenced(fence)?;
         if task.command.cancel_requested {
             let outcome = Outcome::without_process(Ending::Cancelled, retry.error);

@@ -1,0 +1,102 @@
+//! Writes whose answer was lost: the same again is told what was stored, and stores nothing.
+
+use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, Status};
+
+use super::Store;
+use super::steps::*;
+use crate::Retry;
+use crate::testing::chunk;
+
+fn retry() -> Retry {
+    let error = "exit_code: 2".to_owned();
+    Retry { reason: "exit_code".to_owned(), error, run_after: at(20) }
+}
+
+/// The first start of a command is told with its entry each time it is asked for; a later one has none.
+pub async fn a_start_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+    enqueue(store, 1).await?;
+    let fence = claim(store, 0).await?;
+    let first = store.start(&fence, "pod-1", None, at(1)).await?;
+    for _ in 0..2 {
+        let again = store.start(&fence, "pod-1", None, at(1)).await?;
+        assert_eq!((&again.entry, again.tries), (&first.entry, 1));
+    }
+    assert!(first.entry.is_some());
+    assert!(store.start(&fence, "pod-1", None, at(2)).await?.entry.is_none());
+    assert_eq!(log(store).await?.len(), 2);
+    Ok(())
+}
+
+/// Output that is stored comes back as it was stored, whatever it was cut into.
+pub async fn output_that_comes_again_is_stored_once(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 1)], at(1)).await?;
+    let chunks = vec![chunk(2, 3), chunk(4, 4)];
+    let first = store.append(&fence, chunks.clone(), at(2)).await?;
+    for _ in 0..2 {
+        assert_eq!(store.append(&fence, chunks.clone(), at(2)).await?, first);
+    }
+    let entries = log(store).await?;
+    assert_eq!(entries.len(), 5);
+    store.append(&fence, vec![chunk(5, 5)], at(3)).await?;
+    assert_lease_lost(store.append(&fence, chunks, at(2)).await);
+    Ok(())
+}
+
+/// An end is told again to the claim that has stored it, and another end is refused.
+pub async fn an_end_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
+    let outcome = Outcome::without_process(Ending::Failed(Reason::NoResult), "a\0b");
+    let first = store.finish(&fence, Seq(5), outcome.clone(), at(2)).await?;
+    let (ended, entries) = (stored(store, &fence.id).await?, log(store).await?);
+    for _ in 0..2 {
+        assert_eq!(store.finish(&fence, Seq(5), outcome.clone(), at(2)).await?, first);
+    }
+    assert_lease_lost(store.finish(&fence, Seq(6), outcome, at(2)).await);
+    assert_lease_lost(store.finish(&fence, Seq(5), completed(), at(2)).await);
+    assert_eq!((stored(store, &fence.id).await?, log(store).await?), (ended, entries));
+    Ok(())
+}
+
+/// The end of an attempt is told again, also when the next one has begun.
+pub async fn an_attempts_end_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
+    let first = store.retry(&fence, retry(), at(2)).await?;
+    assert!(matches!(first.body, EntryBody::Retry(_)));
+    assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);
+    assert_eq!(stored(store, &fence.id).await?.schedule.tries, 1);
+    let next = claim(store, 20).await?;
+    store.start(&next, "pod-2", None, at(21)).await?;
+    store.append(&next, vec![chunk(5, 5)], at(21)).await?;
+    assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);
+    assert_eq!(log(store).await?.len(), 6);
+    Ok(())
+}
+
+/// The same, where somebody has asked for the command's end.
+pub async fn a_cancelled_attempts_end_that_comes_again_is_told_as_the_first(
+    store: &impl Store,
+) -> Result<()> {
+    let fence = run(store, 1).await?;
+    store.request_cancel(&demo(), &fence.id, at(1)).await?;
+    let first = store.retry(&fence, retry(), at(2)).await?;
+    assert!(matches!(first.body, EntryBody::Complete(_)));
+    assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);
+    assert_eq!(stored(store, &fence.id).await?.state.status(), Status::Cancelled);
+    assert_eq!(log(store).await?.len(), 3);
+    Ok(())
+}
+
+/// What another claim has stored since is not taken for one's own.
+pub async fn nothing_comes_again_under_a_claim_that_was_lost(store: &impl Store) -> Result<()> {
+    let stale = run(store, 1).await?;
+    store.append(&stale, vec![chunk(1, 4)], at(1)).await?;
+    let latest = claim(store, LEASE + 1).await?;
+    assert_lease_lost(store.append(&stale, vec![chunk(1, 4)], at(1)).await);
+    assert_lease_lost(store.start(&stale, "pod-1", None, at(0)).await);
+    store.finish(&latest, Seq(5), completed(), at(LEASE + 2)).await?;
+    assert_lease_lost(store.finish(&stale, Seq(5), completed(), at(LEASE + 2)).await);
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Asking again: pauses between attempts, and waiting for what is not available.
+
+use std::time::Duration;
+
+use rdev_domain::{CommandId, Error, Result};
+use tokio::time::sleep;
+
+/// Pauses between two attempts: doubled each time, up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LAST: Duration = Duration::from_secs(5);
+
+/// Pauses that grow, from the first to the last.
+pub(crate) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(PAUSE_FIRST)
+    }
+}
+
+impl Backoff {
+    pub(crate) fn is_first(&self) -> bool {
+        self.0 == PAUSE_FIRST
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_LAST);
+    }
+}
+
+/// Asks again while what is asked is not available. The way that everything of an execution is asked of a store:
+/// the command goes on in its place meanwhile, its runner keeps what is not stored, and should another worker take
+/// over, the store says so (`LeaseLost`).
+///
+/// A write is asked for with the same arguments each time, so that one whose answer was lost is recognised.
+pub(crate) async fn until_available<T, F: Future<Output = Result<T>>>(
+    id: &CommandId,
+    mut ask: impl FnMut() -> F,
+) -> Result<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Err(error @ Error::Unavailable { .. }) if backoff.is_first() => {
+                tracing::warn!(command = %id, ?error, "asked in vain, trying again");
+            }
+            Err(error @ Error::Unavailable { .. }) => {
+                tracing::debug!(command = %id, ?error, "asked in vain, trying again");
+            }
+            done => return done,
+        }
+        backoff.wait().await;
+    }
+}

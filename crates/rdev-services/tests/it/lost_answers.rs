@@ -1,0 +1,33 @@
+//! A store that is away, or loses its answers, costs no command more than time.
+
+use crate::support::{Answer, Bench, Fault};
+
+const WRITES: [&str; 3] = ["start", "append", "finish"];
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_waited_for_and_nothing_is_let_go() {
+    for what in WRITES {
+        let bench = Bench::new([Answer::Runs(3)]);
+        bench.store.fail(what, Fault::Away, 20);
+        let id = bench.submit(1).await;
+        let (command, _) = bench.ended(&id).await;
+        assert_eq!(command.state.status().as_str(), "completed", "{what}");
+        assert_eq!(bench.told(&id).await, ["pending", "running", "output 1-3", "completed 4"]);
+        assert_eq!((bench.store.calls("release"), bench.store.calls(what)), (0, 21), "{what}");
+        assert_eq!(bench.pods.orders.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_lost_is_read_back_and_the_journal_is_freed() {
+    for what in WRITES {
+        let bench = Bench::new([Answer::Runs(3)]);
+        bench.store.fail(what, Fault::AnswerLost, 3);
+        let id = bench.submit(1).await;
+        bench.ended(&id).await;
+        assert_eq!(bench.told(&id).await, ["pending", "running", "output 1-3", "completed 4"]);
+        let freed = || bench.pods.controls.lock().unwrap().iter().flatten().any(|word| *word == id.as_str());
+        bench.when(&id, |_| freed()).await;
+        assert_eq!(bench.store.calls("release"), 0, "{what}: nothing was taken for lost");
+    }
+}

@@ -1,0 +1,129 @@
+//! What the tests stand on: places, a store that fails, and a worker between them.
+
+mod places;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_domain::{Command, CommandId, Entry, EntryBody, Position, Status, Timestamp};
+use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
+use rdev_ports::{Clock, EventLog, TaskQueue, testing};
+use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use places::{Answer, FakePods};
+pub(crate) use store::{Fault, Faulty};
+
+/// Longest lease that is needed here; nobody takes over.
+const LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// The time of day, as time passes for tokio.
+struct Passing(Instant);
+
+impl Clock for Passing {
+    fn now(&self) -> Timestamp {
+        START + self.0.elapsed()
+    }
+}
+
+/// A worker at work; it stops when this is dropped.
+pub(crate) struct Bench {
+    pub(crate) pods: Arc<FakePods>,
+    pub(crate) store: Faulty,
+    pub(crate) live: Live,
+    clock: Arc<Passing>,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    /// With places that answer so, one after the other; the last answer stands.
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let clock = Arc::new(Passing(Instant::now()));
+        let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
+        let pods = Arc::new(FakePods::new(answers));
+        let bench = Self { pods, store, live, clock, stop: CancellationToken::new() };
+        let config = WorkerConfig {
+            id: id("worker-1"),
+            concurrency: 100,
+            lease: LEASE,
+            place_patience: Duration::from_secs(300),
+        };
+        let ports = WorkerPorts {
+            pods: bench.pods.clone(),
+            queue: Arc::new(bench.store.clone()),
+            pool: Arc::new(bench.store.memory.clone()),
+            artefacts: Arc::new(bench.store.memory.clone()),
+            log: Arc::new(bench.store.clone()),
+            clock: bench.clock.clone(),
+            chance: Arc::new(FakeChance(0.5)),
+        };
+        tokio::spawn(Worker::new(config, ports, bench.live.clone()).run(bench.stop.clone()));
+        bench
+    }
+
+    /// Asks for a command's end, as a caller does.
+    pub(crate) async fn cancel(&self, command: &CommandId) {
+        let queue = Arc::new(self.store.memory.clone());
+        let projects = Projects::new(self.pods.clone());
+        let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
+        let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
+        let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
+        commands.cancel(&id("demo"), command).await.expect("it is there");
+    }
+
+    /// Has the `n`th command of project `demo` stored.
+    pub(crate) async fn submit(&self, n: u64) -> CommandId {
+        let command = Command { created_at: self.clock.now(), ..command("demo", n) };
+        let stored = command.id.clone();
+        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+        stored
+    }
+
+    pub(crate) async fn command(&self, id: &CommandId) -> Command {
+        let found = self.store.memory.command(&testing::id("demo"), id).await;
+        found.expect("the store answers").expect("it is stored")
+    }
+
+    /// The command as it is when this holds, with the time that has passed until then.
+    pub(crate) async fn when(&self, id: &CommandId, holds: impl Fn(&Command) -> bool) -> (Command, Duration) {
+        let since = Instant::now();
+        loop {
+            let command = self.command(id).await;
+            if holds(&command) {
+                return (command, since.elapsed());
+            }
+            assert!(since.elapsed() < Duration::from_secs(24 * 3600), "it never comes to that: {command:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn ended(&self, id: &CommandId) -> (Command, Duration) {
+        self.when(id, |command| command.state.is_ended()).await
+    }
+
+    /// What the command's log says, each entry in a few words.
+    pub(crate) async fn told(&self, id: &CommandId) -> Vec<String> {
+        let entries = self.store.memory.read_command(id, Position::ZERO, 1000).await.expect("it answers");
+        entries.iter().map(words).collect()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn words(entry: &Entry) -> String {
+    match &entry.body {
+        EntryBody::Status(status) => status.as_str().to_owned(),
+        EntryBody::Stalled(trouble) => format!("stalled {}: {}", trouble.reason.as_str(), trouble.message),
+        EntryBody::Retry(retrying) => format!("retry {}", retrying.reason),
+        EntryBody::Output(_) => format!("output {}-{}", entry.first_seq.0, entry.last_seq.0),
+        EntryBody::Complete(outcome) => {
+            format!("{} {}", Status::from(outcome.ending).as_str(), entry.last_seq.0)
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Places that answer as they are told.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
+use rdev_ports::testing::{START, id};
+use rdev_ports::{
+    Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin,
+};
+use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCause, Stream};
+use rdev_runner::spec::Order;
+use tokio::sync::watch;
+
+/// What the runner does with an order.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// It runs the command, which writes this many lines and ends well.
+    Runs(u64),
+    /// It says hello, and nothing more until the command is to be stopped.
+    Hangs,
+    /// It ends with this code and these words.
+    Fails(i32, &'static str),
+    /// It is not started, for this reason.
+    NotStarted(&'static str),
+    /// The connection is cut before a word.
+    Cut,
+}
+
+/// The place of project `demo`.
+pub(crate) struct FakePods {
+    answers: Mutex<VecDeque<Answer>>,
+    ready: watch::Sender<bool>,
+    /// The orders that it was given.
+    pub(crate) orders: Mutex<Vec<Order>>,
+    stopped: watch::Sender<bool>,
+    /// The short commands that its runner was given.
+    pub(crate) controls: Mutex<Vec<Vec<String>>>,
+}
+
+fn place() -> Place {
+    Place { site: Site::Project(id("demo")), uid: "place-1".to_owned(), workspace: "/w".to_owned() }
+}
+
+impl FakePods {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self {
+            answers: Mutex::new(answers.into_iter().collect()),
+            ready: watch::Sender::new(true),
+            orders: Mutex::default(),
+            stopped: watch::Sender::new(false),
+            controls: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.send_replace(ready);
+    }
+
+    fn answer(&self) -> Answer {
+        let mut answers = lock(&self.answers);
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        next.expect("the place was told what to answer")
+    }
+
+    fn run(&self, order: Order) -> ExecResult<ExecOutput> {
+        let (answer, next) = (self.answer(), order.after + 1);
+        lock(&self.orders).push(order);
+        let hello = frame(next, Body::Hello { version: PROTOCOL_VERSION, started: true });
+        match answer {
+            Answer::NotStarted(why) => Err(ExecError::NotStarted(why.to_owned())),
+            Answer::Cut => Err(anyhow::anyhow!("cut").into()),
+            Answer::Fails(code, stderr) => {
+                let failed = ExecError::Failed { code, stderr: stderr.to_owned() };
+                Ok(stream::iter([Err(failed)]).boxed())
+            }
+            Answer::Runs(lines) => {
+                let mut all = hello;
+                for seq in next..next + lines {
+                    let bytes = Bytes::from(format!("line {seq}\n"));
+                    all.extend(frame(seq, Body::Output { stream: Stream::Stdout, end: End::Newline, bytes }));
+                }
+                all.extend(exit(next + lines, StopCause::None));
+                Ok(stream::iter([Ok(Bytes::from(all))]).boxed())
+            }
+            Answer::Hangs => {
+                let mut stopped = self.stopped.subscribe();
+                let end = async move {
+                    stopped.wait_for(|stopped| *stopped).await.map_err(anyhow::Error::from)?;
+                    Ok(Bytes::from(exit(next, StopCause::Cancelled)))
+                };
+                Ok(stream::iter([Ok(Bytes::from(hello))]).chain(stream::once(end)).boxed())
+            }
+        }
+    }
+}
+
+fn frame(first_seq: u64, body: Body) -> Vec<u8> {
+    let count = u32::from(matches!(body, Body::Output { .. } | Body::Exit(_)));
+    let mut out = Vec::new();
+    Frame { first_seq, count, time_us: 0, body }.encode(&mut out);
+    out
+}
+
+fn exit(seq: u64, cause: StopCause) -> Vec<u8> {
+    frame(seq, Body::Exit(Exit { ended: Ended::Exited(0), cause, duration_us: 1, leftovers: 0 }))
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Pods for FakePods {
+    async fn projects(&self) -> Result<Vec<Project>> {
+        Ok(Vec::new())
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
+        Ok(Some(Project {
+            id: id.clone(),
+            status: ProjectStatus::Ready,
+            workspace: place().workspace,
+            repository: None,
+            description: None,
+            default_agent: None,
+        }))
+    }
+
+    async fn workers(&self) -> Result<Vec<PoolWorker>> {
+        Ok(Vec::new())
+    }
+
+    async fn place(&self, _: &Site) -> Result<Option<Standing>> {
+        Ok(Some(match *self.ready.borrow() {
+            true => Standing::Ready(place()),
+            false => Standing::Waiting(Trouble::new(Reason::PodNotReady, "its pod starts"), START),
+        }))
+    }
+
+    async fn fate(&self, _: &str, _: Timestamp) -> Result<Fate> {
+        Ok(Fate::Undisturbed)
+    }
+
+    async fn exec(&self, _: &Place, exec: Exec) -> ExecResult<ExecOutput> {
+        match exec.stdin {
+            Stdin::WaitedFor(bytes) => {
+                let order = Order::read(&mut &bytes[..]).expect("it can be read").expect("it is an order");
+                self.run(order)
+            }
+            Stdin::None => {
+                if exec.argv.iter().any(|word| word == "cancel") {
+                    self.stopped.send_replace(true);
+                }
+                lock(&self.controls).push(exec.argv);
+                Ok(stream::empty().boxed())
+            }
+        }
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
