@@ -137,8 +137,16 @@ def server(things):
     selector = found[("Service", "rdev-api")]["spec"]["selector"]
     if not selector.items() <= deployment["template"]["metadata"]["labels"].items():
         yield f"the Service's selector {selector} does not match the pods"
-    variables = {variable["name"] for variable in deployment["template"]["spec"]["containers"][0]["env"]}
-    if "RDEV_DATABASE_URL" not in variables and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):
+    main = deployment["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in main["ports"]}
+    values = {variable["name"]: variable.get("value") for variable in main["env"]}
+    for port, variable in (("http", "RDEV_BIND"), ("probes", "RDEV_PROBE_BIND")):
+        if values.get(variable) != f"0.0.0.0:{ports.get(port)}":
+            yield f"port {port} is {ports.get(port)}, and {variable} is {values.get(variable)}"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if dig(main, probe, "httpGet", "port") != "probes":
+            yield f"{probe} asks port {dig(main, probe, 'httpGet', 'port')}, wanted probes: clients fill the other"
+    if "RDEV_DATABASE_URL" not in values and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):
         yield "SQLite has one writer: wanted are 1 replica and strategy Recreate"
 
 

@@ -1,19 +1,21 @@
-//! Who may call what. A route gets into the router only with an [`Access`]: there is no other door.
+//! Who may call what, and with which query. A route gets into the router only with an [`Access`]: there is no other
+//! door. A key is asked for before anything else is looked at.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{Query, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use rdev_domain::{Caller, KeyId, ProjectId, Scope};
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{OpenApi, RefOr};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::app::AppState;
@@ -21,7 +23,11 @@ use crate::error::ApiError;
 use crate::keys::Keys;
 use crate::openapi;
 use crate::request::RequestMeta;
+use crate::server::Place;
 use crate::tickets::Tickets;
+
+/// Characters of an unknown parameter that its caller is shown.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,34 +61,34 @@ impl Api {
         self
     }
 
-    /// The router, with a guard before every route that is not public; and the document.
+    /// The router, with a guard before every route; and the document.
     pub(crate) fn guarded_by(self, gate: &Gate) -> (axum::Router<AppState>, OpenApi) {
-        self.build(|access, methods| match access {
-            Access::Public => methods,
-            _ => methods.layer(from_fn_with_state(Arc::new((gate.clone(), access)), guard)),
+        self.build(|access, queries, methods| {
+            let door = Guard { gate: gate.clone(), access, queries };
+            methods.layer(from_fn_with_state(Arc::new(door), guard))
         })
     }
 
     /// The document alone.
     pub(crate) fn document(self) -> OpenApi {
-        self.build(|_, methods| methods).1
+        self.build(|_, _, methods| methods).1
     }
 
     fn build(
         self,
-        guard: impl Fn(Access, MethodRouter<AppState>) -> MethodRouter<AppState>,
+        guard: impl Fn(Access, Queries, MethodRouter<AppState>) -> MethodRouter<AppState>,
     ) -> (axum::Router<AppState>, OpenApi) {
         let mut router = OpenApiRouter::with_openapi(openapi::frame());
         for (access, (schemas, mut paths, methods)) in self.routes {
-            for item in paths.paths.values_mut() {
-                for (method, operation) in operations(item) {
-                    openapi::complete(operation, &method, access);
-                    if access != Access::Public {
-                        operation.security = Some(security(access));
-                    }
+            let mut queries = Queries::new();
+            for (method, operation) in paths.paths.values_mut().flat_map(operations) {
+                openapi::complete(operation, access);
+                if access != Access::Public {
+                    operation.security = Some(security(access));
                 }
+                queries.push((method, query_names(operation, access)));
             }
-            router = router.routes((schemas, paths, guard(access, methods)));
+            router = router.routes((schemas, paths, guard(access, queries, methods)));
         }
         let (router, mut document) = router.split_for_parts();
         // OpenAPI has no word for a parameter with slashes in it.
@@ -90,6 +96,54 @@ impl Api {
         document.paths.paths =
             paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
         (router, document)
+    }
+}
+
+/// The query parameters that each method of a path takes, as the document has them.
+type Queries = Vec<(Method, Vec<String>)>;
+
+/// What stands before a path.
+struct Guard {
+    gate: Gate,
+    access: Access,
+    queries: Queries,
+}
+
+async fn guard(
+    State(guard): State<Arc<Guard>>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match guard.pass(&mut request, params.ok().as_ref()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+impl Guard {
+    /// Lets the request pass, with its caller. A path that cannot be read is the handler's to refuse.
+    fn pass(&self, request: &mut Request, params: Option<&RawPathParams>) -> Result<(), ApiError> {
+        if self.access != Access::Public {
+            let caller = self.gate.admit(self.access, request, params)?;
+            if let Some(place) = request.extensions().get::<Arc<Place>>() {
+                place.recognise();
+            }
+            request.extensions_mut().insert(caller);
+        }
+        self.check_query(request.method(), request.uri())
+    }
+
+    fn check_query(&self, method: &Method, uri: &Uri) -> Result<(), ApiError> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let known = self.queries.iter().find(|(of, _)| of == method);
+        let (Some((_, known)), Some(_)) = (known, uri.query()) else { return Ok(()) };
+        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| ApiError::invalid_query(error.body_text()))?;
+        let Some((unknown, _)) = given.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
+        let unknown: String = unknown.chars().take(SHOWN_CHARS_MAX).collect();
+        let accepted = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+        Err(ApiError::invalid_query(format!("{unknown:?} is no query parameter here; accepted: {accepted}")))
     }
 }
 
@@ -102,7 +156,12 @@ impl Gate {
         Self { keys, tickets, rates }
     }
 
-    fn admit(&self, access: Access, request: &Request, params: &RawPathParams) -> Result<Caller, ApiError> {
+    fn admit(
+        &self,
+        access: Access,
+        request: &Request,
+        params: Option<&RawPathParams>,
+    ) -> Result<Caller, ApiError> {
         let (scope, ticket) = match access {
             Access::Scope(scope) => (scope, None),
             Access::ScopeOrTicket(scope) => (scope, ticket(request)),
@@ -126,8 +185,8 @@ impl Gate {
         self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn ticket_holder(&self, ticket: &str, params: &RawPathParams) -> Result<Caller, ApiError> {
-        let project = params.iter().find(|(name, _)| *name == "project");
+    fn ticket_holder(&self, ticket: &str, params: Option<&RawPathParams>) -> Result<Caller, ApiError> {
+        let project = params.and_then(|params| params.iter().find(|(name, _)| *name == "project"));
         project
             .and_then(|(_, project)| project.parse::<ProjectId>().ok())
             .and_then(|project| self.tickets.verify(ticket, &project, RequestMeta::current().at))
@@ -142,22 +201,6 @@ impl Gate {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
                 .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
         })
-    }
-}
-
-async fn guard(
-    State(guard): State<Arc<(Gate, Access)>>,
-    params: RawPathParams,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let (gate, access) = &*guard;
-    match gate.admit(*access, &request, &params) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
     }
 }
 
@@ -179,7 +222,7 @@ fn ticket(request: &Request) -> Option<String> {
     struct Ticket {
         ticket: Option<String>,
     }
-    axum::extract::Query::<Ticket>::try_from_uri(request.uri()).ok()?.0.ticket
+    Query::<Ticket>::try_from_uri(request.uri()).ok()?.0.ticket
 }
 
 fn security(access: Access) -> Vec<SecurityRequirement> {
@@ -191,13 +234,24 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
     ways
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+/// The names of the query parameters that an operation takes.
+fn query_names(operation: &Operation, access: Access) -> Vec<String> {
+    let documented = operation.parameters.iter().flatten();
+    let in_query = documented.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+        _ => None,
+    });
+    let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
+    in_query.chain(ticket).collect()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     [
-        (HttpMethod::Get, item.get.as_mut()),
-        (HttpMethod::Post, item.post.as_mut()),
-        (HttpMethod::Put, item.put.as_mut()),
-        (HttpMethod::Patch, item.patch.as_mut()),
-        (HttpMethod::Delete, item.delete.as_mut()),
+        (Method::GET, item.get.as_mut()),
+        (Method::POST, item.post.as_mut()),
+        (Method::PUT, item.put.as_mut()),
+        (Method::PATCH, item.patch.as_mut()),
+        (Method::DELETE, item.delete.as_mut()),
     ]
     .into_iter()
     .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))

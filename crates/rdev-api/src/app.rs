@@ -91,18 +91,26 @@ pieces! {
     worker: Pulse,
 }
 
-/// Every route, with what a caller needs for it.
-fn api() -> Api {
+/// What tells how the server is, without a key.
+fn probes() -> Api {
+    Api::default()
+        .route(Access::Public, routes!(health::health))
+        .route(Access::Public, routes!(health::ready))
+        .route(Access::Public, routes!(metrics::metrics))
+}
+
+/// Every route, with what a caller needs for it. With probes on a listener of their own, figures are told there alone.
+fn api(probes_elsewhere: bool) -> Api {
     let read = Access::Scope(ProjectsRead);
     let execute = Access::Scope(ProjectsExecute);
     let (read_queue, write_queue) = (Access::Scope(QueueRead), Access::Scope(QueueWrite));
     let (read_workers, write_workers) = (Access::Scope(WorkersRead), Access::Scope(WorkersWrite));
     let read_events = Access::ScopeOrTicket(ProjectsRead);
-    Api::default()
+    let api = Api::default()
         .route(Access::Public, routes!(health::health))
-        .route(Access::Public, routes!(health::ready))
-        .route(Access::Public, routes!(metrics::metrics))
-        .route(Access::Public, routes!(docs::page))
+        .route(Access::Public, routes!(health::ready));
+    let api = if probes_elsewhere { api } else { api.route(Access::Public, routes!(metrics::metrics)) };
+    api.route(Access::Public, routes!(docs::page))
         .route(Access::Public, routes!(docs::script))
         .route(Access::Public, routes!(docs::openapi))
         .route(read, routes!(projects::list))
@@ -135,7 +143,7 @@ fn api() -> Api {
 
 /// The OpenAPI document, as committed in `openapi.json`.
 pub fn document() -> anyhow::Result<String> {
-    Ok(api().document().to_pretty_json()? + "\n")
+    Ok(api(false).document().to_pretty_json()? + "\n")
 }
 
 /// Writes the OpenAPI document to standard output.
@@ -143,9 +151,23 @@ pub fn print_document() -> anyhow::Result<()> {
     std::io::stdout().write_all(document()?.as_bytes()).context("standard output")
 }
 
+/// What the listeners answer with.
+pub(crate) struct Apps {
+    pub(crate) api: Router,
+    /// Of the listener of probes, if there is one.
+    pub(crate) probes: Option<Router>,
+}
+
 /// The application.
-pub fn app(state: AppState) -> anyhow::Result<Router> {
-    let (router, openapi) = api().guarded_by(&state.0.gate);
+pub(crate) fn apps(state: &AppState, probes_elsewhere: bool) -> anyhow::Result<Apps> {
+    Ok(Apps {
+        api: app(api(probes_elsewhere), state)?,
+        probes: probes_elsewhere.then(|| app(probes(), state)).transpose()?,
+    })
+}
+
+fn app(api: Api, state: &AppState) -> anyhow::Result<Router> {
+    let (router, openapi) = api.guarded_by(&state.0.gate);
     let document = Document::from(openapi.to_json()?);
     let identity =
         Identify { clock: state.0.clock.clone(), trusted_proxies: state.0.trusted_proxies.clone() };
@@ -155,7 +177,7 @@ pub fn app(state: AppState) -> anyhow::Result<Router> {
         .layer(Extension(document))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(identity, identify))
-        .with_state(state))
+        .with_state(state.clone()))
 }
 
 async fn not_found(uri: Uri) -> ApiError {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use rdev_services::Keeping;
@@ -25,8 +26,14 @@ pub struct Config {
     #[arg(long, env = "RDEV_BIND", default_value = "127.0.0.1:8080", value_name = "IP:PORT", value_parser = address)]
     pub bind: SocketAddr,
 
+    /// Another listen address, for /health, /ready and /metrics: then /metrics is there alone, and the others are
+    /// there too
+    #[arg(long, env = "RDEV_PROBE_BIND", value_name = "IP:PORT", value_parser = address)]
+    pub probe_bind: Option<SocketAddr>,
+
     /// Folder for the SQLite file `rdev.db`, `workspaces/`, `runs/` and generated keys (mode 0600)
-    #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER")]
+    #[arg(long, env = "RDEV_DATA_DIR", default_value = "./.rdev", value_name = "FOLDER",
+        value_parser = PathBufValueParser::new().try_map(folder))]
     pub data_dir: PathBuf,
 
     /// `sqlite://FILE`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (13 or later), which several rdev-api
@@ -92,6 +99,11 @@ pub struct Config {
     /// Proxies whose X-Forwarded-For counts, as CIDRs with commas between
     #[arg(long, env = "RDEV_TRUSTED_PROXIES", value_delimiter = ',', value_parser = cidr, value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// Names of this process's variables that commands of the local runtime see beside the usual ones, with commas
+    /// between; none of rdev's own
+    #[arg(long, env = "RDEV_COMMAND_ENV", value_delimiter = ',', value_parser = command_variable, value_name = "NAME")]
+    pub command_env: Vec<String>,
 
     /// What is logged, as a filter of tracing: `info`, `rdev_services=debug,warn`
     #[arg(long, env = "RDEV_LOG", default_value = "info", value_parser = log_filter)]
@@ -262,6 +274,19 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "accepted is IP:PORT, such as 127.0.0.1:8080".to_owned())
 }
 
+/// Commands find programs in it by their PATH, which a colon would cut in two.
+fn folder(path: PathBuf) -> Result<PathBuf, String> {
+    let whole = std::path::absolute(&path).map_err(|error| error.to_string())?;
+    let has_colon = whole.as_os_str().as_encoded_bytes().contains(&b':');
+    if has_colon {
+        return Err(format!(
+            "accepted is a folder without ':' in its absolute path, here {}",
+            whole.display()
+        ));
+    }
+    Ok(path)
+}
+
 fn whole<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {
         let number = text.parse().ok().filter(|number| (min..=max).contains(number));
@@ -308,6 +333,17 @@ fn cidr(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| "accepted is a network such as 10.0.0.0/8".to_owned())
+}
+
+fn command_variable(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let well_formed = name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit());
+    if well_formed && !name.starts_with("RDEV_") {
+        return Ok(name.to_owned());
+    }
+    Err("accepted are names of variables with commas between, none of which begins with RDEV_".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -7,14 +7,15 @@ use anyhow::Context;
 use rdev_ports::{Finding, Verdict};
 
 use crate::config::{Config, Runtime};
+use crate::process::Inherited;
 use crate::{keys, wire};
 
 /// Examines, and prints what was found. The exit code is 0 when rdev can work.
 #[tokio::main]
-pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
     let mut findings = wire::examine_database(config).await;
     findings.push(master_key(config));
-    match wire::examine_runtime(config).await {
+    match wire::examine_runtime(config, inherited).await {
         Ok(more) => findings.extend(more),
         Err(error) => {
             let fix = "see docs/configuration.md: RDEV_RUNTIME, KUBECONFIG, RDEV_DATA_DIR";

@@ -1,11 +1,24 @@
 //! The shapes around every answer.
 
 use axum::Json;
+use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
+use rdev_ports::Asked;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::request::RequestMeta;
+
+/// On the answer to a request that came before under its idempotency key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The header that tells of a repetition, if this is one.
+pub(crate) fn replayed(asked: Asked) -> Option<[(HeaderName, &'static str); 1]> {
+    match asked {
+        Asked::Now => None,
+        Asked::Before => Some([(REPLAYED, "true")]),
+    }
+}
 
 /// About the answer.
 #[derive(Debug, Serialize, ToSchema)]

@@ -13,7 +13,7 @@ use crate::envelope::Meta;
 const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
 
 /// A failure as the caller sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
@@ -74,6 +74,11 @@ impl ApiError {
     /// A body that cannot be read as what it should be.
     pub(crate) fn invalid_body(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_BODY", message)
+    }
+
+    /// A query that cannot be read, or has a parameter that is not known.
+    pub(crate) fn invalid_query(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_QUERY", message)
     }
 
     /// A single field that is not valid.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use headers_accept::Accept;
+use mediatype::MediaType;
 use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId, WorkerName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -109,7 +111,7 @@ fn parse<T: std::str::FromStr>(
     text.parse().map_err(|_| Error::not_found(kind, text).into())
 }
 
-/// The query string, as a struct.
+/// The query string, as a struct. Names that the document does not have are refused before.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -118,7 +120,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|query| Self(query.0))
-            .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_QUERY", error.body_text()))
+            .map_err(|error| ApiError::invalid_query(error.body_text()))
     }
 }
 
@@ -142,6 +144,17 @@ pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<
     cursor.map(parse).transpose()
 }
 
+/// Which of the media types that can be given, the preferred one first, the caller likes best; the first where it says
+/// nothing, nothing that can be read, or likes none.
+pub(crate) fn liked<'a>(
+    headers: &HeaderMap,
+    given: &'a [MediaType<'static>],
+) -> Option<&'a MediaType<'static>> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = values.collect::<Vec<_>>().join(",").parse::<Accept>().ok();
+    accept.and_then(|accept| accept.negotiate(given)).or(given.first())
+}
+
 /// A JSON body, and what makes this request the same as another.
 pub(crate) struct JsonBody<T> {
     pub(crate) body: T,
@@ -156,6 +169,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if !is_json(&parts) {
             let message = "the body must be JSON, sent as `Content-Type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+        }
+        if let Some(encoding) = parts.headers.get(header::CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            let message = format!("the body must be sent as it is, not with Content-Encoding: {encoding:?}");
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+                .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         let bytes = read(body).await?;
         let body = from_json(&bytes)?;
@@ -261,17 +281,28 @@ fn caller(parts: &Parts) -> Result<Caller, ApiError> {
 }
 
 /// For JSON `5.0` is as much an integer as `5`; serde reads only the latter as one.
-pub(crate) fn whole_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn whole_number<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
-    T: TryFrom<u64>,
+    T: TryFrom<i128>,
 {
-    use serde::de::Error;
-    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
-    let whole = number.as_u64().or_else(|| {
-        let float = number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..9e15).contains(float))?;
-        Some(float as u64)
+    whole(&serde_json::Number::deserialize(deserializer)?)
+}
+
+/// As [`whole_number`], or null.
+pub(crate) fn whole_number_or_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: TryFrom<i128>,
+{
+    Option::<serde_json::Number>::deserialize(deserializer)?.as_ref().map(whole).transpose()
+}
+
+fn whole<T: TryFrom<i128>, E: serde::de::Error>(number: &serde_json::Number) -> Result<T, E> {
+    let whole = number.as_i128().or_else(|| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15)?;
+        Some(float as i128)
     });
     let fits = whole.and_then(|whole| T::try_from(whole).ok());
-    fits.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a whole number that fits here")))
+    fits.ok_or_else(|| E::custom(format!("{number} is not a whole number that fits here")))
 }

@@ -20,8 +20,20 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Accepts this one key. Its id is the part between the first two underscores.
-    pub(crate) fn admin(key: &Secret) -> Self {
+    /// Accepts the administrator's key: as configured, or from its file, which the first start makes. The file holds the
+    /// key itself; here only its hash is kept.
+    pub(crate) fn admin(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Self> {
+        if let Some(key) = configured {
+            return Ok(Self::of(key));
+        }
+        let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
+        let key = read_or_make(file, new)?;
+        anyhow::ensure!(key.len() >= 16, "{} holds no key: delete it, and a new one is made", file.display());
+        Ok(Self::of(&Secret(key)))
+    }
+
+    /// Its id is the part between the first two underscores.
+    fn of(key: &Secret) -> Self {
         let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
         Self {
@@ -36,17 +48,6 @@ impl Keys {
         let same: bool = sha256.ct_eq(&self.admin_sha256).into();
         same.then(|| Caller { key: self.admin.clone(), scopes: vec![Scope::Admin] })
     }
-}
-
-/// The administrator's key: as configured, or from its file, which the first start makes.
-pub(crate) fn admin_key(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Secret> {
-    if let Some(key) = configured {
-        return Ok(key.clone());
-    }
-    let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
-    let key = read_or_make(file, new)?;
-    anyhow::ensure!(key.len() >= 16, "{} holds no key: delete it, and a new one is made", file.display());
-    Ok(Secret(key))
 }
 
 /// In a pod a generated key would go with the pod's disk, and with it everything that it encrypts.
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_is_accepted() {
-        let keys = Keys::admin(&Secret("rdev_ops_0123456789abcdef".into()));
+        let keys = Keys::of(&Secret("rdev_ops_0123456789abcdef".into()));
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
@@ -112,9 +113,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("admin.key");
-        let first = admin_key(None, &file).unwrap();
-        assert!(first.0.starts_with("rdev_admin_") && first.0.len() > 50);
-        assert!(admin_key(None, &file).unwrap() == first);
+        Keys::admin(None, &file).unwrap();
+        let key = std::fs::read_to_string(&file).unwrap();
+        assert!(key.starts_with("rdev_admin_") && key.len() > 50);
+        let again = Keys::admin(None, &file).unwrap();
+        assert!(again.verify(key.trim()).is_some(), "the file holds the key itself");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

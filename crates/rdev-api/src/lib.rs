@@ -8,11 +8,13 @@ pub mod app;
 pub mod config;
 pub mod doctor;
 pub mod migrate;
+pub mod process;
 pub mod server;
 pub mod telemetry;
 pub mod wire;
 
 mod access;
+mod data_folder;
 mod envelope;
 mod error;
 mod extract;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rdev_api::config::{Action, Config};
-use rdev_api::{app, doctor, migrate, server, telemetry, wire};
+use rdev_api::process::Inherited;
+use rdev_api::{app, doctor, migrate, process, server, telemetry, wire};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,13 +16,7 @@ fn main() -> ExitCode {
         Err(error) => return config_error(&error),
     };
     let _log = telemetry::init(&config);
-    let done = match config.command {
-        Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
-        Some(Action::Doctor) => doctor::run(&config),
-        Some(Action::Migrate { check }) => migrate::run(&config, check),
-        None => serve(config).map(|()| ExitCode::SUCCESS),
-    };
-    match done {
+    match process::close().and_then(|inherited| perform(config, inherited)) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -30,13 +25,24 @@ fn main() -> ExitCode {
     }
 }
 
+fn perform(config: Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
+    match config.command {
+        Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
+        Some(Action::Doctor) => doctor::run(&config, inherited),
+        Some(Action::Migrate { check }) => migrate::run(&config, check),
+        None => serve(config, inherited).map(|()| ExitCode::SUCCESS),
+    }
+}
+
 #[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
     let stop = server::stop_on_signal()?;
-    let listener = server::listen(config.bind)?;
-    let rdev = wire::wire(&config).await?;
-    server::greet(&listener, &rdev)?;
-    rdev.serve(listener, stop).await
+    let listeners = server::Listeners::open(&config)?;
+    let rdev = wire::wire(&config, inherited).await?;
+    // With it the keys in plain text.
+    drop(config);
+    server::greet(&listeners, &rdev)?;
+    rdev.serve(listeners, stop).await
 }
 
 /// clap's own text, but one line for a wrong value: a service's log shows lines.

@@ -2,7 +2,7 @@
 //! they are, and the failures that every route shares.
 
 use utoipa::OpenApi;
-use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
@@ -59,19 +59,20 @@ const GATED: [(&str, &str, &str); 3] = [
     ("429", "RATE_LIMITED", "Too many requests with this key; Retry-After says when to come back"),
 ];
 const BODY: [(&str, &str, &str); 4] = [
-    ("400", "INVALID_BODY", "The body cannot be read, or has an unknown field"),
+    ("400", "INVALID_BODY", "The body or the query cannot be read, or has an unknown field or parameter"),
     ("408", "BODY_TIMEOUT", "The body did not arrive in time"),
     ("413", "BODY_TOO_LARGE", "The body is larger than 4 MiB"),
     ("415", "UNSUPPORTED_MEDIA_TYPE", "The body is not application/json"),
 ];
-const READING: [(&str, &str, &str); 1] = [("400", "INVALID_QUERY", "The query cannot be read")];
+const READING: (&str, &str, &str) =
+    ("400", "INVALID_QUERY", "The path or the query cannot be read, or the query has an unknown parameter");
 const ANY: [(&str, &str, &str); 2] = [
     ("500", "INTERNAL", "A defect; the log has its cause under the request id"),
     ("503", "UNAVAILABLE", "A system that is needed is down; Retry-After says when to try again"),
 ];
 
 /// Adds to an operation what every operation of its kind can answer.
-pub(crate) fn complete(operation: &mut Operation, method: &HttpMethod, access: Access) {
+pub(crate) fn complete(operation: &mut Operation, access: Access) {
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;
         responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(failure(status, code, description)));
@@ -81,11 +82,11 @@ pub(crate) fn complete(operation: &mut Operation, method: &HttpMethod, access: A
     } else {
         GATED.iter().for_each(&mut add);
         ANY.iter().for_each(&mut add);
-        READING.iter().filter(|_| *method == HttpMethod::Get).for_each(&mut add);
     }
     if operation.request_body.is_some() {
         BODY.iter().for_each(&mut add);
     }
+    add(&READING);
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             with_request_id(response);

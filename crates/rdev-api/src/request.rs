@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 use rdev_domain::Timestamp;
 use rdev_ports::Clock;
 
+use crate::error::ApiError;
 use crate::metrics::Answering;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -41,6 +42,10 @@ impl RequestMeta {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// The answer to a request that could not be read; the server puts it on what it sends in the place of that.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal(pub(crate) ApiError);
+
 /// What [`identify`] needs.
 #[derive(Clone)]
 pub(crate) struct Identify {
@@ -50,7 +55,7 @@ pub(crate) struct Identify {
 
 /// Gives the request its id, the caller's own if it is a sound one, and puts it on the answer and in the log;
 /// counts it.
-pub(crate) async fn identify(State(identify): State<Identify>, request: Request, next: Next) -> Response {
+pub(crate) async fn identify(State(identify): State<Identify>, mut request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic())
     });
@@ -64,7 +69,10 @@ pub(crate) async fn identify(State(identify): State<Identify>, request: Request,
     });
     let meta = RequestMeta { id: id.clone(), at: identify.clock.now() };
     let answering = Answering::begin(&request);
-    let mut response = REQUEST.scope(meta, next.run(request)).await;
+    let mut response = match request.extensions_mut().remove() {
+        Some(Refusal(error)) => REQUEST.sync_scope(meta, || error.into_response()),
+        None => REQUEST.scope(meta, next.run(request)).await,
+    };
     answering.end(response.status());
     if let Some((client, method, path)) = log {
         let status = response.status().as_u16();

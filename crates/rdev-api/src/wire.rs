@@ -1,13 +1,13 @@
 //! Puts everything together: the only place that names concrete adapters.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
+use ipnet::IpNet;
 use rdev_kube::Kube;
 use rdev_local::Local;
 use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
@@ -17,17 +17,18 @@ use rdev_services::{
     WorkerPorts,
 };
 use rdev_sql::SqlStore;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
-use crate::app::{AppState, Pieces, app};
-use crate::config::{Config, DatabaseUrl, MasterKey, Runtime, Secret};
+use crate::app::{AppState, Apps, Pieces, apps};
+use crate::config::{Config, DatabaseUrl, MasterKey, Runtime};
+use crate::data_folder::make_private;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
-use crate::server;
+use crate::process::Inherited;
+use crate::server::{self, Listeners, Places};
 use crate::sse::Streams;
 use crate::system::{SystemClock, UuidChance, UuidIds, random};
 use crate::tickets::Tickets;
@@ -44,7 +45,8 @@ const FIRST_PROJECT: &str = "demo";
 
 /// A server that is ready to serve.
 pub struct Rdev {
-    app: Router,
+    apps: Apps,
+    trusted_proxies: Arc<[IpNet]>,
     worker: Worker,
     replicas: Replicas,
     chores: Chores,
@@ -57,18 +59,18 @@ pub struct Rdev {
 }
 
 /// Opens the stores, and wires services and routes.
-pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
+pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev> {
     let folder = &config.data_dir;
     make_private(folder)?;
     let locks = (lock(&folder.join("lock"), folder, "RDEV_DATA_DIR").await?, lock_database(config).await?);
-    let (admin_key, master_key) = secrets(config)?;
+    let (keys, master_key) = secrets(config)?;
 
     let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
     let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
-    let pods = pods(config, clock.clone()).await?;
+    let pods = pods(config, inherited, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
     let replicas = Replicas::new(live.clone(), log.clone(), signals);
@@ -110,7 +112,8 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
     let chores = chores(config, &store, clock.clone());
 
     let tickets = Tickets::new(&master_key);
-    let app = app(AppState(Arc::new(Pieces {
+    let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+    let state = AppState(Arc::new(Pieces {
         projects,
         commands,
         tasks,
@@ -118,25 +121,26 @@ pub async fn wire(config: &Config) -> anyhow::Result<Rdev> {
         pool,
         events,
         streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
-        gate: Gate::new(Keys::admin(&admin_key), tickets.clone(), config.rate_limit_per_minute),
+        gate: Gate::new(keys, tickets.clone(), config.rate_limit_per_minute),
         tickets,
-        trusted_proxies: config.trusted_proxies.clone().into(),
+        trusted_proxies: trusted_proxies.clone(),
         clock,
         pods,
         queue,
         worker: worker.pulse(),
-    })))?;
+    }));
+    let apps = apps(&state, config.probe_bind.is_some())?;
     let key_file = key_file(config)?;
-    Ok(Rdev { app, worker, replicas, chores, store, drain, key_file, _locks: locks })
+    Ok(Rdev { apps, trusted_proxies, worker, replicas, chores, store, drain, key_file, _locks: locks })
 }
 
 /// The keys of the configuration, or those that the first start has made.
-fn secrets(config: &Config) -> anyhow::Result<(Secret, MasterKey)> {
-    let admin_key = keys::admin_key(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
+fn secrets(config: &Config) -> anyhow::Result<(Keys, MasterKey)> {
+    let keys = Keys::admin(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
         anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
     }
-    Ok((admin_key, keys::master_key(config.master_key, &config.data_dir.join("master.key"))?))
+    Ok((keys, keys::master_key(config.master_key, &config.data_dir.join("master.key"))?))
 }
 
 /// Where the administrator's key is that the first start has made; absolute, so that the line which is printed
@@ -152,23 +156,6 @@ fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
     Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
 }
 
-/// What commands write is nobody else's business: the folder is closed to other users, also one that was there before
-/// and was open to them.
-fn make_private(folder: &Path) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.with_context(|| format!("cannot make {} (RDEV_DATA_DIR)", folder.display()))?;
-    let mode = std::fs::metadata(folder)?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    std::fs::set_permissions(folder, Permissions::from_mode(mode & 0o700)).with_context(|| {
-        format!(
-            "other users can look into {} (RDEV_DATA_DIR), and it cannot be closed to them",
-            folder.display()
-        )
-    })
-}
-
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
     Ok(WorkerConfig {
@@ -179,13 +166,16 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     })
 }
 
-async fn pods(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
+async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
     match config.runtime() {
         Runtime::Local => {
             let local = Local::open(rdev_local::Config {
                 data_dir: config.data_dir.clone(),
                 runner: RUNNER,
                 env: std::env::vars_os().collect(),
+                command_env: config.command_env.clone(),
+                umask: inherited.umask,
+                open_files: inherited.open_files,
                 pool_slots: config.pool_slots,
                 new_uid: hex(&random::<16>()?),
             })?;
@@ -250,13 +240,13 @@ pub(crate) async fn examine_database(config: &Config) -> Vec<Finding> {
 }
 
 /// A look at the place where commands run; makes nothing that is not there.
-pub(crate) async fn examine_runtime(config: &Config) -> anyhow::Result<Vec<Finding>> {
+pub(crate) async fn examine_runtime(config: &Config, inherited: Inherited) -> anyhow::Result<Vec<Finding>> {
     let folder = &config.data_dir;
     if config.runtime() == Runtime::Local && !folder.exists() {
         let seen = format!("{} is not there yet", folder.display());
         return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
-    Ok(pods(config, Arc::new(SystemClock)).await?.examine().await)
+    Ok(pods(config, inherited, Arc::new(SystemClock)).await?.examine().await)
 }
 
 impl Rdev {
@@ -265,12 +255,17 @@ impl Rdev {
     ///
     /// # Errors
     /// When a part of it has ended while it was needed.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
         let mut parts = Parts::until(stop.clone());
         parts.start("the worker", self.worker.run(stop.clone()));
         parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
         parts.start("periodic work", self.chores.run(stop.clone()));
-        parts.start("the listener", server::serve(listener, self.app, stop.clone()));
+        let places = Places::new(server::connections_max(), self.trusted_proxies.clone());
+        parts.start("the listener", server::serve(listeners.api, self.apps.api, places, stop.clone()));
+        if let (Some(listener), Some(app)) = (listeners.probes, self.apps.probes) {
+            let places = Places::new(server::PROBE_CONNECTIONS_MAX, self.trusted_proxies);
+            parts.start("the listener of probes", server::serve(listener, app, places, stop.clone()));
+        }
         let drain = self.drain;
         parts.start("the goodbye", async move {
             stop.cancelled().await;

@@ -34,13 +34,16 @@ pub enum Unkept {
     TooMany,
     /// It is no regular file of the checkout, or may not be read.
     Unreadable,
-    /// The place is gone in which it was.
+    /// The checkout has more in it than is looked at.
+    Unsearched,
+    /// The place is gone in which it was, or its task was cancelled meanwhile.
     Lost,
 }
 
 impl Unkept {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Missing, Self::TooLarge, Self::TooMany, Self::Unreadable, Self::Lost];
+    pub const ALL: [Self; 6] =
+        [Self::Missing, Self::TooLarge, Self::TooMany, Self::Unreadable, Self::Unsearched, Self::Lost];
 
     /// Its name in answers and stores.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Unkept {
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
             Self::Unreadable => "unreadable",
+            Self::Unsearched => "unsearched",
             Self::Lost => "lost",
         }
     }

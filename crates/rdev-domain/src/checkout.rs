@@ -26,9 +26,15 @@ pub(crate) fn check_repository(address: &str) -> Result<(), String> {
         },
     };
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if user.contains(':') {
+    // Over ssh a user is the name of an account, elsewhere it is a token more often than not.
+    let is_ssh = rest.is_none() || address.starts_with("ssh://");
+    if user.contains(':') || !is_ssh && authority.contains('@') {
         // The value is not repeated: it holds a secret.
-        return Err("it contains a password, which would be stored and shown".to_owned());
+        return Err(
+            "it contains a user, token or password, which would be stored and shown: leave out what stands \
+                    before the @, and give git its credential where it runs, or use ssh://git@host/path"
+                .to_owned(),
+        );
     }
     if host.is_empty() || host.starts_with('-') || user.starts_with('-') {
         return Err(format!("{address:?} is not valid: the host is missing, or begins with '-'"));
@@ -84,13 +90,20 @@ mod tests {
             "-o@host:a",
             "git@-oProxyCommand=x:a",
             "https://user:secret@host/a",
+            "https://ghp_token@host/a",
+            "git://token@host/a",
+            "https://@host/a",
+            "ssh://git:secret@host/a",
             "https://host/a b",
             "https://host/a\n",
             "fd::17",
         ] {
             assert!(check_repository(bad).is_err(), "{bad}");
         }
-        assert!(!check_repository("https://user:hush@host/a").unwrap_err().contains("hush"));
+        for secret in ["https://user:hush@host/a", "https://hush@host/a"] {
+            let told = check_repository(secret).unwrap_err();
+            assert!(!told.contains("hush") && told.contains("ssh://git@host/path"), "{told}");
+        }
     }
 
     #[test]

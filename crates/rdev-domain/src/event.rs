@@ -78,7 +78,7 @@ pub struct Retrying {
     pub reason: String,
     /// The same for people.
     pub message: String,
-    /// Whether it takes a number: that of the complete event in whose place it stands.
+    /// Whether it takes a number: that of a complete event in whose place earlier versions have put it.
     pub counted: bool,
 }
 
@@ -95,6 +95,9 @@ pub enum EntryBody {
     Output(Bytes),
     /// The command is over; nothing follows in its stream.
     Complete(Outcome),
+    /// It was over, and somebody has asked for one more round: what was complete when it was stored is this from
+    /// then on, under the same number.
+    FormerEnd(Outcome),
 }
 
 impl Entry {
@@ -102,7 +105,11 @@ impl Entry {
     pub fn output_bytes(&self) -> usize {
         match &self.body {
             EntryBody::Output(frames) => frames.len(),
-            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Retry(_) | EntryBody::Complete(_) => 0,
+            EntryBody::Status(_)
+            | EntryBody::Stalled(_)
+            | EntryBody::Retry(_)
+            | EntryBody::Complete(_)
+            | EntryBody::FormerEnd(_) => 0,
         }
     }
 

@@ -1,5 +1,17 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, date};
+use jiff::fmt::temporal::Pieces;
+
+/// jiff's own moments end a day before the year 9999 does, so that every time zone has them.
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
+/// From 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z: what RFC 3339 can say, in microseconds.
+const RFC_3339: std::ops::RangeInclusive<i128> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+/// Digits of a fraction of a second that jiff reads; they are more than are kept.
+const FRACTION_DIGITS_MAX: usize = 9;
 
 /// A moment in UTC, exact to the microsecond: what every database keeps without loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +30,11 @@ impl Timestamp {
 
     /// From RFC 3339, in any time zone.
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|time| Self(time.as_microsecond()))
+        let text = cut_fraction(text);
+        let pieces = Pieces::parse(&*text).ok()?;
+        let local = pieces.date().to_datetime(pieces.time()?).duration_since(EPOCH).as_micros();
+        let micros = local - i128::from(pieces.to_numeric_offset()?.seconds()) * 1_000_000;
+        RFC_3339.contains(&micros).then(|| i64::try_from(micros).ok().map(Self)).flatten()
     }
 
     /// Time from `earlier` to this moment; zero when the clock has gone backwards in between.
@@ -46,11 +62,21 @@ impl std::ops::Sub<Duration> for Timestamp {
 /// RFC 3339 in UTC, with as many digits as the fraction of the second needs.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(time) => time.fmt(f),
+        match EPOCH.checked_add(SignedDuration::from_micros(self.0)) {
+            Ok(time) => write!(f, "{time}Z"),
             Err(_) => write!(f, "{}us", self.0),
         }
     }
+}
+
+/// RFC 3339 limits no fraction.
+fn cut_fraction(text: &str) -> Cow<'_, str> {
+    let Some((before, after)) = text.split_once('.') else { return text.into() };
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    if digits <= FRACTION_DIGITS_MAX {
+        return text.into();
+    }
+    format!("{before}.{}{}", &after[..FRACTION_DIGITS_MAX], &after[digits..]).into()
 }
 
 #[cfg(test)]
@@ -61,6 +87,33 @@ mod tests {
     fn prints_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_micros(1_769_284_800_123_456).to_string(), "2026-01-24T20:00:00.123456Z");
+    }
+
+    #[test]
+    fn reads_all_that_rfc_3339_can_say() {
+        for (text, printed) in [
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59.9999999999+00:00", "9999-12-31T23:59:59.999999Z"),
+            ("2026-01-24T21:30:00.123456789012+01:30", "2026-01-24T20:00:00.123456Z"),
+            ("0000-01-01t00:00:00z", "0000-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.5Z"),
+        ] {
+            assert_eq!(
+                Timestamp::parse(text).map(|time| time.to_string()).as_deref(),
+                Some(printed),
+                "{text}"
+            );
+        }
+        for none in [
+            "",
+            "9999-12-31T23:59:59-01:00",
+            "2026-01-24",
+            "2026-01-24T20:00:00",
+            "2026-02-30T00:00:00Z",
+            ".",
+        ] {
+            assert_eq!(Timestamp::parse(none), None, "{none}");
+        }
     }
 
     #[test]

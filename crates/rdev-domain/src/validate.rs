@@ -103,6 +103,9 @@ impl Validate {
 
     fn agent(&mut self, limits: &Limits, agent: &AgentRequest) {
         self.text("prompt", &agent.prompt, limits.prompt_bytes_max);
+        if !agent.prompt.is_empty() && agent.prompt.trim().is_empty() {
+            self.fail("prompt", "it must not be blank");
+        }
         if agent.prompt.contains('\0') {
             self.fail("prompt", "it contains a NUL byte, which no agent accepts");
         }
@@ -282,6 +285,15 @@ mod tests {
             max_turns: Some(0),
         });
         assert_eq!(fields(request), ["prompt", "session_id", "model", "max_turns"]);
+    }
+
+    #[test]
+    fn a_prompt_says_something() {
+        let agent = |prompt: &str| AgentRequest { prompt: prompt.to_owned(), ..AgentRequest::default() };
+        for blank in ["", " ", " \n\t", "\u{3000}"] {
+            assert_eq!(fields(Request::Claude(agent(blank))), ["prompt"], "{blank:?}");
+        }
+        assert!(fields(Request::Claude(agent(" x "))).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, Ending, Outcome, ProjectId, Timestamp};
+use crate::{Command, Ending, Outcome, ProjectId, Result, Retrying, State, Timestamp};
 
 /// The first pause before another attempt; doubled with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -93,10 +93,12 @@ pub struct Schedule {
     pub priority: i32,
     /// Not before this moment.
     pub run_after: Option<Timestamp>,
-    /// It is started at most so often.
+    /// A round has at most so many attempts: the first round, and each that somebody asks for by hand.
     pub max_attempts: u32,
-    /// How often it was started.
+    /// How often it was started, in all rounds.
     pub tries: u32,
+    /// How often of these in the rounds before the present one.
+    pub earlier_tries: u32,
     /// How the attempt before the present one came to its end.
     pub last_error: Option<String>,
 }
@@ -104,7 +106,7 @@ pub struct Schedule {
 impl Default for Schedule {
     /// At once, and once.
     fn default() -> Self {
-        Self { priority: 0, run_after: None, max_attempts: 1, tries: 0, last_error: None }
+        Self { priority: 0, run_after: None, max_attempts: 1, tries: 0, earlier_tries: 0, last_error: None }
     }
 }
 
@@ -113,14 +115,20 @@ impl Schedule {
     pub fn tries_again(&self, tries: u32, ending: Ending) -> bool {
         match ending {
             Ending::Completed | Ending::Cancelled => false,
-            Ending::Failed(_) | Ending::TimedOut => tries < self.max_attempts,
+            Ending::Failed(_) | Ending::TimedOut => tries < self.attempts_allowed(),
         }
     }
 
-    /// The pause before the next attempt: a `fraction` (0 to 1) of a time that doubles with every attempt, so
-    /// that tasks which failed together do not come again together.
-    pub fn backoff(tries: u32, fraction: f64) -> Duration {
-        let doubled = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// How often it may be started by the end of the present round.
+    pub fn attempts_allowed(&self) -> u32 {
+        self.earlier_tries.saturating_add(self.max_attempts)
+    }
+
+    /// The pause after the `tries`th attempt: a `fraction` (0 to 1) of a time that doubles with every attempt of a
+    /// round, so that tasks which failed together do not come again together.
+    pub fn backoff(&self, tries: u32, fraction: f64) -> Duration {
+        let of_round = tries.saturating_sub(self.earlier_tries);
+        let doubled = 1_u32.checked_shl(of_round.saturating_sub(1)).unwrap_or(u32::MAX);
         BACKOFF_FIRST.saturating_mul(doubled).min(BACKOFF_LAST).mul_f64(fraction.clamp(0.0, 1.0))
     }
 }
@@ -143,6 +151,28 @@ impl Command {
         };
         self.home == crate::Home::Pool && matches!(outcome.ending, Ending::Failed(_) | Ending::TimedOut)
     }
+
+    /// What has ended, as it waits for one more round; and what its log tells of that.
+    ///
+    /// # Errors
+    /// `Conflict` with `TASK_NOT_ENDED`.
+    pub fn reopened(&self) -> Result<(Self, Retrying)> {
+        let state = self.state.reopen()?;
+        let error = match &self.state {
+            State::Ended { outcome, .. } => attempt_error(outcome),
+            State::Pending | State::Running { .. } => String::new(),
+        };
+        let tries = self.schedule.tries;
+        let schedule = Schedule {
+            run_after: None,
+            earlier_tries: tries,
+            last_error: Some(error.clone()),
+            ..self.schedule.clone()
+        };
+        let retrying =
+            Retrying { attempt: tries + 1, reason: "retried".to_owned(), message: error, counted: false };
+        Ok((Self { state, schedule, cancel_requested: false, ..self.clone() }, retrying))
+    }
 }
 
 #[cfg(test)]
@@ -163,15 +193,20 @@ mod tests {
         ] {
             assert_eq!(schedule.tries_again(tries, ending), again, "{tries} {ending:?}");
         }
+        let second_round = Schedule { earlier_tries: 2, ..schedule };
+        assert_eq!([3, 4, 5].map(|tries| second_round.tries_again(tries, failed)), [true, true, false]);
     }
 
     #[test]
     fn pauses_double_to_a_limit_and_are_spread() {
-        let whole = |tries| Schedule::backoff(tries, 1.0);
+        let first_round = Schedule::default();
+        let whole = |tries| first_round.backoff(tries, 1.0);
         assert_eq!([1, 2, 3].map(whole), [1, 2, 4].map(Duration::from_secs));
         assert_eq!([20, 33, u32::MAX].map(whole), [BACKOFF_LAST; 3]);
-        assert_eq!(Schedule::backoff(3, 0.0), Duration::ZERO);
-        assert_eq!(Schedule::backoff(3, 0.5), Duration::from_secs(2));
+        assert_eq!(first_round.backoff(3, 0.0), Duration::ZERO);
+        assert_eq!(first_round.backoff(3, 0.5), Duration::from_secs(2));
+        let second_round = Schedule { earlier_tries: 20, ..first_round };
+        assert_eq!([21, 22].map(|tries| second_round.backoff(tries, 1.0)), [1, 2].map(Duration::from_secs));
     }
 
     #[test]

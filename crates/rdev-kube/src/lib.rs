@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::stream::unfold;
+use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
     Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
@@ -33,8 +33,9 @@ use tokio::time::timeout;
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
-use crate::places::Places;
+use crate::places::{Places, Ready};
 use crate::registry::Registry;
+use crate::runner::EXIT_REPLACED;
 
 pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
@@ -177,6 +178,13 @@ impl Pods for Kube {
         Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
     }
 
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        let projects = self.projects.registry.became_ready().map(Site::Project);
+        let workers = self.workers.registry.became_ready();
+        let workers = workers.filter_map(|name| async move { name.as_str().parse().ok().map(Site::Worker) });
+        select(projects, workers).boxed()
+    }
+
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
         // The identity of a folder of runs begins with the pod in which it was made.
         let pod_uid = place_uid.split('.').next().unwrap_or_default();
@@ -202,7 +210,7 @@ impl Pods for Kube {
             Stdin::WaitedFor(bytes) => bytes.as_ref(),
         };
         match self.cluster.start(&ready.target, &argv, stdin).await {
-            Ok(channel) => Ok(output(channel)),
+            Ok(channel) => Ok(output(channel, places.clone(), ready)),
             Err(error) => {
                 places.look_again(&ready);
                 Err(error.into())
@@ -248,13 +256,18 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
     Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
 }
 
-fn output(channel: Channel) -> ExecOutput {
-    unfold(Some(channel), |channel| async {
-        let mut channel = channel?;
+fn output(channel: Channel, places: Places, ready: Ready) -> ExecOutput {
+    unfold(Some((channel, places, ready)), |state| async {
+        let (mut channel, places, ready) = state?;
         match channel.next().await {
-            Ok(Some(bytes)) => Some((Ok(bytes), Some(channel))),
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((channel, places, ready)))),
             Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
-            Err(error) => Some((Err(error.into()), None)),
+            Err(error) => {
+                if matches!(error, ExecError::Exit { code: EXIT_REPLACED, .. }) {
+                    places.look_again(&ready);
+                }
+                Some((Err(error.into()), None))
+            }
         }
     })
     .boxed()

@@ -18,9 +18,9 @@ use crate::runner::{Bundled, Missing, Runner};
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is known of containers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Places {
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl Places {
         self.known().ready.get(place_uid).cloned()
     }
 
-    /// A program could not be started there: its container may be another by now.
+    /// A program could not be started there: its container, or its runner, may be another by now.
     pub(crate) fn look_again(&self, ready: &Ready) {
         self.known().looks.remove(&ready.key);
     }

@@ -1,19 +1,25 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::future::pending;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::Stream;
+use futures_util::stream::unfold;
 use k8s_openapi::api::core::v1::Pod;
 use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp, Trouble};
 use rdev_ports::{Fate, PoolWorker};
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 use crate::labels::Role;
 use crate::pod::PodView;
 
 /// Pods that are gone and whose end is remembered.
 const GONE_MAX: usize = 4096;
+/// Pods that have become ready, and of which somebody has yet to hear.
+const READY_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
 const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Clusters tell times in whole seconds.
@@ -24,6 +30,7 @@ pub(crate) struct Registry {
     role: Role,
     pods: Mutex<Pods>,
     link: watch::Sender<Link>,
+    became_ready: broadcast::Sender<ProjectId>,
 }
 
 /// How the watch stands.
@@ -52,7 +59,8 @@ struct Pods {
 
 impl Registry {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, pods: Mutex::default(), link: watch::Sender::default() }
+        let became_ready = broadcast::Sender::new(READY_MAX);
+        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready }
     }
 
     /// A new list begins.
@@ -88,6 +96,11 @@ impl Registry {
         match PodView::read(pod, self.role) {
             Ok(view) => {
                 pods.refused.remove(&uid);
+                let is_ready = |view: &PodView| view.status == ProjectStatus::Ready;
+                if is_ready(&view) && !pods.by_uid.get(&uid).is_some_and(is_ready) {
+                    // Nobody listens while no worker works here.
+                    self.became_ready.send(view.details.project.clone()).unwrap_or_default();
+                }
                 pods.put(view);
                 Some(uid)
             }
@@ -135,6 +148,20 @@ impl Registry {
     /// Whether the first list has come.
     pub(crate) fn is_synced(&self) -> bool {
         self.link.borrow().synced
+    }
+
+    /// Tells of those whose pods become ready from now on. A listener that is far behind misses some.
+    pub(crate) fn became_ready(&self) -> impl Stream<Item = ProjectId> + Send + use<> {
+        unfold(self.became_ready.subscribe(), |mut ready| async {
+            loop {
+                match ready.recv().await {
+                    Ok(id) => return Some((id, ready)),
+                    Err(RecvError::Lagged(_)) => {}
+                    // Nothing will be told any more, which is no news.
+                    Err(RecvError::Closed) => pending::<()>().await,
+                }
+            }
+        })
     }
 
     /// Waits for the first list.

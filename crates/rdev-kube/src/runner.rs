@@ -14,7 +14,7 @@ const RUNS_ELSEWHERE: &str = "/tmp/rdev";
 /// Most that the short programs here write.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Says the machine's architecture, where the runner would be, and whether it is there already.
+/// Says the machine's architecture, where the runner would be, and whether it, and no other, is there already.
 /// $1: its checksum.
 const LOOK: &str = r#"
 for runs in "${RDEV_RUNS_DIR:-/run/rdev}" /tmp/rdev; do
@@ -22,9 +22,9 @@ for runs in "${RDEV_RUNS_DIR:-/run/rdev}" /tmp/rdev; do
     runs=
 done
 [ -n "$runs" ] || { echo "neither ${RDEV_RUNS_DIR:-/run/rdev} nor /tmp/rdev can be written" >&2; exit 3; }
-program=$runs/bin/rdev-runner-$1
+program=$runs/bin/rdev-runner-$(printf %.16s "$1")
 there=no
-[ -x "$program" ] && there=yes
+[ -x "$program" ] && [ "$(sha256sum <"$program" | cut -c1-64)" = "$1" ] && there=yes
 echo "$(uname -m) $there $program"
 "#;
 
@@ -38,6 +38,17 @@ rm -f "$new"
 echo "the copy of rdev-runner does not have the checksum $3" >&2
 exit 4
 "#;
+
+/// Becomes a runner that was copied in, if it is the same still: its file belongs to the user of the commands, and one of
+/// them may have put another program there, to read the orders of the next.
+/// $1: its checksum, $2: its name, then its arguments.
+const CHECKED: &str = r#"
+[ "$(sha256sum <"$2" | cut -c1-64)" = "$1" ] || { echo "$2 is not the runner that rdev has copied there" >&2; exit 71; }
+shift
+exec "$@"
+"#;
+/// Its exit code for a runner that is another.
+pub(crate) const EXIT_REPLACED: i32 = 71;
 
 /// The runner that rdev brings along.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +65,8 @@ pub struct Bundled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Runner {
     program: String,
+    /// Its checksum, where it was copied in.
+    checksum: Option<String>,
     /// The folder of runs, where it is not the program's own default.
     runs: Option<String>,
     /// Identity of that folder.
@@ -76,6 +89,9 @@ impl Runner {
             if let Some(runs) = &self.runs {
                 argv.splice(2..2, ["--runs".to_owned(), runs.clone()]);
             }
+            if let Some(checksum) = &self.checksum {
+                argv.splice(..0, checked(checksum));
+            }
         }
         argv
     }
@@ -89,7 +105,7 @@ impl Runner {
         Finding::warning(
             "runner",
             seen,
-            "an image with this version's rdev-runner starts its first command faster",
+            "an image with this version's rdev-runner starts commands faster, and none of them can replace it",
         )
     }
 
@@ -102,7 +118,8 @@ impl Runner {
     ) -> Result<Self, Missing> {
         match ask(cluster, target, IN_IMAGE, None, pod_uid).await {
             Ok((protocol, uid)) if protocol == bundled.protocol => {
-                return Ok(Self { program: IN_IMAGE.to_owned(), runs: None, runs_uid: uid });
+                let program = IN_IMAGE.to_owned();
+                return Ok(Self { program, checksum: None, runs: None, runs_uid: uid });
             }
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
@@ -112,7 +129,7 @@ impl Runner {
         let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
         let (_, runs_uid) =
             ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
-        Ok(Self { program, runs, runs_uid })
+        Ok(Self { program, checksum: Some(checksum(bundled.program)), runs, runs_uid })
     }
 }
 
@@ -137,7 +154,7 @@ async fn ask(
 
 async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result<String, Missing> {
     let checksum = checksum(bundled.program);
-    let answer = shell(cluster, target, LOOK, &[&checksum[..16]], &[]).await?;
+    let answer = shell(cluster, target, LOOK, &[&checksum], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
         return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
@@ -178,6 +195,10 @@ async fn shell(
 async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) -> Result<String, ExecError> {
     let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
     cluster.run(target, &argv, stdin, ANSWER_BYTES_MAX).await
+}
+
+fn checked(checksum: &str) -> [String; 5] {
+    ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
 }
 
 fn refused(error: ExecError) -> Missing {

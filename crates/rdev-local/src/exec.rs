@@ -29,7 +29,26 @@ pub(crate) struct Programs {
     pub(crate) runner: PathBuf,
     pub(crate) runs: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) launch: Launch,
     pub(crate) waiting: Arc<Waiting>,
+}
+
+/// What programs are started with where this process has set something else for itself. Between a fork and its
+/// program nothing can be set without unsafe code, so the runner does it, and becomes the program.
+pub(crate) struct Launch {
+    pub(crate) umask: u32,
+    pub(crate) open_files: Option<u64>,
+}
+
+impl Launch {
+    fn args(&self) -> Vec<String> {
+        let mut args = vec!["exec".to_owned(), "--umask".to_owned(), format!("{:o}", self.umask)];
+        args.extend(
+            self.open_files.into_iter().flat_map(|limit| ["--open-files".to_owned(), limit.to_string()]),
+        );
+        args.push("--".to_owned());
+        args
+    }
 }
 
 impl Programs {
@@ -71,8 +90,10 @@ impl Programs {
             "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
             other => (other.as_ref(), place.workspace.as_ref()),
         };
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.runner);
         command
+            .args(self.launch.args())
+            .arg(program)
             .args(args)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))

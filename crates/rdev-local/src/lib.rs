@@ -3,6 +3,7 @@
 //! It gives the same guarantees as a cluster, since the same runner supervises the commands; it gives no
 //! isolation: commands run as this user, on this machine. It must not know HTTP or SQL.
 
+mod environment;
 mod examine;
 mod exec;
 mod runner;
@@ -16,11 +17,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
 use rdev_ports::{Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing};
 
-use crate::exec::Programs;
+use crate::environment::Variables;
+use crate::exec::{Launch, Programs};
 use crate::workspaces::Workspaces;
+
+pub use crate::environment::{Audience, audience};
 
 /// Where the embedded runtime keeps things, and what its commands see.
 #[derive(Debug, Clone)]
@@ -29,8 +35,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The `rdev-runner` program for this machine.
     pub runner: &'static [u8],
-    /// This process's environment; commands get the part of it that [`visible_to_commands`] names.
+    /// This process's environment; [`audience`] says who gets which part of it.
     pub env: Vec<(OsString, OsString)>,
+    /// Names of variables that every command gets beside the usual ones.
+    pub command_env: Vec<String>,
+    /// Bits that new files of commands do not get.
+    pub umask: u32,
+    /// Soft limit of open files of commands; `None`: this process's own.
+    pub open_files: Option<u64>,
     /// Tasks of the pool that run at once.
     pub pool_slots: u32,
     /// Identity of the runs folder if it has none yet: any text that was never used before.
@@ -43,6 +55,7 @@ pub struct Local {
     /// The folders of the pool, by the name of their worker.
     slots: BTreeMap<WorkerName, PathBuf>,
     programs: Programs,
+    agent_env: Vec<(String, String)>,
     uid: String,
     /// Bare repositories that commands of git may reach by their path.
     git_remotes: String,
@@ -69,8 +82,8 @@ impl Local {
         let git_config = data_dir.join("gitconfig");
         std::fs::write(&git_config, GIT_CONFIG)
             .with_context(|| format!("cannot write {}", git_config.display()))?;
-        let mut env: Vec<_> =
-            config.env.into_iter().filter(|(name, _)| visible_to_commands(name.to_str())).collect();
+        let Variables { of_commands: mut env, of_agents: agent_env } =
+            Variables::of(config.env, &config.command_env);
         env.extend([
             ("RDEV_RUNS_DIR".into(), runs.clone().into_os_string()),
             ("GIT_CONFIG_SYSTEM".into(), git_config.into_os_string()),
@@ -83,8 +96,10 @@ impl Local {
                 runner: runner::install(&data_dir, config.runner)?,
                 runs,
                 env,
+                launch: Launch { umask: config.umask, open_files: config.open_files },
                 waiting: Arc::default(),
             },
+            agent_env,
             workspaces: Workspaces::new(workspaces),
             slots,
             git_remotes: git_remotes
@@ -104,35 +119,6 @@ impl Local {
 const GIT_CONFIG: &str = "[user]\n\tname = rdev-bot\n\temail = rdev-bot@localhost\n\
                           [init]\n\tdefaultBranch = main\n\
                           [include]\n\tpath = /etc/gitconfig\n";
-
-/// Whether a variable of rdev's own environment reaches commands: what programs need to run at all, and
-/// what agents need to reach their model. Everything else stays here, rdev's own keys first of all.
-pub fn visible_to_commands(name: Option<&str>) -> bool {
-    const NAMES: [&str; 16] = [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TERM",
-        "TMPDIR",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "IS_SANDBOX",
-    ];
-    const PREFIXES: [&str; 7] =
-        ["LC_", "XDG_", "ANTHROPIC_", "CLAUDE_", "DISABLE_", "OPENCODE_", "NODE_EXTRA_CA_CERTS"];
-    name.is_some_and(|name| {
-        NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
-}
 
 /// The identity of the runs folder: a command that was started with another must not be started again.
 fn uid(runs: &Path, new: &str) -> anyhow::Result<String> {
@@ -178,6 +164,10 @@ impl Pods for Local {
             .map(|workspace| Standing::Ready(Place { site: site.clone(), uid: self.uid.clone(), workspace })))
     }
 
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        futures_util::stream::pending().boxed()
+    }
+
     async fn fate(&self, place_uid: &str, _since: Timestamp) -> Result<Fate> {
         if place_uid == self.uid {
             return Ok(Fate::Undisturbed);
@@ -188,6 +178,10 @@ impl Pods for Local {
 
     async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
         self.programs.start(place, exec)
+    }
+
+    fn agent_env(&self) -> Vec<(String, String)> {
+        self.agent_env.clone()
     }
 
     async fn examine(&self) -> Vec<Finding> {

@@ -24,11 +24,12 @@ pub use pods::{
     RUNNER_EXIT_LOST, RUNNER_EXITS_NOT_STARTED, Seat, Site, Standing, Stdin, Verdict,
 };
 pub use pool::{
-    BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, Stage, TaskFilter,
+    BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, Stage,
+    TaskFilter,
 };
 pub use queue::{
-    CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry, Slots,
-    Started, TaskQueue,
+    Asked, CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry,
+    Slots, Started, TaskQueue,
 };
 pub use retention::{Progress, Retention, Rule, Turn, Turns};
 pub use signals::{Alone, Growth, Signal, Signals};

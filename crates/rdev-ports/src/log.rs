@@ -19,7 +19,8 @@ pub trait EventLog: Send + Sync {
     async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>>;
 
     /// Up to `limit` entries of a command that come after `after`, in order; fewer, but not none, once they
-    /// hold [`READ_BYTES`] of output.
+    /// hold [`READ_BYTES`] of output. The end of a task that was reopened since reads as a former end: of what is
+    /// read at once one entry at most is the last of its stream, and nothing follows it.
     async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
     /// Up to `limit` entries of all commands of a home that come after `after`, in order; fewer, but not

@@ -26,6 +26,11 @@ pub trait Pods: Send + Sync {
         None
     }
 
+    /// Tells of sites whose places become ready from now on, so that what waits for one need not ask. It never ends.
+    /// It is a hint: some may go untold, and some be told that are not ready any more. Where places are always ready
+    /// nothing is told.
+    fn became_ready(&self) -> BoxStream<'static, Site>;
+
     /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
     /// runner cannot be reached, or has lost them.
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate>;
@@ -38,6 +43,12 @@ pub trait Pods: Send + Sync {
     /// # Errors
     /// [`ExecError`], here or as the stream's last item, whichever the place finds out first.
     async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput>;
+
+    /// Variables that the programs of coding agents get beside those that every command of their place has: what
+    /// reaches their model. A place that gives them itself names none.
+    fn agent_env(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// Looks at everything that commands need, for an operator. Takes up to a minute.
     async fn examine(&self) -> Vec<Finding>;

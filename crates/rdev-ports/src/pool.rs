@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, ProjectId, ProjectStatus, Result, Status, Timestamp, WorkKind, WorkerName,
+    Command, CommandId, Entry, IdempotencyKey, ProjectId, ProjectStatus, Result, Status, Timestamp, WorkKind,
+    WorkerName,
 };
 
-use crate::{PoolWorker, Seat};
+use crate::{Asked, PoolWorker, Seat};
 
 /// What is asked of the queue about the pool, and told to it.
 #[async_trait]
@@ -16,12 +17,19 @@ pub trait PoolQueue: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Command>>;
 
-    /// Has a task of the pool that has ended wait again, with as many attempts as at first. Its complete entry
-    /// gives way to one with the same number that tells of this. `None` when there is no such task.
+    /// Has a task of the pool that has ended wait again, for one more round of as many attempts as the first had.
+    /// Its log keeps all that it has: the complete entry reads as a former end from then on, and an entry that
+    /// takes no number follows it. Under an idempotency key that was used before nothing is done. `None` when
+    /// there is no such task.
     ///
     /// # Errors
-    /// `Conflict` with `TASK_NOT_ENDED`.
-    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>>;
+    /// `Conflict` with `TASK_NOT_ENDED`, and with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    async fn reopen(
+        &self,
+        id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Reopened>>;
 
     /// Where a command stands that waits; `None` when it does not wait.
     async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>>;
@@ -29,8 +37,18 @@ pub trait PoolQueue: Send + Sync {
     /// Who works in the pool, and who is to take nothing new.
     async fn occupancy(&self) -> Result<Occupancy>;
 
-    /// Sets whether a worker of the pool is to take nothing new; it holds until it is set otherwise.
-    async fn set_draining(&self, worker: &WorkerName, draining: bool, now: Timestamp) -> Result<()>;
+    /// Sets whether a worker of the pool is to take nothing new; it holds until it is set otherwise. Under an
+    /// idempotency key that was used before nothing is set.
+    ///
+    /// # Errors
+    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    async fn set_draining(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Asked>;
 
     /// How much there is to do; of what waits, [`BACKLOG_MAX`] are looked at.
     async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
@@ -48,6 +66,15 @@ pub struct TaskFilter {
     pub kind: Option<WorkKind>,
     /// Done for this project.
     pub project: Option<ProjectId>,
+}
+
+/// What became of a task that was to be reopened.
+#[derive(Debug, Clone)]
+pub enum Reopened {
+    /// It waits again; the entry says so.
+    Now(Box<Command>, Entry),
+    /// The same request had reopened it before: it stands as it is here.
+    Before(Box<Command>),
 }
 
 /// A place in line.

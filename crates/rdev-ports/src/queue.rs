@@ -94,6 +94,10 @@ pub trait TaskQueue: Send + Sync {
     /// Gives a claim back unfinished, not to be taken before `until`, the moment itself included.
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()>;
 
+    /// Makes what was postponed in these homes due at once. Returns how many there were; commands of other homes
+    /// may be among them.
+    async fn hurry(&self, homes: &[Home]) -> Result<u64>;
+
     /// Gives back what is leased to this worker, all but these: claims of which it was not told, because the
     /// answer was lost. Returns how many there were.
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64>;
@@ -104,11 +108,16 @@ pub trait TaskQueue: Send + Sync {
     async fn release_all(&self) -> Result<u64>;
 
     /// Asks for a command's end. One that nobody works on ends at once; of another it is noted, and its
-    /// worker is to be told. Asking again changes nothing. `None` when the home has no such command.
+    /// worker is to be told. Asking again changes nothing, and under an idempotency key that was used before it does
+    /// not even where the command has been reopened since. `None` when the home has no such command.
+    ///
+    /// # Errors
+    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn request_cancel(
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>>;
 
@@ -179,7 +188,9 @@ impl Retry {
     pub fn is_told_by(&self, entry: &Entry) -> bool {
         match &entry.body {
             EntryBody::Retry(retrying) => retrying.reason == self.reason && retrying.message == self.error,
-            EntryBody::Complete(outcome) => outcome.message.as_ref() == Some(&self.error),
+            EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
+                outcome.message.as_ref() == Some(&self.error)
+            }
             EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Output(_) => false,
         }
     }
@@ -233,6 +244,17 @@ pub struct CancelRequested {
     pub command: Command,
     /// The complete entry, when it ended with this request.
     pub entry: Option<Entry>,
+    /// Whether this is the first request under its idempotency key.
+    pub asked: Asked,
+}
+
+/// Whether a request is the first under its idempotency key, as one without a key always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is, and was done.
+    Now,
+    /// The same request came before, and nothing was done again.
+    Before,
 }
 
 /// How long an idempotency key is remembered.

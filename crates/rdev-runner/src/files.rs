@@ -50,6 +50,8 @@ pub enum Why {
     TooMany,
     /// It is no regular file of the folder, or may not be read.
     Unreadable,
+    /// The folder has more in it than is looked at.
+    Unsearched,
 }
 
 // Beyond those of the journal.
@@ -123,11 +125,12 @@ impl Why {
             Self::TooLarge => 2,
             Self::TooMany => 3,
             Self::Unreadable => 4,
+            Self::Unsearched => 5,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Missing, Self::TooLarge, Self::TooMany, Self::Unreadable]
+        [Self::Missing, Self::TooLarge, Self::TooMany, Self::Unreadable, Self::Unsearched]
             .into_iter()
             .find(|w| w.code() == code)
     }

@@ -1,18 +1,37 @@
 //! The files that a task leaves: out of its place, into the store, before its end is told.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rdev_domain::{Artefact, Kept, Result, Unkept};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, Fate, Keep, PART_BYTES_MAX, Place, Started};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, Fate, Keep, PART_BYTES_MAX, Place, Started};
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::execution::Executor;
 use crate::invocation::checkout;
 use crate::patience::{Backoff, until_available};
 use crate::supervise::{SILENCE_MAX, UNREACHED_MAX, exec};
+
+/// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
+/// matter.
+const FAILURES_MAX: u32 = 3;
+/// A task that was cancelled may take so long to leave its files.
+const CANCELLED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How one try went.
+enum Collected {
+    /// Everything is stored.
+    All,
+    /// The place was not reached, or the connection to it cut.
+    Unreached(anyhow::Error),
+    /// The collector did not do what it is for.
+    Failed(anyhow::Error),
+}
 
 /// What a place sent that is no collection.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +48,17 @@ enum Bad {
 
 impl Executor {
     /// Stores the files that an attempt was to leave. It is done from the beginning after any cut, also by another
-    /// worker, and its checkout is there until the attempt's end is stored.
+    /// worker, and its checkout is there until the attempt's end is stored. A cancel has it end soon.
     ///
     /// # Errors
     /// `LeaseLost` when another worker has taken over.
-    pub(crate) async fn collect(&self, claim: &Claim, place: &Place, started: &Started) -> Result<()> {
+    pub(crate) async fn collect(
+        &self,
+        claim: &Claim,
+        place: &Place,
+        started: &Started,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let patterns = claim.command.request.artefacts();
         if patterns.is_empty() {
             return Ok(());
@@ -41,20 +66,37 @@ impl Executor {
         let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
         let argv = ["rdev-runner", "collect", "--cwd", &folder, "--"].into_iter();
         let argv: Vec<&str> = argv.chain(patterns.iter().map(String::as_str)).collect();
-        let (mut backoff, since) = (Backoff::default(), Instant::now());
+        let (mut backoff, since, mut failed) = (Backoff::default(), Instant::now(), 0);
+        let cancelled = async {
+            stop.cancelled().await;
+            sleep(CANCELLED_PATIENCE).await;
+        };
+        tokio::pin!(cancelled);
         loop {
-            let cut = match self.collect_once(claim, place, &argv).await? {
-                Ok(()) => return Ok(()),
-                Err(error) => format!("{error:#}"),
+            let collected = tokio::select! {
+                collected = self.collect_once(claim, place, &argv) => collected?,
+                () = &mut cancelled => return self.lose(claim).await,
             };
             let command = &claim.fence.id;
-            let fate = self.fate(claim, &place.uid, started.started_at).await?;
-            if matches!(fate, Fate::Gone(_)) || since.elapsed() > UNREACHED_MAX {
-                tracing::warn!(%command, error = cut, "the files of a task are lost with its place");
+            let error = match collected {
+                Collected::All => return Ok(()),
+                Collected::Unreached(error) => error,
+                Collected::Failed(error) => {
+                    failed += 1;
+                    error
+                }
+            };
+            let error = format!("{error:#}");
+            let gone = matches!(self.fate(claim, &place.uid, started.started_at).await?, Fate::Gone(_));
+            if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
+                tracing::warn!(%command, error, "the files of a task are lost");
                 return self.lose(claim).await;
             }
-            tracing::warn!(%command, error = cut, "the files of a task were not collected, trying again");
-            backoff.wait().await;
+            tracing::warn!(%command, error, "the files of a task were not collected, trying again");
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = &mut cancelled => return self.lose(claim).await,
+            }
         }
     }
 
@@ -72,33 +114,39 @@ impl Executor {
         self.keep(claim, &steps).await
     }
 
-    /// The outer failure ends it, the inner one is a cut.
-    async fn collect_once(&self, claim: &Claim, place: &Place, argv: &[&str]) -> Result<anyhow::Result<()>> {
+    /// An error ends it; all else is told.
+    async fn collect_once(&self, claim: &Claim, place: &Place, argv: &[&str]) -> Result<Collected> {
         let starting = timeout(EXEC_START_TIMEOUT, self.pods.exec(place, exec(argv, Default::default())));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Ok(Err(error.into())),
-            Err(_) => return Ok(Err(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}"))),
+            Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),
+            Err(_) => {
+                let error = anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}");
+                return Ok(Collected::Unreached(error));
+            }
         };
         self.keep(claim, &[Keep::Anew]).await?;
         let mut taking = Taking::default();
         loop {
-            let bytes = match timeout(SILENCE_MAX, output.next()).await {
-                Ok(Some(Ok(bytes))) => bytes,
-                Ok(Some(Err(error))) => return Ok(Err(error.into())),
-                Ok(None) => return Ok(Err(anyhow::anyhow!("it ended before everything was sent"))),
-                Err(_) => return Ok(Err(anyhow::anyhow!("nothing came for {SILENCE_MAX:?}"))),
+            let error = match timeout(SILENCE_MAX, output.next()).await {
+                Ok(Some(Ok(bytes))) => match taking.push(&bytes) {
+                    Ok(steps) => {
+                        if !steps.is_empty() {
+                            self.keep(claim, &steps).await?;
+                        }
+                        if taking.done {
+                            return Ok(Collected::All);
+                        }
+                        continue;
+                    }
+                    Err(error) => error.into(),
+                },
+                Ok(Some(Err(error @ ExecError::Cut(_)))) => return Ok(Collected::Unreached(error.into())),
+                Ok(Some(Err(error))) => error.into(),
+                Ok(None) => anyhow::anyhow!("it ended before everything was sent"),
+                Err(_) => anyhow::anyhow!("nothing came for {SILENCE_MAX:?}"),
             };
-            let steps = match taking.push(&bytes) {
-                Ok(steps) => steps,
-                Err(error) => return Ok(Err(error.into())),
-            };
-            if !steps.is_empty() {
-                self.keep(claim, &steps).await?;
-            }
-            if taking.done {
-                return Ok(Ok(()));
-            }
+            return Ok(Collected::Failed(error));
         }
     }
 
@@ -153,6 +201,7 @@ impl Taking {
                         Why::TooLarge => Unkept::TooLarge,
                         Why::TooMany => Unkept::TooMany,
                         Why::Unreadable => Unkept::Unreadable,
+                        Why::Unsearched => Unkept::Unsearched,
                     });
                     self.list(Artefact { path, size, kept }, &mut steps)?;
                 }

@@ -5,7 +5,7 @@ use rdev_domain::{
     Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectId, Request, Result, Schedule,
     State, StreamId, Timestamp, Validate,
 };
-use rdev_ports::{Clock, Enqueued, Ids, NewCommand, TaskQueue};
+use rdev_ports::{Asked, Clock, Enqueued, Ids, NewCommand, TaskQueue};
 
 use crate::{Events, Follow, Live, Projects};
 
@@ -53,7 +53,12 @@ impl Commands {
     /// # Errors
     /// `NotFound` for the project, `Invalid` with every field that is not valid, `Conflict` when the
     /// stream's name is taken or the idempotency key was used for another request.
-    pub async fn submit(&self, caller: &Caller, project: &ProjectId, submit: Submit) -> Result<Command> {
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        submit: Submit,
+    ) -> Result<(Command, Asked)> {
         self.projects.get(project).await?;
         let git_remotes = self.projects.git_remotes().map(str::to_owned);
         let limits = Limits { git_remotes, ..Limits::DEFAULT };
@@ -106,11 +111,18 @@ impl Commands {
     /// Asks for a command's end; asking again, or after its end, changes nothing.
     ///
     /// # Errors
-    /// `NotFound` when the project, or the command in it, does not exist.
-    pub async fn cancel(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
+    /// `NotFound` when the project, or the command in it, does not exist; `Conflict` when the idempotency key was
+    /// used for another request.
+    pub async fn cancel(
+        &self,
+        project: &ProjectId,
+        id: &CommandId,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(Command, Asked)> {
         self.projects.get(project).await?;
         let home = project.clone().into();
-        let cancelled = cancel(&*self.queue, &self.live, &home, id, self.clock.now()).await?;
+        let cancelled =
+            cancel(&*self.queue, &self.live, (&home, id), idempotency.as_ref(), self.clock.now()).await?;
         cancelled.ok_or_else(|| Error::not_found("command", id))
     }
 
@@ -130,16 +142,16 @@ pub(crate) async fn accept(
     live: &Live,
     command: Command,
     idempotency: Option<IdempotencyKey>,
-) -> Result<Command> {
+) -> Result<(Command, Asked)> {
     let concurrency_key = command.request.concurrency_key(&command.home);
     let new = NewCommand { command: command.clone(), concurrency_key, idempotency };
     match queue.enqueue(new).await? {
         Enqueued::New(entry) => {
             live.publish(entry);
             live.work_came();
-            Ok(command)
+            Ok((command, Asked::Now))
         }
-        Enqueued::Before(command) => Ok(*command),
+        Enqueued::Before(command) => Ok((*command, Asked::Before)),
     }
 }
 
@@ -147,14 +159,17 @@ pub(crate) async fn accept(
 pub(crate) async fn cancel(
     queue: &dyn TaskQueue,
     live: &Live,
-    home: &Home,
-    id: &CommandId,
+    (home, id): (&Home, &CommandId),
+    idempotency: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<Option<Command>> {
-    let Some(asked) = queue.request_cancel(home, id, now).await? else { return Ok(None) };
-    if let Some(entry) = asked.entry {
+) -> Result<Option<(Command, Asked)>> {
+    let Some(cancel) = queue.request_cancel(home, id, idempotency, now).await? else { return Ok(None) };
+    if let Some(entry) = cancel.entry {
         live.publish(entry);
     }
-    live.cancel(id);
-    Ok(Some(asked.command))
+    // Also of a request that came before: whoever answered it may have died before it told the worker.
+    if cancel.command.cancel_requested {
+        live.cancel(id);
+    }
+    Ok(Some((cancel.command, cancel.asked)))
 }

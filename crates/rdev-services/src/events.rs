@@ -84,8 +84,8 @@ impl Events {
 
     /// Subscribes to a command that is at hand. Of one whose end is not beyond `after`, the end is read.
     pub async fn follow_command(&self, command: &Command, after: Option<Seq>) -> Result<Follow> {
-        let of = self.live.tail(&command.id);
-        let head = of.tail.head();
+        let tail = self.live.tail(&command.id);
+        let head = tail.head();
         let cursor = match after {
             None => Position::ZERO,
             Some(mut seq) => {
@@ -100,7 +100,7 @@ impl Events {
         let source = Source::Command {
             id: command.id.clone(),
             stream: command.stream.clone(),
-            of,
+            tail,
             end_is_due: command.state.is_ended(),
         };
         Ok(Follow::new(self.log.clone(), source, head, cursor))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Command, Ending, Error, Home, Outcome, Position, Reason, Request, Result, Schedule, Seq, State,
-    Timestamp, Trouble, attempt_error,
+    Command, Ending, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, Trouble,
+    attempt_error,
 };
 use rdev_ports::{
     Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
@@ -64,12 +64,14 @@ impl Executor {
     /// `LeaseLost` when another worker has taken over.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
         // Held from the beginning, so that a wish to cancel is heard whenever it comes.
-        let tail = self.live.tail(&claim.fence.id);
+        let tail = self.live.work_on(&claim.fence.id);
         if claim.command.schedule.tries > 0 {
             tail.tail.forget();
         }
         match self.next(claim, &tail).await? {
             Next::End(outcome) => {
+                // What is asked for once it has ended is not for this run.
+                drop(tail);
                 let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
                 match claim.command.state {
                     State::Running { .. } => {
@@ -200,7 +202,7 @@ impl Executor {
     async fn supervise(
         &self,
         claim: &Claim,
-        tail: Arc<CommandTail>,
+        tail: CommandTail,
         place: Place,
         started: Started,
     ) -> Result<()> {
@@ -217,8 +219,9 @@ impl Executor {
         let mut execution =
             Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
         let (outcome, seq) = execution.supervise().await?;
-        let (place, started) = (execution.place, execution.started);
-        self.collect(claim, &place, &started).await?;
+        let (place, started, stop) = (execution.place, execution.started, execution.tail.stop.clone());
+        drop(execution.tail);
+        self.collect(claim, &place, &started, &stop).await?;
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
@@ -247,7 +250,7 @@ impl Executor {
     }
 
     async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome) -> Result<()> {
-        let pause = Schedule::backoff(tries, self.chance.fraction());
+        let pause = claim.command.schedule.backoff(tries, self.chance.fraction());
         let now = self.clock.now();
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),

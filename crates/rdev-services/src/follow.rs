@@ -6,7 +6,6 @@ use rdev_domain::{CommandId, Entry, Home, Position, Result, Seq, StreamId};
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
-use crate::live::CommandTail;
 use crate::tail::Tail;
 
 /// Entries read at once, if they are small: the log bounds their bytes.
@@ -30,7 +29,7 @@ pub(crate) enum Source {
     Command {
         id: CommandId,
         stream: StreamId,
-        of: Arc<CommandTail>,
+        tail: Arc<Tail>,
         /// Whether the log must hold the end of the stream, which the reader has not come to.
         end_is_due: bool,
     },
@@ -87,10 +86,7 @@ impl Follow {
     /// What is stored already; `None` at the end of the log.
     pub async fn ready(&mut self) -> Result<Option<Next>> {
         let known = *self.head.borrow_and_update();
-        let tail = match &self.source {
-            Source::Command { of, .. } => &of.tail,
-            Source::Home { tail, .. } => tail,
-        };
+        let (Source::Command { tail, .. } | Source::Home { tail, .. }) = &self.source;
         let kept = tail.after(self.cursor, PAGE_ENTRIES_MAX as usize);
         if !kept.is_empty() {
             return Ok(Some(self.come_to(kept)));
@@ -205,10 +201,8 @@ mod tests {
 
     /// Reads its first two entries, the statuses.
     async fn begun(store: &MemoryStore, source: Source) -> Follow {
-        let head = match &source {
-            Source::Command { of, .. } => of.tail.head(),
-            Source::Home { tail, .. } => tail.head(),
-        };
+        let (Source::Command { tail, .. } | Source::Home { tail, .. }) = &source;
+        let head = tail.head();
         let mut follow = Follow::new(Arc::new(store.clone()), source, head, Position::ZERO);
         assert_eq!(seqs(follow.ready().await.unwrap()), [0, 0]);
         follow
@@ -216,7 +210,7 @@ mod tests {
 
     fn of_command(live: &Live, command: &Command, end_is_due: bool) -> Source {
         let (id, stream) = (command.id.clone(), command.stream.clone());
-        Source::Command { of: live.tail(&id), id, stream, end_is_due }
+        Source::Command { tail: live.tail(&id), id, stream, end_is_due }
     }
 
     fn seqs(next: Option<Next>) -> Vec<u64> {

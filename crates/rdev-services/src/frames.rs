@@ -68,7 +68,14 @@ impl Intake {
                 Body::Hello { version, .. } => return Err(IntakeError::Version(version)),
                 Body::Output { .. } | Body::Cut { .. } => self.keep(&frame, &raw)?,
                 // Its number may be beyond the next one: what was between is gone, and shows as a gap.
-                Body::Exit(exit) => return Ok(Some(Last::Exit(exit, Seq(frame.first_seq)))),
+                Body::Exit(exit) => {
+                    let (want, got) = (self.last_seq.next().0, frame.first_seq);
+                    // Stores count to this number.
+                    if !(want..=i64::MAX.unsigned_abs()).contains(&got) {
+                        return Err(IntakeError::Order { want, got });
+                    }
+                    return Ok(Some(Last::Exit(exit, Seq(got))));
+                }
                 Body::Lost => return Ok(Some(Last::Lost)),
             }
         }
@@ -101,7 +108,7 @@ impl Intake {
         if frame.first_seq != want {
             return Err(IntakeError::Order { want, got: frame.first_seq });
         }
-        let events = frame.last_seq() + 1 - self.open_first.0;
+        let events = frame.last_seq().saturating_add(1).saturating_sub(self.open_first.0);
         if !self.open.is_empty() && (events > CHUNK_EVENTS || self.open.len() + raw.len() > CHUNK_BYTES) {
             self.close();
         }
@@ -185,6 +192,14 @@ mod tests {
         let mut intake = Intake::after(Seq::ZERO);
         assert_eq!(intake.push(&bytes, |_| ()).unwrap(), Some(Last::Exit(exit, Seq(3))));
         assert_eq!(intake.take().len(), 1);
+        for number in [0, 2, u64::MAX] {
+            let mut intake = Intake::after(Seq(2));
+            let bytes = encoded(&[frame(number, 1, Body::Exit(exit))]);
+            assert!(
+                matches!(intake.push(&bytes, |_| ()), Err(IntakeError::Order { want: 3, .. })),
+                "{number}"
+            );
+        }
         let lost = encoded(&[frame(1, 0, Body::Lost)]);
         assert_eq!(Intake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost));
         let foreign = encoded(&[hello(PROTOCOL_VERSION + 1)]);

@@ -77,6 +77,21 @@ pub(crate) fn checkout(command: &Command, place: &Place, seat: Option<&Seat>, tr
     format!("{}/{}{}", place.workspace, checkouts(seat), run_id(command, tries))
 }
 
+/// The folders that an attempt has beside its checkout, and its tools' variables for them: what one task leaves in its
+/// home, no other finds. The usual places below a home are named too, as the worker's own environment may name others.
+fn own_folders(checkout: &str) -> [(&'static str, String); 7] {
+    let (home, scratch) = (format!("{checkout}.home"), format!("{checkout}.tmp"));
+    [
+        ("XDG_CACHE_HOME", format!("{home}/.cache")),
+        ("XDG_CONFIG_HOME", format!("{home}/.config")),
+        ("XDG_DATA_HOME", format!("{home}/.local/share")),
+        ("XDG_STATE_HOME", format!("{home}/.local/state")),
+        ("XDG_RUNTIME_DIR", scratch.clone()),
+        ("HOME", home),
+        ("TMPDIR", scratch),
+    ]
+}
+
 /// What the folders of a seat begin with.
 fn checkouts(seat: Option<&Seat>) -> String {
     format!("task-{}-", seat.map_or(0, |seat| seat.number))
@@ -85,13 +100,17 @@ fn checkouts(seat: Option<&Seat>) -> String {
 /// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
 /// fails. Everything comes in as arguments: nothing of a request is read as a part of this program. What an
 /// earlier task has left at this seat goes first: it was killed, or its files were collected. With files to be collected
-/// the folder stays.
+/// the checkout stays; home and scratch folder never do.
 const CHECKOUT_AND_STEPS: &str = r#"
 before=$1 folder=$2 stays=$3 repository=$4 ref=$5
 shift 5
 rm -rf "$before"*
-mkdir "$folder" || exit
-[ -n "$stays" ] || trap 'cd / && rm -rf "$folder"' EXIT
+mkdir "$folder" && mkdir -m 700 "$folder.home" "$folder.tmp" || exit
+if [ -n "$stays" ]; then
+    trap 'rm -rf "$folder.home" "$folder.tmp"' EXIT
+else
+    trap 'cd / && rm -rf "$folder" "$folder.home" "$folder.tmp"' EXIT
+fi
 trap 'exit 130' INT
 trap 'exit 143' TERM
 cd "$folder" || exit
@@ -131,6 +150,7 @@ fn work_spec(command: &Command, work: &WorkRequest, place: &Place, seat: Option<
         [git::PROTOCOLS, ("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
     let fixed = git::UNATTENDED.into_iter().chain(about);
     spec.env = fixed.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    spec.env.extend(own_folders(&folder).map(|(k, v)| (k.to_owned(), v)));
     spec.env.extend(work.env.iter().map(|(k, v)| (k.clone(), v.clone())));
     spec
 }

@@ -24,6 +24,7 @@ mod retention;
 mod supervise;
 mod tail;
 mod tasks;
+mod waking;
 mod worker;
 
 pub use chores::{Chore, Chores};

@@ -19,7 +19,8 @@ pub struct Live {
 }
 
 struct Inner {
-    commands: Mutex<HashMap<CommandId, Weak<CommandTail>>>,
+    commands: Mutex<HashMap<CommandId, Weak<Tail>>>,
+    stops: Mutex<HashMap<CommandId, Weak<CancellationToken>>>,
     homes: Mutex<HashMap<Home, Weak<Tail>>>,
     budget: Arc<Budget>,
     work: Notify,
@@ -38,6 +39,7 @@ impl Live {
     pub fn beside(signals: Arc<dyn Signals>) -> Self {
         let inner = Inner {
             commands: Mutex::default(),
+            stops: Mutex::default(),
             homes: Mutex::default(),
             budget: Arc::default(),
             work: Notify::new(),
@@ -54,8 +56,14 @@ impl Live {
             let (home, command) = (home.clone(), entry.command.clone());
             self.inner.signals.publish(Signal::Grown(vec![Growth { home, command, position }]));
         }
-        if let Some(of) = self.existing(&entry.command) {
-            of.tail.push(Arc::new(entry));
+        if let Some(tail) = self.existing(&entry.command) {
+            if home == Home::Pool && entry.is_last() {
+                // Somebody may ask for one more round, of any server: whether it is the last is for the log to say.
+                tail.forget();
+                tail.has_grown(position);
+            } else {
+                tail.push(Arc::new(entry));
+            }
         }
         self.home_has_grown(&home, position);
     }
@@ -96,8 +104,8 @@ impl Live {
 
     /// A command's log goes at least this far.
     pub(crate) fn has_grown(&self, id: &CommandId, position: Position) {
-        if let Some(of) = self.existing(id) {
-            of.tail.has_grown(position);
+        if let Some(tail) = self.existing(id) {
+            tail.has_grown(position);
         }
     }
 
@@ -112,26 +120,30 @@ impl Live {
     /// The logs that somebody waits for.
     pub(crate) fn followed(&self) -> (Vec<CommandId>, Vec<Home>) {
         let commands = lock(&self.inner.commands);
-        let followed = |of: &CommandTail| of.tail.is_followed();
-        let commands = commands.iter().filter(|(_, of)| of.upgrade().is_some_and(|of| followed(&of)));
+        let followed = |tail: &Weak<Tail>| tail.upgrade().is_some_and(|tail| tail.is_followed());
+        let commands = commands.iter().filter(|(_, tail)| followed(tail));
         let commands = commands.map(|(id, _)| id.clone()).collect();
         let homes = lock(&self.inner.homes);
-        let homes = homes.iter().filter(|(_, tail)| tail.upgrade().is_some_and(|tail| tail.is_followed()));
+        let homes = homes.iter().filter(|(_, tail)| followed(tail));
         (commands, homes.map(|(home, _)| home.clone()).collect())
     }
 
-    fn stop(&self, id: &CommandId) {
-        if let Some(tail) = self.existing(id) {
-            tail.stop.cancel();
+    /// Tells whoever works on a command in this process that somebody has asked for its end.
+    pub(crate) fn stop(&self, id: &CommandId) {
+        let stop = lock(&self.inner.stops).get(id).and_then(Weak::upgrade);
+        if let Some(stop) = stop {
+            stop.cancel();
         }
     }
 
     /// The end of a command's stream, made when nobody holds it yet.
-    pub(crate) fn tail(&self, id: &CommandId) -> Arc<CommandTail> {
-        held(&self.inner.commands, id, || CommandTail {
-            tail: Tail::new(&self.inner.budget),
-            stop: CancellationToken::new(),
-        })
+    pub(crate) fn tail(&self, id: &CommandId) -> Arc<Tail> {
+        held(&self.inner.commands, id, || Tail::new(&self.inner.budget))
+    }
+
+    /// What whoever works on a command holds of it meanwhile.
+    pub(crate) fn work_on(&self, id: &CommandId) -> CommandTail {
+        CommandTail { tail: self.tail(id), stop: held(&self.inner.stops, id, CancellationToken::new) }
     }
 
     /// The end of a home's log, made when nobody holds it yet.
@@ -140,13 +152,8 @@ impl Live {
     }
 
     /// The end of a command's stream, if anybody holds it.
-    pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<CommandTail>> {
+    pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<Tail>> {
         lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
-    }
-
-    /// Forgets the end of a stream that goes on after it: whoever comes now reads the log.
-    pub(crate) fn forget(&self, id: &CommandId) {
-        lock(&self.inner.commands).remove(id);
     }
 
     /// Rung when there is something to claim.
@@ -162,12 +169,13 @@ impl Live {
 
 /// The end of a command's stream, and the wish for the command's end.
 pub(crate) struct CommandTail {
-    pub(crate) tail: Tail,
-    /// Cancelled when somebody asks for the command's end.
-    pub(crate) stop: CancellationToken,
+    pub(crate) tail: Arc<Tail>,
+    /// Cancelled when somebody asks for the command's end. Readers do not hold it: what was asked of one round of a
+    /// task is not for the next.
+    pub(crate) stop: Arc<CancellationToken>,
 }
 
-/// A tail that somebody holds, made when nobody does.
+/// What somebody holds, made when nobody does.
 fn held<K: Clone + Eq + Hash, T>(
     tails: &Mutex<HashMap<K, Weak<T>>>,
     of: &K,
@@ -188,4 +196,24 @@ fn held<K: Clone + Eq + Hash, T>(
 /// No code panics while it holds one of these locks, and all leave the data whole at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdev_ports::testing::id;
+
+    use super::*;
+
+    #[test]
+    fn a_wish_for_the_end_is_not_for_the_next_run_whoever_reads_along() {
+        let (live, command) = (Live::default(), id(&format!("cmd-{}", "0".repeat(32))));
+        let reader = live.tail(&command);
+        let first = live.work_on(&command);
+        live.cancel(&command);
+        assert!(first.stop.is_cancelled());
+        drop(first);
+        let next = live.work_on(&command);
+        assert!(!next.stop.is_cancelled());
+        assert!(Arc::ptr_eq(&reader, &next.tail));
+    }
 }

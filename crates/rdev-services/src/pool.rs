@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{CommandId, Error, ProjectStatus, Result, WorkerName};
-use rdev_ports::{Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker};
+use rdev_domain::{CommandId, Error, IdempotencyKey, ProjectStatus, Result, WorkerName};
+use rdev_ports::{Asked, Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker};
 
 use crate::Live;
 
@@ -88,12 +88,18 @@ impl Pool {
     /// Sets whether a worker takes nothing new; what runs in it goes on.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn set_draining(&self, name: &WorkerName, draining: bool) -> Result<WorkerView> {
+    /// `NotFound`; `Conflict` when the idempotency key was used for another request.
+    pub async fn set_draining(
+        &self,
+        name: &WorkerName,
+        draining: bool,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(WorkerView, Asked)> {
         self.worker(name).await?;
-        self.queue.set_draining(name, draining, self.clock.now()).await?;
+        let now = self.clock.now();
+        let asked = self.queue.set_draining(name, draining, idempotency.as_ref(), now).await?;
         self.live.work_came();
-        self.worker(name).await
+        Ok((self.worker(name).await?, asked))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A started command: connections to its runner until it has told the command's end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -50,7 +49,7 @@ enum Connection {
 pub(crate) struct Execution<'a> {
     pub(crate) to: &'a Executor,
     pub(crate) claim: &'a Claim,
-    pub(crate) tail: Arc<CommandTail>,
+    pub(crate) tail: CommandTail,
     pub(crate) place: Place,
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,
@@ -169,6 +168,9 @@ impl Execution<'_> {
         let (command, seat, remotes) =
             (&self.claim.command, self.started.seat.as_ref(), self.to.pods.git_remotes());
         let mut spec = spec(command, &self.place, remotes, seat, self.started.tries);
+        if matches!(command.request, Request::Claude(_)) {
+            spec.env.splice(..0, self.to.pods.agent_env());
+        }
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
@@ -218,8 +220,15 @@ impl Execution<'_> {
                 // Before its hello the runner may not know the command yet.
                 () = self.tail.stop.cancelled(), if !asked_to_stop && intake.heard() => {
                     asked_to_stop = true;
-                    let argv = ["rdev-runner", "cancel", "--id", &id];
-                    if let Err(error) = control(&*self.to.pods, &self.place, &argv).await {
+                    if let Err(error) = self.stop_run(&id).await {
+                        return Ok(Connection::Cut(error));
+                    }
+                    continue;
+                }
+                // Nobody has asked for its end, which is how that is told apart later.
+                () = self.hung(), if !asked_to_stop && intake.heard() => {
+                    asked_to_stop = true;
+                    if let Err(error) = self.stop_run(&id).await {
                         return Ok(Connection::Cut(error));
                     }
                     continue;
@@ -263,6 +272,18 @@ impl Execution<'_> {
         }
     }
 
+    /// Ends when an agent has come to its result, and does not end after it.
+    async fn hung(&self) {
+        match self.agent.as_ref().and_then(AgentWatch::silent_until) {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop_run(&self, id: &str) -> anyhow::Result<()> {
+        control(&*self.to.pods, &self.place, &["rdev-runner", "cancel", "--id", id]).await
+    }
+
     /// Stores what has come.
     async fn store(&mut self, intake: &mut Intake) -> Result<()> {
         let chunks = intake.take();
@@ -283,7 +304,7 @@ impl Execution<'_> {
             Ended::Exited(code) => (Some(code), Ending::Failed(Reason::ExitCode), None),
             Ended::Signaled(signal) => {
                 let message = format!("killed by signal {signal}");
-                (Some(128 + signal), Ending::Failed(Reason::Signal), Some(message))
+                (Some(signal.saturating_add(128)), Ending::Failed(Reason::Signal), Some(message))
             }
             Ended::OomKilled(code) => {
                 let message = "it needed more memory than its container may have".to_owned();
@@ -312,6 +333,9 @@ impl Execution<'_> {
         };
         let outcome = Outcome { ending, exit_code, message, duration };
         match &self.agent {
+            Some(agent) if exit.cause == StopCause::Cancelled && !self.tail.stop.is_cancelled() => {
+                agent.hung(outcome)
+            }
             Some(agent) => agent.judge(outcome),
             None => outcome,
         }

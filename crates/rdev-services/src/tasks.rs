@@ -9,7 +9,8 @@ use rdev_domain::{
     Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
 };
 use rdev_ports::{
-    Artefacts, Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Site, Standing, TaskFilter, TaskQueue,
+    Artefacts, Asked, Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Reopened, Site, Standing, TaskFilter,
+    TaskQueue,
 };
 
 use crate::commands::{accept, cancel};
@@ -132,7 +133,12 @@ impl Tasks {
     /// # Errors
     /// `Invalid` with every field that is not valid, `Conflict` when the idempotency key was used for another
     /// request.
-    pub async fn submit(&self, caller: &Caller, submit: SubmitWork, noted: Validate) -> Result<Command> {
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        submit: SubmitWork,
+        noted: Validate,
+    ) -> Result<(Command, Asked)> {
         let (limits, mut validate) = (Limits::DEFAULT, noted);
         let schedule = Schedule {
             priority: submit.priority,
@@ -183,25 +189,38 @@ impl Tasks {
     /// Asks for a task's end; asking again, or after its end, changes nothing.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn cancel(&self, id: &CommandId) -> Result<Command> {
+    /// `NotFound`; `Conflict` when the idempotency key was used for another request.
+    pub async fn cancel(
+        &self,
+        id: &CommandId,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(Command, Asked)> {
         let now = self.ports.clock.now();
-        let cancelled = cancel(&*self.ports.queue, &self.live, &Home::Pool, id, now).await?;
+        let task = (&Home::Pool, id);
+        let cancelled = cancel(&*self.ports.queue, &self.live, task, idempotency.as_ref(), now).await?;
         cancelled.ok_or_else(|| Error::not_found("task", id))
     }
 
-    /// Has a task that has ended wait again, with fresh attempts.
+    /// Has a task that has ended wait again, for one more round of attempts. A request that comes again under its
+    /// idempotency key is given the task as it stands.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`.
-    pub async fn retry(&self, id: &CommandId) -> Result<Command> {
-        let reopened = self.ports.pool.reopen(id, self.ports.clock.now()).await?;
-        let (task, entry) = reopened.ok_or_else(|| Error::not_found("task", id))?;
-        // Readers of the old end keep what they hold of it; new ones read the log.
-        self.live.forget(id);
-        self.live.publish(entry);
-        self.live.work_came();
-        Ok(task)
+    /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`, and when the idempotency key was used for another request.
+    pub async fn retry(
+        &self,
+        id: &CommandId,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(Command, Asked)> {
+        let now = self.ports.clock.now();
+        let reopened = self.ports.pool.reopen(id, idempotency.as_ref(), now).await?;
+        match reopened.ok_or_else(|| Error::not_found("task", id))? {
+            Reopened::Now(task, entry) => {
+                self.live.publish(entry);
+                self.live.work_came();
+                Ok((*task, Asked::Now))
+            }
+            Reopened::Before(task) => Ok((*task, Asked::Before)),
+        }
     }
 
     /// A task's stored events from the first on; [`Follow::ready`] ends where the log ends now.

@@ -15,6 +15,7 @@ use crate::execution::Executor;
 use crate::janitor::Janitor;
 use crate::patience::until_available;
 use crate::pulse::Pulse;
+use crate::waking::wake;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
 const POLL: Duration = Duration::from_secs(1);
@@ -123,6 +124,7 @@ impl Worker {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut beside = JoinSet::new();
         beside.spawn(sweep(self.executor.clone()));
+        beside.spawn(wake(self.executor.clone()));
         beside.spawn(renew(self.executor.clone(), self.claims.clone(), self.config.lease));
         let executor = self.executor.clone();
         while !shutdown.is_cancelled() {
@@ -133,7 +135,7 @@ impl Worker {
                 () = executor.live.work().notified() => {}
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
                 Some(died) = beside.join_next() => {
-                    tracing::error!(?died, "renewing leases, or freeing journals, has come to an end");
+                    tracing::error!(?died, "renewing leases, freeing journals, or waking what waits, has come to an end");
                     break;
                 }
                 () = sleep(POLL) => {}
@@ -270,7 +272,7 @@ async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
             }
         };
         for fence in renewal.cancelled {
-            executor.live.tail(&fence.id).stop.cancel();
+            executor.live.stop(&fence.id);
         }
         for running in claims.lock().values().filter(|running| renewal.lost.contains(&running.fence)) {
             tracing::warn!(command = %running.fence.id, "another worker has taken over");

@@ -12,8 +12,8 @@ use crate::db::{Commit, Db, Tx, bounded, read, run, write};
 use crate::error::database;
 use crate::group::{Append, Told};
 use crate::rows::{
-    EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled, event_columns,
-    parse,
+    EventRow, FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled,
+    event_columns, parse,
 };
 
 pub(crate) const READ_COMMAND: &str = concat!(
@@ -292,6 +292,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     let json = match &entry.body {
         EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
         EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
+        EntryBody::FormerEnd(outcome) => serde_json::to_vec(&FormerEnd::of(outcome)),
         EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
     };
     let json = json.map_err(|error| Error::Internal(error.into()))?;
@@ -300,7 +301,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         EntryBody::Retry(_) => (KIND_RETRY, &json),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
-        EntryBody::Complete(_) => (KIND_COMPLETE, &[]),
+        EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),
     };
     let sql = match tx {
         // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.

@@ -12,6 +12,7 @@ use crate::events::{
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
+use crate::queue::HURRY;
 use crate::retention::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, REMOVE_ENTRIES, REMOVE_KEYS, REMOVE_OUTPUT,
 };
@@ -55,6 +56,12 @@ async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
         "SEARCH o USING INDEX tasks_by_concurrency_key (concurrency_key=?)",
     ];
     assert_searches(CLAIM, &searches).await;
+}
+
+#[tokio::test]
+async fn what_was_postponed_is_found_without_looking_at_what_has_ended() {
+    // The index has what has not ended, and nothing else.
+    assert_eq!(plan(HURRY).await, ["SCAN tasks USING INDEX tasks_by_share"]);
 }
 
 #[tokio::test]

@@ -2,17 +2,20 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Home, Result, Retrying, Seq, State, Status, Timestamp, WorkKind,
-    WorkerName, attempt_error,
+    Command, CommandId, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Seq, State, Status,
+    Timestamp, WorkKind, WorkerName,
 };
-use rdev_ports::{Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, TaskFilter};
+use rdev_ports::{
+    Asked, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, TaskFilter,
+};
 
 use crate::SqlStore;
 use crate::backlog::backlog;
 use crate::claim::key_is_held;
-use crate::db::{Commit, execute, read, write};
+use crate::db::{Commit, Tx, execute, read, write};
 use crate::error::unreadable;
-use crate::rows::{KIND_COMPLETE, TaskRow, parse, seat, task_columns};
+use crate::idempotency;
+use crate::rows::{FormerEnd, KIND_COMPLETE, TaskRow, parse, seat, task_columns};
 use crate::tasks::{entry, locked, stored, turn, wait_again};
 
 macro_rules! ahead {
@@ -64,42 +67,36 @@ impl PoolQueue for SqlStore {
         rows.iter().map(TaskRow::command).collect()
     }
 
-    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>> {
+    async fn reopen(
+        &self,
+        id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Reopened>> {
         write!(&self.db, Commit::Durable, |tx| {
             let Some(row) = locked(&mut tx, id.as_str()).await?.filter(|row| row.pool) else {
                 return Ok(None);
             };
-            let mut command = row.command()?;
-            let state = command.state.reopen()?;
-            let error = match &command.state {
-                State::Ended { outcome, .. } => attempt_error(outcome),
-                State::Pending | State::Running { .. } => String::new(),
-            };
+            let before = row.command()?;
+            if idempotency::asked(&mut tx, idempotency, now).await? == Asked::Before {
+                return Ok(Some(Reopened::Before(Box::new(before))));
+            }
+            let (command, retrying) = before.reopened()?;
+            if let State::Ended { outcome, .. } = &before.state {
+                keep_end(&mut tx, &row, outcome).await?;
+            }
             let turn = turn(&mut tx, &command).await?;
-            wait_again(&mut tx, id, Timestamp::from_micros(0), &error).await?;
+            wait_again(&mut tx, id, Timestamp::from_micros(0), &retrying.message).await?;
             execute!(
                 &mut tx,
-                "UPDATE tasks SET turn = $1, max_attempts = max_attempts + tries, cancel_requested = FALSE,
-                                  ended_us = NULL, exit_code = NULL, reason = NULL, message = NULL,
-                                  duration_us = NULL
+                "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,
+                                  exit_code = NULL, reason = NULL, message = NULL, duration_us = NULL
                  WHERE id = $2",
                 turn,
                 id.as_str(),
             )?;
-            execute!(
-                &mut tx,
-                "DELETE FROM events WHERE task_id = $1 AND kind = $2",
-                id.as_str(),
-                KIND_COMPLETE
-            )?;
-            let schedule = &mut command.schedule;
-            schedule.max_attempts += schedule.tries;
-            (schedule.run_after, schedule.last_error) = (None, Some(error.clone()));
-            let attempt = schedule.tries + 1;
-            (command.state, command.cancel_requested) = (state, false);
-            let retrying = Retrying { attempt, reason: "retried".to_owned(), message: error, counted: true };
             let entry = entry(&command, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
-            Ok(Some((command, stored(&mut tx, entry).await?)))
+            Ok(Some(Reopened::Now(Box::new(command), stored(&mut tx, entry).await?)))
         })
     }
 
@@ -150,19 +147,28 @@ impl PoolQueue for SqlStore {
         Ok(occupancy)
     }
 
-    async fn set_draining(&self, worker: &WorkerName, draining: bool, now: Timestamp) -> Result<()> {
+    async fn set_draining(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Asked> {
         write!(&self.db, Commit::Durable, |tx| {
-            if draining {
-                execute!(
+            let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+            match (asked, draining) {
+                (Asked::Before, _) => Ok(0),
+                (Asked::Now, true) => execute!(
                     &mut tx,
                     "INSERT INTO draining_workers (worker, since_us) VALUES ($1, $2) ON CONFLICT DO NOTHING",
                     worker.as_str(),
                     now.as_micros(),
-                )
-            } else {
-                execute!(&mut tx, "DELETE FROM draining_workers WHERE worker = $1", worker.as_str())
+                ),
+                (Asked::Now, false) => {
+                    execute!(&mut tx, "DELETE FROM draining_workers WHERE worker = $1", worker.as_str())
+                }
             }
-            .map(|_| ())
+            .map(|_| asked)
         })
     }
 
@@ -206,4 +212,18 @@ impl PoolQueue for SqlStore {
             waits_us,
         })
     }
+}
+
+/// Has the complete entry of a task say itself how the task ended: its row is about to forget that.
+async fn keep_end(tx: &mut Tx, row: &TaskRow, outcome: &Outcome) -> Result<()> {
+    let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
+    execute!(
+        tx,
+        "UPDATE events SET body = $1 WHERE task_id = $2 AND last_seq = $3 AND kind = $4",
+        body,
+        &row.id,
+        row.last_seq,
+        KIND_COMPLETE,
+    )
+    .map(|_| ())
 }

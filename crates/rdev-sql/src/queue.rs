@@ -4,7 +4,8 @@ use rdev_domain::{
     Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 use rdev_ports::{
-    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
+    Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
+    TaskQueue,
 };
 
 use crate::SqlStore;
@@ -29,6 +30,11 @@ macro_rules! give_back {
         )
     };
 }
+
+/// Many homes cost no more than one: what has not ended is gone through once.
+pub(crate) const HURRY: &str = "UPDATE tasks SET lease_until_us = 0
+     WHERE status IN ('pending', 'running') AND lease_owner IS NULL AND lease_until_us > 0
+       AND $1 LIKE '%,' || project || ',%'";
 
 #[async_trait]
 impl TaskQueue for SqlStore {
@@ -253,9 +259,13 @@ impl TaskQueue for SqlStore {
         })
     }
 
+    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+        let homes = between_commas(homes.iter().map(Home::as_str));
+        write!(&self.db, Commit::Light, |tx| { execute!(&mut tx, HURRY, homes.as_str()) })
+    }
+
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
-        // As a text between commas: how lists are bound differs between the databases.
-        let held: String = held.iter().map(|fence| format!(",{},", fence.id)).collect();
+        let held = between_commas(held.iter().map(|fence| fence.id.as_str()));
         write!(&self.db, Commit::Light, |tx| {
             execute!(
                 &mut tx,
@@ -283,6 +293,7 @@ impl TaskQueue for SqlStore {
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         write!(&self.db, Commit::Told, |tx| {
@@ -294,19 +305,20 @@ impl TaskQueue for SqlStore {
             if command.home != *home {
                 return Ok(None);
             }
-            if command.state.is_ended() || command.cancel_requested {
-                return Ok(Some(CancelRequested { command, entry: None }));
+            let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+            if asked == Asked::Before || command.state.is_ended() || command.cancel_requested {
+                return Ok(Some(CancelRequested { command, entry: None, asked }));
             }
             execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
             command.cancel_requested = true;
             let leased = leased(&mut tx, id, now).await?;
             if command.state != State::Pending || leased {
-                return Ok(Some(CancelRequested { command, entry: None }));
+                return Ok(Some(CancelRequested { command, entry: None, asked }));
             }
             let outcome =
                 Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
             let (command, entry) = end(&mut tx, command, seq, outcome, now).await?;
-            Ok(Some(CancelRequested { command, entry: Some(entry) }))
+            Ok(Some(CancelRequested { command, entry: Some(entry), asked }))
         })
     }
 
@@ -355,6 +367,11 @@ impl TaskQueue for SqlStore {
     async fn check(&self) -> Result<()> {
         self.check_writes().await
     }
+}
+
+/// A list as a text: how lists are bound differs between the databases.
+fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    items.map(|item| format!(",{item},")).collect()
 }
 
 /// As whoever changes several tasks at once takes them: so nobody waits for each other.

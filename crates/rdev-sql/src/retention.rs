@@ -39,11 +39,12 @@ pub(crate) const ENDED: &str = ended!("");
 /// One that somebody has run again at this moment is passed over.
 pub(crate) const ENDED_BESIDE_OTHERS: &str = ended!(" FOR UPDATE SKIP LOCKED");
 
-/// A range of pairs: see `read_on_postgres!`. The end of a command goes last.
+/// A range of pairs: see `read_on_postgres!`. The end of a command goes last, former ones as
+/// everything else.
 pub(crate) const REMOVE_ENTRIES: &str = "DELETE FROM events WHERE position IN (
          SELECT position FROM events
          WHERE (task_id, position) > ($1, 0) AND (task_id, position) <= ($1, 9223372036854775807)
-           AND kind <> 'complete'
+           AND (kind <> 'complete' OR length(body) > 0)
          ORDER BY task_id, position LIMIT 64)
      RETURNING position, project, kind, CAST(length(body) AS BIGINT) AS bytes";
 

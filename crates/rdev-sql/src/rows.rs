@@ -18,7 +18,7 @@ macro_rules! task_columns {
     () => {
         "id, project, stream, request, timeout_us, created_by, created_us, cancel_requested, status, attempt, \
          last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us, pool, priority, turn, \
-         run_after_us, tries, max_attempts, last_error, worker, seat"
+         run_after_us, tries, earlier_tries, max_attempts, last_error, worker, seat"
     };
 }
 pub(crate) use task_columns;
@@ -48,6 +48,7 @@ pub(crate) struct TaskRow {
     pub(crate) turn: i64,
     run_after_us: i64,
     pub(crate) tries: i32,
+    earlier_tries: i32,
     max_attempts: i32,
     last_error: Option<String>,
     worker: Option<String>,
@@ -96,6 +97,7 @@ impl TaskRow {
             run_after: (self.run_after_us > 0).then(|| Timestamp::from_micros(self.run_after_us)),
             max_attempts: self.max_attempts.unsigned_abs(),
             tries: self.tries.unsigned_abs(),
+            earlier_tries: self.earlier_tries.unsigned_abs(),
             last_error: self.last_error.clone(),
         }
     }
@@ -185,7 +187,10 @@ impl EventRow {
                 KIND_RETRY => EntryBody::Retry(
                     serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.task_id))?,
                 ),
-                // The outcome stands in the task's row, which no longer changes once it has ended.
+                KIND_COMPLETE if !self.body.is_empty() => EntryBody::FormerEnd(
+                    FormerEnd::read(&self.body).ok_or_else(|| unreadable("former end", &self.task_id))?,
+                ),
+                // The outcome stands in the task's row, until the task is reopened.
                 KIND_COMPLETE => EntryBody::Complete(Outcome {
                     ending: Status::parse(&self.status)
                         .and_then(|status| Ending::from_status_and_reason(status, self.reason.as_deref()))
@@ -196,6 +201,39 @@ impl EventRow {
                 }),
                 other => return Err(unreadable("event kind", &other)),
             },
+        })
+    }
+}
+
+/// The body of a complete entry whose task was reopened.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FormerEnd {
+    status: String,
+    reason: Option<String>,
+    exit_code: Option<i32>,
+    message: Option<String>,
+    duration_us: i64,
+}
+
+impl FormerEnd {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        Self {
+            status: Status::from(outcome.ending).as_str().to_owned(),
+            reason: outcome.ending.reason().map(str::to_owned),
+            exit_code: outcome.exit_code,
+            message: outcome.message.clone(),
+            duration_us: as_micros(outcome.duration),
+        }
+    }
+
+    fn read(body: &[u8]) -> Option<Outcome> {
+        let former: Self = serde_json::from_slice(body).ok()?;
+        let status = Status::parse(&former.status)?;
+        Some(Outcome {
+            ending: Ending::from_status_and_reason(status, former.reason.as_deref())?,
+            exit_code: former.exit_code,
+            message: former.message,
+            duration: micros(former.duration_us),
         })
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mediatype::{MediaType, Name, names};
 use rdev_domain::{
     AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
     git_subcommands,
@@ -16,15 +17,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::app::AppState;
-use crate::envelope::{Data, List};
+use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{
-    CommandInProject, From as Caller, InProject, JsonBody, Query, page_cursor, page_limit, whole_number,
+    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, liked, page_cursor,
+    page_limit, whole_number_or_null,
 };
 use crate::server::Handoff;
 use crate::sse::Streams;
 use crate::sse::payload::ServerSentEvent;
 
+const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
 
@@ -36,7 +40,7 @@ pub(crate) struct ClaudeBody {
     #[schema(
         min_length = 1,
         max_length = 1_048_576,
-        pattern = "^[^\\u0000]*$",
+        pattern = "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
         example = "Explain what this project does"
     )]
     prompt: String,
@@ -51,11 +55,11 @@ pub(crate) struct ClaudeBody {
     model: Option<String>,
     /// Most turns of the agent.
     #[schema(minimum = 1, maximum = 1000)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     max_turns: Option<u32>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
 }
 
@@ -76,7 +80,7 @@ pub(crate) struct ShellBody {
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
     /// Variables set for it, 256 at most.
     #[schema(example = json!({"CI": "true"}))]
@@ -108,7 +112,7 @@ pub(crate) struct GitBody {
     stream_id: Option<String>,
     /// Seconds after which it is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
 }
 
@@ -322,8 +326,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Answer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-        let events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
+        let events = liked(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
         let handoff = parts.extensions.get::<Handoff>().cloned();
         Ok(if events { Self::Events(handoff) } else { Self::Accepted })
     }
@@ -337,18 +340,16 @@ impl Acceptance {
         submit: Submit,
         answer: Answer,
     ) -> Result<Response, ApiError> {
-        let command = self.commands.submit(caller, project, submit).await?;
+        let (command, asked) = self.commands.submit(caller, project, submit).await?;
         let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
-        match answer {
-            Answer::Accepted => {
-                let body = Data::new(Accepted::from(&command));
-                Ok((StatusCode::ACCEPTED, location, body).into_response())
-            }
+        let answer = match answer {
+            Answer::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
             Answer::Events(handoff) => {
                 let follow = self.events.follow_command(&command, None).await?;
-                Ok((location, self.streams.command(follow, None, handoff)).into_response())
+                self.streams.command(follow, None, handoff)
             }
-        }
+        };
+        Ok((replayed(asked), location, answer).into_response())
     }
 }
 
@@ -360,7 +361,7 @@ enum AcceptAnswers {
     #[response(status = 200, content_type = "text/event-stream")]
     Events(ServerSentEvent),
     /// Stored: it will run
-    #[response(status = 202, headers(("Location" = String, description = "Where the command is read")))]
+    #[response(status = 202, headers(("Location" = String, description = "Where the command is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition")))]
     Accepted(Data<Accepted>),
     /// There is no such project
     #[response(status = 404)]
@@ -480,12 +481,18 @@ pub(crate) async fn get(
 /// Ask for a command's end. Asking again, or after its end, changes nothing.
 #[utoipa::path(post, path = "/projects/{project}/commands/{command_id}/cancel", tag = "commands", operation_id = "cancel_command",
     params(("project" = String, Path, description = "Id of the project", example = "demo"),
-           ("command_id" = String, Path, description = "Id of the command")), responses(
-    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<CommandDto>),
-    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
+           ("command_id" = String, Path, description = "Id of the command"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<CommandDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
 pub(crate) async fn cancel(
     State(commands): State<Commands>,
     CommandInProject(project, id): CommandInProject,
-) -> Result<Data<CommandDto>, ApiError> {
-    Ok(Data::new(commands.cancel(&project, &id).await?.into()))
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (command, asked) = commands.cancel(&project, &id, key).await?;
+    Ok((replayed(asked), Data::new(CommandDto::from(command))).into_response())
 }

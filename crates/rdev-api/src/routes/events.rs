@@ -13,7 +13,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
 use crate::server::Handoff;
 use crate::sse::payload::ServerSentEvent;
-use crate::sse::{ProjectEventId, Streams};
+use crate::sse::{ProjectEventId, Streams, number};
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -26,9 +26,6 @@ pub(crate) struct Which {
     /// project's stream `latest` begins with what comes next.
     #[param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")]
     last_event_id: Option<String>,
-    /// From POST /projects/{project}/events/ticket, instead of a key.
-    #[expect(dead_code, reason = "read by the gate; named here for the document")]
-    ticket: Option<String>,
 }
 
 /// Where to begin.
@@ -38,9 +35,6 @@ pub(crate) struct After {
     /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
     #[param(pattern = "^([0-9]{1,18})?$")]
     pub(crate) last_event_id: Option<String>,
-    /// From POST /projects/{project}/events/ticket, instead of a key.
-    #[expect(dead_code, reason = "read by the gate; named here for the document")]
-    ticket: Option<String>,
 }
 
 /// Events of one stream, or of the whole project.
@@ -135,7 +129,7 @@ pub(crate) fn last_event_id<T>(
 
 /// The number of an event in one stream.
 pub(crate) fn event_number(id: &str) -> Result<Seq, ApiError> {
-    id.parse().map(Seq).map_err(|_| invalid_id("the number of an event"))
+    number(id).map(Seq).ok_or_else(|| invalid_id("the number of an event, 1 to 18 digits"))
 }
 
 /// Where to begin in a project's stream.

@@ -4,13 +4,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use mediatype::{MediaType, Name, names};
 use rdev_services::{Commands, Follow};
 
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::CommandInProject;
+use crate::extract::{CommandInProject, liked};
 use crate::sse::render::Form;
 use crate::sse::stored::Stored;
 
+const PLAIN: MediaType<'static> = MediaType::new(names::TEXT, names::PLAIN);
+const NDJSON: MediaType<'static> = MediaType::new(names::APPLICATION, Name::new_unchecked("x-ndjson"));
 /// Which events retention has removed at the beginning: the numbers of the first and the last.
 const GAP: HeaderName = HeaderName::from_static("rdev-gap");
 
@@ -38,8 +41,7 @@ pub(crate) async fn output(
 
 /// What is stored, in the form that is asked for.
 pub(crate) async fn answer(follow: Follow, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (form, content_type) = if accept.contains("application/x-ndjson") {
+    let (form, content_type) = if liked(headers, &[PLAIN, NDJSON]) == Some(&NDJSON) {
         (Form::Ndjson, "application/x-ndjson")
     } else {
         (Form::Bytes, "text/plain; charset=utf-8")

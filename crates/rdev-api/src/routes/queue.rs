@@ -13,9 +13,9 @@ use rdev_services::{Events, Pool, SubmitWork, Tasks};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::envelope::{Data, List};
+use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{From as Caller, JsonBody, Query, TaskPath, page_cursor, page_limit};
+use crate::extract::{From as Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
 use crate::routes::commands::Queued;
 use crate::routes::events::{After, answer, event_number, last_event_id};
 use crate::routes::output;
@@ -32,7 +32,7 @@ const DEAD: &str = "dead";
     request_body = TaskBody, params(
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
-    (status = 202, description = "Stored: it will run", body = Data<TaskDto>, headers(("Location" = String, description = "Where the task is read"))),
+    (status = 202, description = "Stored: it will run", body = Data<TaskDto>, headers(("Location" = String, description = "Where the task is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
     (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn submit(
@@ -41,9 +41,10 @@ pub(crate) async fn submit(
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = body.read();
-    let task = tasks.submit(&caller, SubmitWork { idempotency, ..submit }, noted).await?;
+    let (task, asked) = tasks.submit(&caller, SubmitWork { idempotency, ..submit }, noted).await?;
     let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
-    Ok((StatusCode::ACCEPTED, location, with_details(&tasks, task).await?).into_response())
+    let body = with_details(&tasks, task).await?;
+    Ok((StatusCode::ACCEPTED, replayed(asked), location, body).into_response())
 }
 
 /// Which tasks.
@@ -165,28 +166,41 @@ pub(crate) async fn output(
 
 /// Ask for a task's end. Asking again, or after its end, changes nothing.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/cancel", tag = "queue", operation_id = "cancel_task",
-    params(("task_id" = String, Path, description = "Id of the task")), responses(
-    (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<TaskDto>),
-    (status = 404, description = "There is no such task", body = ErrorBody)))]
+    params(("task_id" = String, Path, description = "Id of the task"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<TaskDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
 pub(crate) async fn cancel(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
-) -> Result<Data<TaskDto>, ApiError> {
-    Ok(Data::new(tasks.cancel(&id).await?.into()))
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (task, asked) = tasks.cancel(&id, key).await?;
+    Ok((replayed(asked), Data::new(TaskDto::from(task))).into_response())
 }
 
-/// Have a task that has ended run again, with fresh attempts. Its stream goes on where it was.
+/// Have a task that has ended run again: one more round, of as many attempts as it had at first. Its stream goes on
+/// where it was.
+///
+/// Without an `Idempotency-Key`, a repetition after the round has ended is one more round.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/retry", tag = "queue", operation_id = "retry_task",
-    params(("task_id" = String, Path, description = "Id of the task")), responses(
-    (status = 200, description = "The task waits again", body = Data<TaskDto>),
+    params(("task_id" = String, Path, description = "Id of the task"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key is not done again: it gives the task as it stands", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 200, description = "The task waits again", body = Data<TaskDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
     (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 409, description = "It has not ended", body = ErrorBody)))]
+    (status = 409, description = "It has not ended, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
 pub(crate) async fn retry(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
-) -> Result<Data<TaskDto>, ApiError> {
-    let task = tasks.retry(&id).await?;
-    with_details(&tasks, task).await
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (task, asked) = tasks.retry(&id, key).await?;
+    Ok((replayed(asked), with_details(&tasks, task).await?).into_response())
 }
 
 async fn with_details(tasks: &Tasks, task: Command) -> Result<Data<TaskDto>, ApiError> {

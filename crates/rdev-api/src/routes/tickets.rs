@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use rdev_ports::{Clock, TaskQueue};
+use rdev_ports::{Asked, Clock, TaskQueue};
 use rdev_services::Projects;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::envelope::Data;
+use crate::envelope::{Data, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{From as Caller, Idempotency, InProject};
 use crate::tickets::{TICKET_LIFETIME, Tickets};
@@ -32,7 +32,7 @@ pub(crate) struct TicketDto {
     params(("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses(
-    (status = 200, description = "The ticket", body = Data<TicketDto>),
+    (status = 200, description = "The ticket", body = Data<TicketDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
@@ -52,7 +52,9 @@ pub(crate) async fn issue(
         Some(key) => queue.first_use(key, now).await?,
         None => now,
     };
+    let asked = if first < now { Asked::Before } else { Asked::Now };
     let expires = first + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
-    Ok(Data::new(TicketDto { ticket, expires_at: expires.to_string() }).into_response())
+    let body = Data::new(TicketDto { ticket, expires_at: expires.to_string() });
+    Ok((replayed(asked), body).into_response())
 }

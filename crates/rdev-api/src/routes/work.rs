@@ -9,7 +9,7 @@ use rdev_services::SubmitWork;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extract::whole_number;
+use crate::extract::{whole_number, whole_number_or_null};
 use crate::routes::commands::{Course, Queued, VariableName, VariableValue, millis, summary};
 
 /// Work for the pool: steps in a clean checkout.
@@ -18,7 +18,8 @@ use crate::routes::commands::{Course, Queued, VariableName, VariableValue, milli
 pub(crate) struct TaskBody {
     /// `build`, `test` and `shell` are tried three times unless `max_attempts` says otherwise, `deploy` once.
     #[serde(rename = "type")]
-    kind: KindDto,
+    #[schema(value_type = KindDto)]
+    kind: String,
     /// What is checked out: `https://`, `http://`, `ssh://`, `git://` or `user@host:path`. Only `shell` works
     /// without one, in an empty folder.
     #[schema(min_length = 1, max_length = 2048, example = "https://github.com/example/demo.git")]
@@ -37,21 +38,22 @@ pub(crate) struct TaskBody {
     project: Option<String>,
     /// Of what waits, the higher runs first.
     #[schema(minimum = -100, maximum = 100, default = 0)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number")]
     priority: i32,
     /// Not before this moment.
     #[schema(format = DateTime)]
     run_after: Option<String>,
-    /// It is started at most so often; a pause between attempts doubles each time.
+    /// A round has at most so many attempts: the first, and each that is asked for by hand. A pause between attempts
+    /// doubles each time.
     #[schema(minimum = 1, maximum = 20)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     max_attempts: Option<u32>,
     /// At most one task of this key runs at a time; for a `deploy` its repository, unless another is named.
     #[schema(min_length = 1, max_length = 255, example = "demo-live")]
     concurrency_key: Option<String>,
     /// Seconds after which an attempt is stopped.
     #[schema(minimum = 1, maximum = 604_800)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "whole_number_or_null")]
     timeout_seconds: Option<u64>,
     /// Names of credentials. This version has none: anything but an empty list is refused.
     #[schema(max_items = 0)]
@@ -65,10 +67,13 @@ pub(crate) struct TaskBody {
 }
 
 /// What kind of work a task is.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[schema(as = TaskType)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum KindDto {
+#[derive(ToSchema)]
+#[schema(as = TaskType, rename_all = "snake_case")]
+#[expect(
+    dead_code,
+    reason = "only its description is used: a kind that there is not is told with what else is not valid"
+)]
+enum KindDto {
     /// Makes something out of a checkout.
     Build,
     /// Checks a checkout.
@@ -79,26 +84,22 @@ pub(crate) enum KindDto {
     Shell,
 }
 
-impl From<KindDto> for WorkKind {
-    fn from(kind: KindDto) -> Self {
-        match kind {
-            KindDto::Build => Self::Build,
-            KindDto::Test => Self::Test,
-            KindDto::Deploy => Self::Deploy,
-            KindDto::Shell => Self::Shell,
-        }
-    }
-}
-
 impl TaskBody {
     /// The task, and what is wrong with what it was written as.
     pub(crate) fn read(self) -> (SubmitWork, Validate) {
         let mut validate = Validate::default();
+        let kind = WorkKind::parse(&self.kind).unwrap_or_else(|| {
+            let shown: String = self.kind.chars().take(80).collect();
+            validate.fail("type", format!("{shown:?} is not valid: build, test, deploy or shell"));
+            // What else is wrong is told as well; this kind asks for least.
+            WorkKind::Shell
+        });
         let run_after = self.run_after.and_then(|text| {
             let time = Timestamp::parse(&text);
             if time.is_none() {
                 let shown: String = text.chars().take(80).collect();
-                validate.fail("run_after", format!("{shown:?} is not valid: accepted is RFC 3339"));
+                let accepted = "RFC 3339, at most 9999-12-31T23:59:59Z";
+                validate.fail("run_after", format!("{shown:?} is not valid: accepted is {accepted}"));
             }
             time
         });
@@ -108,7 +109,7 @@ impl TaskBody {
         }
         let env = self.env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
         let work = WorkRequest {
-            kind: self.kind.into(),
+            kind,
             repository: self.repository,
             git_ref: self.r#ref,
             steps: self.steps,
@@ -161,8 +162,9 @@ pub(crate) struct TaskDto {
     #[schema(format = DateTime)]
     run_after: Option<String>,
     concurrency_key: Option<String>,
-    /// How often it was started.
+    /// How often it was started, in all rounds.
     attempts: u32,
+    /// It is started at most so often by the end of the present round.
     max_attempts: u32,
     /// How the last attempt that failed came to its end.
     #[schema(example = "exit_code: 2")]
@@ -247,7 +249,7 @@ impl From<Command> for TaskDto {
             run_after: task.schedule.run_after.map(|at| at.to_string()),
             concurrency_key: work.and_then(WorkRequest::key).map(|key| key.replacen("pool:", "", 1)),
             attempts: task.schedule.tries,
-            max_attempts: task.schedule.max_attempts,
+            max_attempts: task.schedule.attempts_allowed(),
             last_error,
             timeout_ms: millis(task.timeout),
             cancel_requested: task.cancel_requested,

@@ -1,14 +1,15 @@
 //! The workers of the pool.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use rdev_domain::ProjectStatus;
 use rdev_services::{Pool, Seats, WorkerView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::envelope::{Data, List};
+use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{JsonBody, WorkerPath};
+use crate::extract::{Idempotency, JsonBody, WorkerPath};
 use crate::routes::projects::NotReady;
 
 /// A worker of the pool.
@@ -128,14 +129,21 @@ fn yes() -> bool {
 /// Have a worker take nothing new, or with `{"drain": false}` tasks again. What runs in it goes on. It holds over
 /// restarts, until it is said otherwise.
 #[utoipa::path(post, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "drain_worker",
-    request_body = Option<DrainBody>, params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1")), responses(
-    (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>),
-    (status = 404, description = "There is no such worker", body = ErrorBody)))]
+    request_body = Option<DrainBody>, params(("worker_id" = String, Path, description = "The worker's name", example = "slot-1"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    responses(
+    (status = 200, description = "The worker as it stands now", body = Data<WorkerDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such worker", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
 pub(crate) async fn drain(
     State(pool): State<Pool>,
     WorkerPath(name): WorkerPath,
+    Idempotency(key): Idempotency,
     body: Option<JsonBody<DrainBody>>,
-) -> Result<Data<WorkerDto>, ApiError> {
-    let draining = body.is_none_or(|body| body.body.drain);
-    Ok(Data::new(pool.set_draining(&name, draining).await?.into()))
+) -> Result<Response, ApiError> {
+    // The key of a request with a body is for that body.
+    let (drain, key) = body.map_or((true, key), |body| (body.body.drain, body.idempotency));
+    let (worker, asked) = pool.set_draining(&name, drain, key).await?;
+    Ok((replayed(asked), Data::new(WorkerDto::from(worker))).into_response())
 }

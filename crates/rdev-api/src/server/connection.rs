@@ -1,208 +1,198 @@
-//! One connection.
-//!
-//! hyper keeps two buffers of 8 KiB for every connection, for as long as an answer lasts. An event stream
-//! lasts for hours, and mostly waits. So once the head of such an answer is out, hyper is let go, and the
-//! rest of the body is written here, in the same chunked encoding: a waiting subscriber costs a fifth.
+//! One connection: requests and answers in turn, by hyper; the rest of an event stream; a last word to whoever sends
+//! what is no request.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
-use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
+use axum::body::Body;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http_body::Frame;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTION_BUFFER_BYTES, HEAD_TIMEOUT};
-use crate::request::Peer;
+use super::exchange::{Answer, Exchange, Watched};
+use super::handoff::{Handoff, write_rest};
+use super::places::Seat;
+use super::{CONNECTION_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_TIMEOUT};
+use crate::error::ApiError;
+use crate::request::{Peer, Refusal};
 
-/// Where an endless body leaves what follows its first frame.
-#[derive(Clone, Default)]
-pub(crate) struct Handoff(Arc<Mutex<Option<BoxStream<'static, Bytes>>>>);
-
-impl Handoff {
-    /// A body of these pieces, of which hyper sends the first.
-    pub(crate) fn body(self, rest: BoxStream<'static, Bytes>) -> Body {
-        Body::new(Detaching { rest: Some(rest), first: true, handoff: self })
-    }
-
-    fn take(&self) -> Option<BoxStream<'static, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// What every connection of a listener is served with.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) app: TowerToHyperService<Router>,
+    pub(super) stop: CancellationToken,
 }
 
-struct Detaching {
-    rest: Option<BoxStream<'static, Bytes>>,
-    first: bool,
-    handoff: Handoff,
+/// How hyper's part in a connection has come to its end.
+enum End {
+    /// An event stream goes on.
+    Streams(TcpStream, BoxStream<'static, Bytes>),
+    /// What came last was no request.
+    Refused(TcpStream, ApiError),
+    /// There is nothing more to be said.
+    Over(TcpStream),
 }
 
-impl HttpBody for Detaching {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.first
-            && let Some(rest) = &mut self.rest
-        {
-            let bytes = ready!(rest.poll_next_unpin(context));
-            self.first = false;
-            return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
+impl Serving {
+    /// Serves the connection to its end, or until its place is needed for another one.
+    pub(super) async fn serve(self, stream: TcpStream, peer: Peer, seat: Seat, head_timeout: Duration) {
+        let place = seat.0.clone();
+        tokio::select! {
+            // First what has come, then whether it is too late.
+            biased;
+            () = self.to_the_end(stream, peer, &seat, head_timeout) => {}
+            () = place.given_up() => tracing::debug!(peer = %peer.0, "a silent connection made room"),
         }
-        // Asked again, hyper has taken the first frame; it will be dropped before it asks a third time.
-        if let Some(rest) = self.rest.take() {
-            *self.handoff.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
-        }
-        Poll::Pending
     }
-}
 
-/// Serves the connection to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: Peer,
-    app: TowerToHyperService<Router>,
-    stop: CancellationToken,
-) {
-    let handoff = Handoff::default();
-    let for_requests = handoff.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        // Before 1.1 there is no chunked encoding, and hyper knows what to do instead.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(for_requests.clone());
-        }
-        app.call(request)
-    });
-    let blocked = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Watched { stream, blocked: blocked.clone() });
-    // Boxed, so that its memory is given back when it is let go.
-    let mut connection = Box::new(
-        http1::Builder::new()
+    async fn to_the_end(&self, stream: TcpStream, peer: Peer, seat: &Seat, head_timeout: Duration) {
+        // Boxed, so that its memory is given back when it is over.
+        let stream = match Box::pin(self.requests(stream, peer, seat, head_timeout)).await {
+            End::Streams(stream, rest) => {
+                if let Err(error) = write_rest(stream, rest).await {
+                    tracing::debug!(%error, "a subscriber is gone");
+                }
+                return;
+            }
+            End::Refused(mut stream, error) => {
+                Box::pin(self.refuse(&mut stream, peer, error)).await;
+                stream
+            }
+            End::Over(stream) => stream,
+        };
+        Box::pin(self.linger(stream)).await;
+    }
+
+    async fn requests(&self, stream: TcpStream, peer: Peer, seat: &Seat, head_timeout: Duration) -> End {
+        let (exchange, handoff) = (Exchange::at(seat.0.clone()), Handoff::default());
+        let (asked, for_requests, app) = (exchange.clone(), handoff.clone(), self.app.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            asked.ask();
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(asked.place().clone());
+            // Before 1.1 there is no chunked encoding, and hyper knows what to do instead.
+            if request.version() == Version::HTTP_11 {
+                request.extensions_mut().insert(for_requests.clone());
+            }
+            let (answer, exchange) = (app.call(request), asked.clone());
+            async move { answer.await.map(|answer| answer.map(|body| Answer { body, exchange })) }
+        });
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(head_timeout)
             .max_buf_size(CONNECTION_BUFFER_BYTES)
-            .serve_connection(io, service),
-    );
-    let mut stopped = Some(Box::pin(stop.cancelled_owned()));
-    let ended = poll_fn(|context| {
-        if stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(context).is_ready()) {
-            stopped = None;
-            Pin::new(&mut *connection).graceful_shutdown();
-        }
-        if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(context) {
-            return Poll::Ready(ended.map(|()| None));
-        }
-        // What hyper could not write yet is still its own to write.
-        if blocked.load(Ordering::Relaxed) {
-            return Poll::Pending;
-        }
-        handoff.take().map_or(Poll::Pending, |rest| Poll::Ready(Ok(Some(rest))))
-    })
-    .await;
-    drop(stopped);
-    match ended {
-        Ok(Some(rest)) => {
-            let stream = connection.into_parts().io.into_inner().stream;
-            if let Err(error) = write_rest(stream, rest).await {
-                tracing::debug!(%error, "a subscriber is gone");
+            .max_header_size(HEAD_BYTES_MAX)
+            // A client that has said all it has to say may well listen on.
+            .half_close(true)
+            .serve_connection(TokioIo::new(Watched::new(stream, exchange.clone())), service);
+        let mut stopped = Some(pin!(self.stop.cancelled()));
+        let ended = poll_fn(|context| {
+            if stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(context).is_ready()) {
+                stopped = None;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(ended.map(|()| None));
+            }
+            // What hyper could not write yet is still its own to write.
+            if exchange.is_blocked() {
+                return Poll::Pending;
+            }
+            handoff.take().map_or(Poll::Pending, |rest| Poll::Ready(Ok(Some(rest))))
+        })
+        .await;
+        let parts = connection.into_parts();
+        let (stream, refused) = parts.io.into_inner().into_parts();
+        match ended {
+            Ok(Some(rest)) => End::Streams(stream, rest),
+            Ok(None) => End::Over(stream),
+            Err(error) => {
+                // Clients come and go as they like.
+                tracing::debug!(%error, "a connection ended early");
+                let refusal =
+                    exchange.is_waiting().then(|| refusal(&error, refused, &parts.read_buf, head_timeout));
+                match refusal.flatten() {
+                    Some(refusal) => End::Refused(stream, refusal),
+                    None => End::Over(stream),
+                }
             }
         }
-        Ok(None) => {}
-        // Clients come and go as they like.
-        Err(error) => tracing::debug!(%error, "a connection ended early"),
+    }
+
+    /// Has the app answer for what hyper could not read: in the place of that it is given a request which says so.
+    async fn refuse(&self, stream: &mut TcpStream, peer: Peer, error: ApiError) {
+        const IN_ITS_PLACE: &[u8] = b"GET / HTTP/1.1\r\nhost: rdev\r\n\r\n";
+        let app = self.app.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Refusal(error.clone()));
+            let answer = app.call(request);
+            async move { answer.await as Result<Response<Body>, _> }
+        });
+        let io = TokioIo::new(tokio::io::join(IN_ITS_PLACE, stream));
+        let told = http1::Builder::new().half_close(true).keep_alive(false).serve_connection(io, service);
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "a client was not told what is wrong with its request");
+        }
+    }
+
+    /// Waits for the client to close as well: closed before it has sent all, it would lose what it has yet to read.
+    async fn linger(&self, mut stream: TcpStream) {
+        let mut ignored = [0; 8 * 1024];
+        let closes = async { while matches!(stream.read(&mut ignored).await, Ok(1..)) {} };
+        // One that does not has been given its time.
+        timeout(LINGER_TIMEOUT, self.stop.run_until_cancelled(closes)).await.ok();
     }
 }
 
-/// Writes the rest of a chunked body, and closes: no request follows on this connection.
-async fn write_rest(mut stream: TcpStream, mut rest: BoxStream<'static, Bytes>) -> io::Result<()> {
-    let (mut reader, mut writer) = stream.split();
-    loop {
-        let mut ignored = [0; 64];
-        let bytes = tokio::select! {
-            read = reader.read(&mut ignored) => match read? {
-                0 => return Ok(()),
-                _ => continue,
-            },
-            bytes = rest.next() => bytes,
-        };
-        let Some(bytes) = bytes else { break };
-        let head = format!("{:x}\r\n", bytes.len());
-        writer.write_all_buf(&mut Buf::chain(head.as_bytes(), bytes).chain(&b"\r\n"[..])).await?;
-    }
-    writer.write_all(b"0\r\n\r\n").await?;
-    writer.shutdown().await
-}
-
-/// A stream that tells whether something is left to be written to it.
-struct Watched {
-    stream: TcpStream,
-    blocked: Arc<AtomicBool>,
-}
-
-impl Watched {
-    fn noting(&self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
-        let all = matches!(&written, Poll::Ready(Ok(n)) if *n == of);
-        self.blocked.store(!all, Ordering::Relaxed);
-        written
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.noting(written, bytes.len())
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.noting(written, slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+/// Why a connection on which a request was to come has ended; `None` where nobody waits for a word.
+fn refusal(
+    error: &hyper::Error,
+    refused: Option<StatusCode>,
+    head: &[u8],
+    head_timeout: Duration,
+) -> Option<ApiError> {
+    let invalid = |why: &dyn std::fmt::Display| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "INVALID_REQUEST",
+            format!("this is no HTTP/1.1 request: {why}"),
+        )
+    };
+    let long_line = || head.iter().take(HEAD_BYTES_MAX).all(|byte| *byte != b'\n');
+    match refused {
+        Some(StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) if long_line() => {
+            let message = format!("accepted are {HEAD_BYTES_MAX} bytes for the whole head of a request");
+            Some(ApiError::new(StatusCode::URI_TOO_LONG, "URI_TOO_LONG", message))
+        }
+        Some(status @ StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+            let message = format!("accepted are {HEAD_BYTES_MAX} bytes and 100 header fields");
+            Some(ApiError::new(status, "HEAD_TOO_LARGE", message))
+        }
+        Some(_) => Some(invalid(error)),
+        None if error.is_parse_version_h2() => {
+            let message = "HTTP/2 is not spoken here; HTTP/1.1 is";
+            Some(ApiError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION_NOT_SUPPORTED", message))
+        }
+        None if head.is_empty() => None,
+        None if error.is_timeout() => {
+            let message =
+                format!("the head of the request did not arrive within {} s", head_timeout.as_secs());
+            Some(ApiError::new(StatusCode::REQUEST_TIMEOUT, "HEAD_TIMEOUT", message))
+        }
+        None if error.is_incomplete_message() => Some(invalid(&"it ends within its head")),
+        None => error.is_parse().then(|| invalid(error)),
     }
 }

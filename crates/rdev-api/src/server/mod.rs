@@ -1,6 +1,9 @@
 //! The listening socket, the connections on it, and their orderly end.
 
 mod connection;
+mod exchange;
+mod handoff;
+mod places;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,24 +16,36 @@ use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::connection::Handoff;
+use self::connection::Serving;
+pub(crate) use self::handoff::Handoff;
+pub(crate) use self::places::{Place, Places};
+use crate::config::Config;
 use crate::request::Peer;
 use crate::wire::Rdev;
 
 /// Connections that wait to be accepted. With tokio's 1024 a storm of clients waits for SYN retries.
 const BACKLOG: i32 = 8192;
-/// Connections at the same time; further ones wait to be accepted.
+/// Connections at the same time. Further ones wait to be accepted, unless one that is silent makes room.
 const CONNECTIONS_MAX: usize = 20_000;
+/// Connections at the same time on the listener of probes.
+pub(crate) const PROBE_CONNECTIONS_MAX: usize = 256;
+/// Files that connections leave to others, such as the database and runners; of a low limit they leave a quarter.
+const OTHER_FILES: usize = 2_048;
 /// Longest time for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same while more than half of all places are taken.
+const HEAD_TIMEOUT_CROWDED: Duration = Duration::from_secs(10);
+/// A client that was told goodbye has so long to close its side.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that takes nothing for so long is gone, or as good as gone; it can resume.
 const PEER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Bytes of one connection that wait to be written; hyper's own limit is over 400 KiB.
 const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
+/// Largest head of a request.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// After a signal, connections have so long to come to their end. With the workers' end this stays in 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,9 +62,28 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Begins to listen.
-pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    raise_file_limit();
+/// Where the server listens.
+pub struct Listeners {
+    /// For everybody.
+    pub(crate) api: TcpListener,
+    /// For whoever looks after it.
+    pub(crate) probes: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Begins to listen as configured.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on; it names the variable.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        raise_file_limit();
+        let probes = config.probe_bind.map(|address| listen(address, "RDEV_PROBE_BIND")).transpose()?;
+        Ok(Self { api: listen(config.bind, "RDEV_BIND")?, probes })
+    }
+}
+
+/// Begins to listen at the address that `variable` names.
+fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     let listen = || -> std::io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -61,7 +95,7 @@ pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    listen().with_context(|| format!("cannot listen on {address} (RDEV_BIND)"))
+    listen().with_context(|| format!("cannot listen on {address} ({variable})"))
 }
 
 /// Every subscriber is an open file: the soft limit, often 1024, is raised as far as allowed.
@@ -75,8 +109,8 @@ fn raise_file_limit() {
 }
 
 /// Tells a person at a terminal where to go. Where nobody takes it, the server works all the same.
-pub fn greet(listener: &TcpListener, rdev: &Rdev) -> anyhow::Result<()> {
-    let (address, key) = (listener.local_addr()?, rdev.key_place());
+pub fn greet(listeners: &Listeners, rdev: &Rdev) -> anyhow::Result<()> {
+    let (address, key) = (listeners.api.local_addr()?, rdev.key_place());
     let greeting = format!(
         "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
          The admin key is {key}. Run a command and watch it:\n\n  \
@@ -85,6 +119,9 @@ pub fn greet(listener: &TcpListener, rdev: &Rdev) -> anyhow::Result<()> {
          -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n",
         rdev.key_command(),
     );
+    if let Some(probes) = &listeners.probes {
+        tracing::info!(address = %probes.local_addr()?, "probes and metrics are answered");
+    }
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
         tracing::warn!(%error, %address, "nobody was told the address on standard output");
@@ -92,22 +129,26 @@ pub fn greet(listener: &TcpListener, rdev: &Rdev) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many connections the files allow that this process may have open.
+pub(crate) fn connections_max() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    files.map_or(CONNECTIONS_MAX, |files| CONNECTIONS_MAX.min(files - OTHER_FILES.min(files / 4)))
+}
+
 /// Serves until `stop`, then lets connections end: streams say goodbye on `drain`.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
-    let (tracker, places) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-    let app = TowerToHyperService::new(app);
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
+pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places>, stop: CancellationToken) {
+    let tracker = TaskTracker::new();
+    let serving = Serving { app: TowerToHyperService::new(app), stop: stop.clone() };
+    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &places)).await {
         match accepted {
-            Ok((stream, peer, place)) => {
-                let connection = connection::serve(stream, Peer(peer), app.clone(), stop.clone());
-                tracker.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+            Ok((stream, peer)) => {
+                let Some(seat) = places.take(peer.ip()) else {
+                    tracing::debug!(%peer, "too many connections without a key from this client");
+                    continue;
+                };
+                let head_timeout = if places.crowded() { HEAD_TIMEOUT_CROWDED } else { HEAD_TIMEOUT };
+                tracker.spawn(serving.clone().serve(stream, Peer(peer), seat, head_timeout));
             }
             Err(error) => {
                 // Mostly too many open files: those that end make room.
@@ -123,11 +164,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+async fn accept(listener: &TcpListener, places: &Places) -> std::io::Result<(TcpStream, SocketAddr)> {
+    places.room().await;
+    listener.accept().await
 }

@@ -82,9 +82,15 @@ impl std::str::FromStr for ProjectEventId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (position, seq) = text.split_once('-').ok_or(())?;
-        let parse = |text: &str| text.parse::<u64>().ok().filter(|n| *n <= i64::MAX as u64).ok_or(());
+        let parse = |text| number(text).ok_or(());
         Ok(Self { position: Position(parse(position)?), seq: Seq(parse(seq)?) })
     }
+}
+
+/// A number as ids have it, which the API's document says as a pattern: 1 to 18 digits, and nothing else.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 impl Streams {
@@ -117,11 +123,16 @@ impl Streams {
 
     /// An entry that is wanted whole: made once, whoever asks.
     fn whole(&self, form: Form, entry: &Entry) -> anyhow::Result<Bytes> {
-        self.rendered.get_or_insert_with(&(entry.position, form), || {
+        let make = || {
             let mut out = Vec::new();
             render::entry(&mut out, form, entry, Seq::ZERO)?;
             Ok(out.into())
-        })
+        };
+        match entry.body {
+            // At its place there may still be what it was made into when it was the end.
+            EntryBody::FormerEnd(_) => make(),
+            _ => self.rendered.get_or_insert_with(&(entry.position, form), make),
+        }
     }
 }
 
@@ -137,7 +148,7 @@ fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
         EntryBody::Status(_) | EntryBody::Stalled(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
-        EntryBody::Output(_) | EntryBody::Complete(_) => true,
+        EntryBody::Output(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) => true,
     }
 }
 

@@ -47,21 +47,22 @@ pub(crate) struct OutputEvent<'a> {
     pub(crate) timestamp: &'a str,
 }
 
-/// Data of `status`: the command is pending, or running. It takes no number; only one that stands where a
-/// task's end was, which somebody has retried, has that event's.
+/// Data of `status`: the command is pending, or running. It takes no number. Of a task that was retried by hand after
+/// its end, that end is a `status` as well, with its number; `complete` is the last event alone.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusEvent<'a> {
     /// The stream.
     pub(crate) stream_id: &'a str,
-    /// `pending` or `running`.
+    /// `pending` or `running`; of a former end `completed`, `failed`, `cancelled` or `timed_out`.
     #[schema(example = "running")]
     pub(crate) status: &'a str,
     /// Between two attempts of a task: the number of the one that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 2)]
     pub(crate) attempt: Option<u32>,
-    /// Between two attempts of a task: why the one before ended, or `retried`. Of a command that is running: what
-    /// keeps it from that, until it ends or another `status` says that nothing does any more.
+    /// Between two attempts of a task: why the one before ended, or `retried` by hand. Of a former end: why the task
+    /// did not complete. Of a command that is running: what keeps it from that, until it ends or another `status` says
+    /// that nothing does any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "exit_code")]
     pub(crate) reason: Option<&'a str>,

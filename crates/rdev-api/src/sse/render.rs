@@ -47,8 +47,9 @@ pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) ->
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
         EntryBody::Stalled(trouble) => writer.status(out, Status::Running, &trouble.into()),
         EntryBody::Retry(retrying) => writer.status(out, Status::Pending, &retrying.into()),
-        EntryBody::Complete(outcome) if entry.last_seq > after => writer.complete(out, outcome),
-        EntryBody::Complete(_) => {}
+        EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
+        EntryBody::Complete(outcome) => writer.complete(out, outcome),
+        EntryBody::FormerEnd(outcome) => writer.status(out, outcome.ending.into(), &outcome.into()),
         EntryBody::Output(frames) => {
             for frame in decode_all(frames.clone()) {
                 writer.frame(out, &frame?, after);
@@ -103,6 +104,14 @@ impl<'a> From<&'a Retrying> for Why<'a> {
     fn from(retrying: &'a Retrying) -> Self {
         let Retrying { attempt, reason, message, counted } = retrying;
         Self { attempt: Some(*attempt), reason: Some(reason), message: Some(message), counted: *counted }
+    }
+}
+
+/// A former end, under its number.
+impl<'a> From<&'a Outcome> for Why<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        let (reason, message) = (outcome.ending.reason(), outcome.message.as_deref());
+        Self { attempt: None, reason, message, counted: true }
     }
 }
 
@@ -281,7 +290,7 @@ fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 mod tests {
     use std::time::Duration;
 
-    use rdev_domain::{Ending, Position};
+    use rdev_domain::{Ending, Position, Reason};
 
     use super::*;
     use crate::sse::payload::OutputEvent;
@@ -388,5 +397,27 @@ mod tests {
             "\"status\":\"timed_out\",\"exit_code\":143,\"reason\":\"timeout\",\"duration_ms\":1500"
         ));
         assert_eq!(rendered(Form::Sse, &of, 7), "");
+    }
+
+    #[test]
+    fn a_former_end_is_a_status_with_its_number() {
+        let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2");
+        let of = Entry { body: EntryBody::FormerEnd(outcome), ..entry_of(&[output(7, 1, End::Eof, b"x")]) };
+        let text = rendered(Form::Sse, &of, 6);
+        let told = "id: 7\nevent: status\ndata: {\"stream_id\":\"s\",\"status\":\"failed\",\"reason\":\"exit_code\",\"message\":\"step 2\",";
+        assert!(text.starts_with(told), "{text}");
+        assert_eq!(rendered(Form::Sse, &of, 7), "");
+        let retrying = Retrying {
+            attempt: 2,
+            reason: "retried".to_owned(),
+            message: "exit_code: 2".to_owned(),
+            counted: false,
+        };
+        let of = Entry { body: EntryBody::Retry(retrying), ..of };
+        let text = rendered(Form::Sse, &of, 7);
+        assert!(
+            text.starts_with("event: status\n") && text.contains("\"status\":\"pending\",\"attempt\":2"),
+            "{text}"
+        );
     }
 }

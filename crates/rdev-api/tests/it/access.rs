@@ -38,6 +38,75 @@ fn unauthorized(answer: &Answer) -> Failure {
     answer.failure(401, "UNAUTHORIZED")
 }
 
+impl OpenApi {
+    /// Each method and path, with its parameters replaced.
+    fn calls(&self, replace: impl Fn(&str) -> String) -> Vec<(String, String, &Operation)> {
+        let mut calls = Vec::new();
+        for (path, operations) in &self.paths {
+            let url = replace(path);
+            assert!(!url.contains('{'), "a parameter that this test does not know: {path}");
+            for (method, operation) in operations.iter().filter(|(name, _)| METHODS.contains(&name.as_str()))
+            {
+                calls.push((method.to_uppercase(), url.clone(), operation));
+            }
+        }
+        calls
+    }
+}
+
+/// A path with parameters that are sound.
+fn sound(path: &str) -> String {
+    path.replace("{project}", "demo")
+        .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
+        .replace("{stream_id}", "none")
+        .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
+        .replace("{path}", "dist/file")
+        .replace("{worker_id}", "slot-1")
+}
+
+/// A path with parameters that are no text.
+fn unreadable(path: &str) -> String {
+    let between = path.split('/').map(|part| if part.starts_with('{') { "%ff" } else { part });
+    between.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_before_the_path_is_read() {
+    let server = Server::start().await;
+    let client = server.client();
+    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    let calls = document.calls(unreadable);
+    for (method, url, operation) in calls.iter().filter(|(_, url, _)| url.contains('%')) {
+        assert!(operation.responses.contains_key("400"), "{method} {url} documents 400");
+        unauthorized(&client.with_key(None).call(method, url).send().await);
+        unauthorized(&client.with_key(None).call(method, &format!("{url}?ticket=x")).send().await);
+        client.call(method, url).send().await.failure(400, "INVALID_PATH");
+    }
+    assert!(calls.len() > 20);
+}
+
+#[tokio::test]
+async fn every_route_refuses_query_parameters_that_it_does_not_know() {
+    let server = Server::start().await;
+    let client = server.client();
+    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    for (method, url, operation) in document.calls(sound) {
+        assert!(operation.responses.contains_key("400"), "{method} {url} documents 400");
+        let unknown = format!("{url}?nonsense=1");
+        let failure = client.call(&method, &unknown).send().await.failure(400, "INVALID_QUERY");
+        assert!(failure.error.message.contains("nonsense"), "{method} {url}: {}", failure.error.message);
+        if operation.security.is_some() {
+            unauthorized(&client.with_key(None).call(&method, &unknown).send().await);
+        }
+    }
+    let failure = client.get("/projects?limit=1&Limit=2").send().await.failure(400, "INVALID_QUERY");
+    assert!(failure.error.message.contains("\"Limit\"") && failure.error.message.contains("limit, cursor"));
+    client.get("/projects/demo/commands?status=failed").send().await.failure(400, "INVALID_QUERY");
+    assert_eq!(client.call("HEAD", "/projects?limit=1").send().await.status, 200);
+    assert_eq!(client.call("HEAD", "/projects?nonsense=1").send().await.status, 400);
+    client.get("/queue/tasks?ticket=x").send().await.failure(400, "INVALID_QUERY");
+}
+
 #[tokio::test]
 async fn every_route_that_is_not_public_wants_a_key() {
     let server = Server::start().await;
@@ -45,28 +114,17 @@ async fn every_route_that_is_not_public_wants_a_key() {
     let document: OpenApi = client.get("/openapi.json").send().await.json(200);
     assert!(document.openapi.starts_with("3.1"), "{}", document.openapi);
     let mut public = Vec::new();
-    for (path, operations) in &document.paths {
-        let url = path
-            .replace("{project}", "demo")
-            .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
-            .replace("{stream_id}", "none")
-            .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
-            .replace("{path}", "dist/file")
-            .replace("{worker_id}", "slot-1");
-        assert!(!url.contains('{'), "a parameter that this test does not know: {path}");
-        for (method, operation) in operations.iter().filter(|(name, _)| METHODS.contains(&name.as_str())) {
-            if operation.security.is_none() {
-                public.push(operation.id.as_str());
-                let answer = client.with_key(None).call(&method.to_uppercase(), &url).send().await;
-                assert_ne!(answer.status, 401, "{method} {path}");
-                continue;
-            }
-            for key in [None, Some(WRONG), Some("")] {
-                let answer = client.with_key(key).call(&method.to_uppercase(), &url).send().await;
-                unauthorized(&answer);
-            }
-            assert!(operation.responses.contains_key("401"), "{method} {path} documents 401");
+    for (method, url, operation) in document.calls(sound) {
+        if operation.security.is_none() {
+            public.push(operation.id.as_str());
+            let answer = client.with_key(None).call(&method, &url).send().await;
+            assert_ne!(answer.status, 401, "{method} {url}");
+            continue;
         }
+        for key in [None, Some(WRONG), Some("")] {
+            unauthorized(&client.with_key(key).call(&method, &url).send().await);
+        }
+        assert!(operation.responses.contains_key("401"), "{method} {url} documents 401");
     }
     public.sort_unstable();
     assert_eq!(public, PUBLIC);

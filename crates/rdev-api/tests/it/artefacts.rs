@@ -12,6 +12,7 @@ told_on_every_runtime! { and on postgres:
     files_are_kept_byte_for_byte_also_when_a_step_fails,
     files_are_kept_whole_through_a_kill_of_the_server,
     the_last_attempt_is_the_one_whose_files_are_kept,
+    odd_checkouts_keep_what_can_be_read,
 }
 
 /// Reads a file, which must be what the list says of it.
@@ -156,4 +157,31 @@ async fn files_that_go_with_their_pod_are_told_as_lost() {
     let files = client.artefacts(&id).await;
     let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem.as_deref())).collect();
     assert_eq!(told, [("report", Some("lost")), ("*.xml", Some("lost"))]);
+}
+
+async fn odd_checkouts_keep_what_can_be_read(on: Runtime) {
+    let server = on.server_with_workers(1).await;
+    let client = server.client();
+    let steps = [
+        "echo r >report.xml; mkdir fixtures; echo a >\"fixtures/$(printf '\\377')\"; echo b >\"fixtures/$(printf '\\376')\"",
+        "ln -s . a; ln -s . b; mkdir d; ln -s .. d/up",
+        "for p in a b c d e f; do mkdir -p packages/$p/node_modules; for q in a b c d e f; do \
+         [ $p = $q ] || ln -s ../../$q packages/$p/node_modules/$q; done; done",
+    ];
+    let wanted = ["**/*.xml", "fixtures/", "**/junit.xml"];
+    let body = json!({"type": "shell", "steps": steps, "artefacts": wanted, "max_attempts": 1});
+    let task = client.add_task(&body).await;
+    ended(&client, &task.id).await;
+    let files = client.artefacts(&task.id).await;
+    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem.as_deref())).collect();
+    let expected = [
+        ("fixtures/%FE", None),
+        ("fixtures/%FF", None),
+        ("report.xml", None),
+        ("**/junit.xml", Some("missing")),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(read(&client, &files[0]).await, b"b\n");
+    assert_eq!(read(&client, &files[1]).await, b"a\n");
+    assert_eq!(read(&client, &files[2]).await, b"r\n");
 }

@@ -95,3 +95,84 @@ async fn variables_reach_a_shell_command() {
     within("its end", client.ended(&id)).await;
     assert_eq!(client.output(&id).await, "a b\n||");
 }
+
+#[tokio::test]
+async fn a_body_that_is_packed_is_answered_with_415_and_what_is_taken() {
+    let server = Server::start().await;
+    let client = server.client();
+    let post = |encoding: &str| {
+        let call = client.post("/projects/demo/shell", &json!({"command": "true"}));
+        call.header("content-encoding", encoding)
+    };
+    let refused = post("gzip").send().await;
+    refused.failure(415, "UNSUPPORTED_MEDIA_TYPE");
+    assert_eq!(refused.header("accept-encoding"), "identity");
+    assert_eq!(post("identity").send().await.status, 202);
+}
+
+#[tokio::test]
+async fn numbers_and_times_of_a_task_are_taken_in_every_form_that_the_document_allows() {
+    let server = Server::start().await;
+    let client = server.client();
+    let task = |more: serde_json::Value| {
+        let mut body = json!({"type": "shell", "steps": ["true"], "run_after": "2999-01-01T00:00:00Z"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        client.post("/queue/tasks", &body)
+    };
+    let told = async |more: serde_json::Value| {
+        let answer = task(more).send().await;
+        answer.json::<crate::support::Data<serde_json::Value>>(202).data
+    };
+    let numbers = told(json!({"priority": -1.0, "timeout_seconds": 5.0})).await;
+    assert_eq!((&numbers["priority"], &numbers["timeout_ms"]), (&json!(-1), &json!(5000)));
+    for (given, kept) in [
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999Z"),
+        ("2999-01-01T00:00:00.123456789012Z", "2999-01-01T00:00:00.123456Z"),
+        ("2999-01-01T01:00:00.5+01:00", "2999-01-01T00:00:00.5Z"),
+    ] {
+        assert_eq!(told(json!({"run_after": given})).await["run_after"], kept, "{given}");
+    }
+    for priority in [json!(1.5), json!(null), json!("1"), json!(1e300)] {
+        let failure = task(json!({"priority": priority})).send().await.failure(400, "INVALID_BODY");
+        assert!(failure.error.message.contains("priority"), "{}", failure.error.message);
+    }
+    let wrong = task(json!({"type": "tset", "run_after": "9999-12-31T23:59:59-01:00", "priority": 101}));
+    let failure = wrong.send().await.failure(422, "VALIDATION_FAILED");
+    let mut fields = failure.fields();
+    fields.sort_unstable();
+    assert_eq!(fields, ["priority", "run_after", "type"]);
+}
+
+#[tokio::test]
+async fn the_form_of_an_answer_is_the_one_that_is_liked_best() {
+    let server = Server::start().await;
+    let client = server.client();
+    for (accept, form) in [
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream, */*", "text/event-stream"),
+        ("application/json;q=0.5, text/event-stream", "text/event-stream"),
+        ("TEXT/Event-Stream; q=0.1", "text/event-stream"),
+        ("*/*", "application/json"),
+        ("text/html", "application/json"),
+        ("nonsense", "application/json"),
+        ("text/event-stream;q=0, application/json", "application/json"),
+        ("text/event-stream;q=0.5, application/json", "application/json"),
+        ("application/json, text/event-stream;q=0.9", "application/json"),
+    ] {
+        let body = json!({"command": "true"});
+        let call = client.post("/projects/demo/shell", &body).header("accept", accept);
+        assert_eq!(call.send().await.header("content-type"), form, "{accept}");
+    }
+    let id = client.shell("echo x").await.id;
+    client.ended(&id).await;
+    for (accept, form) in [
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("application/x-ndjson;q=0, */*", "text/plain; charset=utf-8"),
+        ("application/x-ndjson;q=0.5, text/plain", "text/plain; charset=utf-8"),
+        ("*/*", "text/plain; charset=utf-8"),
+    ] {
+        let call = client.get(&format!("/projects/demo/commands/{id}/output")).header("accept", accept);
+        assert_eq!(call.send().await.header("content-type"), form, "{accept}");
+    }
+}

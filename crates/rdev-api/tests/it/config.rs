@@ -4,8 +4,9 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 19] = [
     "RDEV_BIND",
+    "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
     "RDEV_DATABASE_URL",
     "RDEV_RUNTIME",
@@ -20,6 +21,7 @@ const VARIABLES: [&str; 17] = [
     "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
     "RDEV_TRUSTED_PROXIES",
+    "RDEV_COMMAND_ENV",
     "RDEV_LOG",
     "RDEV_LOG_FORMAT",
 ];
@@ -42,6 +44,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_BIND", "somewhere", "IP:PORT"),
         ("RDEV_BIND", "127.0.0.1", "IP:PORT"),
         ("RDEV_BIND", "127.0.0.1:99999", "IP:PORT"),
+        ("RDEV_PROBE_BIND", "8081", "IP:PORT"),
+        ("RDEV_DATA_DIR", "/tmp/a:b", "without ':'"),
         ("RDEV_DATABASE_URL", "mysql://x", "sqlite://"),
         ("RDEV_DATABASE_URL", "sqlite://", "sqlite://"),
         ("RDEV_DATABASE_URL", "postgres://", "postgres://"),
@@ -63,6 +67,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_RATE_LIMIT_PER_MINUTE", "1.5", "1"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/8,example.org", "10.0.0.0/8"),
+        ("RDEV_COMMAND_ENV", "CARGO_HOME,A B", "names of variables"),
+        ("RDEV_COMMAND_ENV", "RDEV_LOG", "begins with RDEV_"),
         ("RDEV_LOG", "rdev=loud", "info"),
         ("RDEV_LOG_FORMAT", "xml", "json"),
     ] {

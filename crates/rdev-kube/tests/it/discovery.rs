@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::{FutureExt, StreamExt};
 use rdev_kube::PROJECTS;
 use rdev_kube_double::{Cluster, How, NewPod, Refusal, Times};
-use rdev_ports::Pods;
+use rdev_ports::{Pods, Site};
 
-use crate::support::{NAMESPACE, demo, eventually, id, open, project, projects, status};
+use crate::support::{NAMESPACE, demo, eventually, id, open, project, projects, status, within};
 
 #[tokio::test]
 async fn projects_are_pods_with_the_label_in_the_namespace() {
@@ -53,6 +54,23 @@ async fn a_project_follows_its_pod() {
     status(&kube, "demo", "ready").await;
     pod.set_label("rdev.orchard9.ai/project", None).unwrap();
     status(&kube, "demo", "gone Gone").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_becomes_ready_tells_so() {
+    let (_cluster, pod, kube) = demo().await;
+    status(&kube, "demo", "ready").await;
+    let mut ready = kube.became_ready();
+    for _ in 0..2 {
+        pod.set_ready(false).unwrap();
+        status(&kube, "demo", "starting ContainersNotReady").await;
+        // Another word on a pod that is ready is none of its becoming so.
+        pod.set_ready(true).unwrap();
+        pod.annotate("rdev.orchard9.ai/description", Some("new")).unwrap();
+        assert_eq!(within("the news", ready.next()).await, Some(Site::Project(id("demo"))));
+        status(&kube, "demo", "ready").await;
+    }
+    assert!(ready.next().now_or_never().is_none());
 }
 
 #[tokio::test]

@@ -47,6 +47,24 @@ async fn the_runner_is_copied_in_once_and_called_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_copy_that_a_command_has_replaced_is_never_run() {
+    let (_cluster, pod, kube) = demo().await;
+    let there = place(&kube).await;
+    let bin = pod.run_folder().unwrap().join("bin");
+    let program = std::fs::read_dir(&bin).unwrap().next().unwrap().unwrap().path();
+    for _ in 0..2 {
+        std::fs::write(&program, "#!/bin/sh\necho false\n").unwrap();
+        let (said, error) = run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await;
+        assert_eq!(said, "");
+        assert!(format!("{error:?}").contains("is not the runner"), "{error:?}");
+        // The next look at the place has it copied again.
+        assert_eq!(place(&kube).await, there);
+        assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
+        assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
+    }
+}
+
+#[tokio::test]
 async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
     for (protocol, copied) in [(7, false), (6, true)] {
         let image = tempfile::tempdir().unwrap();

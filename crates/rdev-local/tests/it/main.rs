@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
-use rdev_local::{Config, Local, visible_to_commands};
+use rdev_local::{Audience, Config, Local, audience};
 use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the runner's `exec` does, and nothing of the rest.
+const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 
 fn open(data_dir: &Path, uid: &str) -> Local {
     let env = ["PATH", "RDEV_ADMIN_KEY", "ANTHROPIC_API_KEY"].map(|name| {
@@ -23,8 +26,11 @@ fn open(data_dir: &Path, uid: &str) -> Local {
     });
     let config = Config {
         data_dir: data_dir.to_owned(),
-        runner: b"no program",
+        runner: BECOMES,
         env: env.to_vec(),
+        command_env: Vec::new(),
+        umask: 0o22,
+        open_files: None,
         pool_slots: 2,
         new_uid: uid.into(),
     };
@@ -97,9 +103,11 @@ async fn a_program_runs_in_the_workspace_and_sees_what_it_may() {
     local.create_project(&id("demo")).unwrap();
     let out = output(&local, &["sh", "-c", "pwd; env"], Stdin::None).await.unwrap();
     assert!(out.starts_with(&format!("{}\n", folder.path().join("workspaces/demo").display())), "{out}");
-    assert!(out.contains("ANTHROPIC_API_KEY=") && !out.contains("RDEV_ADMIN_KEY"), "{out}");
+    assert!(!out.contains("ANTHROPIC_API_KEY=") && !out.contains("RDEV_ADMIN_KEY"), "{out}");
+    let agent: Vec<String> = local.agent_env().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(agent, ["ANTHROPIC_API_KEY"]);
     let error = output(&local, &["sh", "-c", "echo why >&2; exit 3"], Stdin::None).await.unwrap_err();
-    assert!(error.contains("exit status: 3: why"), "{error}");
+    assert!(error.contains("code 3: why"), "{error}");
     assert!(output(&local, &["/no/such/program"], Stdin::None).await.is_err());
 }
 
@@ -124,12 +132,22 @@ async fn a_program_that_waits_is_used_once_and_another_takes_its_place() {
 }
 
 #[test]
-fn keys_of_the_server_are_not_for_commands() {
-    for name in ["PATH", "http_proxy", "LC_ALL", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_MAX_RETRIES"] {
-        assert!(visible_to_commands(Some(name)), "{name}");
+fn each_variable_is_for_those_who_need_it() {
+    let more = ["CARGO_HOME".to_owned(), "ANTHROPIC_MODEL".to_owned()];
+    for (name, seen_by) in [
+        ("PATH", Audience::Commands),
+        ("https_proxy", Audience::Commands),
+        ("LC_ALL", Audience::Commands),
+        ("CARGO_HOME", Audience::Commands),
+        ("ANTHROPIC_MODEL", Audience::Commands),
+        ("ANTHROPIC_BASE_URL", Audience::Agents),
+        ("CLAUDE_CODE_MAX_RETRIES", Audience::Agents),
+        ("RDEV_ADMIN_KEY", Audience::Nobody),
+        ("RDEV_MASTER_KEY", Audience::Nobody),
+        ("AWS_SECRET_ACCESS_KEY", Audience::Nobody),
+        ("GITHUB_TOKEN", Audience::Nobody),
+        ("", Audience::Nobody),
+    ] {
+        assert_eq!(audience(name.as_ref(), &more), seen_by, "{name}");
     }
-    for name in ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", ""] {
-        assert!(!visible_to_commands(Some(name)), "{name}");
-    }
-    assert!(!visible_to_commands(None));
 }

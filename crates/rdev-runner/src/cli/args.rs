@@ -41,7 +41,16 @@ pub(super) enum Action {
     RunOrder {
         text: bool,
     },
+    /// Become this program, with a umask and a soft limit of open files.
+    Exec(Limits, Vec<String>),
     Supervise,
+}
+
+/// What a program is started with; `None`: what this one has.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) umask: Option<u32>,
+    pub(super) open_files: Option<u64>,
 }
 
 /// How a run is followed.
@@ -100,6 +109,7 @@ struct Given {
     follow: Follow,
     age: Option<Duration>,
     within: String,
+    limits: Limits,
     spec: Spec,
     order_stdin: bool,
     stdin: bool,
@@ -114,6 +124,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         follow: Follow::default(),
         age: None,
         within: String::new(),
+        limits: Limits::default(),
         spec: Spec::new(Vec::new()),
         order_stdin: false,
         stdin: false,
@@ -123,7 +134,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
             Long("help") | Short('h') => return Ok(given.request(Action::Help)),
             Long("version") | Short('V') => return Ok(given.request(Action::Version)),
             Value(verb) if given.verb.is_none() => given.verb = Some(known_verb(text("command", verb)?)?),
-            Value(first) if matches!(given.verb.as_deref(), Some("run" | "collect")) => {
+            Value(first) if matches!(given.verb.as_deref(), Some("run" | "collect" | "exec")) => {
                 given.spec.argv.push(text("argument", first)?);
                 for rest in parser.raw_args().map_err(usage)? {
                     given.spec.argv.push(text("argument", rest)?);
@@ -145,10 +156,11 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
-            "id" => !matches!(verb, "" | "list" | "place" | "collect"),
+            "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
             "within" => verb == "place",
+            "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
             "order-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
                 verb == "run"
@@ -182,6 +194,8 @@ impl Given {
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "within" => self.within = value,
+            "umask" => self.limits.umask = Some(mode(name, &value)?),
+            "open-files" => self.limits.open_files = Some(number(name, &value)?),
             "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
             "grace" => self.spec.grace_ms = milliseconds(seconds(name, &value)?),
             "journal-max" => self.spec.journal_bytes_max = number(name, &value)?,
@@ -215,6 +229,7 @@ impl Given {
             "collect" => self.collect()?,
             "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),
+            "exec" => self.exec()?,
             _ => Action::Supervise,
         };
         Ok(self.request(action))
@@ -226,6 +241,14 @@ impl Given {
             return Err(Fault::usage("collect needs a folder and patterns: --cwd DIR -- PATTERN..."));
         }
         Ok(Action::Collect(cwd.into(), argv))
+    }
+
+    fn exec(&mut self) -> Result<Action, Fault> {
+        let Spec { argv, .. } = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
+        if argv.is_empty() {
+            return Err(Fault::usage("exec needs a program: -- PROGRAM [ARGUMENT]..."));
+        }
+        Ok(Action::Exec(self.limits, argv))
     }
 
     fn run_order(self, ids: &[RunId]) -> Result<Request, Fault> {
@@ -255,11 +278,11 @@ impl Given {
     }
 }
 
-const VERBS: &str = "run, attach, cancel, list, gc, collect or place";
+const VERBS: &str = "run, attach, cancel, list, gc, collect, place or exec";
 
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
-        "run" | "attach" | "cancel" | "list" | "gc" | "collect" | "place" | "supervise" => Ok(verb),
+        "run" | "attach" | "cancel" | "list" | "gc" | "collect" | "place" | "exec" | "supervise" => Ok(verb),
         _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }
 }
@@ -279,6 +302,11 @@ fn text(name: &str, value: OsString) -> Result<String, Fault> {
 fn number(name: &str, value: &str) -> Result<u64, Fault> {
     let number = value.parse().ok().filter(|&number| number <= i64::MAX as u64);
     number.ok_or_else(|| refused(name, value, "a whole number, 0 or more, is accepted"))
+}
+
+fn mode(name: &str, value: &str) -> Result<u32, Fault> {
+    let mode = u32::from_str_radix(value, 8).ok().filter(|&mode| mode <= 0o777);
+    mode.ok_or_else(|| refused(name, value, "an octal number up to 777 is accepted"))
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, Fault> {

@@ -11,6 +11,7 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner gc [--id ID]... [--older-than SECONDS]
   rdev-runner collect --cwd DIR -- PATTERN...
   rdev-runner place [--within NAME]
+  rdev-runner exec [--umask MODE] [--open-files COUNT] -- PROGRAM [ARGUMENT]...
 
 run starts the command if its id is new and follows its output to the end; with an id that
 was used before it only follows. attach follows. cancel sends SIGTERM to the command and all
@@ -18,6 +19,7 @@ that it started, then SIGKILL. list shows every run. gc --id drops the output of
 run and keeps how it ended; gc --older-than removes runs that ended longer ago. collect sends the
 files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. place
 makes the folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
+exec becomes the program, with this umask and this soft limit of open files.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
@@ -32,6 +34,8 @@ makes the folder of runs if it is missing, and prints protocol version, folder a
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
   --within NAME        begin a new folder's identity with this and a dot
+  --umask MODE         octal; bits that the program's new files do not get
+  --open-files COUNT   soft limit of the program's open files
   --order-stdin        wait for id, folder's identity, sequence number and command on standard input, in the
                        form of the library; without any, end
 

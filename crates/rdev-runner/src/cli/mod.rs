@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod exec;
 mod help;
 
 use std::ffi::OsString;
@@ -89,6 +90,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
                 gc::remove_scratch(runs)?;
             }
         }
+        Action::Exec(limits, argv) => return Err(exec::exec(limits, &argv)),
         Action::Supervise => supervisor::supervise(runs)?,
     }
     Ok(0)

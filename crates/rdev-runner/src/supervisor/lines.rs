@@ -13,11 +13,13 @@ pub(crate) struct Lines {
     buffer: Vec<u8>,
     /// Length of the line, without its newline, that waits at the buffer's beginning.
     held: usize,
+    /// The line that comes next goes on with a piece that was emitted while it was still.
+    continued: bool,
 }
 
 impl Lines {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; PAYLOAD_BYTES_MAX], held: 0 }
+        Self { buffer: vec![0; PAYLOAD_BYTES_MAX], held: 0, continued: false }
     }
 
     /// Where the next bytes go.
@@ -44,6 +46,7 @@ impl Lines {
             // Only the first line can be too long: any other is shorter than one read.
             if newline.is_some() {
                 let end = memrchr(b'\n', rest).map_or(0, |at| at + 1);
+                self.continued = false;
                 emit_lines(&rest[..end], &mut emit);
                 start += end;
             }
@@ -53,11 +56,32 @@ impl Lines {
         self.held = length - start;
     }
 
-    /// The output has ended: emits the line that had no newline.
+    /// Emits what there is of a line that has been still: a prompt waits for an answer, and a progress bar never ends
+    /// its line. A character that is not complete waits on.
+    pub(crate) fn emit_still(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
+        let held = &self.buffer[..self.held];
+        let whole = match std::str::from_utf8(held) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => held.len(),
+        };
+        if whole > 0 {
+            emit(End::Partial, 1, &held[..whole]);
+            self.buffer.copy_within(whole..self.held, 0);
+            self.held -= whole;
+            self.continued = true;
+        }
+    }
+
+    /// Whether a line waits for its newline.
+    pub(crate) fn waits(&self) -> bool {
+        self.held > 0
+    }
+
+    /// The output has ended: emits the line that had no newline. One of which pieces were emitted gets its last.
     pub(crate) fn finish(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
-        if self.held > 0 {
+        if self.held > 0 || self.continued {
             emit(End::Eof, 1, &self.buffer[..self.held]);
-            self.held = 0;
+            (self.held, self.continued) = (0, false);
         }
     }
 }
@@ -118,6 +142,33 @@ mod tests {
         let out = cut(b"a\n\nb\nrest", 64);
         assert_eq!(out[0], (End::Newline, 3, b"a\n\nb\n".to_vec()));
         assert_eq!(out[1], (End::Eof, 1, b"rest".to_vec()));
+    }
+
+    #[test]
+    fn a_line_that_is_still_comes_in_pieces_of_whole_characters_with_a_last_one() {
+        for (input, rest, pieces) in [
+            ("Password: ", "\n", vec![(End::Partial, "Password: "), (End::Newline, "\n")]),
+            ("10%\r", "20%\n", vec![(End::Partial, "10%\r"), (End::Newline, "20%\n")]),
+            ("ask? ", "", vec![(End::Partial, "ask? "), (End::Eof, "")]),
+        ] {
+            let (mut lines, mut out) = (Lines::new(), Vec::new());
+            let mut emit = |end, _, bytes: &[u8]| out.push((end, String::from_utf8(bytes.to_vec()).unwrap()));
+            lines.space()[..input.len()].copy_from_slice(input.as_bytes());
+            lines.push(input.len(), &mut emit);
+            lines.emit_still(&mut emit);
+            lines.emit_still(&mut emit);
+            lines.space()[..rest.len()].copy_from_slice(rest.as_bytes());
+            lines.push(rest.len(), &mut emit);
+            lines.finish(&mut emit);
+            let out: Vec<_> = out.iter().map(|(end, text)| (*end, text.as_str())).collect();
+            assert_eq!(out, pieces);
+        }
+        let (mut lines, mut out) = (Lines::new(), Vec::new());
+        let mut emit = |end, _, bytes: &[u8]| out.push((end, bytes.to_vec()));
+        lines.space()[..3].copy_from_slice(b"a\xe2\x82");
+        lines.push(3, &mut emit);
+        lines.emit_still(&mut emit);
+        assert_eq!(out, [(End::Partial, b"a".to_vec())], "the beginning of a euro sign waits");
     }
 
     #[test]

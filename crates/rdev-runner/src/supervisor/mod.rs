@@ -156,7 +156,9 @@ impl<'a> Supervisor<'a> {
                     take_round(output, self.journal);
                 }
             }
-            if self.journal.flush(Instant::now()) {
+            let now = Instant::now();
+            self.outputs.iter_mut().for_each(|output| output.show_still(now, self.journal));
+            if self.journal.flush(now) {
                 self.clients.wake();
             }
             if ready.input {
@@ -245,7 +247,9 @@ impl<'a> Supervisor<'a> {
         // Once it is over, the end of a process or an act of the schedule comes next.
         let drained = drained.filter(|&at| at > Instant::now());
         let acts = self.schedule.as_ref().and_then(Schedule::next);
-        [self.time_is_up, drained, acts, self.journal.deadline()].into_iter().flatten().min()
+        let [stdout, stderr] = &self.outputs;
+        let still = [stdout.deadline(), stderr.deadline()];
+        [self.time_is_up, drained, acts, self.journal.deadline()].into_iter().chain(still).flatten().min()
     }
 
     /// Takes what is still in the pipes. Should somebody outside our tree hold one, it is not waited for.

@@ -1,6 +1,7 @@
 //! The command's pipes: what it writes, and what it is given to read.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -15,7 +16,12 @@ pub(crate) struct Output {
     /// `None` after its end.
     pipe: Option<OwnedFd>,
     lines: Lines,
+    /// Since when a line without its newline waits, and nothing comes.
+    still_since: Option<Instant>,
 }
+
+/// A line that has been still for so long is shown as far as it has come.
+const STILL: Duration = Duration::from_secs(1);
 
 /// What one read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(crate) enum Taken {
 
 impl Output {
     pub(crate) fn new(stream: Stream, pipe: OwnedFd) -> Self {
-        Self { stream, pipe: Some(pipe), lines: Lines::new() }
+        Self { stream, pipe: Some(pipe), lines: Lines::new(), still_since: None }
     }
 
     pub(crate) fn pipe(&self) -> Option<&OwnedFd> {
@@ -45,6 +51,7 @@ impl Output {
             Ok(n) if n > 0 => {
                 let stream = self.stream;
                 self.lines.push(n, |end, count, bytes| journal.output(stream, end, count, bytes));
+                self.still_since = self.lines.waits().then(Instant::now);
                 Taken::Bytes
             }
             Err(Errno::AGAIN | Errno::INTR) => Taken::Nothing,
@@ -56,9 +63,24 @@ impl Output {
         }
     }
 
+    /// When [`Output::show_still`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.still_since.map(|since| since + STILL)
+    }
+
+    /// Hands to the journal what there is of a line that has been still.
+    pub(crate) fn show_still(&mut self, now: Instant, journal: &mut Journal) {
+        if self.deadline().is_some_and(|at| at <= now) {
+            let stream = self.stream;
+            self.still_since = None;
+            self.lines.emit_still(|end, count, bytes| journal.output(stream, end, count, bytes));
+        }
+    }
+
     /// Nothing more is taken: the line that had no newline is the last.
     pub(crate) fn close(&mut self, journal: &mut Journal) {
         let stream = self.stream;
+        self.still_since = None;
         self.pipe = None;
         self.lines.finish(|end, count, bytes| journal.output(stream, end, count, bytes));
     }

@@ -87,12 +87,13 @@ fn nothing_outside_the_folder_is_sent() {
         let told = collect(&place, &[pattern]);
         assert_eq!(told, [(pattern.to_owned(), Err(why))]);
     }
+    // A link to a folder is named, and not gone through.
     let told = collect(&place, &["same", "in", "up/secret"]);
     let expected = [
         ("in/circle", Err(Why::Unreadable)),
         ("in/file", Ok(b"inside".to_vec())),
         ("same", Ok(b"inside".to_vec())),
-        ("up/secret", Err(Why::Unreadable)),
+        ("up", Err(Why::Unreadable)),
     ];
     assert_eq!(told, expected.map(|(path, kept)| (path.to_owned(), kept)));
 }
@@ -119,5 +120,88 @@ fn a_folder_that_is_not_there_has_no_files() {
     assert_eq!(told, [("a".to_owned(), Err(Why::Missing))]);
     for args in ["collect", "collect --cwd /tmp", "collect -- a", "collect --id x --cwd /tmp -- a"] {
         assert_eq!(Place::new().call(args).status.code(), Some(64), "{args}");
+    }
+}
+
+/// A link in the folder.
+fn link(place: &Place, to: &str, at: &str) {
+    let at = place.path().join("work").join(at);
+    fs::create_dir_all(at.parent().unwrap()).unwrap();
+    symlink(Path::new(to), at).unwrap();
+}
+
+#[test]
+fn links_to_folders_lead_no_pattern_astray() {
+    let circles = Place::new();
+    write(&circles, "report.xml", "r");
+    ["a", "b"].iter().for_each(|at| link(&circles, ".", at));
+    assert_eq!(collect(&circles, &["**/*.xml"]), [("report.xml".to_owned(), Ok(b"r".to_vec()))]);
+
+    // As pnpm links the packages of a workspace into one another.
+    let workspace = Place::new();
+    write(&workspace, "out/junit.xml", "j");
+    for package in ["a", "b", "c", "d", "e", "f"] {
+        for other in ["a", "b", "c", "d", "e", "f"].iter().filter(|&&other| other != package) {
+            link(&workspace, &format!("../../{other}"), &format!("packages/{package}/node_modules/{other}"));
+        }
+    }
+    assert_eq!(collect(&workspace, &["**/junit.xml"]), [("out/junit.xml".to_owned(), Ok(b"j".to_vec()))]);
+
+    let small = Place::new();
+    write(&small, "d/one.txt", "1");
+    link(&small, ".", "loop");
+    link(&small, "..", "d/up");
+    assert_eq!(paths(&collect(&small, &["**/*.txt", "**"])), ["d/one.txt"]);
+}
+
+#[test]
+fn names_that_are_no_text_are_kept_apart() {
+    let place = Place::new();
+    write(&place, "report.xml", "r");
+    for (name, content) in [(&b"\xff"[..], "ff"), (b"\xfe", "fe"), (b"%FF", "percent")] {
+        write(&place, "fixtures/x", "");
+        let name = std::os::unix::ffi::OsStrExt::from_bytes(name);
+        let folder = place.path().join("work/fixtures");
+        fs::rename(folder.join("x"), folder.join::<&std::ffi::OsStr>(name)).unwrap();
+        fs::write(folder.join::<&std::ffi::OsStr>(name), content).unwrap();
+    }
+    let told = collect(&place, &["**/*.xml", "fixtures/"]);
+    let expected =
+        [("fixtures/%25FF", "percent"), ("fixtures/%FE", "fe"), ("fixtures/%FF", "ff"), ("report.xml", "r")];
+    assert_eq!(told, expected.map(|(path, bytes)| (path.to_owned(), Ok(bytes.as_bytes().to_vec()))));
+    assert_eq!(paths(&collect(&place, &["fixtures/?"])), ["fixtures/%FE", "fixtures/%FF"]);
+}
+
+/// Steps that never end the same way twice, made of one number.
+fn chance(state: &mut u64, below: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize % below
+}
+
+#[test]
+fn every_tree_comes_to_an_end() {
+    for seed in 0..12_u64 {
+        let (place, mut state) = (Place::new(), seed);
+        let mut folders = vec![String::new()];
+        for n in 0..40 {
+            let folder = folders[chance(&mut state, folders.len())].clone();
+            match chance(&mut state, 3) {
+                0 => {
+                    fs::create_dir_all(place.path().join(format!("work/{folder}{n}"))).unwrap();
+                    folders.push(format!("{folder}{n}/"));
+                }
+                1 => write(&place, &format!("{folder}{n}.xml"), ""),
+                _ => {
+                    let up =
+                        "../".repeat(chance(&mut state, 3)) + &folders[chance(&mut state, folders.len())];
+                    link(&place, if up.is_empty() { "." } else { &up }, &format!("{folder}{n}"));
+                }
+            }
+        }
+        let told = collect(&place, &["**/*.xml", "**", "*/**/?*", "*"]);
+        assert!(
+            told.iter().filter(|(_, kept)| kept.is_ok()).all(|(path, _)| path.ends_with(".xml")),
+            "{told:?}"
+        );
     }
 }

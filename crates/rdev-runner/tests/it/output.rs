@@ -122,3 +122,17 @@ fn a_line_is_seen_as_soon_as_it_is_written() {
     assert_eq!(place.call("cancel --id live").stdout, b"cancelling\n");
     exit(&live.rest());
 }
+
+#[test]
+fn a_prompt_that_waits_is_shown_before_its_answer() {
+    let place = Place::new();
+    let go = place.path().join("go");
+    let script = format!("printf 'Name? '; until [ -e {} ]; do sleep 0.02; done; echo you", go.display());
+    let mut live = place.live("ask", "", &script);
+    // It comes although the line has no end.
+    live.until("Name? ");
+    std::fs::write(go, "").unwrap();
+    live.rest();
+    assert_eq!(stdout(&place.attach("ask", 0)), "Name? you\n");
+    assert_eq!(stdout(&place.attach("ask", 1)), "you\n");
+}

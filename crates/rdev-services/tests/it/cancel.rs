@@ -9,7 +9,7 @@ use crate::support::{Answer, Bench, Fault};
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_while_a_command_starts_is_heard_at_once() {
-    let bench = Bench::new([Answer::Hangs]);
+    let bench = Bench::new([Answer::Hangs("")]);
     // The start is stored, and the worker does not know yet.
     bench.store.fail("start", Fault::AnswerLost, 5);
     let command = bench.submit(1).await;

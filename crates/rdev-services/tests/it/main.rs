@@ -1,6 +1,7 @@
 //! A worker on a store in memory and places that answer as they are told, in a time that passes by itself when
 //! nothing else happens.
 
+mod agents;
 mod cancel;
 mod lost_answers;
 mod refusals;

@@ -6,7 +6,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Command, CommandId, Entry, EntryBody, Position, Status, Timestamp};
+use rdev_domain::{AgentRequest, Command, CommandId, Entry, EntryBody, Position, Request, Status, Timestamp};
 use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
 use rdev_ports::{Clock, EventLog, TaskQueue, testing};
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
@@ -63,6 +63,15 @@ impl Bench {
         bench
     }
 
+    /// Has an agent asked for something in project `demo`.
+    pub(crate) async fn ask_agent(&self) -> CommandId {
+        let request = Request::Claude(AgentRequest { prompt: "think".to_owned(), ..AgentRequest::default() });
+        let command = Command { request, created_at: self.clock.now(), ..command("demo", 1) };
+        let stored = command.id.clone();
+        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+        stored
+    }
+
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, command: &CommandId) {
         let queue = Arc::new(self.store.memory.clone());
@@ -70,7 +79,7 @@ impl Bench {
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
         let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
-        commands.cancel(&id("demo"), command).await.expect("it is there");
+        commands.cancel(&id("demo"), command, None).await.expect("it is there");
     }
 
     /// Has the `n`th command of project `demo` stored.
@@ -122,7 +131,7 @@ fn words(entry: &Entry) -> String {
         EntryBody::Stalled(trouble) => format!("stalled {}: {}", trouble.reason.as_str(), trouble.message),
         EntryBody::Retry(retrying) => format!("retry {}", retrying.reason),
         EntryBody::Output(_) => format!("output {}-{}", entry.first_seq.0, entry.last_seq.0),
-        EntryBody::Complete(outcome) => {
+        EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
             format!("{} {}", Status::from(outcome.ending).as_str(), entry.last_seq.0)
         }
     }

@@ -31,7 +31,7 @@ async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
     }
     let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
     store.finish(&claims[0].fence, Seq(6), outcome, START).await?;
-    store.request_cancel(&id("demo"), &claims[1].fence.id, START).await?;
+    store.request_cancel(&id("demo"), &claims[1].fence.id, None, START).await?;
     Ok(claims)
 }
 

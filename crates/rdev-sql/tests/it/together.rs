@@ -65,7 +65,7 @@ async fn told(store: &SqlStore, n: u64) -> Vec<String> {
         EntryBody::Status(status) => status.as_str().to_owned(),
         EntryBody::Output(_) => format!("{}-{}", entry.first_seq.0, entry.last_seq.0),
         EntryBody::Complete(_) => format!("complete {}", entry.last_seq.0),
-        EntryBody::Retry(_) => "retry".to_owned(),
+        EntryBody::Retry(_) | EntryBody::FormerEnd(_) => "of another attempt".to_owned(),
         EntryBody::Stalled(_) => "stalled".to_owned(),
     });
     told.collect()

@@ -46,14 +46,17 @@ async fn a_command(on: On) {
 }
 
 async fn an_entry(on: On) {
-    let not_a_status = match on {
-        On::Sqlite => "UPDATE events SET body = x'ff'",
-        On::Postgres => "UPDATE events SET body = '\\xff'",
+    let (not_a_status, no_body) = match on {
+        On::Sqlite => ("UPDATE events SET body = x'ff'", "UPDATE events SET kind = 'complete', body = x''"),
+        On::Postgres => {
+            ("UPDATE events SET body = '\\xff'", "UPDATE events SET kind = 'complete', body = '\\x'")
+        }
     };
     let changes = [
         ("UPDATE events SET kind = 'rumour'", "rumour"),
         (not_a_status, "status"),
-        ("UPDATE events SET kind = 'complete'", "ending"),
+        (no_body, "ending"),
+        ("UPDATE events SET kind = 'complete'", "former end"),
         ("UPDATE tasks SET stream = 'a b'", "a b"),
     ];
     let command = command("demo", 1);

@@ -80,7 +80,7 @@ pub async fn a_cancelled_attempts_end_that_comes_again_is_told_as_the_first(
     store: &impl Store,
 ) -> Result<()> {
     let fence = run(store, 1).await?;
-    store.request_cancel(&demo(), &fence.id, at(1)).await?;
+    store.request_cancel(&demo(), &fence.id, None, at(1)).await?;
     let first = store.retry(&fence, retry(), at(2)).await?;
     assert!(matches!(first.body, EntryBody::Complete(_)));
     assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);

@@ -6,7 +6,7 @@ use crate::CancelRequested;
 use crate::testing::{command, id};
 
 async fn ask(store: &impl Store, command: &CommandId, now: u64) -> Result<CancelRequested> {
-    let asked = store.request_cancel(&demo(), command, at(now)).await?;
+    let asked = store.request_cancel(&demo(), command, None, at(now)).await?;
     Ok(asked.expect("the project has the command"))
 }
 
@@ -112,8 +112,8 @@ pub async fn asking_an_ended_command_changes_nothing(store: &impl Store) -> Resu
 pub async fn only_commands_of_the_project_can_be_cancelled(store: &impl Store) -> Result<()> {
     let waiting = enqueue(store, 1).await?;
     let unknown = command("demo", 2).id;
-    assert!(store.request_cancel(&demo(), &unknown, at(1)).await?.is_none());
-    assert!(store.request_cancel(&id("other"), &waiting.id, at(1)).await?.is_none());
+    assert!(store.request_cancel(&demo(), &unknown, None, at(1)).await?.is_none());
+    assert!(store.request_cancel(&id("other"), &waiting.id, None, at(1)).await?.is_none());
     assert_eq!(stored(store, &waiting.id).await?, waiting);
     Ok(())
 }

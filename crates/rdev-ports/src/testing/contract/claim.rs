@@ -53,7 +53,7 @@ pub async fn an_ended_command_is_not_claimed(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.finish(&fence, Seq(1), completed(), at(1)).await?;
     let waiting = enqueue(store, 2).await?;
-    store.request_cancel(&demo(), &waiting.id, at(1)).await?;
+    store.request_cancel(&demo(), &waiting.id, None, at(1)).await?;
     assert!(claim_all(store, 2 * LEASE).await?.is_empty());
     Ok(())
 }

@@ -109,7 +109,7 @@ pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> 
 pub async fn a_cancelled_command_frees_its_key(store: &impl Store) -> Result<()> {
     let first = enqueue_keyed(store, 1, "workspace").await?;
     let second = enqueue_keyed(store, 2, "workspace").await?;
-    store.request_cancel(&demo(), &first.id, at(0)).await?;
+    store.request_cancel(&demo(), &first.id, None, at(0)).await?;
     assert_eq!(ids(&claim_all(store, 0).await?), [second.id]);
     Ok(())
 }

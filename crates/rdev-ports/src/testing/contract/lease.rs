@@ -5,7 +5,7 @@ use rdev_domain::{Result, Seq, State};
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::{id, slots};
+use crate::testing::{command, id, new_command, slots};
 
 /// A renewed lease lasts to its new end.
 pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
@@ -33,7 +33,7 @@ pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
 /// A worker hears with its renewal which commands are to end; it keeps their leases to end them.
 pub async fn renewing_tells_what_is_cancelled(store: &impl Store) -> Result<()> {
     let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
-    store.request_cancel(&demo(), &asked.id, at(1)).await?;
+    store.request_cancel(&demo(), &asked.id, None, at(1)).await?;
     let renewal = store.renew(&[asked.clone(), other], at(2 * LEASE)).await?;
     assert_eq!(renewal.cancelled, [asked]);
     assert!(renewal.lost.is_empty());
@@ -146,5 +146,23 @@ pub async fn releasing_all_gives_back_every_lease(store: &impl Store) -> Result<
     assert_eq!(store.release_all().await?, 0);
     let expected = [running.id, pending.id, waiting.id];
     assert_eq!(ids(&claim_all(store, 0).await?), expected);
+    Ok(())
+}
+
+/// What was postponed for a place can be claimed when the place tells that it is ready; leases stay.
+pub async fn what_was_postponed_is_due_when_its_home_is_ready(store: &impl Store) -> Result<()> {
+    let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
+    enqueue(store, 3).await?;
+    let pending = claim(store, 0).await?;
+    store.enqueue(new_command(command("other", 4))).await?;
+    let other = claim(store, 0).await?;
+    for fence in [&waiting, &pending, &other] {
+        store.postpone(fence, at(1000)).await?;
+    }
+    assert_eq!(store.hurry(&[id("nobody"), demo()]).await?, 2);
+    assert_eq!(ids(&claim_all(store, 1).await?), [waiting.id, pending.id]);
+    assert_eq!(store.hurry(&[demo()]).await?, 0);
+    assert_eq!(store.renew(&[leased], at(2 * LEASE)).await?.lost, []);
+    assert!(claim_all(store, 1000).await?.iter().all(|claim| claim.fence.id != other.id));
     Ok(())
 }

@@ -1,21 +1,21 @@
 use rdev_domain::{
-    Command, CommandId, CommandKind, Ending, Entry, EntryBody, Home, Outcome, Reason, Result, Schedule, Seq,
-    State, Status, WorkKind,
+    Command, CommandId, CommandKind, Ending, Entry, Home, Outcome, Reason, Result, Schedule, Seq, Status,
+    WorkKind,
 };
 
 use super::Store;
 use super::steps::*;
-use crate::testing::{chunk, id, new_command, task};
+use crate::testing::{id, new_command, task};
 use crate::{Backlog, Claim, Hold, InLine, NewCommand, Seat, Slots, Stage, TaskFilter};
 
-async fn enqueue_task(store: &impl Store, kind: WorkKind, n: u64) -> Result<Command> {
+pub(super) async fn enqueue_task(store: &impl Store, kind: WorkKind, n: u64) -> Result<Command> {
     let task = task(kind, n);
     store.enqueue(new_command(task.clone())).await?;
     Ok(task)
 }
 
 /// Stores the `n`th task, claims it, and starts it in a worker.
-async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
+pub(super) async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
     enqueue_task(store, WorkKind::Test, n).await?;
     let of_pool = Slots { commands: 0, pool: 1 };
     let claim = store.claim(&super::steps::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
@@ -23,7 +23,7 @@ async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
     Ok(claim)
 }
 
-async fn fail_task(store: &impl Store, claim: &Claim, seq: u64) -> Result<Entry> {
+pub(super) async fn fail_task(store: &impl Store, claim: &Claim, seq: u64) -> Result<Entry> {
     let outcome = Outcome {
         exit_code: Some(2),
         ..Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2 failed")
@@ -31,7 +31,7 @@ async fn fail_task(store: &impl Store, claim: &Claim, seq: u64) -> Result<Entry>
     store.finish(&claim.fence, Seq(seq), outcome, at(9)).await
 }
 
-async fn the_task(store: &impl Store, id: &CommandId) -> Result<Command> {
+pub(super) async fn the_task(store: &impl Store, id: &CommandId) -> Result<Command> {
     Ok(store.command(&Home::Pool, id).await?.expect("the task is stored"))
 }
 
@@ -88,40 +88,6 @@ pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// It waits with fresh attempts; its stream goes on at the next number, and has no complete entry any more.
-pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
-    let first = run_task(store, 1, "slot-1").await?;
-    store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
-    fail_task(store, &first, 4).await?;
-    let (reopened, entry) = store.reopen(&first.fence.id, at(10)).await?.expect("there is such a task");
-    assert_eq!(reopened, the_task(store, &first.fence.id).await?);
-    assert_eq!((&reopened.state, reopened.cancel_requested), (&State::Pending, false));
-    assert_eq!((reopened.schedule.tries, reopened.schedule.max_attempts), (1, 4));
-    assert_eq!(reopened.schedule.last_error.as_deref(), Some("exit_code: step 2 failed"));
-    assert_eq!((entry.first_seq, entry.last_seq), (Seq(4), Seq(4)));
-    let log = store.read_home(&Home::Pool, rdev_domain::Position::ZERO, ALL).await?;
-    assert_eq!(log.last(), Some(&entry));
-    assert!(!log.iter().any(Entry::is_last));
-
-    let claim = claim_all(store, 10).await?.remove(0);
-    assert_eq!(claim.last_seq, Seq(4));
-    assert_eq!(store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(11)).await?.tries, 2);
-    let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
-    assert_eq!(complete.body, EntryBody::Complete(completed()));
-    Ok(())
-}
-
-/// What waits or runs is not reopened, and no command of a project is.
-pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
-    let waiting = enqueue_task(store, WorkKind::Test, 1).await?;
-    assert_conflict(store.reopen(&waiting.id, at(1)).await, "TASK_NOT_ENDED");
-    let command = enqueue(store, 2).await?;
-    store.request_cancel(&demo(), &command.id, at(1)).await?;
-    assert!(store.reopen(&command.id, at(1)).await?.is_none());
-    assert!(store.reopen(&task(WorkKind::Test, 3).id, at(1)).await?.is_none());
-    Ok(())
-}
-
 /// What waits is told how many are before it, and what holds it up.
 pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
@@ -165,11 +131,11 @@ pub async fn occupancy_tells_who_works(store: &impl Store) -> Result<()> {
 /// A drained worker stays so, whether or not it is said again, until it is said otherwise.
 pub async fn draining_holds_until_it_is_undone(store: &impl Store) -> Result<()> {
     for _ in 0..2 {
-        store.set_draining(&id("slot-1"), true, at(0)).await?;
+        store.set_draining(&id("slot-1"), true, None, at(0)).await?;
         assert_eq!(store.occupancy().await?.draining, [id("slot-1")]);
     }
     for _ in 0..2 {
-        store.set_draining(&id("slot-1"), false, at(0)).await?;
+        store.set_draining(&id("slot-1"), false, None, at(0)).await?;
         assert!(store.occupancy().await?.draining.is_empty());
     }
     Ok(())

@@ -54,7 +54,7 @@ pub async fn a_retry_takes_no_number(store: &impl Store) -> Result<()> {
 pub async fn a_retry_of_what_is_to_be_cancelled_cancels(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
-    store.request_cancel(&demo(), &fence.id, at(1)).await?;
+    store.request_cancel(&demo(), &fence.id, None, at(1)).await?;
     let entry = store.retry(&fence, retry(at(2)), at(1)).await?;
     assert!(matches!(&entry.body, EntryBody::Complete(outcome) if outcome.ending == Ending::Cancelled));
     assert_eq!(entry.first_seq, Seq(5));
@@ -78,7 +78,7 @@ pub async fn a_cancel_between_attempts_goes_on_counting(store: &impl Store) -> R
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
     store.retry(&fence, retry(at(20)), at(1)).await?;
-    let asked = store.request_cancel(&demo(), &fence.id, at(2)).await?.expect("it is there");
+    let asked = store.request_cancel(&demo(), &fence.id, None, at(2)).await?.expect("it is there");
     assert_eq!(asked.entry.expect("it ends at once").first_seq, Seq(5));
     Ok(())
 }

@@ -38,7 +38,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
 pub async fn a_start_tells_of_a_wish_to_cancel(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
-    store.request_cancel(&demo(), &fence.id, at(0)).await?;
+    store.request_cancel(&demo(), &fence.id, None, at(0)).await?;
     for _ in 0..2 {
         assert!(store.start(&fence, "pod-1", None, at(1)).await?.cancel_requested);
     }

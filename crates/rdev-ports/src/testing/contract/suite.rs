@@ -59,13 +59,21 @@ macro_rules! store_contract {
             a_seat_is_for_one_task_at_a_time
             a_worker_has_several_seats
             tasks_are_listed_and_filtered
-            an_ended_task_is_reopened
-            only_ended_tasks_are_reopened
             a_task_knows_its_place_in_line
             occupancy_tells_who_works
             draining_holds_until_it_is_undone
             stats_count_by_kind_and_status
             the_backlog_tells_what_workers_could_do
+
+            an_ended_task_is_reopened
+            every_round_has_as_many_attempts
+            a_former_end_stays_in_the_log
+            reading_goes_on_around_a_former_end
+            a_reopened_task_can_be_cancelled
+            only_ended_tasks_are_reopened
+            a_task_is_reopened_once_a_key
+            a_task_is_cancelled_once_a_key
+            a_worker_is_drained_once_a_key
 
             artefacts_are_kept_in_parts
             artefacts_are_kept_anew
@@ -99,6 +107,7 @@ macro_rules! store_contract {
             a_postponed_command_is_not_claimed_before_its_time
             postponing_a_lost_claim_changes_nothing
             what_runs_can_be_postponed_too
+            what_was_postponed_is_due_when_its_home_is_ready
             releasing_what_runs_keeps_it_running
             a_worker_gives_back_what_it_does_not_know_of
             releasing_all_gives_back_every_lease

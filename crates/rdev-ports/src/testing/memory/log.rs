@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, State, Timestamp};
 
-use super::{MemoryStore, Tables};
+use super::{MemoryStore, Tables, Task};
 use crate::{EventLog, Fence, READ_BYTES};
 
 #[async_trait]
@@ -85,7 +85,19 @@ impl Tables {
                 room
             })
             .cloned()
+            .map(|entry| self.as_it_reads(entry))
             .collect()
+    }
+
+    /// An end reads as a former one once its task was reopened.
+    fn as_it_reads(&self, entry: Entry) -> Entry {
+        let over = |task: &Task| task.command.state.is_ended() && task.last_seq == entry.last_seq;
+        match entry.body {
+            EntryBody::Complete(outcome) if !self.tasks.get(&entry.command).is_some_and(over) => {
+                Entry { body: EntryBody::FormerEnd(outcome), ..entry }
+            }
+            _ => entry,
+        }
     }
 
     fn last(&self, wanted: impl Fn(&Entry) -> bool) -> Position {

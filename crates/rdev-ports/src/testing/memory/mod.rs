@@ -13,7 +13,7 @@ use rdev_domain::{
     Result, Seq, Timestamp, WorkerId, WorkerName,
 };
 
-use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
+use crate::{Asked, Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
 
 /// The queue and the event log in memory; clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +130,16 @@ impl Tables {
             }),
             first => Ok(first.cloned()),
         }
+    }
+
+    /// Remembers a request that stores nothing else under its key, unless it came before.
+    fn asked(&mut self, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Asked> {
+        let Some(key) = key else { return Ok(Asked::Now) };
+        if self.first_use(key, now)?.is_some() {
+            return Ok(Asked::Before);
+        }
+        self.remember(key, None, now);
+        Ok(Asked::Now)
     }
 
     fn remember(&mut self, key: &IdempotencyKey, command: Option<CommandId>, at: Timestamp) {

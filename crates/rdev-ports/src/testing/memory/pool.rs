@@ -1,12 +1,15 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Home, Request, Result, Retrying, State, Timestamp, WorkKind,
+    Command, CommandId, EntryBody, Home, IdempotencyKey, Request, Result, State, Timestamp, WorkKind,
     WorkerName,
 };
 
 use super::queue::{is_due, share};
 use super::{MemoryStore, Task};
-use crate::{Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX, Stage, TaskFilter};
+use crate::{
+    Asked, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, Stage,
+    TaskFilter,
+};
 
 #[async_trait]
 impl PoolQueue for MemoryStore {
@@ -28,31 +31,31 @@ impl PoolQueue for MemoryStore {
         Ok(commands.filter(wanted).take(limit as usize).cloned().collect())
     }
 
-    async fn reopen(&self, id: &CommandId, now: Timestamp) -> Result<Option<(Command, Entry)>> {
+    async fn reopen(
+        &self,
+        id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Reopened>> {
         let mut tables = self.tables();
         let Some(task) = tables.tasks.get(id).filter(|task| task.command.home == Home::Pool) else {
             return Ok(None);
         };
-        let state = task.command.state.reopen()?;
-        let turn = tables.turn(&task.command);
-        tables.log.retain(|entry| entry.command != *id || !entry.is_last());
+        let command = Box::new(task.command.clone());
+        if let Some(key) = idempotency
+            && tables.first_use(key, now)?.is_some()
+        {
+            return Ok(Some(Reopened::Before(command)));
+        }
+        let (command, retrying) = command.reopened()?;
+        tables.asked(idempotency, now)?;
+        let turn = tables.turn(&command);
         let Some(task) = tables.tasks.get_mut(id) else { return Ok(None) };
-        let error = match &task.command.state {
-            State::Ended { outcome, .. } => rdev_domain::attempt_error(outcome),
-            State::Pending | State::Running { .. } => String::new(),
-        };
         (task.turn, task.place_uid, task.seat) = (turn, None, None);
         task.attempt += 1;
-        let command = &mut task.command;
-        (command.state, command.cancel_requested) = (state, false);
-        let tries = command.schedule.tries;
-        command.schedule.max_attempts += tries;
-        command.schedule.run_after = None;
-        command.schedule.last_error = Some(error.clone());
-        let (attempt, reason) = (tries + 1, "retried".to_owned());
-        let body = EntryBody::Retry(Retrying { attempt, reason, message: error, counted: true });
-        let (command, entry) = (task.command.clone(), task.entry(task.last_seq, now, body));
-        Ok(Some((command, tables.store(entry))))
+        task.command = command.clone();
+        let entry = task.entry(task.last_seq, now, EntryBody::Retry(retrying));
+        Ok(Some(Reopened::Now(Box::new(command), tables.store(entry))))
     }
 
     async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>> {
@@ -86,14 +89,25 @@ impl PoolQueue for MemoryStore {
         Ok(Occupancy { busy, draining: tables.draining.iter().cloned().collect(), waits })
     }
 
-    async fn set_draining(&self, worker: &WorkerName, draining: bool, _now: Timestamp) -> Result<()> {
+    async fn set_draining(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Asked> {
         let mut tables = self.tables();
-        if draining {
-            tables.draining.insert(worker.clone());
-        } else {
-            tables.draining.remove(worker);
+        let asked = tables.asked(idempotency, now)?;
+        match (asked, draining) {
+            (Asked::Before, _) => {}
+            (Asked::Now, true) => {
+                tables.draining.insert(worker.clone());
+            }
+            (Asked::Now, false) => {
+                tables.draining.remove(worker);
+            }
         }
-        Ok(())
+        Ok(asked)
     }
 
     async fn backlog(&self, now: Timestamp) -> Result<Backlog> {

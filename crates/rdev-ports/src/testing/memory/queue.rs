@@ -6,7 +6,8 @@ use rdev_domain::{
 
 use super::{MemoryStore, Tables, Task};
 use crate::{
-    CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started, TaskQueue,
+    Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
+    TaskQueue,
 };
 
 #[async_trait]
@@ -230,6 +231,12 @@ impl TaskQueue for MemoryStore {
         Ok(())
     }
 
+    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+        let mut tables = self.tables();
+        let tasks = tables.tasks.values_mut().filter(|task| homes.contains(&task.command.home));
+        Ok(tasks.filter_map(|task| task.postponed_until.take()).count() as u64)
+    }
+
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
         let mut tables = self.tables();
         let is_unknown = |task: &&mut Task| {
@@ -249,14 +256,16 @@ impl TaskQueue for MemoryStore {
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         let mut tables = self.tables();
-        let Some(task) = tables.tasks.get_mut(id).filter(|task| task.command.home == *home) else {
-            return Ok(None);
-        };
+        let is_there = |tables: &Tables| tables.tasks.get(id).is_some_and(|task| task.command.home == *home);
+        let asked = if is_there(&tables) { tables.asked(idempotency, now)? } else { return Ok(None) };
+        let Some(task) = tables.tasks.get_mut(id) else { return Ok(None) };
         let mut complete = None;
-        if !task.command.state.is_ended() && !task.command.cancel_requested {
+        let is_open = !task.command.state.is_ended() && !task.command.cancel_requested;
+        if asked == Asked::Now && is_open {
             task.command.cancel_requested = true;
             if task.command.state == State::Pending && !task.is_leased(now) {
                 let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
@@ -265,7 +274,7 @@ impl TaskQueue for MemoryStore {
         }
         let command = task.command.clone();
         let entry = complete.map(|entry| tables.store(entry));
-        Ok(Some(CancelRequested { command, entry }))
+        Ok(Some(CancelRequested { command, entry, asked }))
     }
 
     async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {

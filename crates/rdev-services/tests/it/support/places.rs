@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::testing::{START, id};
@@ -20,8 +21,8 @@ use tokio::sync::watch;
 pub(crate) enum Answer {
     /// It runs the command, which writes this many lines and ends well.
     Runs(u64),
-    /// It says hello, and nothing more until the command is to be stopped.
-    Hangs,
+    /// It says hello and this, and nothing more until the command is to be stopped.
+    Hangs(&'static str),
     /// It ends with this code and these words.
     Fails(i32, &'static str),
     /// It is not started, for this reason.
@@ -86,13 +87,22 @@ impl FakePods {
                 all.extend(exit(next + lines, StopCause::None));
                 Ok(stream::iter([Ok(Bytes::from(all))]).boxed())
             }
-            Answer::Hangs => {
+            Answer::Hangs(line) => {
+                let (mut all, mut last) = (hello, next);
+                if !line.is_empty() {
+                    let bytes = Bytes::from_static(line.as_bytes());
+                    all.extend(frame(
+                        next,
+                        Body::Output { stream: Stream::Stdout, end: End::Newline, bytes },
+                    ));
+                    last += 1;
+                }
                 let mut stopped = self.stopped.subscribe();
                 let end = async move {
                     stopped.wait_for(|stopped| *stopped).await.map_err(anyhow::Error::from)?;
-                    Ok(Bytes::from(exit(next, StopCause::Cancelled)))
+                    Ok(Bytes::from(exit(last, StopCause::Cancelled)))
                 };
-                Ok(stream::iter([Ok(Bytes::from(hello))]).chain(stream::once(end)).boxed())
+                Ok(stream::iter([Ok(Bytes::from(all))]).chain(stream::once(end)).boxed())
             }
         }
     }
@@ -139,6 +149,16 @@ impl Pods for FakePods {
             true => Standing::Ready(place()),
             false => Standing::Waiting(Trouble::new(Reason::PodNotReady, "its pod starts"), START),
         }))
+    }
+
+    fn became_ready(&self) -> BoxStream<'static, Site> {
+        // When the last worker is gone nobody listens.
+        let ready = stream::unfold(self.ready.subscribe(), |mut ready| async {
+            ready.changed().await.ok()?;
+            let is_ready = *ready.borrow_and_update();
+            Some((is_ready, ready))
+        });
+        ready.filter_map(|is_ready| async move { is_ready.then(|| place().site) }).boxed()
     }
 
     async fn fate(&self, _: &str, _: Timestamp) -> Result<Fate> {

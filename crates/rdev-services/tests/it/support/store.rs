@@ -125,6 +125,10 @@ impl TaskQueue for Faulty {
         self.call("postpone", self.memory.postpone(fence, until)).await
     }
 
+    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+        self.call("hurry", self.memory.hurry(homes)).await
+    }
+
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
         self.memory.release_all_but(worker, held).await
     }
@@ -137,9 +141,10 @@ impl TaskQueue for Faulty {
         &self,
         home: &Home,
         id: &CommandId,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
-        self.memory.request_cancel(home, id, now).await
+        self.memory.request_cancel(home, id, idempotency, now).await
     }
 
     async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {

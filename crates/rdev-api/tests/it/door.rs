@@ -1,0 +1,188 @@
+//! The door: connections that are silent, half-closed, or send what is no request; and the listener of probes.
+
+use std::net::SocketAddr;
+
+use hyper::http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Answer, Client, Fixture, Server, eventually, within};
+
+/// Sends bytes, closes the sending side, and reads to the end.
+async fn say(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // What is refused early is not read to its end.
+    stream.write_all(bytes).await.ok();
+    stream.shutdown().await.ok();
+    heard(stream).await
+}
+
+async fn heard(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    within("the end of an answer", stream.read_to_end(&mut text)).await.expect("it is not cut off");
+    String::from_utf8(text).unwrap()
+}
+
+/// The last answer on a connection.
+fn answer(text: &str) -> Answer {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: HeaderMap = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.parse::<hyper::header::HeaderName>().unwrap(), value.parse().unwrap()))
+        .collect();
+    Answer { status, headers, body: body.to_owned().into() }
+}
+
+fn request(client: &Client, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: rdev\r\nX-API-Key: {}\r\n\r\n", client.key.as_deref().unwrap())
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_answered() {
+    let server = Server::start().await;
+    let client = server.client();
+    let address = client.address;
+    let projects = answer(&say(address, request(&client, "/projects").as_bytes()).await);
+    assert_eq!(projects.status, 200);
+    assert!(projects.text().contains("\"demo\""));
+    let body = r#"{"command":"echo heard > heard; echo said"}"#;
+    let post = format!(
+        "POST /projects/demo/shell HTTP/1.1\r\nHost: rdev\r\nX-API-Key: {}\r\nAccept: text/event-stream\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        client.key.as_deref().unwrap(),
+        body.len()
+    );
+    let events = say(address, post.as_bytes()).await;
+    assert!(events.contains("\"line\":\"said\"") && events.contains("event: complete"), "{events}");
+    assert!(events.ends_with("\r\n0\r\n\r\n"), "the answer's own end: {events}");
+    assert_eq!(server.file_written("heard").await, "heard\n");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_is_gone_is_noticed_also_when_it_went_quietly() {
+    let server = Fixture::new().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
+    let client = server.client();
+    let accepted = client.shell("sleep 300").await;
+    let mut stream = TcpStream::connect(client.address).await.unwrap();
+    let path = format!("/projects/demo/events?stream_id={}", accepted.stream_id);
+    stream.write_all(request(&client, &path).as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains("event: status") {
+        assert_ne!(within("events", stream.read_buf(&mut text)).await.unwrap(), 0);
+    }
+    drop(stream);
+    eventually("the stream's end", async || {
+        let metrics = client.get("/metrics").send().await.text();
+        metrics.contains("\nrdev_streams_open 0\n").then_some(())
+    })
+    .await;
+    client.cancel(&accepted.id).await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_in_the_envelope() {
+    let server = Server::start().await;
+    let client = server.client();
+    let long = "x".repeat(70_000);
+    let many: String = (0..200).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    for (bytes, status, code) in [
+        (
+            "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_owned(),
+            400,
+            "INVALID_REQUEST",
+        ),
+        ("nonsense\r\n\r\n".to_owned(), 400, "INVALID_REQUEST"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400, "INVALID_REQUEST"),
+        ("GET /a b HTTP/1.1\r\n\r\n".to_owned(), 400, "INVALID_REQUEST"),
+        ("GET / HTTP/1.1\r\nHost: half".to_owned(), 400, "INVALID_REQUEST"),
+        (format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n"), 431, "HEAD_TOO_LARGE"),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), 431, "HEAD_TOO_LARGE"),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", long), 414, "URI_TOO_LONG"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505, "HTTP_VERSION_NOT_SUPPORTED"),
+    ] {
+        let text = say(client.address, bytes.as_bytes()).await;
+        let shown = &bytes[..bytes.len().min(60)];
+        assert_eq!(text.matches("\r\nx-request-id: ").count(), 1, "{shown}: {text}");
+        let failure = answer(&text).failure(status, code);
+        assert_eq!(failure.meta.request_id.len(), 32, "{shown}: {text}");
+        assert_eq!(answer(&text).header("connection"), "close");
+    }
+    // After an answer on the same connection, and nothing of it is lost.
+    let two = format!("{}nonsense\r\n\r\n", request(&client, "/projects"));
+    let text = say(client.address, two.as_bytes()).await;
+    let second = text.rfind("HTTP/1.1 400").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(answer(&text[..second]).status, 200);
+    answer(&text[second..]).failure(400, "INVALID_REQUEST");
+    // Whoever says nothing is told nothing.
+    assert_eq!(say(client.address, b"").await, "");
+}
+
+#[tokio::test]
+async fn a_file_that_looks_like_an_answer_is_sent_as_it_is() {
+    let server = Server::start().await;
+    let client = server.client();
+    let looks = "HTTP/1.1 400 Bad Request\\r\\ncontent-length: 0\\r\\nconnection: close\\r\\n\\r\\n";
+    let accepted = client.shell(&format!("for i in 1 2 3; do printf '{looks}'; sleep 0.1; done")).await;
+    client.ended(&accepted.id).await;
+    let plain = looks.replace("\\r\\n", "\r\n").repeat(3);
+    assert_eq!(client.output(&accepted.id).await, plain);
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_large_body_arrives_whole() {
+    let server = Server::start().await;
+    let client = server.client().with_key(None);
+    let post = "POST /projects/demo/shell HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n";
+    let body = [post.as_bytes(), &vec![b' '; 4_000_000]].concat();
+    for _ in 0..5 {
+        answer(&say(client.address, &body).await).failure(401, "UNAUTHORIZED");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    // Room for 300 connections: what the files of a process allow is what there is.
+    let server = Fixture::new().started_by("ulimit -n 400; exec \"$0\"").start().await;
+    let client = server.client();
+    let mut stream = client.shell("sleep 300").await;
+    let mut events = client.follow(&stream.stream_id, None).await;
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(TcpStream::connect(client.address).await.unwrap());
+    }
+    assert_eq!(client.with_key(None).get("/health").send().await.status, 200);
+    stream = client.shell("echo in").await;
+    client.ended(&stream.id).await;
+    // The oldest have made room; a reader in the middle of its stream has not.
+    let mut first = silent.remove(0);
+    assert_eq!(within("its end", first.read(&mut [0; 8])).await.unwrap_or(0), 0);
+    events.event().await;
+    let mut newest = silent.pop().unwrap();
+    newest.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(answer(&heard(newest).await).status, 200);
+}
+
+#[tokio::test]
+async fn probes_and_figures_have_a_listener_of_their_own() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free();
+    let server = Fixture::new().with("RDEV_PROBE_BIND", address.to_string()).start().await;
+    let public = server.client();
+    let probes = Client { address, key: None };
+    for path in ["/health", "/ready"] {
+        assert_eq!(public.get(path).send().await.status, 200);
+        assert_eq!(probes.get(path).send().await.status, 200);
+    }
+    assert!(probes.get("/metrics").send().await.text().contains("rdev_build_info"));
+    public.get("/metrics").send().await.failure(404, "ROUTE_NOT_FOUND");
+    let document = public.get("/openapi.json").send().await.text();
+    assert!(document.contains("\"/health\"") && !document.contains("\"/metrics\""));
+    for path in ["/projects", "/docs", "/openapi.json"] {
+        let answer = Client { address, key: public.key.clone() }.get(path).send().await;
+        answer.failure(404, "ROUTE_NOT_FOUND");
+    }
+    let taken = Fixture::new().with("RDEV_PROBE_BIND", public.address.to_string()).refused().await;
+    assert!(taken.stderr.contains("RDEV_PROBE_BIND"), "{}", taken.stderr);
+}

@@ -1,0 +1,198 @@
+//! What ended, and somebody asks for again.
+
+use rdev_domain::{
+    Command, CommandId, Ending, Entry, EntryBody, Home, Outcome, Position, Reason, Result, Retrying, Seq,
+    State, WorkKind,
+};
+
+use super::Store;
+use super::pool::{enqueue_task, fail_task, run_task, the_task};
+use super::steps::*;
+use crate::testing::{chunk, id, idempotency_key, task};
+use crate::{Asked, Claim, IDEMPOTENCY_KEY_LIFETIME, Reopened};
+
+async fn reopen(store: &impl Store, id: &CommandId, now: u64) -> Result<(Command, Entry)> {
+    match store.reopen(id, None, at(now)).await?.expect("there is such a task") {
+        Reopened::Now(command, entry) => Ok((*command, entry)),
+        Reopened::Before(command) => panic!("{} was reopened before", command.id),
+    }
+}
+
+/// The log of a task, as it reads now.
+async fn log_of(store: &impl Store, id: &CommandId) -> Result<Vec<Entry>> {
+    store.read_command(id, Position::ZERO, ALL).await
+}
+
+/// Claims and starts the only task that waits.
+async fn begin(store: &impl Store, now: u64) -> Result<Claim> {
+    let claim = claim_all(store, now).await?.remove(0);
+    store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(now)).await?;
+    Ok(claim)
+}
+
+/// It waits for one more round, and its stream goes on at the next number.
+pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
+    fail_task(store, &first, 4).await?;
+    let (reopened, entry) = reopen(store, &first.fence.id, 10).await?;
+    assert_eq!(reopened, the_task(store, &first.fence.id).await?);
+    assert_eq!((&reopened.state, reopened.cancel_requested), (&State::Pending, false));
+    assert_eq!((reopened.schedule.tries, reopened.schedule.attempts_allowed()), (1, 4));
+    assert_eq!(reopened.schedule.last_error.as_deref(), Some("exit_code: step 2 failed"));
+    let (reason, message) = ("retried".to_owned(), "exit_code: step 2 failed".to_owned());
+    assert_eq!(entry.body, EntryBody::Retry(Retrying { attempt: 2, reason, message, counted: false }));
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(4), Seq(4), at(10)));
+
+    let claim = claim_all(store, 10).await?.remove(0);
+    assert_eq!((claim.last_seq, &claim.command.schedule), (Seq(4), &reopened.schedule));
+    assert_eq!(store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(11)).await?.tries, 2);
+    let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
+    assert_eq!(complete.body, EntryBody::Complete(completed()));
+    Ok(())
+}
+
+/// However often it is asked for: a round is as long as the first one, and a deploy's is one attempt.
+pub async fn every_round_has_as_many_attempts(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    fail_task(store, &first, 1).await?;
+    for round in 1..=4 {
+        let (reopened, _) = reopen(store, &first.fence.id, 10).await?;
+        let schedule = &reopened.schedule;
+        assert_eq!((schedule.tries, schedule.attempts_allowed()), (round, round + 3), "round {round}");
+        let claim = begin(store, 10).await?;
+        let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "again");
+        store.finish(&claim.fence, claim.last_seq.next(), outcome, at(11)).await?;
+    }
+    Ok(())
+}
+
+/// Reopening removes nothing: the end reads as a former one with its own outcome, whatever comes later, at its
+/// place and under its number. The log has one end, which is its last entry.
+pub async fn a_former_end_stays_in_the_log(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
+    let end = fail_task(store, &first, 4).await?;
+    let before = log_of(store, &first.fence.id).await?;
+    assert_eq!(before.last(), Some(&end));
+    let EntryBody::Complete(outcome) = &end.body else { panic!("{end:?}") };
+    let former = Entry { body: EntryBody::FormerEnd(outcome.clone()), ..end.clone() };
+    for seq in [5, 6] {
+        let (_, entry) = reopen(store, &first.fence.id, 10).await?;
+        let told = log_of(store, &first.fence.id).await?;
+        assert_eq!(told[..before.len() - 1], before[..before.len() - 1]);
+        assert_eq!((&told[before.len() - 1], told.last()), (&former, Some(&entry)));
+        assert!(!told.iter().any(Entry::is_last));
+
+        let claim = begin(store, 11).await?;
+        let complete = store.finish(&claim.fence, Seq(seq), completed(), at(12)).await?;
+        let told = log_of(store, &first.fence.id).await?;
+        assert_eq!((told.iter().filter(|entry| entry.is_last()).count(), told.last()), (1, Some(&complete)));
+        assert_eq!(told[before.len() - 1], former);
+        assert_eq!(store.read_home(&Home::Pool, Position::ZERO, ALL).await?, told);
+    }
+    Ok(())
+}
+
+/// Whoever has a former end goes on with what came after it, and whoever has less gets it.
+pub async fn reading_goes_on_around_a_former_end(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
+    let end = fail_task(store, &first, 4).await?;
+    let (_, entry) = reopen(store, &first.fence.id, 10).await?;
+    assert_eq!(store.last_seq(&first.fence.id).await?, Some(Seq(4)));
+    assert!(store.position_of(&first.fence.id, Seq(3)).await? < end.position);
+    assert_eq!(store.position_of(&first.fence.id, Seq(4)).await?, entry.position);
+    let claim = begin(store, 11).await?;
+    let output = store.append(&claim.fence, vec![chunk(5, 6)], at(12)).await?;
+    let after = store.position_of(&first.fence.id, Seq(4)).await?;
+    assert_eq!(store.read_command(&first.fence.id, after, ALL).await?, output);
+    Ok(())
+}
+
+/// One that is cancelled before it runs again has an end of its own.
+pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> {
+    let first = run_task(store, 1, "slot-1").await?;
+    let end = fail_task(store, &first, 1).await?;
+    reopen(store, &first.fence.id, 10).await?;
+    let asked = store.request_cancel(&Home::Pool, &first.fence.id, None, at(11)).await?.expect("it is there");
+    let complete = asked.entry.expect("it ends at once");
+    assert_eq!(complete.first_seq, end.last_seq.next());
+    let ends: Vec<_> = log_of(store, &first.fence.id).await?.into_iter().filter(Entry::is_last).collect();
+    assert_eq!(ends, [complete]);
+    Ok(())
+}
+
+/// What waits or runs is not reopened, and no command of a project is.
+pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
+    let waiting = enqueue_task(store, WorkKind::Test, 1).await?;
+    assert_conflict(store.reopen(&waiting.id, None, at(1)).await, "TASK_NOT_ENDED");
+    let command = enqueue(store, 2).await?;
+    store.request_cancel(&demo(), &command.id, None, at(1)).await?;
+    assert!(store.reopen(&command.id, None, at(1)).await?.is_none());
+    assert!(store.reopen(&task(WorkKind::Test, 3).id, None, at(1)).await?.is_none());
+    Ok(())
+}
+
+/// The same request again gives the task as it stands, also when it has ended once more.
+pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
+    let key = |value, request| idempotency_key("key-1", value, request);
+    let first = run_task(store, 1, "slot-1").await?;
+    let id = &first.fence.id;
+    // A refusal does not use up the key.
+    assert_conflict(store.reopen(id, Some(&key("a", 1)), at(8)).await, "TASK_NOT_ENDED");
+    fail_task(store, &first, 1).await?;
+    let reopened = store.reopen(id, Some(&key("a", 1)), at(10)).await?;
+    assert!(matches!(reopened, Some(Reopened::Now(..))), "{reopened:?}");
+    for ended in [false, true] {
+        if ended {
+            let claim = begin(store, 11).await?;
+            store.finish(&claim.fence, Seq(2), completed(), at(12)).await?;
+        }
+        let (stands, log) = (the_task(store, id).await?, log_of(store, id).await?);
+        let again = store.reopen(id, Some(&key("a", 1)), at(13)).await?;
+        let Some(Reopened::Before(command)) = again else { panic!("{again:?}") };
+        assert_eq!((*command, &stands), (stands.clone(), &the_task(store, id).await?));
+        assert_eq!(log_of(store, id).await?, log);
+    }
+    assert_conflict(store.reopen(id, Some(&key("a", 2)), at(13)).await, "IDEMPOTENCY_KEY_REUSED");
+    let later = at(11) + IDEMPOTENCY_KEY_LIFETIME;
+    for (value, now) in [("b", at(14)), ("a", later)] {
+        let reopened = store.reopen(id, Some(&key(value, 1)), now).await?;
+        assert!(matches!(reopened, Some(Reopened::Now(..))), "{value}: {reopened:?}");
+        store.request_cancel(&Home::Pool, id, None, now).await?;
+    }
+    Ok(())
+}
+
+/// A cancel that comes again, late, does not meet the round that was asked for since.
+pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
+    let key = idempotency_key("key-1", "a", 1);
+    let task = enqueue_task(store, WorkKind::Test, 1).await?;
+    let cancel = async |key| {
+        let asked = store.request_cancel(&Home::Pool, &task.id, Some(key), at(1)).await?;
+        Result::Ok(asked.expect("it is there"))
+    };
+    assert_eq!(cancel(&key).await?.asked, Asked::Now);
+    reopen(store, &task.id, 2).await?;
+    let again = cancel(&key).await?;
+    assert_eq!((again.asked, again.entry), (Asked::Before, None));
+    assert_eq!((&again.command.state, again.command.cancel_requested), (&State::Pending, false));
+    assert_eq!(the_task(store, &task.id).await?, again.command);
+    let other =
+        store.request_cancel(&Home::Pool, &task.id, Some(&idempotency_key("key-1", "a", 2)), at(3)).await;
+    assert_conflict(other, "IDEMPOTENCY_KEY_REUSED");
+    Ok(())
+}
+
+/// The same holds for a worker that takes tasks again.
+pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
+    let (key, worker) = (idempotency_key("key-1", "a", 1), id("slot-1"));
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Asked::Now);
+    assert_eq!(store.set_draining(&worker, false, None, at(1)).await?, Asked::Now);
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Asked::Before);
+    assert!(store.occupancy().await?.draining.is_empty());
+    let other = idempotency_key("key-1", "a", 2);
+    assert_conflict(store.set_draining(&worker, true, Some(&other), at(3)).await, "IDEMPOTENCY_KEY_REUSED");
+    Ok(())
+}
