@@ -22,7 +22,7 @@ pub use artefact::{Artefact, Kept, Unkept};
 pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
 pub use error::{Error, FieldError, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
-pub use git::{check_git_args, git_safe_options, git_subcommands};
+pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
 pub use home::Home;
 pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
 pub use outcome::{Ending, Outcome, Reason, Trouble};

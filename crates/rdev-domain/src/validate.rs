@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a request may ask for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Longest prompt, in bytes; it reaches the agent on standard input.
     pub prompt_bytes_max: usize,
@@ -31,6 +31,8 @@ pub struct Limits {
     pub attempts_max: u32,
     /// Longest time that a command may be given.
     pub timeout_max: Duration,
+    /// The folder whose bare repositories git may reach by their path, absolute; `None`: by address only.
+    pub git_remotes: Option<String>,
 }
 
 impl Limits {
@@ -46,6 +48,7 @@ impl Limits {
         priority_max: 100,
         attempts_max: 20,
         timeout_max: Duration::from_secs(7 * 24 * 3600),
+        git_remotes: None,
     };
 }
 
@@ -219,7 +222,7 @@ impl Validate {
         for (index, arg) in git.args.iter().enumerate() {
             self.item(limits, &format!("args[{index}]"), arg);
         }
-        if let Err(error) = check_git_args(&git.args) {
+        if let Err(error) = check_git_args(&git.args, limits.git_remotes.as_deref()) {
             self.errors.push(error);
         }
     }

@@ -57,6 +57,8 @@ pub struct Local {
     programs: Programs,
     agent_env: Vec<(String, String)>,
     uid: String,
+    /// Bare repositories that commands of git may reach by their path.
+    git_remotes: String,
 }
 
 impl Local {
@@ -65,7 +67,8 @@ impl Local {
         // Commands have other working directories, so every path that they get is absolute.
         let data_dir = std::path::absolute(&config.data_dir)?;
         let (runs, workspaces) = (data_dir.join("runs"), data_dir.join("workspaces"));
-        for folder in [&runs, &workspaces] {
+        let git_remotes = data_dir.join("remotes");
+        for folder in [&runs, &workspaces, &git_remotes] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let pool = data_dir.join("pool");
@@ -99,6 +102,10 @@ impl Local {
             agent_env,
             workspaces: Workspaces::new(workspaces),
             slots,
+            git_remotes: git_remotes
+                .into_os_string()
+                .into_string()
+                .map_err(|path| anyhow::anyhow!("the data folder's path is not UTF-8: {}", path.display()))?,
         })
     }
 
@@ -129,6 +136,10 @@ fn uid(runs: &Path, new: &str) -> anyhow::Result<String> {
 
 #[async_trait]
 impl Pods for Local {
+    fn git_remotes(&self) -> Option<&str> {
+        Some(&self.git_remotes)
+    }
+
     async fn projects(&self) -> Result<Vec<Project>> {
         let ids = self.workspaces.list().map_err(|error| Error::unavailable("workspaces", error))?;
         Ok(ids.iter().map(|id| self.describe(id)).collect())

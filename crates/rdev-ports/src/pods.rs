@@ -20,6 +20,12 @@ pub trait Pods: Send + Sync {
     /// The place at this site now; `None` when there is no such project or worker.
     async fn place(&self, site: &Site) -> Result<Option<Standing>>;
 
+    /// The folder of bare repositories that git commands may reach by their path, absolute and as places see it. `None`
+    /// where places share no disk: there git reaches other repositories over the network only.
+    fn git_remotes(&self) -> Option<&str> {
+        None
+    }
+
     /// Tells of sites whose places become ready from now on, so that what waits for one need not ask. It never ends.
     /// It is a hint: some may go untold, and some be told that are not ready any more. Where places are always ready
     /// nothing is told.

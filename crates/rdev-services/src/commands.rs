@@ -60,7 +60,8 @@ impl Commands {
         submit: Submit,
     ) -> Result<(Command, Asked)> {
         self.projects.get(project).await?;
-        let limits = Limits::DEFAULT;
+        let git_remotes = self.projects.git_remotes().map(str::to_owned);
+        let limits = Limits { git_remotes, ..Limits::DEFAULT };
         let mut validate = Validate::default();
         validate.request(&limits, &submit.request);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);

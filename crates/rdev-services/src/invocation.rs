@@ -2,66 +2,25 @@
 
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest, git_safe_options};
+use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
 use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
+
+mod git;
 
 /// Time between the polite signal and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Output kept of one command; what is beyond it is announced as a gap.
 const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// git never asks, never pages, and opens no editor: nobody is there to answer.
-const GIT_ENV: [(&str, &str); 6] = [
-    ("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh"),
-    ("GIT_ASKPASS", "true"),
-    ("GIT_EDITOR", "true"),
-    ("GIT_PAGER", "cat"),
-    ("GIT_SEQUENCE_EDITOR", "true"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-];
-
-/// Settings that are stronger than any file: programs that somebody has named in one are not started, and nobody's own
-/// configuration is read.
-const GIT_SETTINGS: [(&str, &str); 12] = [
-    ("commit.gpgSign", "false"),
-    ("core.alternateRefsCommand", "true"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.hooksPath", "/dev/null"),
-    ("fetch.recurseSubmodules", "false"),
-    ("gpg.program", "false"),
-    ("log.showSignature", "false"),
-    ("merge.verifySignatures", "false"),
-    ("push.gpgSign", "false"),
-    ("submodule.recurse", "false"),
-    ("tag.gpgSign", "false"),
-];
-
-/// A subcommand that shows differences is told to start no program for it.
-fn git_argv(args: &[String]) -> Vec<String> {
-    let mut argv = vec!["git".to_owned()];
-    argv.extend_from_slice(args);
-    let safe = args.first().map_or(&[][..], |subcommand| git_safe_options(subcommand));
-    argv.splice(argv.len().min(2)..argv.len().min(2), safe.iter().map(|&option| option.to_owned()));
-    argv
-}
-
-/// The environment of a git command of a caller, who may be allowed nothing else in the workspace.
-fn git_env() -> Vec<(String, String)> {
-    let mut env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-    env.push(("GIT_CONFIG_GLOBAL".to_owned(), "/dev/null".to_owned()));
-    env.push(("GIT_SSH_COMMAND".to_owned(), "ssh".to_owned()));
-    env.push(("GIT_CONFIG_COUNT".to_owned(), GIT_SETTINGS.len().to_string()));
-    for (number, (key, value)) in GIT_SETTINGS.into_iter().enumerate() {
-        env.push((format!("GIT_CONFIG_KEY_{number}"), key.to_owned()));
-        env.push((format!("GIT_CONFIG_VALUE_{number}"), value.to_owned()));
-    }
-    env
-}
-
-/// The runner's specification of a command.
-pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
+/// The runner's specification of a command. `git_remotes` is [`rdev_ports::Pods::git_remotes`].
+pub(crate) fn spec(
+    command: &Command,
+    place: &Place,
+    git_remotes: Option<&str>,
+    seat: Option<&Seat>,
+    tries: u32,
+) -> Spec {
     let mut spec = match &command.request {
         Request::Shell(shell) => {
             let mut spec = Spec::new(words(["sh", "-c", "--", &shell.command]));
@@ -69,8 +28,8 @@ pub(crate) fn spec(command: &Command, place: &Place, seat: Option<&Seat>, tries:
             spec
         }
         Request::Git(git) => {
-            let mut spec = Spec::new(git_argv(&git.args));
-            spec.env = git_env();
+            let mut spec = Spec::new(git::argv(&git.args));
+            spec.env = git::env(git_remotes);
             spec
         }
         Request::Claude(agent) => claude(agent),
@@ -187,10 +146,11 @@ fn work_spec(command: &Command, work: &WorkRequest, place: &Place, seat: Option<
     argv.push(work.git_ref.clone().unwrap_or_default());
     argv.extend(work.steps.iter().cloned());
     let mut spec = Spec::new(argv);
-    spec.env = GIT_ENV.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+    let about =
+        [git::PROTOCOLS, ("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
+    let fixed = git::UNATTENDED.into_iter().chain(about);
+    spec.env = fixed.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     spec.env.extend(own_folders(&folder).map(|(k, v)| (k.to_owned(), v)));
-    let about = [("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
-    spec.env.extend(about.map(|(k, v)| (k.to_owned(), v.to_owned())));
     spec.env.extend(work.env.iter().map(|(k, v)| (k.clone(), v.clone())));
     spec
 }

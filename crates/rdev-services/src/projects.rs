@@ -30,4 +30,9 @@ impl Projects {
     pub async fn get(&self, id: &ProjectId) -> Result<Project> {
         self.pods.project(id).await?.ok_or_else(|| Error::not_found("project", id))
     }
+
+    /// The folder whose bare repositories git may reach by their path; `None` when there is none.
+    pub fn git_remotes(&self) -> Option<&str> {
+        self.pods.git_remotes()
+    }
 }

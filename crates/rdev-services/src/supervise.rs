@@ -165,8 +165,10 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let mut spec = spec(&self.claim.command, &self.place, self.started.seat.as_ref(), self.started.tries);
-        if matches!(self.claim.command.request, Request::Claude(_)) {
+        let (command, seat, remotes) =
+            (&self.claim.command, self.started.seat.as_ref(), self.to.pods.git_remotes());
+        let mut spec = spec(command, &self.place, remotes, seat, self.started.tries);
+        if matches!(command.request, Request::Claude(_)) {
             spec.env.splice(..0, self.to.pods.agent_env());
         }
         // A run that is new goes on with the numbers of the attempt before it.

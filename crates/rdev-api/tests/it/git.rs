@@ -1,10 +1,12 @@
 //! git: what works, and what is refused before it runs.
 
-use crate::support::{Accepted, Client, Command, Data, Runtime, Server, told_on_every_runtime};
+use crate::support::{Accepted, Client, Command, Data, Repository, Runtime, Server, told_on_every_runtime};
 
 told_on_every_runtime! {
     everyday_work_runs,
-    push_and_fetch_reach_a_bare_repository,
+    push_and_fetch_reach_a_repository,
+    no_program_of_the_repository_runs,
+    links_of_the_work_tree_are_not_followed,
     what_could_run_a_program_or_leave_the_workspace_is_refused,
     git_never_asks_and_never_opens_an_editor,
 }
@@ -35,6 +37,21 @@ async fn everyday_work_runs(on: Runtime) {
     let log = git(&client, &["log", "--format=%an %s"]).await;
     assert_eq!(log, "rdev-bot /a first commit; with $(no) `shell`\n");
     client.run("echo three >> file").await;
+    for args in [
+        &["grep", "-n", "one", "--", "./file"] as &[&str],
+        &["grep", "-e", "one"],
+        &["log", "-L", "/one/,+1:file"],
+        &["blame", "-L", "/one/,+1", "file"],
+        &["log", "--format=/%h", "--", "src/../file"],
+        &["rev-list", "--count", "HEAD"],
+        &["merge-base", "HEAD", "main"],
+        &["cat-file", "-p", "HEAD:file"],
+        &["reflog"],
+    ] {
+        git(&client, args).await;
+    }
+    git(&client, &["stash", "push", "-m", "/tmp/x"]).await;
+    git(&client, &["stash", "pop"]).await;
     let diff = git(&client, &["diff", "--stat"]).await;
     assert!(diff.contains("1 file changed"), "{diff}");
     git(&client, &["commit", "-am", "second"]).await;
@@ -48,29 +65,132 @@ async fn everyday_work_runs(on: Runtime) {
     assert_eq!(git(&client, &["config", "--get", "user.name"]).await, "somebody\n");
 }
 
-async fn push_and_fetch_reach_a_bare_repository(on: Runtime) {
-    let server = on.server().await;
+async fn push_and_fetch_reach_a_repository(on: Runtime) {
+    let (server, repository) = (on.server().await, Repository::serve(&on.host()).await);
     let client = server.client();
-    let (lines, _) = client.run("git init -q --bare -b main ~/bare.git && cd ~/bare.git && pwd").await;
-    let [bare] = &lines[..] else { panic!("{lines:?}") };
-    git(&client, &["init"]).await;
-    client.run("echo one > file").await;
-    git(&client, &["add", "file"]).await;
-    git(&client, &["commit", "-m", "one"]).await;
-    git(&client, &["remote", "add", "origin", bare]).await;
-    git(&client, &["push", "-u", "origin", "main"]).await;
+    git(&client, &["clone", &repository.url(), "."]).await;
+    client.run("echo two > file").await;
+    git(&client, &["commit", "-am", "two"]).await;
+    git(&client, &["tag", "-a", "v1", "-m", "/a release"]).await;
+    git(&client, &["push", "--follow-tags", "origin", "main"]).await;
     let somebody = format!(
-        "git clone -q {bare} elsewhere && cd elsewhere && echo two > file && git commit -qam two && \
-         git push -q && cd .. && rm -r elsewhere"
+        "git clone -q {} elsewhere && cd elsewhere && echo three > file && git commit -qam three && \
+         git push -q && cd .. && rm -rf elsewhere",
+        repository.url()
     );
     let (lines, complete) = client.run(&somebody).await;
     assert_eq!(complete.exit_code, Some(0), "{lines:?}");
     git(&client, &["fetch", "origin"]).await;
     let log = git(&client, &["log", "--format=%s", "origin/main"]).await;
-    assert_eq!(log, "two\none\n");
+    assert_eq!(log, "three\ntwo\nfirst\n");
     git(&client, &["merge", "--ff-only", "origin/main"]).await;
-    assert_eq!(server.file("file").await.as_deref(), Some("two\n"));
-    assert!(git(&client, &["ls-remote", "origin"]).await.contains("refs/heads/main"));
+    assert_eq!(server.file("file").await.as_deref(), Some("three\n"));
+    let remote = git(&client, &["ls-remote", "origin"]).await;
+    assert!(remote.contains("refs/heads/main") && remote.contains("refs/tags/v1"), "{remote}");
+}
+
+async fn no_program_of_the_repository_runs(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    git(&client, &["init"]).await;
+    let traps = r#"
+        printf '#!/bin/sh\ntouch "$(git rev-parse --show-toplevel)"/ran\nexit 1\n' > trap && chmod +x trap
+        for hook in pre-commit post-commit commit-msg post-checkout pre-push; do cp trap .git/hooks/$hook; done
+        for key in core.fsmonitor core.editor core.pager core.sshCommand core.gitProxy diff.external \
+            diff.trap.command diff.trap.textconv gpg.program sequence.editor; do
+            git config $key "$PWD/trap"
+        done
+        git config commit.gpgSign true
+        echo '* diff=trap' > .gitattributes; echo one > file"#;
+    client.run(traps).await;
+    git(&client, &["add", "--all"]).await;
+    git(&client, &["commit", "-m", "one"]).await;
+    client.run("echo two > file").await;
+    git(&client, &["status"]).await;
+    assert!(git(&client, &["diff"]).await.contains("+two"));
+    git(&client, &["switch", "-c", "topic"]).await;
+    git(&client, &["commit", "-am", "two"]).await;
+    assert!(git(&client, &["log", "-p"]).await.contains("+two"));
+    for address in ["ssh://127.0.0.1:9/x", "git://127.0.0.1:9/x"] {
+        let (command, text) = git_to_its_end(&client, &["fetch", address]).await;
+        assert_eq!(command.status, "failed", "{text}");
+    }
+    assert_eq!(server.file("ran").await, None);
+}
+
+async fn links_of_the_work_tree_are_not_followed(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    git(&client, &["init"]).await;
+    // One branch has a folder where the other has a link, and the index is that of the first one.
+    let (lines, complete) = client
+        .run(
+            "mkdir -p ~/outside && echo private > ~/outside/file && \
+             mkdir folder && echo mine > folder/file && echo x > hook && git add . && git commit -qm folder && \
+             git switch -qc linked && git rm -rq folder && ln -s ~/outside folder && ln -s .git config && \
+             git add . && git commit -qm links",
+        )
+        .await;
+    assert_eq!(complete.exit_code, Some(0), "{lines:?}");
+    git(&client, &["mv", "hook", "moved"]).await;
+    for destination in ["config/hooks/post-commit", "folder/stolen", "folder"] {
+        let (command, text) = git_to_its_end(&client, &["mv", "moved", destination]).await;
+        assert_eq!((command.exit_code, text.contains("symbolic link")), (Some(128), true), "{text}");
+    }
+    git(&client, &["reset", "main"]).await;
+    for args in [
+        &["blame", "folder/file"] as &[&str],
+        &["commit", "-m", "x", "--", "folder"],
+        &["grep", "private"],
+        &["rm", "-rf", "folder"],
+        &["mv", "folder/file", "mine"],
+    ] {
+        let (command, text) = git_to_its_end(&client, args).await;
+        assert_eq!(
+            (command.exit_code, text.contains("symbolic link")),
+            (Some(128), true),
+            "{args:?}: {text}"
+        );
+        assert!(!text.contains("private"), "{args:?}: {text}");
+    }
+    let (lines, _) = client.run("cat ~/outside/*; rm -r ~/outside").await;
+    assert_eq!(lines, ["private"]);
+    git(&client, &["reset", "--hard", "main"]).await;
+    assert!(git(&client, &["blame", "folder/file"]).await.contains("mine"));
+}
+
+#[tokio::test]
+async fn on_this_machine_paths_lead_to_the_remotes_folder_only() {
+    let server = Server::start().await;
+    let client = server.client();
+    let (lines, _) = client.run("cd ../.. && pwd").await;
+    let [data] = &lines[..] else { panic!("{lines:?}") };
+    let (bare, foreign) = (format!("{data}/remotes/shop.git"), format!("{data}/workspaces/other"));
+    // A folder named as a remote could be, with a hook that would run.
+    let made = format!(
+        "git init -q --bare -b main {bare}; git init -q -b main {foreign}; git init -q --bare evil; \
+         printf '#!/bin/sh\ntouch ../ran\n' > evil/hooks/pre-receive; chmod +x evil/hooks/pre-receive"
+    );
+    client.run(&made).await;
+    git(&client, &["init"]).await;
+    git(&client, &["commit", "--allow-empty", "-m", "one"]).await;
+    git(&client, &["remote", "add", "origin", &bare]).await;
+    git(&client, &["push", "-u", "origin", "main"]).await;
+    git(&client, &["fetch", &format!("file://{bare}"), "main"]).await;
+    for address in [&foreign, &format!("file://{foreign}"), &format!("{bare}/../../workspaces/other")] {
+        for args in [["fetch", address], ["push", address], ["ls-remote", address]] {
+            let failure = client.git(&args).await.failure(422, "VALIDATION_FAILED");
+            assert_eq!(failure.fields(), ["args[1]"], "{args:?}");
+        }
+    }
+    client.run(&format!("git remote add foreign {foreign}")).await;
+    for name in ["evil", "foreign"] {
+        for args in [["push", name, "main"], ["fetch", name, "main"]] {
+            let (command, text) = git_to_its_end(&client, &args).await;
+            assert_eq!((command.status.as_str(), text.contains("not allowed")), ("failed", true), "{text}");
+        }
+    }
+    assert_eq!((server.file("ran").await, server.file("evil/ran").await), (None, None));
 }
 
 async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime) {
@@ -104,9 +224,22 @@ async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime)
         (&["diff", "--output=/tmp/x"], "args[1]"),
         (&["add", "../x"], "args[1]"),
         (&["clone", "."], "args[0]"),
+        (&["clone", ".", "."], "args[1]"),
         (&["submodule", "foreach", "touch ran"], "args[0]"),
         (&["bisect", "run", "touch", "ran"], "args[0]"),
         (&["init", "--template=/tmp"], "args[1]"),
+        (&["init", "link/x"], "args[1]"),
+        (&["mv", "hook", ".git/hooks/post-commit"], "args[2]"),
+        (&["mv", "-f", "cfg", ".GIT/config"], "args[3]"),
+        (&["log", "-1", "--format=x", "--src-prefix", "-S", "--output=/tmp/x"], "args[4]"),
+        (&["commit", "--allow-empty", "-t", "-m", "-F/etc/passwd"], "args[2]"),
+        (&["stash", "list", "-m", "--output=/tmp/x"], "args[3]"),
+        (&["log", "-p", "--src-prefix", "-S", "--ext-diff"], "args[3]"),
+        (&["fetch", "-o", "--", "--upload-pack=touch ran", "."], "args[2]"),
+        (&["push", "--repo", "--", "--receive-pack=touch ran", "."], "args[2]"),
+        (&["rebase", "-X", "--", "--exec=touch ran", "HEAD~1"], "args[2]"),
+        (&["merge", "-s", "x", "topic"], "args[2]"),
+        (&["log", "--format=%GG"], "args[1]"),
         (&[], "args"),
         (&["add", "a\0b"], "args[1]"),
     ] {

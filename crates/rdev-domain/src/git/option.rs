@@ -1,0 +1,127 @@
+//! The shape of the table: subcommands, their options with arity, and what kind of text a value is.
+
+/// A subcommand, or a verb of one (`stash push`), with everything that may follow it.
+#[derive(Debug)]
+pub struct GitSubcommand {
+    /// One word, or two with a space between them.
+    pub(super) name: &'static str,
+    /// The arguments that are not options.
+    pub(super) operands: Operands,
+    /// Groups of rows; the first row that has an option's name counts.
+    pub(super) options: &'static [&'static [Row]],
+    /// Options that rdev itself puts before the caller's: they switch programs of the configuration off.
+    pub(super) put_first: &'static [&'static str],
+    /// Symbolic links in the work tree that git would follow.
+    pub(super) follows: Follows,
+}
+
+/// Symbolic links that git itself does not check, so that something has to look before it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// None.
+    Nothing,
+    /// Those in the folders of tracked paths: the index says `a/b`, and `a` has become a link.
+    TrackedPaths,
+    /// Those, and links in the last argument.
+    TrackedPathsAndDestination,
+}
+
+/// Options that are written alike: names with spaces between, such as `-m --message`.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) arity: Arity,
+    pub(super) kind: Kind,
+    pub(super) names: &'static str,
+}
+
+/// The way in which an option takes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// Never.
+    Flag,
+    /// Always: attached (`--name=value`, `-nvalue`), or as the next argument.
+    Required,
+    /// Attached, or none.
+    Attached,
+    /// Attached, or the next argument; none when the option is the last argument.
+    UnlessLast,
+}
+
+/// What a value, or an operand, is to git. Every kind but `Text` and `Format` is refused where it names `.git`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Free text: a message, a pattern, a date. git never takes it for a path.
+    Text,
+    /// A format or a sort key: text, but nothing in it starts gpg.
+    Format,
+    /// A number, a keyword, a revision or a path: it stays inside the workspace if it is a path.
+    Word,
+    /// The name of a configured remote, or an address.
+    Remote,
+    /// An address of a repository.
+    Address,
+    /// A merge strategy; git would start any other name as a program.
+    Strategy,
+}
+
+/// The arguments that are not options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operands {
+    /// None are accepted.
+    None,
+    /// All of them are of one kind.
+    All(Kind),
+    /// The first is of the first kind, all others of the second.
+    FirstThen(Kind, Kind),
+    /// `grep`: a pattern and then paths, or only paths after `-e`.
+    PatternThenPaths,
+    /// `clone`: an address and `.`, as a clone beside the workspace could not be reached.
+    AddressThenHere,
+    /// `config`: a key is read; a few may be given a value.
+    ConfigKey,
+}
+
+pub(super) const fn flags(names: &'static str) -> Row {
+    Row { arity: Arity::Flag, kind: Kind::Word, names }
+}
+
+pub(super) const fn takes(kind: Kind, names: &'static str) -> Row {
+    Row { arity: Arity::Required, kind, names }
+}
+
+pub(super) const fn attached(kind: Kind, names: &'static str) -> Row {
+    Row { arity: Arity::Attached, kind, names }
+}
+
+pub(super) const fn unless_last(kind: Kind, names: &'static str) -> Row {
+    Row { arity: Arity::UnlessLast, kind, names }
+}
+
+impl GitSubcommand {
+    /// The words that name it.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.name.split(' ')
+    }
+
+    /// Options that belong directly behind these words, before those of the caller.
+    pub fn put_first(&self) -> &'static [&'static str] {
+        self.put_first
+    }
+
+    /// Symbolic links that git would follow.
+    pub fn follows(&self) -> Follows {
+        self.follows
+    }
+
+    /// Its options as they are written (`-m`, `--message`), with their arity.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, Arity)> {
+        let rows = self.options.iter().copied().flatten();
+        rows.flat_map(|row| row.names.split_whitespace().map(|name| (name, row.arity)))
+    }
+
+    /// The row of an option; `name` has its dashes.
+    pub(super) fn row(&self, name: &str) -> Option<&'static Row> {
+        let mut rows = self.options.iter().copied().flatten();
+        rows.find(|row| row.names.split_whitespace().any(|known| known == name))
+    }
+}

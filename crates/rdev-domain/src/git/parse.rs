@@ -1,0 +1,232 @@
+//! Reads a line of arguments as git would, by the table.
+//!
+//! Every argument that begins with `-` is an option of the table, wherever it stands: it is never skipped as the value
+//! of another option, nor as a path after `--`. So a line stays harmless even where git reads it in another way.
+
+use super::option::{Arity, GitSubcommand, Kind, Operands, Row};
+use super::table::SUBCOMMANDS;
+use super::value;
+use crate::FieldError;
+
+/// Keys of the repository's configuration that may be written: names, no programs.
+const WRITABLE_CONFIG: [&str; 4] = ["user.name", "user.email", "pull.rebase", "init.defaultBranch"];
+/// Options with which `git config` only reads, whatever follows.
+const READING_CONFIG: [&str; 5] = ["--get", "--get-all", "--get-regexp", "-l", "--list"];
+/// Most options that an error proposes.
+const NEAREST_MAX: usize = 8;
+
+/// Why an argument is refused, and which one it is.
+type Refusal = (usize, String);
+
+pub(super) fn subcommands() -> impl Iterator<Item = &'static GitSubcommand> {
+    SUBCOMMANDS.into_iter().flatten()
+}
+
+/// The entry of the table that the first one or two arguments name, and how many they are.
+pub(super) fn find(args: &[String]) -> Option<(&'static GitSubcommand, usize)> {
+    let named = |count: usize| {
+        let words = args.get(..count)?;
+        let entry = subcommands().find(|entry| entry.words().eq(words.iter().map(String::as_str)))?;
+        Some((entry, count))
+    };
+    named(2).or_else(|| named(1))
+}
+
+/// Checks the arguments that follow `git`.
+pub(super) fn check(args: &[String], remotes: Option<&str>) -> Result<(), FieldError> {
+    let Some(first) = args.first() else {
+        return Err(FieldError { field: "args".into(), message: "it must not be empty".into() });
+    };
+    let refused = match find(args) {
+        Some((entry, words)) => Line { entry, remotes, args, operands: vec![], seen: vec![] }.read(words),
+        None => Err(unknown_subcommand(first, args.get(1))),
+    };
+    refused.map_err(|(index, message)| FieldError { field: format!("args[{index}]"), message })
+}
+
+fn unknown_subcommand(first: &str, second: Option<&String>) -> Refusal {
+    let mut names: Vec<&str> = subcommands().filter_map(|entry| entry.words().next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if !names.contains(&first) {
+        return (0, format!("{first:?} is not accepted: it must be one of {}", names.join(", ")));
+    }
+    let second = second.map_or("", String::as_str);
+    (1, format!("{second:?} is not accepted: {}", takes(first)))
+}
+
+/// What may stand behind the name of a subcommand that is not given any text.
+fn takes(name: &str) -> String {
+    let verbs: Vec<&str> =
+        subcommands().filter_map(|entry| entry.name.strip_prefix(name)?.strip_prefix(' ')).collect();
+    if verbs.is_empty() {
+        format!("{name} takes options only")
+    } else {
+        format!("{name} takes {}", verbs.join(", "))
+    }
+}
+
+struct Line<'a> {
+    entry: &'static GitSubcommand,
+    remotes: Option<&'a str>,
+    args: &'a [String],
+    /// What is no option, with its place.
+    operands: Vec<(usize, &'a str)>,
+    /// The options that were met.
+    seen: Vec<String>,
+}
+
+impl<'a> Line<'a> {
+    fn read(mut self, words: usize) -> Result<(), Refusal> {
+        let args = self.args;
+        let mut options_ended = false;
+        let mut index = words;
+        while let Some(arg) = args.get(index) {
+            let is_option = arg.len() > 1 && arg.starts_with('-');
+            if !is_option {
+                self.operands.push((index, arg));
+            } else if options_ended {
+                return Err((
+                    index,
+                    format!("{arg:?} is not accepted after \"--\": write \"./{arg}\" for a path"),
+                ));
+            } else if arg == "--" {
+                options_ended = true;
+            } else if self.option(index, arg)? {
+                index += 1;
+            }
+            index += 1;
+        }
+        self.check_operands()
+    }
+
+    /// Checks an argument of one or more options; true when the next argument is its value.
+    fn option(&mut self, index: usize, arg: &str) -> Result<bool, Refusal> {
+        if arg.starts_with("--") {
+            let (name, value) = match arg.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (arg, None),
+            };
+            let row = self.row(index, arg, name)?;
+            if row.arity == Arity::Flag && value.is_some() {
+                return Err((index, format!("{arg:?} is not accepted: {name} takes no value")));
+            }
+            return self.value(index, name, row, value);
+        }
+        let letters = &arg[1..];
+        if letters.bytes().all(|b| b.is_ascii_digit()) && self.entry.row("-<number>").is_some() {
+            return Ok(false);
+        }
+        for (at, letter) in letters.char_indices() {
+            let name = format!("-{letter}");
+            let row = self.row(index, arg, &name)?;
+            if row.arity != Arity::Flag {
+                let rest = &letters[at + letter.len_utf8()..];
+                return self.value(index, &name, row, Some(rest).filter(|rest| !rest.is_empty()));
+            }
+            self.seen.push(name);
+        }
+        Ok(false)
+    }
+
+    fn row(&self, index: usize, arg: &str, name: &str) -> Result<&'static Row, Refusal> {
+        self.entry.row(name).ok_or_else(|| {
+            let nearest = nearest(self.entry, name);
+            let name = if arg.starts_with("--") { "this option".to_owned() } else { name.to_owned() };
+            let entry = self.entry.name;
+            let message = format!("{arg:?} is not accepted: {entry} is not given {name}; {nearest}");
+            (index, message)
+        })
+    }
+
+    /// Checks the value of an option; true when it is the next argument.
+    fn value(&mut self, index: usize, name: &str, row: &Row, given: Option<&str>) -> Result<bool, Refusal> {
+        self.seen.push(name.to_owned());
+        let refused = |why: String| (index, why);
+        if let Some(value) = given {
+            return value::check(row.kind, value, self.remotes).map(|()| false).map_err(refused);
+        }
+        let next = self.args.get(index + 1);
+        match (row.arity, next) {
+            (Arity::Flag | Arity::Attached, _) | (Arity::UnlessLast, None) => Ok(false),
+            (Arity::Required, None) => Err((index, format!("{name:?} is not accepted without a value"))),
+            (Arity::Required | Arity::UnlessLast, Some(next)) if next.len() > 1 && next.starts_with('-') => {
+                let equals = if name.starts_with("--") { "=" } else { "" };
+                let message = format!(
+                    "{next:?} is not accepted as the value of {name}: write \"{name}{equals}{next}\""
+                );
+                Err((index + 1, message))
+            }
+            (Arity::Required | Arity::UnlessLast, Some(next)) => {
+                let checked = value::check(row.kind, next, self.remotes);
+                checked.map(|()| true).map_err(|why| (index + 1, why))
+            }
+        }
+    }
+
+    fn check_operands(&self) -> Result<(), Refusal> {
+        let kinds: (Kind, Kind) = match self.entry.operands {
+            Operands::None => {
+                let Some((index, text)) = self.operands.first() else { return Ok(()) };
+                return Err((*index, format!("{text:?} is not accepted: {}", takes(self.entry.name))));
+            }
+            Operands::All(kind) => (kind, kind),
+            Operands::FirstThen(first, others) => (first, others),
+            Operands::PatternThenPaths if self.seen.iter().any(|name| name == "-e") => {
+                (Kind::Word, Kind::Word)
+            }
+            Operands::PatternThenPaths => (Kind::Text, Kind::Word),
+            Operands::AddressThenHere => return self.check_clone(),
+            Operands::ConfigKey => return self.check_config(),
+        };
+        for (number, (index, text)) in self.operands.iter().enumerate() {
+            let kind = if number == 0 { kinds.0 } else { kinds.1 };
+            value::check(kind, text, self.remotes).map_err(|why| (*index, why))?;
+        }
+        Ok(())
+    }
+
+    fn check_clone(&self) -> Result<(), Refusal> {
+        match self.operands[..] {
+            [(index, address), (_, ".")] => {
+                value::check(Kind::Address, address, self.remotes).map_err(|why| (index, why))
+            }
+            _ => Err((0, "\"clone\" takes an address and \".\": it makes the workspace a clone".to_owned())),
+        }
+    }
+
+    fn check_config(&self) -> Result<(), Refusal> {
+        let reads = self.seen.iter().any(|name| READING_CONFIG.contains(&name.as_str()));
+        match self.operands[..] {
+            _ if reads => Ok(()),
+            [_] => Ok(()),
+            [(_, key), _] if WRITABLE_CONFIG.contains(&key) => Ok(()),
+            _ => {
+                let (reading, writing) = (READING_CONFIG.join(", "), WRITABLE_CONFIG.join(", "));
+                let (index, key) = self.operands.first().copied().unwrap_or((0, "config"));
+                let message =
+                    format!("{key:?} is not accepted: config reads with {reading}, and writes {writing}");
+                Err((index, message))
+            }
+        }
+    }
+}
+
+/// The options of a subcommand that begin as an unknown one does.
+fn nearest(entry: &GitSubcommand, name: &str) -> String {
+    let lengths = (3..=name.len()).rev().filter_map(|length| name.get(..length));
+    for beginning in lengths {
+        let mut alike: Vec<&str> = entry
+            .options()
+            .map(|(option, _)| option)
+            .filter(|option| option.starts_with(beginning))
+            .collect();
+        if !alike.is_empty() {
+            alike.sort_unstable();
+            alike.dedup();
+            alike.truncate(NEAREST_MAX);
+            return format!("alike are {}; docs/git.md lists all", alike.join(", "));
+        }
+    }
+    "docs/git.md lists what is accepted".to_owned()
+}

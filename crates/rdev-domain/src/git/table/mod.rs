@@ -1,0 +1,37 @@
+//! The table: every subcommand that is accepted, with every option. An option is added by its name in a row of its
+//! arity; `installed.rs` compares the table with the git of the machine.
+//!
+//! No option is here that runs a program, reads or writes a file by its name, or has git work elsewhere.
+
+mod change;
+mod inspect;
+mod remote;
+mod shared;
+
+use super::option::{Follows, GitSubcommand, Operands, Row};
+
+/// The entries, those of one subcommand side by side.
+pub(super) const SUBCOMMANDS: [&[GitSubcommand]; 3] =
+    [inspect::SUBCOMMANDS, change::SUBCOMMANDS, remote::SUBCOMMANDS];
+
+const fn entry(name: &'static str, operands: Operands, options: &'static [&'static [Row]]) -> GitSubcommand {
+    GitSubcommand { name, operands, options, put_first: &[], follows: Follows::Nothing }
+}
+
+impl GitSubcommand {
+    /// Whoever wrote the configuration, no program of it makes or converts a diff.
+    const fn plain_diffs(mut self) -> Self {
+        self.put_first = &["--no-ext-diff", "--no-textconv"];
+        self
+    }
+
+    const fn with_first(mut self, options: &'static [&'static str]) -> Self {
+        self.put_first = options;
+        self
+    }
+
+    const fn with_links(mut self, follows: Follows) -> Self {
+        self.follows = follows;
+        self
+    }
+}
