@@ -94,7 +94,9 @@ impl Runs {
     /// Every folder under a scratch name, with the process that made it.
     pub(crate) fn all_scratch(&self) -> Result<Vec<(u32, PathBuf)>, Fault> {
         let owner = |name: String| {
-            let (rest, _made_us) = name.strip_prefix('.')?.rsplit_once('.')?;
+            let (rest, made_us) = name.strip_prefix('.')?.rsplit_once('.')?;
+            // The mark beside a run whose id holds a number looks alike.
+            made_us.parse::<u64>().ok()?;
             let (id, pid) = rest.rsplit_once('.')?;
             RunId::parse(id)?;
             Some((pid.parse().ok()?, self.0.join(&name)))

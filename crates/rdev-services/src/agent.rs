@@ -61,9 +61,13 @@ impl AgentWatch {
         };
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.push(piece);
-            if piece.ends_with(b"\n") || *end == End::Eof {
+            if piece.ends_with(b"\n") {
                 self.line_done();
             }
+        }
+        // Its last piece may be empty: the line was shown while it was still.
+        if *end == End::Eof {
+            self.line_done();
         }
     }
 
@@ -229,6 +233,24 @@ mod tests {
                 assert_eq!(judged(recording, code, step).ending, ending, "{}", &recording[..80]);
             }
         }
+    }
+
+    #[test]
+    fn a_result_that_was_shown_before_its_line_ended_counts() {
+        let mut watch = AgentWatch::default();
+        let result = r#"{"type":"result","subtype":"success","is_error":false}"#;
+        for (end, text) in [(End::Partial, result), (End::Eof, "")] {
+            let bytes = bytes::Bytes::from_static(text.as_bytes());
+            let body = Body::Output { stream: Stream::Stdout, end, bytes };
+            watch.see(&Frame { first_seq: 1, count: 1, time_us: 0, body });
+        }
+        let outcome = Outcome {
+            ending: Ending::Completed,
+            exit_code: Some(0),
+            message: None,
+            duration: Duration::ZERO,
+        };
+        assert_eq!(watch.judge(outcome).ending, Ending::Completed);
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Lines {
         self.held > 0
     }
 
+    /// Whether the line that waits is written over again and again.
+    pub(crate) fn redraws(&self) -> bool {
+        memchr(b'\r', &self.buffer[..self.held]).is_some()
+    }
+
     /// The output has ended: emits the line that had no newline. One of which pieces were emitted gets its last.
     pub(crate) fn finish(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
         if self.held > 0 || self.continued {

@@ -51,7 +51,9 @@ impl Output {
             Ok(n) if n > 0 => {
                 let stream = self.stream;
                 self.lines.push(n, |end, count, bytes| journal.output(stream, end, count, bytes));
-                self.still_since = self.lines.waits().then(Instant::now);
+                // A progress bar goes on before it has been still: it counts from its first bytes.
+                let since = self.still_since.filter(|_| self.lines.redraws()).unwrap_or_else(Instant::now);
+                self.still_since = self.lines.waits().then_some(since);
                 Taken::Bytes
             }
             Err(Errno::AGAIN | Errno::INTR) => Taken::Nothing,

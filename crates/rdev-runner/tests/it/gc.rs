@@ -130,3 +130,15 @@ fn what_a_killed_starter_left_goes_and_a_live_ones_stays() {
     assert_eq!((dead.exists(), live.exists(), young.exists()), (false, true, true));
     assert!(!says(&place, "list").contains("half"));
 }
+
+#[test]
+fn the_mark_of_an_id_with_a_number_is_no_scratch_folder() {
+    let place = Place::new();
+    place.sh("a.4194304", "", "true");
+    fs::remove_dir_all(place.run_folder("a.4194304")).unwrap();
+    let mark = place.runs().join(".a.4194304.started");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    fs::File::open(&mark).unwrap().set_modified(long_ago).unwrap();
+    says(&place, "gc --older-than 3600");
+    assert!(!mark.exists(), "nobody asks for it any more");
+}

@@ -136,3 +136,13 @@ fn a_prompt_that_waits_is_shown_before_its_answer() {
     assert_eq!(stdout(&place.attach("ask", 0)), "Name? you\n");
     assert_eq!(stdout(&place.attach("ask", 1)), "you\n");
 }
+
+#[test]
+fn a_progress_bar_that_never_rests_is_shown() {
+    let place = Place::new();
+    let script = "i=0; while :; do i=$((i + 1)); printf '%s%%\\r' $i; sleep 0.1; done";
+    let mut live = place.live("bar", "", script);
+    live.until("1%\r");
+    place.call("cancel --id bar");
+    live.rest();
+}
