@@ -81,14 +81,14 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
         Action::Place(within) => place::print(runs, &within)?,
         Action::Gc(ids, age) => {
-            for id in &ids {
-                gc::shrink(runs, id)?;
-            }
+            // One run that cannot be read must not keep the others' space.
+            let mut done: Vec<Result<(), Fault>> = ids.iter().map(|id| gc::shrink(runs, id)).collect();
             if let Some(age) = age {
-                gc::remove_older(runs, age)?;
-                gc::remove_marks(runs, age.max(MARKS_KEPT))?;
-                gc::remove_scratch(runs)?;
+                done.push(gc::remove_older(runs, age));
+                done.push(gc::remove_marks(runs, age.max(MARKS_KEPT)));
+                done.push(gc::remove_scratch(runs));
             }
+            done.into_iter().collect::<Result<(), Fault>>()?;
         }
         Action::Exec(limits, argv) => return Err(exec::exec(limits, &argv)),
         Action::Supervise => supervisor::supervise(runs)?,

@@ -142,3 +142,13 @@ fn the_mark_of_an_id_with_a_number_is_no_scratch_folder() {
     says(&place, "gc --older-than 3600");
     assert!(!mark.exists(), "nobody asks for it any more");
 }
+
+#[test]
+fn one_run_that_cannot_be_read_keeps_nobody_elses_space() {
+    let place = Place::new();
+    place.sh("sound", "", "seq 1000");
+    fs::create_dir_all(place.run_folder("odd").join("journal")).unwrap();
+    let output = place.call("gc --id odd --id sound");
+    assert_eq!(output.status.code(), Some(70), "{output:?}");
+    assert!(fs::metadata(place.run_folder("sound").join("journal")).unwrap().len() < 100);
+}
