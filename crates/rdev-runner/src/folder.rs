@@ -189,8 +189,9 @@ impl Prepared {
                 return Err(cannot(error));
             }
         }
-        // From here on it counts as started: the command must not run while a power cut could undo that.
-        target.sync_names().and_then(|()| target.note()).map_err(cannot)?;
+        // From here on it counts as started: the command must not run while a power cut could undo that. What is in
+        // the folder is on the disk already.
+        target.sync_name().and_then(|()| target.note()).map_err(cannot)?;
         Ok(Some(Committed { run: target, journal: self.journal, listener: self.listener }))
     }
 
@@ -304,6 +305,11 @@ impl Run {
     /// Makes names durable: the files in this folder and the folder itself.
     pub(crate) fn sync_names(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()?;
+        self.sync_name()
+    }
+
+    /// Makes the folder's own name durable, and those beside it.
+    fn sync_name(&self) -> io::Result<()> {
         match self.0.parent() {
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),

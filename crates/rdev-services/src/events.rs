@@ -70,13 +70,19 @@ impl Events {
         let home = Home::Project(project.clone());
         let tail = self.live.home_tail(&home);
         let head = tail.head();
-        // The last entry may have been removed.
-        let end = self.log.head(&home).await?.max(self.log.pruned(&home).await?);
         let (begun, beyond) = match from {
-            Begin::Latest => (end, false),
-            Begin::After(after) if after <= end => (after, false),
-            // Positions are never given twice: this one is of another log.
-            Begin::After(_) => (end, true),
+            // Every log has a start: there is nothing to look up.
+            Begin::After(Position::ZERO) => (Position::ZERO, false),
+            from => {
+                // The last entry may have been removed.
+                let end = self.log.head(&home).await?.max(self.log.pruned(&home).await?);
+                match from {
+                    Begin::After(after) if after <= end => (after, false),
+                    // Positions are never given twice: this one is of another log.
+                    Begin::After(_) => (end, true),
+                    Begin::Latest => (end, false),
+                }
+            }
         };
         let source = Source::Home { home, tail, told: begun };
         Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, beyond })
