@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs};
 use crate::frame::{Body, End, Frame};
 use crate::journal::Reader;
+use crate::remains;
 use crate::sink::Sink;
 
 /// Silence after which a keep-alive frame is sent.
@@ -44,7 +45,7 @@ pub(crate) fn follow(
     sink: &mut Sink,
 ) -> Result<Followed, Fault> {
     let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
-    let follower = Follower {
+    let mut follower = Follower {
         reader: Reader::new(run.open_journal()?),
         run,
         after,
@@ -52,9 +53,17 @@ pub(crate) fn follow(
         heard: Instant::now(),
         sink,
     };
-    match follower.follow(started) {
+    let unless_unheard = |followed: io::Result<Followed>| match followed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Followed::Unheard),
         other => other.map_err(|e| Fault::io(format!("cannot follow \"{id}\""), e)),
+    };
+    match unless_unheard(follower.follow(started))? {
+        Followed::Lost => {
+            // Who hears of the loss may start what must not run beside this command.
+            remains::end(runs, id)?;
+            unless_unheard(follower.tell_the_loss())
+        }
+        followed => Ok(followed),
     }
 }
 
@@ -69,7 +78,8 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    fn follow(mut self, started: bool) -> io::Result<Followed> {
+    /// Delivers until the end. A loss is not told yet.
+    fn follow(&mut self, started: bool) -> io::Result<Followed> {
         self.sink.hello(self.after + 1, started)?;
         let mut gone = false;
         loop {
@@ -78,7 +88,6 @@ impl Follower<'_> {
                 return Ok(Followed::ToTheEnd);
             }
             if gone {
-                self.sink.lost(self.next_seq())?;
                 return Ok(Followed::Lost);
             }
             if self.supervisor.is_none() {
@@ -97,6 +106,16 @@ impl Follower<'_> {
                 Event::Unheard => return Ok(Followed::Unheard),
             }
         }
+    }
+
+    /// Nothing is written any more. What a supervisor that was not found has written last comes first, perhaps the end.
+    fn tell_the_loss(&mut self) -> io::Result<Followed> {
+        self.deliver()?;
+        if self.reader.ended() {
+            return Ok(Followed::ToTheEnd);
+        }
+        self.sink.lost(self.next_seq())?;
+        Ok(Followed::Lost)
     }
 
     /// Hands on all that is in the journal now.

@@ -36,11 +36,27 @@ pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
     Ok((State::Lost, reader.next_seq()))
 }
 
-pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
+/// Which runs are listed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filter {
+    /// Only those that are over, and of which nobody has said that their output was taken.
+    pub(crate) uncollected: bool,
+    /// So many at most, in the order of their ids.
+    pub(crate) limit: usize,
+}
+
+impl Filter {
+    fn takes(self, run: &Run, state: &Result<(State, u64), Fault>) -> bool {
+        !self.uncollected || !run.is_collected() && matches!(state, Ok((State::Exited(..) | State::Lost, _)))
+    }
+}
+
+pub(crate) fn list(runs: &Runs, filter: Filter) -> Result<(), Fault> {
     let mut text = String::from("id\tstate\tstarted\tnext_seq\texit\n");
-    for (id, run) in runs.all()? {
+    let all = runs.all()?.into_iter().map(|(id, run)| (id, state(&run), run));
+    for (id, state, run) in all.filter(|(_, state, run)| filter.takes(run, state)).take(filter.limit) {
         // One run that cannot be read must not hide the others.
-        let (state, next_seq, exit) = match state(&run) {
+        let (state, next_seq, exit) = match state {
             Ok((State::Running, next)) => ("running", next, "-".to_owned()),
             Ok((State::Exited(_, exit), next)) => ("exited", next, describe(&exit)),
             Ok((State::Lost, next)) => ("lost", next, "-".to_owned()),

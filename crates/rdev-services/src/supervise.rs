@@ -24,7 +24,8 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
-/// A command that another worker was about to start so long ago may have been started meanwhile.
+/// A command that another worker was about to start so long ago is not started any more: the runner keeps the mark of a
+/// start for a day, and clocks may differ.
 const START_PATIENCE: Duration = Duration::from_secs(3600);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
@@ -194,15 +195,16 @@ impl Execution<'_> {
     }
 
     /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a running
-    /// one, and no runner has answered since. Another worker may have died between that and its order: then
-    /// nothing is stored of a first attempt that began a moment ago. In any other case the run was there, and
-    /// whatever has removed its folder must not have it run a second time: it is lost.
+    /// one, and no runner has answered since. Another worker may have died between that and its order: then nothing
+    /// may be stored of a first attempt; of a later one that cannot be told. Should it have given the order all the same,
+    /// then the runner has a durable mark of it, which outlives [`START_PATIENCE`] and whatever removes the run's folder,
+    /// and does not start it a second time. Any other run was there, and is lost.
     fn may_start(&self) -> bool {
-        let just_begun = || {
+        let may_be_unordered = || {
             let age = self.to.clock.now().since(self.started.started_at);
-            self.started.tries == 1 && self.claim.last_seq == Seq::ZERO && age < START_PATIENCE
+            (self.started.tries > 1 || self.claim.last_seq == Seq::ZERO) && age < START_PATIENCE
         };
-        !self.was_there && (self.started.entry.is_some() || just_begun())
+        !self.was_there && (self.started.entry.is_some() || may_be_unordered())
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.

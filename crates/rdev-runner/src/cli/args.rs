@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
+use crate::list::Filter;
 use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
@@ -31,7 +32,7 @@ pub(super) enum Action {
     Run(RunId, Follow, Command),
     Attach(RunId, Follow),
     Cancel(RunId),
-    List,
+    List(Filter),
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
@@ -108,6 +109,7 @@ struct Given {
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
+    listed: Filter,
     within: String,
     limits: Limits,
     spec: Spec,
@@ -123,6 +125,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
+        listed: Filter { uncollected: false, limit: usize::MAX },
         within: String::new(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
@@ -159,6 +162,7 @@ impl Given {
             "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
+            "uncollected" | "limit" => verb == "list",
             "within" => verb == "place",
             "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
@@ -176,6 +180,7 @@ impl Given {
             "order-stdin" => self.order_stdin = true,
             "stdin" => self.stdin = true,
             "interrupt" => self.spec.interrupt_first = true,
+            "uncollected" => self.listed.uncollected = true,
             _ => {
                 let value = parser.value().map_err(usage)?;
                 if name == "runs" {
@@ -193,6 +198,7 @@ impl Given {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
+            "limit" => self.listed.limit = usize::try_from(number(name, &value)?).unwrap_or(usize::MAX),
             "within" => self.within = value,
             "umask" => self.limits.umask = Some(mode(name, &value)?),
             "open-files" => self.limits.open_files = Some(number(name, &value)?),
@@ -225,7 +231,7 @@ impl Given {
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
-            "list" => Action::List,
+            "list" => Action::List(self.listed),
             "collect" => self.collect()?,
             "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),

@@ -85,6 +85,25 @@ fn an_order_that_may_only_attach_finds_a_run_that_is_gone_lost() {
 }
 
 #[test]
+fn what_is_over_and_not_collected_is_listed_by_itself() {
+    let place = Place::new();
+    for id in ["a", "b", "c"] {
+        place.sh(id, "", "echo one");
+    }
+    let mut live = place.live("d", "", "echo one; sleep 1000");
+    live.until("one\n");
+    says(&place, "gc --id b");
+    let ids = |options: &str| {
+        let list = says(&place, &format!("list {options}"));
+        list.lines().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("--uncollected"), ["a", "c"]);
+    assert_eq!(ids("--uncollected --limit 1"), ["a"]);
+    assert_eq!(ids("--limit 3"), ["a", "b", "c"]);
+    assert_eq!(ids(""), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn old_runs_go_whole_and_their_ids_stay_taken() {
     let place = Place::new();
     place.sh("old", "", "echo one");
@@ -100,11 +119,10 @@ fn old_runs_go_whole_and_their_ids_stay_taken() {
 #[test]
 fn a_lost_run_gives_its_space_back_too() {
     let place = Place::new();
-    let mut live = place.live("l", "", "echo $$; exec sleep 1000");
-    let pid = stdout(&live.until("\n")).trim().parse().unwrap();
+    let mut live = place.live("l", "", "echo one; exec sleep 1000");
+    live.until("one\n");
     signal(place.supervisor("l"), "KILL");
     live.rest();
-    signal(pid, "KILL");
     says(&place, "gc --id l");
     let output = place.call("attach --id l --after 1");
     assert_eq!(output.status.code(), Some(67));

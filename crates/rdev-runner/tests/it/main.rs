@@ -6,6 +6,7 @@ mod attach;
 mod cli;
 mod collect;
 mod gc;
+mod kills;
 mod limits;
 mod output;
 mod place;
