@@ -2,42 +2,31 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use rdev_domain::Timestamp;
 use rdev_ports::{EventLog, Fate, Place, Pods};
-use tokio::time::Instant;
 
-use crate::supervise::control;
+use crate::journals::BATCH_MAX;
+use crate::runner::{RunId, control};
 
-/// Journals freed by one call of the runner.
-const BATCH_MAX: usize = 64;
-/// Journals that wait to be freed; of further ones `gc` by age takes care.
+/// Journals that wait to be freed; further ones are found in their place's next turn.
 const WAITING_MAX: usize = 10_000;
-/// Runs that ended so long ago are forgotten whole: in seconds, a week.
-const FORGET_AFTER_SECONDS: &str = "604800";
-/// A place is asked so often to forget runs, which looks at every one of them.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
-/// Places whose last turn is remembered; beyond it all have their turn again.
-const PLACES_MAX: usize = 10_000;
 
 /// The journals that wait to be freed.
 #[derive(Default)]
 pub(crate) struct Janitor {
     waiting: Mutex<Vec<Ended>>,
-    /// When a place was last asked to forget runs, by its uid.
-    forgot: Mutex<HashMap<String, Instant>>,
 }
 
 struct Ended {
     place: Place,
-    run: String,
+    run: RunId,
     folder: Option<String>,
 }
 
 impl Janitor {
     /// The command has ended, and everything in its journal is stored, as are the files of its folder.
-    pub(crate) fn ended(&self, place: Place, run: String, folder: Option<String>) {
+    pub(crate) fn ended(&self, place: Place, run: RunId, folder: Option<String>) {
         self.wait([Ended { place, run, folder }]);
     }
 
@@ -47,8 +36,8 @@ impl Janitor {
         waiting.extend(ended.into_iter().take(room));
     }
 
-    /// Frees what waits, once its copy in the log survives the death of the machine. What fails is left to the next
-    /// task of the seat, and to an operator.
+    /// Frees what waits, once its copy in the log survives the death of the machine. A journal that was not freed is found
+    /// in its place's next turn ([`Journals`](crate::Journals)); a checkout is left to the next task of the seat.
     pub(crate) async fn sweep(&self, pods: &dyn Pods, log: &dyn EventLog) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
@@ -62,7 +51,7 @@ impl Janitor {
         for Ended { place, run, folder } in waiting {
             // The runs of one place lie together, whatever their projects.
             let left = places.entry(place.uid.clone()).or_insert_with(|| Leftovers::of(place));
-            left.runs.push(run);
+            left.runs.push(run.to_string());
             left.folders.extend(folder);
         }
         for Leftovers { place, runs, folders } in places.values() {
@@ -74,23 +63,7 @@ impl Janitor {
                 let argv = ["rm", "-rf", "--"].into_iter().chain(folders.iter().map(String::as_str));
                 free(pods, place, &argv.collect::<Vec<_>>()).await;
             }
-            if self.forgets(&place.uid) {
-                free(pods, place, &["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS]).await;
-            }
         }
-    }
-
-    /// Whether it is a place's turn to forget runs.
-    fn forgets(&self, uid: &str) -> bool {
-        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
-        if forgot.get(uid).is_some_and(|at| at.elapsed() < FORGET_EVERY) {
-            return false;
-        }
-        if forgot.len() >= PLACES_MAX {
-            forgot.clear();
-        }
-        forgot.insert(uid.to_owned(), Instant::now());
-        true
     }
 }
 

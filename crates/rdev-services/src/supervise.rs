@@ -4,23 +4,21 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq, Trouble};
-use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin,
-};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Standing, Started, Stdin};
 use rdev_runner::frame::{Ended, Exit, StopCause};
 use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::execution::{Executor, failed, never_started, trouble_of};
+use crate::endings::{failed, never_started, trouble_of};
+use crate::execution::Executor;
 use crate::frames::{Intake, Last};
-use crate::invocation::{GRACE, run_id, spec};
+use crate::invocation::{GRACE, spec};
 use crate::live::CommandTail;
 use crate::patience::{Backoff, until_available};
 use crate::refusal::{Refusals, Then};
+use crate::runner::{RunId, SILENCE_MAX, control, exec};
 
-/// A channel that is silent this long is dead: the runner speaks every 10 s.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
@@ -175,7 +173,7 @@ impl Execution<'_> {
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
-        let id = run_id(&self.claim.command, self.started.tries);
+        let id = RunId::of(command, self.started.tries).to_string();
         let mode = if self.may_start() { Mode::Start } else { Mode::Attach };
         let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
@@ -209,7 +207,7 @@ impl Execution<'_> {
 
     /// Takes what the runner sends, until the command's end or the connection's.
     async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
-        let id = run_id(&self.claim.command, self.started.tries);
+        let id = RunId::of(&self.claim.command, self.started.tries).to_string();
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
@@ -342,20 +340,4 @@ impl Execution<'_> {
             None => outcome,
         }
     }
-}
-
-/// Runs a short command of the runner to its end.
-pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
-    let run = async {
-        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
-        while let Some(bytes) = output.next().await {
-            bytes?;
-        }
-        Ok(())
-    };
-    timeout(SILENCE_MAX, run).await?
-}
-
-pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
-    Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }

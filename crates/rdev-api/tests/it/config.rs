@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
@@ -17,6 +17,7 @@ const VARIABLES: [&str; 19] = [
     "RDEV_HEARTBEAT_SECONDS",
     "RDEV_LEASE_SECONDS",
     "RDEV_COMMAND_TIMEOUT_SECONDS",
+    "RDEV_JOURNAL_SEARCH_SECONDS",
     "RDEV_RETENTION_DAYS",
     "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
@@ -60,6 +61,7 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_LEASE_SECONDS", "1", "3"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "0", "1"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "604801", "604800"),
+        ("RDEV_JOURNAL_SEARCH_SECONDS", "0", "1"),
         ("RDEV_RETENTION_DAYS", "-1", "36500"),
         ("RDEV_RETENTION_DAYS", "1.5", "36500"),
         ("RDEV_RETENTION_LOG_MB", "10G", "1000000000"),
