@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs};
-use crate::frame::{Body, End, Frame};
+use crate::frame::{Body, End, Frame, Loss};
 use crate::journal::Reader;
 use crate::remains;
 use crate::sink::Sink;
@@ -22,8 +22,8 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Followed {
     /// The exit entry was delivered, or had been before.
     ToTheEnd,
-    /// The supervisor is gone without one.
-    Lost,
+    /// The supervisor is gone without one, or it is damaged.
+    Lost(Loss),
     /// Nobody listens any more.
     Unheard,
 }
@@ -58,7 +58,7 @@ pub(crate) fn follow(
         other => other.map_err(|e| Fault::io(format!("cannot follow \"{id}\""), e)),
     };
     match unless_unheard(follower.follow(started))? {
-        Followed::Lost => {
+        Followed::Lost(_) => {
             // Who hears of the loss may start what must not run beside this command.
             remains::end(runs, id)?;
             unless_unheard(follower.tell_the_loss())
@@ -88,12 +88,15 @@ impl Follower<'_> {
                 return Ok(Followed::ToTheEnd);
             }
             if gone {
-                return Ok(Followed::Lost);
+                return Ok(Followed::Lost(Loss::Supervisor));
             }
             if self.supervisor.is_none() {
                 self.supervisor = self.run.connect()?;
                 // Whether it is there or gone: it may have written since we read.
                 gone = self.supervisor.is_none();
+                if gone {
+                    self.reader.settle();
+                }
                 continue;
             }
             match self.wait()? {
@@ -114,8 +117,17 @@ impl Follower<'_> {
         if self.reader.ended() {
             return Ok(Followed::ToTheEnd);
         }
-        self.sink.lost(self.next_seq())?;
-        Ok(Followed::Lost)
+        let loss = self.loss()?;
+        self.sink.lost(self.next_seq(), loss)?;
+        Ok(Followed::Lost(loss))
+    }
+
+    /// A supervisor that was killed leaves its socket, and half a frame at most. One that has ended takes the socket away
+    /// after the exit entry was written.
+    fn loss(&self) -> io::Result<Loss> {
+        let has_finished = !self.run.has_socket();
+        let is_damaged = self.reader.has_damaged_rest()? || (has_finished && self.reader.has_rest()?);
+        Ok(if is_damaged { Loss::Journal } else { Loss::Supervisor })
     }
 
     /// Hands on all that is in the journal now.
@@ -138,15 +150,20 @@ impl Follower<'_> {
     /// Passes over what the listener has. True: it has all up to here.
     fn skip(&mut self) -> io::Result<bool> {
         let after = self.after;
-        let Some(header) = self.reader.seek(|header| header.next_seq() > after + 1)? else {
-            return Ok(self.reader.next_seq() > after);
-        };
-        if header.first_seq <= after
-            && let Some(frame) = self.reader.frame()?
-        {
-            let mut raw = Vec::new();
-            rest_of(frame, after).encode(&mut raw);
-            self.sink.frames(&raw)?;
+        while self.reader.next_seq() <= after {
+            let Some(header) = self.reader.seek(|header| header.next_seq() > after + 1)? else {
+                return Ok(self.reader.next_seq() > after);
+            };
+            if header.first_seq > after {
+                return Ok(true);
+            }
+            // A damaged frame may have had fewer events than its header says.
+            let Some(frame) = self.reader.frame()? else { return Ok(false) };
+            if frame.last_seq() > after {
+                let mut raw = Vec::new();
+                rest_of(frame, after).encode(&mut raw);
+                self.sink.frames(&raw)?;
+            }
         }
         Ok(true)
     }

@@ -31,6 +31,7 @@ pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         }
     }
     let mut reader = Reader::new(run.open_journal()?);
+    reader.settle();
     match reader.seek(Header::is_exit).map_err(cannot)? {
         Some(_) => say("finished\n").map_err(cannot),
         None => {

@@ -289,6 +289,11 @@ impl Run {
         }
     }
 
+    /// Whether a supervisor listens, or has left without closing its socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.0.join(SOCKET).exists()
+    }
+
     pub(crate) fn journal_path(&self) -> PathBuf {
         self.0.join(JOURNAL)
     }

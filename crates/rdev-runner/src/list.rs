@@ -32,6 +32,7 @@ pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
         if run.connect().map_err(cannot)?.is_some() {
             return Ok((State::Running, reader.next_seq()));
         }
+        reader.settle();
     }
     Ok((State::Lost, reader.next_seq()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq, Trouble};
 use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Standing, Started, Stdin};
-use rdev_runner::frame::{Ended, Exit, StopCause};
+use rdev_runner::frame::{Ended, Exit, Loss, StopCause};
 use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -36,8 +36,8 @@ const GATHER: Duration = Duration::from_millis(3);
 enum Connection {
     /// The command is over; its complete event has this number.
     Over(Outcome, Seq),
-    /// Its supervisor is gone.
-    Lost,
+    /// Its end is not known.
+    Lost(Loss),
     /// The place has answered, but its runner does not speak of the command.
     Refused(ExecError),
     /// It was cut, for this reason.
@@ -67,7 +67,7 @@ impl Execution<'_> {
             let before = self.last_seq;
             let (error, trouble) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
-                Connection::Lost => return Ok((self.lost().await?, self.last_seq.next())),
+                Connection::Lost(loss) => return Ok((self.lost(loss).await?, self.last_seq.next())),
                 Connection::Refused(answer) => {
                     if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
                         return Ok((never_started(), self.last_seq.next()));
@@ -145,8 +145,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The supervisor is gone without an exit entry: its container may know why.
-    async fn lost(&self) -> Result<Outcome> {
+    /// There is no exit entry: its container may know why.
+    async fn lost(&self, loss: Loss) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
@@ -156,7 +156,14 @@ impl Execution<'_> {
                 }
                 Fate::Unknown if Instant::now() < until => backoff.wait().await,
                 Fate::Unknown | Fate::Undisturbed => {
-                    return Ok(failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown"));
+                    return Ok(match loss {
+                        Loss::Supervisor => {
+                            failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown")
+                        }
+                        Loss::Journal => {
+                            failed(Reason::JournalDamaged, "its journal is damaged, its end is unknown")
+                        }
+                    });
                 }
             }
         }
@@ -266,7 +273,7 @@ impl Execution<'_> {
             match last {
                 Ok(None) => {}
                 Ok(Some(Last::Exit(exit, seq))) => return Ok(Connection::Over(self.outcome(exit), seq)),
-                Ok(Some(Last::Lost)) => return Ok(Connection::Lost),
+                Ok(Some(Last::Lost(loss))) => return Ok(Connection::Lost(loss)),
                 Err(error) => return Ok(Connection::Cut(error.into())),
             }
         }

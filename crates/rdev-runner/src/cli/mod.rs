@@ -13,7 +13,7 @@ use rustix::stdio::stderr;
 use crate::attach::{Followed, follow};
 use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
 use crate::folder::{RunId, Runs};
-use crate::frame::{Ended, Exit, StopCause};
+use crate::frame::{Ended, Exit, Loss, StopCause};
 use crate::out::{say, write_all};
 use crate::sink::Sink;
 use crate::spec::{Mode, Order};
@@ -100,8 +100,9 @@ fn print(text: &str) -> Result<(), Fault> {
 fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     let mut sink = if following.text { Sink::Text(None) } else { Sink::Frames };
     match follow(runs, id, following.after, started, &mut sink)? {
-        Followed::Lost if following.text => Err(Fault::lost(id)),
-        Followed::Lost => Ok(EXIT_LOST),
+        Followed::Lost(Loss::Supervisor) if following.text => Err(Fault::lost(id)),
+        Followed::Lost(Loss::Journal) if following.text => Err(Fault::damaged(id)),
+        Followed::Lost(_) => Ok(EXIT_LOST),
         Followed::Unheard => Ok(0),
         Followed::ToTheEnd => Ok(match sink {
             Sink::Text(Some(exit)) => code_of(&exit),
@@ -125,7 +126,10 @@ fn gone(runs: &Runs, id: &RunId, following: Follow) -> Result<u8, Fault> {
     }
     let cannot = |error| Fault::io(format!("cannot tell of \"{id}\""), error);
     let next = following.after + 1;
-    Sink::Frames.hello(next, false).and_then(|()| Sink::Frames.lost(next)).map_err(cannot)?;
+    Sink::Frames
+        .hello(next, false)
+        .and_then(|()| Sink::Frames.lost(next, Loss::Supervisor))
+        .map_err(cannot)?;
     Ok(EXIT_LOST)
 }
 

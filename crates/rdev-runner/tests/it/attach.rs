@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use rdev_runner::frame::{Body, Decoder, Frame};
+use rdev_runner::frame::{Body, Decoder, Frame, Loss};
 
 use crate::support::{Live, Place, exit, frames, signal, started, stdout, wait_until, working};
 
@@ -131,7 +131,7 @@ fn a_killed_supervisor_is_told_and_its_command_does_not_start_again() {
     let command: i32 = stdout(&seen).trim().parse().unwrap();
     signal(place.supervisor("s"), "KILL");
     let rest = live.rest();
-    assert_eq!(rest.last().unwrap().body, Body::Lost);
+    assert_eq!(rest.last().unwrap().body, Body::Lost(Loss::Supervisor));
     assert_eq!(rest.last().unwrap().first_seq, 2);
     assert_eq!(live.child.wait().unwrap().code(), Some(67));
     assert_eq!(working(&duration), Vec::<i32>::new(), "what is lost works on");
@@ -140,7 +140,7 @@ fn a_killed_supervisor_is_told_and_its_command_does_not_start_again() {
     assert_eq!(again.status.code(), Some(67));
     let frames = frames(&again.stdout);
     assert!(!started(&frames));
-    assert_eq!(frames.last().unwrap().body, Body::Lost);
+    assert_eq!(frames.last().unwrap().body, Body::Lost(Loss::Supervisor));
     assert_eq!(std::fs::read_to_string(marker).unwrap().lines().count(), 1);
     assert_eq!(place.call("cancel --id s").status.code(), Some(67));
     let text = place.call("attach --id s --text");
@@ -165,7 +165,7 @@ fn a_run_that_is_not_found_any_more_has_ended_when_that_is_told() {
         wait_until("both at work", || working(&duration).len() == 2);
         let again = place.start(id, "", "echo never").output().unwrap();
         assert_eq!(again.status.code(), Some(67), "{id}");
-        assert_eq!(frames(&again.stdout).pop().unwrap().body, Body::Lost, "{id}");
+        assert_eq!(frames(&again.stdout).pop().unwrap().body, Body::Lost(Loss::Supervisor), "{id}");
         assert_eq!(working(&duration), Vec::<i32>::new(), "{id}");
         assert_eq!(place.call(&format!("cancel --id {id}")).status.code(), Some(67));
     }
@@ -183,12 +183,18 @@ fn a_torn_frame_at_the_end_of_a_lost_run_is_not_delivered() {
     let mut next = Vec::new();
     let second = Frame { first_seq: 2, ..seen[1].clone() };
     second.encode(&mut next);
-    for torn in [&next[..1], &next[..20], &next[..33], &[0; 100], &[0xFF; 100]] {
+    for (torn, loss) in [
+        (&next[..1], Loss::Supervisor),
+        (&next[..20], Loss::Supervisor),
+        (&next[..33], Loss::Supervisor),
+        (&[0; 100], Loss::Journal),
+        (&[0xFF; 100], Loss::Journal),
+    ] {
         std::fs::write(&journal, [&whole[..], torn].concat()).unwrap();
         let output = place.call("attach --id t");
         assert_eq!(output.status.code(), Some(67));
         let frames = frames(&output.stdout);
-        assert_eq!((frames.len(), &frames.last().unwrap().body), (seen.len() + 1, &Body::Lost));
+        assert_eq!((frames.len(), &frames.last().unwrap().body), (seen.len() + 1, &Body::Lost(loss)));
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use rdev_runner::frame::{Body, Ended};
+use rdev_runner::frame::{Body, Ended, Loss};
 use rdev_runner::spec::{Mode, Order, Spec};
 
 use crate::support::{Place, exit, frames, signal, stdout};
@@ -73,13 +73,17 @@ fn an_order_that_may_only_attach_finds_a_run_that_is_gone_lost() {
         (output.status.code(), frames(&output.stdout))
     };
     let (code, of_never) = run(Mode::Attach);
-    assert_eq!((code, &of_never.last().unwrap().body), (Some(67), &Body::Lost));
+    assert_eq!((code, &of_never.last().unwrap().body), (Some(67), &Body::Lost(Loss::Supervisor)));
     assert_eq!(run(Mode::Start).0, Some(0));
     // A command that frees disk space, or a cleaner, may take the folder.
     fs::remove_dir_all(place.run_folder("once")).unwrap();
     for mode in [Mode::Attach, Mode::Start] {
         let (code, of_gone) = run(mode);
-        assert_eq!((code, &of_gone.last().unwrap().body), (Some(67), &Body::Lost), "{mode:?}");
+        assert_eq!(
+            (code, &of_gone.last().unwrap().body),
+            (Some(67), &Body::Lost(Loss::Supervisor)),
+            "{mode:?}"
+        );
     }
     assert_eq!(fs::read_to_string(place.path().join("effects")).unwrap(), "ran\n");
 }

@@ -5,6 +5,7 @@
 mod attach;
 mod cli;
 mod collect;
+mod damage;
 mod gc;
 mod kills;
 mod limits;
