@@ -122,8 +122,8 @@ impl Follower<'_> {
         Ok(Followed::Lost(loss))
     }
 
-    /// A supervisor that was killed leaves its socket, and half a frame at most. One that has ended takes the socket away
-    /// after the exit entry was written.
+    /// A supervisor that was killed leaves its socket, and half a frame at most. One that has ended takes the socket
+    /// away after the exit entry was written.
     fn loss(&self) -> io::Result<Loss> {
         let has_finished = !self.run.has_socket();
         let is_damaged = self.reader.has_damaged_rest()? || (has_finished && self.reader.has_rest()?);

@@ -191,7 +191,8 @@ impl Prepared {
         }
         match create(&target.started_mark()) {
             Ok(_) => {}
-            // Somebody has started it, and its folder went, since we looked. What has its name now is of a run that is lost.
+            // Somebody has started it, and its folder went, since we looked. What has its name now is of a run that
+            // is lost.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => {
                 target.discard()?;

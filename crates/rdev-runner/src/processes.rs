@@ -28,8 +28,8 @@ pub(crate) fn send(processes: &[Process], signal: Signal) {
     processes.iter().for_each(|process| sender.send(process));
 }
 
-/// Stops all that `find` finds and then kills it; gives what was found. `find` shows each process to its argument as soon
-/// as it has found it.
+/// Stops all that `find` finds and then kills it; gives what was found. `find` shows each process to its argument as
+/// soon as it has found it.
 ///
 /// Killing alone would never end a fork bomb under a process limit: each death makes room for a birth.
 /// A stopped process keeps its place and cannot fork, so the rounds come to an end. `until` is when they

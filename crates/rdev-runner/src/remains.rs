@@ -1,9 +1,9 @@
-//! The processes that a run has left whose supervisor cannot end them: it was killed, or nobody finds it any more, as the
-//! run's folder is gone.
+//! The processes that a run has left whose supervisor cannot end them: it was killed, or nobody finds it any more, as
+//! the run's folder is gone.
 //!
-//! A command's environment says which run it is of. That, what descends from such a process, and what is in its session or
-//! process group is the run's. A process escapes that has done all three: left the session, lost its parent, and begun with
-//! an environment of its own.
+//! A command's environment says which run it is of. That, what descends from such a process, and what is in its
+//! session or process group is the run's. A process escapes that has done all three: left the session, lost its
+//! parent, and begun with an environment of its own.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

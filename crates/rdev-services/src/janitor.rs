@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rdev_domain::Timestamp;
 use rdev_ports::{EventLog, Fate, Place, Pods};
 
-use crate::journals::BATCH_MAX;
-use crate::runner::{RunId, control};
+use crate::runner::{FREED_AT_ONCE, RunId, control, free};
 
 /// Journals that wait to be freed; further ones are found in their place's next turn.
 const WAITING_MAX: usize = 10_000;
@@ -36,8 +35,9 @@ impl Janitor {
         waiting.extend(ended.into_iter().take(room));
     }
 
-    /// Frees what waits, once its copy in the log survives the death of the machine. A journal that was not freed is found
-    /// in its place's next turn ([`Journals`](crate::Journals)); a checkout is left to the next task of the seat.
+    /// Frees what waits, once its copy in the log survives the death of the machine. A journal that was not freed is
+    /// found in its place's next turn ([`Journals`](crate::Journals)); a checkout is left to the next task of the
+    /// seat.
     pub(crate) async fn sweep(&self, pods: &dyn Pods, log: &dyn EventLog) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
@@ -51,17 +51,16 @@ impl Janitor {
         for Ended { place, run, folder } in waiting {
             // The runs of one place lie together, whatever their projects.
             let left = places.entry(place.uid.clone()).or_insert_with(|| Leftovers::of(place));
-            left.runs.push(run.to_string());
+            left.runs.push(run);
             left.folders.extend(folder);
         }
         for Leftovers { place, runs, folders } in places.values() {
-            for runs in runs.chunks(BATCH_MAX) {
-                let ids = runs.iter().flat_map(|run| ["--id", run.as_str()]);
-                free(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await;
+            for runs in runs.chunks(FREED_AT_ONCE) {
+                told(pods, place, free(pods, place, runs).await).await;
             }
-            for folders in folders.chunks(BATCH_MAX) {
+            for folders in folders.chunks(FREED_AT_ONCE) {
                 let argv = ["rm", "-rf", "--"].into_iter().chain(folders.iter().map(String::as_str));
-                free(pods, place, &argv.collect::<Vec<_>>()).await;
+                told(pods, place, control(pods, place, &argv.collect::<Vec<_>>()).await).await;
             }
         }
     }
@@ -70,7 +69,7 @@ impl Janitor {
 /// What is to be freed in a place.
 struct Leftovers {
     place: Place,
-    runs: Vec<String>,
+    runs: Vec<RunId>,
     folders: Vec<String>,
 }
 
@@ -80,8 +79,8 @@ impl Leftovers {
     }
 }
 
-async fn free(pods: &dyn Pods, place: &Place, argv: &[&str]) {
-    if let Err(error) = control(pods, place, argv).await {
+async fn told(pods: &dyn Pods, place: &Place, done: anyhow::Result<()>) {
+    if let Err(error) = done {
         // With the place its journals are gone as well.
         if !is_gone(pods, place).await {
             let place = &place.site;

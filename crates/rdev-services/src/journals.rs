@@ -1,7 +1,8 @@
-//! Frees the journals that a worker could not free at their command's end, and forgets runs that ended long ago: a chore.
+//! Frees the journals that a worker could not free at their command's end, and forgets runs that ended long ago: a
+//! chore.
 //!
-//! A worker frees what it has seen the end of, soon after. What it did not come to, because it died, or the place did not
-//! answer, is found here: every place is asked now and then for the runs that are over and that nobody has freed.
+//! A worker frees what it has seen the end of, soon after. What it did not come to, because it died, or the place did
+//! not answer, is found here: every place is asked now and then for the runs that are over and that nobody has freed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,13 +13,11 @@ use rdev_domain::{Error, Result, Timestamp};
 use rdev_ports::{EventLog, Place, Pods, Progress, Site, Standing, TaskQueue, Unfinished};
 
 use crate::Chore;
-use crate::runner::{RunId, control, read};
+use crate::runner::{FREED_AT_ONCE, RunId, control, free, read};
 
 /// Runs that a place is asked for at once, and most bytes of a line of its answer.
 const RUNS_MAX: usize = 512;
 const LINE_BYTES_MAX: usize = 1024;
-/// Journals freed by one call of the runner.
-pub(crate) const BATCH_MAX: usize = 64;
 /// Runs that ended so long ago are forgotten whole: in seconds, a week.
 const FORGET_AFTER_SECONDS: &str = "604800";
 
@@ -71,7 +70,7 @@ impl Journals {
         let runs = match unfreed(&*self.pods, place).await {
             Ok(runs) => runs,
             Err(error) => {
-                untold(place, &error, "its runs were not listed");
+                put_off(place, &error, "its runs were not listed");
                 return Ok(Progress { done: 0, more: false });
             }
         };
@@ -82,27 +81,21 @@ impl Journals {
             // No journal goes before its copy survives the death of the machine.
             self.log.flush().await?;
         }
-        for batch in over.chunks(BATCH_MAX) {
-            let ids = batch.iter().flat_map(|run| ["--id", run.as_str()]);
-            let argv: Vec<&str> = ["rdev-runner", "gc"].into_iter().chain(ids).collect();
-            match control(&*self.pods, place, &argv).await {
-                Ok(()) => done += batch.len() as u64,
-                Err(error) => untold(place, &error, "journals were not freed"),
+        for runs in over.chunks(FREED_AT_ONCE) {
+            match free(&*self.pods, place, runs).await {
+                Ok(()) => done += runs.len() as u64,
+                Err(error) => put_off(place, &error, "journals were not freed"),
             }
         }
         Ok(Progress { done, more: is_full && done > 0 })
     }
 
-    /// The names of those runs whose journal nobody needs: their attempt is over, or the store does not know them.
-    async fn over(&self, runs: Vec<RunId>) -> Result<Vec<String>> {
+    /// Those runs whose journal nobody needs: their attempt is over, or the store does not know them.
+    async fn over(&self, mut runs: Vec<RunId>) -> Result<Vec<RunId>> {
         let ids: Vec<_> = runs.iter().map(|run| run.command.clone()).collect();
         let unfinished = self.queue.unfinished(&ids).await?;
-        let needed = |run: &RunId| {
-            let attempt_is_over = |tries| run.attempt.is_some_and(|attempt| attempt < tries);
-            let of = |known: &&Unfinished| known.id == run.command;
-            unfinished.iter().find(of).is_some_and(|known| !attempt_is_over(known.tries))
-        };
-        Ok(runs.iter().filter(|run| !needed(run)).map(RunId::to_string).collect())
+        runs.retain(|run| !is_needed(run, &unfinished));
+        Ok(runs)
     }
 }
 
@@ -128,7 +121,7 @@ impl Chore for Journals {
                     round.asked.remove(&place.uid);
                     round.waiting.push_back(site);
                 } else if let Err(error) = forget(&*self.pods, &place).await {
-                    untold(&place, &error, "old runs were not forgotten");
+                    put_off(&place, &error, "old runs were not forgotten");
                 }
             }
             // It was asked, or cannot be: its turn comes again.
@@ -148,12 +141,41 @@ async fn unfreed(pods: &dyn Pods, place: &Place) -> anyhow::Result<Vec<RunId>> {
     Ok(ids.filter_map(|id| id.parse().ok()).collect())
 }
 
+/// Whether a worker may still read the journal, or is to.
+fn is_needed(run: &RunId, unfinished: &[Unfinished]) -> bool {
+    let attempt_is_over = |tries| run.attempt.is_some_and(|attempt| attempt < tries);
+    let command = unfinished.iter().find(|known| known.id == run.command);
+    command.is_some_and(|known| !attempt_is_over(known.tries))
+}
+
 async fn forget(pods: &dyn Pods, place: &Place) -> anyhow::Result<()> {
     control(pods, place, &["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS]).await
 }
 
 /// A place that fails keeps no other waiting, and has its turn again.
-fn untold(place: &Place, error: &anyhow::Error, what: &str) {
+fn put_off(place: &Place, error: &anyhow::Error, what: &str) {
     let place = &place.site;
     tracing::warn!(%place, error = format!("{error:#}"), "{what}, trying again in the next turn");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_of_the_attempt_that_is_not_over_is_needed_alone() {
+        let [ended, unfinished] = ["0a", "0b"].map(|digits| format!("cmd-{}", digits.repeat(16)));
+        let known = [Unfinished { id: unfinished.parse().unwrap(), tries: 2 }];
+        for (run, needed) in [
+            (ended.clone(), false),
+            (format!("{ended}-2"), false),
+            (unfinished.clone(), true),
+            (format!("{unfinished}-1"), false),
+            (format!("{unfinished}-2"), true),
+            // It was begun after the store was asked.
+            (format!("{unfinished}-3"), true),
+        ] {
+            assert_eq!(is_needed(&run.parse().unwrap(), &known), needed, "{run}");
+        }
+    }
 }

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// Runs that are freed by one call: an argument list has an end, and so has the time for it.
+pub(crate) const FREED_AT_ONCE: usize = 64;
+
 /// The name of a run: a command of a project is one, and each attempt of a task is one of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunId {
@@ -72,6 +75,13 @@ pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> an
         Ok(())
     };
     timeout(SILENCE_MAX, run).await?
+}
+
+/// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
+pub(crate) async fn free(pods: &dyn Pods, place: &Place, runs: &[RunId]) -> anyhow::Result<()> {
+    let ids: Vec<String> = runs.iter().map(RunId::to_string).collect();
+    let ids = ids.iter().flat_map(|id| ["--id", id.as_str()]);
+    control(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await
 }
 
 /// Runs a short program to its end, and gives the text that it writes. More than `bytes_max` is an error.

@@ -111,7 +111,8 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
     }
 }
 
-/// Attaches to a run that was started, now or before. Where its folder is gone, that is told as the loss of its supervisor.
+/// Attaches to a run that was started, now or before. Where its folder is gone, that is told as the loss of its
+/// supervisor.
 fn attach_to_known(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     if !started && runs.find(id)?.is_none() {
         return gone(runs, id, following);

@@ -44,8 +44,8 @@ impl Gap {
 
 /// The next sound frame at or after a position where none of the sequence is, and where it is. Numbers never go back.
 ///
-/// Output may hold the bytes of frames, such as those of a printed journal. So where the damaged frame's own length leads
-/// to a frame that continues the sequence, nothing else is looked at.
+/// Output may hold the bytes of frames, such as those of a printed journal. So where the damaged frame's own length
+/// leads to a frame that continues the sequence, nothing else is looked at.
 pub(super) fn next_sound(file: &File, at: Position) -> io::Result<Option<(u64, Header)>> {
     let mut window = vec![0; BATCH_BYTES_MAX];
     let length = read_at(file, &mut window, at.offset)?;

@@ -109,8 +109,8 @@ impl Reader {
         self.settled = true;
     }
 
-    /// Moves to the first frame that `wanted` accepts, or to the end of what is there. Of the others only headers are looked
-    /// at, and they are checked where the next one is not found behind them.
+    /// Moves to the first frame that `wanted` accepts, or to the end of what is there. Of the others only headers are
+    /// looked at, and they are checked where the next one is not found behind them.
     pub(crate) fn seek(&mut self, wanted: impl Fn(&Header) -> bool) -> io::Result<Option<Header>> {
         loop {
             while let Some(gap) = &mut self.gap {
@@ -176,8 +176,8 @@ impl Reader {
                         self.pass(&header);
                         at += header.total;
                         if self.ended {
-                            // The writer may not have come to it yet, and nobody may hear of an end that a crash undoes.
-                            // A disk that refuses has refused the writer too; the end is true all the same.
+                            // The writer may not have come to it yet, and nobody may hear of an end that a crash
+                            // undoes. A disk that refuses has refused the writer too; the end is true all the same.
                             self.file.sync_data().ok();
                             break Found::Short;
                         }
