@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{CommandId, Timestamp};
+use rdev_domain::{CommandId, Result, Timestamp};
 use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
 use rdev_ports::{EventLog, Retry, TaskQueue};
 use rdev_runner::spec::Mode;
@@ -21,36 +21,37 @@ struct Before {
 /// The mode of the order that the next worker gives.
 async fn next_mode(before: Before) -> Mode {
     let bench = Bench::new([Answer::Runs(1)]);
-    let id = begun(&bench, &before).await;
+    let id = begun(&bench, &before).await.expect("the store is there");
     bench.ended(&id).await;
-    let orders = bench.pods.orders.lock().unwrap();
+    let orders = bench.pods.orders.lock().expect("nobody has panicked");
     assert_eq!(orders.len(), 1);
     orders[0].mode
 }
 
 /// Nothing here waits, so the worker of the bench sees the command only afterwards.
-async fn begun(bench: &Bench, before: &Before) -> CommandId {
+async fn begun(bench: &Bench, before: &Before) -> Result<CommandId> {
     let (store, at) = (&bench.store.memory, before.at);
     let stored = command("demo", 1);
-    store.enqueue(new_command(stored.clone())).await.unwrap();
+    store.enqueue(new_command(stored.clone())).await?;
     for attempt in 1..=before.attempts {
-        let claims = store.claim(&id("worker-0"), slots(1), START, START + Duration::from_secs(30)).await;
-        let claim = claims.unwrap().pop().unwrap();
-        store.start(&claim.fence, "place-1", None, at).await.unwrap();
+        let mut claims =
+            store.claim(&id("worker-0"), slots(1), START, START + Duration::from_secs(30)).await?;
+        let claim = claims.pop().expect("it can be claimed");
+        store.start(&claim.fence, "place-1", None, at).await?;
         let is_last = attempt == before.attempts;
         if !is_last || before.wrote {
             let next = claim.last_seq.next().0;
-            store.append(&claim.fence, vec![chunk(next, next)], at).await.unwrap();
+            store.append(&claim.fence, vec![chunk(next, next)], at).await?;
         }
         if is_last {
-            store.release(&[claim.fence]).await.unwrap();
+            store.release(&[claim.fence]).await?;
         } else {
             let retry =
                 Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after: at };
-            store.retry(&claim.fence, retry, at).await.unwrap();
+            store.retry(&claim.fence, retry, at).await?;
         }
     }
-    stored.id
+    Ok(stored.id)
 }
 
 #[tokio::test(start_paused = true)]
