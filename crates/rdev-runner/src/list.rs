@@ -37,27 +37,11 @@ pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
     Ok((State::Lost, reader.next_seq()))
 }
 
-/// Which runs are listed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filter {
-    /// Only those that are over, and of which nobody has said that their output was taken.
-    pub(crate) uncollected: bool,
-    /// So many at most, in the order of their ids.
-    pub(crate) limit: usize,
-}
-
-impl Filter {
-    fn takes(self, run: &Run, state: &Result<(State, u64), Fault>) -> bool {
-        !self.uncollected || !run.is_collected() && matches!(state, Ok((State::Exited(..) | State::Lost, _)))
-    }
-}
-
-pub(crate) fn list(runs: &Runs, filter: Filter) -> Result<(), Fault> {
+pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
     let mut text = String::from("id\tstate\tstarted\tnext_seq\texit\n");
-    let all = runs.all()?.into_iter().map(|(id, run)| (id, state(&run), run));
-    for (id, state, run) in all.filter(|(_, state, run)| filter.takes(run, state)).take(filter.limit) {
+    for (id, run) in runs.all()? {
         // One run that cannot be read must not hide the others.
-        let (state, next_seq, exit) = match state {
+        let (state, next_seq, exit) = match state(&run) {
             Ok((State::Running, next)) => ("running", next, "-".to_owned()),
             Ok((State::Exited(_, exit), next)) => ("exited", next, describe(&exit)),
             Ok((State::Lost, next)) => ("lost", next, "-".to_owned()),
@@ -65,6 +49,19 @@ pub(crate) fn list(runs: &Runs, filter: Filter) -> Result<(), Fault> {
         };
         writeln!(text, "{id}\t{state}\t{}\t{next_seq}\t{exit}", run.started_us())
             .map_err(|e| Fault::failed(e.to_string()))?;
+    }
+    say(&text).map_err(|e| Fault::io("cannot write the list", e))
+}
+
+/// Names the runs that are over, and of which nobody has said that their output was taken: `limit` of them at most, in
+/// the order of their ids. No journal is read for it, however long they are.
+pub(crate) fn uncollected(runs: &Runs, limit: usize) -> Result<(), Fault> {
+    let mut text = String::new();
+    // One that cannot be asked is left to who lists all.
+    let is_over = |run: &Run| matches!(run.connect(), Ok(None));
+    let over = runs.all()?.into_iter().filter(|(_, run)| !run.is_collected() && is_over(run));
+    for (id, _) in over.take(limit) {
+        writeln!(text, "{id}").map_err(|e| Fault::failed(e.to_string()))?;
     }
     say(&text).map_err(|e| Fault::io("cannot write the list", e))
 }

@@ -15,9 +15,9 @@ use rdev_ports::{EventLog, Place, Pods, Progress, Site, Standing, TaskQueue, Unf
 use crate::Chore;
 use crate::runner::{FREED_AT_ONCE, RunId, control, free, read};
 
-/// Runs that a place is asked for at once, and most bytes of a line of its answer.
+/// Runs that a place is asked for at once, and most bytes of a line of its answer: an id.
 const RUNS_MAX: usize = 512;
-const LINE_BYTES_MAX: usize = 1024;
+const LINE_BYTES_MAX: usize = 129;
 /// Runs that ended so long ago are forgotten whole: in seconds, a week.
 const FORGET_AFTER_SECONDS: &str = "604800";
 
@@ -137,8 +137,7 @@ async fn unfreed(pods: &dyn Pods, place: &Place) -> anyhow::Result<Vec<RunId>> {
     let limit = RUNS_MAX.to_string();
     let argv = ["rdev-runner", "list", "--uncollected", "--limit", &limit];
     let text = read(pods, place, &argv, RUNS_MAX * LINE_BYTES_MAX).await?;
-    let ids = text.lines().skip(1).filter_map(|line| line.split('\t').next());
-    Ok(ids.filter_map(|id| id.parse().ok()).collect())
+    Ok(text.lines().filter_map(|id| id.parse().ok()).collect())
 }
 
 /// Whether a worker may still read the journal, or is to.

@@ -9,7 +9,6 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
-use crate::list::Filter;
 use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
@@ -32,7 +31,9 @@ pub(super) enum Action {
     Run(RunId, Follow, Command),
     Attach(RunId, Follow),
     Cancel(RunId),
-    List(Filter),
+    List,
+    /// Name so many runs at most that are over and not collected.
+    ListUncollected(usize),
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
@@ -109,7 +110,8 @@ struct Given {
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
-    listed: Filter,
+    uncollected: bool,
+    limit: Option<usize>,
     within: String,
     limits: Limits,
     spec: Spec,
@@ -125,7 +127,8 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
-        listed: Filter { uncollected: false, limit: usize::MAX },
+        uncollected: false,
+        limit: None,
         within: String::new(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
@@ -180,7 +183,7 @@ impl Given {
             "order-stdin" => self.order_stdin = true,
             "stdin" => self.stdin = true,
             "interrupt" => self.spec.interrupt_first = true,
-            "uncollected" => self.listed.uncollected = true,
+            "uncollected" => self.uncollected = true,
             _ => {
                 let value = parser.value().map_err(usage)?;
                 if name == "runs" {
@@ -198,7 +201,7 @@ impl Given {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
-            "limit" => self.listed.limit = usize::try_from(number(name, &value)?).unwrap_or(usize::MAX),
+            "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
             "within" => self.within = value,
             "umask" => self.limits.umask = Some(mode(name, &value)?),
             "open-files" => self.limits.open_files = Some(number(name, &value)?),
@@ -231,7 +234,7 @@ impl Given {
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
-            "list" => Action::List(self.listed),
+            "list" => self.list()?,
             "collect" => self.collect()?,
             "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),
@@ -239,6 +242,14 @@ impl Given {
             _ => Action::Supervise,
         };
         Ok(self.request(action))
+    }
+
+    fn list(&self) -> Result<Action, Fault> {
+        match (self.uncollected, self.limit) {
+            (true, limit) => Ok(Action::ListUncollected(limit.unwrap_or(usize::MAX))),
+            (false, None) => Ok(Action::List),
+            (false, Some(_)) => Err(Fault::usage("--limit is for --uncollected")),
+        }
     }
 
     fn collect(&mut self) -> Result<Action, Fault> {

@@ -7,7 +7,7 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner run --order-stdin [--text]
   rdev-runner attach --id ID [--after SEQ] [--text]
   rdev-runner cancel --id ID
-  rdev-runner list [--uncollected] [--limit COUNT]
+  rdev-runner list [--uncollected [--limit COUNT]]
   rdev-runner gc [--id ID]... [--older-than SECONDS]
   rdev-runner collect --cwd DIR -- PATTERN...
   rdev-runner place [--within NAME]
@@ -35,8 +35,8 @@ exec becomes the program, with this umask and this soft limit of open files.
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
   --within NAME        begin a new folder's identity with this and a dot
-  --uncollected        only runs that are over and not marked as collected
-  --limit COUNT        so many runs at most
+  --uncollected        only the ids of runs that are over and not marked as collected
+  --limit COUNT        so many ids at most
   --umask MODE         octal; bits that the program's new files do not get
   --open-files COUNT   soft limit of the program's open files
   --order-stdin        wait for id, folder's identity, sequence number and command on standard input, in the

@@ -74,7 +74,8 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         }
         Action::Attach(id, following) => return attach(runs, &id, following, false),
         Action::Cancel(id) => cancel::cancel(runs, &id)?,
-        Action::List(filter) => list::list(runs, filter)?,
+        Action::List => list::list(runs)?,
+        Action::ListUncollected(limit) => list::uncollected(runs, limit)?,
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
         Action::Place(within) => place::print(runs, &within)?,
         Action::Gc(ids, age) => {
