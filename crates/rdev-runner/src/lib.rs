@@ -16,6 +16,8 @@ mod journal;
 mod list;
 mod out;
 mod place;
+mod processes;
+mod remains;
 mod sink;
 mod start;
 mod supervisor;
