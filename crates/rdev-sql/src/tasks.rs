@@ -52,12 +52,15 @@ pub(crate) async fn leased(tx: &mut Tx, id: &CommandId, now: Timestamp) -> Resul
     )
 }
 
+/// The code of a refusal: a home has a stream of that name.
+pub(crate) const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
+
 pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
     let command = &new.command;
     let request = serde_json::to_string(&command.request).map_err(|error| Error::Internal(error.into()))?;
     let refused = |error: sqlx::Error| match &error {
         sqlx::Error::Database(db) if db.is_unique_violation() => Error::Conflict {
-            code: "STREAM_ID_TAKEN",
+            code: STREAM_ID_TAKEN,
             message: format!("project {} already has a stream {:?}", command.home, command.stream.as_str()),
         },
         _ => database(error),

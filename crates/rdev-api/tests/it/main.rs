@@ -38,6 +38,7 @@ mod faults;
 mod git;
 mod idempotency;
 mod logs;
+mod lost_answers;
 mod many_lines;
 mod metrics;
 mod pods;

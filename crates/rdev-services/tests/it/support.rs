@@ -6,10 +6,13 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, CommandId, Entry, EntryBody, Position, Request, Status, Timestamp};
+use rdev_domain::{
+    AgentRequest, Caller, Command, CommandId, Entry, EntryBody, Position, Request, Result, Scope, Status,
+    Timestamp,
+};
 use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
 use rdev_ports::{Clock, EventLog, TaskQueue, testing};
-use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
+use rdev_services::{Commands, Events, Live, Projects, Submit, Worker, WorkerConfig, WorkerPorts};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -74,12 +77,23 @@ impl Bench {
 
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, command: &CommandId) {
-        let queue = Arc::new(self.store.memory.clone());
+        self.commands().cancel(&id("demo"), command, None).await.expect("it is there");
+    }
+
+    /// Asks for a command in project `demo`, as a caller does.
+    pub(crate) async fn post(&self) -> Result<CommandId> {
+        let caller = Caller { key: id("key-1"), scopes: vec![Scope::ProjectsExecute] };
+        let Command { request, .. } = command("demo", 1);
+        let submit = Submit { request, stream_id: None, timeout_seconds: None, idempotency: None };
+        self.commands().submit(&caller, &id("demo"), submit).await.map(|(command, _)| command.id)
+    }
+
+    fn commands(&self) -> Commands {
+        let queue = Arc::new(self.store.clone());
         let projects = Projects::new(self.pods.clone());
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
-        let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
-        commands.cancel(&id("demo"), command, None).await.expect("it is there");
+        Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE)
     }
 
     /// Has the `n`th command of project `demo` stored.

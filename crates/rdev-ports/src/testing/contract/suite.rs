@@ -92,6 +92,8 @@ macro_rules! store_contract {
             only_what_runs_can_stall
             any_text_may_tell_of_an_end
 
+            an_accepted_command_that_comes_again_is_told_as_the_first
+            another_command_is_not_taken_for_the_first
             a_start_that_comes_again_is_told_as_the_first
             output_that_comes_again_is_stored_once
             an_end_that_comes_again_is_told_as_the_first

@@ -15,6 +15,9 @@ impl TaskQueue for MemoryStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
         let mut tables = self.tables();
         let now = new.command.created_at;
+        if let Some(entry) = tables.accepted(&new.command) {
+            return Ok(Enqueued::New(entry));
+        }
         if let Some(key) = &new.idempotency {
             let first = tables.first_use(key, now)?.and_then(|first| first.command);
             if let Some(task) = first.and_then(|id| tables.tasks.get(&id)) {
@@ -371,6 +374,14 @@ impl Tables {
             other.is_under_way()
                 || !task.is_under_way() && is_due(&other.command, now) && order(other) < order(task)
         })
+    }
+
+    /// The first entry of a command that is stored under this id, with this name and since the same moment.
+    fn accepted(&self, new: &Command) -> Option<Entry> {
+        let stored = &self.tasks.get(&new.id)?.command;
+        let same =
+            (&stored.home, &stored.stream, stored.created_at) == (&new.home, &new.stream, new.created_at);
+        self.log.iter().find(|entry| same && entry.command == new.id).cloned()
     }
 
     fn check_stream(&self, new: &Command) -> Result<()> {

@@ -74,7 +74,7 @@ impl Faulty {
 #[async_trait]
 impl TaskQueue for Faulty {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
-        self.memory.enqueue(new).await
+        self.call("enqueue", self.memory.enqueue(new)).await
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
