@@ -8,7 +8,8 @@ use crate::Fence;
 #[async_trait]
 pub trait Artefacts: Send + Sync {
     /// Does these steps, all of them or none; what is stored already, because an answer was lost, stays. While a task runs it is done again from the beginning as often as
-    /// needed; once it has ended, what is there stays until the task's next attempt or its own deletion.
+    /// needed; once it has ended, what is there stays until the task's next
+    /// attempt, its own deletion, or until it makes room for what is newer ([`Rule::Output`](crate::Rule)).
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.

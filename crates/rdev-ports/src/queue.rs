@@ -23,7 +23,7 @@ pub trait TaskQueue: Send + Sync {
     /// command comes back.
     ///
     /// # Errors
-    /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, and with
+    /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, or had one that was removed, and with
     /// `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued>;
 

@@ -18,6 +18,7 @@ struct Row {
     size: i64,
     sha256: Option<Vec<u8>>,
     problem: Option<String>,
+    removed: bool,
 }
 
 impl Row {
@@ -25,6 +26,7 @@ impl Row {
         let sum = self.sha256.as_deref().map(<[u8; 32]>::try_from);
         let kept = match (sum, self.problem.as_deref().map(Unkept::parse)) {
             (Some(Ok(sum)), None) => Kept::Whole(sum),
+            (None, Some(Some(_))) if self.removed => Kept::Not(Unkept::Removed),
             (None, Some(Some(why))) => Kept::Not(why),
             _ => return Err(unreadable("artefact", &(&self.path, &self.problem))),
         };
@@ -50,7 +52,7 @@ impl Artefacts for SqlStore {
             &self.db,
             fetch_all,
             query_as<Row>,
-            "SELECT number, path, size, sha256, problem FROM artefacts WHERE task_id = $1 ORDER BY number",
+            "SELECT number, path, size, sha256, problem, removed FROM artefacts WHERE task_id = $1 ORDER BY number",
             id.as_str(),
         )?;
         rows.into_iter().map(Row::artefact).collect()

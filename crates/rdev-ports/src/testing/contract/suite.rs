@@ -153,6 +153,11 @@ macro_rules! store_contract {
             output_that_fits_is_left_alone
             removed_output_is_counted_no_more
             a_log_says_how_far_it_was_pruned
+            files_count_in_the_size
+            removed_files_are_counted_no_more
+            files_of_a_task_that_runs_again_weigh_once
+            a_step_is_bounded_in_bytes
+            a_name_is_not_given_again_soon
             keys_are_removed_after_their_lifetime
 
             one_of_many_has_the_turn

@@ -385,13 +385,17 @@ impl Tables {
     }
 
     fn check_stream(&self, new: &Command) -> Result<()> {
-        match self.find(&new.home, |command| command.stream == new.stream) {
-            None => Ok(()),
-            Some(_) => Err(Error::Conflict {
-                code: "STREAM_ID_TAKEN",
-                message: format!("project {} already has a stream {:?}", new.home, new.stream.as_str()),
-            }),
-        }
+        let (has, had) = ("already has a stream", "had, not long ago, a stream");
+        let removed = self.removed_streams.contains_key(&(new.home.clone(), new.stream.clone()));
+        let taken = match self.find(&new.home, |command| command.stream == new.stream) {
+            Some(_) => has,
+            None if removed => had,
+            None => return Ok(()),
+        };
+        Err(Error::Conflict {
+            code: "STREAM_ID_TAKEN",
+            message: format!("project {} {taken} {:?}", new.home, new.stream.as_str()),
+        })
     }
 
     fn find(&self, home: &Home, wanted: impl Fn(&Command) -> bool) -> Option<Command> {

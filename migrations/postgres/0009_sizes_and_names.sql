@@ -1,0 +1,17 @@
+-- A task's files weigh in the size of the log with its last end: so many bytes of them are stored. Those of tasks that
+-- ended before weigh nothing, and go by their age.
+ALTER TABLE events ADD COLUMN file_bytes BIGINT NOT NULL DEFAULT 0;
+
+-- It was kept, and made room. Earlier programs take it for one of which `problem` is to be told.
+ALTER TABLE artefacts ADD COLUMN removed BOOLEAN NOT NULL DEFAULT FALSE;
+
+-- Names that callers gave to streams which retention has removed: a reader that comes back late must not take a new
+-- stream for the one it knows.
+CREATE TABLE removed_streams (
+    project    TEXT   COLLATE "C" NOT NULL,
+    stream     TEXT   COLLATE "C" NOT NULL,
+    removed_us BIGINT NOT NULL,
+    PRIMARY KEY (project, stream)
+);
+
+CREATE INDEX removed_streams_by_age ON removed_streams (removed_us);
