@@ -13,11 +13,12 @@ use crate::SqlStore;
 use crate::backlog::backlog;
 use crate::claim::key_is_held;
 use crate::db::{Commit, Tx, execute, read, write};
+use crate::entries::{entry, stored};
 use crate::error::unreadable;
 use crate::idempotency;
 use crate::retention::weigh_no_more;
 use crate::rows::{FormerEnd, KIND_COMPLETE, TaskRow, parse, seat, task_columns};
-use crate::tasks::{entry, locked, stored, turn, wait_again};
+use crate::tasks::{locked, turn, wait_again};
 
 macro_rules! ahead {
     ($in_line:literal) => {

@@ -11,12 +11,11 @@ use rdev_ports::{
 use crate::SqlStore;
 use crate::again;
 use crate::db::{Commit, execute, read, run, write};
+use crate::entries::{entry, stored};
 use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
 use crate::rows::{TaskRow, task_columns};
-use crate::tasks::{
-    STREAM_ID_TAKEN, end, entry, fenced, insert_task, leased, locked, stored, task, wait_again,
-};
+use crate::tasks::{STREAM_ID_TAKEN, end, fenced, insert_task, leased, locked, task, wait_again};
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.

@@ -1,14 +1,13 @@
 //! The steps that the transactions of the queue are made of.
 
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Position, Request, Result, Schedule, Seq,
-    Timestamp,
+    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Request, Result, Schedule, Seq, Timestamp,
 };
 use rdev_ports::{Fence, NewCommand};
 
 use crate::db::{Tx, execute, run};
+use crate::entries::{entry, stored};
 use crate::error::database;
-use crate::events::insert;
 use crate::retention::weigh_files;
 use crate::rows::{TaskRow, as_micros, task_columns};
 
@@ -229,22 +228,4 @@ pub(crate) async fn end(
         weigh_files(tx, command.id.as_str(), complete.position).await?;
     }
     Ok((command, complete))
-}
-
-pub(crate) fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
-    Entry {
-        position: Position::ZERO,
-        home: command.home.clone(),
-        command: command.id.clone(),
-        stream: command.stream.clone(),
-        first_seq: seq,
-        last_seq: seq,
-        at,
-        body,
-    }
-}
-
-pub(crate) async fn stored(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
-    entry.position = insert(tx, &entry).await?;
-    Ok(entry)
 }

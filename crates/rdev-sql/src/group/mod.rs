@@ -50,7 +50,7 @@ macro_rules! stored {
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
                      SELECT DISTINCT ",
-            $crate::events::lock_of!("project"),
+            $crate::entries::lock_of!("project"),
             " AS turn FROM taken WHERE project <> '@pool'
                      ORDER BY turn) turns),
              placed AS MATERIALIZED (
