@@ -323,9 +323,9 @@ mod tests {
             self.store.ends(ids).await
         }
 
-        async fn head(&self, home: &Home) -> Result<Position> {
+        async fn last(&self, home: &Home, to: Position) -> Result<Position> {
             yield_now().await;
-            self.store.head(home).await
+            self.store.last(home, to).await
         }
 
         async fn pruned(&self, home: &Home) -> Result<Position> {

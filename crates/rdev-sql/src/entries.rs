@@ -3,9 +3,7 @@
 use rdev_domain::{Command, Entry, EntryBody, Error, Home, Position, Result, Seq, Timestamp};
 
 use crate::db::{Tx, run};
-use crate::rows::{
-    FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled,
-};
+use crate::rows::{FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled};
 
 /// Stores an entry, with how its values come about.
 macro_rules! insert {

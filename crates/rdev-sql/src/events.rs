@@ -69,10 +69,11 @@ pub(crate) const ENDS_ON_POSTGRES: &str = "
         WHERE (task_id, position) > (id, 0) AND (task_id, position) <= (id, 9223372036854775807)
         ORDER BY task_id DESC, position DESC LIMIT 1) AS last";
 
-pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
+pub(crate) const LAST: &str =
+    "SELECT position FROM events WHERE project = $1 AND position <= $2 ORDER BY position DESC LIMIT 1";
 
-pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
-     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, 9223372036854775807)
+pub(crate) const LAST_ON_POSTGRES: &str = "SELECT position FROM events
+     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, $2)
      ORDER BY project DESC, position DESC LIMIT 1";
 
 pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
@@ -149,12 +150,13 @@ impl EventLog for SqlStore {
         Ok(ends)
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
         let sql = match &self.db {
-            Db::Sqlite { .. } => HEAD,
-            Db::Postgres(_) => HEAD_ON_POSTGRES,
+            Db::Sqlite { .. } => LAST,
+            Db::Postgres(_) => LAST_ON_POSTGRES,
         };
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str())?;
+        let to = i64::try_from(to.0).unwrap_or(i64::MAX);
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str(), to)?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 

@@ -8,7 +8,7 @@ use crate::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
 use crate::events::{
-    ENDS_ON_POSTGRES, HEAD, HEAD_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
+    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
@@ -91,8 +91,8 @@ async fn a_log_is_read_from_its_position_on() {
 async fn positions_are_found_without_reading_entries() {
     let by_seq = "SEARCH events USING COVERING INDEX events_by_task_and_seq (task_id=? AND last_seq<?)";
     assert_searches(POSITION_OF, &[by_seq]).await;
-    let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=?)";
-    assert_searches(HEAD, &[by_project]).await;
+    let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=? AND position<?)";
+    assert_searches(LAST, &[by_project]).await;
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (READ_COMMAND_ON_POSTGRES, 3, "events_by_task"),
         (READ_HOME_ON_POSTGRES, 3, "events_by_project"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
-        (HEAD_ON_POSTGRES, 1, "events_by_project"),
+        (LAST_ON_POSTGRES, 2, "events_by_project"),
         (ENDS_ON_POSTGRES, 1, "events_by_task"),
         (Enqueue::SQL, 14, "tasks_by_share"),
         (Enqueue::SQL, 14, "commands_in_line"),

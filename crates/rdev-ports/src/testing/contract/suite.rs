@@ -137,7 +137,7 @@ macro_rules! store_contract {
             the_log_is_read_in_order_from_a_position
             a_project_is_read_across_its_commands
             a_reader_that_follows_sees_every_entry_once
-            the_head_is_the_last_entry_of_the_project
+            the_last_entry_of_a_project_is_told
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero

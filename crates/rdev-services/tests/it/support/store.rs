@@ -186,8 +186,8 @@ impl EventLog for Faulty {
         self.memory.ends(ids).await
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
-        self.memory.head(home).await
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+        self.memory.last(home, to).await
     }
 
     async fn pruned(&self, home: &Home) -> Result<Position> {
