@@ -27,6 +27,8 @@ pub trait Artefacts: Send + Sync {
 pub enum Keep {
     /// Forgets everything that was kept of it.
     Anew,
+    /// Forgets the parts of files that are not listed.
+    OnlyListed,
     /// Stores a part of a file, which nobody sees before the file is listed.
     Part {
         /// Number of the file.

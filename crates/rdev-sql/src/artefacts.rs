@@ -78,6 +78,12 @@ async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
             execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
             execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())
         }
+        Keep::OnlyListed => execute!(
+            &mut *tx,
+            "DELETE FROM artefact_parts WHERE task_id = $1
+                AND number NOT IN (SELECT number FROM artefacts WHERE task_id = $1)",
+            id.as_str(),
+        ),
         Keep::Part { file, part, bytes } => execute!(
             &mut *tx,
             "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",

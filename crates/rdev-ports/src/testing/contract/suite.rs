@@ -77,6 +77,7 @@ macro_rules! store_contract {
 
             artefacts_are_kept_in_parts
             artefacts_are_kept_anew
+            files_that_are_not_listed_are_forgotten
             a_stale_claim_keeps_no_artefacts
 
             the_first_start_makes_it_running
