@@ -2,7 +2,8 @@
 -- ended before weigh nothing, and go by their age.
 ALTER TABLE events ADD COLUMN file_bytes BIGINT NOT NULL DEFAULT 0;
 
--- It was kept, and made room. Earlier programs take it for one of which `problem` is to be told.
+-- The file was kept, and has made room for what is newer. Its `problem` is `lost`, which programs of the version before
+-- can read.
 ALTER TABLE artefacts ADD COLUMN removed BOOLEAN NOT NULL DEFAULT FALSE;
 
 -- Names that callers gave to streams which retention has removed: a reader that comes back late must not take a new

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_secs(5);
 
-/// Longest that a caller waits for a store that is away, after it was asked for the first time.
+/// Longest that a store is asked again for a caller, after its first answer.
 const CALLERS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Pauses that grow, from the first to the last.

@@ -36,12 +36,12 @@ async fn assert_kept(bench: &Bench, id: &CommandId, files: &[Artefact], path: &s
     assert!(matches!(files[0].kept, Kept::Whole(_)));
     assert!(files[1..].iter().all(|file| file.kept == Kept::Not(Unkept::Lost)));
     let store = &bench.store.memory;
-    assert_eq!(store.part(id, 0, 0).await.unwrap().as_deref(), Some(&b"four"[..]));
-    assert_eq!(store.part(id, 1, 0).await.unwrap(), None);
+    assert_eq!(store.part(id, 0, 0).await.expect("it answers").as_deref(), Some(&b"four"[..]));
+    assert_eq!(store.part(id, 1, 0).await.expect("it answers"), None);
 }
 
 fn collected(bench: &Bench) -> usize {
-    let controls = bench.pods.controls.lock().unwrap();
+    let controls = bench.pods.controls.lock().expect("nobody panics with it");
     controls.iter().filter(|argv| argv.iter().any(|word| word == "collect")).count()
 }
 
