@@ -120,7 +120,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         metrics: Metrics::begin(pool.clone(), clock.clone(), drain.clone())?,
         pool,
         events,
-        streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
+        streams: streams(config, &drain, &clock),
         gate: Gate::new(keys, tickets.clone(), config.rate_limit_per_minute),
         tickets,
         trusted_proxies: trusted_proxies.clone(),
@@ -148,6 +148,10 @@ fn secrets(config: &Config) -> anyhow::Result<(Keys, MasterKey)> {
 fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let file = std::path::absolute(config.data_dir.join("admin.key"))?;
     Ok(config.admin_key.is_none().then_some(file))
+}
+
+fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>) -> Streams {
+    Streams::new(config.heartbeat(), server::streams_per_key(config), drain.clone(), clock.clone())
 }
 
 /// What is done now and then, by one of the servers on a store.

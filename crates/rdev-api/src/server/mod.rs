@@ -23,6 +23,7 @@ use self::connection::Serving;
 pub(crate) use self::handoff::Handoff;
 pub(crate) use self::places::{Place, Places};
 use crate::config::Config;
+use crate::metrics::Closed;
 use crate::request::Peer;
 use crate::wire::Rdev;
 
@@ -32,6 +33,8 @@ const BACKLOG: i32 = 8192;
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections at the same time on the listener of probes.
 pub(crate) const PROBE_CONNECTIONS_MAX: usize = 256;
+/// Of its places the public listener leaves so many hundredths to one key's event streams.
+const STREAMS_OF_ONE_KEY_PERCENT: usize = 75;
 /// Files that connections leave to others, such as the database and runners; of a low limit they leave a quarter.
 const OTHER_FILES: usize = 2_048;
 /// Longest time for a request's head.
@@ -136,6 +139,12 @@ pub(crate) fn connections_max() -> usize {
     files.map_or(CONNECTIONS_MAX, |files| CONNECTIONS_MAX.min(files - OTHER_FILES.min(files / 4)))
 }
 
+/// How many event streams one key may have open.
+pub(crate) fn streams_per_key(config: &Config) -> usize {
+    let share = || (connections_max() * STREAMS_OF_ONE_KEY_PERCENT / 100).max(1);
+    config.streams_per_key.map_or_else(share, |streams| streams as usize)
+}
+
 /// Serves until `stop`, then lets connections end: streams say goodbye on `drain`.
 pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places>, stop: CancellationToken) {
     let tracker = TaskTracker::new();
@@ -144,6 +153,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places
         match accepted {
             Ok((stream, peer)) => {
                 let Some(seat) = places.take(peer.ip()) else {
+                    Closed::TooMany.count();
                     tracing::debug!(%peer, "too many connections without a key from this client");
                     continue;
                 };

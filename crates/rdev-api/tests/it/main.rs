@@ -48,6 +48,7 @@ mod restart;
 mod resume;
 mod retention;
 mod retry;
+mod shares;
 mod starting;
 mod storm;
 mod surface;

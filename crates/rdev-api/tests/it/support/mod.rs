@@ -21,6 +21,7 @@ pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, Poo
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
+pub(crate) use places::MASTER_KEY;
 pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
