@@ -36,6 +36,9 @@ use crate::tickets::Tickets;
 /// The runner for this machine, built by the build script.
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
 
+/// A lease that is shorter does not outlast what disks and machines do at times.
+const LEASE_SHORT: Duration = Duration::from_secs(10);
+
 /// How long a start waits for the lock of the data folder, and how often it looks.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -162,6 +165,13 @@ fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    if config.lease() < LEASE_SHORT {
+        let lease = config.lease();
+        tracing::warn!(
+            ?lease,
+            "RDEV_LEASE_SECONDS is short: a stall of a third of it may cost a worker its commands"
+        );
+    }
     Ok(WorkerConfig {
         id: id.parse().context("worker id")?,
         concurrency: config.worker_concurrency,

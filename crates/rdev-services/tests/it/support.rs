@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdev_domain::{AgentRequest, Command, CommandId, Entry, EntryBody, Position, Request, Status, Timestamp};
 use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
-use rdev_ports::{Clock, EventLog, TaskQueue, testing};
+use rdev_ports::{Clock, EventLog, Slots, TaskQueue, testing};
 use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// With places that answer so, one after the other; the last answer stands.
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with_lease(LEASE, answers)
+    }
+
+    /// As [`Bench::new`], with a lease that may run out.
+    pub(crate) fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
         let clock = Arc::new(Passing(Instant::now()));
         let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
         let pods = Arc::new(FakePods::new(answers));
@@ -47,7 +52,7 @@ impl Bench {
         let config = WorkerConfig {
             id: id("worker-1"),
             concurrency: 100,
-            lease: LEASE,
+            lease,
             place_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
@@ -80,6 +85,13 @@ impl Bench {
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
         let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
         commands.cancel(&id("demo"), command, None).await.expect("it is there");
+    }
+
+    /// Has another worker claim all that can be claimed now; how much that is.
+    pub(crate) async fn taken_over(&self) -> usize {
+        let (now, slots) = (self.clock.now(), Slots { commands: 100, pool: 0 });
+        let claims = self.store.memory.claim(&id("worker-2"), slots, now, now + LEASE).await;
+        claims.expect("the store answers").len()
     }
 
     /// Has the `n`th command of project `demo` stored.

@@ -61,6 +61,11 @@ impl FakePods {
         self.ready.send_replace(ready);
     }
 
+    /// How many commands that hang are listened to.
+    pub(crate) fn listened_to(&self) -> usize {
+        self.stopped.receiver_count()
+    }
+
     fn answer(&self) -> Answer {
         let mut answers = lock(&self.answers);
         let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
