@@ -1,6 +1,7 @@
 //! The rdev server.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use rdev_api::config::{Action, Config};
@@ -9,6 +10,9 @@ use rdev_api::{app, doctor, migrate, process, server, telemetry, wire};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// After everything else has ended, calls of the system have so long to come back.
+const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let config = match Config::try_parse() {
@@ -34,11 +38,20 @@ fn perform(config: Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
     }
 }
 
-#[tokio::main]
-async fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
+fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve_until_stopped(config, inherited));
+    // What hangs in a call of the system keeps no process alive.
+    runtime.shutdown_timeout(RUNTIME_END_TIMEOUT);
+    served
+}
+
+async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Result<()> {
     let stop = server::stop_on_signal()?;
     let listeners = server::Listeners::open(&config)?;
-    let rdev = wire::wire(&config, inherited).await?;
+    // A database may let a start wait for minutes, and whatever a start is cut off in, the next one goes on.
+    let wired = stop.run_until_cancelled(wire::wire(&config, inherited)).await;
+    let Some(rdev) = wired.transpose()? else { return Ok(()) };
     // With it the keys in plain text.
     drop(config);
     server::greet(&listeners, &rdev)?;

@@ -73,11 +73,17 @@ fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 impl Metrics {
-    /// Begins to count, once in a process; until `stop` its memory is kept small, also when nobody scrapes.
-    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Self> {
-        let process = install()?;
-        tokio::spawn(keep_up(process.clone(), stop));
-        Ok(Self { process, pool, clock, told: Arc::default() })
+    /// Begins to count, once in a process.
+    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(Self { process: install()?, pool, clock, told: Arc::default() })
+    }
+
+    /// Keeps its memory small until `stop`, also when nobody scrapes.
+    pub(crate) async fn keep_up(self, stop: CancellationToken) {
+        let mut tick = interval(UPKEEP);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.process.run_upkeep();
+        }
     }
 
     /// Everything, as Prometheus reads it.
@@ -114,13 +120,6 @@ impl Metrics {
         let text: Arc<str> = recorder.handle().render().into();
         *told = Some(Told { at: Instant::now(), text: text.clone() });
         text
-    }
-}
-
-async fn keep_up(process: PrometheusHandle, stop: CancellationToken) {
-    let mut tick = interval(UPKEEP);
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        process.run_upkeep();
     }
 }
 

@@ -17,7 +17,7 @@ use rdev_services::{
     WorkerPorts,
 };
 use rdev_sql::SqlStore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
@@ -39,6 +39,8 @@ static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
 /// A lease that is shorter does not outlast what disks and machines do at times.
 const LEASE_SHORT: Duration = Duration::from_secs(10);
 
+/// After the end of all parts the database has so long to be closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a start waits for the lock of the data folder, and how often it looks.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -53,7 +55,10 @@ pub struct Rdev {
     worker: Worker,
     replicas: Replicas,
     chores: Chores,
+    metrics: Metrics,
     store: SqlStore,
+    /// Cancelled when a task by which the runtime lives has ended.
+    runtime_failed: CancellationToken,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
     /// Held as long as the process lives: of the data folder, in which a second one would use the same keys,
@@ -73,7 +78,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
     let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
-    let pods = pods(config, inherited, clock.clone()).await?;
+    let (pods, runtime_failed) = pods(config, inherited, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
     let replicas = Replicas::new(live.clone(), log.clone(), signals);
@@ -115,12 +120,13 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let chores = chores(config, &store, clock.clone());
 
     let tickets = Tickets::new(&master_key);
+    let metrics = Metrics::begin(pool.clone(), clock.clone())?;
     let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let state = AppState(Arc::new(Pieces {
         projects,
         commands,
         tasks,
-        metrics: Metrics::begin(pool.clone(), clock.clone(), drain.clone())?,
+        metrics: metrics.clone(),
         pool,
         events,
         streams: streams(config, &drain, &clock),
@@ -132,9 +138,19 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         queue,
         worker: worker.pulse(),
     }));
-    let apps = apps(&state, config.probe_bind.is_some())?;
-    let key_file = key_file(config)?;
-    Ok(Rdev { apps, trusted_proxies, worker, replicas, chores, store, drain, key_file, _locks: locks })
+    Ok(Rdev {
+        apps: apps(&state, config.probe_bind.is_some())?,
+        trusted_proxies,
+        worker,
+        replicas,
+        chores,
+        metrics,
+        store,
+        runtime_failed,
+        drain,
+        key_file: key_file(config)?,
+        _locks: locks,
+    })
 }
 
 /// The keys of the configuration, or those that the first start has made.
@@ -180,7 +196,12 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     })
 }
 
-async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
+/// Where commands run, and what is cancelled when that has failed for good.
+async fn pods(
+    config: &Config,
+    inherited: Inherited,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
     match config.runtime() {
         Runtime::Local => {
             let local = Local::open(rdev_local::Config {
@@ -194,7 +215,7 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
                 new_uid: hex(&random::<16>()?),
             })?;
             local.create_project(&FIRST_PROJECT.parse()?)?;
-            Ok(Arc::new(local))
+            Ok((Arc::new(local), CancellationToken::new()))
         }
         Runtime::Kubernetes => {
             let runner = rdev_kube::Bundled {
@@ -204,7 +225,9 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
             };
             let namespace = config.namespace.clone();
             let config = rdev_kube::Config { namespace, kubeconfig: None, runner, clock };
-            Ok(Arc::new(Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?))
+            let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
+            let failed = kube.failed();
+            Ok((Arc::new(kube), failed))
         }
     }
 }
@@ -260,7 +283,8 @@ pub(crate) async fn examine_runtime(config: &Config, inherited: Inherited) -> an
         let seen = format!("{} is not there yet", folder.display());
         return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
-    Ok(pods(config, inherited, Arc::new(SystemClock)).await?.examine().await)
+    let (pods, _) = pods(config, inherited, Arc::new(SystemClock)).await?;
+    Ok(pods.examine().await)
 }
 
 impl Rdev {
@@ -274,6 +298,9 @@ impl Rdev {
         parts.start("the worker", self.worker.run(stop.clone()));
         parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
         parts.start("periodic work", self.chores.run(stop.clone()));
+        parts.start("the upkeep of the metrics", self.metrics.keep_up(stop.clone()));
+        parts.watch("the clock or the signals of the database", self.store.failed());
+        parts.watch("the watch of the cluster's pods", self.runtime_failed);
         let places = Places::new(server::connections_max(), self.trusted_proxies.clone());
         parts.start("the listener", server::serve(listeners.api, self.apps.api, places, stop.clone()));
         if let (Some(listener), Some(app)) = (listeners.probes, self.apps.probes) {
@@ -287,7 +314,9 @@ impl Rdev {
             drain.cancel();
         });
         let ended = parts.run().await;
-        self.store.close().await;
+        if timeout(CLOSE_TIMEOUT, self.store.close()).await.is_err() {
+            tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the database was not closed in time");
+        }
         Ok(ended?)
     }
 
@@ -349,4 +378,31 @@ fn with_cause(error: rdev_domain::Error) -> anyhow::Error {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::Parser;
+    use rdev_ports::spawn_for_good;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_ends_and_says_why_when_a_task_of_an_adapter_has_died() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let of =
+            ["rdev-api", "--bind", "127.0.0.1:0", "--runtime", "local", "--data-dir"].map(OsString::from);
+        let config = Config::try_parse_from(of.into_iter().chain([data.into()])).unwrap();
+        let rdev = wire(&config, Inherited { umask: 0o022, open_files: None }).await.unwrap();
+        let (listeners, stop) = (Listeners::open(&config).unwrap(), CancellationToken::new());
+        let address = listeners.api.local_addr().unwrap();
+        spawn_for_good(&rdev.runtime_failed, async { panic!("as it happens") });
+        let ended = timeout(Duration::from_secs(30), rdev.serve(listeners, stop.clone())).await.unwrap();
+        let error = ended.unwrap_err().to_string();
+        assert!(error.starts_with("the watch of the cluster's pods has ended"), "{error}");
+        assert!(stop.is_cancelled() && std::net::TcpStream::connect(address).is_err());
+    }
 }

@@ -52,17 +52,30 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// After a signal, connections have so long to come to their end. With the workers' end this stays in 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Cancelled by SIGTERM, SIGINT, and SIGHUP, which a terminal sends that is closed.
+/// Cancelled by SIGTERM, SIGINT, and by SIGHUP, which a terminal sends that is closed, unless it was ignored at the start.
 pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    // `nohup` has it ignored: whoever starts rdev so wants it to outlive the terminal.
+    if !is_ignored(SignalKind::hangup())? {
+        kinds.push(SignalKind::hangup());
+    }
     let stop = CancellationToken::new();
-    let on_signal = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = hangup.recv() => {} }
-        on_signal.cancel();
-    });
+    for kind in kinds {
+        let (mut signal, stop) = (signal(kind)?, stop.clone());
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
     Ok(stop)
+}
+
+/// Whether this process was started with the signal ignored.
+fn is_ignored(signal: SignalKind) -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("SigIgn")?;
+    let mask = u64::from_str_radix(mask.trim(), 16).context("SigIgn")?;
+    Ok(mask >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 /// Where the server listens.

@@ -1,6 +1,6 @@
 //! A log that cannot be written loses lines, and nothing else.
 
-use crate::support::{Fixture, eventually};
+use crate::support::{Fixture, Item, eventually};
 
 /// Nobody reads it any more.
 const CLOSED: &str = "exec \"$0\" 2> >(:)";
@@ -39,6 +39,23 @@ async fn a_log_that_nobody_can_write_stops_and_stalls_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_started_by_nohup_outlives_its_terminal() {
+    let mut server = Fixture::new().started_by("exec nohup \"$0\"").start().await;
+    let client = server.client();
+    let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo after").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    client.begun(&accepted.id).await;
+    server.hang_up();
+    assert_eq!(client.get("/projects").send().await.status, 200);
+    server.touch("go").await;
+    let items = events.rest().await;
+    assert!(!items.iter().any(|item| matches!(item, Item::Retry(500))), "{items:?}");
+    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    server.terminate();
+    assert!(server.wait().await.success());
+}
+
+#[tokio::test]
 async fn a_hangup_says_goodbye_as_a_stop_does() {
     let mut server = Fixture::new().start().await;
     let client = server.client();
@@ -47,7 +64,7 @@ async fn a_hangup_says_goodbye_as_a_stop_does() {
     client.begun(&accepted.id).await;
     server.hang_up();
     let items = events.rest().await;
-    assert!(matches!(items.last(), Some(crate::support::Item::Retry(500))), "{items:?}");
+    assert!(matches!(items.last(), Some(Item::Retry(500))), "{items:?}");
     assert!(server.wait().await.success());
     server.restart().await;
     server.touch("go").await;

@@ -21,7 +21,8 @@ async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
     assert_eq!(ended.state.status(), Status::Cancelled);
     let before = bench.store.calls("renew");
     let controls = || bench.pods.controls.lock().unwrap().clone();
-    let freed = |words: &Vec<String>| words.iter().any(|word| word == "gc") && words.contains(&id.to_string());
+    let freed =
+        |words: &Vec<String>| words.iter().any(|word| word == "gc") && words.contains(&id.to_string());
     bench.when(&id, |_| controls().iter().any(freed)).await;
     assert!(bench.store.calls("renew") > before + 5, "there was time to renew");
     assert_eq!((bench.store.calls("finish"), bench.store.calls("release")), (10, 0));
