@@ -1,5 +1,6 @@
 //! The rdev server.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return config_error(&error),
     };
-    let _log = telemetry::init(&config);
+    let _log = match telemetry::init(&config) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
     match process::close().and_then(|inherited| perform(config, inherited)) {
         Ok(code) => code,
         Err(error) => {
@@ -56,6 +60,12 @@ async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Re
     drop(config);
     server::greet(&listeners, &rdev)?;
     rdev.serve(listeners, stop).await
+}
+
+/// Before there is a log. Standard error may be closed; the exit code still tells.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "rdev-api: {error:#}"));
+    ExitCode::FAILURE
 }
 
 /// clap's own text, but one line for a wrong value: a service's log shows lines.

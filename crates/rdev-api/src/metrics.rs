@@ -35,6 +35,7 @@ const STREAMS: &str = "rdev_streams_open";
 const STREAMS_REFUSED: &str = "rdev_streams_refused_total";
 const CONNECTIONS_CLOSED: &str = "rdev_connections_closed_total";
 const LOG_LINES_LOST: &str = "rdev_log_lines_lost_total";
+const PANICS: &str = "rdev_panics_total";
 
 /// Everything that is counted.
 #[derive(Clone)]
@@ -68,6 +69,7 @@ fn install() -> anyhow::Result<PrometheusHandle> {
         reason.counter().absolute(0);
     }
     describe_counter!(LOG_LINES_LOST, "Lines of the log that nobody took, or that found no room");
+    describe_counter!(PANICS, "Panics of this process, each a fault of rdev that its log tells of");
     OpenStream::gauge().set(0);
     Ok(process)
 }
@@ -89,6 +91,7 @@ impl Metrics {
     /// Everything, as Prometheus reads it.
     pub(crate) async fn text(&self) -> String {
         counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
+        counter!(PANICS).absolute(telemetry::panics());
         let mut text = self.process.render();
         text.push_str(&self.of_the_store().await);
         text

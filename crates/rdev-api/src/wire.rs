@@ -100,23 +100,13 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
-        artefacts: artefacts.clone(),
+        artefacts,
         clock: clock.clone(),
         ids,
     };
     let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
     let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
-    let worker_ports = WorkerPorts {
-        pods: pods.clone(),
-        queue: queue.clone(),
-        pool: pool_queue,
-        artefacts,
-        log,
-        clock: clock.clone(),
-        chance: Arc::new(UuidChance),
-    };
-    let worker = Worker::new(worker_config(config)?, worker_ports, live);
-
+    let worker = worker(config, &store, &pods, &clock, live)?;
     let chores = chores(config, &store, clock.clone());
 
     let tickets = Tickets::new(&master_key);
@@ -177,6 +167,25 @@ fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>) -
 fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
     let prune = Prune::new(Arc::new(store.clone()), config.keeping());
     Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
+}
+
+fn worker(
+    config: &Config,
+    store: &SqlStore,
+    pods: &Arc<dyn Pods>,
+    clock: &Arc<dyn Clock>,
+    live: Live,
+) -> anyhow::Result<Worker> {
+    let ports = WorkerPorts {
+        pods: pods.clone(),
+        queue: Arc::new(store.clone()),
+        pool: Arc::new(store.clone()),
+        artefacts: Arc::new(store.clone()),
+        log: Arc::new(store.clone()),
+        clock: clock.clone(),
+        chance: Arc::new(UuidChance),
+    };
+    Ok(Worker::new(worker_config(config)?, ports, live))
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {

@@ -8,6 +8,7 @@ mod places;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -132,16 +133,19 @@ pub fn greet(listeners: &Listeners, rdev: &Rdev) -> anyhow::Result<()> {
          The admin key is {key}. Run a command and watch it:\n\n  \
          curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
          -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
-         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n",
+         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n\n",
         rdev.key_command(),
     );
     if let Some(probes) = &listeners.probes {
         tracing::info!(address = %probes.local_addr()?, "probes and metrics are answered");
     }
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
-        tracing::warn!(%error, %address, "nobody was told the address on standard output");
-    }
+    let write = move || {
+        if let Err(error) = std::io::stdout().write_all(greeting.as_bytes()) {
+            tracing::warn!(%error, %address, "nobody was told the address on standard output");
+        }
+    };
+    // Nobody may read it: then this thread waits, and nothing waits for it, as the runtime would for one of its own.
+    thread::Builder::new().name("greeting".to_owned()).spawn(write).context("a thread for the greeting")?;
     Ok(())
 }
 

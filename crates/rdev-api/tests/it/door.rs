@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Answer, Client, Fixture, Server, eventually, within};
+use crate::support::{Answer, Client, Fixture, Server, eventually, free_address, within};
 
 /// Sends bytes, closes the sending side, and reads to the end.
 async fn say(address: SocketAddr, bytes: &[u8]) -> String {
@@ -208,10 +208,6 @@ async fn probed_beside(sockets: usize, fixture: Fixture) {
     });
     assert!(made_room.unwrap() > 0, "there was a place for everybody: {figures}");
     drop(silent);
-}
-
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]

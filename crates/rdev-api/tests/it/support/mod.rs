@@ -56,3 +56,9 @@ pub(crate) async fn looking<T, F: Future<Output = Option<T>>>(mut look: impl FnM
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
+
+/// An address on which nobody listens.
+pub(crate) fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address")
+}
