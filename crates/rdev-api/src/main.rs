@@ -10,7 +10,7 @@ use rdev_api::process::Inherited;
 use rdev_api::{app, doctor, migrate, process, server, telemetry, wire};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// After everything else has ended, calls of the system have so long to come back.
 const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);

@@ -35,6 +35,7 @@ use crate::tickets::Tickets;
 
 /// The runner for this machine, built by the build script.
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
+const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 
 /// A lease that is shorter does not outlast what disks and machines do at times.
 const LEASE_SHORT: Duration = Duration::from_secs(10);
@@ -216,6 +217,7 @@ async fn pods(
             let local = Local::open(rdev_local::Config {
                 data_dir: config.data_dir.clone(),
                 runner: RUNNER,
+                runner_sha256: RUNNER_SHA256,
                 env: std::env::vars_os().collect(),
                 command_env: config.command_env.clone(),
                 umask: inherited.umask,
@@ -229,6 +231,7 @@ async fn pods(
         Runtime::Kubernetes => {
             let runner = rdev_kube::Bundled {
                 program: RUNNER,
+                sha256: RUNNER_SHA256,
                 protocol: PROTOCOL_VERSION,
                 machine: std::env::consts::ARCH,
             };
