@@ -10,7 +10,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
     Chores, Commands, Events, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker, WorkerConfig,
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
 use crate::app::{AppState, Apps, Pieces, apps};
-use crate::config::{Config, DatabaseUrl, MasterKey, Runtime};
+use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::data_folder::make_private;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
@@ -39,7 +39,6 @@ const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 
 /// A lease that is shorter does not outlast what disks and machines do at times.
 const LEASE_SHORT: Duration = Duration::from_secs(10);
-
 /// After the end of all parts the database has so long to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a start waits for the lock of the data folder, and how often it looks.
@@ -72,7 +71,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let folder = &config.data_dir;
     make_private(folder)?;
     let locks = (lock(&folder.join("lock"), folder, "RDEV_DATA_DIR").await?, lock_database(config).await?);
-    let (keys, master_key) = secrets(config)?;
+    let (keys, tickets) = secrets(config)?;
 
     let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
@@ -95,13 +94,12 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         live.clone(),
         config.command_timeout(),
     );
-    let (pool_queue, artefacts): (Arc<dyn PoolQueue>, Arc<dyn Artefacts>) =
-        (Arc::new(store.clone()), Arc::new(store.clone()));
+    let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
     let task_ports = TaskPorts {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
-        artefacts,
+        artefacts: Arc::new(store.clone()),
         clock: clock.clone(),
         ids,
     };
@@ -110,7 +108,6 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let worker = worker(config, &store, &pods, &clock, live)?;
     let chores = chores(config, &store, clock.clone());
 
-    let tickets = Tickets::new(&master_key);
     let metrics = Metrics::begin(pool.clone(), clock.clone())?;
     let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let state = AppState(Arc::new(Pieces {
@@ -144,13 +141,14 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     })
 }
 
-/// The keys of the configuration, or those that the first start has made.
-fn secrets(config: &Config) -> anyhow::Result<(Keys, MasterKey)> {
+/// What is made of the keys of the configuration, or of those that the first start has made.
+fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let keys = Keys::admin(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
         anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
     }
-    Ok((keys, keys::master_key(config.master_key, &config.data_dir.join("master.key"))?))
+    let master_key = keys::master_key(config.master_key, &config.data_dir.join("master.key"))?;
+    Ok((keys, Tickets::new(&master_key)))
 }
 
 /// Where the administrator's key is that the first start has made; absolute, so that the line which is printed
