@@ -243,7 +243,8 @@ pub struct Started {
 /// What a renewal found.
 #[derive(Debug, Clone, Default)]
 pub struct Renewal {
-    /// Claims that are no longer the worker's: it must stop writing.
+    /// Claims that have passed on: another worker has the command, or they were given back. One under which the
+    /// command has ended is none of them.
     pub lost: Vec<Fence>,
     /// Claims of commands whose end somebody has asked for.
     pub cancelled: Vec<Fence>,

@@ -10,7 +10,7 @@ use rdev_ports::{
 
 use crate::SqlStore;
 use crate::again;
-use crate::db::{Commit, Db, Work, bounded, execute, read, run, write};
+use crate::db::{Commit, Db, Tx, Work, bounded, execute, read, run, write};
 use crate::entries::{entry, stored};
 use crate::error::database;
 use crate::group::{Enqueue, Finish, Start};
@@ -183,6 +183,8 @@ impl TaskQueue for SqlStore {
                     fence.attempt,
                 )?;
                 match cancelled {
+                    // It has ended.
+                    None if is_latest(&mut tx, fence).await? => {}
                     None => renewal.lost.push(fence.clone()),
                     Some(true) => renewal.cancelled.push(fence.clone()),
                     Some(false) => {}
@@ -427,6 +429,19 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
     let mut fences: Vec<_> = fences.iter().collect();
     fences.sort_by_key(|fence| &fence.id);
     fences
+}
+
+/// Whether the claim is its command's last one: it has ended under it, where it does not run any more.
+async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
+    let status = run!(
+        tx,
+        fetch_optional,
+        query_scalar<String>,
+        "SELECT status FROM tasks WHERE id = $1 AND attempt = $2",
+        fence.id.as_str(),
+        fence.attempt,
+    )?;
+    Ok(status.is_some())
 }
 
 /// Another task has that seat of the pool.

@@ -50,6 +50,7 @@ mod restart;
 mod resume;
 mod retention;
 mod retry;
+mod shares;
 mod starting;
 mod storm;
 mod surface;

@@ -6,6 +6,7 @@ mod cancel;
 mod collecting;
 mod lost_answers;
 mod refusals;
+mod renewals;
 mod starting;
 mod support;
 mod waiting;

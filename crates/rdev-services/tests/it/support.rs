@@ -11,7 +11,7 @@ use rdev_domain::{
     Schedule, Scope, Status, Timestamp, WorkKind, WorkRequest,
 };
 use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command, task};
-use rdev_ports::{Artefacts, Clock, EventLog, TaskQueue, testing};
+use rdev_ports::{Artefacts, Clock, EventLog, Slots, TaskQueue, testing};
 use rdev_services::{
     Commands, Events, Live, Projects, Submit, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
 };
@@ -45,6 +45,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// With places that answer so, one after the other; the last answer stands.
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with_lease(LEASE, answers)
+    }
+
+    /// As [`Bench::new`], with a lease that may run out.
+    pub(crate) fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
         let clock = Arc::new(Passing(Instant::now()));
         let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
         let pods = Arc::new(FakePods::new(answers));
@@ -52,7 +57,7 @@ impl Bench {
         let config = WorkerConfig {
             id: id("worker-1"),
             concurrency: 100,
-            lease: LEASE,
+            lease,
             place_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
@@ -152,6 +157,13 @@ impl Bench {
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
         Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE)
+    }
+
+    /// Has another worker claim all that can be claimed now; how much that is.
+    pub(crate) async fn taken_over(&self) -> usize {
+        let (now, slots) = (self.clock.now(), Slots { commands: 100, pool: 0 });
+        let claims = self.store.memory.claim(&id("worker-2"), slots, now, now + LEASE).await;
+        claims.expect("the store answers").len()
     }
 
     /// Has the `n`th command of project `demo` stored.

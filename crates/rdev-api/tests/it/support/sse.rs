@@ -117,7 +117,7 @@ struct Pace {
 }
 
 impl Events {
-    pub(super) fn new(headers: HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(headers: HeaderMap, body: Body) -> Self {
         Self {
             headers,
             body,

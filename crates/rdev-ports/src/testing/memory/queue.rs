@@ -154,7 +154,10 @@ impl TaskQueue for MemoryStore {
         let mut tables = self.tables();
         let mut renewal = Renewal::default();
         for fence in fences {
+            let is_latest = tables.is_latest(fence);
             match tables.fenced(fence) {
+                // It has ended.
+                Err(_) if is_latest => {}
                 Err(_) => renewal.lost.push(fence.clone()),
                 Ok(task) => {
                     task.lease_until = Some(lease_until);

@@ -93,6 +93,11 @@ impl FakePods {
         }
     }
 
+    /// How many commands that hang are listened to.
+    pub(crate) fn listened_to(&self) -> usize {
+        self.stopped.receiver_count()
+    }
+
     fn run(&self, order: Order) -> ExecResult<ExecOutput> {
         let (answer, next) = (next(&self.answers), order.after + 1);
         lock(&self.orders).push(order);
