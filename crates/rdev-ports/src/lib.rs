@@ -31,5 +31,5 @@ pub use queue::{
     Asked, CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry,
     Slots, Started, TaskQueue, Unfinished,
 };
-pub use retention::{Progress, Retention, Rule, Turn, Turns};
+pub use retention::{Progress, Retention, Rule, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, Turn, Turns};
 pub use signals::{Alone, Growth, Signal, Signals};

@@ -12,6 +12,7 @@ mod backup;
 mod claim;
 mod clock;
 mod db;
+mod entries;
 mod error;
 mod events;
 mod examine;

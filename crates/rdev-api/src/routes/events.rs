@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Error, Position, ProjectId, Seq, StreamId};
+use rdev_domain::{Error, ProjectId, Seq, StreamId};
 use rdev_services::{Begin, Events, Following};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -60,9 +60,9 @@ pub(crate) async fn project_events(
     }
     let asked = last_event_id(which.last_event_id.as_deref(), &headers, project_begin)?;
     let (begin, asked) = match asked {
-        None => (Begin::After(Position::ZERO), None),
+        None => (Begin::Start, None),
         Some(ProjectBegin::Latest) => (Begin::Latest, None),
-        Some(ProjectBegin::After(id)) => (Begin::After(id.read_after()), Some(id)),
+        Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
     };
     let following = events.follow_project(&project, begin).await?;
     Ok(streams.project(following, asked, handoff.map(|handoff| handoff.0)))

@@ -19,7 +19,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_ports::Clock;
-use rdev_services::{Follow, ProjectFollow};
+use rdev_services::{Begin, Follow, ProjectFollow};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
@@ -62,12 +62,14 @@ impl ProjectEventId {
         Self { position, seq: Seq(u64::MAX) }
     }
 
-    /// Where reading begins: the entry itself may have more to tell.
-    pub(crate) fn read_after(self) -> Position {
-        if self == Self::after(self.position) {
-            return self.position;
+    /// Where reading begins for who comes back with it: the entry itself may have more to tell. The end of a gap has no
+    /// event's number.
+    pub(crate) fn begin(self) -> Begin {
+        match self {
+            Self { position: Position::ZERO, .. } => Begin::Start,
+            Self { position, seq: Seq::ZERO } => Begin::From(position),
+            Self { position, .. } => Begin::Within(position),
         }
-        Position(self.position.0.saturating_sub(1))
     }
 }
 
@@ -112,9 +114,9 @@ impl Streams {
         asked: Option<ProjectEventId>,
         handoff: Option<Handoff>,
     ) -> Response {
-        let ProjectFollow { follow, begun, beyond } = following;
+        let ProjectFollow { follow, begun, unknown } = following;
         let (after, unknown) = match asked {
-            Some(asked) if beyond => (ProjectEventId::after(begun), Some(asked)),
+            Some(asked) if unknown => (ProjectEventId::after(begun), Some(asked)),
             Some(asked) => (asked, None),
             None => (ProjectEventId::after(begun), None),
         };

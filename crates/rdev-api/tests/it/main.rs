@@ -39,6 +39,7 @@ mod git;
 mod idempotency;
 mod journals;
 mod logs;
+mod lost_answers;
 mod many_lines;
 mod metrics;
 mod pods;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod cancel;
+mod collecting;
 mod lost_answers;
 mod refusals;
 mod starting;

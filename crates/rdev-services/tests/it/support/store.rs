@@ -74,7 +74,7 @@ impl Faulty {
 #[async_trait]
 impl TaskQueue for Faulty {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
-        self.memory.enqueue(new).await
+        self.call("enqueue", self.memory.enqueue(new)).await
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
@@ -190,8 +190,8 @@ impl EventLog for Faulty {
         self.memory.ends(ids).await
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
-        self.memory.head(home).await
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+        self.memory.last(home, to).await
     }
 
     async fn pruned(&self, home: &Home) -> Result<Position> {
