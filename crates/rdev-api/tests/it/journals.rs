@@ -28,8 +28,8 @@ async fn freed(server: &Server, id: &str) {
 async fn a_journal_whose_server_died_right_after_the_end_is_freed() {
     let mut server = fixture().start().await;
     let client = server.client();
-    let running = client.shell("until [ -e go ]; do sleep 0.02; done; seq 3").await;
-    client.begun(&running.id).await;
+    let running = client.shell("echo $$ >pid; until [ -e go ]; do sleep 0.02; done; seq 3").await;
+    server.file_written("pid").await;
     let ended = client.shell("seq 20000").await;
     client.ended(&ended.id).await;
     server.kill9().await;
