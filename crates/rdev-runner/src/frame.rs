@@ -56,6 +56,8 @@ pub enum CutReason {
     SizeLimit,
     /// The disk under the journal is full.
     DiskFull,
+    /// The supervisor is gone, and with it what nobody has taken; said by who has lost it, never in a journal.
+    Lost,
 }
 
 /// How the command's own process ended.
@@ -440,6 +442,7 @@ impl CutReason {
         match self {
             Self::SizeLimit => 1,
             Self::DiskFull => 2,
+            Self::Lost => 4,
         }
     }
 
@@ -447,6 +450,7 @@ impl CutReason {
         match code {
             1 => Some(Self::SizeLimit),
             2 => Some(Self::DiskFull),
+            4 => Some(Self::Lost),
             _ => None,
         }
     }

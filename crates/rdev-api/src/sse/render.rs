@@ -140,6 +140,7 @@ impl Writer<'_> {
                 let reason = match reason {
                     CutReason::SizeLimit => "output_limit",
                     CutReason::DiskFull => "disk_full",
+                    CutReason::Lost => "runner_lost",
                 };
                 self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
             }
