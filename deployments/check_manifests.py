@@ -121,18 +121,48 @@ def project(folder, things):
         yield f"Secrets are {secrets}, wanted {name}-git and {name}-agent"
 
 
+def namespace(one, things):
+    """What holds in every namespace of rdev."""
+    name = one["metadata"]["name"]
+    enforced = dig(one, "metadata", "labels", "pod-security.kubernetes.io/enforce")
+    if enforced != "restricted":
+        yield f"Pod Security of namespace {name} is {enforced}, wanted restricted"
+    denied = [
+        thing["spec"]
+        for thing in things
+        if (thing["kind"], thing["metadata"]["name"], thing["metadata"].get("namespace"))
+        == ("NetworkPolicy", "default-deny", name)
+    ]
+    if denied != [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]:
+        yield f"NetworkPolicy default-deny of namespace {name} is {denied}"
+
+
+def rights(things):
+    """rdev-api may do what it does where it looks for projects, and nothing elsewhere."""
+    deployment = next(thing for thing in things if thing["kind"] == "Deployment")
+    own = deployment["metadata"]["namespace"]
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    looks = next(one for one in variables if one["name"] == "RDEV_NAMESPACE").get("value") or own
+    found = [
+        (thing["metadata"].get("namespace"), thing["rules"])
+        for thing in things
+        if thing["kind"] in ("Role", "ClusterRole")
+    ]
+    if found != [(looks, SERVER_RULES)]:
+        yield f"roles are {found}, wanted exactly {SERVER_RULES} in namespace {looks}"
+    bound = [
+        (thing["metadata"]["namespace"], thing["subjects"])
+        for thing in things
+        if thing["kind"] in ("RoleBinding", "ClusterRoleBinding")
+    ]
+    account = [{"kind": "ServiceAccount", "name": "rdev-api", "namespace": own}]
+    if bound != [(looks, account)]:
+        yield f"bindings are {bound}, wanted one of {account} in namespace {looks}"
+
+
 def server(things):
     """What holds wherever the server is."""
     found = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
-    rules = [thing["rules"] for thing in things if thing["kind"] in ("Role", "ClusterRole")]
-    if rules != [SERVER_RULES]:
-        yield f"roles are {rules}, wanted exactly {SERVER_RULES}"
-    deny = dig(found.get(("NetworkPolicy", "default-deny")), "spec")
-    if deny != {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}:
-        yield f"NetworkPolicy default-deny is {deny}"
-    enforced = dig(found.get(("Namespace", "rdev")), "metadata", "labels", "pod-security.kubernetes.io/enforce")
-    if enforced != "restricted":
-        yield f"Pod Security of the namespace is {enforced}, wanted restricted"
     deployment = found[("Deployment", "rdev-api")]["spec"]
     selector = found[("Service", "rdev-api")]["spec"]["selector"]
     if not selector.items() <= deployment["template"]["metadata"]["labels"].items():
@@ -166,8 +196,13 @@ def findings(folder, things):
                 yield f"{what}: {finding}"
     if folder.startswith("projects/"):
         yield from project(folder, things)
-    if any(thing["kind"] == "Namespace" for thing in things):
+    for thing in things:
+        if thing["kind"] == "Namespace":
+            yield from namespace(thing, things)
+    if any((thing["kind"], thing["metadata"]["name"]) == ("Deployment", "rdev-api") for thing in things):
         yield from server(things)
+    if folder == "base" or folder.startswith("overlays/"):
+        yield from rights(things)
 
 
 def main(folder):

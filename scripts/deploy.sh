@@ -9,7 +9,10 @@
 #   --component NAME   a folder of deployments/k8s/components, such as worker-pool; may be given more than once
 #   --registry PATH    where the images are; without it they must be on the nodes already
 #   --tag TAG          tag of the images; default: `git describe` of this working tree
-#   --namespace NAME   default: rdev (or RDEV_NAMESPACE)
+#   --namespace NAME   of rdev-api; default: rdev (or RDEV_NAMESPACE)
+#   --projects-namespace NAME
+#                      of projects and workers (or RDEV_PROJECTS_NAMESPACE); default: where the rdev-api that runs looks
+#                      for them, and with an overlay of two namespaces that of rdev-api with `-projects`
 #   --timeout SECONDS  how long each part may take to run; default: 300
 #   --dry-run          say what would be applied, change nothing
 #
@@ -22,7 +25,7 @@ source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/kube.sh
 source scripts/lib/kube.sh
 
-folders=() registry='' tag='' timeout=300 dry_run=
+servers=() places=() two='' registry='' tag='' timeout=300 dry_run=
 
 # folder KIND OPTION [NAME …] adds a folder of deployments/k8s to what is applied.
 folder() {
@@ -31,12 +34,16 @@ folder() {
     [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
         misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
     case "$kind/$name" in components/claudebox*) misuse "'$name' is what projects are made of, see deployments/README.md; name a --project" ;; esac
-    folders+=("deployments/k8s/$kind/$name")
+    case "$kind/$name" in
+    overlays/*-two-namespaces) two=yes ;;&
+    overlays/* | components/gvisor | components/prometheus) servers+=("deployments/k8s/$kind/$name") ;;
+    *) places+=("deployments/k8s/$kind/$name") ;;
+    esac
 }
 
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit 0 ;;
     --dry-run) dry_run=yes && shift && continue ;;
     --context) context=$(value "$@") ;;
     --overlay) folder overlays "$@" ;;
@@ -45,11 +52,13 @@ while [ "$#" -gt 0 ]; do
     --registry) registry=$(value "$@") ;;
     --tag) tag=$(value "$@") ;;
     --namespace) namespace=$(value "$@") ;;
+    --projects-namespace) projects_namespace=$(value "$@") ;;
     --timeout) timeout=$(value "$@") ;;
     *) misuse "unknown argument '$1'" ;;
     esac
     shift 2
 done
+folders=("${servers[@]}" "${places[@]}")
 [ "${#folders[@]}" -gt 0 ] || misuse "nothing to deploy: name an --overlay, a --project or a --component"
 [[ "$timeout" =~ ^[1-9][0-9]{0,4}$ ]] || misuse "--timeout '$timeout': accepted are 1 to 99999 seconds"
 need_cluster
@@ -59,12 +68,12 @@ prefix=${registry:+${registry%/}/}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# render prints the manifests with images and namespace as asked for.
+# render FOLDER … prints the manifests of these folders, with images as asked for.
 render() {
     local name odd
     {
         printf 'bases:\n'
-        for name in "${folders[@]}"; do
+        for name in "$@"; do
             printf '  - %s\n' "$(realpath --relative-to="$(realpath "$work")" "$name")"
         done
         printf 'images:\n'
@@ -78,25 +87,40 @@ render() {
     odd=$(awk -v tag=":$tag" 'NF > 1 && $(NF - 1) == "image:" && $NF ~ /(^|\/)(rdev-api|claudebox|rdev-worker)[:@]/ &&
         substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
     [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
-    # kustomize's own namespace leaves the Namespace itself and subjects of bindings as they are.
-    sed -E -e "s/^( +)namespace: rdev$/\1namespace: $namespace/" -e "s/namespace=\"rdev\"/namespace=\"$namespace\"/g" \
-        -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/" "$work/rendered"
+    cat "$work/rendered"
+}
+
+# manifests prints everything, in the namespaces as asked for. The folders name the server's `rdev`, and the projects'
+# `rdev-projects` where it is another; folders of projects and workers are in `rdev`, and go where projects are.
+manifests() {
+    # kustomize's own namespace leaves the Namespace itself, subjects of bindings and names in queries as they are.
+    local own=(-e "s/^( +)namespace: rdev$/\1namespace: $namespace/"
+        -e "s/namespace=\"rdev\"/namespace=\"$namespace\"/g" -e "s/namespace=~\"rdev\|rdev-projects\"/namespace=~\"$namespace|$projects_namespace\"/g"
+        -e "/^kind: Namespace$/,/^---$/s/^  name: rdev$/  name: $namespace/")
+    if [ "${#servers[@]}" -gt 0 ]; then
+        render "${servers[@]}" | sed -E "${own[@]}" -e "s/^( +)(namespace|value): rdev-projects$/\1\2: $projects_namespace/" \
+            -e "/^kind: Namespace$/,/^---$/s/^  name: rdev-projects$/  name: $projects_namespace/"
+        printf -- '---\n'
+    fi
+    if [ "${#places[@]}" -gt 0 ]; then
+        render "${places[@]}" | sed -E -e "s/^  namespace: rdev$/  namespace: $projects_namespace/" "${own[@]}"
+    fi
 }
 
 # need_secrets fails early for Secrets without which pods would wait for ever.
 need_secrets() {
     local keys pod repository project
     if grep -q 'name: rdev-postgres$' "$work/manifests"; then
-        keys=$(secret_keys rdev-postgres)
+        keys=$(secret_keys "$namespace" rdev-postgres)
         [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md says how to make it"
     fi
     while read -r pod repository; do
         # Other addresses need no key.
         case "$repository" in ssh://* | *@*:*) ;; *) continue ;; esac
         project=${pod#claudebox-}
-        keys=$(secret_keys "$project-git")
+        keys=$(secret_keys "$projects_namespace" "$project-git")
         [[ " $keys" == *" known_hosts "* && " $keys" == *" ssh-privatekey "* ]] ||
-            fail "Secret $project-git in namespace $namespace must have the keys 'ssh-privatekey' and 'known_hosts' to clone $repository; it has: ${keys:-nothing}. deployments/README.md says how to make it"
+            fail "Secret $project-git in namespace $projects_namespace must have the keys 'ssh-privatekey' and 'known_hosts' to clone $repository; it has: ${keys:-nothing}. deployments/README.md says how to make it"
     done < <(awk '/^kind: / { kind = $2; repository = "" }
         kind == "StatefulSet" && /^    rdev.orchard9.ai\/repository: / { repository = $2 }
         kind == "StatefulSet" && /^  name: / { print $2, repository }' "$work/manifests")
@@ -106,7 +130,7 @@ need_secrets() {
 need_keys() {
     local keys key
     grep -q 'key: admin-key$' "$work/manifests" || return 0
-    keys=$(secret_keys rdev-api)
+    keys=$(secret_keys "$namespace" rdev-api)
     if [ -n "$keys" ]; then
         for key in admin-key master-key; do
             [[ " $keys" == *" $key "* ]] || fail "Secret rdev-api in namespace $namespace has no key '$key'; it has: $keys"
@@ -121,16 +145,26 @@ need_keys() {
     fi
 }
 
+# wait_for NAMESPACE KIND/NAME waits until all its pods run.
 wait_for() {
-    kube rollout status "$1" --timeout "${timeout}s" && return
+    cluster -n "$1" rollout status "$2" --timeout "${timeout}s" && return
     printf '\n' >&2
-    kube get pods -o wide >&2 || true
-    kube get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
-    fail "$1 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: kubectl --context $context -n $namespace rollout undo $1"
+    cluster -n "$1" get pods -o wide >&2 || true
+    cluster -n "$1" get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
+    fail "$2 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: kubectl --context $context -n $1 rollout undo $2"
+}
+
+# need_namespace NAME makes it where it is missing: Secrets go into it, and pods wait for Secrets.
+need_namespace() {
+    [ -n "$(cluster get namespace "$1" --ignore-not-found -o name)" ] || cluster create namespace "$1" --save-config
 }
 
 api_versions=$(kube api-versions) || fail "the cluster of context '$context' does not answer"
-render >"$work/manifests"
+[ -z "$two" ] || projects_namespace=${projects_namespace:-$namespace-projects}
+find_projects
+[ -z "$two" ] || [ "$projects_namespace" != "$namespace" ] ||
+    misuse "an overlay of two namespaces needs two: --namespace and --projects-namespace are both '$namespace'"
+manifests >"$work/manifests"
 # The same fields under an older name, before 1.23 and before 1.21.
 grep -qx autoscaling/v2 <<<"$api_versions" || sed -i 's#^apiVersion: autoscaling/v2$#apiVersion: autoscaling/v2beta2#' "$work/manifests"
 grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#' "$work/manifests"
@@ -138,16 +172,16 @@ grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVe
 if [ -n "$dry_run" ]; then
     need_secrets
     need_keys
-    kube apply --dry-run=client -f "$work/manifests"
+    cluster apply --dry-run=client -f "$work/manifests"
     exit 0
 fi
-# Secrets go into the namespace, and pods wait for Secrets.
-[ -n "$(kubectl --context "$context" get namespace "$namespace" --ignore-not-found -o name)" ] ||
-    kubectl --context "$context" create namespace "$namespace" --save-config
+need_namespace "$namespace"
+if [ -n "$two" ] || [ "${#places[@]}" -gt 0 ]; then need_namespace "$projects_namespace"; fi
 need_secrets
 need_keys
-kube apply -f "$work/manifests"
-while read -r kind name; do
-    wait_for "$kind/$name"
-done < <(awk '/^kind: / { kind = tolower($2) } (kind == "deployment" || kind == "statefulset") && /^  name: / { print kind, $2 }' "$work/manifests")
-echo "deployed ${folders[*]#deployments/k8s/} with tag $tag to namespace $namespace of $context; now: scripts/verify.sh --context $context"
+cluster apply -f "$work/manifests"
+while read -r kind name of; do
+    wait_for "$of" "$kind/$name"
+done < <(awk '/^kind: / { kind = tolower($2) } /^  name: / { name = $2 }
+    (kind == "deployment" || kind == "statefulset") && /^  namespace: / { print kind, name, $2 }' "$work/manifests")
+echo "deployed ${folders[*]#deployments/k8s/} with tag $tag to ${servers[*]:+namespace $namespace}${servers[*]:+${places[*]:+ and }}${places[*]:+namespace $projects_namespace} of $context; now: scripts/verify.sh --context $context"

@@ -9,7 +9,7 @@
 #   -p PROJECT         the project's pod, with the preparation of its workspace; what commands write is in the API
 #   --previous         of the containers before their last restart
 #   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
-#   --namespace NAME   default: rdev (or RDEV_NAMESPACE)
+#   --namespace NAME   of rdev-api, which says where its projects are; default: rdev (or RDEV_NAMESPACE)
 #
 # Exit codes: 0 done, 1 the log cannot be read, 2 called wrongly.
 set -euo pipefail
@@ -37,10 +37,13 @@ done
 [[ "$project" =~ ^[a-z0-9-]*$ ]] || misuse "-p '$project': accepted are lower-case letters, digits and '-'"
 need_cluster
 
-selector=app.kubernetes.io/name=rdev-api
-[ -z "$project" ] || selector=rdev.orchard9.ai/project-id=$project
-found=$(kube get pods -l "$selector" -o name) || fail "the cluster of context '$context' does not tell its pods"
-[ -n "$found" ] || fail "namespace $namespace has no pod with $selector; it has: $(kube get pods -o name | tr '\n' ' ')"
+selector=app.kubernetes.io/name=rdev-api of=$namespace
+if [ -n "$project" ]; then
+    find_projects
+    selector=rdev.orchard9.ai/project-id=$project of=$projects_namespace
+fi
+found=$(cluster -n "$of" get pods -l "$selector" -o name) || fail "the cluster of context '$context' does not tell its pods"
+[ -n "$found" ] || fail "namespace $of has no pod with $selector; it has: $(cluster -n "$of" get pods -o name | tr '\n' ' ')"
 
 if [ -n "$errors" ]; then
     # rdev writes JSON in pods, text where RDEV_LOG_FORMAT says so; git and the shell say it in words.
@@ -50,5 +53,5 @@ else
     filter=(cat)
 fi
 # No match is no failure.
-kube logs -l "$selector" --all-containers --prefix --tail "$lines" --max-log-requests 50 "${options[@]}" |
+cluster -n "$of" logs -l "$selector" --all-containers --prefix --tail "$lines" --max-log-requests 50 "${options[@]}" |
     { "${filter[@]}" || [ "$?" -eq 1 ]; }

@@ -86,7 +86,7 @@ make_images() {
 # The base as it is, but for what an old cluster without a registry cannot have. From inside a pod this cluster's
 # API server cannot be reached, so the Deployment runs commands in its own pod.
 apply_base() {
-    kctl apply -f deployments/k8s/base/namespace.yaml
+    kctl apply -f deployments/k8s/server/namespace.yaml
     kctl --namespace rdev create secret generic rdev-api --dry-run=client --output yaml \
         --from-literal "admin-key=$(openssl rand -hex 24)" --from-literal "master-key=$(openssl rand -base64 32)" |
         kctl apply -f -

@@ -4,7 +4,7 @@
 #   KUBECONFIG=… scripts/verify.sh --context NAME
 #
 #   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
-#   --namespace NAME   default: rdev (or RDEV_NAMESPACE)
+#   --namespace NAME   of rdev-api, which says where its projects are; default: rdev (or RDEV_NAMESPACE)
 #   --project NAME     where the command runs; default: the first that the API lists
 #
 # Changes nothing but the history of that project. Every check is made, also after one has failed.
@@ -29,6 +29,7 @@ while [ "$#" -gt 0 ]; do
 done
 [[ "$project" =~ ^[A-Za-z0-9._-]*$ ]] || misuse "--project '$project': accepted are letters, digits, '.', '_' and '-'"
 need_cluster
+find_projects
 command -v curl >/dev/null || fail "please install curl"
 
 work=$(mktemp -d)
@@ -48,14 +49,17 @@ bad() {
 }
 
 pods() {
-    local name phase ready seen=
-    kube get pods -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{.status.phase}} {{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}{{"\n"}}{{end}}{{end}}' \
-        >"$work/pods" || { bad "pods of namespace $namespace cannot be listed"; return; }
-    while read -r name phase ready; do
-        case "$phase" in Succeeded | '') continue ;; esac
-        case "$name" in rdev-api-*) seen=yes ;; esac
-        if [ "$ready" = True ]; then ok "pod $name is ready"; else bad "pod $name is $phase and not ready: kubectl -n $namespace describe pod $name"; fi
-    done <"$work/pods"
+    local of name phase ready seen='' namespaces=("$namespace")
+    [ "$projects_namespace" = "$namespace" ] || namespaces+=("$projects_namespace")
+    for of in "${namespaces[@]}"; do
+        cluster -n "$of" get pods -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{.status.phase}} {{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}{{"\n"}}{{end}}{{end}}' \
+            >"$work/pods" || { bad "pods of namespace $of cannot be listed"; continue; }
+        while read -r name phase ready; do
+            case "$phase" in Succeeded | '') continue ;; esac
+            case "$of/$name" in "$namespace"/rdev-api-*) seen=yes ;; esac
+            if [ "$ready" = True ]; then ok "pod $name is ready"; else bad "pod $name is $phase and not ready: kubectl -n $of describe pod $name"; fi
+        done <"$work/pods"
+    done
     [ -n "$seen" ] || bad "there is no pod of rdev-api in namespace $namespace"
 }
 

@@ -4,10 +4,12 @@
 
 context=${RDEV_KUBE_CONTEXT:-}
 namespace=${RDEV_NAMESPACE:-rdev}
+# Of projects and workers; empty is the one that rdev-api of that namespace looks at.
+projects_namespace=${RDEV_PROJECTS_NAMESPACE:-}
 
 # need_cluster refuses to go on unless it is said which cluster is meant: a default is the wrong one some night.
 need_cluster() {
-    local files file contexts
+    local files file contexts name
     command -v kubectl >/dev/null || fail "please install kubectl"
     [ -n "${KUBECONFIG:-}" ] || misuse "KUBECONFIG is not set; accepted: the path of a kubeconfig"
     IFS=: read -r -a files <<<"$KUBECONFIG"
@@ -18,15 +20,36 @@ need_cluster() {
     contexts=${contexts//$'\n'/ }
     [ -n "$context" ] || misuse "no context: name one with --context or RDEV_KUBE_CONTEXT; accepted: $contexts"
     [[ " $contexts " == *" $context "* ]] || misuse "context '$context' is not in $KUBECONFIG; accepted: $contexts"
-    [[ "$namespace" =~ ^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$ ]] ||
-        misuse "namespace '$namespace': accepted are 1 to 63 lower-case letters, digits and hyphens"
+    for name in "$namespace" ${projects_namespace:+"$projects_namespace"}; do
+        [[ "$name" =~ ^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$ ]] ||
+            misuse "namespace '$name': accepted are 1 to 63 lower-case letters, digits and hyphens"
+    done
 }
 
+# find_projects sets projects_namespace to where the rdev-api that runs has its projects; its own where none runs.
+find_projects() {
+    [ -z "$projects_namespace" ] || return 0
+    projects_namespace=$(kube get deployment rdev-api --ignore-not-found -o \
+        go-template='{{range .spec.template.spec.containers}}{{range .env}}{{if and (eq .name "RDEV_NAMESPACE") .value}}{{.value}}{{end}}{{end}}{{end}}') ||
+        fail "the cluster of context '$context' does not tell the Deployment rdev-api of namespace $namespace"
+    projects_namespace=${projects_namespace:-$namespace}
+}
+
+# cluster runs kubectl with no namespace named.
+cluster() {
+    kubectl --context "$context" "$@"
+}
+
+# kube runs kubectl in the namespace of rdev-api, in_projects in that of projects and workers.
 kube() {
-    kubectl --context "$context" --namespace "$namespace" "$@"
+    cluster --namespace "$namespace" "$@"
 }
 
-# secret_keys NAME prints the names of a Secret's keys, nothing where there is no such Secret.
+in_projects() {
+    cluster --namespace "$projects_namespace" "$@"
+}
+
+# secret_keys NAMESPACE NAME prints the names of a Secret's keys, nothing where there is no such Secret.
 secret_keys() {
-    kube get secret "$1" --ignore-not-found -o go-template='{{range $key, $value := .data}}{{$key}} {{end}}'
+    cluster --namespace "$1" get secret "$2" --ignore-not-found -o go-template='{{range $key, $value := .data}}{{$key}} {{end}}'
 }

@@ -113,7 +113,8 @@ async fn permission(kube: &Kube, resource: &str, verb: &str) -> Finding {
     };
     let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.cluster.client.clone());
     let namespace = &kube.cluster.namespace;
-    let fix = format!("kubectl apply -k deployments/k8s/base: its Role grants this in namespace {namespace}");
+    let fix =
+        format!("apply deployments/k8s/access: its Role grants this; it belongs into namespace {namespace}");
     match timeout(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
         Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
             Finding::good(what, format!("yes, in namespace {namespace}"))
@@ -187,7 +188,7 @@ async fn reach(kube: &Kube, target: &Target) -> Finding {
         Ok("open") => Finding::warning(
             what,
             "a project's pod reaches the API server: policies are missing, or this cluster does not enforce them",
-            "apply deployments/k8s/base, and use a network plugin that enforces policies (k3s does by default)",
+            "apply deployments/k8s/isolation in its namespace, and use a network plugin that enforces policies (k3s does by default)",
         ),
         _ => Finding::warning(
             what,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::support::{id, open, place, project, run, status};
 
 fn role() -> Vec<PolicyRule> {
-    const ACCESS: &str = include_str!("../../../../deployments/k8s/base/access.yaml");
+    const ACCESS: &str = include_str!("../../../../deployments/k8s/access/role.yaml");
     #[derive(Deserialize)]
     struct Kind {
         kind: String,

@@ -209,7 +209,7 @@ mod tests {
     /// A pod that is killed while it migrates begins anew, for ever.
     #[test]
     fn a_pod_has_longer_to_start_than_a_migration_takes() {
-        let manifest = include_str!("../../../../deployments/k8s/base/deployment.yaml");
+        let manifest = include_str!("../../../../deployments/k8s/server/deployment.yaml");
         let (_, probe) = manifest.split_once("startupProbe:").unwrap();
         let number = |name: &str| -> u64 {
             let (_, value) = probe.split_once(name).unwrap();

@@ -14,7 +14,7 @@ use super::{eventually, tools, within};
 /// Where the pods of projects have their workspace.
 const WORKSPACE: &str = "/workspace";
 /// The Role of rdev-api and its binding, for every namespace.
-const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/base/access.yaml");
+const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/access/role.yaml");
 /// The component that makes a project's pod.
 const CLAUDEBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox");
 /// Room that a project's container has; the story of a command that wants more counts on it.
