@@ -13,6 +13,8 @@ const FOLDER: &str = "RDEV_TEST_FOLDER";
 /// For a database, programs and journals; in bytes.
 const SIZE: usize = 64 << 20;
 const BLOCK: usize = 64 << 10;
+/// End of the server's log that is shown where something has gone wrong, in bytes.
+const LOG_SHOWN: usize = 6_000;
 
 /// The disk, of a test that [`on_small_disk`] has started.
 #[derive(Debug)]
@@ -30,21 +32,21 @@ pub(super) fn on_small_disk(test: &str) {
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("a folder can be made");
     let mount = format!("mount -t tmpfs -o size={SIZE} tmpfs \"$TMPDIR\" && exec \"$0\" \"$@\"");
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--mount", "--user", "--map-root-user", "sh", "-c", &mount])
         .arg(std::env::current_exe().expect("the test is a program"))
         .args(["--exact", "--ignored", "--nocapture", test])
         .env(FOLDER, folder.path())
         .env("TMPDIR", &disk)
-        .status()
+        .output()
         .expect("unshare is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&output.stderr));
     let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-    let end = log.len().saturating_sub(LOG_SHOWN);
-    assert!(status.success(), "the end of the server's log: {}", &log[log.ceil_char_boundary(end)..]);
+    let end = log.ceil_char_boundary(log.len().saturating_sub(LOG_SHOWN));
+    let went_well = output.status.success() && said.contains("1 passed");
+    assert!(went_well, "the end of the server's log: {}", &log[end..]);
 }
-
-/// End of the server's log that is shown where it has gone wrong, in bytes.
-const LOG_SHOWN: usize = 6_000;
 
 impl SmallDisk {
     pub(super) fn given() -> Self {

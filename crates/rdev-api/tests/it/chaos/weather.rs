@@ -36,7 +36,7 @@ pub(super) struct Blown {
 }
 
 impl Weather<'_> {
-    /// Goes on for so long; then the disk has room, and the clock is right.
+    /// Goes on for so long; then the disk has room, and no time is ahead of the clock.
     pub(super) async fn blow(&self, lasts: Duration, random: &mut Rng) -> Blown {
         let (until, mut blown, mut full_for) = (Instant::now() + lasts, Blown::default(), None);
         while Instant::now() < until {
@@ -74,7 +74,8 @@ impl Weather<'_> {
         // Once at least it is full for so long that nothing can be stored.
         eventually("a refusal", async || self.disk.was_noticed().then_some(())).await;
         self.disk.empty();
-        self.clock.set(0);
+        // What is to wait for a moment waits by the clock of the time at which that was said, which may have been ahead.
+        self.clock.set(CLOCK_MAX_SECONDS);
         blown
     }
 }
