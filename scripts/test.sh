@@ -20,7 +20,7 @@ esac
 source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
-need_programs git:git faketime:faketime python3:python3 setpriv:util-linux mount:mount strace:strace chromium:chromium \
+need_programs cc:gcc make:make git:git faketime:faketime python3:python3 setpriv:util-linux mount:mount strace:strace chromium:chromium \
     kubectl:kubernetes-client
 need_claude
 trap stop_postgres EXIT

@@ -8,7 +8,7 @@ use rdev_api::process::Inherited;
 use rdev_api::{app, doctor, migrate, process, server, telemetry, wire};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let config = match Config::try_parse() {

@@ -35,6 +35,7 @@ use crate::tickets::Tickets;
 
 /// The runner for this machine, built by the build script.
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
+const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 
 /// How long a start waits for the lock of the data folder, and how often it looks.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -172,6 +173,7 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
             let local = Local::open(rdev_local::Config {
                 data_dir: config.data_dir.clone(),
                 runner: RUNNER,
+                runner_sha256: RUNNER_SHA256,
                 env: std::env::vars_os().collect(),
                 command_env: config.command_env.clone(),
                 umask: inherited.umask,
@@ -185,6 +187,7 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
         Runtime::Kubernetes => {
             let runner = rdev_kube::Bundled {
                 program: RUNNER,
+                sha256: RUNNER_SHA256,
                 protocol: PROTOCOL_VERSION,
                 machine: std::env::consts::ARCH,
             };

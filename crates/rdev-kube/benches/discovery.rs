@@ -89,7 +89,7 @@ async fn main() {
 
 async fn open(cluster: &Cluster) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(cluster.kubeconfig().to_owned()));
-    let runner = Bundled { program: b"", protocol: 0, machine: "" };
+    let runner = Bundled { program: b"", sha256: "", protocol: 0, machine: "" };
     Kube::open(Config { namespace, kubeconfig, runner, clock: Arc::new(FakeClock::default()) }).await.unwrap()
 }
 

@@ -2,7 +2,6 @@
 
 use rdev_domain::{Reason, Trouble};
 use rdev_ports::Finding;
-use sha2::{Digest, Sha256};
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
@@ -55,6 +54,8 @@ pub(crate) const EXIT_REPLACED: i32 = 71;
 pub struct Bundled {
     /// The program.
     pub program: &'static [u8],
+    /// Its SHA-256 in hexadecimal, lower case.
+    pub sha256: &'static str,
     /// Version of its format and command line.
     pub protocol: u8,
     /// The machine that it runs on, as `uname -m` names it.
@@ -66,7 +67,7 @@ pub struct Bundled {
 pub(crate) struct Runner {
     program: String,
     /// Its checksum, where it was copied in.
-    checksum: Option<String>,
+    checksum: Option<&'static str>,
     /// The folder of runs, where it is not the program's own default.
     runs: Option<String>,
     /// Identity of that folder.
@@ -89,7 +90,7 @@ impl Runner {
             if let Some(runs) = &self.runs {
                 argv.splice(2..2, ["--runs".to_owned(), runs.clone()]);
             }
-            if let Some(checksum) = &self.checksum {
+            if let Some(checksum) = self.checksum {
                 argv.splice(..0, checked(checksum));
             }
         }
@@ -129,7 +130,7 @@ impl Runner {
         let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
         let (_, runs_uid) =
             ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
-        Ok(Self { program, checksum: Some(checksum(bundled.program)), runs, runs_uid })
+        Ok(Self { program, checksum: Some(bundled.sha256), runs, runs_uid })
     }
 }
 
@@ -153,8 +154,7 @@ async fn ask(
 }
 
 async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result<String, Missing> {
-    let checksum = checksum(bundled.program);
-    let answer = shell(cluster, target, LOOK, &[&checksum], &[]).await?;
+    let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
         return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
@@ -169,7 +169,7 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
         let size = bundled.program.len().to_string();
-        shell(cluster, target, COPY, &[program, &size, &checksum], bundled.program).await?;
+        shell(cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
     }
     Ok(program.to_owned())
 }
@@ -211,8 +211,4 @@ fn refused(error: ExecError) -> Missing {
 
 fn unusable(message: impl Into<String>) -> Missing {
     Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
-}
-
-fn checksum(program: &[u8]) -> String {
-    Sha256::digest(program).iter().map(|byte| format!("{byte:02x}")).collect()
 }

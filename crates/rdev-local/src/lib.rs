@@ -35,6 +35,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The `rdev-runner` program for this machine.
     pub runner: &'static [u8],
+    /// Its SHA-256 in hexadecimal, lower case.
+    pub runner_sha256: &'static str,
     /// This process's environment; [`audience`] says who gets which part of it.
     pub env: Vec<(OsString, OsString)>,
     /// Names of variables that every command gets beside the usual ones.
@@ -95,7 +97,7 @@ impl Local {
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
             programs: Programs {
-                runner: runner::install(&data_dir, config.runner)?,
+                runner: runner::install(&data_dir, config.runner, config.runner_sha256)?,
                 runs,
                 env,
                 launch: Launch { umask: config.umask, open_files: config.open_files },

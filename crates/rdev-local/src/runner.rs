@@ -6,18 +6,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use sha2::{Digest, Sha256};
 
 /// Writes the program to `bin/` unless the same one is there, and returns its path. The name carries its
 /// checksum: a newer server never replaces the program under a supervisor that still runs.
-pub(crate) fn install(data_dir: &Path, program: &[u8]) -> anyhow::Result<PathBuf> {
+///
+/// Where it is there already the embedded program is not read: its 2 MB would stay in memory.
+pub(crate) fn install(data_dir: &Path, program: &[u8], sha256: &str) -> anyhow::Result<PathBuf> {
     let folder = data_dir.join("bin");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let path = folder.join(format!("rdev-runner-{:08x}", crc32fast::hash(program)));
-    let same = fs::read(&path).is_ok_and(|present| present == program);
-    if !same {
+    let path = folder.join(format!("rdev-runner-{sha256:.16}"));
+    if sum(&path).is_none_or(|present| present != sha256) {
         write_whole(&path, program, 0o700)?;
     }
     Ok(path)
+}
+
+/// The checksum of a file; `None` where there is none that can be read.
+fn sum(path: &Path) -> Option<String> {
+    let program = fs::read(path).ok()?;
+    Some(Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Writes a file so that its name only ever stands for the whole content, and is there after a power cut.

@@ -32,8 +32,13 @@ esac
 "#;
 
 /// What rdev would bring along.
-pub(crate) const BUNDLED: Bundled =
-    Bundled { program: RUNNER.as_bytes(), protocol: 7, machine: std::env::consts::ARCH };
+pub(crate) const BUNDLED: Bundled = Bundled {
+    program: RUNNER.as_bytes(),
+    // A change of the script above changes it.
+    sha256: "8f7efd2cf71acf851d02b3a6c829a34a84eb927e57b1579b726325c4eac39948",
+    protocol: 7,
+    machine: std::env::consts::ARCH,
+};
 
 pub(crate) async fn open(kubeconfig: &Path) -> Kube {
     open_with(kubeconfig, BUNDLED).await

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the runner's `exec` does, and nothing of the rest.
 const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
+const BECOMES_SHA256: &str = "d7a75e7bd0e83da5f179960331a5c02be94e4a4c88b3cc67aa9730f9e2789137";
 
 fn open(data_dir: &Path, uid: &str) -> Local {
     let env = ["PATH", "RDEV_ADMIN_KEY", "ANTHROPIC_API_KEY"].map(|name| {
@@ -27,6 +28,7 @@ fn open(data_dir: &Path, uid: &str) -> Local {
     let config = Config {
         data_dir: data_dir.to_owned(),
         runner: BECOMES,
+        runner_sha256: BECOMES_SHA256,
         env: env.to_vec(),
         command_env: Vec::new(),
         umask: 0o22,
@@ -150,4 +152,20 @@ fn each_variable_is_for_those_who_need_it() {
     ] {
         assert_eq!(audience(name.as_ref(), &more), seen_by, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_program_that_was_damaged_on_disk_is_written_again() {
+    let data = tempfile::tempdir().unwrap();
+    drop(open(data.path(), "one"));
+    let program = data.path().join("bin").join(format!("rdev-runner-{BECOMES_SHA256:.16}"));
+    assert_eq!(std::fs::read(&program).unwrap(), BECOMES);
+    std::fs::write(&program, "half").unwrap();
+    let local = open(data.path(), "two");
+    local.create_project(&id("demo")).unwrap();
+    assert_eq!(std::fs::read(&program).unwrap(), BECOMES);
+    assert_eq!(
+        output(&local, &["rdev-runner", "exec", "--", "echo", "whole"], Stdin::None).await.unwrap(),
+        "whole\n"
+    );
 }

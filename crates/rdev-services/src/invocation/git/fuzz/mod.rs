@@ -11,8 +11,8 @@ use std::hash::{BuildHasher, Hasher};
 use jail::{Jail, Links};
 use lines::Lines;
 
-/// How many lines the test draws that are accepted: about half a minute.
-const DRAWN: usize = 250;
+/// How many lines the test draws that are accepted: about a minute.
+const DRAWN: usize = 500;
 const LINKS: [Links; 2] = [Links::Tracked, Links::Followed];
 /// Lines that are drawn and refused for one that is accepted, at most.
 const REFUSED_MAX: usize = 1000;
