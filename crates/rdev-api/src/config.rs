@@ -83,6 +83,10 @@ pub struct Config {
     #[arg(long, env = "RDEV_POD_WAIT_SECONDS", default_value = "300", value_parser = whole::<u64>(1, 86_400))]
     pod_wait_seconds: u64,
 
+    /// Seconds between two searches of a place for output whose copy is stored, which still takes space there
+    #[arg(long, env = "RDEV_JOURNAL_SEARCH_SECONDS", default_value = "3600", value_parser = whole::<u64>(1, 86_400))]
+    journal_search_seconds: u64,
+
     /// Days after which a command or task that has ended is removed, with all that is stored of it; 0: never
     #[arg(long, env = "RDEV_RETENTION_DAYS", default_value = "30", value_parser = whole::<u64>(0, 36_500))]
     retention_days: u64,
@@ -199,6 +203,11 @@ impl Config {
     /// How long a command waits for its project's pod to be ready.
     pub fn pod_wait(&self) -> Duration {
         Duration::from_secs(self.pod_wait_seconds)
+    }
+
+    /// Time between two searches of a place for journals that nobody has freed.
+    pub fn journal_search(&self) -> Duration {
+        Duration::from_secs(self.journal_search_seconds)
     }
 
     /// How much is kept.

@@ -13,8 +13,8 @@ use rdev_local::Local;
 use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
-    Chores, Commands, Events, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker, WorkerConfig,
-    WorkerPorts,
+    Chores, Commands, Events, Journals, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker,
+    WorkerConfig, WorkerPorts,
 };
 use rdev_sql::SqlStore;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     };
     let worker = Worker::new(worker_config(config)?, worker_ports, live);
 
-    let chores = chores(config, &store, clock.clone());
+    let chores = chores(config, &store, pods.clone(), clock.clone());
 
     let tickets = Tickets::new(&master_key);
     let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
@@ -152,9 +152,11 @@ fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// What is done now and then, by one of the servers on a store.
-fn chores(config: &Config, store: &SqlStore, clock: Arc<dyn Clock>) -> Chores {
-    let prune = Prune::new(Arc::new(store.clone()), config.keeping());
-    Chores::new(Arc::new(store.clone()), clock, vec![Arc::new(prune)])
+fn chores(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Chores {
+    let store = Arc::new(store.clone());
+    let prune = Prune::new(store.clone(), config.keeping());
+    let journals = Journals::new(pods, store.clone(), store.clone(), config.journal_search());
+    Chores::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {

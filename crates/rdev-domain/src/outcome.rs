@@ -37,6 +37,8 @@ pub enum Reason {
     SpawnFailed,
     /// The runner that supervised it is gone, so its end is unknown.
     RunnerLost,
+    /// The runner's journal of it was damaged on its disk, so its end is unknown.
+    JournalDamaged,
     /// The pod in which it ran was deleted or replaced.
     PodLost,
     /// The pod in which it ran was evicted from its node.
@@ -95,11 +97,12 @@ impl Trouble {
     }
 }
 
-const REASONS: [(Reason, &str); 21] = [
+const REASONS: [(Reason, &str); 22] = [
     (Reason::ExitCode, "exit_code"),
     (Reason::Signal, "signal"),
     (Reason::SpawnFailed, "spawn_failed"),
     (Reason::RunnerLost, "runner_lost"),
+    (Reason::JournalDamaged, "journal_damaged"),
     (Reason::PodLost, "pod_lost"),
     (Reason::PodEvicted, "pod_evicted"),
     (Reason::PodRestarted, "pod_restarted"),

@@ -29,7 +29,7 @@ pub use pool::{
 };
 pub use queue::{
     Asked, CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry,
-    Slots, Started, TaskQueue,
+    Slots, Started, TaskQueue, Unfinished,
 };
 pub use retention::{Progress, Retention, Rule, Turn, Turns};
 pub use signals::{Alone, Growth, Signal, Signals};

@@ -130,8 +130,20 @@ pub trait TaskQueue: Send + Sync {
     /// Up to `limit` commands of a home that are older than `before`, newest first.
     async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
 
+    /// Of these commands, of whatever home, those that are not over, in no order.
+    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>>;
+
     /// Fails when the store cannot be written, or could not a second ago.
     async fn check(&self) -> Result<()>;
+}
+
+/// A command that is pending or running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: CommandId,
+    /// How many attempts of it have begun; those before the last are over.
+    pub tries: u32,
 }
 
 /// A command to be stored; its state is pending.

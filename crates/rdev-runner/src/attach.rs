@@ -9,8 +9,9 @@ use rustix::io::Errno;
 
 use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs};
-use crate::frame::{Body, End, Frame};
+use crate::frame::{Body, End, Frame, Loss};
 use crate::journal::Reader;
+use crate::remains;
 use crate::sink::Sink;
 
 /// Silence after which a keep-alive frame is sent.
@@ -21,8 +22,8 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Followed {
     /// The exit entry was delivered, or had been before.
     ToTheEnd,
-    /// The supervisor is gone without one.
-    Lost,
+    /// The supervisor is gone without one, or it is damaged.
+    Lost(Loss),
     /// Nobody listens any more.
     Unheard,
 }
@@ -44,7 +45,7 @@ pub(crate) fn follow(
     sink: &mut Sink,
 ) -> Result<Followed, Fault> {
     let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
-    let follower = Follower {
+    let mut follower = Follower {
         reader: Reader::new(run.open_journal()?),
         run,
         after,
@@ -52,9 +53,17 @@ pub(crate) fn follow(
         heard: Instant::now(),
         sink,
     };
-    match follower.follow(started) {
+    let unless_unheard = |followed: io::Result<Followed>| match followed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Followed::Unheard),
         other => other.map_err(|e| Fault::io(format!("cannot follow \"{id}\""), e)),
+    };
+    match unless_unheard(follower.follow(started))? {
+        Followed::Lost(_) => {
+            // Who hears of the loss may start what must not run beside this command.
+            remains::end(runs, id)?;
+            unless_unheard(follower.tell_the_loss())
+        }
+        followed => Ok(followed),
     }
 }
 
@@ -69,7 +78,8 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    fn follow(mut self, started: bool) -> io::Result<Followed> {
+    /// Delivers until the end. A loss is not told yet.
+    fn follow(&mut self, started: bool) -> io::Result<Followed> {
         self.sink.hello(self.after + 1, started)?;
         let mut gone = false;
         loop {
@@ -78,13 +88,15 @@ impl Follower<'_> {
                 return Ok(Followed::ToTheEnd);
             }
             if gone {
-                self.sink.lost(self.next_seq())?;
-                return Ok(Followed::Lost);
+                return Ok(Followed::Lost(Loss::Supervisor));
             }
             if self.supervisor.is_none() {
                 self.supervisor = self.run.connect()?;
                 // Whether it is there or gone: it may have written since we read.
                 gone = self.supervisor.is_none();
+                if gone {
+                    self.reader.settle();
+                }
                 continue;
             }
             match self.wait()? {
@@ -97,6 +109,25 @@ impl Follower<'_> {
                 Event::Unheard => return Ok(Followed::Unheard),
             }
         }
+    }
+
+    /// Nothing is written any more. What a supervisor that was not found has written last comes first, perhaps the end.
+    fn tell_the_loss(&mut self) -> io::Result<Followed> {
+        self.deliver()?;
+        if self.reader.ended() {
+            return Ok(Followed::ToTheEnd);
+        }
+        let loss = self.loss()?;
+        self.sink.lost(self.next_seq(), loss)?;
+        Ok(Followed::Lost(loss))
+    }
+
+    /// A supervisor that was killed leaves its socket, and half a frame at most. One that has ended takes the socket
+    /// away after the exit entry was written.
+    fn loss(&self) -> io::Result<Loss> {
+        let has_finished = !self.run.has_socket();
+        let is_damaged = self.reader.has_damaged_rest()? || (has_finished && self.reader.has_rest()?);
+        Ok(if is_damaged { Loss::Journal } else { Loss::Supervisor })
     }
 
     /// Hands on all that is in the journal now.
@@ -119,15 +150,20 @@ impl Follower<'_> {
     /// Passes over what the listener has. True: it has all up to here.
     fn skip(&mut self) -> io::Result<bool> {
         let after = self.after;
-        let Some(header) = self.reader.seek(|header| header.next_seq() > after + 1)? else {
-            return Ok(self.reader.next_seq() > after);
-        };
-        if header.first_seq <= after
-            && let Some(frame) = self.reader.frame()?
-        {
-            let mut raw = Vec::new();
-            rest_of(frame, after).encode(&mut raw);
-            self.sink.frames(&raw)?;
+        while self.reader.next_seq() <= after {
+            let Some(header) = self.reader.seek(|header| header.next_seq() > after + 1)? else {
+                return Ok(self.reader.next_seq() > after);
+            };
+            if header.first_seq > after {
+                return Ok(true);
+            }
+            // A damaged frame may have had fewer events than its header says.
+            let Some(frame) = self.reader.frame()? else { return Ok(false) };
+            if frame.last_seq() > after {
+                let mut raw = Vec::new();
+                rest_of(frame, after).encode(&mut raw);
+                self.sink.frames(&raw)?;
+            }
         }
         Ok(true)
     }

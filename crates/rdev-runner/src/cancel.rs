@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
 use crate::journal::{Header, Reader};
 use crate::out::say;
+use crate::remains;
 use crate::supervisor::CANCEL;
 
 /// A supervisor that drops a connection before it answers is asked again this often.
@@ -14,7 +15,13 @@ const ATTEMPTS: usize = 3;
 
 pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     let cannot = |error| Fault::io(format!("cannot cancel \"{id}\""), error);
-    let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
+    let Some(run) = runs.find(id)? else {
+        if !runs.run(id).was_started().map_err(cannot)? {
+            return Err(Fault::unknown_id(id));
+        }
+        remains::end(runs, id)?;
+        return Err(Fault::lost(id));
+    };
     for _ in 0..ATTEMPTS {
         let Some(supervisor) = run.connect().map_err(cannot)? else {
             break;
@@ -24,9 +31,13 @@ pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         }
     }
     let mut reader = Reader::new(run.open_journal()?);
+    reader.settle();
     match reader.seek(Header::is_exit).map_err(cannot)? {
         Some(_) => say("finished\n").map_err(cannot),
-        None => Err(Fault::lost(id)),
+        None => {
+            remains::end(runs, id)?;
+            Err(Fault::lost(id))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 pub(crate) const EXIT_USAGE: u8 = 64;
 /// There is no run with this id.
 pub(crate) const EXIT_UNKNOWN_ID: u8 = 66;
-/// The supervisor is gone and left no exit entry.
+/// The supervisor is gone, and there is no exit entry.
 pub(crate) const EXIT_LOST: u8 = 67;
 /// The order is for another folder of runs than this one.
 pub(crate) const EXIT_OTHER_PLACE: u8 = 68;
@@ -36,6 +36,13 @@ impl Fault {
         Self {
             code: EXIT_LOST,
             message: format!("the supervisor of \"{id}\" is gone and left no exit entry"),
+        }
+    }
+
+    pub(crate) fn damaged(id: &impl Display) -> Self {
+        Self {
+            code: EXIT_LOST,
+            message: format!("the journal of \"{id}\" is damaged, and with it the exit entry"),
         }
     }
 

@@ -64,6 +64,13 @@ impl Runs {
         Run(self.0.join(&id.0))
     }
 
+    /// The folder's path, the same from wherever and by whatever links it is named.
+    pub(crate) fn real_path(&self) -> PathBuf {
+        std::fs::canonicalize(&self.0)
+            .or_else(|_| std::path::absolute(&self.0))
+            .unwrap_or_else(|_| self.0.clone())
+    }
+
     /// The run with this id if it was ever started.
     pub(crate) fn find(&self, id: &RunId) -> Result<Option<Run>, Fault> {
         let run = self.run(id);
@@ -165,6 +172,11 @@ impl Prepared {
     /// Gives the run its name, durably, or `None` when somebody else already has it.
     pub(crate) fn commit(self, target: Run) -> Result<Option<Committed>, Fault> {
         let cannot = |error| Fault::io(format!("cannot create {}", target.0.display()), error);
+        // The id is taken for good, whatever becomes of the folder: a command can remove its own.
+        if target.was_started().map_err(cannot)? {
+            self.scratch.discard()?;
+            return Ok(None);
+        }
         match rustix::fs::rename(&self.scratch.0, &target.0) {
             Ok(()) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
@@ -176,13 +188,11 @@ impl Prepared {
                 return Err(cannot(error.into()));
             }
         }
-        // The id is taken for good, whatever becomes of the folder: a command can remove its own.
         match create(&target.started_mark()) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                target.discard()?;
-                return Ok(None);
-            }
+            // Somebody has started it, and its folder went, since we looked. What has its name now is of a run that
+            // is lost.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => {
                 target.discard()?;
                 return Err(cannot(error));
@@ -229,6 +239,11 @@ impl Run {
         // What a power cut leaves of a run that counts as started must be a run. Its data come later.
         flush_names(&self.0)?;
         Ok((journal, listener))
+    }
+
+    /// Whether the run was started once, as its mark says.
+    pub(crate) fn was_started(&self) -> io::Result<bool> {
+        self.started_mark().try_exists()
     }
 
     /// Lies beside the folder, and says that the run was started once.
@@ -279,6 +294,11 @@ impl Run {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Whether a supervisor listens, or has left without closing its socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.0.join(SOCKET).exists()
     }
 
     pub(crate) fn journal_path(&self) -> PathBuf {

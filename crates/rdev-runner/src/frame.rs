@@ -10,13 +10,15 @@
 //! | 16..24 | time in microseconds since 1970-01-01 UTC |
 //! | 24..28 | number of events in it (0: it takes no sequence number) |
 //! | 28 | kind |
-//! | 29, 30 | detail of the kind: stream and end, or the reason of a cut |
+//! | 29, 30 | detail of the kind: stream and end, or the reason of a cut or loss |
 //! | 31 | zero |
 //!
 //! One output frame carries as many whole lines as were read at once, so a sequence number costs a line
 //! no bytes; the events of a frame are the pieces of its payload between newlines.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+mod codes;
 
 /// Length of a frame's header.
 pub const HEADER_BYTES: usize = 32;
@@ -27,7 +29,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
 pub const FRAME_EVENTS_MAX: u32 = 1024;
 /// Version of this format and of the command line; a runner and a server of different versions refuse each other.
-pub const PROTOCOL_VERSION: u8 = 5;
+pub const PROTOCOL_VERSION: u8 = 6;
 
 /// Which of the command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +58,19 @@ pub enum CutReason {
     SizeLimit,
     /// The disk under the journal is full.
     DiskFull,
+    /// The journal was damaged after it was written.
+    Damaged,
     /// The supervisor is gone, and with it what nobody has taken; said by who has lost it, never in a journal.
     Lost,
+}
+
+/// Why a run's end is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The supervisor is gone and left no exit entry.
+    Supervisor,
+    /// The journal's end is damaged.
+    Journal,
 }
 
 /// How the command's own process ended.
@@ -127,8 +140,8 @@ pub enum Body {
     Exit(Exit),
     /// Sent while nothing else is, so that an idle connection stays open; never in the journal.
     KeepAlive,
-    /// The supervisor is gone and left no exit entry; never in the journal.
-    Lost,
+    /// Nothing more comes, and the end is not known; never in the journal.
+    Lost(Loss),
 }
 
 /// One entry of the journal.
@@ -171,12 +184,13 @@ impl std::fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 const KIND_HELLO: u8 = 1;
-const KIND_OUTPUT: u8 = 2;
+pub(crate) const KIND_OUTPUT: u8 = 2;
 pub(crate) const KIND_CUT: u8 = 3;
 pub(crate) const KIND_EXIT: u8 = 4;
 const KIND_KEEP_ALIVE: u8 = 5;
 const KIND_LOST: u8 = 6;
-const EXIT_BYTES: usize = 18;
+pub(crate) const CUT_BYTES: usize = 8;
+pub(crate) const EXIT_BYTES: usize = 18;
 
 impl Frame {
     /// Sequence number of its last event, or of the event before it when it has none.
@@ -195,15 +209,15 @@ impl Frame {
             }
             Body::Output { stream, end, bytes } => (KIND_OUTPUT, [stream.code(), end.code()], bytes),
             Body::Cut { reason, bytes } => {
-                small[..8].copy_from_slice(&bytes.to_le_bytes());
-                (KIND_CUT, [reason.code(), 0], &small[..8])
+                small[..CUT_BYTES].copy_from_slice(&bytes.to_le_bytes());
+                (KIND_CUT, [reason.code(), 0], &small[..CUT_BYTES])
             }
             Body::Exit(exit) => {
                 small = exit.to_bytes();
                 (KIND_EXIT, [0; 2], &small)
             }
             Body::KeepAlive => (KIND_KEEP_ALIVE, [0; 2], &[]),
-            Body::Lost => (KIND_LOST, [0; 2], &[]),
+            Body::Lost(loss) => (KIND_LOST, [loss.code(), 0], &[]),
         };
         encode_raw(out, self.first_seq, self.count, self.time_us, kind, detail, payload);
     }
@@ -313,8 +327,8 @@ pub fn decode_all(mut bytes: Bytes) -> impl Iterator<Item = Result<Frame, FrameE
     })
 }
 
-/// Whether a whole frame is as it was sent.
-fn check(raw: &[u8]) -> Result<(), FrameError> {
+/// Whether a whole frame is as it was written.
+pub(crate) fn check(raw: &[u8]) -> Result<(), FrameError> {
     let checksum = (&raw[4..8]).get_u32_le();
     if crc32fast::hash(&raw[8..]) == checksum { Ok(()) } else { Err(FrameError::Checksum) }
 }
@@ -342,7 +356,7 @@ fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
             Body::Output { stream, end, bytes: payload }
         }
         KIND_CUT => {
-            need(8)?;
+            need(CUT_BYTES)?;
             let reason = CutReason::from_code(detail[0]).ok_or(FrameError::Kind(kind))?;
             Body::Cut { reason, bytes: payload.get_u64_le() }
         }
@@ -351,107 +365,8 @@ fn decode(raw: &Bytes) -> Result<Frame, FrameError> {
             Body::Exit(Exit::from_bytes(payload).ok_or(FrameError::Payload(kind))?)
         }
         KIND_KEEP_ALIVE => Body::KeepAlive,
-        KIND_LOST => Body::Lost,
+        KIND_LOST => Body::Lost(Loss::from_code(detail[0]).ok_or(FrameError::Kind(kind))?),
         other => return Err(FrameError::Kind(other)),
     };
     Ok(Frame { first_seq, count, time_us, body })
-}
-
-impl Exit {
-    fn to_bytes(self) -> [u8; EXIT_BYTES] {
-        let (how, value) = match self.ended {
-            Ended::Exited(code) => (0, code),
-            Ended::Signaled(signal) => (1, signal),
-            Ended::SpawnFailed(errno) => (2, errno),
-            Ended::OomKilled(code) => (3, code),
-        };
-        let mut out = [0_u8; EXIT_BYTES];
-        out[0] = how;
-        out[1] = match self.cause {
-            StopCause::None => 0,
-            StopCause::Timeout => 1,
-            StopCause::Cancelled => 2,
-        };
-        out[2..6].copy_from_slice(&value.to_le_bytes());
-        out[6..14].copy_from_slice(&self.duration_us.to_le_bytes());
-        out[14..18].copy_from_slice(&self.leftovers.to_le_bytes());
-        out
-    }
-
-    fn from_bytes(mut bytes: Bytes) -> Option<Self> {
-        let (how, cause) = (bytes.get_u8(), bytes.get_u8());
-        let value = bytes.get_i32_le();
-        Some(Self {
-            ended: match how {
-                0 => Ended::Exited(value),
-                1 => Ended::Signaled(value),
-                2 => Ended::SpawnFailed(value),
-                3 => Ended::OomKilled(value),
-                _ => return None,
-            },
-            cause: match cause {
-                0 => StopCause::None,
-                1 => StopCause::Timeout,
-                2 => StopCause::Cancelled,
-                _ => return None,
-            },
-            duration_us: bytes.get_u64_le(),
-            leftovers: bytes.get_u32_le(),
-        })
-    }
-}
-
-impl Stream {
-    fn code(self) -> u8 {
-        match self {
-            Self::Stdout => 1,
-            Self::Stderr => 2,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Stdout),
-            2 => Some(Self::Stderr),
-            _ => None,
-        }
-    }
-}
-
-impl End {
-    fn code(self) -> u8 {
-        match self {
-            Self::Newline => 0,
-            Self::Partial => 1,
-            Self::Eof => 2,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Newline),
-            1 => Some(Self::Partial),
-            2 => Some(Self::Eof),
-            _ => None,
-        }
-    }
-}
-
-impl CutReason {
-    fn code(self) -> u8 {
-        match self {
-            Self::SizeLimit => 1,
-            Self::DiskFull => 2,
-            Self::Lost => 4,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::SizeLimit),
-            2 => Some(Self::DiskFull),
-            4 => Some(Self::Lost),
-            _ => None,
-        }
-    }
 }

@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs, create};
 use crate::list::{State, state};
 use crate::out::say;
+use crate::remains;
 
 /// A scratch folder whose process is gone stays this long: it may be of a process that we cannot see.
 const SCRATCH_AGE: Duration = Duration::from_secs(60);
@@ -21,7 +22,8 @@ pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     match state(&run)?.0 {
         State::Running => return report(&format!("{id}: still running, left alone\n")),
         State::Exited(frame, _) => frame.encode(&mut entry),
-        State::Lost => {}
+        // Nothing of it may work on, whether or not its loss was told.
+        State::Lost => remains::end(runs, id)?,
     }
     let size = std::fs::metadata(run.journal_path()).map_or(0, |journal| journal.len());
     replace(&run, &entry)

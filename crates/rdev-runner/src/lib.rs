@@ -17,6 +17,8 @@ mod journal;
 mod list;
 mod out;
 mod place;
+mod processes;
+mod remains;
 mod sink;
 mod start;
 mod supervisor;

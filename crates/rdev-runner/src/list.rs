@@ -32,6 +32,7 @@ pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
         if run.connect().map_err(cannot)?.is_some() {
             return Ok((State::Running, reader.next_seq()));
         }
+        reader.settle();
     }
     Ok((State::Lost, reader.next_seq()))
 }
@@ -48,6 +49,19 @@ pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
         };
         writeln!(text, "{id}\t{state}\t{}\t{next_seq}\t{exit}", run.started_us())
             .map_err(|e| Fault::failed(e.to_string()))?;
+    }
+    say(&text).map_err(|e| Fault::io("cannot write the list", e))
+}
+
+/// Names the runs that are over, and of which nobody has said that their output was taken: `limit` of them at most, in
+/// the order of their ids. No journal is read for it, however long they are.
+pub(crate) fn uncollected(runs: &Runs, limit: usize) -> Result<(), Fault> {
+    let mut text = String::new();
+    // One that cannot be asked is left to who lists all.
+    let is_over = |run: &Run| matches!(run.connect(), Ok(None));
+    let over = runs.all()?.into_iter().filter(|(_, run)| !run.is_collected() && is_over(run));
+    for (id, _) in over.take(limit) {
+        writeln!(text, "{id}").map_err(|e| Fault::failed(e.to_string()))?;
     }
     say(&text).map_err(|e| Fault::io("cannot write the list", e))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rustix::stdio::{stderr, stdout};
 
 use crate::clock::now_us;
-use crate::frame::{Body, CutReason, Exit, Frame, PROTOCOL_VERSION, Stream, decode_all};
+use crate::frame::{Body, CutReason, Exit, Frame, Loss, PROTOCOL_VERSION, Stream, decode_all};
 use crate::out::write_all;
 
 /// The listener of one attachment.
@@ -28,8 +28,8 @@ impl Sink {
         self.aside(next_seq, Body::KeepAlive)
     }
 
-    pub(crate) fn lost(&self, next_seq: u64) -> io::Result<()> {
-        self.aside(next_seq, Body::Lost)
+    pub(crate) fn lost(&self, next_seq: u64, loss: Loss) -> io::Result<()> {
+        self.aside(next_seq, Body::Lost(loss))
     }
 
     /// Whole frames, encoded.
@@ -71,6 +71,7 @@ fn write_text(frame: Frame, end: &mut Option<Exit>) -> io::Result<()> {
             let why = match reason {
                 CutReason::SizeLimit => "the journal has reached its limit",
                 CutReason::DiskFull => "the disk is full",
+                CutReason::Damaged => "the journal is damaged",
                 CutReason::Lost => "the supervisor is gone",
             };
             let count = frame.count;
@@ -81,6 +82,6 @@ fn write_text(frame: Frame, end: &mut Option<Exit>) -> io::Result<()> {
             *end = Some(exit);
             Ok(())
         }
-        Body::Hello { .. } | Body::KeepAlive | Body::Lost => Ok(()),
+        Body::Hello { .. } | Body::KeepAlive | Body::Lost(_) => Ok(()),
     }
 }

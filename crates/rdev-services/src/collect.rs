@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::execution::Executor;
 use crate::invocation::checkout;
 use crate::patience::{Backoff, until_available};
-use crate::supervise::{SILENCE_MAX, UNREACHED_MAX, exec};
+use crate::runner::{SILENCE_MAX, exec};
+use crate::supervise::UNREACHED_MAX;
 
 /// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
 /// matter.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Command, Ending, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, Trouble,
-    attempt_error,
+    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, attempt_error,
 };
 use rdev_ports::{
     Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
@@ -14,11 +13,13 @@ use rdev_ports::{
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
-use crate::invocation::{checkout, run_id};
+use crate::endings::{failed, never_started, trouble_of};
+use crate::invocation::checkout;
 use crate::janitor::Janitor;
 use crate::live::{CommandTail, Live};
 use crate::patience::until_available;
 use crate::refusal::Refusals;
+use crate::runner::RunId;
 use crate::supervise::{Execution, UNREACHED_MAX};
 
 /// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
@@ -226,7 +227,7 @@ impl Executor {
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
-        self.janitor.ended(place, run_id(&claim.command, tries), folder);
+        self.janitor.ended(place, RunId::of(&claim.command, tries), folder);
         Ok(())
     }
 
@@ -301,23 +302,4 @@ impl Executor {
 /// Since when a command that has not started has waited for a place.
 fn waiting_since(command: &Command) -> Timestamp {
     command.schedule.run_after.map_or(command.created_at, |due| due.max(command.created_at))
-}
-
-pub(crate) fn never_started() -> Outcome {
-    Outcome::without_process(Ending::Cancelled, "cancelled before it started")
-}
-
-/// Why what ran in a place that was left is no more.
-pub(crate) fn trouble_of(fate: Fate) -> Trouble {
-    match fate {
-        Fate::Gone(trouble) | Fate::Interrupted(trouble) => trouble,
-        Fate::Unknown | Fate::Undisturbed => {
-            Trouble::new(Reason::PodLost, "the place it ran in was replaced, its end is unknown")
-        }
-    }
-}
-
-/// The end of a command of whose process nothing is known.
-pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Outcome {
-    Outcome::without_process(Ending::Failed(reason), message)
 }

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rdev_domain::{Chunk, Seq};
-use rdev_runner::frame::{Body, Decoder, Exit, Frame, FrameError, PROTOCOL_VERSION};
+use rdev_runner::frame::{Body, Decoder, Exit, Frame, FrameError, Loss, PROTOCOL_VERSION};
 
 /// A chunk is closed when it holds this much: a row that is read, and shown, in one piece.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -26,8 +26,8 @@ pub(crate) struct Intake {
 pub(crate) enum Last {
     /// The command ended; the number is its complete event's.
     Exit(Exit, Seq),
-    /// Its supervisor is gone.
-    Lost,
+    /// Its end is not known.
+    Lost(Loss),
 }
 
 /// A report that cannot be used: the connection is to be made anew.
@@ -76,7 +76,7 @@ impl Intake {
                     }
                     return Ok(Some(Last::Exit(exit, Seq(got))));
                 }
-                Body::Lost => return Ok(Some(Last::Lost)),
+                Body::Lost(loss) => return Ok(Some(Last::Lost(loss))),
             }
         }
         Ok(None)
@@ -200,8 +200,10 @@ mod tests {
                 "{number}"
             );
         }
-        let lost = encoded(&[frame(1, 0, Body::Lost)]);
-        assert_eq!(Intake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost));
+        for loss in [Loss::Supervisor, Loss::Journal] {
+            let lost = encoded(&[frame(1, 0, Body::Lost(loss))]);
+            assert_eq!(Intake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost(loss)));
+        }
         let foreign = encoded(&[hello(PROTOCOL_VERSION + 1)]);
         assert!(matches!(Intake::after(Seq::ZERO).push(&foreign, |_| ()), Err(IntakeError::Version(_))));
     }

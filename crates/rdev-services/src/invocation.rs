@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, Home, Request, WorkRequest};
+use rdev_domain::{AgentRequest, Command, Request, WorkRequest};
 use rdev_ports::{Place, Seat};
 use rdev_runner::spec::Spec;
+
+use crate::runner::RunId;
 
 mod git;
 
@@ -64,17 +66,9 @@ fn claude(agent: &AgentRequest) -> Spec {
     spec
 }
 
-/// The id of a run: each attempt of a task is a run of its own.
-pub(crate) fn run_id(command: &Command, tries: u32) -> String {
-    match command.home {
-        Home::Project(_) => command.id.to_string(),
-        Home::Pool => format!("{}-{tries}", command.id),
-    }
-}
-
 /// The folder of an attempt of a task, in its place.
 pub(crate) fn checkout(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> String {
-    format!("{}/{}{}", place.workspace, checkouts(seat), run_id(command, tries))
+    format!("{}/{}{}", place.workspace, checkouts(seat), RunId::of(command, tries))
 }
 
 /// The folders that an attempt has beside its checkout, and its tools' variables for them: what one task leaves in its

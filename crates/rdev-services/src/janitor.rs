@@ -2,42 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use rdev_domain::Timestamp;
 use rdev_ports::{EventLog, Fate, Place, Pods};
-use tokio::time::Instant;
 
-use crate::supervise::control;
+use crate::runner::{FREED_AT_ONCE, RunId, control, free};
 
-/// Journals freed by one call of the runner.
-const BATCH_MAX: usize = 64;
-/// Journals that wait to be freed; of further ones `gc` by age takes care.
+/// Journals that wait to be freed; further ones are found in their place's next turn.
 const WAITING_MAX: usize = 10_000;
-/// Runs that ended so long ago are forgotten whole: in seconds, a week.
-const FORGET_AFTER_SECONDS: &str = "604800";
-/// A place is asked so often to forget runs, which looks at every one of them.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
-/// Places whose last turn is remembered; beyond it all have their turn again.
-const PLACES_MAX: usize = 10_000;
 
 /// The journals that wait to be freed.
 #[derive(Default)]
 pub(crate) struct Janitor {
     waiting: Mutex<Vec<Ended>>,
-    /// When a place was last asked to forget runs, by its uid.
-    forgot: Mutex<HashMap<String, Instant>>,
 }
 
 struct Ended {
     place: Place,
-    run: String,
+    run: RunId,
     folder: Option<String>,
 }
 
 impl Janitor {
     /// The command has ended, and everything in its journal is stored, as are the files of its folder.
-    pub(crate) fn ended(&self, place: Place, run: String, folder: Option<String>) {
+    pub(crate) fn ended(&self, place: Place, run: RunId, folder: Option<String>) {
         self.wait([Ended { place, run, folder }]);
     }
 
@@ -47,8 +35,9 @@ impl Janitor {
         waiting.extend(ended.into_iter().take(room));
     }
 
-    /// Frees what waits, once its copy in the log survives the death of the machine. What fails is left to the next
-    /// task of the seat, and to an operator.
+    /// Frees what waits, once its copy in the log survives the death of the machine. A journal that was not freed is
+    /// found in its place's next turn ([`Journals`](crate::Journals)); a checkout is left to the next task of the
+    /// seat.
     pub(crate) async fn sweep(&self, pods: &dyn Pods, log: &dyn EventLog) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
@@ -66,38 +55,21 @@ impl Janitor {
             left.folders.extend(folder);
         }
         for Leftovers { place, runs, folders } in places.values() {
-            for runs in runs.chunks(BATCH_MAX) {
-                let ids = runs.iter().flat_map(|run| ["--id", run.as_str()]);
-                free(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await;
+            for runs in runs.chunks(FREED_AT_ONCE) {
+                told(pods, place, free(pods, place, runs).await).await;
             }
-            for folders in folders.chunks(BATCH_MAX) {
+            for folders in folders.chunks(FREED_AT_ONCE) {
                 let argv = ["rm", "-rf", "--"].into_iter().chain(folders.iter().map(String::as_str));
-                free(pods, place, &argv.collect::<Vec<_>>()).await;
-            }
-            if self.forgets(&place.uid) {
-                free(pods, place, &["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS]).await;
+                told(pods, place, control(pods, place, &argv.collect::<Vec<_>>()).await).await;
             }
         }
-    }
-
-    /// Whether it is a place's turn to forget runs.
-    fn forgets(&self, uid: &str) -> bool {
-        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
-        if forgot.get(uid).is_some_and(|at| at.elapsed() < FORGET_EVERY) {
-            return false;
-        }
-        if forgot.len() >= PLACES_MAX {
-            forgot.clear();
-        }
-        forgot.insert(uid.to_owned(), Instant::now());
-        true
     }
 }
 
 /// What is to be freed in a place.
 struct Leftovers {
     place: Place,
-    runs: Vec<String>,
+    runs: Vec<RunId>,
     folders: Vec<String>,
 }
 
@@ -107,8 +79,8 @@ impl Leftovers {
     }
 }
 
-async fn free(pods: &dyn Pods, place: &Place, argv: &[&str]) {
-    if let Err(error) = control(pods, place, argv).await {
+async fn told(pods: &dyn Pods, place: &Place, done: anyhow::Result<()>) {
+    if let Err(error) = done {
         // With the place its journals are gone as well.
         if !is_gone(pods, place).await {
             let place = &place.site;

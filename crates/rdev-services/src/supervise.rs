@@ -4,29 +4,27 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rdev_domain::{Chunk, Ending, Outcome, Reason, Request, Result, Seq, Trouble};
-use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, Fate, Place, Pods, Standing, Started, Stdin,
-};
-use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, StopCause};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Standing, Started, Stdin};
+use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::execution::{Executor, failed, never_started, trouble_of};
+use crate::endings::{failed, never_started, trouble_of};
+use crate::execution::Executor;
 use crate::frames::{Intake, Last};
-use crate::invocation::{GRACE, run_id, spec};
+use crate::invocation::{GRACE, spec};
 use crate::live::CommandTail;
 use crate::patience::{Backoff, until_available};
 use crate::refusal::{Refusals, Then};
+use crate::runner::{RunId, SILENCE_MAX, control, exec};
 
-/// A channel that is silent this long is dead: the runner speaks every 10 s.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
-/// A command that another worker was about to start so long ago may have been started meanwhile. Where it was, the runner
-/// has a mark of it for longer than this; a clock that was set, or a night without a server, is no reason to lose it.
-const START_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// A command that another worker was about to start so long ago is not started any more: the runner keeps the mark of a
+/// start for a day, and clocks may differ, or be set.
+const START_PATIENCE: Duration = Duration::from_secs(12 * 3600);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,8 +38,8 @@ const NUMBERS_PASSED_OVER: u32 = 1 << 20;
 enum Connection {
     /// The command is over; its complete event has this number.
     Over(Outcome, Seq),
-    /// Its supervisor is gone.
-    Lost,
+    /// Its end is not known.
+    Lost(Loss),
     /// The place has answered, but its runner does not speak of the command.
     Refused(ExecError),
     /// It was cut, for this reason.
@@ -71,9 +69,9 @@ impl Execution<'_> {
             let before = self.last_seq;
             let (error, trouble) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
-                Connection::Lost => {
+                Connection::Lost(loss) => {
                     self.pass_over_numbers().await?;
-                    return Ok((self.lost().await?, self.last_seq.next()));
+                    return Ok((self.lost(loss).await?, self.last_seq.next()));
                 }
                 Connection::Refused(answer) => {
                     if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
@@ -163,8 +161,8 @@ impl Execution<'_> {
         self.append(vec![Chunk { first_seq, last_seq, frames: frames.into() }]).await
     }
 
-    /// The supervisor is gone without an exit entry: its container may know why.
-    async fn lost(&self) -> Result<Outcome> {
+    /// There is no exit entry: its container may know why.
+    async fn lost(&self, loss: Loss) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
@@ -174,7 +172,14 @@ impl Execution<'_> {
                 }
                 Fate::Unknown if Instant::now() < until => backoff.wait().await,
                 Fate::Unknown | Fate::Undisturbed => {
-                    return Ok(failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown"));
+                    return Ok(match loss {
+                        Loss::Supervisor => {
+                            failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown")
+                        }
+                        Loss::Journal => {
+                            failed(Reason::JournalDamaged, "its journal is damaged, its end is unknown")
+                        }
+                    });
                 }
             }
         }
@@ -191,7 +196,7 @@ impl Execution<'_> {
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
-        let id = run_id(&self.claim.command, self.started.tries);
+        let id = RunId::of(command, self.started.tries).to_string();
         let mode = if self.may_start() { Mode::Start } else { Mode::Attach };
         let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
@@ -210,21 +215,22 @@ impl Execution<'_> {
         Ok(connection)
     }
 
-    /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a running
-    /// one, and no runner has answered since. Another worker may have died between that and its order: then
-    /// nothing is stored of a first attempt that began a moment ago. In any other case the run was there, and
-    /// whatever has removed its folder must not have it run a second time: it is lost.
+    /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a
+    /// running one, and no runner has answered since. Another worker may have died between that and its order: then
+    /// nothing may be stored of a first attempt; of a later one that cannot be told. Should it have given the order
+    /// all the same, then the runner has a durable mark of it, which outlives [`START_PATIENCE`] and whatever removes
+    /// the run's folder, and does not start it a second time. Any other run was there, and is lost.
     fn may_start(&self) -> bool {
-        let just_begun = || {
+        let may_be_unordered = || {
             let age = self.to.clock.now().since(self.started.started_at);
-            self.started.tries == 1 && self.claim.last_seq == Seq::ZERO && age < START_PATIENCE
+            (self.started.tries > 1 || self.claim.last_seq == Seq::ZERO) && age < START_PATIENCE
         };
-        !self.was_there && (self.started.entry.is_some() || just_begun())
+        !self.was_there && (self.started.entry.is_some() || may_be_unordered())
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.
     async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
-        let id = run_id(&self.claim.command, self.started.tries);
+        let id = RunId::of(&self.claim.command, self.started.tries).to_string();
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
@@ -283,7 +289,7 @@ impl Execution<'_> {
             match last {
                 Ok(None) => {}
                 Ok(Some(Last::Exit(exit, seq))) => return Ok(Connection::Over(self.outcome(exit), seq)),
-                Ok(Some(Last::Lost)) => return Ok(Connection::Lost),
+                Ok(Some(Last::Lost(loss))) => return Ok(Connection::Lost(loss)),
                 Err(error) => return Ok(Connection::Cut(error.into())),
             }
         }
@@ -360,20 +366,4 @@ impl Execution<'_> {
             None => outcome,
         }
     }
-}
-
-/// Runs a short command of the runner to its end.
-pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
-    let run = async {
-        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
-        while let Some(bytes) = output.next().await {
-            bytes?;
-        }
-        Ok(())
-    };
-    timeout(SILENCE_MAX, run).await?
-}
-
-pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
-    Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }

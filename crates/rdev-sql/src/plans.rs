@@ -12,7 +12,7 @@ use crate::events::{
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
-use crate::queue::HURRY;
+use crate::queue::{HURRY, UNFINISHED, UNFINISHED_ON_POSTGRES};
 use crate::retention::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, REMOVE_ENTRIES, REMOVE_KEYS, REMOVE_OUTPUT,
 };
@@ -38,7 +38,9 @@ async fn assert_searches(query: &str, searches: &[&str]) {
     // In their order, until there are enough; and what was gathered so.
     let allowed = ["SCAN t USING INDEX commands_in_line", "SCAN t USING INDEX tasks_waiting_in_pool"];
     let gathered = |step: &str| {
-        ["SCAN (subquery", "SCAN turns", "SCAN CONSTANT ROW"].iter().any(|s| step.starts_with(s))
+        ["SCAN (subquery", "SCAN turns", "SCAN CONSTANT ROW", "SCAN json_each"]
+            .iter()
+            .any(|s| step.starts_with(s))
     };
     for step in plan.iter().filter(|step| !allowed.contains(&step.as_str()) && !gathered(step)) {
         assert!(!step.starts_with("SCAN"), "{step}: {plan:#?}");
@@ -62,6 +64,11 @@ async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
 async fn what_was_postponed_is_found_without_looking_at_what_has_ended() {
     // The index has what has not ended, and nothing else.
     assert_eq!(plan(HURRY).await, ["SCAN tasks USING INDEX tasks_by_share"]);
+}
+
+#[tokio::test]
+async fn of_many_commands_each_is_looked_up_by_its_id() {
+    assert_searches(UNFINISHED, &["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"]).await;
 }
 
 #[tokio::test]
@@ -150,6 +157,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (REMOVE_OUTPUT, 2, "events_pkey"),
         (REMOVE_KEYS, 1, "idempotency_keys_by_age"),
         (BACKLOG, 2, "tasks_running"),
+        (UNFINISHED_ON_POSTGRES, 1, "tasks_pkey"),
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");

@@ -5,15 +5,16 @@ use rdev_domain::{
 };
 use rdev_ports::{
     Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
-    TaskQueue,
+    TaskQueue, Unfinished,
 };
 
 use crate::SqlStore;
 use crate::again;
-use crate::db::{Commit, execute, read, run, write};
+use crate::db::{Commit, Db, Work, bounded, execute, read, run, write};
+use crate::error::database;
 use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
-use crate::rows::{TaskRow, task_columns};
+use crate::rows::{TaskRow, parse, task_columns};
 use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
@@ -35,6 +36,11 @@ macro_rules! give_back {
 pub(crate) const HURRY: &str = "UPDATE tasks SET lease_until_us = 0
      WHERE status IN ('pending', 'running') AND lease_owner IS NULL AND lease_until_us > 0
        AND $1 LIKE '%,' || project || ',%'";
+
+pub(crate) const UNFINISHED: &str = "SELECT id, tries FROM tasks
+     WHERE id IN (SELECT value FROM json_each($1)) AND status IN ('pending', 'running')";
+pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, tries FROM tasks
+     WHERE id = ANY($1) AND status IN ('pending', 'running')";
 
 #[async_trait]
 impl TaskQueue for SqlStore {
@@ -362,6 +368,28 @@ impl TaskQueue for SqlStore {
             i64::from(limit),
         )?;
         rows.iter().map(TaskRow::command).collect()
+    }
+
+    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
+        let ids: Vec<&str> = ids.iter().map(CommandId::as_str).collect();
+        let rows: Vec<(String, i32)> = match &self.db {
+            Db::Sqlite { read, .. } => {
+                let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
+                sqlx::query_as(UNFINISHED).bind(ids).fetch_all(read).await.map_err(database)?
+            }
+            Db::Postgres(pool) => {
+                bounded(&self.db, async {
+                    let mut work = Work::reading(pool).await?;
+                    let query = sqlx::query_as(UNFINISHED_ON_POSTGRES).bind(ids);
+                    let rows = query.fetch_all(work.connection()?).await;
+                    work.end(rows.map_err(database)).await
+                })
+                .await?
+            }
+        };
+        rows.iter()
+            .map(|(id, tries)| Ok(Unfinished { id: parse(id)?, tries: tries.unsigned_abs() }))
+            .collect()
     }
 
     async fn check(&self) -> Result<()> {

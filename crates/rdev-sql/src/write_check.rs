@@ -21,7 +21,8 @@ const COUNT: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check', 
 
 /// Pages for accepting a task, which are more than a number needs: a file that has room for less is full, though a little can
 /// still be written to it. They are written anew each time, in the place of the last ones.
-const TAKE_ROOM: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check ' || hex(randomblob(16384)), 1)";
+const TAKE_ROOM: &str =
+    "INSERT INTO turns (chore, taken_us) VALUES ('write-check ' || hex(randomblob(16384)), 1)";
 const GIVE_ROOM_BACK: &str = "DELETE FROM turns WHERE chore > 'write-check ' AND chore < 'write-check!'";
 
 /// The last write. Those who ask while it is under way are told how it ended, and nobody waits for two.

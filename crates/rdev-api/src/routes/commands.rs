@@ -185,7 +185,7 @@ pub(crate) struct CommandDto {
     /// Exit code of its process; 128 + the number for a death by signal.
     exit_code: Option<i32>,
     /// Why it did not complete: `exit_code`, `signal`, `timeout`, `cancelled`, `spawn_failed`,
-    /// `runner_lost`, `pod_lost`, `no_result`, `auth`, `quota`, `model_unavailable`, `agent_error`,
+    /// `runner_lost`, `journal_damaged`, `pod_lost`, `no_result`, `auth`, `quota`, `model_unavailable`, `agent_error`,
     /// `max_turns`, `hung_after_result`; or, while it is `running`, what keeps it from that: `runner_failed`.
     #[schema(example = "exit_code")]
     reason: Option<String>,

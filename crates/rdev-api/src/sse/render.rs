@@ -140,11 +140,12 @@ impl Writer<'_> {
                 let reason = match reason {
                     CutReason::SizeLimit => "output_limit",
                     CutReason::DiskFull => "disk_full",
+                    CutReason::Damaged => "journal_damaged",
                     CutReason::Lost => "runner_lost",
                 };
                 self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
             }
-            Body::Cut { .. } | Body::Hello { .. } | Body::Exit(_) | Body::KeepAlive | Body::Lost => {}
+            Body::Cut { .. } | Body::Hello { .. } | Body::Exit(_) | Body::KeepAlive | Body::Lost(_) => {}
         }
     }
 

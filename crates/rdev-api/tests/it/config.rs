@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
@@ -17,6 +17,7 @@ const VARIABLES: [&str; 19] = [
     "RDEV_HEARTBEAT_SECONDS",
     "RDEV_LEASE_SECONDS",
     "RDEV_COMMAND_TIMEOUT_SECONDS",
+    "RDEV_JOURNAL_SEARCH_SECONDS",
     "RDEV_RETENTION_DAYS",
     "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
@@ -60,6 +61,7 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_LEASE_SECONDS", "1", "3"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "0", "1"),
         ("RDEV_COMMAND_TIMEOUT_SECONDS", "604801", "604800"),
+        ("RDEV_JOURNAL_SEARCH_SECONDS", "0", "1"),
         ("RDEV_RETENTION_DAYS", "-1", "36500"),
         ("RDEV_RETENTION_DAYS", "1.5", "36500"),
         ("RDEV_RETENTION_LOG_MB", "10G", "1000000000"),
@@ -158,9 +160,10 @@ async fn commands_see_nothing_of_the_servers_own_variables() {
     let (lines, _) = client.run("env; cat /proc/$PPID/environ | tr '\\0' '\\n'").await;
     let names: Vec<&str> = lines.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert!(names.contains(&"PATH") && names.contains(&"HOME"), "{names:?}");
-    // Where the runner keeps its journals is the only one that its processes need.
+    // By these the runner knows its run's processes.
+    let of_the_runner = ["RDEV_RUNS_DIR", "RDEV_RUN_ID"];
     let own: Vec<&&str> =
-        names.iter().filter(|name| name.starts_with("RDEV_") && **name != "RDEV_RUNS_DIR").collect();
+        names.iter().filter(|name| name.starts_with("RDEV_") && !of_the_runner.contains(name)).collect();
     assert!(own.is_empty(), "{own:?}");
     for secret in [ADMIN, MASTER, "of-the-server"] {
         assert!(!lines.iter().any(|line| line.contains(secret)));

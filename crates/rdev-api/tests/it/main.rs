@@ -39,6 +39,7 @@ mod ending;
 mod faults;
 mod git;
 mod idempotency;
+mod journals;
 mod logs;
 mod many_lines;
 mod metrics;

@@ -32,6 +32,8 @@ pub(super) enum Action {
     Attach(RunId, Follow),
     Cancel(RunId),
     List,
+    /// Name so many runs at most that are over and not collected.
+    ListUncollected(usize),
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
@@ -108,6 +110,8 @@ struct Given {
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
+    uncollected: bool,
+    limit: Option<usize>,
     within: String,
     limits: Limits,
     spec: Spec,
@@ -123,6 +127,8 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
+        uncollected: false,
+        limit: None,
         within: String::new(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
@@ -159,6 +165,7 @@ impl Given {
             "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
+            "uncollected" | "limit" => verb == "list",
             "within" => verb == "place",
             "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
@@ -176,6 +183,7 @@ impl Given {
             "order-stdin" => self.order_stdin = true,
             "stdin" => self.stdin = true,
             "interrupt" => self.spec.interrupt_first = true,
+            "uncollected" => self.uncollected = true,
             _ => {
                 let value = parser.value().map_err(usage)?;
                 if name == "runs" {
@@ -193,6 +201,7 @@ impl Given {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
+            "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
             "within" => self.within = value,
             "umask" => self.limits.umask = Some(mode(name, &value)?),
             "open-files" => self.limits.open_files = Some(number(name, &value)?),
@@ -225,7 +234,7 @@ impl Given {
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
-            "list" => Action::List,
+            "list" => self.list()?,
             "collect" => self.collect()?,
             "place" => Action::Place(self.within.clone()),
             "gc" => Action::Gc(ids, self.age),
@@ -233,6 +242,14 @@ impl Given {
             _ => Action::Supervise,
         };
         Ok(self.request(action))
+    }
+
+    fn list(&self) -> Result<Action, Fault> {
+        match (self.uncollected, self.limit) {
+            (true, limit) => Ok(Action::ListUncollected(limit.unwrap_or(usize::MAX))),
+            (false, None) => Ok(Action::List),
+            (false, Some(_)) => Err(Fault::usage("--limit is for --uncollected")),
+        }
     }
 
     fn collect(&mut self) -> Result<Action, Fault> {

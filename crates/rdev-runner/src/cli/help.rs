@@ -7,7 +7,7 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner run --order-stdin [--text]
   rdev-runner attach --id ID [--after SEQ] [--text]
   rdev-runner cancel --id ID
-  rdev-runner list
+  rdev-runner list [--uncollected [--limit COUNT]]
   rdev-runner gc [--id ID]... [--older-than SECONDS]
   rdev-runner collect --cwd DIR -- PATTERN...
   rdev-runner place [--within NAME]
@@ -15,8 +15,9 @@ rdev-runner: runs a command under a detached supervisor and journals its output
 
 run starts the command if its id is new and follows its output to the end; with an id that
 was used before it only follows. attach follows. cancel sends SIGTERM to the command and all
-that it started, then SIGKILL. list shows every run. gc --id drops the output of a finished
-run and keeps how it ended; gc --older-than removes runs that ended longer ago. collect sends the
+that it started, then SIGKILL. list shows every run, in the order of ids. gc --id drops the output
+of a finished run, keeps how it ended, and marks it as collected; gc --older-than removes collected
+runs that ended longer ago. collect sends the
 files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. place
 makes the folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
 exec becomes the program, with this umask and this soft limit of open files.
@@ -34,6 +35,8 @@ exec becomes the program, with this umask and this soft limit of open files.
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
   --within NAME        begin a new folder's identity with this and a dot
+  --uncollected        only the ids of runs that are over and not marked as collected
+  --limit COUNT        so many ids at most
   --umask MODE         octal; bits that the program's new files do not get
   --open-files COUNT   soft limit of the program's open files
   --order-stdin        wait for id, folder's identity, sequence number and command on standard input, in the

@@ -13,12 +13,12 @@ use rustix::stdio::stderr;
 use crate::attach::{Followed, follow};
 use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
 use crate::folder::{RunId, Runs};
-use crate::frame::{Ended, Exit, StopCause};
+use crate::frame::{Ended, Exit, Loss, StopCause};
 use crate::out::{say, write_all};
 use crate::sink::Sink;
 use crate::spec::{Mode, Order};
 use crate::start::Waiting;
-use crate::{cancel, collect, gc, list, place, supervisor};
+use crate::{cancel, collect, gc, list, place, remains, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -59,7 +59,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let started = waiting.start(runs, &id, &order)?;
             drop(order);
-            return attach(runs, &id, following, started);
+            return attach_to_known(runs, &id, following, started);
         }
         Action::RunOrder { text } => {
             // Its supervisor waits beside it: once the order comes, nothing is left to be started.
@@ -69,15 +69,13 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             place::check(runs, &order.place).map_err(Fault::before_the_start)?;
             let following = args::Follow { after: order.after, text };
             let started = order.mode == Mode::Start && waiting.start(runs, &id, &order)?;
-            if !started && runs.find(&id)?.is_none() {
-                return gone(&id, following);
-            }
             drop(order);
-            return attach(runs, &id, following, started);
+            return attach_to_known(runs, &id, following, started);
         }
         Action::Attach(id, following) => return attach(runs, &id, following, false),
         Action::Cancel(id) => cancel::cancel(runs, &id)?,
         Action::List => list::list(runs)?,
+        Action::ListUncollected(limit) => list::uncollected(runs, limit)?,
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
         Action::Place(within) => place::print(runs, &within)?,
         Action::Gc(ids, age) => {
@@ -103,8 +101,9 @@ fn print(text: &str) -> Result<(), Fault> {
 fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     let mut sink = if following.text { Sink::Text(None) } else { Sink::Frames };
     match follow(runs, id, following.after, started, &mut sink)? {
-        Followed::Lost if following.text => Err(Fault::lost(id)),
-        Followed::Lost => Ok(EXIT_LOST),
+        Followed::Lost(Loss::Supervisor) if following.text => Err(Fault::lost(id)),
+        Followed::Lost(Loss::Journal) if following.text => Err(Fault::damaged(id)),
+        Followed::Lost(_) => Ok(EXIT_LOST),
         Followed::Unheard => Ok(0),
         Followed::ToTheEnd => Ok(match sink {
             Sink::Text(Some(exit)) => code_of(&exit),
@@ -113,14 +112,26 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
     }
 }
 
-/// A run that was started here has left nothing: that is told as the loss of its supervisor.
-fn gone(id: &RunId, following: Follow) -> Result<u8, Fault> {
+/// Attaches to a run that was started, now or before. Where its folder is gone, that is told as the loss of its
+/// supervisor.
+fn attach_to_known(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
+    if !started && runs.find(id)?.is_none() {
+        return gone(runs, id, following);
+    }
+    attach(runs, id, following, started)
+}
+
+fn gone(runs: &Runs, id: &RunId, following: Follow) -> Result<u8, Fault> {
+    remains::end(runs, id)?;
     if following.text {
         return Err(Fault::lost(id));
     }
     let cannot = |error| Fault::io(format!("cannot tell of \"{id}\""), error);
     let next = following.after + 1;
-    Sink::Frames.hello(next, false).and_then(|()| Sink::Frames.lost(next)).map_err(cannot)?;
+    Sink::Frames
+        .hello(next, false)
+        .and_then(|()| Sink::Frames.lost(next, Loss::Supervisor))
+        .map_err(cannot)?;
     Ok(EXIT_LOST)
 }
 

@@ -2,7 +2,10 @@
 
 use bytes::Buf;
 
-use crate::frame::{FrameError, HEADER_BYTES, KIND_EXIT, frame_bytes};
+use crate::frame::{
+    CUT_BYTES, EXIT_BYTES, FRAME_EVENTS_MAX, FrameError, HEADER_BYTES, KIND_CUT, KIND_EXIT, KIND_OUTPUT,
+    frame_bytes,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
@@ -11,6 +14,8 @@ pub(crate) struct Header {
     pub(crate) first_seq: u64,
     pub(crate) count: u32,
     pub(crate) kind: u8,
+    /// Zero, where it is a header.
+    pub(crate) reserved: u8,
 }
 
 impl Header {
@@ -25,7 +30,20 @@ impl Header {
             first_seq: first_seq.get_u64_le(),
             count: fields.get_u32_le(),
             kind: fields.get_u8(),
+            reserved: bytes[HEADER_BYTES - 1],
         }))
+    }
+
+    /// Whether a writer can have made it, as far as a header tells.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let payload = self.total - HEADER_BYTES;
+        let fits = match self.kind {
+            KIND_OUTPUT => (1..=FRAME_EVENTS_MAX).contains(&self.count),
+            KIND_CUT => self.count > 0 && payload == CUT_BYTES,
+            KIND_EXIT => self.count == 1 && payload == EXIT_BYTES,
+            _ => false,
+        };
+        fits && self.reserved == 0
     }
 
     pub(crate) fn is_exit(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The journal on disk: written by one supervisor, read by anybody.
 
+mod damage;
 mod header;
 mod reader;
 mod writer;

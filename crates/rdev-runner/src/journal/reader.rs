@@ -1,7 +1,10 @@
-//! Reading a journal that may still grow.
+//! Reading a journal that may still grow, and that a disk may have damaged.
 //!
 //! The writer takes back a frame that it could not finish. So nothing is remembered of a frame that is
 //! not complete: it is read again from its beginning.
+//!
+//! Every frame that is handed on was checked. In the place of damaged ones a cut is handed on, up to the next sound
+//! frame of the sequence. While the journal may grow, bytes at its end that are no frame may become one.
 
 use std::fs::File;
 use std::io;
@@ -9,11 +12,12 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
+use super::damage::{self, Gap};
 use super::header::Header;
-use crate::frame::{Frame, decode_all};
+use crate::frame::{Frame, check, decode_all};
 
-/// How much is read, and handed on, at once.
-const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// How much is read, and handed on, at once. No frame is longer.
+pub(super) const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How much is read at once where only headers matter: long frames are jumped over, short ones come many
 /// in a read.
 const HOP_BYTES: usize = 4 * 1024;
@@ -22,20 +26,77 @@ const HOP_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: File,
-    offset: u64,
-    next_seq: u64,
+    at: Position,
+    /// The frame that was passed last, by its header alone.
+    hopped: Option<Position>,
+    /// What is damaged just before the position, and not handed on.
+    gap: Option<Gap>,
     ended: bool,
+    /// Nothing is written any more.
+    settled: bool,
     buffer: Vec<u8>,
+}
+
+/// Where a frame of the sequence is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    pub(super) offset: u64,
+    /// Its first number; `None` at the beginning, where any may come.
+    pub(super) due: Option<u64>,
+}
+
+/// What lies where a frame is due.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A frame of the sequence, as it was written.
+    Sound(Header),
+    /// The beginning of one, or nothing: more may come.
+    Short,
+    /// Bytes that are no frame of the sequence.
+    Damaged,
+}
+
+impl Position {
+    /// Looks at the bytes that begin here.
+    pub(super) fn look(&self, bytes: &[u8]) -> Found {
+        match self.header(bytes) {
+            Err(found) => found,
+            Ok(header) if header.total > bytes.len() => Found::Short,
+            Ok(header) if check(&bytes[..header.total]).is_err() => Found::Damaged,
+            Ok(header) => Found::Sound(header),
+        }
+    }
+
+    /// The header that begins here, if it continues the sequence.
+    fn header(&self, bytes: &[u8]) -> Result<Header, Found> {
+        match Header::read(bytes) {
+            Ok(None) => Err(Found::Short),
+            Ok(Some(header))
+                if header.is_plausible() && self.due.is_none_or(|due| header.first_seq == due) =>
+            {
+                Ok(header)
+            }
+            Ok(Some(_)) | Err(_) => Err(Found::Damaged),
+        }
+    }
+
+    fn after(&self, header: &Header) -> Self {
+        Self { offset: self.offset + header.total as u64, due: Some(header.next_seq()) }
+    }
 }
 
 impl Reader {
     pub(crate) fn new(file: File) -> Self {
-        Self { file, offset: 0, next_seq: 1, ended: false, buffer: Vec::new() }
+        let at = Position { offset: 0, due: None };
+        Self { file, at, hopped: None, gap: None, ended: false, settled: false, buffer: Vec::new() }
     }
 
     /// The sequence number that comes after what was read or skipped.
     pub(crate) fn next_seq(&self) -> u64 {
-        self.next_seq
+        match &self.gap {
+            Some(gap) => gap.first_seq,
+            None => self.at.due.unwrap_or(1),
+        }
     }
 
     /// Whether the exit entry was read or skipped: nothing can come any more.
@@ -43,71 +104,173 @@ impl Reader {
         self.ended
     }
 
-    /// Moves to the first frame that `wanted` accepts, or to the end of what is there.
+    /// The writer is gone: what is no frame now will not become one.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Moves to the first frame that `wanted` accepts, or to the end of what is there. Of the others only headers are
+    /// looked at, and they are checked where the next one is not found behind them.
     pub(crate) fn seek(&mut self, wanted: impl Fn(&Header) -> bool) -> io::Result<Option<Header>> {
         loop {
-            let length = self.fill(HOP_BYTES)?;
-            let mut at = 0;
-            while let Some(header) = self.header(at, length) {
-                if header.total > HOP_BYTES && !self.reaches(&header, at)? {
-                    return Ok(None);
-                }
-                if header.total <= HOP_BYTES && at + header.total > length {
-                    break;
-                }
+            while let Some(gap) = &mut self.gap {
+                let header = gap.header();
                 if wanted(&header) {
-                    self.offset += at as u64;
                     return Ok(Some(header));
                 }
-                self.pass(&header);
-                at += header.total;
-                if at >= length {
-                    break;
-                }
+                self.take_gap();
             }
-            if at == 0 {
+            if self.ended {
                 return Ok(None);
             }
-            self.offset += at as u64;
+            let length = self.fill(HOP_BYTES)?;
+            let mut at = 0;
+            let found = loop {
+                let header = match self.at.header(&self.buffer[at..length]) {
+                    Ok(header) => header,
+                    Err(found) => break found,
+                };
+                let is_here = at + header.total <= length;
+                if !is_here && header.total <= HOP_BYTES && at > 0 {
+                    break Found::Short;
+                }
+                if !is_here && self.length()? < self.at.offset + header.total as u64 {
+                    break Found::Short;
+                }
+                if wanted(&header) {
+                    match self.look_at(self.at)? {
+                        Found::Sound(_) => return Ok(Some(header)),
+                        found => break found,
+                    }
+                }
+                self.hopped = Some(self.at);
+                self.pass(&header);
+                at += header.total;
+                if at >= length || self.ended {
+                    break Found::Short;
+                }
+            };
+            match found {
+                // What was jumped over, or read so far.
+                Found::Short | Found::Sound(_) if at > 0 => {}
+                found => {
+                    let stepped_back = self.step_back()?;
+                    if (self.waits_at(&found) && !stepped_back) || !self.mend()? {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 
-    /// The next complete frames as they are in the file, at most [`BATCH_BYTES_MAX`] bytes. The exit
-    /// entry comes alone, so that output before it need not wait for the disk.
+    /// The next complete frames as they are in the file, at most [`BATCH_BYTES_MAX`] bytes, or a cut in the place of
+    /// damaged ones. The exit entry comes alone, so that output before it need not wait for the disk.
     pub(crate) fn batch(&mut self) -> io::Result<Option<&[u8]>> {
-        let length = self.fill(BATCH_BYTES_MAX)?;
-        let mut at = 0;
-        while let Some(header) = self.header(at, length) {
-            if at + header.total > length || (header.is_exit() && at > 0) {
-                break;
+        while self.gap.is_none() {
+            let length = self.fill(BATCH_BYTES_MAX)?;
+            let mut at = 0;
+            let found = loop {
+                match self.at.look(&self.buffer[at..length]) {
+                    Found::Sound(header) if header.is_exit() && at > 0 => break Found::Short,
+                    Found::Sound(header) => {
+                        self.pass(&header);
+                        at += header.total;
+                        if self.ended {
+                            // The writer may not have come to it yet, and nobody may hear of an end that a crash
+                            // undoes. A disk that refuses has refused the writer too; the end is true all the same.
+                            self.file.sync_data().ok();
+                            break Found::Short;
+                        }
+                    }
+                    other => break other,
+                }
+            };
+            self.hopped = None;
+            if at > 0 {
+                return Ok(Some(&self.buffer[..at]));
             }
-            self.pass(&header);
-            at += header.total;
-            if self.ended {
-                // The writer may not have come to it yet, and nobody may hear of an end that a crash undoes.
-                // A disk that refuses has refused the writer too; the end is true all the same.
-                self.file.sync_data().ok();
-                break;
+            if self.waits_at(&found) || !self.mend()? {
+                return Ok(None);
             }
         }
-        self.offset += at as u64;
-        Ok((at > 0).then(|| &self.buffer[..at]))
+        self.buffer.clear();
+        if let Some(frame) = self.take_gap() {
+            frame.encode(&mut self.buffer);
+        }
+        Ok(Some(&self.buffer))
     }
 
-    /// The next frame, decoded.
+    /// The next frame, decoded, or a cut in the place of damaged ones.
     pub(crate) fn frame(&mut self) -> io::Result<Option<Frame>> {
-        let length = self.fill(BATCH_BYTES_MAX)?;
-        let Some(header) = self.header(0, length) else {
-            return Ok(None);
-        };
-        if header.total > length {
-            return Ok(None);
+        while self.gap.is_none() {
+            let length = self.fill(BATCH_BYTES_MAX)?;
+            match self.at.look(&self.buffer[..length]) {
+                Found::Sound(header) => {
+                    let raw = Bytes::copy_from_slice(&self.buffer[..header.total]);
+                    self.pass(&header);
+                    self.hopped = None;
+                    let frame = decode_all(raw).next().transpose();
+                    return frame.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
+                }
+                found if self.waits_at(&found) || !self.mend()? => return Ok(None),
+                _ => {}
+            }
         }
-        let raw = Bytes::copy_from_slice(&self.buffer[..header.total]);
-        self.pass(&header);
-        self.offset += header.total as u64;
-        let frame = decode_all(raw).next().transpose();
-        frame.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+        Ok(self.take_gap())
+    }
+
+    /// Whether bytes are left that are no frame, nor the beginning of one, which a writer leaves that is killed.
+    pub(crate) fn has_damaged_rest(&self) -> io::Result<bool> {
+        Ok(matches!(self.look_at(self.at)?, Found::Damaged))
+    }
+
+    /// Whether bytes are left.
+    pub(crate) fn has_rest(&self) -> io::Result<bool> {
+        Ok(self.length()? > self.at.offset)
+    }
+
+    /// Whether more may come of what was found.
+    fn waits_at(&self, found: &Found) -> bool {
+        !self.settled && matches!(found, Found::Short)
+    }
+
+    fn look_at(&self, at: Position) -> io::Result<Found> {
+        let mut bytes = vec![0; BATCH_BYTES_MAX];
+        let length = read_at(&self.file, &mut bytes, at.offset)?;
+        Ok(at.look(&bytes[..length]))
+    }
+
+    /// Moves to the next sound frame behind what is none. False: there is none, or not yet.
+    fn mend(&mut self) -> io::Result<bool> {
+        let Some((offset, header)) = damage::next_sound(&self.file, self.at)? else { return Ok(false) };
+        // The writer may have written the frame anew that looked damaged.
+        if matches!(self.look_at(self.at)?, Found::Sound(_)) {
+            return Ok(true);
+        }
+        let first_seq = self.next_seq();
+        self.gap = Gap::between(first_seq, header.first_seq, offset - self.at.offset);
+        self.at = Position { offset, due: Some(header.first_seq) };
+        self.hopped = None;
+        Ok(true)
+    }
+
+    /// Back to the frame that was passed last, if it is damaged: where the next one is, only a sound one says.
+    fn step_back(&mut self) -> io::Result<bool> {
+        let Some(hopped) = self.hopped.take() else { return Ok(false) };
+        let is_damaged = !matches!(self.look_at(hopped)?, Found::Sound(_));
+        if is_damaged {
+            self.at = hopped;
+        }
+        Ok(is_damaged)
+    }
+
+    fn take_gap(&mut self) -> Option<Frame> {
+        let gap = self.gap.as_mut()?;
+        let frame = gap.take();
+        if gap.events == 0 {
+            self.gap = None;
+        }
+        Some(frame)
     }
 
     fn fill(&mut self, want: usize) -> io::Result<usize> {
@@ -115,29 +278,29 @@ impl Reader {
             // New memory from the system is zero already; growing would touch every page of it.
             self.buffer = vec![0; want];
         }
-        loop {
-            match self.file.read_at(&mut self.buffer[..want], self.offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
+        read_at(&self.file, &mut self.buffer[..want], self.at.offset)
     }
 
-    /// The header at `at`. What is none is taken for a frame that is not complete: only the end of a
-    /// journal whose writer or machine died can look so.
-    fn header(&self, at: usize, length: usize) -> Option<Header> {
-        let header = Header::read(&self.buffer[at..length]).ok().flatten()?;
-        // A journal whose output was dropped jumps forward to its exit entry; nothing goes back.
-        (header.first_seq >= self.next_seq).then_some(header)
-    }
-
-    /// Whether the file holds all of a frame that is longer than what was read.
-    fn reaches(&self, header: &Header, at: usize) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() >= self.offset + (at + header.total) as u64)
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 
     fn pass(&mut self, header: &Header) {
-        self.next_seq = header.next_seq();
+        self.at = self.at.after(header);
         self.ended = header.is_exit();
     }
+}
+
+/// Fills the buffer, but for what the file does not have; how many bytes it had.
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], offset + length as u64) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }

@@ -17,6 +17,8 @@ use super::schedule::Act;
 use super::tree;
 use crate::fault::plain;
 use crate::frame::Ended;
+use crate::processes;
+use crate::remains::Mark;
 use crate::spec::Spec;
 
 /// What unprivileged processes may make a pipe hold: a command that writes much is then rarely stopped
@@ -55,12 +57,13 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Starts the command in a process group of its own.
-    pub(crate) fn spawn(spec: &Spec) -> Result<(Self, Pipes), SpawnError> {
+    /// Starts the command in a process group of its own, with the run's mark on it.
+    pub(crate) fn spawn(spec: &Spec, mark: &Mark) -> Result<(Self, Pipes), SpawnError> {
         let mut command = Command::new(&spec.argv[0]);
         command
             .args(&spec.argv[1..])
             .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .envs(mark.variables())
             .process_group(0)
             .stdin(if spec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
@@ -142,9 +145,9 @@ impl Job {
             Act::Terminate => {
                 let processes = tree::descendants(|_| {});
                 self.count_leftovers(processes.iter().map(|process| process.pid));
-                tree::send(&processes, Signal::TERM);
+                processes::send(&processes, Signal::TERM);
                 // A process that somebody has stopped can hear of it only when it goes on.
-                tree::send(&processes, Signal::CONT);
+                processes::send(&processes, Signal::CONT);
             }
             Act::Kill => self.kill(),
         }
@@ -156,7 +159,7 @@ impl Job {
         nice(-20).ok();
         let until = Instant::now() + KILL_WAIT;
         loop {
-            let killed = tree::freeze_and_kill(until);
+            let killed = processes::freeze_and_kill(until, |found| tree::descendants(found));
             self.count_leftovers(killed.iter().map(|process| process.pid));
             self.reap();
             if self.alone || Instant::now() >= until {

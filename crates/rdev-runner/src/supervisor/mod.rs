@@ -22,6 +22,7 @@ use crate::folder::{Committed, RunId, Runs};
 use crate::frame::{Ended, Exit, StopCause, Stream};
 use crate::journal::Journal;
 use crate::out::write_all;
+use crate::remains::Mark;
 use crate::spec::{Order, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
@@ -67,14 +68,15 @@ pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
     // From here on the command counts as started, whatever becomes of the starter.
     write_all(stdout(), STARTED).ok();
     close_standard_streams().map_err(|e| Fault::io("cannot open /dev/null", e))?;
-    run_command(spec, run, signals).map_err(|e| Fault::io("cannot supervise the command", e))
+    run_command(spec, &Mark::of(runs, &id), run, signals)
+        .map_err(|e| Fault::io("cannot supervise the command", e))
 }
 
-fn run_command(mut spec: Spec, run: Committed, signals: Signals) -> std::io::Result<()> {
+fn run_command(mut spec: Spec, mark: &Mark, run: Committed, signals: Signals) -> std::io::Result<()> {
     let mut journal = Journal::new(run.journal, spec.journal_bytes_max, spec.first_seq);
     let mut clients = Clients::new(run.listener)?;
     let oom_kills = OomKills::watch();
-    let exit = match Job::spawn(&spec) {
+    let exit = match Job::spawn(&spec, mark) {
         Ok((job, pipes)) => {
             let input = spec.stdin.take().unwrap_or_default();
             let supervisor = Supervisor::new(&spec, job, pipes, input, &mut journal, &mut clients, signals);

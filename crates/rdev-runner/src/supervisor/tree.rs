@@ -2,25 +2,10 @@
 //! parent becomes our child, whatever session or group it is in.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
-use std::time::Instant;
 
-use memchr::memrchr;
-use rustix::process::{Pid, Signal, getpgrp, getpid, kill_process, kill_process_group};
+use rustix::process::getpid;
 
-/// Enough for every field that matters, whatever the process is called.
-const STAT_BYTES: usize = 512;
-
-/// One process that has not ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
-    parent: i32,
-    group: i32,
-    /// It cannot fork before it goes on: it is stopped, or hangs in the kernel with our stop before it.
-    still: bool,
-}
+use crate::processes::{Process, each};
 
 /// Every process below this one that has not ended. Each is shown to `found` as soon as it is found.
 pub(crate) fn descendants(mut found: impl FnMut(&Process)) -> Vec<Process> {
@@ -48,106 +33,5 @@ pub(crate) fn descendants(mut found: impl FnMut(&Process)) -> Vec<Process> {
         if tree.len() == before {
             return tree;
         }
-    }
-}
-
-/// Sends a signal once to each of `processes`, which were found a moment ago.
-pub(crate) fn send(processes: &[Process], signal: Signal) {
-    let mut sender = Sender::new(signal);
-    processes.iter().for_each(|process| sender.send(process));
-}
-
-/// Stops the whole tree and then kills it; gives what was found.
-///
-/// Killing alone would never end a fork bomb under a process limit: each death makes room for a birth.
-/// A stopped process keeps its place and cannot fork, so the rounds come to an end. `until` is when they
-/// end at the latest.
-pub(crate) fn freeze_and_kill(until: Instant) -> Vec<Process> {
-    loop {
-        let mut stop = Sender::new(Signal::STOP);
-        let processes = descendants(|process| stop.send(process));
-        if processes.iter().all(|process| process.still) || Instant::now() >= until {
-            send(&processes, Signal::KILL);
-            return processes;
-        }
-    }
-}
-
-/// Sends one signal to many.
-///
-/// A group gets it at once, so that none of its members can fork a new one meanwhile. The group of a
-/// descendant holds descendants only, except when it is our own.
-struct Sender {
-    signal: Signal,
-    groups: HashSet<i32>,
-    own: i32,
-}
-
-impl Sender {
-    fn new(signal: Signal) -> Self {
-        Self { signal, groups: HashSet::new(), own: getpgrp().as_raw_pid() }
-    }
-
-    fn send(&mut self, process: &Process) {
-        // Whoever cannot be signalled has ended, or belongs to another user; both are looked at again.
-        match Pid::from_raw(process.group) {
-            Some(group) if process.group != self.own => {
-                if self.groups.insert(process.group) {
-                    kill_process_group(group, self.signal).ok();
-                }
-            }
-            _ => {
-                kill_process(process.pid, self.signal).ok();
-            }
-        }
-    }
-}
-
-fn each(mut seen: impl FnMut(Process)) {
-    // Without /proc there is nothing to see; the container would not have started.
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return;
-    };
-    let mut stat = [0; STAT_BYTES];
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        // A process that ends while we look is not there any more, which is what it says.
-        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
-        if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
-            seen(process);
-        }
-    }
-}
-
-/// Reads state, parent and group from a `stat` line; `None` for a process that has ended.
-fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
-    // The name before these fields may hold any bytes, blanks and brackets included.
-    let fields = std::str::from_utf8(&stat[memrchr(b')', stat)? + 1..]).ok()?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?;
-    let (parent, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let threads: u32 = fields.nth(14)?.parse().ok()?;
-    // A process whose first thread has ended before the others looks like a zombie and is none.
-    let ended = matches!(state, "Z" | "X") && threads <= 1;
-    (!ended).then_some(Process { pid, parent, group, still: matches!(state, "T" | "t" | "D") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_found_behind_any_name_and_zombies_are_told_apart() {
-        let rest = "43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0";
-        let line = |head: &str, threads: u32| format!("{head} {rest} {threads} 0 99").into_bytes();
-        let mut live = line("1 (a) R 7 (b)) S", 1);
-        live[3] = 0xFF;
-        let process = parse(Pid::INIT, &live).unwrap();
-        assert_eq!((process.parent, process.group), (43, 44));
-        assert!(parse(Pid::INIT, &line("1 (gone) Z", 1)).is_none());
-        assert!(parse(Pid::INIT, &line("1 (first thread gone) Z", 2)).is_some());
     }
 }

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use rdev_runner::frame::{Body, Decoder, Frame};
+use rdev_runner::frame::{Body, Decoder, Frame, Loss};
 
-use crate::support::{Live, Place, bytes, exit, frames, signal, started, stdout, wait_until};
+use crate::support::{Live, Place, exit, frames, signal, started, stdout, wait_until, working};
 
 #[test]
 fn after_every_number_exactly_the_rest_comes() {
@@ -121,22 +121,26 @@ fn a_silent_run_lets_go_of_a_listener_whose_reader_is_gone() {
 fn a_killed_supervisor_is_told_and_its_command_does_not_start_again() {
     let place = Place::new();
     let marker = place.path().join("marker");
-    let script = format!("echo $$ >> {}; echo $$; exec sleep 1000", marker.display());
+    let duration = std::process::id().to_string();
+    let script = format!(
+        "(setsid sleep {duration} &); env -i setsid sleep {duration} & echo $$ >> {}; echo $$; sleep {duration}",
+        marker.display()
+    );
     let mut live = place.live("s", "", &script);
     let seen = live.until("\n");
     let command: i32 = stdout(&seen).trim().parse().unwrap();
     signal(place.supervisor("s"), "KILL");
     let rest = live.rest();
-    assert_eq!(rest.last().unwrap().body, Body::Lost);
+    assert_eq!(rest.last().unwrap().body, Body::Lost(Loss::Supervisor));
     assert_eq!(rest.last().unwrap().first_seq, 2);
     assert_eq!(live.child.wait().unwrap().code(), Some(67));
-    signal(command, "KILL");
+    assert_eq!(working(&duration), Vec::<i32>::new(), "what is lost works on");
 
     let again = place.start("s", "", &script).output().unwrap();
     assert_eq!(again.status.code(), Some(67));
     let frames = frames(&again.stdout);
     assert!(!started(&frames));
-    assert_eq!(frames.last().unwrap().body, Body::Lost);
+    assert_eq!(frames.last().unwrap().body, Body::Lost(Loss::Supervisor));
     assert_eq!(std::fs::read_to_string(marker).unwrap().lines().count(), 1);
     assert_eq!(place.call("cancel --id s").status.code(), Some(67));
     let text = place.call("attach --id s --text");
@@ -147,27 +151,50 @@ fn a_killed_supervisor_is_told_and_its_command_does_not_start_again() {
 }
 
 #[test]
+fn a_run_that_is_not_found_any_more_has_ended_when_that_is_told() {
+    let place = Place::new();
+    for (id, hide) in
+        [("u", "rm -r \"$RDEV_RUNS_DIR/$RDEV_RUN_ID\""), ("v", "rm \"$RDEV_RUNS_DIR/$RDEV_RUN_ID/socket\"")]
+    {
+        let duration = format!("{}{}", std::process::id(), if id == "u" { ".1" } else { ".2" });
+        let script = format!("env -i setsid sleep {duration} & {hide}; echo hidden; sleep {duration}");
+        let mut live = place.live(id, "", &script);
+        live.until("hidden\n");
+        // Only who comes anew does not find it.
+        drop(live);
+        wait_until("both at work", || working(&duration).len() == 2);
+        let again = place.start(id, "", "echo never").output().unwrap();
+        assert_eq!(again.status.code(), Some(67), "{id}");
+        assert_eq!(frames(&again.stdout).pop().unwrap().body, Body::Lost(Loss::Supervisor), "{id}");
+        assert_eq!(working(&duration), Vec::<i32>::new(), "{id}");
+        assert_eq!(place.call(&format!("cancel --id {id}")).status.code(), Some(67));
+    }
+}
+
+#[test]
 fn a_torn_frame_at_the_end_of_a_lost_run_is_not_delivered() {
     let place = Place::new();
-    let mut live = place.live("t", "", "echo one; echo $$ >&2; exec sleep 1000");
-    let mut seen = live.until("one\n");
-    while !bytes(&seen, rdev_runner::frame::Stream::Stderr).ends_with(b"\n") {
-        seen.extend(live.next());
-    }
+    let mut live = place.live("t", "", "echo one; exec sleep 1000");
+    let seen = live.until("one\n");
     signal(place.supervisor("t"), "KILL");
     live.rest();
-    signal(crate::support::stderr(&seen).trim().parse().unwrap(), "KILL");
     let journal = place.run_folder("t").join("journal");
     let whole = std::fs::read(&journal).unwrap();
     let mut next = Vec::new();
-    let third = Frame { first_seq: 3, ..seen[1].clone() };
-    third.encode(&mut next);
-    for torn in [&next[..1], &next[..20], &next[..33], &[0; 100], &[0xFF; 100]] {
+    let second = Frame { first_seq: 2, ..seen[1].clone() };
+    second.encode(&mut next);
+    for (torn, loss) in [
+        (&next[..1], Loss::Supervisor),
+        (&next[..20], Loss::Supervisor),
+        (&next[..33], Loss::Supervisor),
+        (&[0; 100], Loss::Journal),
+        (&[0xFF; 100], Loss::Journal),
+    ] {
         std::fs::write(&journal, [&whole[..], torn].concat()).unwrap();
         let output = place.call("attach --id t");
         assert_eq!(output.status.code(), Some(67));
         let frames = frames(&output.stdout);
-        assert_eq!((frames.len(), &frames.last().unwrap().body), (seen.len() + 1, &Body::Lost));
+        assert_eq!((frames.len(), &frames.last().unwrap().body), (seen.len() + 1, &Body::Lost(loss)));
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use rdev_runner::frame::{Body, Ended};
+use rdev_runner::frame::{Body, Ended, Loss};
 use rdev_runner::spec::{Mode, Order, Spec};
 
 use crate::support::{Place, exit, frames, signal, stdout};
@@ -73,15 +73,34 @@ fn an_order_that_may_only_attach_finds_a_run_that_is_gone_lost() {
         (output.status.code(), frames(&output.stdout))
     };
     let (code, of_never) = run(Mode::Attach);
-    assert_eq!((code, &of_never.last().unwrap().body), (Some(67), &Body::Lost));
+    assert_eq!((code, &of_never.last().unwrap().body), (Some(67), &Body::Lost(Loss::Supervisor)));
     assert_eq!(run(Mode::Start).0, Some(0));
     // A command that frees disk space, or a cleaner, may take the folder.
     fs::remove_dir_all(place.run_folder("once")).unwrap();
     for mode in [Mode::Attach, Mode::Start] {
         let (code, of_gone) = run(mode);
-        assert_eq!((code, &of_gone.last().unwrap().body), (Some(67), &Body::Lost), "{mode:?}");
+        assert_eq!(
+            (code, &of_gone.last().unwrap().body),
+            (Some(67), &Body::Lost(Loss::Supervisor)),
+            "{mode:?}"
+        );
     }
     assert_eq!(fs::read_to_string(place.path().join("effects")).unwrap(), "ran\n");
+}
+
+#[test]
+fn what_is_over_and_not_collected_is_listed_by_itself() {
+    let place = Place::new();
+    for id in ["a", "b", "c"] {
+        place.sh(id, "", "echo one");
+    }
+    let mut live = place.live("d", "", "echo one; sleep 1000");
+    live.until("one\n");
+    says(&place, "gc --id b");
+    assert_eq!(says(&place, "list --uncollected"), "a\nc\n");
+    assert_eq!(says(&place, "list --uncollected --limit 1"), "a\n");
+    assert_eq!(says(&place, "list").lines().count(), 1 + 4);
+    assert_eq!(place.call("list --limit 1").status.code(), Some(64));
 }
 
 #[test]
@@ -100,11 +119,10 @@ fn old_runs_go_whole_and_their_ids_stay_taken() {
 #[test]
 fn a_lost_run_gives_its_space_back_too() {
     let place = Place::new();
-    let mut live = place.live("l", "", "echo $$; exec sleep 1000");
-    let pid = stdout(&live.until("\n")).trim().parse().unwrap();
+    let mut live = place.live("l", "", "echo one; exec sleep 1000");
+    live.until("one\n");
     signal(place.supervisor("l"), "KILL");
     live.rest();
-    signal(pid, "KILL");
     says(&place, "gc --id l");
     let output = place.call("attach --id l --after 1");
     assert_eq!(output.status.code(), Some(67));

@@ -5,7 +5,9 @@
 mod attach;
 mod cli;
 mod collect;
+mod damage;
 mod gc;
+mod kills;
 mod limits;
 mod output;
 mod place;

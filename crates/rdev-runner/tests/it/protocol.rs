@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rdev_runner::frame::{
-    Body, CutReason, Decoder, End, Ended, Exit, Frame, FrameError, HEADER_BYTES, PAYLOAD_BYTES_MAX,
+    Body, CutReason, Decoder, End, Ended, Exit, Frame, FrameError, HEADER_BYTES, Loss, PAYLOAD_BYTES_MAX,
     StopCause, Stream, decode_all, encode_output,
 };
 use rdev_runner::spec::{SPEC_BYTES_MAX, Spec};
@@ -18,12 +18,14 @@ fn every_kind() -> Vec<Frame> {
         output(Stream::Stdout, End::Eof, b""),
         Body::Cut { reason: CutReason::SizeLimit, bytes: u64::MAX },
         Body::Cut { reason: CutReason::DiskFull, bytes: 0 },
+        Body::Cut { reason: CutReason::Damaged, bytes: 1 },
         Body::Cut { reason: CutReason::Lost, bytes: 0 },
         exit(Ended::Exited(-1), StopCause::None),
         exit(Ended::Signaled(9), StopCause::Timeout),
         exit(Ended::SpawnFailed(2), StopCause::Cancelled),
         Body::KeepAlive,
-        Body::Lost,
+        Body::Lost(Loss::Supervisor),
+        Body::Lost(Loss::Journal),
     ];
     let frame =
         |(n, body)| Frame { first_seq: 1 + n as u64, count: n as u32, time_us: 1_795_244_054_206_550, body };

@@ -213,12 +213,22 @@ pub(crate) fn cuts(frames: &[Frame]) -> Vec<(CutReason, u32, u64)> {
 
 /// Processes that have this text in their environment.
 pub(crate) fn tagged(tag: &str) -> Vec<i32> {
+    processes("environ", tag)
+}
+
+/// Programs called `sleep` that were asked to sleep so long.
+pub(crate) fn working(duration: &str) -> Vec<i32> {
+    processes("cmdline", &format!("sleep\0{duration}\0"))
+}
+
+/// Processes in whose file of /proc this text is.
+fn processes(file: &str, text: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
         if let Some(pid) = pid
-            && memchr::memmem::find(&environment, tag.as_bytes()).is_some()
+            && memchr::memmem::find(&bytes, text.as_bytes()).is_some()
         {
             found.push(pid);
         }

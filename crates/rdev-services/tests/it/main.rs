@@ -5,5 +5,6 @@ mod agents;
 mod cancel;
 mod lost_answers;
 mod refusals;
+mod starting;
 mod support;
 mod waiting;

@@ -442,9 +442,14 @@ impl Server {
         self.places.lives(&pid).await
     }
 
+    /// Whether a process works in the workspace of `demo`.
+    pub(crate) async fn busy(&self) -> bool {
+        self.places.busy().await
+    }
+
     /// Waits until no process works in the workspace of `demo`.
     pub(crate) async fn nothing_left(&self) {
-        eventually("the last process's end", async || (!self.places.busy().await).then_some(())).await;
+        eventually("the last process's end", async || (!self.busy().await).then_some(())).await;
     }
 
     /// Waits until no process is left of those that it has started in folders of this machine.

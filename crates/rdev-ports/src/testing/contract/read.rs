@@ -1,8 +1,9 @@
-use rdev_domain::{Command, Result};
+use rdev_domain::{Command, Result, Seq};
 
 use super::Store;
 use super::steps::*;
 use crate::testing::{command, id, new_command};
+use crate::{Retry, Unfinished};
 
 /// A command is seen in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
@@ -38,6 +39,27 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
     assert_eq!(second, [command("demo", 1).id]);
     assert!(store.commands(&demo(), second.last(), 3).await?.is_empty());
     assert!(store.commands(&id("empty"), None, 3).await?.is_empty());
+    Ok(())
+}
+
+/// Of commands of all homes those that wait or run are told, with their attempts. One that has ended, and one that
+/// nobody has stored, are not.
+pub async fn of_many_commands_the_unfinished_are_told(store: &impl Store) -> Result<()> {
+    let (ended, retried) = (run(store, 1).await?, run(store, 2).await?);
+    store.finish(&ended, Seq(1), completed(), at(1)).await?;
+    let retry = Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after: at(9) };
+    store.retry(&retried, retry, at(1)).await?;
+    let running = run(store, 3).await?;
+    let pending = command("other", 4);
+    store.enqueue(new_command(pending.clone())).await?;
+    let unknown = command("demo", 5).id;
+    let mut told = store
+        .unfinished(&[unknown, pending.id.clone(), ended.id, running.id.clone(), retried.id.clone()])
+        .await?;
+    told.sort_by(|a, b| a.id.cmp(&b.id));
+    let expected = [(retried.id, 1), (running.id, 1), (pending.id, 0)];
+    assert_eq!(told, expected.map(|(id, tries)| Unfinished { id, tries }));
+    assert!(store.unfinished(&[]).await?.is_empty());
     Ok(())
 }
 

@@ -124,6 +124,7 @@ macro_rules! store_contract {
             a_command_is_found_in_its_project_only
             a_command_is_found_by_its_stream
             commands_come_newest_first_in_pages
+            of_many_commands_the_unfinished_are_told
             a_store_that_can_be_written_is_sound
 
             appended_output_is_read_back

@@ -7,7 +7,7 @@ use rdev_domain::{
 use super::{MemoryStore, Tables, Task};
 use crate::{
     Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
-    TaskQueue,
+    TaskQueue, Unfinished,
 };
 
 #[async_trait]
@@ -292,6 +292,15 @@ impl TaskQueue for MemoryStore {
             .filter(|command| command.home == *home && before.is_none_or(|before| command.id < *before))
             .take(limit as usize)
             .cloned()
+            .collect())
+    }
+
+    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
+        let tables = self.tables();
+        let commands = ids.iter().filter_map(|id| tables.tasks.get(id)).map(|task| &task.command);
+        let unfinished = commands.filter(|command| !command.state.is_ended());
+        Ok(unfinished
+            .map(|command| Unfinished { id: command.id.clone(), tries: command.schedule.tries })
             .collect())
     }
 

@@ -11,7 +11,7 @@ use rdev_domain::{
 use rdev_ports::testing::MemoryStore;
 use rdev_ports::{
     CancelRequested, Claim, Enqueued, EventLog, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
-    TaskQueue,
+    TaskQueue, Unfinished,
 };
 
 use super::places::lock;
@@ -157,6 +157,10 @@ impl TaskQueue for Faulty {
 
     async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
         self.memory.commands(home, before, limit).await
+    }
+
+    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
+        self.memory.unfinished(ids).await
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,0 +1,126 @@
+//! The processes that a run has left whose supervisor cannot end them: it was killed, or nobody finds it any more, as
+//! the run's folder is gone.
+//!
+//! A command's environment says which run it is of. That, what descends from such a process, and what is in its
+//! session or process group is the run's. A process escapes that has done all three: left the session, lost its
+//! parent, and begun with an environment of its own.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use rustix::process::getpid;
+
+use crate::fault::Fault;
+use crate::folder::{RunId, Runs};
+use crate::processes::{Process, each, freeze_and_kill};
+
+/// After this much killing, what is left cannot be killed: it hangs in the kernel or is another user's.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Variables of a run's command.
+const RUN_ID: &str = "RDEV_RUN_ID";
+const RUNS_DIR: &str = "RDEV_RUNS_DIR";
+
+/// How the processes of a run are known.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    variables: [(&'static str, OsString); 2],
+}
+
+impl Mark {
+    pub(crate) fn of(runs: &Runs, id: &RunId) -> Self {
+        Self { variables: [(RUN_ID, id.to_string().into()), (RUNS_DIR, runs.real_path().into())] }
+    }
+
+    /// For the command's environment.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &OsString)> {
+        self.variables.iter().map(|(name, value)| (*name, value))
+    }
+
+    /// Whether the process began with the mark, as far as we may see that.
+    fn is_on(&self, process: &Process) -> bool {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        self.variables.iter().all(|(name, value)| {
+            let is_set = |entry: &[u8]| {
+                let rest = entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+                rest == Some(value.as_bytes())
+            };
+            environment.split(|&byte| byte == 0).any(is_set)
+        })
+    }
+
+    /// Every process of the run. Each is shown to `found`.
+    fn processes(&self, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
+        let mut all = Vec::new();
+        each(|process| all.push(process));
+        all.retain(|process| process.pid != getpid());
+        let alive: HashSet<i32> = all.iter().map(|process| process.pid.as_raw_pid()).collect();
+        let mut ours: HashSet<i32> = HashSet::new();
+        let mut take = |process: &Process, ours: &mut HashSet<i32>| {
+            if ours.insert(process.pid.as_raw_pid()) {
+                found(process);
+            }
+        };
+        let marked: Vec<_> = all.iter().filter(|process| self.is_on(process)).collect();
+        for process in &marked {
+            take(process, &mut ours);
+        }
+        // Should it live, then all that it has inherited is below it.
+        let leads_them = |leader: &&Process| marked.iter().any(|of| of.session == leader.pid.as_raw_pid());
+        for supervisor in all.iter().filter(leads_them).filter(|leader| is_supervisor(leader)) {
+            take(supervisor, &mut ours);
+        }
+        loop {
+            let before = ours.len();
+            // A leader that is gone was the supervisor, or of the run; of any other we know nothing.
+            let led = |leader: i32| ours.contains(&leader) || !alive.contains(&leader);
+            let members = all.iter().filter(|process| ours.contains(&process.pid.as_raw_pid()));
+            let (sessions, groups): (HashSet<i32>, HashSet<i32>) =
+                members.map(|process| (process.session, process.group)).unzip();
+            let belongs = |process: &&Process| {
+                let Process { parent, group, session, .. } = **process;
+                ours.contains(&parent)
+                    || (sessions.contains(&session) && led(session))
+                    || (groups.contains(&group) && led(group))
+            };
+            let more: Vec<_> = all.iter().filter(belongs).collect();
+            for process in more {
+                take(process, &mut ours);
+            }
+            if ours.len() == before {
+                all.retain(|process| ours.contains(&process.pid.as_raw_pid()));
+                return all;
+            }
+        }
+    }
+}
+
+/// Ends every process of a run that is lost, and returns when none is left.
+///
+/// # Errors
+/// When one cannot be ended.
+pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
+    let mark = Mark::of(runs, id);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let left = freeze_and_kill(until, |found| mark.processes(found));
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
+            let pids = pids.join(", ");
+            return Err(Fault::failed(format!("processes of the lost run \"{id}\" cannot be ended: {pids}")));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether the process is a supervisor, by its arguments: `… supervise --runs DIR`.
+fn is_supervisor(process: &Process) -> bool {
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+    arguments.split(|&byte| byte == 0).rev().nth(3) == Some(b"supervise")
+}

@@ -1,0 +1,122 @@
+//! Calls of the runner in a place, and the names that runs have there.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rdev_domain::{Command, CommandId, Home};
+use rdev_ports::{Exec, Place, Pods, Stdin};
+use tokio::time::timeout;
+
+/// A channel that is silent this long is dead: the runner speaks every 10 s.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Runs that are freed by one call: an argument list has an end, and so has the time for it.
+pub(crate) const FREED_AT_ONCE: usize = 64;
+
+/// The name of a run: a command of a project is one, and each attempt of a task is one of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunId {
+    pub(crate) command: CommandId,
+    /// The attempt's number, from 1; `None` for a command of a project.
+    pub(crate) attempt: Option<u32>,
+}
+
+impl RunId {
+    /// The run of a command that has begun so often.
+    pub(crate) fn of(command: &Command, tries: u32) -> Self {
+        let attempt = match command.home {
+            Home::Project(_) => None,
+            Home::Pool => Some(tries),
+        };
+        Self { command: command.id.clone(), attempt }
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempt {
+            None => write!(f, "{}", self.command),
+            Some(attempt) => write!(f, "{}-{attempt}", self.command),
+        }
+    }
+}
+
+/// The run was not started by rdev: people may use the runner as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Foreign;
+
+impl FromStr for RunId {
+    type Err = Foreign;
+
+    fn from_str(text: &str) -> Result<Self, Foreign> {
+        if let Ok(command) = text.parse() {
+            return Ok(Self { command, attempt: None });
+        }
+        let (command, attempt) = text.rsplit_once('-').ok_or(Foreign)?;
+        let command = command.parse().map_err(|_| Foreign)?;
+        Ok(Self { command, attempt: Some(attempt.parse().map_err(|_| Foreign)?) })
+    }
+}
+
+/// A program of a place.
+pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
+    Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
+}
+
+/// Runs a short program to its end.
+pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
+    let run = async {
+        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
+        while let Some(bytes) = output.next().await {
+            bytes?;
+        }
+        Ok(())
+    };
+    timeout(SILENCE_MAX, run).await?
+}
+
+/// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
+pub(crate) async fn free(pods: &dyn Pods, place: &Place, runs: &[RunId]) -> anyhow::Result<()> {
+    let ids: Vec<String> = runs.iter().map(RunId::to_string).collect();
+    let ids = ids.iter().flat_map(|id| ["--id", id.as_str()]);
+    control(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await
+}
+
+/// Runs a short program to its end, and gives the text that it writes. More than `bytes_max` is an error.
+pub(crate) async fn read(
+    pods: &dyn Pods,
+    place: &Place,
+    argv: &[&str],
+    bytes_max: usize,
+) -> anyhow::Result<String> {
+    let run = async {
+        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
+        let mut text = Vec::new();
+        while let Some(bytes) = output.next().await {
+            text.extend_from_slice(&bytes?);
+            anyhow::ensure!(text.len() <= bytes_max, "{argv:?} wrote more than {bytes_max} bytes");
+        }
+        Ok(String::from_utf8(text)?)
+    };
+    timeout(SILENCE_MAX, run).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_name_comes_back_and_names_of_others_are_foreign() {
+        let command = format!("cmd-{}", "0a".repeat(16));
+        for name in [command.clone(), format!("{command}-1"), format!("{command}-4294967295")] {
+            assert_eq!(name.parse::<RunId>().map(|run| run.to_string()), Ok(name));
+        }
+        for name in
+            ["build-7", "cmd-7", &format!("{command}-x"), &format!("{command}-"), &format!("{command}-1-2")]
+        {
+            assert_eq!(name.parse::<RunId>(), Err(Foreign), "{name}");
+        }
+    }
+}

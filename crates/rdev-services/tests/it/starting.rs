@@ -1,0 +1,72 @@
+//! A worker made a command a running one, and died: whether it had given the order nobody knows.
+
+use std::time::Duration;
+
+use rdev_domain::{CommandId, Result, Timestamp};
+use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
+use rdev_ports::{EventLog, Retry, TaskQueue};
+use rdev_runner::spec::Mode;
+
+use crate::support::{Answer, Bench};
+
+/// What another worker did before it died.
+struct Before {
+    /// Attempts that it began; those before the last wrote a line and failed.
+    attempts: u32,
+    /// The last one wrote a line, too.
+    wrote: bool,
+    at: Timestamp,
+}
+
+/// The mode of the order that the next worker gives.
+async fn next_mode(before: Before) -> Mode {
+    let bench = Bench::new([Answer::Runs(1)]);
+    let id = begun(&bench, &before).await.expect("the store is there");
+    bench.ended(&id).await;
+    let orders = bench.pods.orders.lock().expect("nobody has panicked");
+    assert_eq!(orders.len(), 1);
+    orders[0].mode
+}
+
+/// Nothing here waits, so the worker of the bench sees the command only afterwards.
+async fn begun(bench: &Bench, before: &Before) -> Result<CommandId> {
+    let (store, at) = (&bench.store.memory, before.at);
+    let stored = command("demo", 1);
+    store.enqueue(new_command(stored.clone())).await?;
+    for attempt in 1..=before.attempts {
+        let mut claims =
+            store.claim(&id("worker-0"), slots(1), START, START + Duration::from_secs(30)).await?;
+        let claim = claims.pop().expect("it can be claimed");
+        store.start(&claim.fence, "place-1", None, at).await?;
+        let is_last = attempt == before.attempts;
+        if !is_last || before.wrote {
+            let next = claim.last_seq.next().0;
+            store.append(&claim.fence, vec![chunk(next, next)], at).await?;
+        }
+        if is_last {
+            store.release(&[claim.fence]).await?;
+        } else {
+            let retry =
+                Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after: at };
+            store.retry(&claim.fence, retry, at).await?;
+        }
+    }
+    Ok(stored.id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_have_been_ordered_may_start_for_an_hour() {
+    let [lately, long_ago] = [60, 2 * 3600].map(|ago| START - Duration::from_secs(ago));
+    for (attempts, wrote, at, mode) in [
+        (1, false, lately, Mode::Start),
+        (2, false, lately, Mode::Start),
+        // That cannot be told from the one above; the runner's mark refuses a second start.
+        (2, true, lately, Mode::Start),
+        (1, true, lately, Mode::Attach),
+        (1, false, long_ago, Mode::Attach),
+        (2, false, long_ago, Mode::Attach),
+    ] {
+        let found = next_mode(Before { attempts, wrote, at }).await;
+        assert_eq!(found, mode, "{attempts} attempts, wrote {wrote}, at {at}");
+    }
+}
