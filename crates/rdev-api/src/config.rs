@@ -100,6 +100,10 @@ pub struct Config {
     #[arg(long, env = "RDEV_RATE_LIMIT_PER_MINUTE", default_value = "600", value_parser = whole::<u32>(1, 100_000_000))]
     pub rate_limit_per_minute: u32,
 
+    /// Event streams that one key may have open at this process; without it three quarters of all connections
+    #[arg(long, env = "RDEV_STREAMS_PER_KEY", value_parser = whole::<u32>(1, 1_000_000))]
+    pub streams_per_key: Option<u32>,
+
     /// Proxies whose X-Forwarded-For counts, as CIDRs with commas between
     #[arg(long, env = "RDEV_TRUSTED_PROXIES", value_delimiter = ',', value_parser = cidr, value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,

@@ -306,3 +306,26 @@ fn whole<T: TryFrom<i128>, E: serde::de::Error>(number: &serde_json::Number) -> 
     let fits = whole.and_then(|whole| T::try_from(whole).ok());
     fits.ok_or_else(|| E::custom(format!("{number} is not a whole number that fits here")))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::response::IntoResponse;
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_to_its_end_is_refused_in_time() {
+        let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{\"command\":"))]);
+        let body = Body::from_stream(begun.chain(stream::pending()));
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/json").body(body).unwrap();
+        let read = <JsonBody<Vec<u8>> as FromRequest<()>>::from_request(request, &()).await;
+        let answer = read.err().unwrap().into_response();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains("BODY_TIMEOUT"), "{body:?}");
+    }
+}

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
-use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rdev_domain::{Timestamp, WorkKind};
 use rdev_ports::{Backlog, Clock, Stage};
@@ -30,7 +32,10 @@ const REQUEST_SECONDS: &str = "rdev_http_request_duration_seconds";
 const REQUEST_SECONDS_BUCKETS: [f64; 11] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 const STREAMS: &str = "rdev_streams_open";
+const STREAMS_REFUSED: &str = "rdev_streams_refused_total";
+const CONNECTIONS_CLOSED: &str = "rdev_connections_closed_total";
 const LOG_LINES_LOST: &str = "rdev_log_lines_lost_total";
+const PANICS: &str = "rdev_panics_total";
 
 /// Everything that is counted.
 #[derive(Clone)]
@@ -57,22 +62,36 @@ fn install() -> anyhow::Result<PrometheusHandle> {
     describe_counter!(REQUESTS, "Requests answered by this process, by route");
     describe_histogram!(REQUEST_SECONDS, "Time to the head of an answer; of streams no more than that");
     describe_gauge!(STREAMS, "Event streams that this process has open");
+    describe_counter!(STREAMS_REFUSED, "Event streams refused to keys that had as many open as they may");
+    counter!(STREAMS_REFUSED).absolute(0);
+    describe_counter!(CONNECTIONS_CLOSED, "Connections closed before their next request, for want of room");
+    for reason in [Closed::TooMany, Closed::MadeRoom] {
+        reason.counter().absolute(0);
+    }
     describe_counter!(LOG_LINES_LOST, "Lines of the log that nobody took, or that found no room");
+    describe_counter!(PANICS, "Panics of this process, each a fault of rdev that its log tells of");
     OpenStream::gauge().set(0);
     Ok(process)
 }
 
 impl Metrics {
-    /// Begins to count, once in a process; until `stop` its memory is kept small, also when nobody scrapes.
-    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Self> {
-        let process = install()?;
-        tokio::spawn(keep_up(process.clone(), stop));
-        Ok(Self { process, pool, clock, told: Arc::default() })
+    /// Begins to count, once in a process.
+    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(Self { process: install()?, pool, clock, told: Arc::default() })
+    }
+
+    /// Keeps its memory small until `stop`, also when nobody scrapes.
+    pub(crate) async fn keep_up(self, stop: CancellationToken) {
+        let mut tick = interval(UPKEEP);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.process.run_upkeep();
+        }
     }
 
     /// Everything, as Prometheus reads it.
     pub(crate) async fn text(&self) -> String {
         counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
+        counter!(PANICS).absolute(telemetry::panics());
         let mut text = self.process.render();
         text.push_str(&self.of_the_store().await);
         text
@@ -104,13 +123,6 @@ impl Metrics {
         let text: Arc<str> = recorder.handle().render().into();
         *told = Some(Told { at: Instant::now(), text: text.clone() });
         text
-    }
-}
-
-async fn keep_up(process: PrometheusHandle, stop: CancellationToken) {
-    let mut tick = interval(UPKEEP);
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        process.run_upkeep();
     }
 }
 
@@ -180,6 +192,35 @@ impl Answering {
         histogram!(REQUEST_SECONDS, &labels).record(self.since.elapsed());
         let [method, path] = labels;
         counter!(REQUESTS, &[method, path, ("status", status.as_u16().to_string())]).increment(1);
+    }
+}
+
+/// An event stream is refused: its key has as many as it may.
+pub(crate) fn stream_refused() {
+    counter!(STREAMS_REFUSED).increment(1);
+}
+
+/// Why a connection was closed between two requests, or before its first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Closed {
+    /// Its client has as many without a key as it may.
+    TooMany,
+    /// Its place was needed for another one.
+    MadeRoom,
+}
+
+impl Closed {
+    /// Counts one.
+    pub(crate) fn count(self) {
+        self.counter().increment(1);
+    }
+
+    fn counter(self) -> Counter {
+        let reason = match self {
+            Self::TooMany => "too_many",
+            Self::MadeRoom => "made_room",
+        };
+        counter!(CONNECTIONS_CLOSED, "reason" => reason)
     }
 }
 

@@ -56,7 +56,11 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
 const GATED: [(&str, &str, &str); 3] = [
     ("401", "UNAUTHORIZED", "No key, or one that is not accepted"),
     ("403", "SCOPE_REQUIRED", "The key may not do this"),
-    ("429", "RATE_LIMITED", "Too many requests with this key; Retry-After says when to come back"),
+    (
+        "429",
+        "RATE_LIMITED",
+        "Too many requests with this key, or too many open event streams (`TOO_MANY_STREAMS`); Retry-After says when to come back",
+    ),
 ];
 const BODY: [(&str, &str, &str); 4] = [
     ("400", "INVALID_BODY", "The body or the query cannot be read, or has an unknown field or parameter"),

@@ -7,8 +7,8 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// After a stop the parts have so long to come to their end.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a stop the parts have so long to come to their end: with what follows them the process is gone in 10 s.
+const END_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A part has ended while it was needed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,14 @@ impl Parts {
         self.names.insert(task.id(), name);
     }
 
+    /// Starts a part that lives elsewhere, and cancels `failed` when it ends.
+    pub(crate) fn watch(&mut self, name: &'static str, failed: CancellationToken) {
+        let stop = self.stop.clone();
+        self.start(name, async move {
+            stop.run_until_cancelled(failed.cancelled()).await;
+        });
+    }
+
     /// Waits for the end of all. The first that ends before the stop, or panics, stops the others.
     pub(crate) async fn run(mut self) -> Result<(), PartEnded> {
         let mut failed = None;
@@ -54,13 +62,14 @@ impl Parts {
                 Ok(Some(ended)) => ended,
                 Ok(None) => break,
                 Err(_) => {
-                    tracing::warn!(parts = self.running.len(), "these did not come to their end in time");
+                    let parts: Vec<&str> = self.names.values().copied().collect();
+                    tracing::warn!(?parts, "these did not come to their end in time");
                     break;
                 }
             };
             let panicked = ended.is_err();
             let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-            let name = self.names.get(&id).copied().unwrap_or("a part of the server");
+            let name = self.names.remove(&id).unwrap_or("a part of the server");
             if panicked || !self.stop.is_cancelled() {
                 tracing::error!(part = name, panicked, "ended while it was needed");
                 failed.get_or_insert(PartEnded { name });

@@ -10,19 +10,19 @@ use anyhow::Context;
 use ipnet::IpNet;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Artefacts, Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
     Chores, Commands, Events, Journals, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker,
     WorkerConfig, WorkerPorts,
 };
 use rdev_sql::SqlStore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
 use crate::app::{AppState, Apps, Pieces, apps};
-use crate::config::{Config, DatabaseUrl, MasterKey, Runtime};
+use crate::config::{Config, DatabaseUrl, Runtime};
 use crate::data_folder::make_private;
 use crate::keys::{self, Keys};
 use crate::metrics::Metrics;
@@ -37,6 +37,10 @@ use crate::tickets::Tickets;
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
 const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 
+/// A lease that is shorter does not outlast what disks and machines do at times.
+const LEASE_SHORT: Duration = Duration::from_secs(10);
+/// After the end of all parts the database has so long to be closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a start waits for the lock of the data folder, and how often it looks.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -51,7 +55,10 @@ pub struct Rdev {
     worker: Worker,
     replicas: Replicas,
     chores: Chores,
+    metrics: Metrics,
     store: SqlStore,
+    /// Cancelled when a task by which the runtime lives has ended.
+    runtime_failed: CancellationToken,
     drain: CancellationToken,
     key_file: Option<PathBuf>,
     /// Held as long as the process lives: of the data folder, in which a second one would use the same keys,
@@ -64,14 +71,14 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let folder = &config.data_dir;
     make_private(folder)?;
     let locks = (lock(&folder.join("lock"), folder, "RDEV_DATA_DIR").await?, lock_database(config).await?);
-    let (keys, master_key) = secrets(config)?;
+    let (keys, tickets) = secrets(config)?;
 
     let store = store_to_serve(config).await?;
     let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
         (Arc::new(store.clone()), Arc::new(store.clone()));
     let clock = store.clock(Arc::new(SystemClock)).await.map_err(with_cause)?;
     let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
-    let pods = pods(config, inherited, clock.clone()).await?;
+    let (pods, runtime_failed) = pods(config, inherited, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
     let replicas = Replicas::new(live.clone(), log.clone(), signals);
@@ -87,41 +94,30 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         live.clone(),
         config.command_timeout(),
     );
-    let (pool_queue, artefacts): (Arc<dyn PoolQueue>, Arc<dyn Artefacts>) =
-        (Arc::new(store.clone()), Arc::new(store.clone()));
+    let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
     let task_ports = TaskPorts {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
-        artefacts: artefacts.clone(),
+        artefacts: Arc::new(store.clone()),
         clock: clock.clone(),
         ids,
     };
     let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
     let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
-    let worker_ports = WorkerPorts {
-        pods: pods.clone(),
-        queue: queue.clone(),
-        pool: pool_queue,
-        artefacts,
-        log,
-        clock: clock.clone(),
-        chance: Arc::new(UuidChance),
-    };
-    let worker = Worker::new(worker_config(config)?, worker_ports, live);
-
+    let worker = worker(config, &store, &pods, &clock, live)?;
     let chores = chores(config, &store, pods.clone(), clock.clone());
 
-    let tickets = Tickets::new(&master_key);
+    let metrics = Metrics::begin(pool.clone(), clock.clone())?;
     let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let state = AppState(Arc::new(Pieces {
         projects,
         commands,
         tasks,
-        metrics: Metrics::begin(pool.clone(), clock.clone(), drain.clone())?,
+        metrics: metrics.clone(),
         pool,
         events,
-        streams: Streams::new(config.heartbeat(), drain.clone(), clock.clone()),
+        streams: streams(config, &drain, &clock),
         gate: Gate::new(keys, tickets.clone(), config.rate_limit_per_minute),
         tickets,
         trusted_proxies: trusted_proxies.clone(),
@@ -130,18 +126,29 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         queue,
         worker: worker.pulse(),
     }));
-    let apps = apps(&state, config.probe_bind.is_some())?;
-    let key_file = key_file(config)?;
-    Ok(Rdev { apps, trusted_proxies, worker, replicas, chores, store, drain, key_file, _locks: locks })
+    Ok(Rdev {
+        apps: apps(&state, config.probe_bind.is_some())?,
+        trusted_proxies,
+        worker,
+        replicas,
+        chores,
+        metrics,
+        store,
+        runtime_failed,
+        drain,
+        key_file: key_file(config)?,
+        _locks: locks,
+    })
 }
 
-/// The keys of the configuration, or those that the first start has made.
-fn secrets(config: &Config) -> anyhow::Result<(Keys, MasterKey)> {
+/// What is made of the keys of the configuration, or of those that the first start has made.
+fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let keys = Keys::admin(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
         anyhow::ensure!(config.master_key.is_some(), keys::MASTER_KEY_NEEDED);
     }
-    Ok((keys, keys::master_key(config.master_key, &config.data_dir.join("master.key"))?))
+    let master_key = keys::master_key(config.master_key, &config.data_dir.join("master.key"))?;
+    Ok((keys, Tickets::new(&master_key)))
 }
 
 /// Where the administrator's key is that the first start has made; absolute, so that the line which is printed
@@ -149,6 +156,10 @@ fn secrets(config: &Config) -> anyhow::Result<(Keys, MasterKey)> {
 fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let file = std::path::absolute(config.data_dir.join("admin.key"))?;
     Ok(config.admin_key.is_none().then_some(file))
+}
+
+fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>) -> Streams {
+    Streams::new(config.heartbeat(), server::streams_per_key(config), drain.clone(), clock.clone())
 }
 
 /// What is done now and then, by one of the servers on a store.
@@ -159,8 +170,34 @@ fn chores(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn
     Chores::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
 }
 
+fn worker(
+    config: &Config,
+    store: &SqlStore,
+    pods: &Arc<dyn Pods>,
+    clock: &Arc<dyn Clock>,
+    live: Live,
+) -> anyhow::Result<Worker> {
+    let ports = WorkerPorts {
+        pods: pods.clone(),
+        queue: Arc::new(store.clone()),
+        pool: Arc::new(store.clone()),
+        artefacts: Arc::new(store.clone()),
+        log: Arc::new(store.clone()),
+        clock: clock.clone(),
+        chance: Arc::new(UuidChance),
+    };
+    Ok(Worker::new(worker_config(config)?, ports, live))
+}
+
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    if config.lease() < LEASE_SHORT {
+        let lease = config.lease();
+        tracing::warn!(
+            ?lease,
+            "RDEV_LEASE_SECONDS is short: a stall of a third of it may cost a worker its commands"
+        );
+    }
     Ok(WorkerConfig {
         id: id.parse().context("worker id")?,
         concurrency: config.worker_concurrency,
@@ -169,7 +206,12 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     })
 }
 
-async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pods>> {
+/// Where commands run, and what is cancelled when that has failed for good.
+async fn pods(
+    config: &Config,
+    inherited: Inherited,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
     match config.runtime() {
         Runtime::Local => {
             let local = Local::open(rdev_local::Config {
@@ -184,7 +226,7 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
                 new_uid: hex(&random::<16>()?),
             })?;
             local.create_project(&FIRST_PROJECT.parse()?)?;
-            Ok(Arc::new(local))
+            Ok((Arc::new(local), CancellationToken::new()))
         }
         Runtime::Kubernetes => {
             let runner = rdev_kube::Bundled {
@@ -195,7 +237,9 @@ async fn pods(config: &Config, inherited: Inherited, clock: Arc<dyn Clock>) -> a
             };
             let namespace = config.namespace.clone();
             let config = rdev_kube::Config { namespace, kubeconfig: None, runner, clock };
-            Ok(Arc::new(Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?))
+            let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
+            let failed = kube.failed();
+            Ok((Arc::new(kube), failed))
         }
     }
 }
@@ -251,7 +295,8 @@ pub(crate) async fn examine_runtime(config: &Config, inherited: Inherited) -> an
         let seen = format!("{} is not there yet", folder.display());
         return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
-    Ok(pods(config, inherited, Arc::new(SystemClock)).await?.examine().await)
+    let (pods, _) = pods(config, inherited, Arc::new(SystemClock)).await?;
+    Ok(pods.examine().await)
 }
 
 impl Rdev {
@@ -265,6 +310,9 @@ impl Rdev {
         parts.start("the worker", self.worker.run(stop.clone()));
         parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
         parts.start("periodic work", self.chores.run(stop.clone()));
+        parts.start("the upkeep of the metrics", self.metrics.keep_up(stop.clone()));
+        parts.watch("the clock or the signals of the database", self.store.failed());
+        parts.watch("the watch of the cluster's pods", self.runtime_failed);
         let places = Places::new(server::connections_max(), self.trusted_proxies.clone());
         parts.start("the listener", server::serve(listeners.api, self.apps.api, places, stop.clone()));
         if let (Some(listener), Some(app)) = (listeners.probes, self.apps.probes) {
@@ -278,7 +326,9 @@ impl Rdev {
             drain.cancel();
         });
         let ended = parts.run().await;
-        self.store.close().await;
+        if timeout(CLOSE_TIMEOUT, self.store.close()).await.is_err() {
+            tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the database was not closed in time");
+        }
         Ok(ended?)
     }
 
@@ -340,4 +390,31 @@ fn with_cause(error: rdev_domain::Error) -> anyhow::Error {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::Parser;
+    use rdev_ports::spawn_for_good;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_ends_and_says_why_when_a_task_of_an_adapter_has_died() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let of =
+            ["rdev-api", "--bind", "127.0.0.1:0", "--runtime", "local", "--data-dir"].map(OsString::from);
+        let config = Config::try_parse_from(of.into_iter().chain([data.into()])).unwrap();
+        let rdev = wire(&config, Inherited { umask: 0o022, open_files: None }).await.unwrap();
+        let (listeners, stop) = (Listeners::open(&config).unwrap(), CancellationToken::new());
+        let address = listeners.api.local_addr().unwrap();
+        spawn_for_good(&rdev.runtime_failed, async { panic!("as it happens") });
+        let ended = timeout(Duration::from_secs(30), rdev.serve(listeners, stop.clone())).await.unwrap();
+        let error = ended.unwrap_err().to_string();
+        assert!(error.starts_with("the watch of the cluster's pods has ended"), "{error}");
+        assert!(stop.is_cancelled() && std::net::TcpStream::connect(address).is_err());
+    }
 }

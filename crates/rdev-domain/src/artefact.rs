@@ -38,12 +38,21 @@ pub enum Unkept {
     Unsearched,
     /// The place is gone in which it was, or its task was cancelled meanwhile.
     Lost,
+    /// It was, until it made room for what is newer.
+    Removed,
 }
 
 impl Unkept {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Missing, Self::TooLarge, Self::TooMany, Self::Unreadable, Self::Unsearched, Self::Lost];
+    pub const ALL: [Self; 7] = [
+        Self::Missing,
+        Self::TooLarge,
+        Self::TooMany,
+        Self::Unreadable,
+        Self::Unsearched,
+        Self::Lost,
+        Self::Removed,
+    ];
 
     /// Its name in answers and stores.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +63,7 @@ impl Unkept {
             Self::Unreadable => "unreadable",
             Self::Unsearched => "unsearched",
             Self::Lost => "lost",
+            Self::Removed => "removed",
         }
     }
 

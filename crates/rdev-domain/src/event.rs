@@ -31,6 +31,9 @@ impl Position {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
 
+    /// After any entry.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The place right before this one.
     pub fn before(self) -> Self {
         Self(self.0.saturating_sub(1))

@@ -25,10 +25,11 @@ use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
     Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
-    Standing, Stdin,
+    Standing, Stdin, spawn_for_good,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
@@ -71,6 +72,8 @@ pub struct Kube {
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
+    /// Cancelled when a watch has ended.
+    failed: CancellationToken,
 }
 
 /// The pods of one role, kept current by a watch, and what is known of their containers.
@@ -81,10 +84,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn begin(role: Role, cluster: &Cluster, clock: &Arc<dyn Clock>) -> Self {
+    fn begin(role: Role, cluster: &Cluster, clock: &Arc<dyn Clock>, failed: &CancellationToken) -> Self {
         let registry = Arc::new(Registry::new(role));
         let watching = watching::keep(cluster.clone(), role, registry.clone(), clock.clone());
-        Self { registry, places: Places::default(), watching: tokio::spawn(watching).abort_handle() }
+        Self { registry, places: Places::default(), watching: spawn_for_good(failed, watching) }
     }
 
     /// The pods as they are known, which they are once they were listed.
@@ -110,13 +113,19 @@ impl Kube {
     /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
-        let watched = |role| Watched::begin(role, &cluster, &config.clock);
+        let failed = CancellationToken::new();
+        let watched = |role| Watched::begin(role, &cluster, &config.clock, &failed);
         let (projects, workers) = (watched(Role::Project), watched(Role::Worker));
         let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        Ok(Self { cluster, bundled: config.runner, clock: config.clock, projects, workers })
+        Ok(Self { cluster, bundled: config.runner, clock: config.clock, projects, workers, failed })
+    }
+
+    /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     /// The pods of a site's role.

@@ -7,8 +7,9 @@ use crate::Fence;
 /// The files that tasks have left.
 #[async_trait]
 pub trait Artefacts: Send + Sync {
-    /// Does these steps, all of them or none; what is stored already, because an answer was lost, stays. While a task runs it is done again from the beginning as often as
-    /// needed; once it has ended, what is there stays until the task's next attempt or its own deletion.
+    /// Does these steps, all of them or none; what is stored already, because an answer was lost, stays. While a task
+    /// runs it is done again from the beginning as often as needed; once it has ended, what is there stays until the
+    /// task's next attempt, its own deletion, or until it makes room for what is newer ([`Rule::Output`](crate::Rule)).
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.
@@ -26,6 +27,8 @@ pub trait Artefacts: Send + Sync {
 pub enum Keep {
     /// Forgets everything that was kept of it.
     Anew,
+    /// Forgets the parts of files that are not listed.
+    OnlyListed,
     /// Stores a part of a file, which nobody sees before the file is listed.
     Part {
         /// Number of the file.

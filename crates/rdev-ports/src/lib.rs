@@ -15,6 +15,7 @@ mod retention;
 mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upkeep;
 
 pub use artefacts::{Artefacts, Keep, PART_BYTES_MAX};
 pub use clock::{Chance, Clock, Ids};
@@ -31,5 +32,6 @@ pub use queue::{
     Asked, CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry,
     Slots, Started, TaskQueue, Unfinished,
 };
-pub use retention::{Progress, Retention, Rule, Turn, Turns};
+pub use retention::{Progress, Retention, Rule, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, Turn, Turns};
 pub use signals::{Alone, Growth, Signal, Signals};
+pub use upkeep::spawn_for_good;

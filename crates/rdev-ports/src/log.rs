@@ -35,8 +35,8 @@ pub trait EventLog: Send + Sync {
     /// The last entries of many commands; those without any are not among them.
     async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>>;
 
-    /// The last entry of a home; [`Position::ZERO`] when it has none.
-    async fn head(&self, home: &Home) -> Result<Position>;
+    /// The last entry of a home that does not lie beyond `to`; [`Position::ZERO`] when it has none.
+    async fn last(&self, home: &Home, to: Position) -> Result<Position>;
 
     /// The last position in a home's log at which retention has removed an entry; others may be missing before
     /// it. [`Position::ZERO`] when the log is whole. Whoever asks after a read is told of all that the read has

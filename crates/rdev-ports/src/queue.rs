@@ -13,7 +13,7 @@ use crate::Seat;
 /// Every method is one transaction: it has happened whole, or not at all. The log entries that tell of a
 /// change are stored in the same transaction as the change.
 ///
-/// An answer may be lost, and with it whether the change was stored. So `start`, `finish`, `retry` and
+/// An answer may be lost, and with it whether the change was stored. So `enqueue`, `start`, `finish`, `retry` and
 /// [`EventLog::append`](crate::EventLog::append) can be asked for again with the same arguments, the time
 /// included, until one is answered: what was stored the first time comes back, and nothing is stored twice.
 #[async_trait]
@@ -23,7 +23,7 @@ pub trait TaskQueue: Send + Sync {
     /// command comes back.
     ///
     /// # Errors
-    /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, and with
+    /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, or had one that was removed, and with
     /// `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued>;
 
@@ -160,9 +160,9 @@ pub struct NewCommand {
 /// What became of a command to be stored.
 #[derive(Debug, Clone)]
 pub enum Enqueued {
-    /// It is stored; the entry says that it is pending.
+    /// It is stored, by this call or by one before whose answer was lost; the entry says that it is pending.
     New(Entry),
-    /// The same request had been stored before, as this command.
+    /// The same request had been stored before, as this command, which has another id.
     Before(Box<Command>),
 }
 
@@ -243,7 +243,8 @@ pub struct Started {
 /// What a renewal found.
 #[derive(Debug, Clone, Default)]
 pub struct Renewal {
-    /// Claims that are no longer the worker's: it must stop writing.
+    /// Claims that have passed on: another worker has the command, or they were given back. One under which the
+    /// command has ended is none of them.
     pub lost: Vec<Fence>,
     /// Claims of commands whose end somebody has asked for.
     pub cancelled: Vec<Fence>,

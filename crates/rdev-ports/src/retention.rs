@@ -6,8 +6,8 @@ use rdev_domain::{Result, Timestamp};
 /// What is not kept for ever.
 #[async_trait]
 pub trait Retention: Send + Sync {
-    /// Removes a little of what a rule no longer allows: one small transaction. Callers come again while more is
-    /// left, and by turns ([`Turns`]).
+    /// Removes a little of what a rule no longer allows, at most [`STEP_BYTES_MAX`]: one small transaction. Callers come
+    /// again while more is left, and by turns ([`Turns`]).
     ///
     /// What was removed from a home's log shows in [`EventLog::pruned`](crate::EventLog::pruned) with the same
     /// transaction.
@@ -22,20 +22,35 @@ pub enum Rule {
         /// The moment.
         before: Timestamp,
     },
-    /// Commands that ended before this moment, with all of their entries. The oldest goes first, and a command's
-    /// last entry goes with the command itself.
+    /// Commands that ended before this moment, with all of their entries and files. The oldest goes first, and a
+    /// command's last entry goes with the command itself. The name that a caller gave to its stream is remembered.
     Ended {
         /// The moment.
         before: Timestamp,
+        /// The present moment.
+        now: Timestamp,
     },
-    /// The oldest output of all, of commands that run as well, while the log holds more than so much. What tells
-    /// of a command's states and end stays. What was stored since the call before that left nothing over may
-    /// not be counted yet.
+    /// Names of streams whose command was removed before this moment.
+    Streams {
+        /// The moment.
+        before: Timestamp,
+    },
+    /// The oldest output of all, of commands that run as well, and the files of the tasks that ended first, in one
+    /// order, while there is more of both than so much. A task's files weigh from its last end on. What tells of a
+    /// command's states and end stays, and so does the list of its files. What was stored since the call before that
+    /// left nothing over may not be counted yet.
     Output {
-        /// Bytes of output that the log may hold.
+        /// Bytes of output and files that may be kept.
         bytes_max: u64,
     },
 }
+
+/// Bytes of output and files that one step removes at most, unless a single piece has more: some 40 ms of the only writer
+/// of a SQLite file.
+pub const STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// How long the name that a caller gave to a stream is not given again after retention has removed it.
+pub const STREAM_NAME_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How far a piece of periodic work has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

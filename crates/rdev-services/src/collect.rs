@@ -73,10 +73,12 @@ impl Executor {
             sleep(CANCELLED_PATIENCE).await;
         };
         tokio::pin!(cancelled);
+        // What another attempt has left is not of this one.
+        self.keep(claim, &[Keep::Anew]).await?;
         loop {
             let collected = tokio::select! {
                 collected = self.collect_once(claim, place, &argv) => collected?,
-                () = &mut cancelled => return self.lose(claim).await,
+                () = &mut cancelled => return self.give_up(claim).await,
             };
             let command = &claim.fence.id;
             let error = match collected {
@@ -90,13 +92,13 @@ impl Executor {
             let error = format!("{error:#}");
             let gone = matches!(self.fate(claim, &place.uid, started.started_at).await?, Fate::Gone(_));
             if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
-                tracing::warn!(%command, error, "the files of a task are lost");
-                return self.lose(claim).await;
+                tracing::warn!(%command, error, "files of a task are lost");
+                return self.give_up(claim).await;
             }
             tracing::warn!(%command, error, "the files of a task were not collected, trying again");
             tokio::select! {
                 () = backoff.wait() => {}
-                () = &mut cancelled => return self.lose(claim).await,
+                () = &mut cancelled => return self.give_up(claim).await,
             }
         }
     }
@@ -107,12 +109,17 @@ impl Executor {
         if patterns.is_empty() {
             return Ok(());
         }
-        let lost = |(file, pattern): (u32, &String)| Keep::Listed {
-            file,
-            artefact: Artefact { path: pattern.clone(), size: 0, kept: Kept::Not(Unkept::Lost) },
-        };
-        let steps: Vec<Keep> = [Keep::Anew].into_iter().chain((0..).zip(patterns).map(lost)).collect();
-        self.keep(claim, &steps).await
+        self.keep(claim, &lost(Keep::Anew, 0, patterns.iter())).await
+    }
+
+    /// Says of each pattern that something of it is lost, unless it names a file that was stored by now: those stay.
+    async fn give_up(&self, claim: &Claim) -> Result<()> {
+        let command = &claim.fence.id;
+        let listed = until_available(command, || self.artefacts.artefacts(command)).await?;
+        let next = listed.last().map_or(0, |(file, _)| file + 1);
+        let is_listed = |pattern: &&String| listed.iter().any(|(_, file)| file.path == **pattern);
+        let patterns = claim.command.request.artefacts().iter().filter(|pattern| !is_listed(pattern));
+        self.keep(claim, &lost(Keep::OnlyListed, next, patterns)).await
     }
 
     /// An error ends it; all else is told.
@@ -126,13 +133,14 @@ impl Executor {
                 return Ok(Collected::Unreached(error));
             }
         };
-        self.keep(claim, &[Keep::Anew]).await?;
-        let mut taking = Taking::default();
+        // What the try before has stored stays until there is something in its place.
+        let (mut taking, mut anew) = (Taking::default(), Some(Keep::Anew));
         loop {
             let error = match timeout(SILENCE_MAX, output.next()).await {
                 Ok(Some(Ok(bytes))) => match taking.push(&bytes) {
                     Ok(steps) => {
-                        if !steps.is_empty() {
+                        if !steps.is_empty() || taking.done {
+                            let steps: Vec<Keep> = anew.take().into_iter().chain(steps).collect();
                             self.keep(claim, &steps).await?;
                         }
                         if taking.done {
@@ -154,6 +162,15 @@ impl Executor {
     async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
         until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
     }
+}
+
+/// After the first step, those that list these patterns as lost, from a number on.
+fn lost<'a>(first: Keep, from: u32, patterns: impl Iterator<Item = &'a String>) -> Vec<Keep> {
+    let lost = |(file, pattern): (u32, &String)| Keep::Listed {
+        file,
+        artefact: Artefact { path: pattern.clone(), size: 0, kept: Kept::Not(Unkept::Lost) },
+    };
+    [first].into_iter().chain((from..).zip(patterns).map(lost)).collect()
 }
 
 /// Makes steps out of what comes, and holds no more than one part of one file.

@@ -7,6 +7,7 @@ use rdev_domain::{
 };
 use rdev_ports::{Asked, Clock, Enqueued, Ids, NewCommand, TaskQueue};
 
+use crate::patience::for_a_caller;
 use crate::{Events, Follow, Live, Projects};
 
 /// Accepting, reading and cancelling of commands.
@@ -136,7 +137,8 @@ impl Commands {
     }
 }
 
-/// Stores a command, and rings for it; gives the first one where the idempotency key was used before.
+/// Stores a command, and rings for it; gives the first one where the idempotency key was used before. Where the store's
+/// answer is lost it is asked again under the same id: a caller who was told to come again would have it run twice.
 pub(crate) async fn accept(
     queue: &dyn TaskQueue,
     live: &Live,
@@ -145,7 +147,7 @@ pub(crate) async fn accept(
 ) -> Result<(Command, Asked)> {
     let concurrency_key = command.request.concurrency_key(&command.home);
     let new = NewCommand { command: command.clone(), concurrency_key, idempotency };
-    match queue.enqueue(new).await? {
+    match for_a_caller(|| queue.enqueue(new.clone())).await? {
         Enqueued::New(entry) => {
             live.publish(entry);
             live.work_came();

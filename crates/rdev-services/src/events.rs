@@ -70,22 +70,27 @@ impl Events {
         let home = Home::Project(project.clone());
         let tail = self.live.home_tail(&home);
         let head = tail.head();
-        let (begun, beyond) = match from {
+        let (begun, unknown) = match from {
             // Every log has a start: there is nothing to look up.
-            Begin::After(Position::ZERO) => (Position::ZERO, false),
-            from => {
-                // The last entry may have been removed.
-                let end = self.log.head(&home).await?.max(self.log.pruned(&home).await?);
-                match from {
-                    Begin::After(after) if after <= end => (after, false),
-                    // Positions are never given twice: this one is of another log.
-                    Begin::After(_) => (end, true),
-                    Begin::Latest => (end, false),
-                }
-            }
+            Begin::Start => (Position::ZERO, false),
+            Begin::Latest => (self.last_known(&home, Position::MAX).await?, false),
+            Begin::Within(entry) => self.begin(&home, entry, entry).await?,
+            Begin::From(position) => self.begin(&home, position, position.before()).await?,
         };
         let source = Source::Home { home, tail, told: begun };
-        Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, beyond })
+        Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, unknown })
+    }
+
+    /// Where reading begins whose reader was told of `position`, and whether this log has never had anything between
+    /// `least` and there: positions are never given twice, so the reader's is then of another log.
+    async fn begin(&self, home: &Home, position: Position, least: Position) -> Result<(Position, bool)> {
+        let known = self.last_known(home, position).await?;
+        Ok(if known >= least { (position.before(), false) } else { (known, true) })
+    }
+
+    /// The last entry of a home that does not lie beyond `to`, or one that was removed since.
+    async fn last_known(&self, home: &Home, to: Position) -> Result<Position> {
+        Ok(self.log.last(home, to).await?.max(self.log.pruned(home).await?))
     }
 
     /// Subscribes to a command that is at hand. Of one whose end is not beyond `after`, the end is read.
@@ -116,10 +121,14 @@ impl Events {
 /// Where reading of a project's log begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
+    /// With the first entry that is there.
+    Start,
     /// With the next entry that is stored.
     Latest,
-    /// After this position.
-    After(Position),
+    /// With the rest of this entry, of which the reader has something.
+    Within(Position),
+    /// With this position, up to which the reader has everything.
+    From(Position),
 }
 
 /// A subscription to a project's log.
@@ -128,6 +137,7 @@ pub struct ProjectFollow {
     pub follow: Follow,
     /// The position after which it reads.
     pub begun: Position,
-    /// True: the position that was asked for lies beyond the end of the log, where it reads on instead.
-    pub beyond: bool,
+    /// True: the log has never had the position that was asked for. It reads on after the last one before it that the
+    /// log has had.
+    pub unknown: bool,
 }

@@ -191,6 +191,7 @@ mod tests {
     use crate::Live;
 
     const ALL_OUTPUT: Rule = Rule::Output { bytes_max: 0 };
+    const ENDED: Rule = Rule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
 
     async fn running(store: &MemoryStore) -> (Command, Fence) {
         store.enqueue(new_command(command("demo", 1))).await.unwrap();
@@ -245,7 +246,7 @@ mod tests {
         let mut follow = begun(&store, of_command(&live, &command, true)).await;
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         store.finish(&fence, Seq(1), outcome, START).await.unwrap();
-        prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
+        prune(&store, ENDED).await;
         assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
         assert!(follow.ready().await.unwrap().is_none());
     }
@@ -259,7 +260,7 @@ mod tests {
             let mut follow = begun(&store, of_command(&live, &command, true)).await;
             let outcome = Outcome::without_process(Ending::Cancelled, "");
             store.finish(&fence, Seq(1), outcome, START).await.unwrap();
-            prune(&store, Rule::Ended { before: START + std::time::Duration::from_secs(1) }).await;
+            prune(&store, ENDED).await;
             follow.log = Far::of(store);
             let mut interrupted = Box::pin(follow.ready());
             let mut told = None;
@@ -322,9 +323,9 @@ mod tests {
             self.store.ends(ids).await
         }
 
-        async fn head(&self, home: &Home) -> Result<Position> {
+        async fn last(&self, home: &Home, to: Position) -> Result<Position> {
             yield_now().await;
-            self.store.head(home).await
+            self.store.last(home, to).await
         }
 
         async fn pruned(&self, home: &Home) -> Result<Position> {

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use rdev_domain::{CommandId, Error, Result};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Pauses between two attempts: doubled each time, up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_secs(5);
+
+/// Longest that a store is asked again for a caller, after its first answer.
+const CALLERS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Pauses that grow, from the first to the last.
 pub(crate) struct Backoff(Duration);
@@ -27,6 +30,26 @@ impl Backoff {
         sleep(self.0).await;
         self.0 = (self.0 * 2).min(PAUSE_LAST);
     }
+}
+
+/// Asks again for some seconds while what is asked is not available: somebody waits for the answer, and comes again
+/// where it is that it could not be had. A write is one that is recognised when its answer was lost.
+///
+/// # Errors
+/// As the last answer.
+pub(crate) async fn for_a_caller<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> Result<T> {
+    let mut last = ask().await;
+    let asking = async {
+        let mut backoff = Backoff::default();
+        while let Err(error @ Error::Unavailable { .. }) = &last {
+            tracing::debug!(?error, "asked in vain for a caller, trying again");
+            backoff.wait().await;
+            last = ask().await;
+        }
+    };
+    // Over: the last answer stands.
+    drop(timeout(CALLERS_PATIENCE, asking).await);
+    last
 }
 
 /// Asks again while what is asked is not available. The way that everything of an execution is asked of a store:

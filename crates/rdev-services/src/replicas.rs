@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::Result;
+use rdev_domain::{Position, Result};
 use rdev_ports::{EventLog, Signal, Signals};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ impl Replicas {
             }
         }
         for home in homes {
-            self.live.home_has_grown(&home, self.log.head(&home).await?);
+            self.live.home_has_grown(&home, self.log.last(&home, Position::MAX).await?);
         }
         Ok(())
     }

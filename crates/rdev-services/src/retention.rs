@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Progress, Retention, Rule};
+use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Progress, Retention, Rule, STREAM_NAME_LIFETIME};
 
 use crate::Chore;
 
@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 pub struct Keeping {
     /// Commands are removed so long after their end; `None`: never.
     pub ended: Option<Duration>,
-    /// Bytes of output in the log, of all commands together; `None`: as many as there are.
+    /// Bytes of output in the log and of files, of all commands together; `None`: as many as there are.
     pub output_bytes: Option<u64>,
 }
 
@@ -39,7 +39,8 @@ impl Prune {
         let Keeping { ended, output_bytes } = self.keeping;
         [
             Some(Rule::Keys { before: now - IDEMPOTENCY_KEY_LIFETIME }),
-            ended.map(|age| Rule::Ended { before: now - age }),
+            Some(Rule::Streams { before: now - STREAM_NAME_LIFETIME }),
+            ended.map(|age| Rule::Ended { before: now - age, now }),
             output_bytes.map(|bytes_max| Rule::Output { bytes_max }),
         ]
         .into_iter()

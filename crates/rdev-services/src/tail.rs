@@ -84,12 +84,14 @@ impl Tail {
     pub(crate) fn push(&self, entry: Arc<Entry>) {
         let position = entry.position;
         if self.is_followed() {
+            // An earlier one may come late, when its answer was lost and the next writer has begun: what follows it is
+            // not known here.
+            let is_late = position <= *self.head.borrow();
             let mut ring = lock(&self.ring);
-            if ring.floor.is_none() {
+            if ring.floor.is_none() && !is_late {
                 (ring.floor, ring.end) = (Some(position.before()), position.before());
             }
-            // An earlier one may come late, when its answer was lost and the next writer has begun.
-            if position > ring.end {
+            if ring.floor.is_some() && position > ring.end {
                 self.budget.account(&mut ring, |ring| ring.push(entry));
             }
             drop(ring);
@@ -306,6 +308,16 @@ mod tests {
         tail.push(entry(7, 10));
         tail.push(entry(5, 10));
         assert_eq!((kept(&tail, 6), kept(&tail, 4)), (vec![7], vec![]));
+    }
+
+    #[test]
+    fn nothing_is_passed_over_after_one_that_comes_late() {
+        let tail = Tail::new(&Arc::default());
+        tail.push(entry(7, 10));
+        let _follower = tail.head();
+        tail.push(entry(5, 10));
+        tail.push(entry(8, 10));
+        assert_eq!((kept(&tail, 5), kept(&tail, 7)), (vec![], vec![8]));
     }
 
     #[tokio::test]

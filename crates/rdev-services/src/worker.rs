@@ -36,7 +36,8 @@ pub struct WorkerConfig {
     pub place_patience: Duration,
 }
 
-/// A lease that is renewed so many times before it runs out: one renewal may fail.
+/// A lease is renewed so many times before it runs out, and a renewal may take as long as until the next: one of
+/// them may fail, or be without an answer.
 const RENEWALS_A_LEASE: u32 = 3;
 /// The worker is taken for dead when its loop has not turned for so many leases.
 const LEASES_TO_DEATH: u32 = 3;
@@ -46,6 +47,9 @@ struct Running {
     fence: Fence,
     task: AbortHandle,
     in_pool: bool,
+    /// When a renewal found first that the claim has passed on. The execution may have given it up itself just then, and
+    /// is about to end.
+    lost_since: Option<Instant>,
 }
 
 /// The claims that are being worked on, by their tasks.
@@ -59,6 +63,21 @@ impl Claims {
 
     fn fences(&self) -> Vec<Fence> {
         self.lock().values().map(|running| running.fence.clone()).collect()
+    }
+
+    /// Ends the executions of claims that have passed on, and had before, so long ago.
+    fn abort(&self, lost: &[Fence], asked: Instant, after: Duration) {
+        for running in self.lock().values_mut() {
+            if !lost.contains(&running.fence) {
+                running.lost_since = None;
+                continue;
+            }
+            let since = *running.lost_since.get_or_insert(asked);
+            if asked.duration_since(since) >= after && !running.task.is_finished() {
+                tracing::warn!(command = %running.fence.id, "another worker has taken over");
+                running.task.abort();
+            }
+        }
     }
 }
 
@@ -215,7 +234,7 @@ impl Worker {
                 tracing::error!(command = %claim.fence.id, ?error, "its lease will run out");
             }
         });
-        self.claims.lock().insert(task.id(), Running { fence, task, in_pool });
+        self.claims.lock().insert(task.id(), Running { fence, task, in_pool, lost_since: None });
     }
 
     fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {
@@ -259,25 +278,23 @@ async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
         if fences.is_empty() {
             continue;
         }
-        let until = executor.clock.now() + lease;
-        let renewal = match timeout(lease, executor.queue.renew(&fences, until)).await {
+        let (until, asked) = (executor.clock.now() + lease, Instant::now());
+        let renewal = match timeout(period, executor.queue.renew(&fences, until)).await {
             Ok(Ok(renewal)) => renewal,
             Ok(Err(error)) => {
                 tracing::warn!(?error, "leases could not be renewed, trying again");
                 continue;
             }
             Err(_) => {
-                tracing::warn!("leases were not renewed within a lease, trying again");
+                tracing::warn!(?period, "leases were not renewed in time, trying again");
                 continue;
             }
         };
         for fence in renewal.cancelled {
             executor.live.stop(&fence.id);
         }
-        for running in claims.lock().values().filter(|running| renewal.lost.contains(&running.fence)) {
-            tracing::warn!(command = %running.fence.id, "another worker has taken over");
-            running.task.abort();
-        }
+        // One renewal may be rung for right after another: that alone proves nothing.
+        claims.abort(&renewal.lost, asked, period / 2);
     }
 }
 

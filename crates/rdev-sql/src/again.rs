@@ -1,6 +1,6 @@
 //! Writes that come again because their answer was lost: they are told what was stored the first time.
 
-use rdev_domain::{Chunk, Entry, Error, Outcome, Result, Seq, State, Timestamp};
+use rdev_domain::{Chunk, Command, Entry, Error, Outcome, Result, Seq, State, Timestamp};
 use rdev_ports::{Fence, Retry};
 
 use crate::db::{Tx, run};
@@ -17,6 +17,23 @@ macro_rules! entries {
             $that
         )
     };
+}
+
+/// The first entry of a command that was accepted under this id before, with this name at this moment.
+pub(crate) async fn accepted(tx: &mut Tx, command: &Command) -> Result<Option<Entry>> {
+    let row = run!(
+        tx,
+        fetch_optional,
+        query_as<EventRow>,
+        entries!(
+            "e.position > 0 AND t.project = $2 AND t.stream = $3 AND t.created_us = $4 ORDER BY e.position LIMIT 1"
+        ),
+        command.id.as_str(),
+        command.home.as_str(),
+        command.stream.as_str(),
+        command.created_at.as_micros(),
+    )?;
+    row.map(EventRow::entry).transpose()
 }
 
 /// The entry of a start: the last one that says `running`.

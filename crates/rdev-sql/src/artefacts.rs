@@ -18,6 +18,7 @@ struct Row {
     size: i64,
     sha256: Option<Vec<u8>>,
     problem: Option<String>,
+    removed: bool,
 }
 
 impl Row {
@@ -25,6 +26,7 @@ impl Row {
         let sum = self.sha256.as_deref().map(<[u8; 32]>::try_from);
         let kept = match (sum, self.problem.as_deref().map(Unkept::parse)) {
             (Some(Ok(sum)), None) => Kept::Whole(sum),
+            (None, Some(Some(_))) if self.removed => Kept::Not(Unkept::Removed),
             (None, Some(Some(why))) => Kept::Not(why),
             _ => return Err(unreadable("artefact", &(&self.path, &self.problem))),
         };
@@ -50,7 +52,7 @@ impl Artefacts for SqlStore {
             &self.db,
             fetch_all,
             query_as<Row>,
-            "SELECT number, path, size, sha256, problem FROM artefacts WHERE task_id = $1 ORDER BY number",
+            "SELECT number, path, size, sha256, problem, removed FROM artefacts WHERE task_id = $1 ORDER BY number",
             id.as_str(),
         )?;
         rows.into_iter().map(Row::artefact).collect()
@@ -76,6 +78,12 @@ async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
             execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
             execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())
         }
+        Keep::OnlyListed => execute!(
+            &mut *tx,
+            "DELETE FROM artefact_parts WHERE task_id = $1
+                AND number NOT IN (SELECT number FROM artefacts WHERE task_id = $1)",
+            id.as_str(),
+        ),
         Keep::Part { file, part, bytes } => execute!(
             &mut *tx,
             "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",

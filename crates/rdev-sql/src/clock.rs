@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::Clock;
+use rdev_ports::{Clock, spawn_for_good};
 use sqlx::PgPool;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::db::Work;
 use crate::db::{Db, bounded};
@@ -47,15 +48,15 @@ struct Seen {
 }
 
 impl PostgresClock {
-    /// Looks at the server's clock, now and then again and again.
-    pub(crate) async fn start(pool: &PgPool, own: &dyn Clock) -> Result<Self> {
+    /// Looks at the server's clock, now and then again and again. `failed` tells when that has ended.
+    pub(crate) async fn start(pool: &PgPool, own: &dyn Clock, failed: &CancellationToken) -> Result<Self> {
         let seen = look(pool).await?;
         let (time, own) = (seen.time, own.now());
         if time.since(own).max(own.since(time)) > SKEW_MAX {
             tracing::warn!(database = %time, machine = %own, "the clocks differ: that of the database counts");
         }
         let hand = Arc::new(Mutex::new(Hand { time, at: seen.answered }));
-        let looking = tokio::spawn(keep(pool.clone(), hand.clone())).abort_handle();
+        let looking = spawn_for_good(failed, keep(pool.clone(), hand.clone()));
         Ok(Self { hand, looking })
     }
 }

@@ -1,20 +1,18 @@
+//! Reading of the log, and the output that is added to it.
+
 use async_trait::async_trait;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{
-    Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, StreamId, Timestamp,
-};
+use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Home, Position, Result, Seq, StreamId, Timestamp};
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
 use crate::again;
 use crate::db::Work;
-use crate::db::{Commit, Db, Tx, bounded, read, run, write};
+use crate::db::{Commit, Db, bounded, read, run, write};
+use crate::entries::stored;
 use crate::error::database;
 use crate::group::{Append, Told};
-use crate::rows::{
-    EventRow, FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled,
-    event_columns, parse,
-};
+use crate::rows::{EventRow, event_columns, parse};
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -65,48 +63,17 @@ const _: () = assert!(READ_BYTES * 2 == 262_144);
 pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
      ORDER BY last_seq DESC, position DESC LIMIT 1";
 
-/// Stores an entry, with how its values come about.
-macro_rules! insert {
-    ($with:expr, $values:literal) => {
-        concat!(
-            $with,
-            "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body) ",
-            $values,
-            " RETURNING position"
-        )
-    };
-}
-
-/// For one writer at a time: positions become visible in their order.
-const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
-
-/// The number of the lock that orders a project's log.
-macro_rules! lock_of {
-    ($project:literal) => {
-        concat!("hashtextextended(", $project, ", 7236)")
-    };
-}
-pub(crate) use lock_of;
-
-/// A position is given before its transaction commits, so a reader could see a later one first, and go on
-/// after it. Whoever stores an entry holds the project's lock from before its position is given until
-/// everybody sees it: the values come out of the row that takes the lock. Nothing else is locked after it,
-/// so nobody who holds it waits for another holder.
-const INSERT_IN_TURN: &str = insert!(
-    concat!("WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(", lock_of!("$2"), "))"),
-    "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
-);
-
 pub(crate) const ENDS_ON_POSTGRES: &str = "
     SELECT id, position FROM unnest($1::TEXT[]) AS asked (id), LATERAL (
         SELECT position FROM events
         WHERE (task_id, position) > (id, 0) AND (task_id, position) <= (id, 9223372036854775807)
         ORDER BY task_id DESC, position DESC LIMIT 1) AS last";
 
-pub(crate) const HEAD: &str = "SELECT position FROM events WHERE project = $1 ORDER BY position DESC LIMIT 1";
+pub(crate) const LAST: &str =
+    "SELECT position FROM events WHERE project = $1 AND position <= $2 ORDER BY position DESC LIMIT 1";
 
-pub(crate) const HEAD_ON_POSTGRES: &str = "SELECT position FROM events
-     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, 9223372036854775807)
+pub(crate) const LAST_ON_POSTGRES: &str = "SELECT position FROM events
+     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, $2)
      ORDER BY project DESC, position DESC LIMIT 1";
 
 pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
@@ -183,12 +150,13 @@ impl EventLog for SqlStore {
         Ok(ends)
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
         let sql = match &self.db {
-            Db::Sqlite { .. } => HEAD,
-            Db::Postgres(_) => HEAD_ON_POSTGRES,
+            Db::Sqlite { .. } => LAST,
+            Db::Postgres(_) => LAST_ON_POSTGRES,
         };
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str())?;
+        let to = i64::try_from(to.0).unwrap_or(i64::MAX);
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str(), to)?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
@@ -231,7 +199,7 @@ impl SqlStore {
             let (home, stream): (Home, StreamId) = (parse(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
             for chunk in chunks {
-                let mut entry = Entry {
+                let entry = Entry {
                     position: Position::ZERO,
                     home: home.clone(),
                     command: fence.id.clone(),
@@ -241,8 +209,7 @@ impl SqlStore {
                     at: now,
                     body: EntryBody::Output(chunk.frames),
                 };
-                entry.position = insert(&mut tx, &entry).await?;
-                entries.push(entry);
+                entries.push(stored(&mut tx, entry).await?);
             }
             Ok(entries)
         })
@@ -285,42 +252,4 @@ async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> R
         entries.push(entry);
     }
     Ok(entries)
-}
-
-/// Stores an entry; its position comes back.
-pub(crate) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
-    let json = match &entry.body {
-        EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
-        EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
-        EntryBody::FormerEnd(outcome) => serde_json::to_vec(&FormerEnd::of(outcome)),
-        EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
-    };
-    let json = json.map_err(|error| Error::Internal(error.into()))?;
-    let (kind, body): (&str, &[u8]) = match &entry.body {
-        EntryBody::Stalled(_) => (KIND_STALLED, &json),
-        EntryBody::Retry(_) => (KIND_RETRY, &json),
-        EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
-        EntryBody::Output(frames) => (KIND_OUTPUT, frames),
-        EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),
-    };
-    let sql = match tx {
-        // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.
-        Tx::Postgres(_) if entry.home == Home::Pool => INSERT,
-        Tx::Postgres(_) => INSERT_IN_TURN,
-        Tx::Sqlite(_) => INSERT,
-    };
-    let position = run!(
-        tx,
-        fetch_one,
-        query_scalar<i64>,
-        sql,
-        entry.command.as_str(),
-        entry.home.as_str(),
-        kind,
-        entry.first_seq.0 as i64,
-        entry.last_seq.0 as i64,
-        entry.at.as_micros(),
-        body,
-    )?;
-    Ok(Position(position as u64))
 }

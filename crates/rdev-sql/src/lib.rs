@@ -12,6 +12,7 @@ mod backup;
 mod claim;
 mod clock;
 mod db;
+mod entries;
 mod error;
 mod events;
 mod examine;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use rdev_domain::{Result, Timestamp};
 use rdev_ports::{Alone, Clock, Finding, Signals};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::PostgresClock;
 use crate::db::Db;
@@ -50,12 +52,19 @@ pub struct SqlStore {
     /// What Postgres is told together; SQLite is a call away.
     groups: Option<Groups>,
     write_check: WriteCheck,
+    /// Cancelled when one of its own tasks has ended.
+    failed: CancellationToken,
 }
 
 impl SqlStore {
     /// Opens the SQLite database in `file`, makes it when it is missing, and brings its schema up to date.
     pub async fn sqlite(file: &Path) -> Result<Self> {
-        Ok(Self { db: Db::sqlite(file).await?, groups: None, write_check: WriteCheck::default() })
+        Ok(Self {
+            db: Db::sqlite(file).await?,
+            groups: None,
+            write_check: WriteCheck::default(),
+            failed: CancellationToken::new(),
+        })
     }
 
     /// Opens the Postgres database of a URL, and brings its schema up to date. Others may be using it.
@@ -65,7 +74,12 @@ impl SqlStore {
     pub async fn postgres(url: &str) -> Result<Self> {
         let pool = db::postgres::open(url).await?;
         let groups = Some(Groups::on(&pool));
-        Ok(Self { db: Db::Postgres(pool), groups, write_check: WriteCheck::default() })
+        Ok(Self {
+            db: Db::Postgres(pool),
+            groups,
+            write_check: WriteCheck::default(),
+            failed: CancellationToken::new(),
+        })
     }
 
     /// The migrations that the SQLite database in `file` has yet to see, each by its number and name. Changes nothing.
@@ -92,7 +106,7 @@ impl SqlStore {
     pub fn signals(&self) -> Arc<dyn Signals> {
         match &self.db {
             Db::Sqlite { .. } => Arc::new(Alone),
-            Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone())),
+            Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone(), &self.failed)),
         }
     }
 
@@ -104,8 +118,14 @@ impl SqlStore {
     pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>> {
         Ok(match &self.db {
             Db::Sqlite { .. } => own,
-            Db::Postgres(pool) => Arc::new(PostgresClock::start(pool, &*own).await?),
+            Db::Postgres(pool) => Arc::new(PostgresClock::start(pool, &*own, &self.failed).await?),
         })
+    }
+
+    /// Cancelled when a task by which its clock or its signals live has ended, be it by a panic: a process
+    /// goes on without it at its peril.
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     /// Writes what is pending and closes every connection.

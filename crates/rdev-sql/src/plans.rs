@@ -8,13 +8,14 @@ use crate::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
 use crate::events::{
-    ENDS_ON_POSTGRES, HEAD, HEAD_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
+    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
 use crate::group::{Append, Enqueue, Finish, Start, Step};
 use crate::queue::{HURRY, UNFINISHED, UNFINISHED_ON_POSTGRES};
 use crate::retention::{
-    ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, REMOVE_ENTRIES, REMOVE_KEYS, REMOVE_OUTPUT,
+    ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
+    REMOVE_OUTPUT, REMOVE_STREAMS,
 };
 use crate::tasks::{TURN_OF_COMMAND, TURN_OF_TASK};
 use crate::testing::PostgresDatabase;
@@ -97,16 +98,19 @@ async fn a_log_is_read_from_its_position_on() {
 async fn positions_are_found_without_reading_entries() {
     let by_seq = "SEARCH events USING COVERING INDEX events_by_task_and_seq (task_id=? AND last_seq<?)";
     assert_searches(POSITION_OF, &[by_seq]).await;
-    let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=?)";
-    assert_searches(HEAD, &[by_project]).await;
+    let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=? AND position<?)";
+    assert_searches(LAST, &[by_project]).await;
 }
 
 #[tokio::test]
 async fn what_is_to_be_removed_is_found_without_looking_at_the_rest() {
     for (query, search) in [
         (ENDED, "SEARCH tasks USING INDEX tasks_by_end (ended_us<?)"),
+        (ENTRIES_OF, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
         (REMOVE_ENTRIES, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
         (REMOVE_ENTRIES, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"),
+        (PARTS, "SEARCH artefact_parts USING INDEX sqlite_autoindex_artefact_parts_1 (task_id=?)"),
+        (REMOVE_STREAMS, "SEARCH removed_streams USING INDEX removed_streams_by_age (removed_us<?)"),
         (ENTRIES_BETWEEN, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (REMOVE_OUTPUT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (REMOVE_KEYS, "SEARCH idempotency_keys USING INDEX idempotency_keys_by_age (created_us<?)"),
@@ -127,6 +131,10 @@ const FILL: &str = "
     FROM generate_series(1, 20000) n;
     INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
     SELECT id, project, 'output', 1, 1, 0, 'x' FROM tasks;
+    INSERT INTO artefact_parts (task_id, number, part, body)
+    SELECT id, 0, 0, 'x' FROM tasks WHERE pool OR ended_us > 15000;
+    INSERT INTO removed_streams (project, stream, removed_us)
+    SELECT 'p' || n % 10, 'removed-' || n, n FROM generate_series(1, 20000) n;
     INSERT INTO idempotency_keys (key_id, value, fingerprint, created_us)
     SELECT 'key-1', n::TEXT, 'x', n FROM generate_series(1, 20000) n;
     ANALYZE";
@@ -144,15 +152,20 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (READ_COMMAND_ON_POSTGRES, 3, "events_by_task"),
         (READ_HOME_ON_POSTGRES, 3, "events_by_project"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
-        (HEAD_ON_POSTGRES, 1, "events_by_project"),
+        (LAST_ON_POSTGRES, 2, "events_by_project"),
         (ENDS_ON_POSTGRES, 1, "events_by_task"),
         (Enqueue::SQL, 14, "tasks_by_share"),
         (Enqueue::SQL, 14, "commands_in_line"),
         (Start::SQL, 4, "tasks_pkey"),
         (Append::SQL, 9, "tasks_pkey"),
+        (Enqueue::SQL, 14, "removed_streams_pkey"),
         (Finish::SQL, 9, "tasks_pkey"),
+        (Finish::SQL, 9, "artefact_parts_pkey"),
         (ENDED_BESIDE_OTHERS, 2, "tasks_by_end"),
-        (REMOVE_ENTRIES, 1, "events_by_task"),
+        (ENTRIES_OF, 1, "events_by_task"),
+        (REMOVE_ENTRIES, 2, "events_by_task"),
+        (PARTS, 1, "artefact_parts_pkey"),
+        (REMOVE_STREAMS, 1, "removed_streams_by_age"),
         (ENTRIES_BETWEEN, 3, "events_pkey"),
         (REMOVE_OUTPUT, 2, "events_pkey"),
         (REMOVE_KEYS, 1, "idempotency_keys_by_age"),

@@ -13,10 +13,12 @@ use crate::SqlStore;
 use crate::backlog::backlog;
 use crate::claim::key_is_held;
 use crate::db::{Commit, Tx, execute, read, write};
+use crate::entries::{entry, stored};
 use crate::error::unreadable;
 use crate::idempotency;
+use crate::retention::weigh_no_more;
 use crate::rows::{FormerEnd, KIND_COMPLETE, TaskRow, parse, seat, task_columns};
-use crate::tasks::{entry, locked, stored, turn, wait_again};
+use crate::tasks::{locked, turn, wait_again};
 
 macro_rules! ahead {
     ($in_line:literal) => {
@@ -217,6 +219,7 @@ impl PoolQueue for SqlStore {
 /// Has the complete entry of a task say itself how the task ended: its row is about to forget that.
 async fn keep_end(tx: &mut Tx, row: &TaskRow, outcome: &Outcome) -> Result<()> {
     let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
+    weigh_no_more(tx, &row.id, row.last_seq).await?;
     execute!(
         tx,
         "UPDATE events SET body = $1 WHERE task_id = $2 AND last_seq = $3 AND kind = $4",

@@ -4,18 +4,19 @@ use rdev_domain::{
     Status, StreamId, Timestamp, Trouble, WorkerId,
 };
 use rdev_ports::{
-    Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
-    TaskQueue, Unfinished,
+    Asked, CancelRequested, Claim, Enqueued, EventLog, Fence, NewCommand, Renewal, Retry, Seat, Slots,
+    Started, TaskQueue, Unfinished,
 };
 
 use crate::SqlStore;
 use crate::again;
-use crate::db::{Commit, Db, Work, bounded, execute, read, run, write};
+use crate::db::{Commit, Db, Tx, Work, bounded, execute, read, run, write};
+use crate::entries::{entry, stored};
 use crate::error::database;
 use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
-use crate::tasks::{end, entry, fenced, insert_task, leased, locked, stored, task, wait_again};
+use crate::tasks::{STREAM_ID_TAKEN, end, fenced, insert_task, leased, locked, task, wait_again};
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.
@@ -56,19 +57,18 @@ impl TaskQueue for SqlStore {
             }
             // By itself it is told why not; so are the others below.
         }
-        write!(&self.db, Commit::Durable, |tx| {
-            if let Some(key) = &new.idempotency {
-                let first =
-                    idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
-                if let Some(id) = first.and_then(|first| first.task_id) {
-                    let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
-                    return Ok(Enqueued::Before(Box::new(row.command()?)));
-                }
+        match self.enqueue_alone(&new).await {
+            // Its transaction is over: on Postgres nothing more can be asked in it.
+            Err(refused @ Error::Conflict { code: STREAM_ID_TAKEN, .. }) => {
+                let before =
+                    write!(&self.db, Commit::Told, |tx| { again::accepted(&mut tx, command).await })?;
+                let entry = before.ok_or(refused)?;
+                // On SQLite it may be seen before the disk has it, whose failure has lost the answer.
+                self.flush().await?;
+                Ok(Enqueued::New(entry))
             }
-            insert_task(&mut tx, &new).await?;
-            let entry = entry(command, Seq::ZERO, command.created_at, EntryBody::Status(Status::Pending));
-            Ok(Enqueued::New(stored(&mut tx, entry).await?))
-        })
+            told => told,
+        }
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
@@ -183,6 +183,8 @@ impl TaskQueue for SqlStore {
                     fence.attempt,
                 )?;
                 match cancelled {
+                    // It has ended.
+                    None if is_latest(&mut tx, fence).await? => {}
                     None => renewal.lost.push(fence.clone()),
                     Some(true) => renewal.cancelled.push(fence.clone()),
                     Some(false) => {}
@@ -397,6 +399,26 @@ impl TaskQueue for SqlStore {
     }
 }
 
+impl SqlStore {
+    async fn enqueue_alone(&self, new: &NewCommand) -> Result<Enqueued> {
+        let command = &new.command;
+        write!(&self.db, Commit::Durable, |tx| {
+            if let Some(key) = &new.idempotency {
+                let first =
+                    idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
+                let first = first.and_then(|first| first.task_id);
+                if let Some(id) = first.filter(|id| *id != command.id.as_str()) {
+                    let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
+                    return Ok(Enqueued::Before(Box::new(row.command()?)));
+                }
+            }
+            insert_task(&mut tx, new).await?;
+            let entry = entry(command, Seq::ZERO, command.created_at, EntryBody::Status(Status::Pending));
+            Ok(Enqueued::New(stored(&mut tx, entry).await?))
+        })
+    }
+}
+
 /// A list as a text: how lists are bound differs between the databases.
 fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
     items.map(|item| format!(",{item},")).collect()
@@ -407,6 +429,19 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
     let mut fences: Vec<_> = fences.iter().collect();
     fences.sort_by_key(|fence| &fence.id);
     fences
+}
+
+/// Whether the claim is its command's last one: it has ended under it, where it does not run any more.
+async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
+    let status = run!(
+        tx,
+        fetch_optional,
+        query_scalar<String>,
+        "SELECT status FROM tasks WHERE id = $1 AND attempt = $2",
+        fence.id.as_str(),
+        fence.attempt,
+    )?;
+    Ok(status.is_some())
 }
 
 /// Another task has that seat of the pool.

@@ -11,12 +11,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use rdev_domain::{CommandId, Home, Position, Result};
-use rdev_ports::{Growth, Signal, Signals};
+use rdev_ports::{Growth, Signal, Signals, spawn_for_good};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::db::Work;
 use crate::db::{Commit, postgres};
@@ -77,15 +78,15 @@ struct Message {
 }
 
 impl PostgresSignals {
-    /// Begins to send by connections of `pool`, and to listen by one of its own.
-    pub(crate) fn start(pool: PgPool) -> Self {
+    /// Begins to send by connections of `pool`, and to listen by one of its own. `failed` tells when a task has ended.
+    pub(crate) fn start(pool: PgPool, failed: &CancellationToken) -> Self {
         let waiting = Arc::new(Waiting::default());
         let (heard, _) = broadcast::channel(BEHIND_MAX);
         let own = own_number();
         let options = PgConnectOptions::clone(&pool.connect_options());
-        let sending = tokio::spawn(send_all(waiting.clone(), pool, own));
-        let listening = tokio::spawn(listen_always(options, heard.clone(), own));
-        Self { waiting, heard, tasks: [sending.abort_handle(), listening.abort_handle()] }
+        let sending = spawn_for_good(failed, send_all(waiting.clone(), pool, own));
+        let listening = spawn_for_good(failed, listen_always(options, heard.clone(), own));
+        Self { waiting, heard, tasks: [sending, listening] }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The steps that the transactions of the queue are made of.
 
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Position, Request, Result, Schedule, Seq,
-    Timestamp,
+    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Request, Result, Schedule, Seq, Timestamp,
 };
 use rdev_ports::{Fence, NewCommand};
 
 use crate::db::{Tx, execute, run};
+use crate::entries::{entry, stored};
 use crate::error::database;
-use crate::events::insert;
+use crate::retention::weigh_files;
 use crate::rows::{TaskRow, as_micros, task_columns};
 
 macro_rules! task {
@@ -52,16 +52,23 @@ pub(crate) async fn leased(tx: &mut Tx, id: &CommandId, now: Timestamp) -> Resul
     )
 }
 
+/// The code of a refusal: a home has a stream of that name.
+pub(crate) const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
+
 pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
     let command = &new.command;
     let request = serde_json::to_string(&command.request).map_err(|error| Error::Internal(error.into()))?;
+    let taken = |what: &str| Error::Conflict {
+        code: STREAM_ID_TAKEN,
+        message: format!("project {} {what} {:?}", command.home, command.stream.as_str()),
+    };
     let refused = |error: sqlx::Error| match &error {
-        sqlx::Error::Database(db) if db.is_unique_violation() => Error::Conflict {
-            code: "STREAM_ID_TAKEN",
-            message: format!("project {} already has a stream {:?}", command.home, command.stream.as_str()),
-        },
+        sqlx::Error::Database(db) if db.is_unique_violation() => taken("already has a stream"),
         _ => database(error),
     };
+    if command.stream.as_str() != command.id.as_str() && is_removed(tx, command).await? {
+        return Err(taken("had, not long ago, a stream"));
+    }
     let turn = turn(tx, command).await?;
     let schedule = &command.schedule;
     execute!(
@@ -87,6 +94,18 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
         schedule.max_attempts.cast_signed(),
     )?;
     Ok(())
+}
+
+/// Whether retention has removed a stream of that name.
+async fn is_removed(tx: &mut Tx, command: &Command) -> Result<bool> {
+    run!(
+        tx,
+        fetch_one,
+        query_scalar<bool>,
+        "SELECT EXISTS (SELECT 1 FROM removed_streams WHERE project = $1 AND stream = $2)",
+        command.home.as_str(),
+        command.stream.as_str(),
+    )
 }
 
 pub(crate) fn run_after_us(schedule: &Schedule) -> i64 {
@@ -204,24 +223,9 @@ pub(crate) async fn end(
         command.id.as_str(),
     )?;
     let complete = entry(&command, seq, now, EntryBody::Complete(outcome));
-    let complete = stored(tx, complete).await?;
-    Ok((command, complete))
-}
-
-pub(crate) fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
-    Entry {
-        position: Position::ZERO,
-        home: command.home.clone(),
-        command: command.id.clone(),
-        stream: command.stream.clone(),
-        first_seq: seq,
-        last_seq: seq,
-        at,
-        body,
+    let complete = stored(&mut *tx, complete).await?;
+    if command.home == Home::Pool {
+        weigh_files(tx, command.id.as_str(), complete.position).await?;
     }
-}
-
-pub(crate) async fn stored(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
-    entry.position = insert(tx, &entry).await?;
-    Ok(entry)
+    Ok((command, complete))
 }

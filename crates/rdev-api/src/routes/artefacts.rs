@@ -28,7 +28,7 @@ pub(crate) struct ArtefactDto {
     /// In hexadecimal digits; null when it is not kept.
     #[schema(example = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
     sha256: Option<String>,
-    /// Why it is not kept: `missing`, `too_large`, `too_many`, `unreadable`, `unsearched` or `lost`; null when it is.
+    /// Why not: `missing`, `too_large`, `too_many`, `unreadable`, `unsearched`, `lost` or `removed`; null when it is kept.
     #[schema(example = "missing")]
     problem: Option<&'static str>,
     /// Where to read it; null when it is not kept.

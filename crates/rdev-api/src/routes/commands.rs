@@ -1,34 +1,24 @@
 //! Commands: accepting, history, cancelling.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
-use axum::extract::{FromRef, FromRequestParts, State};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use mediatype::{MediaType, Name, names};
 use rdev_domain::{
-    AgentRequest, Command, CommandId, GitRequest, ProjectId, Request, ShellRequest, State as Stage,
-    git_subcommands,
+    AgentRequest, Command, CommandId, GitRequest, Request, ShellRequest, State as Stage, git_subcommands,
 };
-use rdev_services::{Commands, Events, Submit, Tasks, Waiting};
+use rdev_services::{Commands, Submit, Tasks, Waiting};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::app::AppState;
 use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{
-    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, liked, page_cursor,
-    page_limit, whole_number_or_null,
+    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
+    whole_number_or_null,
 };
-use crate::server::Handoff;
-use crate::sse::Streams;
-use crate::sse::payload::ServerSentEvent;
+use crate::routes::acceptance::{AcceptAnswers, Acceptance, Answer};
 
-const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
-const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
 
@@ -294,84 +284,6 @@ pub(crate) fn summary(request: &Request) -> String {
         Request::Git(git) => cut(&git.args.join(" ")),
         Request::Work(work) => cut(&work.steps.join("; ")),
     }
-}
-
-/// What accepting a command takes.
-#[derive(Clone)]
-pub(crate) struct Acceptance {
-    commands: Commands,
-    events: Events,
-    streams: Streams,
-}
-
-impl FromRef<AppState> for Acceptance {
-    fn from_ref(state: &AppState) -> Self {
-        Self {
-            commands: state.0.commands.clone(),
-            events: state.0.events.clone(),
-            streams: state.0.streams.clone(),
-        }
-    }
-}
-
-/// How a caller wants to be answered.
-pub(crate) enum Answer {
-    /// At once, with where to look.
-    Accepted,
-    /// With the command's events, as `Accept: text/event-stream` asks.
-    Events(Option<Handoff>),
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Answer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let events = liked(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
-        let handoff = parts.extensions.get::<Handoff>().cloned();
-        Ok(if events { Self::Events(handoff) } else { Self::Accepted })
-    }
-}
-
-impl Acceptance {
-    async fn answer(
-        &self,
-        caller: &rdev_domain::Caller,
-        project: &ProjectId,
-        submit: Submit,
-        answer: Answer,
-    ) -> Result<Response, ApiError> {
-        let (command, asked) = self.commands.submit(caller, project, submit).await?;
-        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
-        let answer = match answer {
-            Answer::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
-            Answer::Events(handoff) => {
-                let follow = self.events.follow_command(&command, None).await?;
-                self.streams.command(follow, None, handoff)
-            }
-        };
-        Ok((replayed(asked), location, answer).into_response())
-    }
-}
-
-/// What accepting a command can answer, for the document.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only its description is used")]
-enum AcceptAnswers {
-    /// Stored, and here are its events: the answer to `Accept: text/event-stream`
-    #[response(status = 200, content_type = "text/event-stream")]
-    Events(ServerSentEvent),
-    /// Stored: it will run
-    #[response(status = 202, headers(("Location" = String, description = "Where the command is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition")))]
-    Accepted(Data<Accepted>),
-    /// There is no such project
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The stream's name is taken, or the idempotency key was used for another request
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// Fields are not valid: `details` names each
-    #[response(status = 422)]
-    Invalid(ErrorBody),
 }
 
 /// Run Claude Code.

@@ -1,19 +1,17 @@
 //! Streams of events.
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Error, Position, ProjectId, Seq, StreamId};
+use rdev_domain::{Error, ProjectId, Seq, StreamId};
 use rdev_services::{Begin, Events, Following};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
-use crate::server::Handoff;
 use crate::sse::payload::ServerSentEvent;
-use crate::sse::{ProjectEventId, Streams, number};
+use crate::sse::{Opening, ProjectEventId, Streams, number};
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,21 +49,21 @@ pub(crate) async fn project_events(
     InProject(project): InProject,
     Query(which): Query<Which>,
     headers: HeaderMap,
-    handoff: Option<Extension<Handoff>>,
+    opening: Opening,
 ) -> Result<Response, ApiError> {
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
         let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
-        return one_stream(&events, &streams, &project, &stream, after, handoff).await;
+        return one_stream(&events, &streams, opening, &project, &stream, after).await;
     }
     let asked = last_event_id(which.last_event_id.as_deref(), &headers, project_begin)?;
     let (begin, asked) = match asked {
-        None => (Begin::After(Position::ZERO), None),
+        None => (Begin::Start, None),
         Some(ProjectBegin::Latest) => (Begin::Latest, None),
-        Some(ProjectBegin::After(id)) => (Begin::After(id.read_after()), Some(id)),
+        Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
     };
     let following = events.follow_project(&project, begin).await?;
-    Ok(streams.project(following, asked, handoff.map(|handoff| handoff.0)))
+    Ok(streams.project(opening, following, asked))
 }
 
 /// Events of one stream.
@@ -83,34 +81,34 @@ pub(crate) async fn stream_events(
     StreamInProject(project, stream): StreamInProject,
     Query(after): Query<After>,
     headers: HeaderMap,
-    handoff: Option<Extension<Handoff>>,
+    opening: Opening,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    one_stream(&events, &streams, &project, &stream, after, handoff).await
+    one_stream(&events, &streams, opening, &project, &stream, after).await
 }
 
 async fn one_stream(
     events: &Events,
     streams: &Streams,
+    opening: Opening,
     project: &ProjectId,
     stream: &StreamId,
     after: Option<Seq>,
-    handoff: Option<Extension<Handoff>>,
 ) -> Result<Response, ApiError> {
     let following = events.follow_stream(project, stream, after).await?;
-    Ok(answer(following, streams, after, handoff))
+    Ok(answer(streams, opening, following, after))
 }
 
 /// What a subscription is answered with.
 pub(crate) fn answer(
-    following: Following,
     streams: &Streams,
+    opening: Opening,
+    following: Following,
     after: Option<Seq>,
-    handoff: Option<Extension<Handoff>>,
 ) -> Response {
     match following {
         Following::Over => StatusCode::NO_CONTENT.into_response(),
-        Following::Open(follow) => streams.command(follow, after, handoff.map(|handoff| handoff.0)),
+        Following::Open(follow) => streams.command(opening, follow, after),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The resources, one file each: handlers with their documents, and the shapes that they take and give.
 
+pub(crate) mod acceptance;
 pub(crate) mod artefacts;
 pub(crate) mod commands;
 pub(crate) mod docs;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,9 +19,8 @@ use crate::routes::commands::Queued;
 use crate::routes::events::{After, answer, event_number, last_event_id};
 use crate::routes::output;
 use crate::routes::work::{LeftDto, TaskBody, TaskDto};
-use crate::server::Handoff;
-use crate::sse::Streams;
 use crate::sse::payload::ServerSentEvent;
+use crate::sse::{Opening, Streams};
 
 /// `?status=` of the tasks that have used up their attempts.
 const DEAD: &str = "dead";
@@ -140,11 +138,11 @@ pub(crate) async fn events(
     TaskPath(id): TaskPath,
     Query(after): Query<After>,
     headers: HeaderMap,
-    handoff: Option<Extension<Handoff>>,
+    opening: Opening,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
     let following = events.follow_on(&tasks.get(&id).await?, after).await?;
-    Ok(answer(following, &streams, after, handoff))
+    Ok(answer(&streams, opening, following, after))
 }
 
 /// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every

@@ -26,6 +26,7 @@ use super::handoff::{Handoff, write_rest};
 use super::places::Seat;
 use super::{CONNECTION_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_TIMEOUT};
 use crate::error::ApiError;
+use crate::metrics::Closed;
 use crate::request::{Peer, Refusal};
 
 /// What every connection of a listener is served with.
@@ -53,7 +54,10 @@ impl Serving {
             // First what has come, then whether it is too late.
             biased;
             () = self.to_the_end(stream, peer, &seat, head_timeout) => {}
-            () = place.given_up() => tracing::debug!(peer = %peer.0, "a silent connection made room"),
+            () = place.given_up() => {
+                Closed::MadeRoom.count();
+                tracing::debug!(peer = %peer.0, "a silent connection made room");
+            }
         }
     }
 

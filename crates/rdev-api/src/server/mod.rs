@@ -8,6 +8,7 @@ mod places;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,6 +24,7 @@ use self::connection::Serving;
 pub(crate) use self::handoff::Handoff;
 pub(crate) use self::places::{Place, Places};
 use crate::config::Config;
+use crate::metrics::Closed;
 use crate::request::Peer;
 use crate::wire::Rdev;
 
@@ -32,6 +34,8 @@ const BACKLOG: i32 = 8192;
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections at the same time on the listener of probes.
 pub(crate) const PROBE_CONNECTIONS_MAX: usize = 256;
+/// Of its places the public listener leaves so many hundredths to one key's event streams.
+const STREAMS_OF_ONE_KEY_PERCENT: usize = 75;
 /// Files that connections leave to others, such as the database and runners; of a low limit they leave a quarter.
 const OTHER_FILES: usize = 2_048;
 /// Longest time for a request's head.
@@ -49,17 +53,30 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// After a signal, connections have so long to come to their end. With the workers' end this stays in 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Cancelled by SIGTERM, SIGINT, and SIGHUP, which a terminal sends that is closed.
+/// Cancelled by SIGTERM, SIGINT, and by SIGHUP, which a terminal sends that is closed, unless it was ignored at the start.
 pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    // `nohup` has it ignored: whoever starts rdev so wants it to outlive the terminal.
+    if !is_ignored(SignalKind::hangup())? {
+        kinds.push(SignalKind::hangup());
+    }
     let stop = CancellationToken::new();
-    let on_signal = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = hangup.recv() => {} }
-        on_signal.cancel();
-    });
+    for kind in kinds {
+        let (mut signal, stop) = (signal(kind)?, stop.clone());
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
     Ok(stop)
+}
+
+/// Whether this process was started with the signal ignored.
+fn is_ignored(signal: SignalKind) -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("SigIgn")?;
+    let mask = u64::from_str_radix(mask.trim(), 16).context("SigIgn")?;
+    Ok(mask >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 /// Where the server listens.
@@ -116,16 +133,19 @@ pub fn greet(listeners: &Listeners, rdev: &Rdev) -> anyhow::Result<()> {
          The admin key is {key}. Run a command and watch it:\n\n  \
          curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
          -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
-         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n",
+         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n\n",
         rdev.key_command(),
     );
     if let Some(probes) = &listeners.probes {
         tracing::info!(address = %probes.local_addr()?, "probes and metrics are answered");
     }
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
-        tracing::warn!(%error, %address, "nobody was told the address on standard output");
-    }
+    let write = move || {
+        if let Err(error) = std::io::stdout().write_all(greeting.as_bytes()) {
+            tracing::warn!(%error, %address, "nobody was told the address on standard output");
+        }
+    };
+    // Nobody may read it: then this thread waits, and nothing waits for it, as the runtime would for one of its own.
+    thread::Builder::new().name("greeting".to_owned()).spawn(write).context("a thread for the greeting")?;
     Ok(())
 }
 
@@ -136,6 +156,12 @@ pub(crate) fn connections_max() -> usize {
     files.map_or(CONNECTIONS_MAX, |files| CONNECTIONS_MAX.min(files - OTHER_FILES.min(files / 4)))
 }
 
+/// How many event streams one key may have open.
+pub(crate) fn streams_per_key(config: &Config) -> usize {
+    let share = || (connections_max() * STREAMS_OF_ONE_KEY_PERCENT / 100).max(1);
+    config.streams_per_key.map_or_else(share, |streams| streams as usize)
+}
+
 /// Serves until `stop`, then lets connections end: streams say goodbye on `drain`.
 pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places>, stop: CancellationToken) {
     let tracker = TaskTracker::new();
@@ -144,6 +170,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places
         match accepted {
             Ok((stream, peer)) => {
                 let Some(seat) = places.take(peer.ip()) else {
+                    Closed::TooMany.count();
                     tracing::debug!(%peer, "too many connections without a key from this client");
                     continue;
                 };

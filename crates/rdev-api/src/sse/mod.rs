@@ -2,6 +2,7 @@
 
 pub(crate) mod payload;
 pub(crate) mod render;
+mod share;
 pub(crate) mod stored;
 mod subscriber;
 
@@ -19,10 +20,12 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_ports::Clock;
-use rdev_services::{Follow, ProjectFollow};
+use rdev_services::{Begin, Follow, ProjectFollow};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
+pub(crate) use self::share::Opening;
+use self::share::Shares;
 use self::subscriber::Subscriber;
 use crate::server::Handoff;
 
@@ -37,6 +40,7 @@ pub(crate) struct Streams {
     heartbeat: Duration,
     drain: CancellationToken,
     clock: Arc<dyn Clock>,
+    shares: Arc<Shares>,
     rendered: Arc<Cache<(Position, Form), Bytes, ByBytes>>,
 }
 
@@ -62,12 +66,14 @@ impl ProjectEventId {
         Self { position, seq: Seq(u64::MAX) }
     }
 
-    /// Where reading begins: the entry itself may have more to tell.
-    pub(crate) fn read_after(self) -> Position {
-        if self == Self::after(self.position) {
-            return self.position;
+    /// Where reading begins for who comes back with it: the entry itself may have more to tell. The end of a gap has no
+    /// event's number.
+    pub(crate) fn begin(self) -> Begin {
+        match self {
+            Self { position: Position::ZERO, .. } => Begin::Start,
+            Self { position, seq: Seq::ZERO } => Begin::From(position),
+            Self { position, .. } => Begin::Within(position),
         }
-        Position(self.position.0.saturating_sub(1))
     }
 }
 
@@ -94,31 +100,38 @@ pub(crate) fn number(text: &str) -> Option<u64> {
 }
 
 impl Streams {
-    pub(crate) fn new(heartbeat: Duration, drain: CancellationToken, clock: Arc<dyn Clock>) -> Self {
+    /// Streams with these heartbeats, at most `per_key` of one key at the same time; they say goodbye on `drain`.
+    pub(crate) fn new(
+        heartbeat: Duration,
+        per_key: usize,
+        drain: CancellationToken,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let rendered = Arc::new(Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES_MAX, ByBytes));
-        Self { heartbeat, drain, clock, rendered }
+        Self { heartbeat, drain, clock, shares: Shares::of(per_key), rendered }
     }
 
     /// The events of a command after `after`; ends with its last.
-    pub(crate) fn command(&self, follow: Follow, after: Option<Seq>, handoff: Option<Handoff>) -> Response {
-        let after = after.unwrap_or(Seq::ZERO);
-        response(Subscriber::command(self.clone(), follow, after).events().boxed(), handoff)
+    pub(crate) fn command(&self, opening: Opening, follow: Follow, after: Option<Seq>) -> Response {
+        let (Opening { share, handoff }, after) = (opening, after.unwrap_or(Seq::ZERO));
+        response(Subscriber::command(self.clone(), share, follow, after).events().boxed(), handoff)
     }
 
     /// The events of a project after `asked`, or from the log's start; ends when the server does.
     pub(crate) fn project(
         &self,
+        opening: Opening,
         following: ProjectFollow,
         asked: Option<ProjectEventId>,
-        handoff: Option<Handoff>,
     ) -> Response {
-        let ProjectFollow { follow, begun, beyond } = following;
+        let Opening { share, handoff } = opening;
+        let ProjectFollow { follow, begun, unknown } = following;
         let (after, unknown) = match asked {
-            Some(asked) if beyond => (ProjectEventId::after(begun), Some(asked)),
+            Some(asked) if unknown => (ProjectEventId::after(begun), Some(asked)),
             Some(asked) => (asked, None),
             None => (ProjectEventId::after(begun), None),
         };
-        response(Subscriber::project(self.clone(), follow, after, unknown).events().boxed(), handoff)
+        response(Subscriber::project(self.clone(), share, follow, after, unknown).events().boxed(), handoff)
     }
 
     /// An entry that is wanted whole: made once, whoever asks.

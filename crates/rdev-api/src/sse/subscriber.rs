@@ -11,8 +11,8 @@ use rdev_services::{Follow, Next};
 use tokio::time::{Instant, sleep_until};
 
 use super::render::{self, Form, Unsent};
+use super::share::Share;
 use super::{ProjectEventId, Streams, is_counted, missing};
-use crate::metrics::OpenStream;
 
 /// Sent first: how long a client waits before it connects again.
 const HELLO: &[u8] = b"retry: 1000\n\n";
@@ -28,7 +28,7 @@ pub(super) struct Subscriber {
     pending: VecDeque<Arc<Entry>>,
     next_heartbeat: Instant,
     phase: Phase,
-    _open: OpenStream,
+    _share: Share,
 }
 
 enum Place {
@@ -49,25 +49,26 @@ enum Phase {
 }
 
 impl Subscriber {
-    pub(super) fn command(streams: Streams, follow: Follow, after: Seq) -> Self {
-        Self::new(streams, follow, Place::Command(after))
+    pub(super) fn command(streams: Streams, share: Share, follow: Follow, after: Seq) -> Self {
+        Self::new(streams, share, follow, Place::Command(after))
     }
 
     /// `unknown` is the id that the reader came with, where this log has no such entry.
     pub(super) fn project(
         streams: Streams,
+        share: Share,
         follow: Follow,
         after: ProjectEventId,
         unknown: Option<ProjectEventId>,
     ) -> Self {
         let phase = Phase::Hello { unknown };
-        Self { phase, ..Self::new(streams, follow, Place::Project { began: after, last: after }) }
+        Self { phase, ..Self::new(streams, share, follow, Place::Project { began: after, last: after }) }
     }
 
-    fn new(streams: Streams, follow: Follow, place: Place) -> Self {
+    fn new(streams: Streams, share: Share, follow: Follow, place: Place) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
-        let (pending, phase, open) = (VecDeque::new(), Phase::Hello { unknown: None }, OpenStream::begin());
-        Self { streams, follow, place, pending, next_heartbeat, phase, _open: open }
+        let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown: None });
+        Self { streams, follow, place, pending, next_heartbeat, phase, _share: share }
     }
 
     pub(super) fn events(self) -> impl Stream<Item = Bytes> {

@@ -1,7 +1,7 @@
 //! The embedded default is closed: to other users, and as far as one user can be to itself.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,6 +11,9 @@ use crate::support::{Client, Fixture, Runtime, told_on_every_runtime};
 told_on_every_runtime! {
     a_task_finds_nothing_in_its_home_and_leaves_nothing,
 }
+
+/// A user that is not the one of the tests.
+const NOBODY: u32 = 65534;
 
 /// Every file and folder below, but for what lies in those of commands.
 fn below(folder: &Path) -> Vec<PathBuf> {
@@ -44,6 +47,44 @@ async fn nothing_in_the_data_folder_is_open_to_other_users_whatever_was_there_be
         assert!(!counts || about.mode() & 0o077 == 0, "{:o} {}", about.mode(), path.display());
     }
     assert!(["rdev.db", "rdev.db-wal", "admin.key"].iter().all(|name| data.join(name).exists()));
+}
+
+/// Whose a file is, and what may be done with it.
+fn owner_and_mode(path: &Path) -> (u32, u32) {
+    let about = fs::metadata(path).unwrap();
+    (about.uid(), about.mode() & 0o7777)
+}
+
+#[tokio::test]
+async fn a_data_folder_of_another_user_stays_as_it_is_and_what_is_ours_in_it_is_closed() {
+    let fixture = Fixture::new();
+    let data = fixture.data_dir();
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("rdev.db"), "").unwrap();
+    fs::set_permissions(data.join("rdev.db"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o775)).unwrap();
+    chown(&data, Some(NOBODY), None).unwrap();
+    let server = fixture.start().await;
+    server.client().run("echo hello").await;
+    assert_eq!(owner_and_mode(&data), (NOBODY, 0o775));
+    assert_eq!(owner_and_mode(&data.join("rdev.db")), (0, 0o600));
+    assert!(server.log().contains("belongs to another user and stays as it is"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_database_elsewhere_is_closed_with_a_word_and_another_users_is_left_with_one() {
+    for (owner, mode, word) in [(0, 0o600, "is closed to them now"), (NOBODY, 0o664, "stays open to others")]
+    {
+        let fixture = Fixture::new();
+        let file = fixture.data_dir().with_file_name("elsewhere.db");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+        chown(&file, Some(owner), None).unwrap();
+        let server = fixture.with("RDEV_DATABASE_URL", format!("sqlite://{}", file.display())).start().await;
+        server.client().run("echo hello").await;
+        assert_eq!(owner_and_mode(&file), (owner, mode));
+        assert!(server.log().contains("elsewhere.db") && server.log().contains(word), "{}", server.log());
+    }
 }
 
 #[tokio::test]

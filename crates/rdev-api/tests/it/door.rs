@@ -1,10 +1,11 @@
 //! The door: connections that are silent, half-closed, or send what is no request; and the listener of probes.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::raw::{answer, heard, say};
-use crate::support::{Client, Fixture, Server, eventually, within};
+use crate::support::{Client, Fixture, Server, eventually, free_address, within};
 
 fn request(client: &Client, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: rdev\r\nX-API-Key: {}\r\n\r\n", client.key.as_deref().unwrap())
@@ -136,9 +137,53 @@ async fn silent_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn silent_sockets_keep_no_probe_waiting() {
+    // Of 300 places.
+    probed_beside(600, Fixture::new().started_by("ulimit -n 400; exec \"$0\"")).await;
+}
+
+#[tokio::test]
+#[ignore = "full size: scripts/silent.sh"]
+async fn silent_sockets_keep_no_probe_waiting_at_full_size() {
+    let files = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).unwrap();
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap());
+    let sockets = 22_000.min(files.saturating_sub(500));
+    assert!(sockets > 18_000, "ulimit -Hn is {files}: 20000 is the least for this");
+    probed_beside(sockets, Fixture::new()).await;
+    println!("answered beside {sockets} silent sockets");
+}
+
+/// Opens silent sockets until there is no place for another one, from many addresses, of which none has too many;
+/// then asks how the server is, by both of its listeners.
+async fn probed_beside(sockets: usize, fixture: Fixture) {
+    let probes = free_address();
+    let server = fixture.with("RDEV_PROBE_BIND", probes.to_string()).start().await;
+    let public = server.client().with_key(None);
+    let probes = Client { address: probes, key: None };
+    let mut silent = Vec::new();
+    for n in 0..sockets {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 1, u8::try_from(n / 200).unwrap(), 1], 0).into()).unwrap();
+        let connected = within("a place in line", socket.connect(public.address)).await;
+        silent.push(connected.unwrap());
+    }
+    for client in [&probes, &public] {
+        for path in ["/health", "/ready"] {
+            assert_eq!(client.get(path).send().await.status, 200, "{path}");
+        }
+    }
+    let figures = probes.get("/metrics").send().await.text();
+    let made_room = figures.lines().find_map(|line| {
+        line.strip_prefix("rdev_connections_closed_total{reason=\"made_room\"} ")?.parse::<usize>().ok()
+    });
+    assert!(made_room.unwrap() > 0, "there was a place for everybody: {figures}");
+    drop(silent);
+}
+
+#[tokio::test]
 async fn probes_and_figures_have_a_listener_of_their_own() {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address = free();
+    let address = free_address();
     let server = Fixture::new().with("RDEV_PROBE_BIND", address.to_string()).start().await;
     let public = server.client();
     let probes = Client { address, key: None };

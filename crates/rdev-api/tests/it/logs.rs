@@ -1,6 +1,16 @@
 //! A log that cannot be written loses lines, and nothing else.
 
-use crate::support::{Fixture, eventually};
+use std::fs::File;
+use std::io::{Write, pipe};
+use std::process::Stdio;
+
+use clap::Parser;
+use rdev_api::config::Config;
+use rdev_api::telemetry;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+
+use crate::support::{Client, Fixture, Item, eventually, free_address, within};
 
 /// Nobody reads it any more.
 const CLOSED: &str = "exec \"$0\" 2> >(:)";
@@ -38,6 +48,71 @@ async fn a_log_that_nobody_can_write_stops_and_stalls_nothing() {
     }
 }
 
+/// Standard output takes nothing; neither does standard error, in the pipe that is full.
+const NOBODY_IS_TOLD: [&str; 2] = [
+    "exec \"$0\" >/dev/full",
+    "mkfifo out; exec 8<>out; dd if=/dev/zero of=out oflag=nonblock bs=4096 count=16 2>/dev/null; \
+     exec \"$0\" >&8 2>&8",
+];
+
+#[tokio::test]
+async fn a_greeting_that_nobody_takes_keeps_no_server_from_starting_and_from_ending() {
+    for line in NOBODY_IS_TOLD {
+        let address = free_address();
+        let fixture = Fixture::new().started_by(line).with("RDEV_BIND", address.to_string());
+        let log = File::create(fixture.data_dir().with_extension("log")).unwrap();
+        let mut process = fixture.program().stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let client = Client { address, key: None };
+        let serves =
+            async || client.get("/ready").try_send().await.ok().filter(|answer| answer.status == 200);
+        eventually("an answer", serves).await;
+        let pid = Pid::from_raw(process.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(within("its end", process.wait()).await.unwrap().success(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_waits_for_no_log() {
+    let (_nobody_reads, stderr) = pipe().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "logs::panics_beside_a_log_that_is_stuck", "--ignored", "--nocapture"]);
+    let output = child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true).spawn();
+    let output = within("its end", output.unwrap().wait_with_output()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("it went on"), "{said}");
+}
+
+#[test]
+#[ignore = "what a_panic_waits_for_no_log runs in a process of its own"]
+fn panics_beside_a_log_that_is_stuck() {
+    let log = telemetry::init(&Config::parse_from(["rdev-api"])).unwrap();
+    // More than the pipe holds.
+    for _ in 0..200 {
+        tracing::info!("{}", "x".repeat(1024));
+    }
+    assert!(std::panic::catch_unwind(|| panic!("as it happens")).is_err());
+    drop(log);
+    writeln!(std::io::stdout(), "it went on").unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_by_nohup_outlives_its_terminal() {
+    let mut server = Fixture::new().started_by("exec nohup \"$0\"").start().await;
+    let client = server.client();
+    let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo after").await;
+    let mut events = client.follow(&accepted.stream_id, None).await;
+    client.begun(&accepted.id).await;
+    server.hang_up();
+    assert_eq!(client.get("/projects").send().await.status, 200);
+    server.touch("go").await;
+    let items = events.rest().await;
+    assert!(!items.iter().any(|item| matches!(item, Item::Retry(500))), "{items:?}");
+    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    server.terminate();
+    assert!(server.wait().await.success());
+}
+
 #[tokio::test]
 async fn a_hangup_says_goodbye_as_a_stop_does() {
     let mut server = Fixture::new().start().await;
@@ -47,7 +122,7 @@ async fn a_hangup_says_goodbye_as_a_stop_does() {
     client.begun(&accepted.id).await;
     server.hang_up();
     let items = events.rest().await;
-    assert!(matches!(items.last(), Some(crate::support::Item::Retry(500))), "{items:?}");
+    assert!(matches!(items.last(), Some(Item::Retry(500))), "{items:?}");
     assert!(server.wait().await.success());
     server.restart().await;
     server.touch("go").await;

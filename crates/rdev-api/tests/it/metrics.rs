@@ -112,6 +112,7 @@ async fn requests_and_streams_are_counted_by_route() {
         "rdev_http_request_duration_seconds_count{method=\"POST\",path=\"/projects/{project}/shell\"}";
     assert_eq!(series[timed], 1.0);
     assert!(series.keys().any(|name| name.starts_with("rdev_build_info{version=")));
+    assert_eq!((series["rdev_panics_total"], series["rdev_log_lines_lost_total"]), (0.0, 0.0));
     // Whoever has no key reads it too: it is for the cluster's inside.
     assert_eq!(client.with_key(None).get("/metrics").send().await.status, 200);
 }

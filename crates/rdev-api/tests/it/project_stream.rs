@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::support::{Event, Item, Runtime, Told, told_on_every_runtime};
+use crate::support::{Accepted, Client, Event, Events, Item, Runtime, Told, told_on_every_runtime};
 
 told_on_every_runtime! {
     and on postgres:
@@ -10,6 +10,7 @@ told_on_every_runtime! {
     latest_begins_with_what_comes_next,
     a_project_shows_nothing_of_another,
     an_id_beyond_the_log_is_announced_and_what_comes_is_told,
+    an_id_that_the_log_never_had_is_announced,
 }
 
 /// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
@@ -121,6 +122,48 @@ async fn a_project_shows_nothing_of_another(on: Runtime) {
             }
         }
         assert_eq!(lines, [project]);
+    }
+}
+
+async fn an_id_that_the_log_never_had_is_announced(on: Runtime) {
+    let mut server = on.server().await;
+    let first = server.client().shell("echo first").await;
+    let known = id_of_end(&server.client(), &first).await;
+    server.kill9().await;
+    server.restart().await;
+    let client = server.client();
+    let second = client.shell("echo second").await;
+    client.ended(&second.id).await;
+    // A log that was put back from a copy goes on at later positions: what it had after the copy lay in between.
+    let (position, _) = known.split_once('-').unwrap();
+    let lost = format!("{}-4", position.parse::<u64>().unwrap() + 7);
+    let mut events = after(&client, &lost).await;
+    let announced = events.event().await;
+    let Told::ProjectGap(gap) = announced.told else { panic!("no gap: {announced:?}") };
+    assert_eq!((gap.from, gap.reason.as_str(), announced.id), (Some(lost), "unknown_id", None));
+    // All that came since is there, also for who passes over the gap, and for who has an id of before.
+    let pending = events.event().await;
+    for next in
+        [&pending, &after(&client, &gap.to).await.event().await, &after(&client, &known).await.event().await]
+    {
+        assert_eq!((next.stream(), &next.id), (Some(second.stream_id.as_str()), &pending.id));
+    }
+    let running = after(&client, pending.id()).await.event().await;
+    assert!(matches!(&running.told, Told::Status(status) if status.status == "running"), "{running:?}");
+}
+
+async fn after(client: &Client, id: &str) -> Events {
+    client.get("/projects/demo/events").header("last-event-id", id).events().await
+}
+
+/// The id of the last event of a command in its project's stream.
+async fn id_of_end(client: &Client, of: &Accepted) -> String {
+    let mut events = client.get("/projects/demo/events").events().await;
+    loop {
+        let event = events.event().await;
+        if event.stream() == Some(of.stream_id.as_str()) && matches!(event.told, Told::Complete(_)) {
+            return event.id.expect("a project's event has an id");
+        }
     }
 }
 

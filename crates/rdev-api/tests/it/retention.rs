@@ -5,13 +5,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::support::{
-    Accepted, Call, Client, Event, Events, Fixture, Gap, Item, ProjectGap, Runtime, Server, Told, eventually,
-    told_on_every_runtime,
+    Accepted, Call, Client, Event, Events, Fixture, Gap, Item, Left, ProjectGap, Runtime, Server, Told,
+    eventually, told_on_every_runtime,
 };
 
 told_on_every_runtime! {
     and on postgres:
     what_ended_long_ago_is_gone,
+    beyond_the_size_a_tasks_files_make_room,
     a_projects_stream_says_what_is_gone,
     beyond_the_size_the_oldest_output_is_announced_as_a_gap,
     what_runs_is_never_gone_but_its_oldest_output_may_be,
@@ -157,9 +158,28 @@ async fn what_ended_long_ago_is_gone(on: Runtime) {
     client.get(events).header("last-event-id", "1").send().await.failure(404, "STREAM_NOT_FOUND");
     assert_eq!(&client.output(&young.id).await[..], b"young\n");
     assert_eq!(client.command(&busy.id).await.status, "running");
-    // Its name is free.
-    client.shell_on("old", "touch go").await;
+    // A reader of the one that is gone may still come back: its name is not free.
+    let again = |stream| json!({"command": "touch go", "stream_id": stream});
+    let refused = client.post("/projects/demo/shell", &again("old")).send().await;
+    refused.failure(409, "STREAM_ID_TAKEN");
+    client.shell_on("new", "touch go").await;
     assert_eq!(client.ended(&busy.id).await.status, "completed");
+}
+
+async fn beyond_the_size_a_tasks_files_make_room(on: Runtime) {
+    let server = on.fixture().with_workers(1).with("RDEV_RETENTION_LOG_MB", "1").start().await;
+    let client = server.client();
+    let steps = ["head -c 3000000 /dev/zero >large"];
+    let id = client.add_task(&json!({"type": "shell", "steps": steps, "artefacts": ["large"]})).await.id;
+    client.task_in(&id, "completed").await;
+    let path = format!("/queue/tasks/{id}/artefacts/large");
+    assert_eq!(client.get(&path).send().await.body.len(), 3_000_000);
+    let gone = async || (client.get(&path).send().await.status == 404).then_some(());
+    server.sooner("that it has made room", gone).await;
+    client.get(&path).send().await.failure(404, "ARTEFACT_NOT_FOUND");
+    let file = &client.artefacts(&id).await[0];
+    assert_eq!((file.size, file.problem.as_deref(), &file.url), (3_000_000, Some("removed"), &None));
+    assert_eq!(client.task(&id).await.artefacts, Some(Left { files: 0, bytes: 0, problems: 1 }));
 }
 
 /// The gap with which a project's stream must begin, and the streams of what comes after it, to the last end.

@@ -3,8 +3,10 @@
 
 mod agents;
 mod cancel;
+mod collecting;
 mod lost_answers;
 mod refusals;
+mod renewals;
 mod starting;
 mod support;
 mod waiting;

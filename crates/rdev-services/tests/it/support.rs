@@ -6,14 +6,19 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, CommandId, Entry, EntryBody, Position, Request, Status, Timestamp};
-use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command};
-use rdev_ports::{Clock, EventLog, TaskQueue, testing};
-use rdev_services::{Commands, Events, Live, Projects, Worker, WorkerConfig, WorkerPorts};
+use rdev_domain::{
+    AgentRequest, Artefact, Caller, Command, CommandId, Entry, EntryBody, Home, Position, Request, Result,
+    Schedule, Scope, Status, Timestamp, WorkKind, WorkRequest,
+};
+use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command, task};
+use rdev_ports::{Artefacts, Clock, EventLog, Slots, TaskQueue, testing};
+use rdev_services::{
+    Commands, Events, Live, Projects, Submit, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use places::{Answer, FakePods};
+pub(crate) use places::{Answer, Collecting, FakePods};
 pub(crate) use store::{Fault, Faulty};
 
 /// Longest lease that is needed here; nobody takes over.
@@ -40,6 +45,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// With places that answer so, one after the other; the last answer stands.
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with_lease(LEASE, answers)
+    }
+
+    /// As [`Bench::new`], with a lease that may run out.
+    pub(crate) fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
         let clock = Arc::new(Passing(Instant::now()));
         let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
         let pods = Arc::new(FakePods::new(answers));
@@ -47,7 +57,7 @@ impl Bench {
         let config = WorkerConfig {
             id: id("worker-1"),
             concurrency: 100,
-            lease: LEASE,
+            lease,
             place_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
@@ -74,12 +84,86 @@ impl Bench {
 
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, command: &CommandId) {
-        let queue = Arc::new(self.store.memory.clone());
+        self.commands().cancel(&id("demo"), command, None).await.expect("it is there");
+    }
+
+    /// Asks for a command in project `demo`, as a caller does.
+    pub(crate) async fn post(&self) -> Result<CommandId> {
+        let caller = Caller { key: id("key-1"), scopes: vec![Scope::ProjectsExecute] };
+        let Command { request, .. } = command("demo", 1);
+        let submit = Submit { request, stream_id: None, timeout_seconds: None, idempotency: None };
+        self.commands().submit(&caller, &id("demo"), submit).await.map(|(command, _)| command.id)
+    }
+
+    /// Has a task stored that is to leave these files, and is tried once.
+    pub(crate) async fn submit_task(&self, artefacts: &[&str]) -> CommandId {
+        let Command { request: Request::Work(work), schedule, .. } = task(WorkKind::Test, 1) else {
+            panic!("it is work")
+        };
+        let artefacts = artefacts.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let command = Command {
+            request: Request::Work(WorkRequest { artefacts, ..work }),
+            schedule: Schedule { max_attempts: 1, ..schedule },
+            created_at: self.clock.now(),
+            ..task(WorkKind::Test, 1)
+        };
+        let stored = command.id.clone();
+        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+        stored
+    }
+
+    /// The task once this holds of it and its files, with the time that has passed until then.
+    pub(crate) async fn task_when(
+        &self,
+        id: &CommandId,
+        holds: impl Fn(&Command, &[Artefact]) -> bool,
+    ) -> (Vec<Artefact>, Duration) {
+        let since = Instant::now();
+        loop {
+            let task =
+                self.store.memory.command(&Home::Pool, id).await.expect("it answers").expect("it is stored");
+            let files = self.store.memory.artefacts(id).await.expect("it answers");
+            let files: Vec<Artefact> = files.into_iter().map(|(_, file)| file).collect();
+            if holds(&task, &files) {
+                return (files, since.elapsed());
+            }
+            assert!(
+                since.elapsed() < Duration::from_secs(24 * 3600),
+                "it never comes to that: {task:?} {files:?}"
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Asks for a task's end, as a caller does.
+    pub(crate) async fn cancel_task(&self, task: &CommandId) {
+        let store = Arc::new(self.store.memory.clone());
+        let ports = TaskPorts {
+            pods: self.pods.clone(),
+            queue: store.clone(),
+            pool: store.clone(),
+            artefacts: store.clone(),
+            clock: self.clock.clone(),
+            ids: Arc::new(FakeIds::default()),
+        };
+        let events = Events::new(Projects::new(self.pods.clone()), store.clone(), store, self.live.clone());
+        let tasks = Tasks::new(ports, events, self.live.clone(), LEASE);
+        tasks.cancel(task, None).await.expect("it is there");
+    }
+
+    fn commands(&self) -> Commands {
+        let queue = Arc::new(self.store.clone());
         let projects = Projects::new(self.pods.clone());
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
         let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
-        let commands = Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE);
-        commands.cancel(&id("demo"), command, None).await.expect("it is there");
+        Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE)
+    }
+
+    /// Has another worker claim all that can be claimed now; how much that is.
+    pub(crate) async fn taken_over(&self) -> usize {
+        let (now, slots) = (self.clock.now(), Slots { commands: 100, pool: 0 });
+        let claims = self.store.memory.claim(&id("worker-2"), slots, now, now + LEASE).await;
+        claims.expect("the store answers").len()
     }
 
     /// Has the `n`th command of project `demo` stored.

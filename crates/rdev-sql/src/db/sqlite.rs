@@ -2,12 +2,13 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rdev_domain::{Error, Result};
+use rustix::process::geteuid;
 use sqlx::Transaction;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -83,11 +84,23 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     Ok((write, pool(READERS, options.read_only(true))))
 }
 
-/// Makes the file, or closes it to other users: prompts and output are in it. What SQLite puts beside it follows.
+/// Makes the file, or closes it to other users: prompts and output are in it. What SQLite puts beside it follows. One
+/// that belongs to another user is as they want it.
 fn make_private(file: &Path) -> io::Result<()> {
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
-    let mode = made.metadata()?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { made.set_permissions(Permissions::from_mode(mode & 0o700)) }
+    let about = made.metadata()?;
+    if about.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    if about.uid() != geteuid().as_raw() {
+        tracing::warn!(
+            "the database {} belongs to another user and stays open to others: what commands write is in it",
+            file.display()
+        );
+        return Ok(());
+    }
+    tracing::warn!("the database {} was open to other users, and is closed to them now", file.display());
+    made.set_permissions(Permissions::from_mode(about.mode() & 0o700))
 }
 
 /// Brings the schema up to date, in one transaction: of processes that open a new file at the same time

@@ -48,7 +48,10 @@ impl Step for Enqueue {
              SELECT id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, pool, share,
                     priority, turn - 1 + row_number() OVER (PARTITION BY pool, created_by, share, priority ORDER BY nth),
                     run_after_us, max_attempts, 'pending'
-             FROM asked JOIN turns USING (pool, created_by, share, priority) ORDER BY nth
+             FROM asked JOIN turns USING (pool, created_by, share, priority)
+             WHERE stream = id OR COALESCE((
+                 SELECT FALSE FROM removed_streams r WHERE r.project = asked.project AND r.stream = asked.stream), TRUE)
+             ORDER BY nth
              ON CONFLICT DO NOTHING
              RETURNING id, project, stream, last_seq, created_us),
          ",

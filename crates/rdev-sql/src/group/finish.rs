@@ -3,7 +3,15 @@ use rdev_ports::Fence;
 use sqlx::PgConnection;
 
 use super::{Step, Told, stored};
+use crate::retention::file_bytes;
 use crate::rows::as_micros;
+
+/// Of the pool's tasks the files weigh with the end; others have none.
+macro_rules! weight {
+    () => {
+        concat!("CASE WHEN project = '@pool' THEN ", file_bytes!("placed.id"), " ELSE 0 END")
+    };
+}
 
 /// A command ends.
 #[derive(Debug)]
@@ -30,7 +38,7 @@ impl Step for Finish {
                             AND t.last_seq < a.seq
              RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
          ",
-        stored!("'complete'", "last_seq", "ended_us", "''", in "id", "")
+        stored!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
     );
 
     fn id(&self) -> &CommandId {

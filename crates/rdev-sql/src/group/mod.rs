@@ -42,11 +42,15 @@ const WAITING_MAX: usize = 10_000;
 /// `taken` by a join, whose rows the planner cannot foresee.
 macro_rules! stored {
     ($kind:literal, $first_seq:literal, $at:literal, $body:literal, in $order:literal, $told:literal) => {
+        $crate::group::stored!($kind, $first_seq, $at, $body, weighing "0", in $order, $told)
+    };
+    ($kind:literal, $first_seq:literal, $at:literal, $body:literal, weighing $file_bytes:expr, in $order:literal,
+     $told:literal) => {
         concat!(
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
                      SELECT DISTINCT ",
-            $crate::events::lock_of!("project"),
+            $crate::entries::lock_of!("project"),
             " AS turn FROM taken WHERE project <> '@pool'
                      ORDER BY turn) turns),
              placed AS MATERIALIZED (
@@ -54,7 +58,7 @@ macro_rules! stored {
             $order,
             "),
              stored AS (
-                 INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body)
+                 INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body, file_bytes)
                  OVERRIDING SYSTEM VALUE SELECT position, id, project, ",
             $kind,
             ", ",
@@ -63,6 +67,8 @@ macro_rules! stored {
             $at,
             ", ",
             $body,
+            ", ",
+            $file_bytes,
             " FROM placed)
              SELECT id, project, stream, last_seq, position",
             $told,

@@ -1,16 +1,28 @@
+//! A proxy before Postgres that is at fault when a test says so.
+
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Stands between a store and its server, and can fall silent without closing anything, or cut everything.
+/// The end of an answer after which no transaction is under way: ReadyForQuery, its length, and "idle".
+const DONE: &[u8] = b"Z\0\0\0\x05I";
+
+/// Stands between a store and its server, and can fall silent without closing anything, cut everything, or lose an
+/// answer.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    marked: Marked,
 }
+
+/// Bytes of the statement whose answer is to be lost, until it comes.
+type Marked = Arc<Mutex<Option<Vec<u8>>>>;
 
 /// What becomes of the bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,12 +40,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it listens somewhere");
         let (line, seen) = watch::channel(Line::default());
+        let marked = Marked::default();
+        let proxy = Self { address, line, marked: marked.clone() };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, seen.clone()));
+                tokio::spawn(connect(client, server, seen.clone(), marked.clone()));
             }
         });
-        Self { address, line }
+        proxy
     }
 
     /// Where it listens.
@@ -55,23 +69,60 @@ impl Proxy {
     pub fn cut(&self) {
         self.line.send_modify(|line| line.cuts += 1);
     }
+
+    /// Loses the answer to the next statement that carries this value: it is carried out, to the end of its
+    /// transaction, and its connection is cut then.
+    pub fn lose_answer_to(&self, value: &str) {
+        *self.marked.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.as_bytes().to_vec());
+    }
+
+    /// Whether a statement has come whose answer was to be lost.
+    pub fn has_lost_answer(&self) -> bool {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
 }
 
-async fn connect(client: TcpStream, server: SocketAddr, line: watch::Receiver<Line>) {
+async fn connect(client: TcpStream, server: SocketAddr, line: watch::Receiver<Line>, marked: Marked) {
     // The client sees its connection closed.
     let Ok(server) = TcpStream::connect(server).await else { return };
     let cuts = line.borrow().cuts;
     let ((read, write), (answers, questions)) = (client.into_split(), server.into_split());
-    tokio::spawn(pass(read, questions, line.clone(), cuts));
-    pass(answers, write, line, cuts).await;
+    let losing = Arc::new(AtomicBool::new(false));
+    let (mut end, to_lose) = (Vec::new(), losing.clone());
+    let look = move |bytes: &[u8]| {
+        end.extend_from_slice(bytes);
+        if is_marked(&marked, &mut end) {
+            to_lose.store(true, Ordering::SeqCst);
+        }
+        true
+    };
+    tokio::spawn(pass(read, questions, line.clone(), cuts, look));
+    let lose = move |bytes: &[u8]| !(losing.load(Ordering::SeqCst) && bytes.ends_with(DONE));
+    pass(answers, write, line, cuts, lose).await;
 }
 
-/// Passes bytes on in one direction.
+/// Whether the bytes that came last are those of the statement; of them as many are kept as may be its beginning.
+fn is_marked(marked: &Marked, end: &mut Vec<u8>) -> bool {
+    let mut marked = marked.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(value) = marked.as_deref() else {
+        end.clear();
+        return false;
+    };
+    let found = end.windows(value.len()).any(|bytes| bytes == value);
+    end.drain(..end.len().saturating_sub(value.len() - 1));
+    if found {
+        *marked = None;
+    }
+    found
+}
+
+/// Passes bytes on in one direction, as long as these are to be.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut line: watch::Receiver<Line>,
     cuts_before: u64,
+    mut passes: impl FnMut(&[u8]) -> bool,
 ) {
     let mut bytes = [0; 8192];
     loop {
@@ -87,7 +138,7 @@ async fn pass(
             },
         };
         match read {
-            Ok(read) if read > 0 => {
+            Ok(read) if read > 0 && passes(&bytes[..read]) => {
                 if to.write_all(&bytes[..read]).await.is_err() {
                     return;
                 }

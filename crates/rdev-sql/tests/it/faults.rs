@@ -63,14 +63,14 @@ async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
     let proxy = Proxy::before(database.address()).await;
     let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
     let demo = id("demo");
-    store.head(&demo).await.unwrap();
+    store.last(&demo, Position::MAX).await.unwrap();
     proxy.fall_silent();
     for _ in 0..40 {
-        let reading = store.head(&demo);
+        let reading = store.last(&demo, Position::MAX);
         assert!(tokio::time::timeout(Duration::from_millis(5), reading).await.is_err());
     }
     proxy.speak();
-    tokio::time::timeout(SOON, store.head(&demo)).await.expect("nobody holds them").unwrap();
+    tokio::time::timeout(SOON, store.last(&demo, Position::MAX)).await.expect("nobody holds them").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn a_server_that_cannot_be_written_is_not_sound_until_it_can() {
         database.run(&format!("BEGIN READ WRITE; {set}; COMMIT")).await;
         database.cut_connections().await;
         // Connections that were used a moment ago are not tried first, so some calls may find a dead one.
-        while store.head(&demo).await.is_err() {}
+        while store.last(&demo, Position::MAX).await.is_err() {}
         let told = tokio::time::timeout(SOON, async {
             loop {
                 match store.check().await {

@@ -22,6 +22,7 @@ pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, Poo
 pub(crate) use cluster::Cluster;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
+pub(crate) use places::MASTER_KEY;
 pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
@@ -55,4 +56,10 @@ pub(crate) async fn looking<T, F: Future<Output = Option<T>>>(mut look: impl FnM
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// An address on which nobody listens.
+pub(crate) fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address")
 }

@@ -10,7 +10,7 @@ use super::{Runtime, processes};
 /// The project that every server has.
 pub(crate) const DEMO: &str = "demo";
 /// A server whose projects are pods makes none of its own.
-pub(super) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Where the projects of one server are; gone when dropped, with every process in them.
 pub(crate) enum Places {

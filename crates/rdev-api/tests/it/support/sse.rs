@@ -116,7 +116,7 @@ struct Pace {
 }
 
 impl Events {
-    pub(super) fn new(headers: HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(headers: HeaderMap, body: Body) -> Self {
         Self {
             headers,
             body,

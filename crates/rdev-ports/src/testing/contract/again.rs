@@ -1,15 +1,49 @@
 //! Writes whose answer was lost: the same again is told what was stored, and stores nothing.
 
-use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, Status};
+use rdev_domain::{Command, Ending, EntryBody, Outcome, Position, Reason, Result, Seq, Status, WorkKind};
 
 use super::Store;
 use super::steps::*;
-use crate::Retry;
-use crate::testing::chunk;
+use crate::testing::{chunk, command, idempotency_key, new_command, task};
+use crate::{NewCommand, Retry};
 
 fn retry() -> Retry {
     let error = "exit_code: 2".to_owned();
     Retry { reason: "exit_code".to_owned(), error, run_after: at(20) }
+}
+
+/// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever
+/// has become of it since.
+pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+    let plain = new_command(command("demo", 1));
+    let keyed =
+        NewCommand { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_command(command("demo", 2)) };
+    let pooled = new_command(task(WorkKind::Shell, 3));
+    for new in [plain, keyed, pooled] {
+        let first = entry_of(store.enqueue(new.clone()).await?);
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        let fence = claim(store, 0).await?;
+        store.start(&fence, "pod-1", None, at(1)).await?;
+        store.append(&fence, vec![chunk(1, 1)], at(1)).await?;
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        store.finish(&fence, Seq(2), completed(), at(2)).await?;
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        assert_eq!(store.read_command(&fence.id, Position::ZERO, ALL).await?.len(), 4);
+    }
+    assert!(claim_all(store, LEASE).await?.is_empty(), "each was stored once");
+    Ok(())
+}
+
+/// Another command is not taken for the one that has its name, or its id.
+pub async fn another_command_is_not_taken_for_the_first(store: &impl Store) -> Result<()> {
+    let first = enqueue(store, 1).await?;
+    let of_its_name = Command { stream: first.stream.clone(), ..command("demo", 2) };
+    let of_its_id = Command { created_at: at(1), ..first };
+    for other in [of_its_name, of_its_id] {
+        assert_conflict(store.enqueue(new_command(other)).await, "STREAM_ID_TAKEN");
+    }
+    assert_eq!(log(store).await?.len(), 1);
+    Ok(())
 }
 
 /// The first start of a command is told with its entry each time it is asked for; a later one has none.

@@ -55,3 +55,21 @@ pub async fn a_stale_claim_keeps_no_artefacts(store: &impl Store) -> Result<()> 
     assert_lease_lost(store.keep(&fence, &[Keep::Anew]).await);
     Ok(())
 }
+
+/// Where keeping is given up, what is whole stays, and nothing is left of the rest.
+pub async fn files_that_are_not_listed_are_forgotten(store: &impl Store) -> Result<()> {
+    let fence = run(store, 1).await?;
+    let whole = file("whole", 2, Kept::Whole([0; 32]));
+    let lost = file("*.log", 0, Kept::Not(Unkept::Lost));
+    let listed = |file, artefact: &Artefact| Keep::Listed { file, artefact: artefact.clone() };
+    let parts = [part(0, 0, b"a"), part(0, 1, b"b"), part(1, 0, b"half")];
+    store.keep(&fence, &parts).await?;
+    store.keep(&fence, &[listed(0, &whole)]).await?;
+    for _ in 0..2 {
+        store.keep(&fence, &[Keep::OnlyListed, listed(1, &lost)]).await?;
+    }
+    assert_eq!(store.artefacts(&fence.id).await?, [(0, whole), (1, lost)]);
+    assert_eq!(store.part(&fence.id, 0, 1).await?.as_deref(), Some(&b"b"[..]));
+    assert_eq!(store.part(&fence.id, 1, 0).await?, None);
+    Ok(())
+}

@@ -17,15 +17,17 @@ pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Claims that passed on, and claims of ended commands, are lost; the others are renewed all the same.
+/// Claims that passed on are lost, those under which a command has ended are not; the others are renewed all the same.
 pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
     let passed_on = run(store, 1).await?;
     let taken_over = claim(store, LEASE + 1).await?;
     let ended = run(store, 2).await?;
     store.finish(&ended, Seq(1), completed(), at(1)).await?;
-    let fences = [passed_on.clone(), taken_over, ended.clone()];
+    let given_back = run(store, 3).await?;
+    store.postpone(&given_back, at(5 * LEASE)).await?;
+    let fences = [passed_on.clone(), taken_over, ended, given_back.clone()];
     let renewal = store.renew(&fences, at(3 * LEASE)).await?;
-    assert_eq!(renewal.lost, [passed_on, ended]);
+    assert_eq!(renewal.lost, [passed_on, given_back]);
     assert!(claim_all(store, 3 * LEASE - 1).await?.is_empty());
     Ok(())
 }

@@ -154,14 +154,20 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     Ok(())
 }
 
-/// The head moves with every entry of the project, and with no other.
-pub async fn the_head_is_the_last_entry_of_the_project(store: &impl Store) -> Result<()> {
-    assert_eq!(store.head(&demo()).await?, Position::ZERO);
+/// Of the project alone, and up to any position.
+pub async fn the_last_entry_of_a_project_is_told(store: &impl Store) -> Result<()> {
+    assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     store.enqueue(new_command(command("other", 2))).await?;
-    assert_eq!(store.head(&demo()).await?, entries[1].position);
-    assert!(store.head(&id("other")).await? > entries[1].position);
+    assert_eq!(store.last(&demo(), Position::MAX).await?, entries[1].position);
+    let (first, second) = (entries[0].position, entries[1].position);
+    for (to, last) in
+        [(second, second), (second.before(), first), (first, first), (Position::ZERO, Position::ZERO)]
+    {
+        assert_eq!(store.last(&demo(), to).await?, last, "up to {to:?}");
+    }
+    assert!(store.last(&id("other"), Position::MAX).await? > entries[1].position);
     Ok(())
 }
 

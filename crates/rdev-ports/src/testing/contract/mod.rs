@@ -18,6 +18,7 @@ mod reopen;
 mod retention;
 mod retry;
 mod run;
+mod sizes;
 mod steps;
 mod suite;
 mod turns;
@@ -38,6 +39,7 @@ pub use reopen::*;
 pub use retention::*;
 pub use retry::*;
 pub use run::*;
+pub use sizes::*;
 pub use turns::*;
 
 use crate::{Artefacts, EventLog, PoolQueue, Retention, TaskQueue, Turns};

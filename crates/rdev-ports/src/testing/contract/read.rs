@@ -1,4 +1,4 @@
-use rdev_domain::{Command, Result, Seq};
+use rdev_domain::{Command, Position, Result, Seq};
 
 use super::Store;
 use super::steps::*;
@@ -66,10 +66,10 @@ pub async fn of_many_commands_the_unfinished_are_told(store: &impl Store) -> Res
 /// A store that can be written says so, however many ask at once, and shows nothing of how it found out.
 pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<()> {
     store.enqueue(new_command(command("demo", 1))).await?;
-    let before = (store.commands(&demo(), None, 9).await?, store.head(&demo()).await?);
+    let before = (store.commands(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?);
     for done in futures_util::future::join_all((0..20).map(|_| store.check())).await {
         done?;
     }
-    assert_eq!((store.commands(&demo(), None, 9).await?, store.head(&demo()).await?), before);
+    assert_eq!((store.commands(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?), before);
     Ok(())
 }

@@ -16,7 +16,7 @@ const STEPS_MAX: usize = 10_000;
 const CHUNK: u64 = 18;
 
 /// Follows a rule to its end, as often as it takes for the newest output to be counted.
-async fn prune(store: &impl Store, rule: Rule) -> Result<u64> {
+pub(super) async fn prune(store: &impl Store, rule: Rule) -> Result<u64> {
     let mut done = 0;
     for _ in 0..3 {
         let mut steps = 0;
@@ -34,7 +34,7 @@ async fn prune(store: &impl Store, rule: Rule) -> Result<u64> {
 }
 
 fn ended_before(now: Timestamp) -> Rule {
-    Rule::Ended { before: now }
+    Rule::Ended { before: now, now: now + Duration::from_secs(1000) }
 }
 
 /// Output that each chunk is as long as.
@@ -182,7 +182,7 @@ pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> 
     let early = store.append(&fence, output(1, 2), at(1)).await?;
     store.enqueue(new_command(command("other", 3))).await?;
     let ended = ended(store, 2, 2, 2).await?;
-    let end = store.head(&demo()).await?;
+    let end = store.last(&demo(), Position::MAX).await?;
     assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
     prune(store, ended_before(at(3))).await?;
     assert_eq!(store.pruned(&demo()).await?, end);
@@ -212,5 +212,33 @@ pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result
     assert_eq!(prune(store, Rule::Keys { before: at(0) }).await?, 0);
     assert_eq!(prune(store, overdue).await?, 1);
     assert_eq!(store.first_use(&key("b"), later).await?, later);
+    Ok(())
+}
+
+/// Of a command that is gone the name stays taken for a while, if a caller gave it; and in its own project only.
+pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
+    let named = |project, n| {
+        let mut command = command(project, n);
+        command.stream = id("nightly");
+        new_command(command)
+    };
+    for new in [named("demo", 1), new_command(command("demo", 2))] {
+        store.enqueue(new).await?;
+        let fence = claim(store, 0).await?;
+        store.finish(&fence, Seq(1), completed(), at(1)).await?;
+    }
+    let removed_at = at(100);
+    assert_eq!(prune(store, Rule::Ended { before: at(50), now: removed_at }).await?, 2);
+    for keyed in [false, true] {
+        let mut again = named("demo", 3);
+        again.idempotency = keyed.then(|| idempotency_key("key-1", "a", 1));
+        assert_conflict(store.enqueue(again).await, "STREAM_ID_TAKEN");
+    }
+    store.enqueue(named("other", 4)).await?;
+    store.enqueue(new_command(command("demo", 2))).await?;
+    assert_eq!(prune(store, Rule::Streams { before: removed_at }).await?, 0);
+    assert_conflict(store.enqueue(named("demo", 5)).await, "STREAM_ID_TAKEN");
+    assert_eq!(prune(store, Rule::Streams { before: removed_at + Duration::from_micros(1) }).await?, 1);
+    store.enqueue(named("demo", 5)).await?;
     Ok(())
 }

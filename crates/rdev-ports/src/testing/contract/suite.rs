@@ -77,6 +77,7 @@ macro_rules! store_contract {
 
             artefacts_are_kept_in_parts
             artefacts_are_kept_anew
+            files_that_are_not_listed_are_forgotten
             a_stale_claim_keeps_no_artefacts
 
             the_first_start_makes_it_running
@@ -92,6 +93,8 @@ macro_rules! store_contract {
             only_what_runs_can_stall
             any_text_may_tell_of_an_end
 
+            an_accepted_command_that_comes_again_is_told_as_the_first
+            another_command_is_not_taken_for_the_first
             a_start_that_comes_again_is_told_as_the_first
             output_that_comes_again_is_stored_once
             an_end_that_comes_again_is_told_as_the_first
@@ -136,7 +139,7 @@ macro_rules! store_contract {
             the_log_is_read_in_order_from_a_position
             a_project_is_read_across_its_commands
             a_reader_that_follows_sees_every_entry_once
-            the_head_is_the_last_entry_of_the_project
+            the_last_entry_of_a_project_is_told
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
@@ -152,6 +155,11 @@ macro_rules! store_contract {
             output_that_fits_is_left_alone
             removed_output_is_counted_no_more
             a_log_says_how_far_it_was_pruned
+            files_count_in_the_size
+            removed_files_are_counted_no_more
+            files_of_a_task_that_runs_again_weigh_once
+            a_step_is_bounded_in_bytes
+            a_name_is_not_given_again_soon
             keys_are_removed_after_their_lifetime
 
             one_of_many_has_the_turn

@@ -16,6 +16,10 @@ impl Artefacts for MemoryStore {
                     task.artefacts.clear();
                     task.parts.clear();
                 }
+                Keep::OnlyListed => {
+                    let listed = &task.artefacts;
+                    task.parts.retain(|(file, _), _| listed.contains_key(file));
+                }
                 Keep::Part { file, part, bytes } => {
                     task.parts.insert((file, part), bytes);
                 }

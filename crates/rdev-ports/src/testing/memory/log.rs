@@ -50,8 +50,8 @@ impl EventLog for MemoryStore {
         Ok(ids.iter().map(end).filter(|(_, position)| *position > Position::ZERO).collect())
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
-        Ok(self.tables().last(|entry| entry.home == *home))
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+        Ok(self.tables().last(|entry| entry.home == *home && entry.position <= to))
     }
 
     async fn pruned(&self, home: &Home) -> Result<Position> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use rdev_domain::{
     Artefact, Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position,
-    Result, Seq, Timestamp, WorkerId, WorkerName,
+    Result, Seq, StreamId, Timestamp, WorkerId, WorkerName,
 };
 
 use crate::{Asked, Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
@@ -30,6 +30,8 @@ struct Tables {
     turns: HashMap<&'static str, Timestamp>,
     keys: HashMap<(KeyId, String), FirstUse>,
     draining: BTreeSet<WorkerName>,
+    /// Names that callers gave to streams, and when these were removed.
+    removed_streams: HashMap<(Home, StreamId), Timestamp>,
 }
 
 #[derive(Debug)]

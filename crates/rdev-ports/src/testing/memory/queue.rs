@@ -15,6 +15,9 @@ impl TaskQueue for MemoryStore {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
         let mut tables = self.tables();
         let now = new.command.created_at;
+        if let Some(entry) = tables.accepted(&new.command) {
+            return Ok(Enqueued::New(entry));
+        }
         if let Some(key) = &new.idempotency {
             let first = tables.first_use(key, now)?.and_then(|first| first.command);
             if let Some(task) = first.and_then(|id| tables.tasks.get(&id)) {
@@ -151,7 +154,10 @@ impl TaskQueue for MemoryStore {
         let mut tables = self.tables();
         let mut renewal = Renewal::default();
         for fence in fences {
+            let is_latest = tables.is_latest(fence);
             match tables.fenced(fence) {
+                // It has ended.
+                Err(_) if is_latest => {}
                 Err(_) => renewal.lost.push(fence.clone()),
                 Ok(task) => {
                     task.lease_until = Some(lease_until);
@@ -382,14 +388,26 @@ impl Tables {
         })
     }
 
+    /// The first entry of a command that is stored under this id, with this name and since the same moment.
+    fn accepted(&self, new: &Command) -> Option<Entry> {
+        let stored = &self.tasks.get(&new.id)?.command;
+        let same =
+            (&stored.home, &stored.stream, stored.created_at) == (&new.home, &new.stream, new.created_at);
+        self.log.iter().find(|entry| same && entry.command == new.id).cloned()
+    }
+
     fn check_stream(&self, new: &Command) -> Result<()> {
-        match self.find(&new.home, |command| command.stream == new.stream) {
-            None => Ok(()),
-            Some(_) => Err(Error::Conflict {
-                code: "STREAM_ID_TAKEN",
-                message: format!("project {} already has a stream {:?}", new.home, new.stream.as_str()),
-            }),
-        }
+        let (has, had) = ("already has a stream", "had, not long ago, a stream");
+        let removed = self.removed_streams.contains_key(&(new.home.clone(), new.stream.clone()));
+        let taken = match self.find(&new.home, |command| command.stream == new.stream) {
+            Some(_) => has,
+            None if removed => had,
+            None => return Ok(()),
+        };
+        Err(Error::Conflict {
+            code: "STREAM_ID_TAKEN",
+            message: format!("project {} {taken} {:?}", new.home, new.stream.as_str()),
+        })
     }
 
     fn find(&self, home: &Home, wanted: impl Fn(&Command) -> bool) -> Option<Command> {

@@ -12,6 +12,7 @@ use rdev_ports::testing::{START, id};
 use rdev_ports::{
     Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin,
 };
+use rdev_runner::files::Item;
 use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCause, Stream};
 use rdev_runner::spec::Order;
 use tokio::sync::watch;
@@ -31,13 +32,26 @@ pub(crate) enum Answer {
     Cut,
 }
 
-/// The place of project `demo`.
+/// How a try to collect files ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collecting {
+    /// The collector ends.
+    Ends,
+    /// Nothing more comes.
+    Hangs,
+    /// The connection is cut.
+    IsCut,
+}
+
+/// The place of project `demo`, and a worker of the pool.
 pub(crate) struct FakePods {
     answers: Mutex<VecDeque<Answer>>,
     ready: watch::Sender<bool>,
     /// The orders that it was given.
     pub(crate) orders: Mutex<Vec<Order>>,
     stopped: watch::Sender<bool>,
+    /// What comes of files when they are collected, one try after the other; the last stands.
+    collections: Mutex<VecDeque<(Vec<Item>, Collecting)>>,
     /// The short commands that its runner was given.
     pub(crate) controls: Mutex<Vec<Vec<String>>>,
 }
@@ -53,6 +67,7 @@ impl FakePods {
             ready: watch::Sender::new(true),
             orders: Mutex::default(),
             stopped: watch::Sender::new(false),
+            collections: Mutex::default(),
             controls: Mutex::default(),
         }
     }
@@ -61,14 +76,30 @@ impl FakePods {
         self.ready.send_replace(ready);
     }
 
-    fn answer(&self) -> Answer {
-        let mut answers = lock(&self.answers);
-        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        next.expect("the place was told what to answer")
+    /// Has the tries to collect files go so.
+    pub(crate) fn set_collections(&self, tries: impl IntoIterator<Item = (Vec<Item>, Collecting)>) {
+        *lock(&self.collections) = tries.into_iter().collect();
+    }
+
+    fn collect(&self) -> ExecOutput {
+        let (items, then) = next(&self.collections);
+        let mut bytes = Vec::new();
+        items.iter().for_each(|item| item.encode(&mut bytes));
+        let sent = stream::iter([Ok(Bytes::from(bytes))]);
+        match then {
+            Collecting::Ends => sent.boxed(),
+            Collecting::Hangs => sent.chain(stream::pending()).boxed(),
+            Collecting::IsCut => sent.chain(stream::iter([Err(anyhow::anyhow!("cut").into())])).boxed(),
+        }
+    }
+
+    /// How many commands that hang are listened to.
+    pub(crate) fn listened_to(&self) -> usize {
+        self.stopped.receiver_count()
     }
 
     fn run(&self, order: Order) -> ExecResult<ExecOutput> {
-        let (answer, next) = (self.answer(), order.after + 1);
+        let (answer, next) = (next(&self.answers), order.after + 1);
         lock(&self.orders).push(order);
         let hello = frame(next, Body::Hello { version: PROTOCOL_VERSION, started: true });
         match answer {
@@ -108,6 +139,13 @@ impl FakePods {
     }
 }
 
+/// What comes next of what was told; the last stands.
+fn next<T: Clone>(told: &Mutex<VecDeque<T>>) -> T {
+    let mut told = lock(told);
+    let next = if told.len() > 1 { told.pop_front() } else { told.front().cloned() };
+    next.expect("the place was told what to answer")
+}
+
 fn frame(first_seq: u64, body: Body) -> Vec<u8> {
     let count = u32::from(matches!(body, Body::Output { .. } | Body::Exit(_)));
     let mut out = Vec::new();
@@ -141,7 +179,7 @@ impl Pods for FakePods {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        Ok(Vec::new())
+        Ok(vec![PoolWorker { name: id("worker-1"), status: ProjectStatus::Ready, capacity: 1 }])
     }
 
     async fn place(&self, _: &Site) -> Result<Option<Standing>> {
@@ -175,8 +213,9 @@ impl Pods for FakePods {
                 if exec.argv.iter().any(|word| word == "cancel") {
                     self.stopped.send_replace(true);
                 }
+                let collects = exec.argv.iter().any(|word| word == "collect");
                 lock(&self.controls).push(exec.argv);
-                Ok(stream::empty().boxed())
+                Ok(if collects { self.collect() } else { stream::empty().boxed() })
             }
         }
     }

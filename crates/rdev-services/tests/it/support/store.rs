@@ -1,6 +1,7 @@
 //! A store that fails where it is told to, and loses answers.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
     Away,
     /// The call is carried out, and its answer is lost.
     AnswerLost,
+    /// The call is not carried out, and nobody answers.
+    Hangs,
 }
 
 /// A store, the faults that its next calls meet, and how often each was called.
@@ -66,6 +69,7 @@ impl Faulty {
         match fault {
             None => call.await,
             Some(Fault::Away) => Err(away()),
+            Some(Fault::Hangs) => pending().await,
             Some(Fault::AnswerLost) => call.await.and_then(|_| Err(away())),
         }
     }
@@ -74,7 +78,7 @@ impl Faulty {
 #[async_trait]
 impl TaskQueue for Faulty {
     async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
-        self.memory.enqueue(new).await
+        self.call("enqueue", self.memory.enqueue(new)).await
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
@@ -106,7 +110,7 @@ impl TaskQueue for Faulty {
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
-        self.memory.renew(fences, lease_until).await
+        self.call("renew", self.memory.renew(fences, lease_until)).await
     }
 
     async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
@@ -190,8 +194,8 @@ impl EventLog for Faulty {
         self.memory.ends(ids).await
     }
 
-    async fn head(&self, home: &Home) -> Result<Position> {
-        self.memory.head(home).await
+    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+        self.memory.last(home, to).await
     }
 
     async fn pruned(&self, home: &Home) -> Result<Position> {

@@ -1,0 +1,193 @@
+//! Lines of the log on their way out: a bounded buffer, and a thread that writes them one after the other.
+//!
+//! Whoever logs waits for nobody and never fails. A line for which there is no room, or that cannot be written, is
+//! lost and counted. (`tracing-appender` counts no line that could not be written, has no bound in bytes, and at its
+//! end complains by `println!`, which panics where standard output is closed, and hangs where nobody reads it.)
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes of lines that wait; as many may be on their way out.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A buffer that was larger is given back when it is empty.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// The lines of one log.
+pub(super) struct Lines {
+    buffer: Mutex<Buffer>,
+    came: Condvar,
+    gone: Condvar,
+    lost: AtomicU64,
+}
+
+struct Buffer {
+    waiting: Vec<u8>,
+    /// Some are on their way out.
+    writing: bool,
+}
+
+impl Lines {
+    pub(super) const fn new() -> Self {
+        let buffer = Mutex::new(Buffer { waiting: Vec::new(), writing: false });
+        Self { buffer, came: Condvar::new(), gone: Condvar::new(), lost: AtomicU64::new(0) }
+    }
+
+    /// Lines that were lost since the beginning.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut buffer = self.buffer();
+        if buffer.waiting.len() + line.len() > WAITING_BYTES_MAX {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        buffer.waiting.extend_from_slice(line);
+        drop(buffer);
+        self.came.notify_one();
+    }
+
+    /// Writes whatever comes. After a time in which lines were lost, and as soon as one can be written again, it
+    /// tells how many there were.
+    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+        let (mut text, mut told) = (Vec::new(), 0);
+        loop {
+            self.next(&mut text);
+            let mut written = true;
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                written = out.write_all(line).is_ok();
+                if !written {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            let lost = self.lost();
+            if written && lost > told {
+                tell(lost - told);
+                told = lost;
+            }
+        }
+    }
+
+    /// Waits for lines, and takes all that wait.
+    fn next(&self, text: &mut Vec<u8>) {
+        text.clear();
+        text.shrink_to(KEPT_BYTES_MAX);
+        let mut buffer = self.buffer();
+        buffer.writing = false;
+        self.gone.notify_all();
+        buffer = self
+            .came
+            .wait_while(buffer, |buffer| buffer.waiting.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        buffer.writing = true;
+        std::mem::swap(&mut buffer.waiting, text);
+    }
+
+    /// Waits until all lines are gone, but not longer than this.
+    pub(super) fn flush(&self, patience: Duration) {
+        let is_busy = |buffer: &mut Buffer| buffer.writing || !buffer.waiting.is_empty();
+        drop(self.gone.wait_timeout_while(self.buffer(), patience, is_busy));
+    }
+
+    /// Nothing panics with the buffer in hand.
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes one line at each call, whole.
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::thread;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(45);
+
+    /// Hands over each line, and writes it when it is told whether it can be written.
+    struct Pipe {
+        lines: Sender<Vec<u8>>,
+        can: Receiver<bool>,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.lines.send(line.to_vec()).unwrap();
+            match self.can.recv() {
+                Ok(true) => Ok(line.len()),
+                _ => Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn pipe() -> (&'static Lines, Receiver<Vec<u8>>, Sender<bool>, Receiver<u64>) {
+        let lines: &Lines = Box::leak(Box::new(Lines::new()));
+        let ((written, seen), (allow, can), (tell, told)) = (channel(), channel(), channel());
+        thread::spawn(move || {
+            lines.write_to(Pipe { lines: written, can }, |count| tell.send(count).unwrap());
+        });
+        (lines, seen, allow, told)
+    }
+
+    #[test]
+    fn whoever_logs_never_waits_and_what_has_no_room_is_counted() {
+        let (lines, seen, allow, told) = pipe();
+        lines.push(b"first\n");
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), b"first\n");
+        // It is not written yet, nor is anything else while it is not.
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        let room = WAITING_BYTES_MAX / line.len();
+        (0..room + 3).for_each(|_| lines.push(&line));
+        assert_eq!(lines.lost(), 3);
+        allow.send(true).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 3);
+        for _ in 0..room {
+            assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), line);
+            allow.send(true).unwrap();
+        }
+        lines.flush(PATIENCE);
+        assert_eq!(lines.lost(), 3);
+        assert!(told.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_told_of_when_it_can() {
+        let (lines, seen, allow, told) = pipe();
+        for can in [false, false, true] {
+            lines.push(b"a line\n");
+            seen.recv_timeout(PATIENCE).unwrap();
+            assert!(told.try_recv().is_err());
+            allow.send(can).unwrap();
+            lines.flush(PATIENCE);
+        }
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 2);
+        assert_eq!(lines.lost(), 2);
+    }
+
+    #[test]
+    fn a_flush_has_an_end() {
+        let (lines, seen, _allow, _told) = pipe();
+        lines.push(b"a line\n");
+        seen.recv_timeout(PATIENCE).unwrap();
+        lines.flush(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,97 @@
+//! How many event streams one key may have open, so that there is room for others.
+
+use serde_json::json;
+
+use crate::support::{Call, Client, Data, Events, Fixture, List, MASTER_KEY, Server, Ticket, eventually};
+
+const EVENTS: &str = "/projects/demo/events";
+
+/// A server whose administrator's key has this id. All of them take each other's tickets.
+fn server_of(key: &str) -> Fixture {
+    Fixture::new()
+        .with("RDEV_MASTER_KEY", MASTER_KEY)
+        .with("RDEV_ADMIN_KEY", format!("rdev_{key}_0123456789abcdef0123456789"))
+}
+
+/// A call for events by a ticket of this client's key, at any server.
+async fn by_ticket(of: &Client, at: &Client) -> Call {
+    let answer = of.call("POST", &format!("{EVENTS}/ticket")).send().await;
+    let ticket = answer.json::<Data<Ticket>>(200).data.ticket;
+    at.with_key(None).get(&format!("{EVENTS}?ticket={ticket}"))
+}
+
+/// The project's stream, as soon as there is room for it.
+async fn when_there_is_room(client: &Client) -> Events {
+    eventually("room in the key's share", async || {
+        let (head, body) = client.get(EVENTS).open().await;
+        assert!([200, 429].contains(&head.status.as_u16()), "{}", head.status);
+        (head.status == 200).then(|| Events::new(head.headers, body))
+    })
+    .await
+}
+
+async fn figure(client: &Client, name: &str) -> u64 {
+    let figures = client.get("/metrics").send().await.text();
+    let line = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {figures}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_key_has_its_share_of_event_streams_and_others_get_in() {
+    let server = server_of("ops").with("RDEV_STREAMS_PER_KEY", "2").start().await;
+    let elsewhere = server_of("bot").start().await;
+    let (client, other) = (server.client(), elsewhere.client());
+    let first = client.get(EVENTS).events().await;
+    let second = by_ticket(&client, &client).await.events().await;
+
+    // The share is full, for tickets of the key as well, and for a POST that would be answered with a stream.
+    let refused = client.get(EVENTS).send().await;
+    assert_eq!(refused.header("retry-after"), "10");
+    let failure = refused.failure(429, "TOO_MANY_STREAMS");
+    assert!(failure.error.message.contains("has 2 event streams open"), "{}", failure.error.message);
+    by_ticket(&client, &client).await.send().await.failure(429, "TOO_MANY_STREAMS");
+    let post = || client.post("/projects/demo/shell", &json!({"command": "echo done"}));
+    post().header("accept", "text/event-stream").send().await.failure(429, "TOO_MANY_STREAMS");
+    let stored: List<serde_json::Value> = client.get("/projects/demo/commands").send().await.json(200);
+    assert_eq!(stored.data.len(), 0, "a refused command is not stored");
+    assert_eq!(post().send().await.status, 202);
+
+    // Another key has a share of its own.
+    let others = by_ticket(&other, &client).await.events().await;
+    assert_eq!(figure(&client, "rdev_streams_open").await, 3);
+    assert_eq!(figure(&client, "rdev_streams_refused_total").await, 3);
+
+    // Whoever goes leaves room, and so does a stream that comes to its end.
+    drop(second);
+    let third = when_there_is_room(&client).await;
+    drop(first);
+    drop(when_there_is_room(&client).await);
+    let last = eventually("room for a POST", async || {
+        let answer = post().header("accept", "text/event-stream").send().await;
+        (answer.status == 200).then_some(answer.text())
+    });
+    assert!(last.await.contains("event: complete"));
+    drop(when_there_is_room(&client).await);
+    drop((third, others));
+    nothing_is_open(&server).await;
+}
+
+async fn nothing_is_open(server: &Server) {
+    let client = server.client();
+    let none = async || (figure(&client, "rdev_streams_open").await == 0).then_some(());
+    eventually("the end of the last stream", none).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_takes_nothing_of_the_share() {
+    let server = Fixture::new().with("RDEV_STREAMS_PER_KEY", "1").start().await;
+    let client = server.client();
+    let accepted = client.shell("echo done").await;
+    client.ended(&accepted.id).await;
+    let over = format!("{EVENTS}?stream_id={}", accepted.stream_id);
+    for _ in 0..3 {
+        client.get(&format!("{EVENTS}?stream_id=none")).send().await.failure(404, "STREAM_NOT_FOUND");
+        assert_eq!(client.get(&over).header("last-event-id", "2").send().await.status, 204);
+    }
+    client.get(EVENTS).events().await;
+}

@@ -1,0 +1,56 @@
+//! What a renewal of leases finds, and what follows from it.
+
+use std::time::Duration;
+
+use rdev_domain::Status;
+use tokio::time::sleep;
+
+use crate::support::{Answer, Bench, Fault};
+
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let id = bench.submit(1).await;
+    bench.when(&id, |_| bench.pods.listened_to() == 1).await;
+    // Its end is stored at once, and told after many renewals.
+    bench.store.fail("finish", Fault::AnswerLost, 9);
+    bench.cancel(&id).await;
+    let (ended, _) = bench.ended(&id).await;
+    assert_eq!(ended.state.status(), Status::Cancelled);
+    let before = bench.store.calls("renew");
+    let controls = || bench.pods.controls.lock().unwrap().clone();
+    let freed =
+        |words: &Vec<String>| words.iter().any(|word| word == "gc") && words.contains(&id.to_string());
+    bench.when(&id, |_| controls().iter().any(freed)).await;
+    assert!(bench.store.calls("renew") > before + 5, "there was time to renew");
+    assert_eq!((bench.store.calls("finish"), bench.store.calls("release")), (10, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_worker_holds_is_let_go() {
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let id = bench.submit(1).await;
+    bench.when(&id, |_| bench.pods.listened_to() == 1).await;
+    bench.store.fail("renew", Fault::Away, u32::MAX);
+    sleep(LEASE).await;
+    assert_eq!(bench.taken_over().await, 1);
+    bench.store.fail("renew", Fault::Away, 0);
+    let (_, took) = bench.when(&id, |_| bench.pods.listened_to() == 0).await;
+    assert!(took <= LEASE, "{took:?}");
+    assert_eq!(bench.told(&id).await, ["pending", "running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_without_an_answer_leaves_time_for_another() {
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let id = bench.submit(1).await;
+    bench.when(&id, |_| bench.pods.listened_to() == 1).await;
+    for _ in 0..5 {
+        bench.store.fail("renew", Fault::Hangs, 1);
+        sleep(LEASE).await;
+        assert_eq!(bench.taken_over().await, 0);
+    }
+    assert_eq!(bench.pods.listened_to(), 1);
+}

@@ -1,0 +1,95 @@
+//! Entries of the log, as the transactions store them that they tell of.
+
+use rdev_domain::{Command, Entry, EntryBody, Error, Home, Position, Result, Seq, Timestamp};
+
+use crate::db::{Tx, run};
+use crate::rows::{FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled};
+
+/// Stores an entry, with how its values come about.
+macro_rules! insert {
+    ($with:expr, $values:literal) => {
+        concat!(
+            $with,
+            "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body) ",
+            $values,
+            " RETURNING position"
+        )
+    };
+}
+
+/// For one writer at a time: positions become visible in their order.
+const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
+
+/// The number of the lock that orders a project's log.
+macro_rules! lock_of {
+    ($project:literal) => {
+        concat!("hashtextextended(", $project, ", 7236)")
+    };
+}
+pub(crate) use lock_of;
+
+/// A position is given before its transaction commits, so a reader could see a later one first, and go on
+/// after it. Whoever stores an entry holds the project's lock from before its position is given until
+/// everybody sees it: the values come out of the row that takes the lock. Nothing else is locked after it,
+/// so nobody who holds it waits for another holder.
+const INSERT_IN_TURN: &str = insert!(
+    concat!("WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(", lock_of!("$2"), "))"),
+    "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
+);
+
+/// An entry that tells of a command, still to be stored.
+pub(crate) fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
+    Entry {
+        position: Position::ZERO,
+        home: command.home.clone(),
+        command: command.id.clone(),
+        stream: command.stream.clone(),
+        first_seq: seq,
+        last_seq: seq,
+        at,
+        body,
+    }
+}
+
+/// Stores an entry; it comes back with its position.
+pub(crate) async fn stored(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
+    entry.position = insert(tx, &entry).await?;
+    Ok(entry)
+}
+
+async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
+    let json = match &entry.body {
+        EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
+        EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
+        EntryBody::FormerEnd(outcome) => serde_json::to_vec(&FormerEnd::of(outcome)),
+        EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
+    };
+    let json = json.map_err(|error| Error::Internal(error.into()))?;
+    let (kind, body): (&str, &[u8]) = match &entry.body {
+        EntryBody::Stalled(_) => (KIND_STALLED, &json),
+        EntryBody::Retry(_) => (KIND_RETRY, &json),
+        EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
+        EntryBody::Output(frames) => (KIND_OUTPUT, frames),
+        EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),
+    };
+    let sql = match tx {
+        // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.
+        Tx::Postgres(_) if entry.home == Home::Pool => INSERT,
+        Tx::Postgres(_) => INSERT_IN_TURN,
+        Tx::Sqlite(_) => INSERT,
+    };
+    let position = run!(
+        tx,
+        fetch_one,
+        query_scalar<i64>,
+        sql,
+        entry.command.as_str(),
+        entry.home.as_str(),
+        kind,
+        entry.first_seq.0 as i64,
+        entry.last_seq.0 as i64,
+        entry.at.as_micros(),
+        body,
+    )?;
+    Ok(Position(position as u64))
+}
