@@ -1,10 +1,12 @@
 //! The data folder: made, or closed to other users where it was there before.
 
-use std::fs::{self, DirBuilder, Metadata, Permissions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use rdev_runner::durable::make_folder;
 use rustix::process::geteuid;
 
 /// What others may do with a file.
@@ -19,8 +21,7 @@ const STICKY: u32 = 0o1000;
 /// When it cannot be made or closed, or is one that all users share.
 pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
     let named = || format!("{} (RDEV_DATA_DIR)", folder.display());
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.with_context(|| format!("cannot make {}", named()))?;
+    make_folder(folder).with_context(|| format!("cannot make {}", named()))?;
     let about = fs::metadata(folder).with_context(|| format!("cannot look at {}", named()))?;
     if !is_open(&about) {
         return Ok(());
@@ -41,7 +42,7 @@ pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
     closed.and_then(|()| close_entries(folder)).with_context(|| format!("cannot close {}", named()))
 }
 
-fn close_entries(folder: &Path) -> std::io::Result<()> {
+fn close_entries(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         // Not what a link leads to: that is where the operator wanted it.
@@ -61,6 +62,6 @@ fn is_ours(about: &Metadata) -> bool {
     about.uid() == geteuid().as_raw()
 }
 
-fn close(path: &Path, about: &Metadata) -> std::io::Result<()> {
+fn close(path: &Path, about: &Metadata) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(about.mode() & 0o7777 & !OTHERS))
 }

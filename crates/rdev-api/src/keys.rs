@@ -6,6 +6,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rdev_domain::{Caller, KeyId, Scope};
+use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -86,7 +87,9 @@ fn read_or_make(file: &Path, new: impl FnOnce() -> anyhow::Result<String>) -> an
             .open(&temporary)?;
         writeln!(out, "{text}")?;
         out.sync_all()?;
-        std::fs::rename(&temporary, file)
+        std::fs::rename(&temporary, file)?;
+        // Clients keep the key, and credentials are encrypted with the other one.
+        file.parent().map_or(Ok(()), flush_names)
     };
     write().with_context(|| format!("cannot write {}", file.display()))?;
     Ok(text)

@@ -73,6 +73,8 @@ impl Local {
         for folder in [&runs, &workspaces, &git_remotes] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        // Without the name of their folder no run would be known after a power cut, and all would be started again.
+        runner::flush_names(&data_dir).with_context(|| format!("cannot flush {}", data_dir.display()))?;
         let pool = data_dir.join("pool");
         let mut slots = BTreeMap::new();
         for number in 1..=config.pool_slots {

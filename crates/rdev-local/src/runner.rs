@@ -28,7 +28,7 @@ fn sum(path: &Path) -> Option<String> {
     Some(Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a file so that its name only ever stands for the whole content.
+/// Writes a file so that its name only ever stands for the whole content, and is there after a power cut.
 pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
     let write = || -> std::io::Result<()> {
@@ -36,7 +36,13 @@ pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Res
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), flush_names)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Has the disk keep the names in a folder as they are.
+pub(crate) fn flush_names(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }

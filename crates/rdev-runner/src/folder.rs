@@ -15,6 +15,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use crate::clock::now_us;
+use crate::durable::{flush_names, make_folder};
 use crate::fault::Fault;
 
 /// Room kept free for the exit entry of a command that has filled the disk.
@@ -137,11 +138,9 @@ impl Runs {
     pub(crate) fn prepare(&self) -> Result<Prepared, Fault> {
         let cannot =
             |what: &Path, error: io::Error| Fault::io(format!("cannot create {}", what.display()), error);
-        let mut folder = DirBuilder::new();
-        folder.mode(0o700);
-        folder.recursive(true).create(&self.0).map_err(|e| cannot(&self.0, e))?;
+        make_folder(&self.0).map_err(|e| cannot(&self.0, e))?;
         let scratch = Run(self.0.join(format!(".{WAITING}.{}.{}", std::process::id(), now_us())));
-        folder.recursive(false).create(&scratch.0).map_err(|e| cannot(&scratch.0, e))?;
+        DirBuilder::new().mode(0o700).create(&scratch.0).map_err(|e| cannot(&scratch.0, e))?;
         match scratch.fill() {
             Ok((journal, listener)) => Ok(Prepared { scratch, journal, listener }),
             Err(error) => {
@@ -201,7 +200,13 @@ impl Prepared {
         }
         // From here on it counts as started: the command must not run while a power cut could undo that. What is in
         // the folder is on the disk already.
-        target.sync_name().and_then(|()| target.note()).map_err(cannot)?;
+        if let Err(error) = target.sync_name() {
+            // Nothing has run, so the id is given back.
+            target.discard()?;
+            std::fs::remove_file(target.started_mark()).map_err(cannot)?;
+            return Err(cannot(error));
+        }
+        target.note();
         Ok(Some(Committed { run: target, journal: self.journal, listener: self.listener }))
     }
 
@@ -232,7 +237,7 @@ impl Run {
         let (_folder, socket) = self.socket()?;
         let listener = UnixListener::bind(socket)?;
         // What a power cut leaves of a run that counts as started must be a run. Its data come later.
-        File::open(&self.0)?.sync_all()?;
+        flush_names(&self.0)?;
         Ok((journal, listener))
     }
 
@@ -248,21 +253,22 @@ impl Run {
     }
 
     /// Notes for people: nothing depends on them.
-    fn note(&self) -> io::Result<()> {
+    fn note(&self) {
         let meta = format!(
             "started_us={}\nsupervisor_pid={}\nversion={}\n",
             now_us(),
             std::process::id(),
             env!("CARGO_PKG_VERSION")
         );
-        io::Write::write_all(&mut create(&self.0.join(META))?, meta.as_bytes())
+        // A run that has begun does not end for want of room for them.
+        create(&self.0.join(META)).and_then(|mut file| io::Write::write_all(&mut file, meta.as_bytes())).ok();
     }
 
     /// Notes durably that the run may be forgotten.
     pub(crate) fn mark_collected(&self) -> io::Result<()> {
         match create(&self.0.join(COLLECTED)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(_) | Err(_) => File::open(&self.0)?.sync_all(),
+            Ok(_) | Err(_) => flush_names(&self.0),
         }
     }
 
@@ -324,14 +330,14 @@ impl Run {
 
     /// Makes names durable: the files in this folder and the folder itself.
     pub(crate) fn sync_names(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()?;
+        flush_names(&self.0)?;
         self.sync_name()
     }
 
     /// Makes the folder's own name durable, and those beside it.
     fn sync_name(&self) -> io::Result<()> {
         match self.0.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
+            Some(parent) => flush_names(parent),
             None => Ok(()),
         }
     }

@@ -60,6 +60,8 @@ pub enum CutReason {
     DiskFull,
     /// The journal was damaged after it was written.
     Damaged,
+    /// The supervisor is gone, and with it what nobody has taken; said by who has lost it, never in a journal.
+    Lost,
 }
 
 /// Why a run's end is not known.

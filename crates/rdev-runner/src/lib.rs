@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod durable;
 pub mod files;
 pub mod frame;
 pub mod spec;

@@ -1,12 +1,13 @@
 //! The identity of the folder of runs: whoever knows it knows whether what was started there can still be
 //! found, or went with a folder that is no more.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::clock::now_us;
+use crate::durable::{flush_names, make_folder};
 use crate::fault::{EXIT_OTHER_PLACE, Fault};
 use crate::folder::Runs;
 use crate::frame::PROTOCOL_VERSION;
@@ -21,7 +22,7 @@ const KERNEL_UUID: &str = "/proc/sys/kernel/random/uuid";
 /// they are missing.
 pub(crate) fn print(runs: &Runs, within: &str) -> Result<(), Fault> {
     let folder = &runs.0;
-    DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(|e| cannot("make", folder, e))?;
+    make_folder(folder).map_err(|e| cannot("make", folder, e))?;
     let identity = match identity(folder)? {
         Some(identity) => identity,
         None => make(folder, within)?,
@@ -64,6 +65,8 @@ fn make(folder: &Path, within: &str) -> Result<String, Fault> {
     write().map_err(|e| cannot("write", &scratch, e))?;
     let linked = fs::hard_link(&scratch, &file);
     fs::remove_file(&scratch).map_err(|e| cannot("remove", &scratch, e))?;
+    // What was started here is told by this name: it must not be another one after a power cut.
+    flush_names(folder).map_err(|e| cannot("flush", folder, e))?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot("write", &file, error)),
         _ => identity(folder)?.ok_or_else(|| Fault::failed(format!("{} is gone again", file.display()))),

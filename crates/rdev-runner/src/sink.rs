@@ -72,6 +72,7 @@ fn write_text(frame: Frame, end: &mut Option<Exit>) -> io::Result<()> {
                 CutReason::SizeLimit => "the journal has reached its limit",
                 CutReason::DiskFull => "the disk is full",
                 CutReason::Damaged => "the journal is damaged",
+                CutReason::Lost => "the supervisor is gone",
             };
             let count = frame.count;
             let note = format!("rdev-runner: {count} lines ({bytes} bytes) are missing here: {why}\n");

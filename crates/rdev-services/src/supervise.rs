@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Ending, Outcome, Reason, Request, Result, Seq, Trouble};
+use rdev_domain::{Chunk, Ending, Outcome, Reason, Request, Result, Seq, Trouble};
 use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Standing, Started, Stdin};
-use rdev_runner::frame::{Ended, Exit, Loss, StopCause};
+use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -23,14 +23,16 @@ use crate::runner::{RunId, SILENCE_MAX, control, exec};
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
 /// A command that another worker was about to start so long ago is not started any more: the runner keeps the mark of a
-/// start for a day, and clocks may differ.
-const START_PATIENCE: Duration = Duration::from_secs(3600);
+/// start for a day, and clocks may differ, or be set.
+const START_PATIENCE: Duration = Duration::from_secs(12 * 3600);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Output that follows other output so soon is stored together with what comes within this time: a command
 /// that writes line by line costs a few hundred transactions a second, not tens of thousands.
 const GATHER: Duration = Duration::from_millis(3);
+/// More events than a command writes before the disk has their journal.
+const NUMBERS_PASSED_OVER: u32 = 1 << 20;
 
 /// How one connection to the runner ended.
 enum Connection {
@@ -67,7 +69,10 @@ impl Execution<'_> {
             let before = self.last_seq;
             let (error, trouble) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
-                Connection::Lost(loss) => return Ok((self.lost(loss).await?, self.last_seq.next())),
+                Connection::Lost(loss) => {
+                    self.pass_over_numbers().await?;
+                    return Ok((self.lost(loss).await?, self.last_seq.next()));
+                }
                 Connection::Refused(answer) => {
                     if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
                         return Ok((never_started(), self.last_seq.next()));
@@ -143,6 +148,17 @@ impl Execution<'_> {
         let entry = until_available(&fence.id, || to.queue.stall(fence, trouble.clone(), now)).await?;
         entry.into_iter().for_each(|entry| to.live.publish(entry));
         Ok(())
+    }
+
+    /// A run is lost, and its journal may be shorter than what was told of it: a power cut takes from both the journal and
+    /// the log what was not flushed. Its readers are told, and no number that they may know is given to anything else.
+    async fn pass_over_numbers(&mut self) -> Result<()> {
+        let (first_seq, time_us) = (self.last_seq.next(), self.to.clock.now().as_micros().unsigned_abs());
+        let body = Body::Cut { reason: CutReason::Lost, bytes: 0 };
+        let cut = Frame { first_seq: first_seq.0, count: NUMBERS_PASSED_OVER, time_us, body };
+        let (mut frames, last_seq) = (Vec::new(), Seq(cut.last_seq()));
+        cut.encode(&mut frames);
+        self.append(vec![Chunk { first_seq, last_seq, frames: frames.into() }]).await
     }
 
     /// There is no exit entry: its container may know why.
@@ -293,7 +309,10 @@ impl Execution<'_> {
 
     /// Stores what has come.
     async fn store(&mut self, intake: &mut Intake) -> Result<()> {
-        let chunks = intake.take();
+        self.append(intake.take()).await
+    }
+
+    async fn append(&mut self, chunks: Vec<Chunk>) -> Result<()> {
         let Some(last) = chunks.last().map(|chunk| chunk.last_seq) else {
             return Ok(());
         };

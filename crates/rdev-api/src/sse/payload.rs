@@ -110,8 +110,9 @@ pub(crate) struct GapEvent<'a> {
     /// Number of the last event that is missing; null where the command itself was removed while it was read:
     /// nothing follows.
     pub(crate) to: Option<u64>,
-    /// `output_limit`, `disk_full`, `journal_damaged` or `retention`; `unknown_id` where the reader named a last
-    /// event that this stream never had: it knows another one of that name.
+    /// `output_limit`, `disk_full`, `journal_damaged` or `retention`; `runner_lost` where the runner is gone, and whatever
+    /// had these numbers with it; `unknown_id` where the reader named a last event that this stream never had: it knows
+    /// another one of that name.
     #[schema(example = "output_limit")]
     pub(crate) reason: &'a str,
 }

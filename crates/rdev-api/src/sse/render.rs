@@ -141,6 +141,7 @@ impl Writer<'_> {
                     CutReason::SizeLimit => "output_limit",
                     CutReason::DiskFull => "disk_full",
                     CutReason::Damaged => "journal_damaged",
+                    CutReason::Lost => "runner_lost",
                 };
                 self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
             }

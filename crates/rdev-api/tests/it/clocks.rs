@@ -19,7 +19,7 @@ async fn a_server_whose_clock_is_an_hour_behind_loses_and_delays_nothing() {
 }
 
 /// A server whose clock is what a file says.
-fn with_clock(fixture: Fixture, file: &Path) -> Fixture {
+pub(crate) fn with_clock(fixture: Fixture, file: &Path) -> Fixture {
     fixture
         .with("LD_PRELOAD", faketime().display().to_string())
         .with("FAKETIME_TIMESTAMP_FILE", file.display().to_string())

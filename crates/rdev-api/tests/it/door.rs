@@ -1,40 +1,11 @@
 //! The door: connections that are silent, half-closed, or send what is no request; and the listener of probes.
 
-use std::net::SocketAddr;
-
-use hyper::http::HeaderMap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Answer, Client, Fixture, Server, eventually, free_address, within};
-
-/// Sends bytes, closes the sending side, and reads to the end.
-async fn say(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    // What is refused early is not read to its end.
-    stream.write_all(bytes).await.ok();
-    stream.shutdown().await.ok();
-    heard(stream).await
-}
-
-async fn heard(mut stream: TcpStream) -> String {
-    let mut text = Vec::new();
-    within("the end of an answer", stream.read_to_end(&mut text)).await.expect("it is not cut off");
-    String::from_utf8(text).unwrap()
-}
-
-/// The last answer on a connection.
-fn answer(text: &str) -> Answer {
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers: HeaderMap = lines
-        .map(|line| line.split_once(": ").unwrap())
-        .map(|(name, value)| (name.parse::<hyper::header::HeaderName>().unwrap(), value.parse().unwrap()))
-        .collect();
-    Answer { status, headers, body: body.to_owned().into() }
-}
+use crate::support::raw::{answer, heard, say};
+use crate::support::{Client, Fixture, Server, eventually, free_address, within};
 
 fn request(client: &Client, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: rdev\r\nX-API-Key: {}\r\n\r\n", client.key.as_deref().unwrap())
@@ -162,7 +133,7 @@ async fn silent_connections_keep_nobody_out() {
     events.event().await;
     let mut newest = silent.pop().unwrap();
     newest.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    assert_eq!(answer(&heard(newest).await).status, 200);
+    assert_eq!(answer(&heard(newest).await.unwrap()).status, 200);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@
     reason = "stories are tests, also where the test itself only names them"
 )]
 
+mod oracle;
 mod support;
 
 mod access;
@@ -23,6 +24,7 @@ mod agent;
 mod artefacts;
 mod bodies;
 mod bytes;
+mod chaos;
 mod clocks;
 mod closed;
 mod cluster;
@@ -43,6 +45,7 @@ mod lost_answers;
 mod many_lines;
 mod metrics;
 mod pods;
+mod power;
 mod project_stream;
 mod queue;
 mod replicas;

@@ -90,6 +90,7 @@ impl CutReason {
             Self::SizeLimit => 1,
             Self::DiskFull => 2,
             Self::Damaged => 3,
+            Self::Lost => 4,
         }
     }
 
@@ -98,6 +99,7 @@ impl CutReason {
             1 => Some(Self::SizeLimit),
             2 => Some(Self::DiskFull),
             3 => Some(Self::Damaged),
+            4 => Some(Self::Lost),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ fn every_kind() -> Vec<Frame> {
         Body::Cut { reason: CutReason::SizeLimit, bytes: u64::MAX },
         Body::Cut { reason: CutReason::DiskFull, bytes: 0 },
         Body::Cut { reason: CutReason::Damaged, bytes: 1 },
+        Body::Cut { reason: CutReason::Lost, bytes: 0 },
         exit(Ended::Exited(-1), StopCause::None),
         exit(Ended::Signaled(9), StopCause::Timeout),
         exit(Ended::SpawnFailed(2), StopCause::Cancelled),

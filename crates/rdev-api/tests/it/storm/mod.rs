@@ -3,21 +3,16 @@
 //! What must hold afterwards is simple: every accepted task has ended, has run exactly as often as it says,
 //! and every server tells the same whole stream of it. `scripts/storm.sh` blows at full size.
 
-mod clients;
 mod replicas;
-mod tasks;
-mod verdict;
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::support::{PrivatePostgres, variable};
-use clients::Clients;
+use crate::oracle::{Clients, Manners, Task, Verdict, seed};
+use crate::support::PrivatePostgres;
 use replicas::Replicas;
-use tasks::Task;
-use verdict::Verdict;
 
 /// How hard it blows.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +43,11 @@ async fn no_death_loses_or_repeats_anything_at_full_size() {
 }
 
 async fn storm(size: Size) {
-    let mut random = Rng::with_seed(seed());
+    let mut random = Rng::with_seed(seed("RDEV_STORM_SEED"));
     let postgres = PrivatePostgres::start().await;
     let replicas = Replicas::start(&postgres, size).await;
     let tasks: Vec<Task> = (0..size.tasks).map(|number| Task::drawn(number, &mut random)).collect();
-    let clients = Clients::new(replicas.addresses(), replicas.marks(), size.patience);
+    let clients = Clients::new(replicas.addresses(), replicas.marks(), size.patience, Manners::Usual);
 
     let begun = Instant::now();
     let projects = clients.follow_projects(&tasks);
@@ -70,12 +65,4 @@ async fn storm(size: Size) {
     let followed = verdict.followers_saw_the_same(projects).await;
     println!("{lines} lines read from each server, {followed} streams followed: {:?}", begun.elapsed());
     replicas.end().await;
-}
-
-/// Printed, so that the same storm can be had again.
-fn seed() -> u64 {
-    let given = variable("RDEV_STORM_SEED").map(|seed| seed.parse().expect("RDEV_STORM_SEED is a number"));
-    let seed = given.unwrap_or_else(|| fastrand::u64(..));
-    println!("RDEV_STORM_SEED={seed}");
-    seed
 }

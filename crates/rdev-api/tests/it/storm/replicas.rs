@@ -1,49 +1,24 @@
-//! The servers: each is killed and started again by a keeper of its own.
+//! The servers, each with a keeper of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
 use rdev_sql::testing::PostgresDatabase;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
-use super::tasks::PROJECTS;
 use super::{KILL_EVERY, Size};
-use crate::support::{Client, Fixture, PrivatePostgres, Restart, Runtime, Server, within};
+use crate::oracle::{Addresses, Keeper, PROJECTS, nothing_strange};
+use crate::support::{Fixture, PrivatePostgres, Restart, Runtime, Server};
 
-pub(super) const REPLICAS: usize = 3;
+const REPLICAS: usize = 3;
 /// Commands of projects that each server runs at once.
 const CONCURRENCY: &str = "4";
-
-/// What a server's log says of what should not be possible.
-const STRANGE: [&str; 3] = ["panicked", "internal error", "Internal("];
-
-/// Where the servers are now; a dead one is looked for where it was.
-#[derive(Clone)]
-pub(super) struct Addresses(Arc<Mutex<Vec<Client>>>);
 
 pub(super) struct Replicas {
     keepers: Vec<Keeper>,
     addresses: Addresses,
     marks: PathBuf,
-}
-
-struct Keeper {
-    kills: mpsc::Sender<()>,
-    server: JoinHandle<Server>,
-}
-
-impl Addresses {
-    pub(super) fn of(&self, server: usize) -> Client {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[server % REPLICAS].clone()
-    }
-
-    fn moved(&self, server: usize, client: Client) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[server] = client;
-    }
 }
 
 impl Replicas {
@@ -62,7 +37,7 @@ impl Replicas {
         while servers.len() < REPLICAS {
             servers.push(set(Fixture::new()).start_beside(&servers[0]).await);
         }
-        let addresses = Addresses(Arc::new(Mutex::new(servers.iter().map(Server::client).collect())));
+        let addresses = Addresses::new(servers.iter().map(Server::client).collect());
         let keeper = |(number, server)| Keeper::of(number, server, addresses.clone());
         let keepers = servers.into_iter().enumerate().map(keeper).collect();
         Self { keepers, addresses, marks }
@@ -83,8 +58,7 @@ impl Replicas {
             let mut tick = interval(KILL_EVERY);
             for _ in 0..size.kills {
                 tick.tick().await;
-                let victim = &self.keepers[random.usize(..REPLICAS)];
-                within("a turn to be killed", victim.kills.send(())).await.expect("its keeper lives");
+                self.keepers[random.usize(..REPLICAS)].kill().await;
             }
         };
         let third: Duration = KILL_EVERY * size.kills / 3;
@@ -100,31 +74,10 @@ impl Replicas {
     /// Ends the servers, none of which has met anything that it did not expect.
     pub(super) async fn end(self) {
         let mut servers = Vec::new();
-        for Keeper { kills, server } in self.keepers {
-            drop(kills);
-            servers.push(within("the last start", server).await.expect("its keeper has had no trouble"));
+        for keeper in self.keepers {
+            servers.push(keeper.end().await);
         }
-        for log in servers.iter().map(Server::log) {
-            let strange = log.lines().filter(|line| STRANGE.iter().any(|word| line.contains(word)));
-            let strange: Vec<&str> = strange.collect();
-            assert!(strange.is_empty(), "{strange:?}");
-        }
-    }
-}
-
-impl Keeper {
-    fn of(number: usize, mut server: Server, addresses: Addresses) -> Self {
-        let (kills, mut killed) = mpsc::channel(1);
-        let server = tokio::spawn(async move {
-            while killed.recv().await.is_some() {
-                server.kill9().await;
-                // One that is starting dies like any other.
-                while !server.restarts_before(killed.recv()).await {}
-                addresses.moved(number, server.client());
-            }
-            server
-        });
-        Self { kills, server }
+        servers.iter().map(Server::log).for_each(|log| nothing_strange(&log));
     }
 }
 

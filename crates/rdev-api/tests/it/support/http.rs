@@ -15,7 +15,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
 use super::sse::Events;
-use super::{Failure, within};
+use super::{Failure, raw, within};
 
 /// Calls one server with one key.
 #[derive(Debug, Clone)]
@@ -103,6 +103,21 @@ impl Call {
             Ok(Answer { status: head.status, headers: head.headers, body: bytes.into() })
         })
         .await
+    }
+
+    /// As [`Call::try_send`]; the sending side of the connection is closed when all is sent.
+    pub(crate) async fn try_send_half_closed(self) -> std::io::Result<Answer> {
+        let length = self.body.len().to_string();
+        let request =
+            self.builder.header("content-length", length).body(()).map_err(std::io::Error::other)?;
+        let mut text = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+        for (name, value) in request.headers() {
+            text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        text.extend([b"\r\n", &*self.body].concat());
+        let answer = raw::try_say(self.address, &text).await?;
+        // Whoever dies in the middle of an answer has not given it.
+        raw::try_answer(&answer).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The answer as an event stream; any other answer fails the test.

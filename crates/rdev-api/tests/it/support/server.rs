@@ -1,6 +1,7 @@
 //! Servers: how they are set up, started, killed, and cleaned up after.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -248,7 +249,9 @@ impl Server {
             Some(()) = kill => {}
         }
         if self.process.is_some() {
-            self.kill9().await;
+            // It may have refused to start in this moment.
+            processes::signal(self.pid(), Signal::KILL);
+            self.wait().await;
         }
         false
     }
@@ -289,7 +292,23 @@ impl Server {
     /// The process ends in the middle of whatever it does.
     pub(crate) async fn kill9(&mut self) {
         processes::signal(self.pid(), Signal::KILL);
-        self.wait().await;
+        let status = self.wait().await;
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it has ended by itself: {}", self.log());
+    }
+
+    /// The server and all that it has started end at once, as their machine does. Whoever watches them ends, too.
+    pub(crate) async fn lose_power(&mut self) {
+        // Nobody has the time to notice that another is gone.
+        self.pause();
+        processes::end_all(&self.fixture.data_dir());
+        self.kill9().await;
+        let root = self.fixture.root.path();
+        eventually("the last end", async || (processes::working_in(root) == 0).then_some(())).await;
+    }
+
+    /// From its next start on nothing is between it and the story.
+    pub(crate) fn watched_no_more(&mut self) {
+        self.fixture.started_by = None;
     }
 
     /// It does nothing from now on, and notices nothing.
@@ -431,6 +450,15 @@ impl Server {
     /// Waits until no process works in the workspace of `demo`.
     pub(crate) async fn nothing_left(&self) {
         eventually("the last process's end", async || (!self.busy().await).then_some(())).await;
+    }
+
+    /// Waits until no process is left of those that it has started in folders of this machine.
+    pub(crate) async fn left_nothing(&self) {
+        let data_dir = self.fixture.data_dir();
+        eventually("the last process's end", async || {
+            processes::of_data_dir(&data_dir).is_empty().then_some(())
+        })
+        .await;
     }
 
     /// The folder of `demo`, of a server with the local runtime.

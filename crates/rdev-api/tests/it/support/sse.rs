@@ -100,8 +100,7 @@ pub(crate) struct Heartbeat {
 pub(crate) struct Events {
     pub(crate) headers: HeaderMap,
     body: Body,
-    buffer: Vec<u8>,
-    read: usize,
+    items: Items,
     /// When something was last told that is no sign of life.
     told: Instant,
     pace: Option<Pace>,
@@ -121,8 +120,7 @@ impl Events {
         Self {
             headers,
             body,
-            buffer: Vec::new(),
-            read: 0,
+            items: Items::default(),
             told: Instant::now(),
             pace: None,
             patience: PATIENCE,
@@ -157,16 +155,14 @@ impl Events {
     pub(crate) async fn next(&mut self) -> Option<Item> {
         within("the next item", async {
             loop {
-                if let Some(item) = self.take() {
+                if let Some(item) = self.items.take() {
                     self.note(&item);
                     return Some(item);
                 }
                 self.wait_for_turn().await;
                 let bytes = self.body.next().await?.ok()?;
                 self.bytes += bytes.len() as u64;
-                self.buffer.drain(..self.read);
-                self.read = 0;
-                self.buffer.extend_from_slice(&bytes);
+                self.items.push(&bytes);
             }
         })
         .await
@@ -197,9 +193,25 @@ impl Events {
             sleep_until(pace.since + due).await;
         }
     }
+}
+
+/// The items in the bytes of a stream.
+#[derive(Default)]
+pub(crate) struct Items {
+    buffer: Vec<u8>,
+    read: usize,
+}
+
+impl Items {
+    /// What has come next.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.read);
+        self.read = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
 
     /// One item out of the buffer, if a whole one is there.
-    fn take(&mut self) -> Option<Item> {
+    pub(crate) fn take(&mut self) -> Option<Item> {
         loop {
             let bytes = &self.buffer[self.read..];
             let length = block_bytes(bytes)?;

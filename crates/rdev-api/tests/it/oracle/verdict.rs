@@ -1,4 +1,4 @@
-//! What the storm has left: judged by what tasks did and what servers tell.
+//! What is left afterwards: judged by what tasks did and what servers tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::clients::{Accepted, Clients, Projects};
-use super::replicas::REPLICAS;
 use super::tasks::{Kind, PROJECTS, Task};
 use crate::support::{Data, Event, List, Told, looking, within};
 
 /// Streams are read by so many at once.
 const READERS: usize = 8;
 
-pub(super) struct Verdict<'a> {
+pub(crate) struct Verdict<'a> {
     clients: &'a Clients,
     ended: Vec<Ended>,
     followed: Vec<(usize, Vec<Event>)>,
@@ -44,7 +43,7 @@ struct Answer {
 
 impl<'a> Verdict<'a> {
     /// Waits until every task has ended.
-    pub(super) async fn over(accepted: Vec<Accepted>, clients: &'a Clients, until: Instant) -> Self {
+    pub(crate) async fn over(accepted: Vec<Accepted>, clients: &'a Clients, until: Instant) -> Self {
         let (mut ended, mut followed) = (Vec::new(), Vec::new());
         for Accepted { task, id, followed: following } in accepted {
             let path = task.path(&id);
@@ -65,7 +64,7 @@ impl<'a> Verdict<'a> {
 
     /// Nothing was wrong but what was done to servers, so all have succeeded; and of each attempt that is told
     /// there is one side effect.
-    pub(super) fn each_ran_as_often_as_it_says(&self) {
+    pub(crate) fn each_ran_as_often_as_it_says(&self) {
         let ran = std::fs::read_to_string(self.clients.marks().join("ran")).expect("some have run");
         let mut times: BTreeMap<usize, usize> = BTreeMap::new();
         for number in ran.lines() {
@@ -88,7 +87,7 @@ impl<'a> Verdict<'a> {
     }
 
     /// However often it was posted.
-    pub(super) async fn none_is_stored_twice(&self) {
+    pub(crate) async fn none_is_stored_twice(&self) {
         let mut stored = self.stored("/queue/tasks").await;
         for project in PROJECTS {
             stored.extend(self.stored(&format!("/projects/{project}/commands")).await);
@@ -111,7 +110,7 @@ impl<'a> Verdict<'a> {
     }
 
     /// How many lines each of them tells.
-    pub(super) async fn every_server_tells_the_same_streams(&self) -> usize {
+    pub(crate) async fn every_server_tells_the_same_streams(&self) -> usize {
         let mut reading = JoinSet::new();
         for reader in 0..READERS {
             let ended: Vec<Ended> = self.ended.iter().skip(reader).step_by(READERS).cloned().collect();
@@ -129,7 +128,7 @@ impl<'a> Verdict<'a> {
     }
 
     /// How many streams were followed through the storm.
-    pub(super) async fn followers_saw_the_same(&self, projects: Projects) -> usize {
+    pub(crate) async fn followers_saw_the_same(&self, projects: Projects) -> usize {
         let streams = self.followed.len() + projects.len();
         for (index, seen) in &self.followed {
             let ended = &self.ended[*index];
@@ -155,17 +154,33 @@ impl<'a> Verdict<'a> {
 /// A stream, of which every server tells the same.
 async fn read_from_each(clients: &Clients, path: &str, ends: usize) -> Vec<Event> {
     let first = clients.read(0, path, ends).await;
-    for server in 1..REPLICAS {
+    for server in 1..clients.servers().count() {
         let other = clients.read(server, path, ends).await;
         assert_eq!(texts(&first), texts(&other), "{path} of server {server}");
     }
     first
 }
 
-/// Holds a stream to be without gaps, with one end, and with every line that the task wrote; how many it has.
+/// Holds a stream to be whole: every number is an event's, or a gap says that there was no room for it; there is one end,
+/// and every line that the task wrote. How many events with a number there are before it.
 fn whole(ended: &Ended, events: &[Event]) -> usize {
-    let numbers: Vec<u64> = events.iter().filter_map(Event::seq).collect();
-    assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{ended:?}: {numbers:?}");
+    let (mut next, mut missing) = (1, 0);
+    for event in events {
+        match (&event.told, event.seq()) {
+            (Told::Gap(gap), _) if gap.reason == "disk_full" => {
+                let to = gap.to.expect("it is known how much there was no room for");
+                assert_eq!(gap.from, next, "{ended:?}: {events:?}");
+                missing += to + 1 - gap.from;
+                next = to + 1;
+            }
+            (Told::Gap(_) | Told::ProjectGap(_), _) => panic!("{ended:?}: {events:?}"),
+            (_, Some(seq)) => {
+                assert_eq!(seq, next, "{ended:?}: {events:?}");
+                next += 1;
+            }
+            (_, None) => {}
+        }
+    }
     let ends = events.iter().filter(|event| matches!(event.told, Told::Complete(_))).count();
     assert!(
         ends == 1 && matches!(events.last().map(|event| &event.told), Some(Told::Complete(_))),
@@ -176,8 +191,11 @@ fn whole(ended: &Ended, events: &[Event]) -> usize {
         Told::Output(line) if line.line.starts_with(&says) => Some(line.line.clone()),
         _ => None,
     });
-    assert!(said.eq(ended.task.output()), "{ended:?}: {events:?}");
-    numbers.len() - 1
+    let (said, mut written): (Vec<String>, _) = (said.collect(), ended.task.output());
+    assert!(said.iter().all(|line| written.any(|written| written == *line)), "{ended:?}: {events:?}");
+    let lost = ended.task.lines - said.len();
+    assert!(lost as u64 <= missing, "{ended:?} has lost {lost} lines: {events:?}");
+    events.iter().filter(|event| event.seq().is_some()).count() - 1
 }
 
 fn texts(events: &[Event]) -> Vec<String> {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 
-use super::replicas::Addresses;
+use super::addresses::Addresses;
 use super::tasks::{Kind, PROJECTS, Task};
 use crate::support::{Answer, Call, Client, Data, Event, Item, Told};
 
@@ -25,21 +25,42 @@ const POSTED_TWICE: usize = 10;
 const FOLLOWED: usize = 15;
 
 #[derive(Clone)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     servers: Addresses,
     marks: PathBuf,
     patience: Duration,
+    manners: Manners,
+}
+
+/// How they ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// A connection is closed when the answer has come.
+    Usual,
+    /// Every second request closes its side of the connection at its end.
+    HalfClosing,
 }
 
 /// A task that was accepted, and what somebody has seen who followed it from then on.
-pub(super) struct Accepted {
-    pub(super) task: Task,
-    pub(super) id: String,
-    pub(super) followed: Option<JoinHandle<Vec<Event>>>,
+pub(crate) struct Accepted {
+    pub(crate) task: Task,
+    pub(crate) id: String,
+    pub(crate) followed: Option<JoinHandle<Vec<Event>>>,
+}
+
+/// An attempt to have a task accepted.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// With this id.
+    Accepted(String),
+    /// The caller is to come again.
+    Refused,
+    /// No answer has come: the server has died, or is dying.
+    Died,
 }
 
 /// What the followers of projects will have seen, when all their commands have ended.
-pub(super) type Projects = BTreeMap<&'static str, JoinHandle<Vec<Event>>>;
+pub(crate) type Projects = BTreeMap<&'static str, JoinHandle<Vec<Event>>>;
 
 #[derive(Deserialize)]
 struct Stored {
@@ -47,17 +68,21 @@ struct Stored {
 }
 
 impl Clients {
-    pub(super) fn new(servers: Addresses, marks: &Path, patience: Duration) -> Self {
-        Self { servers, marks: marks.to_owned(), patience }
+    pub(crate) fn new(servers: Addresses, marks: &Path, patience: Duration, manners: Manners) -> Self {
+        Self { servers, marks: marks.to_owned(), patience, manners }
+    }
+
+    pub(crate) fn servers(&self) -> &Addresses {
+        &self.servers
     }
 
     /// The folder of the side effects.
-    pub(super) fn marks(&self) -> &Path {
+    pub(crate) fn marks(&self) -> &Path {
         &self.marks
     }
 
     /// Posts all tasks, spread over this time.
-    pub(super) async fn post_all(&self, tasks: Vec<Task>, over: Duration) -> Vec<Accepted> {
+    pub(crate) async fn post_all(&self, tasks: Vec<Task>, over: Duration) -> Vec<Accepted> {
         let mut turns = interval(over / u32::try_from(tasks.len()).expect("there are few"));
         let (mut posting, posters) = (JoinSet::new(), Arc::new(Semaphore::new(POSTERS)));
         for task in tasks {
@@ -93,21 +118,39 @@ impl Clients {
 
     /// Asks until a server has accepted the task, beginning with this one, always with one key.
     async fn accepted(&self, task: Task, first: usize) -> String {
-        let (path, body, key) = (task.home(), task.body(&self.marks), format!("task-{}", task.number));
+        let (path, body, key) = (task.home(), task.body(&self.marks), task.key());
         let stored: Data<Stored> =
             self.ask(first, 202, |client| client.post(&path, &body).header("idempotency-key", &key)).await;
         stored.data.id
     }
 
+    /// Asks one server once; however often a task is posted, it is accepted once.
+    pub(crate) async fn try_post(&self, task: Task, server: usize) -> Tried {
+        let call = self.servers.of(server).post(&task.home(), &task.body(&self.marks));
+        match call.header("idempotency-key", &task.key()).try_send().await {
+            Ok(answer) if answer.status == 503 => {
+                comes_again(&answer);
+                Tried::Refused
+            }
+            Ok(answer) => Tried::Accepted(answer.json::<Data<Stored>>(202).data.id),
+            Err(_) => Tried::Died,
+        }
+    }
+
     /// What the servers say of something, whichever is there.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         self.ask(0, 200, |client| client.get(path)).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, first: usize, status: u16, call: impl Fn(&Client) -> Call) -> T {
         let asking = async {
             for server in first.. {
-                match call(&self.servers.of(server)).try_send().await {
+                let call = call(&self.servers.of(server));
+                let answer = match self.manners {
+                    Manners::HalfClosing if server.is_multiple_of(2) => call.try_send_half_closed().await,
+                    Manners::Usual | Manners::HalfClosing => call.try_send().await,
+                };
+                match answer {
                     Ok(answer) if answer.status == 503 => comes_again(&answer),
                     Ok(answer) => return answer.json(status),
                     // It has died.
@@ -121,7 +164,7 @@ impl Clients {
     }
 
     /// Follows every project until as many commands as it is to have have ended.
-    pub(super) fn follow_projects(&self, tasks: &[Task]) -> Projects {
+    pub(crate) fn follow_projects(&self, tasks: &[Task]) -> Projects {
         let follower = |project: &'static str| {
             let commands = tasks.iter().filter(|task| task.kind == Kind::InProject(project)).count();
             let clients = self.clone();
@@ -163,7 +206,7 @@ impl Clients {
     }
 
     /// Reads a stream that has ended from one server, as [`Clients::follow`] does from all.
-    pub(super) async fn read(&self, server: usize, path: &str, ends: usize) -> Vec<Event> {
+    pub(crate) async fn read(&self, server: usize, path: &str, ends: usize) -> Vec<Event> {
         let mut events = Vec::new();
         let mut left = ends;
         let mut stream = self.servers.of(server).get(path).events().await;

@@ -1,4 +1,4 @@
-//! What is asked for in the storm, and what each task leaves behind.
+//! What is asked for, and what each task leaves behind.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 /// The projects in which shell commands run.
-pub(super) const PROJECTS: [&str; 3] = ["demo", "second", "third"];
+pub(crate) const PROJECTS: [&str; 3] = ["demo", "second", "third"];
 /// Tasks of one key run one at a time.
 const KEYS: usize = 8;
 /// Most lines that one task writes; it sleeps between them, so that it lives for a while.
@@ -14,14 +14,14 @@ const LINES_MAX: usize = 4;
 
 /// A task, and its side effect: a line with its number, each time it runs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
-    pub(super) number: usize,
-    pub(super) kind: Kind,
-    pub(super) lines: usize,
+pub(crate) struct Task {
+    pub(crate) number: usize,
+    pub(crate) kind: Kind,
+    pub(crate) lines: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A task of the pool that must not run twice.
     Once,
     /// As [`Self::Once`], and never beside another one of its key; it fails where it does.
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 }
 
 impl Task {
-    pub(super) fn drawn(number: usize, random: &mut Rng) -> Self {
+    pub(crate) fn drawn(number: usize, random: &mut Rng) -> Self {
         let kind = match random.usize(..20) {
             0..9 => Kind::Once,
             9 => Kind::Alone,
@@ -46,24 +46,29 @@ impl Task {
         Self { number, kind, lines: random.usize(1..=LINES_MAX) }
     }
 
-    pub(super) fn may_repeat(self) -> bool {
+    pub(crate) fn may_repeat(self) -> bool {
         matches!(self.kind, Kind::MayRepeat | Kind::FailsFirst)
     }
 
     /// What it writes to standard output when it succeeds.
-    pub(super) fn output(self) -> impl Iterator<Item = String> {
+    pub(crate) fn output(self) -> impl Iterator<Item = String> {
         (1..=self.lines).map(move |line| format!("{} says {line}", self.number))
     }
 
+    /// The idempotency key of all who post it.
+    pub(crate) fn key(self) -> String {
+        format!("task-{}", self.number)
+    }
+
     /// Where it is posted.
-    pub(super) fn home(self) -> String {
+    pub(crate) fn home(self) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/shell"),
             _ => "/queue/tasks".to_owned(),
         }
     }
 
-    pub(super) fn body(self, marks: &Path) -> Value {
+    pub(crate) fn body(self, marks: &Path) -> Value {
         let command = self.command(marks);
         let attempts = if self.may_repeat() { 3 } else { 1 };
         match self.kind {
@@ -94,7 +99,7 @@ impl Task {
     }
 
     /// Where it is looked at.
-    pub(super) fn path(self, id: &str) -> String {
+    pub(crate) fn path(self, id: &str) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/commands/{id}"),
             _ => format!("/queue/tasks/{id}"),
@@ -102,7 +107,7 @@ impl Task {
     }
 
     /// Where its stream is read.
-    pub(super) fn stream(self, id: &str) -> String {
+    pub(crate) fn stream(self, id: &str) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/events?stream_id={id}"),
             _ => format!("/queue/tasks/{id}/events"),
