@@ -5,7 +5,6 @@ use std::path::Path;
 use rdev_domain::{Error, Result, Timestamp};
 use rdev_ports::Finding;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
 use crate::clock::SKEW_MAX;
@@ -54,7 +53,7 @@ fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Finding {
 
 /// What SQLite says of the file's pages, and the schema in it.
 async fn look(path: &Path) -> sqlx::Result<(String, Schema)> {
-    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
+    let mut connection = file::present(path).connect().await?;
     let complaint = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     Ok((complaint, Schema::on_sqlite(&mut connection).await?))
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use rdev_domain::{Error, Result};
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 
 use crate::db::{postgres, sqlite};
@@ -63,7 +62,7 @@ impl Schema {
         if !file.is_file() {
             return Ok(Self::default());
         }
-        let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
+        let mut connection = sqlite::present(file).connect().await?;
         let schema = Self::on_sqlite(&mut connection).await?;
         connection.close().await?;
         Ok(schema)

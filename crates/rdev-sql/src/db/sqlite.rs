@@ -84,6 +84,12 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     Ok((write, pool(READERS, options.read_only(true))))
 }
 
+/// A file that is there, to be looked at. Not read-only: a transaction that a power cut has left half done beside it is
+/// taken back by the first who opens it, and who may not write cannot.
+pub(crate) fn present(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).create_if_missing(false)
+}
+
 /// Makes the file, or closes it to other users: prompts and output are in it. What SQLite puts beside it follows. One
 /// that belongs to another user is as they want it.
 fn make_private(file: &Path) -> io::Result<()> {

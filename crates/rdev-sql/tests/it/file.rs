@@ -6,6 +6,8 @@ use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Result, Seq,
 use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command, slots};
 use rdev_ports::{Claim, Enqueued, EventLog, NewCommand, TaskQueue};
 use rdev_sql::SqlStore;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_000);
 
@@ -95,4 +97,25 @@ async fn a_file_that_is_no_database_is_named_and_kept() {
     assert!(message.contains(&file.display().to_string()), "{message}");
     assert!(message.contains("file is not a database"), "{message}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_power_cut_left_half_done_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, file) = (dir.path().join("before.db"), dir.path().join("rdev.db"));
+    let options = SqliteConnectOptions::new().filename(&before).create_if_missing(true);
+    let mut connection = options.journal_mode(SqliteJournalMode::Delete).connect().await.unwrap();
+    // Written beside the file once a page does not find room in memory, as the journal before it is.
+    let half = "PRAGMA cache_size = 1; CREATE TABLE t (v BLOB); BEGIN; \
+        INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) \
+        SELECT zeroblob(5000) FROM n;";
+    sqlx::raw_sql(half).execute(&mut connection).await.unwrap();
+    std::fs::copy(&before, &file).unwrap();
+    std::fs::copy(dir.path().join("before.db-journal"), dir.path().join("rdev.db-journal")).unwrap();
+
+    let store = SqlStore::sqlite(&file).await.unwrap();
+    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    let mut connection = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(rows, 0);
 }

@@ -69,7 +69,7 @@ async fn cut_at(sample: Option<usize>) {
     let (mut disk, mut told) = new();
     let mut moments = 0;
     for step in trace::steps(&trace) {
-        moments += usize::from(disk.is_news(&step) && !told.accepted().is_empty());
+        moments += usize::from(disk.is_news(&step));
         order::hold(&disk, &step, &accepted, &effects);
         told.take(&step);
         disk.take(&step);
@@ -88,8 +88,8 @@ async fn cut_at(sample: Option<usize>) {
     let (mut disk, mut told) = new();
     let mut moment = 0;
     for step in trace::steps(&trace) {
-        // The later, the more was promised while the disk was like this. Before the first promise there is none to keep.
-        if disk.is_news(&step) && !told.accepted().is_empty() {
+        // The later, the more was promised while the disk was like this.
+        if disk.is_news(&step) {
             if chosen.contains(&moment) {
                 println!("cut {moment}");
                 fs::write(&effects, &told.effects).expect("there is room");
