@@ -78,8 +78,8 @@ async fn chaos(size: Size) {
     let clients = Clients::new(addresses.clone(), &marks, size.patience, Manners::HalfClosing);
     let begun = Instant::now();
     let projects = clients.follow_projects(&tasks);
-    let keeper = Keeper::of(0, server, addresses);
-    let weather = Weather { keeper: &keeper, disk: &disk, clock: &clock, log: &log };
+    let keeper = Keeper::of(0, server, addresses.clone());
+    let weather = Weather { keeper: &keeper, servers: &addresses, disk: &disk, clock: &clock, log: &log };
     let (over, readiness) = tokio::sync::watch::channel(false);
     let blowing = async {
         let blown = weather.blow(size.lasts, &mut random).await;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::small_disk::SmallDisk;
-use crate::oracle::Keeper;
+use crate::oracle::{Addresses, Keeper};
 use crate::support::eventually;
 
 /// Pauses between two events, in milliseconds.
@@ -17,11 +17,14 @@ const PAUSE_MS: std::ops::Range<u64> = 200..1_200;
 const FULL_MAX: u32 = 12;
 /// A clock is off by so many seconds at the most.
 const CLOCK_MAX_SECONDS: i32 = 3_600;
+/// A server that runs finds that the disk is full within this.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of the log that somebody reads after a start.
 const LOG_READ_MAX: u32 = 30_000;
 
 pub(super) struct Weather<'a> {
     pub(super) keeper: &'a Keeper,
+    pub(super) servers: &'a Addresses,
     pub(super) disk: &'a SmallDisk,
     pub(super) clock: &'a Clock,
     pub(super) log: &'a LogReader,
@@ -68,11 +71,20 @@ impl Weather<'_> {
                 }
             }
         }
-        if full_for.is_none() {
+        // Once at least a server that runs finds it full for so long that nothing can be stored. On a full disk none starts.
+        let answers = async || self.servers.of(0).get("/health").try_send().await.ok();
+        loop {
+            if self.disk.is_full() {
+                self.disk.empty();
+            }
+            eventually("a server that answers", answers).await;
             self.disk.fill();
+            let noticed = eventually("a refusal", async || self.disk.was_noticed().then_some(()));
+            // The one that answered may have been about to be killed.
+            if timeout(NOTICED_WITHIN, noticed).await.is_ok() {
+                break;
+            }
         }
-        // Once at least it is full for so long that nothing can be stored.
-        eventually("a refusal", async || self.disk.was_noticed().then_some(())).await;
         self.disk.empty();
         // What is to wait for a moment waits by the clock of the time at which that was said, which may have been ahead.
         self.clock.set(CLOCK_MAX_SECONDS);
