@@ -473,13 +473,11 @@ impl Server {
 
     fn key(&self) -> String {
         let configured = self.fixture.env.iter().find(|(name, _)| name == "RDEV_ADMIN_KEY");
-        match configured {
-            Some((_, key)) => key.clone(),
-            None => {
-                let key = fs::read_to_string(self.fixture.data_dir().join("admin.key"));
-                key.expect("the first start writes a key").trim().to_owned()
-            }
+        if let Some((_, key)) = configured {
+            return key.clone();
         }
+        let key = fs::read_to_string(self.fixture.data_dir().join("admin.key"));
+        key.expect("the first start writes a key").trim().to_owned()
     }
 }
 
