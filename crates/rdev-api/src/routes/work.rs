@@ -12,6 +12,12 @@ use utoipa::ToSchema;
 use crate::extract::{whole_number, whole_number_or_null};
 use crate::routes::commands::{Course, Queued, VariableName, VariableValue, millis, summary};
 
+/// Lines for one shell.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(min_length = 1, pattern = "^[^\\u0000]+$")]
+pub(crate) struct Step(String);
+
 /// Work for the pool: steps in a clean checkout.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +35,7 @@ pub(crate) struct TaskBody {
     r#ref: Option<String>,
     /// Lines for `sh -e`, each in a shell of its own, until one fails.
     #[schema(min_items = 1, max_items = 64, example = json!(["make", "make test"]))]
-    steps: Vec<String>,
+    steps: Vec<Step>,
     /// Variables set for them, 256 at most.
     #[schema(example = json!({"CI": "true"}))]
     env: Option<BTreeMap<VariableName, VariableValue>>,
@@ -112,7 +118,7 @@ impl TaskBody {
             kind,
             repository: self.repository,
             git_ref: self.r#ref,
-            steps: self.steps,
+            steps: self.steps.into_iter().map(|step| step.0).collect(),
             env,
             artefacts: self.artefacts,
             project,
