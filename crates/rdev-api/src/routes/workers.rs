@@ -143,7 +143,8 @@ pub(crate) async fn drain(
     body: Option<JsonBody<Option<DrainBody>>>,
 ) -> Result<Response, ApiError> {
     // The key of a request with a body is for that body.
-    let (drain, key) = body.map_or((true, key), |body| (body.body.is_none_or(|body| body.drain), body.idempotency));
+    let (drain, key) =
+        body.map_or((true, key), |body| (body.body.is_none_or(|body| body.drain), body.idempotency));
     let (worker, asked) = pool.set_draining(&name, drain, key).await?;
     Ok((replayed(asked), Data::new(WorkerDto::from(worker))).into_response())
 }
