@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::header::Header;
-use super::reader::{BATCH_BYTES_MAX, Found, Position, read_at};
+use super::position::{BATCH_BYTES_MAX, Found, Position, read_at};
 use crate::clock::now_us;
 use crate::frame::{Body, CutReason, Frame, HEADER_BYTES, KIND_CUT, check};
 
@@ -49,12 +49,9 @@ impl Gap {
 pub(super) fn next_sound(file: &File, at: Position) -> io::Result<Option<(u64, Header)>> {
     let mut window = vec![0; BATCH_BYTES_MAX];
     let length = read_at(file, &mut window, at.offset)?;
-    if let Ok(Some(damaged)) = Header::read(&window[..length])
-        && damaged.is_plausible()
-        && at.due.is_none_or(|due| damaged.first_seq == due)
-        && let next = (Position { offset: at.offset + damaged.total as u64, due: Some(damaged.next_seq()) })
-        && let length = read_at(file, &mut window, next.offset)?
-        && let Found::Sound(header) = next.look(&window[..length])
+    if let Ok(damaged) = at.header(&window[..length])
+        && let next = at.after(&damaged)
+        && let Found::Sound(header) = next.look_in(file)?
     {
         return Ok(Some((next.offset, header)));
     }

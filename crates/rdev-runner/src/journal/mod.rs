@@ -2,6 +2,7 @@
 
 mod damage;
 mod header;
+mod position;
 mod reader;
 mod writer;
 

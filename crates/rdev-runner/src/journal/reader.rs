@@ -8,16 +8,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
 use super::damage::{self, Gap};
 use super::header::Header;
-use crate::frame::{Frame, check, decode_all};
+use super::position::{BATCH_BYTES_MAX, Found, Position, read_at};
+use crate::frame::{Frame, decode_all};
 
-/// How much is read, and handed on, at once. No frame is longer.
-pub(super) const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How much is read at once where only headers matter: long frames are jumped over, short ones come many
 /// in a read.
 const HOP_BYTES: usize = 4 * 1024;
@@ -35,54 +33,6 @@ pub(crate) struct Reader {
     /// Nothing is written any more.
     settled: bool,
     buffer: Vec<u8>,
-}
-
-/// Where a frame of the sequence is due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
-    pub(super) offset: u64,
-    /// Its first number; `None` at the beginning, where any may come.
-    pub(super) due: Option<u64>,
-}
-
-/// What lies where a frame is due.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// A frame of the sequence, as it was written.
-    Sound(Header),
-    /// The beginning of one, or nothing: more may come.
-    Short,
-    /// Bytes that are no frame of the sequence.
-    Damaged,
-}
-
-impl Position {
-    /// Looks at the bytes that begin here.
-    pub(super) fn look(&self, bytes: &[u8]) -> Found {
-        match self.header(bytes) {
-            Err(found) => found,
-            Ok(header) if header.total > bytes.len() => Found::Short,
-            Ok(header) if check(&bytes[..header.total]).is_err() => Found::Damaged,
-            Ok(header) => Found::Sound(header),
-        }
-    }
-
-    /// The header that begins here, if it continues the sequence.
-    fn header(&self, bytes: &[u8]) -> Result<Header, Found> {
-        match Header::read(bytes) {
-            Ok(None) => Err(Found::Short),
-            Ok(Some(header))
-                if header.is_plausible() && self.due.is_none_or(|due| header.first_seq == due) =>
-            {
-                Ok(header)
-            }
-            Ok(Some(_)) | Err(_) => Err(Found::Damaged),
-        }
-    }
-
-    fn after(&self, header: &Header) -> Self {
-        Self { offset: self.offset + header.total as u64, due: Some(header.next_seq()) }
-    }
 }
 
 impl Reader {
@@ -138,7 +88,7 @@ impl Reader {
                     break Found::Short;
                 }
                 if wanted(&header) {
-                    match self.look_at(self.at)? {
+                    match self.at.look_in(&self.file)? {
                         Found::Sound(_) => return Ok(Some(header)),
                         found => break found,
                     }
@@ -221,7 +171,7 @@ impl Reader {
 
     /// Whether bytes are left that are no frame, nor the beginning of one, which a writer leaves that is killed.
     pub(crate) fn has_damaged_rest(&self) -> io::Result<bool> {
-        Ok(matches!(self.look_at(self.at)?, Found::Damaged))
+        Ok(matches!(self.at.look_in(&self.file)?, Found::Damaged))
     }
 
     /// Whether bytes are left.
@@ -234,17 +184,11 @@ impl Reader {
         !self.settled && matches!(found, Found::Short)
     }
 
-    fn look_at(&self, at: Position) -> io::Result<Found> {
-        let mut bytes = vec![0; BATCH_BYTES_MAX];
-        let length = read_at(&self.file, &mut bytes, at.offset)?;
-        Ok(at.look(&bytes[..length]))
-    }
-
     /// Moves to the next sound frame behind what is none. False: there is none, or not yet.
     fn mend(&mut self) -> io::Result<bool> {
         let Some((offset, header)) = damage::next_sound(&self.file, self.at)? else { return Ok(false) };
         // The writer may have written the frame anew that looked damaged.
-        if matches!(self.look_at(self.at)?, Found::Sound(_)) {
+        if matches!(self.at.look_in(&self.file)?, Found::Sound(_)) {
             return Ok(true);
         }
         let first_seq = self.next_seq();
@@ -257,7 +201,7 @@ impl Reader {
     /// Back to the frame that was passed last, if it is damaged: where the next one is, only a sound one says.
     fn step_back(&mut self) -> io::Result<bool> {
         let Some(hopped) = self.hopped.take() else { return Ok(false) };
-        let is_damaged = !matches!(self.look_at(hopped)?, Found::Sound(_));
+        let is_damaged = !matches!(hopped.look_in(&self.file)?, Found::Sound(_));
         if is_damaged {
             self.at = hopped;
         }
@@ -289,18 +233,4 @@ impl Reader {
         self.at = self.at.after(header);
         self.ended = header.is_exit();
     }
-}
-
-/// Fills the buffer, but for what the file does not have; how many bytes it had.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], offset + length as u64) {
-            Ok(0) => break,
-            Ok(n) => length += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
