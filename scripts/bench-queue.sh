@@ -45,7 +45,7 @@ NODE_MIN=20
 
 case "${1:-}" in
     -h | --help)
-        sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+        print_help
         exit 0
         ;;
 esac

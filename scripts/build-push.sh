@@ -17,7 +17,7 @@ source scripts/lib/tools.sh
 registry=${RDEV_REGISTRY:-} tag='' platform=linux/amd64 run=()
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) print_help && exit 0 ;;
     --dry-run) run=(echo) && shift && continue ;;
     --registry) registry=$(value "$@") ;;
     --tag) tag=$(value "$@") ;;

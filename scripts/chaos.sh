@@ -14,14 +14,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-    exit 0
-    ;;
-esac
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+help_if_asked "$@"
 need_programs faketime:faketime mount:mount unshare:util-linux strace:strace
 
 # What is interrupted leaves servers and supervisors behind: all of them work in here.

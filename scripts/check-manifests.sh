@@ -13,7 +13,7 @@ source scripts/lib/tools.sh
 
 case "${1:-}" in
 '') ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+-h | --help) print_help && exit 0 ;;
 *) misuse "unknown argument '$1'" ;;
 esac
 

@@ -43,7 +43,7 @@ folder() {
 
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) print_help && exit 0 ;;
     --dry-run) dry_run=yes && shift && continue ;;
     --context) context=$(value "$@") ;;
     --overlay) folder overlays "$@" ;;

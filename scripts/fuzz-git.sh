@@ -9,14 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-    exit 0
-    ;;
-esac
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+help_if_asked "$@"
 need_programs git:git strace:strace
 
 cargo test --package rdev-services --lib "$@" -- \

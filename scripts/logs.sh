@@ -22,7 +22,7 @@ source scripts/lib/kube.sh
 lines=200 errors='' project='' options=()
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) print_help && exit 0 ;;
     -f | --previous) options+=("$1") && shift && continue ;;
     -e) errors=yes && shift && continue ;;
     -n) lines=$(value "$@") ;;

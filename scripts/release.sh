@@ -14,7 +14,7 @@ source scripts/lib/tools.sh
 version='' push=
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) print_help && exit 0 ;;
     --push) push=yes ;;
     -*) misuse "unknown option '$1'" ;;
     *)

@@ -6,14 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in -h | --help)
-    sed -n '2,5s/^# \{0,1\}//p' "$0"
-    exit 0
-    ;;
-esac
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+help_if_asked "$@"
 need_programs python3:python3
 need_python_packages schemathesis==4.32.5
 

@@ -7,12 +7,9 @@
 #   scripts/silent.sh --release  arguments go to `cargo test`
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-case "${1:-}" in -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-    exit 0
-    ;;
-esac
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+help_if_asked "$@"
 
 cargo test --package rdev-api --test it "$@" -- \
     --exact door::silent_sockets_keep_no_probe_waiting_at_full_size --ignored --nocapture

@@ -8,19 +8,14 @@
 #   scripts/storm.sh --release  arguments go to `cargo test`
 #
 # RDEV_STORM_SEED=number draws the tasks and the victims of an earlier storm again. What is checked afterwards is told
-# in crates/rdev-api/tests/it/storm/verdict.rs: every accepted task has ended and has run as often as it says, those
+# in crates/rdev-api/tests/it/oracle/verdict.rs: every accepted task has ended and has run as often as it says, those
 # that must not run twice once; and every stream, read from each of the three servers, is whole and the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in -h | --help)
-    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
-    exit 0
-    ;;
-esac
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+help_if_asked "$@"
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
 need_programs python3:python3 setpriv:util-linux

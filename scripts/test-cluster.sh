@@ -23,7 +23,7 @@ keep='' down='' only=()
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
-        sed -n '2,13s/^# \{0,1\}//p' "$0"
+        print_help
         exit 0
         ;;
     --keep) keep=yes ;;

@@ -10,14 +10,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-case "${1:-}" in -h | --help)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
-    exit 0
-    ;;
-esac
-
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+help_if_asked "$@"
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
 need_programs cc:gcc make:make git:git faketime:faketime python3:python3 setpriv:util-linux mount:mount strace:strace chromium:chromium \

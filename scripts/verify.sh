@@ -19,7 +19,7 @@ source scripts/lib/kube.sh
 project=
 while [ "$#" -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) print_help && exit 0 ;;
     --context) context=$(value "$@") ;;
     --namespace) namespace=$(value "$@") ;;
     --project) project=$(value "$@") ;;

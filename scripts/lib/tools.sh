@@ -58,6 +58,16 @@ need_python_packages() {
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
 
+# print_help prints what stands at the head of the script.
+print_help() {
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "scripts/$(basename "$0")"
+}
+
+# help_if_asked [ARGUMENT …] prints it and ends the script, if that is what its first argument asks for.
+help_if_asked() {
+    case "${1:-}" in -h | --help) print_help && exit ;; esac
+}
+
 # misuse MESSAGE ends a script that was called wrongly.
 misuse() {
     printf '%s: %s (--help says more)\n' "$(basename "$0")" "$1" >&2
