@@ -9,7 +9,7 @@ use anyhow::Context;
 use rdev_runner::durable::make_folder;
 use rustix::process::geteuid;
 
-/// What others may do with a file.
+/// Bits of a mode that let other users do something with a file.
 const OTHERS: u32 = 0o077;
 /// Everybody may put files there, and nobody remove another's: /tmp has it.
 const STICKY: u32 = 0o1000;

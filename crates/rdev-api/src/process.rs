@@ -7,7 +7,7 @@ use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavi
 /// Files are for this user alone.
 const UMASK: u32 = 0o077;
 
-/// What this process was started with, and has changed for itself.
+/// Limits and mask that this process was started with, and has changed for itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Inherited {
     /// Bits that new files do not get.

@@ -141,7 +141,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     })
 }
 
-/// What is made of the keys of the configuration, or of those that the first start has made.
+/// Keys and tickets, made of the keys of the configuration, or of those that the first start has made.
 fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let keys = Keys::admin(config.admin_key.as_ref(), &config.data_dir.join("admin.key"))?;
     if config.runtime() == Runtime::Kubernetes {
@@ -206,7 +206,7 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     })
 }
 
-/// Where commands run, and what is cancelled when that has failed for good.
+/// The runtime of commands, and a token that is cancelled when it has failed for good.
 async fn pods(
     config: &Config,
     inherited: Inherited,

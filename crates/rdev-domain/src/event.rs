@@ -81,7 +81,7 @@ pub struct Retrying {
     pub reason: String,
     /// The same for people.
     pub message: String,
-    /// Whether it takes a number: that of a complete event in whose place earlier versions have put it.
+    /// Tells whether it takes a number: that of a complete event in whose place earlier versions have put it.
     pub counted: bool,
 }
 

@@ -152,7 +152,7 @@ impl Command {
         self.home == crate::Home::Pool && matches!(outcome.ending, Ending::Failed(_) | Ending::TimedOut)
     }
 
-    /// What has ended, as it waits for one more round; and what its log tells of that.
+    /// The command that has ended, as it waits for one more round; and what its log tells of that.
     ///
     /// # Errors
     /// `Conflict` with `TASK_NOT_ENDED`.

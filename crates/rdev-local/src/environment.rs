@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-/// What programs need to run at all, and to reach what is outside.
+/// Variables that programs need to run at all, and to reach what is outside.
 const FOR_COMMANDS: [&str; 16] = [
     "PATH",
     "HOME",
@@ -22,7 +22,7 @@ const FOR_COMMANDS: [&str; 16] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 const PREFIXES_FOR_COMMANDS: [&str; 2] = ["LC_", "XDG_"];
-/// What coding agents need to reach their model: keys among it.
+/// Variables that coding agents need to reach their model: keys among it.
 const PREFIXES_FOR_AGENTS: [&str; 4] = ["ANTHROPIC_", "CLAUDE_", "OPENCODE_", "DISABLE_"];
 
 /// Who sees a variable of rdev's own environment.

@@ -33,7 +33,7 @@ pub(crate) struct Programs {
     pub(crate) waiting: Arc<Waiting>,
 }
 
-/// What programs are started with where this process has set something else for itself. Between a fork and its
+/// Settings that programs are started with where this process has set something else for itself. Between a fork and its
 /// program nothing can be set without unsafe code, so the runner does it, and becomes the program.
 pub(crate) struct Launch {
     pub(crate) umask: u32,

@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
 use rdev_ports::{Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing};
+use rdev_runner::durable::flush_names;
 
 use crate::environment::Variables;
 use crate::exec::{Launch, Programs};
@@ -74,7 +75,7 @@ impl Local {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         // Without the name of their folder no run would be known after a power cut, and all would be started again.
-        runner::flush_names(&data_dir).with_context(|| format!("cannot flush {}", data_dir.display()))?;
+        flush_names(&data_dir).with_context(|| format!("cannot flush {}", data_dir.display()))?;
         let pool = data_dir.join("pool");
         let mut slots = BTreeMap::new();
         for number in 1..=config.pool_slots {

@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
 
 /// Writes the program to `bin/` unless the same one is there, and returns its path. The name carries its
 /// checksum: a newer server never replaces the program under a supervisor that still runs.
 ///
-/// Where it is there already the embedded program is not read: its 2 MB would stay in memory.
+/// When it is there already, the embedded program is not read: its 2 MB would stay in memory.
 pub(crate) fn install(data_dir: &Path, program: &[u8], sha256: &str) -> anyhow::Result<PathBuf> {
     let folder = data_dir.join("bin");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -40,9 +41,4 @@ pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Res
         path.parent().map_or(Ok(()), flush_names)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Has the disk keep the names in a folder as they are.
-pub(crate) fn flush_names(folder: &Path) -> std::io::Result<()> {
-    fs::File::open(folder)?.sync_all()
 }

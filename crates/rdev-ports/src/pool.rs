@@ -68,7 +68,7 @@ pub struct TaskFilter {
     pub project: Option<ProjectId>,
 }
 
-/// What became of a task that was to be reopened.
+/// Outcome for a task that was to be reopened.
 #[derive(Debug, Clone)]
 pub enum Reopened {
     /// It waits again; the entry says so.

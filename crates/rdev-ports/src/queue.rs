@@ -130,7 +130,7 @@ pub trait TaskQueue: Send + Sync {
     /// Up to `limit` commands of a home that are older than `before`, newest first.
     async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
 
-    /// Of these commands, of whatever home, those that are not over, in no order.
+    /// The commands among these, of whatever home, that are not over, in no order.
     async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>>;
 
     /// Fails when the store cannot be written, or could not a second ago.
@@ -257,11 +257,11 @@ pub struct CancelRequested {
     pub command: Command,
     /// The complete entry, when it ended with this request.
     pub entry: Option<Entry>,
-    /// Whether this is the first request under its idempotency key.
+    /// Tells whether this is the first request under its idempotency key.
     pub asked: Asked,
 }
 
-/// Whether a request is the first under its idempotency key, as one without a key always is.
+/// Tells whether a request is the first under its idempotency key, as one without a key always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// It is, and was done.

@@ -241,7 +241,7 @@ impl Run {
         Ok((journal, listener))
     }
 
-    /// Whether the run was started once, as its mark says.
+    /// Tells whether the run was started once, as its mark says.
     pub(crate) fn was_started(&self) -> io::Result<bool> {
         self.started_mark().try_exists()
     }
@@ -296,7 +296,7 @@ impl Run {
         }
     }
 
-    /// Whether a supervisor listens, or has left without closing its socket.
+    /// Tells whether a supervisor listens, or has left without closing its socket.
     pub(crate) fn has_socket(&self) -> bool {
         self.0.join(SOCKET).exists()
     }

@@ -327,7 +327,7 @@ pub fn decode_all(mut bytes: Bytes) -> impl Iterator<Item = Result<Frame, FrameE
     })
 }
 
-/// Whether a whole frame is as it was written.
+/// Tells whether a whole frame is as it was written.
 pub(crate) fn check(raw: &[u8]) -> Result<(), FrameError> {
     let checksum = (&raw[4..8]).get_u32_le();
     if crc32fast::hash(&raw[8..]) == checksum { Ok(()) } else { Err(FrameError::Checksum) }

@@ -40,7 +40,7 @@ impl Mark {
         self.variables.iter().map(|(name, value)| (*name, value))
     }
 
-    /// Whether the process began with the mark, as far as we may see that.
+    /// Tells whether the process began with the mark, as far as we may see that.
     fn is_on(&self, process: &Process) -> bool {
         let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
         self.variables.iter().all(|(name, value)| {
@@ -119,7 +119,7 @@ pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     }
 }
 
-/// Whether the process is a supervisor, by its arguments: `… supervise --runs DIR`.
+/// Tells whether the process is a supervisor, by its arguments: `… supervise --runs DIR`.
 fn is_supervisor(process: &Process) -> bool {
     let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
     arguments.split(|&byte| byte == 0).rev().nth(3) == Some(b"supervise")

@@ -81,7 +81,8 @@ impl Events {
         Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, unknown })
     }
 
-    /// Where reading begins whose reader was told of `position`, and whether this log has never had anything between
+    /// Position after which reading begins for a reader who was told of `position`, and whether this log has never had
+    /// anything between
     /// `least` and there: positions are never given twice, so the reader's is then of another log.
     async fn begin(&self, home: &Home, position: Position, least: Position) -> Result<(Position, bool)> {
         let known = self.last_known(home, position).await?;

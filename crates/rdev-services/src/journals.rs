@@ -140,7 +140,7 @@ async fn unfreed(pods: &dyn Pods, place: &Place) -> anyhow::Result<Vec<RunId>> {
     Ok(text.lines().filter_map(|id| id.parse().ok()).collect())
 }
 
-/// Whether a worker may still read the journal, or is to.
+/// Tells whether a worker may still read the journal, or is to.
 fn is_needed(run: &RunId, unfinished: &[Unfinished]) -> bool {
     let attempt_is_over = |tries| run.attempt.is_some_and(|attempt| attempt < tries);
     let command = unfinished.iter().find(|known| known.id == run.command);

@@ -141,7 +141,7 @@ impl Live {
         held(&self.inner.commands, id, || Tail::new(&self.inner.budget))
     }
 
-    /// What whoever works on a command holds of it meanwhile.
+    /// State of a command, which whoever works on it holds meanwhile.
     pub(crate) fn work_on(&self, id: &CommandId) -> CommandTail {
         CommandTail { tail: self.tail(id), stop: held(&self.inner.stops, id, CancellationToken::new) }
     }
@@ -175,7 +175,7 @@ pub(crate) struct CommandTail {
     pub(crate) stop: Arc<CancellationToken>,
 }
 
-/// What somebody holds, made when nobody does.
+/// The state that somebody holds, made when nobody does.
 fn held<K: Clone + Eq + Hash, T>(
     tails: &Mutex<HashMap<K, Weak<T>>>,
     of: &K,

@@ -67,14 +67,7 @@ pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
 
 /// Runs a short program to its end.
 pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
-    let run = async {
-        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
-        while let Some(bytes) = output.next().await {
-            bytes?;
-        }
-        Ok(())
-    };
-    timeout(SILENCE_MAX, run).await?
+    to_its_end(pods, place, argv, |_| Ok(())).await
 }
 
 /// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
@@ -91,14 +84,28 @@ pub(crate) async fn read(
     argv: &[&str],
     bytes_max: usize,
 ) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    to_its_end(pods, place, argv, |bytes| {
+        text.extend_from_slice(bytes);
+        anyhow::ensure!(text.len() <= bytes_max, "{argv:?} wrote more than {bytes_max} bytes");
+        Ok(())
+    })
+    .await?;
+    Ok(String::from_utf8(text)?)
+}
+
+async fn to_its_end(
+    pods: &dyn Pods,
+    place: &Place,
+    argv: &[&str],
+    mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let run = async {
         let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
-        let mut text = Vec::new();
         while let Some(bytes) = output.next().await {
-            text.extend_from_slice(&bytes?);
-            anyhow::ensure!(text.len() <= bytes_max, "{argv:?} wrote more than {bytes_max} bytes");
+            take(&bytes?)?;
         }
-        Ok(String::from_utf8(text)?)
+        Ok(())
     };
     timeout(SILENCE_MAX, run).await?
 }

@@ -215,7 +215,7 @@ impl Execution<'_> {
         Ok(connection)
     }
 
-    /// Whether a run that is not there may be started. Certainly, when this worker has just made the command a
+    /// Tells whether a run that is not there may be started. Certainly, when this worker has just made the command a
     /// running one, and no runner has answered since. Another worker may have died between that and its order: then
     /// nothing may be stored of a first attempt; of a later one that cannot be told. Should it have given the order
     /// all the same, then the runner has a durable mark of it, which outlives [`START_PATIENCE`] and whatever removes

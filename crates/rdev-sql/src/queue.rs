@@ -431,7 +431,7 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
     fences
 }
 
-/// Whether the claim is its command's last one: it has ended under it, where it does not run any more.
+/// Tells whether the claim is its command's last one: it has ended under it, where it does not run any more.
 async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
     let status = run!(
         tx,

@@ -96,7 +96,7 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
     Ok(())
 }
 
-/// Whether retention has removed a stream of that name.
+/// Tells whether retention has removed a stream of that name.
 async fn is_removed(tx: &mut Tx, command: &Command) -> Result<bool> {
     run!(
         tx,

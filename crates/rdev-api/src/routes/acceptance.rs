@@ -20,7 +20,7 @@ use crate::sse::{Opening, Streams};
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
 const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 
-/// What accepting a command takes.
+/// Parts of a request that accept a command.
 #[derive(Clone)]
 pub(crate) struct Acceptance {
     commands: Commands,
@@ -83,7 +83,7 @@ impl Acceptance {
     }
 }
 
-/// What accepting a command can answer, for the document.
+/// Answers to a request that has a command accepted, for the document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its description is used")]
 pub(super) enum AcceptAnswers {

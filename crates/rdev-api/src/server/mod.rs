@@ -34,7 +34,7 @@ const BACKLOG: i32 = 8192;
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections at the same time on the listener of probes.
 pub(crate) const PROBE_CONNECTIONS_MAX: usize = 256;
-/// Of its places the public listener leaves so many hundredths to one key's event streams.
+/// Hundredths of its places that the public listener leaves to one key's event streams.
 const STREAMS_OF_ONE_KEY_PERCENT: usize = 75;
 /// Files that connections leave to others, such as the database and runners; of a low limit they leave a quarter.
 const OTHER_FILES: usize = 2_048;
@@ -71,7 +71,7 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Whether this process was started with the signal ignored.
+/// Tells whether this process was started with the signal ignored.
 fn is_ignored(signal: SignalKind) -> anyhow::Result<bool> {
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("SigIgn")?;

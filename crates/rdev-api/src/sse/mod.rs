@@ -66,7 +66,8 @@ impl ProjectEventId {
         Self { position, seq: Seq(u64::MAX) }
     }
 
-    /// Where reading begins for who comes back with it: the entry itself may have more to tell. The end of a gap has no
+    /// Position from which reading goes on for who comes back with it: the entry itself may have more to tell. The end of
+    /// a gap has no
     /// event's number.
     pub(crate) fn begin(self) -> Begin {
         match self {

@@ -17,10 +17,10 @@ use crate::server::Handoff;
 /// Seconds after which a caller may ask again that has as many streams as it may.
 const RETRY_SECONDS: u64 = 10;
 
-/// What an event stream takes of its key and of its connection, before anything else is done for it.
+/// Share that an event stream takes of its key and of its connection, before anything else is done for it.
 pub(crate) struct Opening {
     pub(super) share: Share,
-    /// Where the connection can be written to without hyper.
+    /// The connection, where it can be written to without hyper.
     pub(super) handoff: Option<Handoff>,
 }
 
@@ -39,7 +39,7 @@ where
 
 /// The streams that are open, by key.
 pub(super) struct Shares {
-    /// Of one key.
+    /// Streams of one key.
     max: usize,
     open: Mutex<HashMap<KeyId, usize>>,
 }

@@ -175,7 +175,7 @@ async fn keys_of_agents_are_for_agents_and_named_variables_for_all() {
     assert!(said.contains("sk-of-the-agent /cargo"), "{said}");
 }
 
-/// What the steps of a task wrote, without the lines that name them.
+/// Lines that the steps of a task wrote, without the lines that name them.
 async fn output(client: &Client, steps: &[&str]) -> String {
     let task = client.add_task(&json!({"type": "shell", "steps": steps, "max_attempts": 1})).await;
     client.task_in(&task.id, "completed").await;

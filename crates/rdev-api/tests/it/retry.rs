@@ -73,7 +73,7 @@ const UNTIL_FIXED: &str = "echo one; [ -e ../fixed ]";
 
 const FAILED: &str = "step 1 failed with exit code 1";
 
-/// What a stream tells after an event, or from its start, in short.
+/// Events that a stream tells after one, or from its start, in short.
 async fn told(client: &Client, id: &str, after: Option<&str>) -> Vec<(Option<String>, String)> {
     let call = client.get(&format!("/queue/tasks/{id}/events"));
     let mut events = match after {

@@ -12,7 +12,7 @@ const UNKNOWN: &str = "--zz-no-such-option";
 /// A letter and a value that no subcommand has.
 const UNKNOWN_LETTER: &str = "~";
 
-/// What git says of a line that is wrong on purpose.
+/// The complaint of git about a line that is wrong on purpose.
 fn git(folder: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args(args)
@@ -40,7 +40,7 @@ fn repository() -> tempfile::TempDir {
     folder
 }
 
-/// Whether git does not know an option, or does not take it as it is written.
+/// Tells whether git does not know an option, or does not take it as it is written.
 fn refuses(said: &str, option: &str) -> bool {
     let complaints = [
         "unknown option",

@@ -1,6 +1,6 @@
 //! Which git arguments are accepted: those that neither run a program nor leave the workspace.
 //!
-//! What is not in the table (`table/`) is refused: subcommands, which keeps aliases out, options, and their values by
+//! Everything outside the table (`table/`) is refused: subcommands, which keeps aliases out, options, and their values by
 //! kind. It holds against a key that may only run git; what else runs in the workspace may do more by itself.
 
 mod option;

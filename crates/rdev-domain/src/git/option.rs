@@ -47,7 +47,7 @@ pub enum Arity {
     UnlessLast,
 }
 
-/// What a value, or an operand, is to git. Every kind but `Text` and `Format` is refused where it names `.git`.
+/// Meaning of a value, or an operand, to git. Every kind but `Text` and `Format` is refused where it names `.git`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Free text: a message, a pattern, a date. git never takes it for a path.

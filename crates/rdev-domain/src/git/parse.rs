@@ -55,7 +55,7 @@ fn unknown_subcommand(first: &str, second: Option<&String>) -> Refusal {
     (1, format!("{second:?} is not accepted: {}", takes(first)))
 }
 
-/// What may stand behind the name of a subcommand that is not given any text.
+/// Arguments that may stand behind the name of a subcommand that is not given any text.
 fn takes(name: &str) -> String {
     let verbs: Vec<&str> =
         subcommands().filter_map(|entry| entry.name.strip_prefix(name)?.strip_prefix(' ')).collect();
@@ -70,7 +70,7 @@ struct Line<'a> {
     entry: &'static GitSubcommand,
     remotes: Option<&'a str>,
     args: &'a [String],
-    /// What is no option, with its place.
+    /// Operands, each with its place.
     operands: Vec<(usize, &'a str)>,
     /// The options that were met.
     seen: Vec<String>,

@@ -1,4 +1,4 @@
-//! What values and operands must not say: paths out of the workspace or into `.git`, addresses and names that start
+//! Refusals of values and operands: paths out of the workspace or into `.git`, addresses and names that start
 //! programs.
 
 use super::option::Kind;
@@ -34,7 +34,7 @@ fn check_word(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the path is absolute, or climbs out with `..`. A range of revisions such as `main..topic` does neither.
+/// Tells whether the path is absolute, or climbs out with `..`. A range of revisions such as `main..topic` does neither.
 fn leaves_workspace(text: &str) -> bool {
     let path = match text.strip_prefix(':') {
         Some(magic) => match magic.strip_prefix('(').and_then(|words| words.split_once(')')) {
@@ -60,7 +60,7 @@ fn leaves_workspace(text: &str) -> bool {
     path.starts_with('/') || climbs
 }
 
-/// Whether any part of a path, pathspec or `revision:path` is `.git`, as any file system may read it: without regard
+/// Tells whether any part of a path, pathspec or `revision:path` is `.git`, as any file system may read it: without regard
 /// to case, by its short name on NTFS, with what NTFS drops at the end and HFS+ anywhere.
 fn names_git_folder(text: &str) -> bool {
     text.split(['/', '\\', ':', ')', '!', '^']).any(|part| {
@@ -75,7 +75,7 @@ fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether git could take it for the name of a configured remote. A folder of that name is none: in the place such a
+/// Tells whether git could take it for the name of a configured remote. A folder of that name is none: in the place such a
 /// path has no transport.
 fn is_remote_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(':') && !text.starts_with(['/', '.', '~'])
@@ -114,7 +114,7 @@ fn check_local(text: &str, remotes: Option<&str>) -> Result<(), String> {
     Err(format!("{text:?} is not accepted as a repository: {accepted}{folder}"))
 }
 
-/// Whether a format, or a key to sort by, has git start gpg for each commit or tag.
+/// Tells whether a format, or a key to sort by, has git start gpg for each commit or tag.
 fn starts_gpg(text: &str) -> bool {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('%') {

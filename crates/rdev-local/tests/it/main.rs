@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// Longest time that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the runner's `exec` does, and nothing of the rest.
+/// Script that does as the runner's `exec`, and nothing of the rest.
 const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 const BECOMES_SHA256: &str = "d7a75e7bd0e83da5f179960331a5c02be94e4a4c88b3cc67aa9730f9e2789137";
 

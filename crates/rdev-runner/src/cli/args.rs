@@ -48,7 +48,7 @@ pub(super) enum Action {
     Supervise,
 }
 
-/// What a program is started with; `None`: what this one has.
+/// Settings that a program is started with; `None`: what this one has.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) umask: Option<u32>,

@@ -34,7 +34,7 @@ pub(super) struct Fit {
     pub(super) whole: bool,
     /// It stands there as it is.
     pub(super) by_name: bool,
-    /// What is wanted of the names in it, as [`Pattern::start`].
+    /// Names that are wanted in it, as [`Pattern::start`].
     pub(super) next: Vec<usize>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Limits {
 /// More than a large checkout with its packages has.
 pub(super) const LIMITS: Limits = Limits { names: 1_000_000, time: Duration::from_secs(15) };
 
-/// What was found.
+/// The result of the search.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// By the names under which they are listed; `None`: nothing that can be read.
@@ -38,7 +38,7 @@ pub(super) struct Found {
 /// A folder that is to be looked at.
 struct Folder {
     path: PathBuf,
-    /// What patterns want of the names in it, by their number.
+    /// Names that patterns want in it, by their number.
     wanted: Vec<(usize, Vec<usize>)>,
     /// Patterns that want everything in it.
     whole: Vec<usize>,

@@ -34,7 +34,7 @@ impl Header {
         }))
     }
 
-    /// Whether a writer can have made it, as far as a header tells.
+    /// Tells whether a writer can have made it, as far as a header tells.
     pub(crate) fn is_plausible(&self) -> bool {
         let payload = self.total - HEADER_BYTES;
         let fits = match self.kind {

@@ -1,4 +1,4 @@
-//! Where in a journal a frame is due, and what lies there.
+//! The position in a journal at which a frame is due, and what lies there.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use crate::frame::check;
 /// How much is read, and handed on, at once. No frame is longer.
 pub(super) const BATCH_BYTES_MAX: usize = 256 * 1024;
 
-/// Where a frame of the sequence is due.
+/// The place at which a frame of the sequence is due.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     pub(super) offset: u64,
@@ -18,7 +18,7 @@ pub(super) struct Position {
     pub(super) due: Option<u64>,
 }
 
-/// What lies where a frame is due.
+/// The kind of bytes that lie where a frame is due.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A frame of the sequence, as it was written.
@@ -60,7 +60,7 @@ impl Position {
         Ok(self.look(&bytes[..length]))
     }
 
-    /// Where the frame behind one with this header is due.
+    /// The position of the frame behind one with this header.
     pub(super) fn after(&self, header: &Header) -> Self {
         Self { offset: self.offset + header.total as u64, due: Some(header.next_seq()) }
     }

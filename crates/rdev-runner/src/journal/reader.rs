@@ -27,7 +27,7 @@ pub(crate) struct Reader {
     at: Position,
     /// The frame that was passed last, by its header alone.
     hopped: Option<Position>,
-    /// What is damaged just before the position, and not handed on.
+    /// Events in damaged frames just before the position, and not handed on.
     gap: Option<Gap>,
     ended: bool,
     /// Nothing is written any more.
@@ -169,17 +169,17 @@ impl Reader {
         Ok(self.take_gap())
     }
 
-    /// Whether bytes are left that are no frame, nor the beginning of one, which a writer leaves that is killed.
+    /// Tells whether bytes are left that are no frame, nor the beginning of one, which a writer leaves that is killed.
     pub(crate) fn has_damaged_rest(&self) -> io::Result<bool> {
         Ok(matches!(self.at.look_in(&self.file)?, Found::Damaged))
     }
 
-    /// Whether bytes are left.
+    /// Tells whether bytes are left.
     pub(crate) fn has_rest(&self) -> io::Result<bool> {
         Ok(self.length()? > self.at.offset)
     }
 
-    /// Whether more may come of what was found.
+    /// Tells whether more may come of what was found.
     fn waits_at(&self, found: &Found) -> bool {
         !self.settled && matches!(found, Found::Short)
     }

@@ -77,7 +77,7 @@ impl Lines {
         self.held > 0
     }
 
-    /// Whether the line that waits is written over again and again.
+    /// Tells whether the line that waits is written over again and again.
     pub(crate) fn redraws(&self) -> bool {
         memchr(b'\r', &self.buffer[..self.held]).is_some()
     }

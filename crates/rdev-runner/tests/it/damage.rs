@@ -10,7 +10,7 @@ use crate::support::{Live, Place, bytes, cuts, exit, frames, stdout};
 /// Four frames: a line each, and the end.
 const SCRIPT: &str = "for line in one two three; do echo $line; sleep 0.05; done; exit 3";
 
-/// Where frames begin in a journal, and where the last one ends.
+/// Offsets at which frames begin in a journal, and the end of the last one.
 fn bounds(journal: &[u8]) -> Vec<usize> {
     let mut bounds = vec![0];
     while let Some(total) = frame_bytes(&journal[*bounds.last().unwrap()..]).unwrap() {

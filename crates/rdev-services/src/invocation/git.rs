@@ -1,4 +1,4 @@
-//! What git is started with, so that it runs nothing but itself and stays in its workspace.
+//! Environment and options of git, so that it runs nothing but itself and stays in its workspace.
 //!
 //! `rdev_domain::check_git_args` has refused what a line of arguments may not say. Here is what no line shows:
 //! programs that the configuration names, folders that have become symbolic links, remotes that are paths. It holds
@@ -25,7 +25,7 @@ pub(super) const PROTOCOLS: (&str, &str) = ("GIT_ALLOW_PROTOCOL", "file:git:http
 /// None that is a path, either.
 const NETWORK_PROTOCOLS: (&str, &str) = ("GIT_ALLOW_PROTOCOL", "git:http:https:ssh");
 
-/// Of the user's own configuration nothing is read; that of the machine is its operator's, and holds.
+/// Nothing is read of the user's own configuration; that of the machine is its operator's, and holds.
 const CONFINED: [(&str, &str); 4] = [
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
     // An empty one keeps git from asking `core.gitProxy`.
@@ -61,7 +61,7 @@ const SETTINGS: [(&str, &str); 18] = [
     ("push.recurseSubmodules", "no"),
 ];
 
-/// What addresses may begin with where paths are addresses, too: git reads `name` as a folder when no remote is called
+/// Prefixes of addresses where paths are addresses, too: git reads `name` as a folder when no remote is called
 /// so. `user@host:path` with another user is written `ssh://user@host/path`.
 const NETWORK: [&str; 5] = ["https://", "http://", "ssh://", "git://", "git@"];
 /// A transport that is not there, in whose name all other addresses are rewritten.

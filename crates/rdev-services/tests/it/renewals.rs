@@ -1,4 +1,4 @@
-//! What a renewal of leases finds, and what follows from it.
+//! Findings of a renewal of leases, and their consequences.
 
 use std::time::Duration;
 

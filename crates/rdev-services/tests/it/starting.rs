@@ -9,7 +9,7 @@ use rdev_runner::spec::Mode;
 
 use crate::support::{Answer, Bench};
 
-/// What another worker did before it died.
+/// Steps of another worker before it died.
 struct Before {
     /// Attempts that it began; those before the last wrote a line and failed.
     attempts: u32,

@@ -6,7 +6,7 @@ use super::{Step, Told, stored};
 use crate::retention::file_bytes;
 use crate::rows::as_micros;
 
-/// Of the pool's tasks the files weigh with the end; others have none.
+/// Files of the pool's tasks weigh with the end; others have none.
 macro_rules! weight {
     () => {
         concat!("CASE WHEN project = '@pool' THEN ", file_bytes!("placed.id"), " ELSE 0 END")

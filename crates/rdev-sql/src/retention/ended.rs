@@ -10,7 +10,10 @@ use crate::db::{Tx, execute, run};
 
 macro_rules! ended {
     ($lock:literal) => {
-        concat!("SELECT id, project, stream FROM tasks WHERE ended_us < $1 ORDER BY ended_us LIMIT $2", $lock)
+        concat!(
+            "SELECT id, project, stream, pool FROM tasks WHERE ended_us < $1 ORDER BY ended_us LIMIT $2",
+            $lock
+        )
     };
 }
 
@@ -60,6 +63,8 @@ struct Ended {
     id: String,
     project: String,
     stream: String,
+    /// A task of the pool; nothing else leaves files.
+    pool: bool,
 }
 
 pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<Progress> {
@@ -86,7 +91,8 @@ pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Re
 impl Step<'_> {
     /// Removes a command, or as much of it as there is room for; whether nothing is left.
     async fn remove_command(&mut self, command: &Ended, now: Timestamp) -> Result<bool> {
-        if let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &command.id)?
+        if command.pool
+            && let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &command.id)?
             && !self.remove_files(&command.id, &end).await?
         {
             return Ok(false);

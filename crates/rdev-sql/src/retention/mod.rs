@@ -1,4 +1,4 @@
-//! What is removed, a little at a time.
+//! Retention: removal, a little at a time.
 
 mod ended;
 mod files;
@@ -82,7 +82,7 @@ struct EntrySize {
     project: String,
     kind: String,
     bytes: i64,
-    /// Of the files that its task has left, when it tells of the end.
+    /// Bytes of the files that its task has left, when it tells of the end.
     file_bytes: i64,
 }
 

@@ -142,7 +142,7 @@ impl LogSize {
         run!(tx, fetch_one, query_as<Self>, sql)
     }
 
-    /// What weighed so much with this entry is gone.
+    /// Takes away the weight of files or output that went with this entry.
     pub(super) fn less(&mut self, position: i64, bytes: i64) {
         if position <= self.counted_to {
             self.bytes -= bytes;

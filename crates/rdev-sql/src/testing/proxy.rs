@@ -76,7 +76,7 @@ impl Proxy {
         *self.marked.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.as_bytes().to_vec());
     }
 
-    /// Whether a statement has come whose answer was to be lost.
+    /// Tells whether a statement has come whose answer was to be lost.
     pub fn has_lost_answer(&self) -> bool {
         self.marked.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
@@ -101,7 +101,7 @@ async fn connect(client: TcpStream, server: SocketAddr, line: watch::Receiver<Li
     pass(answers, write, line, cuts, lose).await;
 }
 
-/// Whether the bytes that came last are those of the statement; of them as many are kept as may be its beginning.
+/// Tells whether the bytes that came last are those of the statement; of them as many are kept as may be its beginning.
 fn is_marked(marked: &Marked, end: &mut Vec<u8>) -> bool {
     let mut marked = marked.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(value) = marked.as_deref() else {

@@ -1,7 +1,7 @@
 //! One server to which all happens at once: its disk is full and has room again, its clock is set, nobody reads its log
 //! any more, connections half-close, and it is killed.
 //!
-//! What must hold afterwards is what [`crate::oracle`] says, and at every moment `/ready` tells whether work can be
+//! The promises of [`crate::oracle`] must hold afterwards, and at every moment `/ready` tells whether work can be
 //! stored. `scripts/chaos.sh` runs it at full size.
 
 mod readiness;

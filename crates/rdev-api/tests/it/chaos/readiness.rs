@@ -19,7 +19,7 @@ pub(super) struct Readiness<'a> {
     pub(super) disk: &'a SmallDisk,
 }
 
-/// What was asked.
+/// Tasks that were asked for.
 #[derive(Default)]
 pub(super) struct Asked {
     pub(super) accepted: Vec<Accepted>,

@@ -1,10 +1,10 @@
-//! Where the servers are.
+//! Addresses of the servers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::support::Client;
 
-/// Where the servers are now; a dead one is looked for where it was.
+/// Addresses of the servers now; a dead one is looked for where it was.
 #[derive(Clone)]
 pub(crate) struct Addresses(Arc<Mutex<Vec<Client>>>);
 

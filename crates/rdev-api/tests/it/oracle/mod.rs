@@ -17,7 +17,7 @@ pub(crate) use verdict::Verdict;
 
 use crate::support::variable;
 
-/// What a server's log says of what should not be possible.
+/// Checks that a server's log says nothing of what should not be possible.
 const STRANGE: [&str; 3] = ["panicked", "internal error", "Internal("];
 
 /// Holds the log of a server to be without anything that it did not expect.

@@ -1,4 +1,4 @@
-//! What is asked for, and what each task leaves behind.
+//! Tasks that are asked for, and the marks that each leaves behind.
 
 use std::path::Path;
 

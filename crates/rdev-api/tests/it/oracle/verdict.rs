@@ -1,4 +1,4 @@
-//! What is left afterwards: judged by what tasks did and what servers tell.
+//! The verdict on the outcome: judged by what tasks did and what servers tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 

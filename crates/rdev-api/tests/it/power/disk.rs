@@ -23,7 +23,7 @@ const SHARED_MEMORY: &str = "-shm";
 pub(super) struct Disk {
     root: PathBuf,
     files: Vec<File>,
-    /// What those who flush have begun to flush.
+    /// Writes that a flush under way may cover.
     flushing: HashMap<Thread, (usize, Content)>,
 }
 
@@ -61,7 +61,7 @@ impl Disk {
         Self { root, files: vec![folder], flushing: HashMap::new() }
     }
 
-    /// Whether the disk keeps something after this step that it would have lost before it.
+    /// Tells whether the disk keeps something after this step that it would have lost before it.
     pub(super) fn is_news(&self, step: &Step) -> bool {
         let Step::FlushEnds(thread) = step else { return false };
         self.flushing.get(thread).is_some_and(|(file, content)| self.files[*file].flushed != *content)
@@ -179,7 +179,7 @@ impl Disk {
         path.iter().try_fold(ROOT, |folder, name| self.files[folder].now.name(name))
     }
 
-    /// What a file has that survives, by its path below the root; a folder has no bytes.
+    /// Content of a file that survives, by its path below the root; a folder has no bytes.
     pub(super) fn kept(&self, path: &str) -> Option<&[u8]> {
         let file =
             Path::new(path).iter().try_fold(ROOT, |folder, name| self.files[folder].flushed.name(name))?;

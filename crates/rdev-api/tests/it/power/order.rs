@@ -33,7 +33,7 @@ pub(super) fn hold(disk: &Disk, step: &Step, accepted: &[Accepted], effects: &Pa
     }
 }
 
-/// Whether SQLite will find a text.
+/// Tells whether SQLite will find a text.
 fn is_stored(disk: &Disk, text: &str) -> bool {
     let files = ["data/rdev.db", "data/rdev.db-wal"].into_iter().filter_map(|file| disk.kept(file));
     files.into_iter().any(|bytes| String::from_utf8_lossy(bytes).contains(text))

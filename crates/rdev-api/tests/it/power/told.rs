@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::trace::{Call, Step};
 use crate::support::{Data, Event, Item, Items};
 
-/// What the server has sent, by its connections, and what its commands have done outside of the disk.
+/// Bytes that the server has sent, by its connections, and what its commands have done outside of the disk.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     sent: HashMap<String, Vec<u8>>,

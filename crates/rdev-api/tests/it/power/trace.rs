@@ -18,7 +18,7 @@ pub(super) type Thread = u32;
 /// A step of a trace. A call that went wrong is none, for it has changed nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// What is written from here on may be missing from what the thread flushes.
+    /// Bytes that are written from here on may be missing from what the thread flushes.
     FlushBegins(Thread, PathBuf),
     FlushEnds(Thread),
     Done(Call),
@@ -143,7 +143,7 @@ fn ended(thread: Thread, text: &str) -> Option<Step> {
     Some(step)
 }
 
-/// What a call has done: nothing, where it only looked, and no answer where it is not understood.
+/// Effect of a call: nothing, where it only looked, and no answer where it is not understood.
 fn done(name: &str, arguments: &[&str], result: u64) -> Option<Option<Call>> {
     let path = |at: usize| absolute(None, arguments.get(at)?);
     let path_at = |at: usize| absolute(Some(arguments.get(at)?), arguments.get(at + 1)?);
@@ -231,7 +231,7 @@ fn absolute(folder: Option<&str>, argument: &str) -> Option<PathBuf> {
     if path.is_absolute() { Some(path) } else { Some(described(folder?)?.join(path)) }
 }
 
-/// What strace says a descriptor is: a path, or `socket:` with a number in brackets.
+/// Kind of a descriptor as strace tells it: a path, or `socket:` with a number in brackets.
 fn described(argument: &str) -> Option<PathBuf> {
     let (_, text) = argument.split_once('<')?;
     let (text, after) = text.split_once('>')?;

@@ -1,4 +1,4 @@
-//! What the server after a cut must have kept.
+//! Promises that the server after a cut must have kept.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::{Client, Data, Event, Server, Told as Content, eventually};
 
 pub(super) struct Verdict<'a> {
     pub(super) accepted: &'a [Accepted],
-    /// What was promised before the cut.
+    /// Promises made before the cut.
     pub(super) told: &'a Told,
     /// A client from before the cut.
     pub(super) before: &'a Client,
@@ -90,7 +90,7 @@ impl Verdict<'_> {
     }
 }
 
-/// What was started may be lost with its machine, and then it says so. Nothing runs twice that must not.
+/// A run that was started may be lost with its machine, and then it says so. Nothing runs twice that must not.
 fn ended_honestly(task: Task, ended: &Ended, times: usize) {
     let lost = ended.status == "failed" && ended.reason.as_deref() == Some("runner_lost");
     let done = ended.status == "completed" && ended.exit_code == Some(0) && times >= 1;
@@ -102,7 +102,8 @@ fn is_gap_over(event: &Event, seq: u64) -> bool {
     matches!(&event.told, Content::Gap(gap) if gap.from <= seq && gap.to.is_none_or(|to| seq <= to))
 }
 
-/// What must be the same whenever it is told: of an end, how it was, and not when somebody has learned of it.
+/// Part of an answer that must be the same whenever it is told: of an end, how it was, and not when somebody has
+/// learned of it.
 fn content(event: &Event) -> String {
     match &event.told {
         Content::Complete(complete) => {

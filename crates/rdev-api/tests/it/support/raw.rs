@@ -23,7 +23,7 @@ pub(crate) async fn try_say(address: SocketAddr, bytes: &[u8]) -> std::io::Resul
     heard(stream).await
 }
 
-/// What is said until the other side closes.
+/// Bytes that are said until the other side closes.
 pub(crate) async fn heard(mut stream: TcpStream) -> std::io::Result<String> {
     let mut text = Vec::new();
     within("the end of an answer", stream.read_to_end(&mut text)).await?;

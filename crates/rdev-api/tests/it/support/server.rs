@@ -442,7 +442,7 @@ impl Server {
         self.places.lives(&pid).await
     }
 
-    /// Whether a process works in the workspace of `demo`.
+    /// Tells whether a process works in the workspace of `demo`.
     pub(crate) async fn busy(&self) -> bool {
         self.places.busy().await
     }

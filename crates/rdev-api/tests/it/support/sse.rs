@@ -203,7 +203,7 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// What has come next.
+    /// The bytes that have come next.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.read);
         self.read = 0;

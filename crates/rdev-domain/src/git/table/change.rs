@@ -6,14 +6,14 @@ use crate::git::option::Kind::{Text, Word};
 use crate::git::option::Operands::{All, ConfigKey};
 use crate::git::option::{Follows, GitSubcommand, Operands, Row, attached, flags, takes, unless_last};
 
-/// What `stash` has when it puts changes away.
+/// Options of `stash` when it puts changes away.
 const STASH: &[Row] = &[
     flags("-k --keep-index --no-keep-index -S --staged -q --quiet -u --include-untracked"),
     flags("--no-include-untracked -a --all"),
     takes(Text, "-m --message"),
 ];
 
-/// What `cherry-pick` and `revert` have both.
+/// Options of both `cherry-pick` and `revert`.
 const PICK: &[Row] = &[
     flags("--rerere-autoupdate --no-rerere-autoupdate"),
     flags("--quit --continue --abort --skip -n --no-commit -e --edit --no-edit"),

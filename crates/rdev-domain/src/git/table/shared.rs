@@ -51,7 +51,7 @@ pub(super) const PRETTY: &[Row] = &[
     takes(Word, "--date --encoding"),
 ];
 
-/// What `log` and `show` have beyond the walk and the commits.
+/// Options of `log` and `show` beyond the walk and the commits.
 pub(super) const LOG: &[Row] = &[
     flags("-q --quiet --source --no-source --mailmap --use-mailmap --no-mailmap --no-use-mailmap"),
     flags("--clear-decorations --no-decorate --log-size --full-diff -m -c --cc --no-diff-merges -t"),
@@ -68,7 +68,7 @@ pub(super) const MERGING: &[Row] = &[
     takes(Word, "-X --strategy-option"),
 ];
 
-/// What `merge` has, and `pull` for its second half.
+/// Options of `merge`, and of `pull` for its second half.
 pub(super) const MERGE: &[Row] = &[
     flags("-n --stat --no-stat --summary --no-summary -q --quiet -v --verbose --edit --no-edit --commit"),
     flags("--no-commit --squash --no-squash --ff --no-ff --ff-only --allow-unrelated-histories --progress"),

@@ -56,7 +56,7 @@ pub async fn a_stale_claim_keeps_no_artefacts(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// Where keeping is given up, what is whole stays, and nothing is left of the rest.
+/// When keeping is given up, what is whole stays, and nothing is left of the rest.
 pub async fn files_that_are_not_listed_are_forgotten(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let whole = file("whole", 2, Kept::Whole([0; 32]));

@@ -151,7 +151,7 @@ pub async fn releasing_all_gives_back_every_lease(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// What was postponed for a place can be claimed when the place tells that it is ready; leases stay.
+/// A command that was postponed for a place can be claimed when the place tells that it is ready; leases stay.
 pub async fn what_was_postponed_is_due_when_its_home_is_ready(store: &impl Store) -> Result<()> {
     let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
     enqueue(store, 3).await?;

@@ -154,7 +154,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     Ok(())
 }
 
-/// Of the project alone, and up to any position.
+/// Entries of the project alone are told, and up to any position.
 pub async fn the_last_entry_of_a_project_is_told(store: &impl Store) -> Result<()> {
     assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;

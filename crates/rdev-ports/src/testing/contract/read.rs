@@ -42,7 +42,7 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
     Ok(())
 }
 
-/// Of commands of all homes those that wait or run are told, with their attempts. One that has ended, and one that
+/// Commands of all homes that wait or run are told, with their attempts. One that has ended, and one that
 /// nobody has stored, are not.
 pub async fn of_many_commands_the_unfinished_are_told(store: &impl Store) -> Result<()> {
     let (ended, retried) = (run(store, 1).await?, run(store, 2).await?);

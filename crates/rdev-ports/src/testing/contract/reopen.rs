@@ -1,4 +1,4 @@
-//! What ended, and somebody asks for again.
+//! Commands that ended, and that somebody asks for again.
 
 use rdev_domain::{
     Command, CommandId, Ending, Entry, EntryBody, Home, Outcome, Position, Reason, Result, Retrying, Seq,
@@ -123,7 +123,7 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// What waits or runs is not reopened, and no command of a project is.
+/// A task that waits or runs is not reopened, and no command of a project is.
 pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
     let waiting = enqueue_task(store, WorkKind::Test, 1).await?;
     assert_conflict(store.reopen(&waiting.id, None, at(1)).await, "TASK_NOT_ENDED");

@@ -215,7 +215,7 @@ pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result
     Ok(())
 }
 
-/// Of a command that is gone the name stays taken for a while, if a caller gave it; and in its own project only.
+/// The name of a command that is gone stays taken for a while, if a caller gave it; and in its own project only.
 pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
     let named = |project, n| {
         let mut command = command(project, n);

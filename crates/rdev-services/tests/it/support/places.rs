@@ -50,7 +50,7 @@ pub(crate) struct FakePods {
     /// The orders that it was given.
     pub(crate) orders: Mutex<Vec<Order>>,
     stopped: watch::Sender<bool>,
-    /// What comes of files when they are collected, one try after the other; the last stands.
+    /// Results for files when they are collected, one try after the other; the last stands.
     collections: Mutex<VecDeque<(Vec<Item>, Collecting)>>,
     /// The short commands that its runner was given.
     pub(crate) controls: Mutex<Vec<Vec<String>>>,
@@ -139,7 +139,7 @@ impl FakePods {
     }
 }
 
-/// What comes next of what was told; the last stands.
+/// Takes the next of the answers that were told; the last stands.
 fn next<T: Clone>(told: &Mutex<VecDeque<T>>) -> T {
     let mut told = lock(told);
     let next = if told.len() > 1 { told.pop_front() } else { told.front().cloned() };

@@ -234,7 +234,7 @@ impl Jail {
         own || path == "/dev/null" || path == "/dev/tty"
     }
 
-    /// What is not as it was outside of the workspace; mended, so that the next line finds it whole.
+    /// Files outside of the workspace that are not as they were; mended, so that the next line finds them whole.
     fn changed(&self) -> Option<String> {
         let names = |folder: &Path| {
             let entries = std::fs::read_dir(folder).expect("the folder can be read");

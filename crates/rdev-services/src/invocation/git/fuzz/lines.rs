@@ -74,7 +74,7 @@ const OPERANDS: [&str; 20] = [
     "link/new",
     "HEAD:link",
 ];
-/// What might swallow the next argument.
+/// Options that might swallow the next argument.
 const BETWEEN: [&str; 12] =
     ["", "-m", "-S", "-G", "--grep", "--message", "-o", "-X", "--", "--src-prefix", "-C", "--author"];
 

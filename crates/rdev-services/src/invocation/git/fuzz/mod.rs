@@ -98,7 +98,7 @@ fn the_jail_notices_what_no_line_may_do() {
     }
 }
 
-/// What the reviewers of the guard got through it, and what follows from it.
+/// Lines that the reviewers of the guard got through it, and what follows from it.
 #[test]
 fn known_attacks_do_nothing() {
     let jail = Jail::new();
