@@ -115,7 +115,8 @@ async fn a_server_that_was_started_by_nohup_outlives_its_terminal() {
 
 #[tokio::test]
 async fn a_hangup_says_goodbye_as_a_stop_does() {
-    let mut server = Fixture::new().start().await;
+    // The tests themselves may have been started by nohup, whose children ignore it.
+    let mut server = Fixture::new().started_by("exec env --default-signal=HUP \"$0\"").start().await;
     let client = server.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo after").await;
     let mut events = client.follow(&accepted.stream_id, None).await;
