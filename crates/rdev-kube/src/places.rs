@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::{Place, Site, Standing};
+use rdev_ports::{Place, Reach, Site, Standing};
 
 use crate::cluster::Cluster;
 use crate::exec::Target;
@@ -63,7 +63,7 @@ enum Seen {
 }
 
 impl Places {
-    /// Whether commands can run in a pod that is ready.
+    /// Whether commands can run in a pod whose container runs.
     pub(crate) async fn standing(
         &self,
         cluster: &Cluster,
@@ -84,7 +84,7 @@ impl Places {
             Seen::Unusable(..) | Seen::Nothing => now,
         };
         let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod.uid).await {
+        match Runner::of(cluster, bundled, &target, &pod.uid, pod.is_going()).await {
             Ok(runner) => {
                 *seen = Seen::Ready(runner.clone());
                 let standing = ready(pod, &runner);
@@ -99,10 +99,29 @@ impl Places {
             }
             Err(Missing::Later(error)) => {
                 *seen = Seen::Failing(failing_since);
-                let message =
-                    format!("pod {} is ready, but programs cannot be started in it: {error}", pod.name);
+                let message = format!("pod {} runs, but programs cannot be started in it: {error}", pod.name);
                 Standing::Waiting(Trouble::new(Reason::PodNotReady, message), failing_since)
             }
+        }
+    }
+
+    /// The place of this identity, in a pod in which it was once, whatever that pod's phase, readiness and labels.
+    pub(crate) async fn reach(
+        &self,
+        cluster: &Cluster,
+        bundled: Bundled,
+        registry: &Registry,
+        pod: PodView,
+        place: (&Site, &str),
+        now: Timestamp,
+    ) -> Reach {
+        let (site, uid) = place;
+        let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
+        match self.standing(cluster, bundled, registry, pod, now).await {
+            Standing::Ready(place) if place.uid == uid => Reach::There(Place { site: site.clone(), ..place }),
+            Standing::Ready(_) => Reach::Gone(replaced()),
+            Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
+            Standing::Unusable(trouble) => Reach::Later(trouble, now),
         }
     }
 

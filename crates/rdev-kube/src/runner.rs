@@ -110,12 +110,14 @@ impl Runner {
         )
     }
 
-    /// Finds the runner of a pod, or copies it in, and has the folder of runs made.
+    /// Finds the runner of a pod, or copies it in, and has the folder of runs made. Nothing is copied into a pod that
+    /// `is_going`.
     pub(crate) async fn of(
         cluster: &Cluster,
         bundled: Bundled,
         target: &Target,
         pod_uid: &str,
+        is_going: bool,
     ) -> Result<Self, Missing> {
         match ask(cluster, target, IN_IMAGE, None, pod_uid).await {
             Ok((protocol, uid)) if protocol == bundled.protocol => {
@@ -126,7 +128,7 @@ impl Runner {
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
             Err(error) => return Err(refused(error)),
         }
-        let program = copy_in(cluster, bundled, target).await?;
+        let program = copy_in(cluster, bundled, target, is_going).await?;
         let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
         let (_, runs_uid) =
             ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
@@ -153,7 +155,12 @@ async fn ask(
     }
 }
 
-async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result<String, Missing> {
+async fn copy_in(
+    cluster: &Cluster,
+    bundled: Bundled,
+    target: &Target,
+    is_going: bool,
+) -> Result<String, Missing> {
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
@@ -165,6 +172,10 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
             bundled.machine
         );
         return Err(unusable(message));
+    }
+    if there != "yes" && is_going {
+        let message = "the pod is to go, and has no runner of this version: none is copied in any more";
+        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!(message))));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
