@@ -9,7 +9,7 @@ pub(crate) const EXIT_USAGE: u8 = 64;
 pub(crate) const EXIT_UNKNOWN_ID: u8 = 66;
 /// The supervisor is gone, and there is no exit entry.
 pub(crate) const EXIT_LOST: u8 = 67;
-/// The order is for another folder of runs than this one.
+/// The call is for another folder of runs than this one.
 pub(crate) const EXIT_OTHER_PLACE: u8 = 68;
 /// Another pod has this folder of runs, and lives.
 pub(crate) const EXIT_SHARED: u8 = 69;

@@ -21,6 +21,8 @@ const SECONDS_MAX: f64 = 3_155_760_000.0;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) runs: Runs,
+    /// The identity that the folder of runs must have.
+    pub(super) place: Option<String>,
     pub(super) action: Action,
 }
 
@@ -108,6 +110,7 @@ pub(super) fn order_id(order: &Order) -> Result<RunId, Fault> {
 struct Given {
     verb: Option<String>,
     runs: Option<PathBuf>,
+    place: Option<String>,
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
@@ -125,6 +128,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut given = Given {
         verb: None,
         runs: None,
+        place: None,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
@@ -163,6 +167,7 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
+            "place" => matches!(verb, "attach" | "cancel" | "list" | "gc" | "collect" | "exec"),
             "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
@@ -200,6 +205,7 @@ impl Given {
     fn valued(&mut self, name: &str, value: String) -> Result<(), Fault> {
         match name {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
+            "place" => self.place = Some(value),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
@@ -293,7 +299,7 @@ impl Given {
     fn request(self, action: Action) -> Request {
         let from_environment = || std::env::var_os(RUNS_VARIABLE).filter(|dir| !dir.is_empty());
         let runs = self.runs.or_else(|| from_environment().map(PathBuf::from));
-        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), action }
+        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), place: self.place, action }
     }
 }
 

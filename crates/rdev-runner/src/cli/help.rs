@@ -24,6 +24,7 @@ what else there is to know as NAME=VALUE; with --instead-of a folder of that ide
 exec becomes the program, with this umask and this soft limit of open files.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
+  --place IDENTITY     do nothing unless the folder has this identity (not for run and place)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
   --after SEQ          only what comes after this sequence number (default: 0, everything)
   --text               plain output and the command's own exit code instead of frames

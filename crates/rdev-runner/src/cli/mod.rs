@@ -46,6 +46,9 @@ pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> Exi
 
 fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
     let runs = &request.runs;
+    if let Some(place) = &request.place {
+        place::check(runs, place)?;
+    }
     match request.action {
         Action::Help => print(help::TEXT)?,
         Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,

@@ -134,3 +134,30 @@ fn a_folder_that_another_pod_uses_is_not_taken_over() {
     assert_eq!(refused.status.code(), Some(69), "{refused:?}");
     assert_eq!(identity(&place, "pod-1"), second);
 }
+
+#[test]
+fn a_call_for_another_folder_does_nothing() {
+    let place = Place::new();
+    let here = identity(&place);
+    place.sh("x", "", "echo kept");
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let removal = format!("exec --place IDENTITY -- rm {}", file.display());
+    for call in [
+        "attach --place IDENTITY --id x --text",
+        "cancel --place IDENTITY --id x",
+        "list --place IDENTITY --uncollected",
+        "collect --place IDENTITY --cwd / -- none",
+        "gc --place IDENTITY --id x",
+        &removal,
+    ] {
+        let refused = place.call(&call.replace("IDENTITY", "pod-0.other"));
+        assert_eq!(refused.status.code(), Some(68), "{call}");
+        assert!(refused.stdout.is_empty(), "{call}");
+        let words = String::from_utf8(refused.stderr).unwrap();
+        assert!(words.contains("pod-0.other") && words.contains(&here), "{words}");
+        assert!(file.exists());
+        assert!(place.call(&call.replace("IDENTITY", &here)).status.success(), "{call}");
+    }
+    assert!(!file.exists());
+}
