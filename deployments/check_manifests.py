@@ -21,6 +21,8 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+# A cluster that is away takes no rdev-api out of its Service.
+PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready?only=serve"}
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
 
 
@@ -171,11 +173,12 @@ def server(things):
     ports = {port["name"]: port["containerPort"] for port in main["ports"]}
     values = {variable["name"]: variable.get("value") for variable in main["env"]}
     for port, variable in (("http", "RDEV_BIND"), ("probes", "RDEV_PROBE_BIND")):
-        if values.get(variable) != f"0.0.0.0:{ports.get(port)}":
+        if values.get(variable) != f"[::]:{ports.get(port)}":
             yield f"port {port} is {ports.get(port)}, and {variable} is {values.get(variable)}"
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        if dig(main, probe, "httpGet", "port") != "probes":
-            yield f"{probe} asks port {dig(main, probe, 'httpGet', 'port')}, wanted probes: clients fill the other"
+    for probe, path in PROBES.items():
+        asked = dig(main, probe, "httpGet", "port"), dig(main, probe, "httpGet", "path")
+        if asked != ("probes", path):
+            yield f"{probe} asks {asked}, wanted {path} of port probes: clients fill the other"
     if "RDEV_DATABASE_URL" not in values and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):
         yield "SQLite has one writer: wanted are 1 replica and strategy Recreate"
 
