@@ -51,6 +51,10 @@ impl Fault {
         }
     }
 
+    pub(crate) fn other_place(message: String) -> Self {
+        Self { code: EXIT_OTHER_PLACE, message }
+    }
+
     pub(crate) fn shared(message: String) -> Self {
         Self { code: EXIT_SHARED, message }
     }

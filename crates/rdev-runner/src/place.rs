@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::Group;
 use crate::clock::now_us;
 use crate::durable::{flush_names, make_folder};
-use crate::fault::{EXIT_OTHER_PLACE, Fault};
+use crate::fault::Fault;
 use crate::folder::{Runs, create};
 use crate::frame::PROTOCOL_VERSION;
 use crate::out::say;
@@ -75,8 +75,7 @@ pub(crate) fn check(runs: &Runs, wanted: &str) -> Result<Named, Fault> {
     if before(&runs.0)?.iter().any(|former| former == wanted) {
         return Ok(Named::Former);
     }
-    let message = format!("the order is for the runs of {wanted:?}, these are {found:?}");
-    Err(Fault { code: EXIT_OTHER_PLACE, message })
+    Err(Fault::other_place(format!("the order is for the runs of {wanted:?}, these are {found:?}")))
 }
 
 fn identity(folder: &Path) -> Result<Option<String>, Fault> {

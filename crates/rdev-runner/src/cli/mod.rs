@@ -47,7 +47,11 @@ pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> Exi
 fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
     let runs = &request.runs;
     if let Some(place) = &request.place {
-        place::check(runs, place)?;
+        let named = place::check(runs, place)?;
+        // What was started before stays by its id. Files outside the folder of runs may be another task's by now.
+        if named == Named::Former && matches!(request.action, Action::Collect(..) | Action::Exec(..)) {
+            return Err(Fault::other_place(format!("the files of {place:?} are the next pod's by now")));
+        }
     }
     match request.action {
         Action::Help => print(help::TEXT)?,

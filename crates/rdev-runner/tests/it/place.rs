@@ -81,7 +81,7 @@ fn the_next_pod_takes_a_folder_over_and_reads_what_the_one_before_has_left() {
 
     let second = told(&place, &format!("--within pod-2 --instead-of {first}"));
     assert!(second.identity.starts_with("pod-2."), "{}", second.identity);
-    assert_eq!(second.before, [first.clone()]);
+    assert_eq!(second.before, std::slice::from_ref(&first));
     assert_eq!(identity(&place, "pod-2"), second.identity);
     assert!(order(&place, &second.identity, "of-second", Mode::Start).status.success());
 
@@ -96,6 +96,12 @@ fn the_next_pod_takes_a_folder_over_and_reads_what_the_one_before_has_left() {
         assert_eq!(frames(&never.stdout).last().unwrap().body, Body::Lost(Loss::Supervisor));
     }
     assert!(!place.path().join("never").exists());
+
+    // The files of then may be another task's by now.
+    for call in ["collect --place IDENTITY --cwd / -- none", "exec --place IDENTITY -- true"] {
+        assert_eq!(place.call(&call.replace("IDENTITY", &first)).status.code(), Some(68), "{call}");
+    }
+    assert!(place.call(&format!("gc --place {first} --id never")).status.success());
 
     // A third pod, and the folder still knows of both.
     let third = told(&place, &format!("--within pod-3 --instead-of {}", second.identity));
@@ -138,7 +144,7 @@ fn a_folder_that_another_pod_uses_is_not_taken_over() {
 #[test]
 fn a_call_for_another_folder_does_nothing() {
     let place = Place::new();
-    let here = identity(&place);
+    let here = identity(&place, "pod-1");
     place.sh("x", "", "echo kept");
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
