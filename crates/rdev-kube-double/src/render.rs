@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::{
     Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
+    ContainerStateWaiting, ContainerStatus, HostIP, HostPathVolumeSource, Pod, PodCondition, PodIP, PodSpec,
+    PodStatus, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
@@ -28,12 +29,25 @@ impl PodState {
             deletion_grace_period_seconds: deletion.map(|deletion| deletion.grace),
             ..ObjectMeta::default()
         };
+        let runs = self.place.runs_elsewhere();
+        let mount = runs.map(|_| VolumeMount {
+            name: "runs".to_owned(),
+            mount_path: "/run/rdev".to_owned(),
+            ..VolumeMount::default()
+        });
+        let volume = runs.map(|folder| Volume {
+            name: "runs".to_owned(),
+            host_path: Some(HostPathVolumeSource { path: folder.display().to_string(), type_: None }),
+            ..Volume::default()
+        });
         let containers = self.containers.iter().map(|container| ContainerSpec {
+            volume_mounts: mount.clone().map(|mount| vec![mount]),
             name: container.name.clone(),
             image: Some(IMAGE.to_owned()),
             ..ContainerSpec::default()
         });
         let spec = PodSpec {
+            volumes: volume.map(|volume| vec![volume]),
             containers: containers.collect(),
             node_name: self.node.clone(),
             restart_policy: Some("Always".to_owned()),

@@ -11,13 +11,23 @@ use crate::pod::PodView;
 /// Pods that are gone and whose end is remembered.
 const GONE_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
-const GONE_SHOWN: Duration = Duration::from_secs(600);
+pub(crate) const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Reason of a project that has lost its pod.
 const GONE: &str = "Gone";
 /// Reason of a project whose pod belongs to it no more, and is there.
 const TAKEN_OUT: &str = "TakenOut";
 /// Warning on a project of which there is more than one pod.
 const DUPLICATE_ID: &str = "DuplicateId";
+
+/// The end of a pod that is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) trouble: Trouble,
+    /// When it was noticed.
+    pub(crate) at: Timestamp,
+    /// What it left is on a volume that the next pod has.
+    pub(crate) runs_outlive: bool,
+}
 
 /// Everything that is known.
 #[derive(Default)]
@@ -27,7 +37,7 @@ pub(crate) struct Known {
     out: HashMap<String, PodView>,
     of_project: BTreeMap<ProjectId, Vec<String>>,
     /// Ends of pods that are gone, and their order.
-    ends: HashMap<String, Trouble>,
+    ends: HashMap<String, End>,
     ends_in_order: VecDeque<String>,
     /// Projects that have lost their last pod.
     gone: BTreeMap<ProjectId, Project>,
@@ -78,7 +88,9 @@ impl Known {
 
     /// A pod is not in the cluster any more.
     pub(crate) fn remove(&mut self, uid: &str, trouble: Trouble, now: Timestamp) {
-        if self.ends.insert(uid.to_owned(), trouble.clone()).is_none() {
+        let runs_outlive = self.find(uid).is_some_and(|pod| pod.details.runs_outlive);
+        let end = End { trouble: trouble.clone(), at: now, runs_outlive };
+        if self.ends.insert(uid.to_owned(), end).is_none() {
             self.ends_in_order.push_back(uid.to_owned());
         }
         while self.ends_in_order.len() > GONE_MAX {
@@ -104,7 +116,7 @@ impl Known {
     }
 
     /// The end of a pod that is gone.
-    pub(crate) fn end(&self, uid: &str) -> Option<&Trouble> {
+    pub(crate) fn end(&self, uid: &str) -> Option<&End> {
         self.ends.get(uid)
     }
 

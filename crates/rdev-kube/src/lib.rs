@@ -10,6 +10,7 @@ mod exec;
 mod known;
 mod labels;
 mod lookup;
+mod neighbours;
 mod places;
 mod pod;
 mod reach;
@@ -38,8 +39,8 @@ use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
 use crate::lookup::Survey;
+use crate::neighbours::{Neighbours, RUNS_SHARED, pod_of};
 use crate::places::{Places, Ready};
-use crate::reach::pod_uid_of;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
 
@@ -78,6 +79,7 @@ pub struct Kube {
     projects: Watched,
     workers: Watched,
     survey: Survey,
+    neighbours: Arc<Neighbours>,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
@@ -126,6 +128,8 @@ impl Kube {
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
+        let registries = [projects.registry.clone(), workers.registry.clone()];
+        let neighbours = Arc::new(Neighbours::new(registries));
         Ok(Self {
             cluster,
             bundled: config.runner,
@@ -133,6 +137,7 @@ impl Kube {
             projects,
             workers,
             survey: Survey::default(),
+            neighbours,
             failed,
         })
     }
@@ -158,20 +163,36 @@ impl Kube {
         timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
         watched.listed().map(|_| watched)
     }
+
+    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
+    fn shown(&self, project: Project) -> Project {
+        let status = self.neighbours.status(Role::Project, &project.id, project.status);
+        Project { status, ..project }
+    }
 }
 
 #[async_trait]
 impl Pods for Kube {
     async fn projects(&self) -> Result<Vec<Project>> {
-        Ok(self.projects.listed()?.projects(self.clock.now()))
+        let projects = self.projects.listed()?.projects(self.clock.now());
+        Ok(projects.into_iter().map(|project| self.shown(project)).collect())
     }
 
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
-        Ok(self.projects.listed()?.project(id, self.clock.now()))
+        let project = self.projects.listed()?.project(id, self.clock.now());
+        Ok(project.map(|project| self.shown(project)))
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        Ok(self.workers.listed()?.workers())
+        let workers = self.workers.listed()?.workers();
+        let shown = |worker: PoolWorker| {
+            let status = match worker.name.as_str().parse() {
+                Ok(id) => self.neighbours.status(Role::Worker, &id, worker.status),
+                Err(_) => worker.status,
+            };
+            PoolWorker { status, ..worker }
+        };
+        Ok(workers.into_iter().map(shown).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
@@ -182,10 +203,12 @@ impl Pods for Kube {
             let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
         };
-        if let Some(waiting) = waiting(&pod.status) {
+        let status = self.neighbours.status(pod.details.role, &id, pod.status.clone());
+        if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
+        let neighbours = &self.neighbours;
+        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, neighbours, pod, now).await))
     }
 
     fn became_ready(&self) -> BoxStream<'static, Site> {
@@ -200,7 +223,7 @@ impl Pods for Kube {
     }
 
     async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate> {
-        let pod_uid = pod_uid_of(place_uid);
+        let pod_uid = pod_of(place_uid);
         if let Err(error) = self.look_at(site, pod_uid).await {
             tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
         }
@@ -262,6 +285,9 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
         ProjectStatus::Failing(condition) if condition.reason == status::NODE_LOST => {
             (condition, Reason::NodeLost)
+        }
+        ProjectStatus::Failing(condition) if condition.reason == RUNS_SHARED => {
+            (condition, Reason::RunsShared)
         }
         ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {
             (condition, Reason::PodNotReady)

@@ -10,6 +10,7 @@ use rdev_ports::{Place, Reach, Site, Standing};
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
+use crate::neighbours::Neighbours;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Missing, Runner};
@@ -69,6 +70,7 @@ impl Places {
         cluster: &Cluster,
         bundled: Bundled,
         registry: &Registry,
+        neighbours: &Neighbours,
         pod: PodView,
         now: Timestamp,
     ) -> Standing {
@@ -84,12 +86,14 @@ impl Places {
             Seen::Unusable(..) | Seen::Nothing => now,
         };
         let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod.uid, pod.is_going()).await {
+        match Runner::of(cluster, bundled, &target, &pod, neighbours, now).await {
             Ok(runner) => {
                 *seen = Seen::Ready(runner.clone());
                 let standing = ready(pod, &runner);
-                let uid = runner.runs_uid.clone();
-                self.known().ready.insert(uid, Ready { target, runner, key });
+                // Runs of pods before this one are read here as well.
+                let uids: Vec<String> = runner.former.iter().chain([&runner.runs_uid]).cloned().collect();
+                let ready = Ready { target, runner, key };
+                self.known().ready.extend(uids.into_iter().map(|uid| (uid, ready.clone())));
                 standing
             }
             Err(Missing::Unusable(trouble)) => {
@@ -111,14 +115,20 @@ impl Places {
         cluster: &Cluster,
         bundled: Bundled,
         registry: &Registry,
+        neighbours: &Neighbours,
         pod: PodView,
         place: (&Site, &str),
         now: Timestamp,
     ) -> Reach {
         let (site, uid) = place;
         let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
-        match self.standing(cluster, bundled, registry, pod, now).await {
-            Standing::Ready(place) if place.uid == uid => Reach::There(Place { site: site.clone(), ..place }),
+        match self.standing(cluster, bundled, registry, neighbours, pod, now).await {
+            // Its own, or that of a pod before it.
+            Standing::Ready(place)
+                if self.ready(&place.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
+            {
+                Reach::There(Place { site: site.clone(), uid: uid.to_owned(), ..place })
+            }
             Standing::Ready(_) => Reach::Gone(replaced()),
             Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
             Standing::Unusable(trouble) => Reach::Later(trouble, now),

@@ -8,4 +8,5 @@ mod exec;
 mod permissions;
 mod places;
 mod reach;
+mod shared;
 mod support;

@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
+use crate::place;
 use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
@@ -39,7 +40,7 @@ pub(super) enum Action {
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
-    Place(String),
+    Place(place::Claim),
     Gc(Vec<RunId>, Option<Duration>),
     /// Run what comes on standard input.
     RunOrder {
@@ -115,7 +116,7 @@ struct Given {
     age: Option<Duration>,
     uncollected: bool,
     limit: Option<usize>,
-    within: String,
+    claim: place::Claim,
     limits: Limits,
     spec: Spec,
     order_stdin: bool,
@@ -133,7 +134,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         age: None,
         uncollected: false,
         limit: None,
-        within: String::new(),
+        claim: place::Claim::default(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
         order_stdin: false,
@@ -171,7 +172,7 @@ impl Given {
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
             "uncollected" | "limit" => verb == "list",
-            "within" => verb == "place",
+            "within" | "instead-of" => verb == "place",
             "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
             "order-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
@@ -208,7 +209,8 @@ impl Given {
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
-            "within" => self.within = value,
+            "within" => self.claim.within = value,
+            "instead-of" => self.claim.instead_of = Some(value),
             "umask" => self.limits.umask = Some(mode(name, &value)?),
             "open-files" => self.limits.open_files = Some(number(name, &value)?),
             "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
@@ -242,7 +244,7 @@ impl Given {
             "cancel" => Action::Cancel(needed()?),
             "list" => self.list()?,
             "collect" => self.collect()?,
-            "place" => Action::Place(self.within.clone()),
+            "place" => Action::Place(std::mem::take(&mut self.claim)),
             "gc" => Action::Gc(ids, self.age),
             "exec" => self.exec()?,
             _ => Action::Supervise,

@@ -31,7 +31,12 @@ impl Double {
     }
 
     pub(crate) fn add_project(&self, id: &str) {
-        let new = NewPod::new(NAMESPACE, id)
+        drop(self.add_pod(id, id));
+    }
+
+    /// Adds a pod of a project.
+    pub(crate) fn add_pod(&self, name: &str, id: &str) -> PodHandle {
+        let new = NewPod::new(NAMESPACE, name)
             .label("rdev.orchard9.ai/project", "true")
             .label("rdev.orchard9.ai/project-id", id)
             .container("claudebox")
@@ -45,6 +50,7 @@ impl Double {
         let workspace = pod.workspace().expect("the pod is there").display().to_string();
         pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
         pod.set_ready(true).expect("the pod is there");
+        pod
     }
 
     /// Adds a worker of the pool.
