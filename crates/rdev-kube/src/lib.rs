@@ -8,6 +8,7 @@ mod cluster;
 mod examine;
 mod exec;
 mod labels;
+mod missing;
 mod places;
 mod pod;
 mod registry;

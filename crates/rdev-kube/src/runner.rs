@@ -5,6 +5,7 @@ use rdev_ports::Finding;
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
+use crate::missing::Missing;
 
 /// The program's name in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
@@ -74,14 +75,6 @@ pub(crate) struct Runner {
     pub(crate) runs_uid: String,
 }
 
-/// Why a pod's runner cannot be called.
-pub(crate) enum Missing {
-    /// It will not be had without somebody's doing.
-    Unusable(Trouble),
-    /// It may be had later.
-    Later(ExecError),
-}
-
 impl Runner {
     /// The arguments that call it, in place of those that begin with its name.
     pub(crate) fn argv(&self, mut argv: Vec<String>) -> Vec<String> {
@@ -123,13 +116,14 @@ impl Runner {
                 return Ok(Self { program, checksum: None, runs: None, runs_uid: uid });
             }
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
-            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
-            Err(error) => return Err(refused(error)),
+            // Whoever tells of a missing program in words of its own may mean it: a shell tells more.
+            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. } | ExecError::NotRun(_)) => {}
+            Err(error) => return Err(Missing::of(target, error)),
         }
         let program = copy_in(cluster, bundled, target).await?;
         let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
-        let (_, runs_uid) =
-            ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
+        let asked = ask(cluster, target, &program, runs.as_deref(), pod_uid).await;
+        let (_, runs_uid) = asked.map_err(|error| Missing::of(target, error))?;
         Ok(Self { program, checksum: Some(bundled.sha256), runs, runs_uid })
     }
 }
@@ -157,14 +151,14 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
-        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+        return Err(Missing::of(target, ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
     };
     if machine != bundled.machine {
         let message = format!(
             "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
             bundled.machine
         );
-        return Err(unusable(message));
+        return Err(Missing::Unusable(Trouble::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
@@ -187,8 +181,7 @@ async fn shell(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
-        ExecError::Exit { stderr, .. } => unusable(stderr),
-        other => refused(other),
+        other => Missing::of(target, other),
     })
 }
 
@@ -199,16 +192,4 @@ async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) ->
 
 fn checked(checksum: &str) -> [String; 5] {
     ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
-}
-
-fn refused(error: ExecError) -> Missing {
-    match error {
-        ExecError::Forbidden => Missing::Unusable(Trouble::new(Reason::ExecForbidden, error.to_string())),
-        ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => unusable(message),
-        ExecError::NotThere(_) | ExecError::Cut(_) => Missing::Later(error),
-    }
-}
-
-fn unusable(message: impl Into<String>) -> Missing {
-    Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
 }
