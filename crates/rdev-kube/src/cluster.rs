@@ -16,6 +16,47 @@ use crate::exec::{Channel, ExecError, Target, start};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why a call was in vain.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The API server does not know who asks.
+    #[error("the API server does not accept rdev's token or certificate")]
+    Unauthorized,
+    /// Any other answer, or none.
+    #[error(transparent)]
+    Kube(kube::Error),
+    /// Nothing was heard in all of the time that it may take.
+    #[error("the API server did not answer in {0:?}")]
+    Silent(Duration),
+    /// A watch has ended as soon as it had begun.
+    #[error("the API server ends a watch as soon as it has begun")]
+    Ended,
+}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 401 => Self::Unauthorized,
+            other => Self::Kube(other),
+        }
+    }
+}
+
+impl CallError {
+    /// A call that may take so long.
+    pub(crate) async fn within<T>(
+        limit: Duration,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Self> {
+        Ok(timeout(limit, call).await.map_err(|_| Self::Silent(limit))??)
+    }
+
+    /// Whether the cluster has forgotten the version from which it was asked.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 410)
+    }
+}
+
 /// A client for one namespace.
 #[derive(Clone)]
 pub(crate) struct Cluster {

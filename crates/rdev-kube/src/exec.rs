@@ -349,7 +349,8 @@ mod tests {
 
     #[test]
     fn what_a_shell_misses_is_no_missing_shell() {
-        for stderr in ["sh: 2: sha256sum: not found", "sh: line 1: cd: /run/rdev: No such file or directory"] {
+        for stderr in ["sh: 2: sha256sum: not found", "sh: line 1: cd: /run/rdev: No such file or directory"]
+        {
             let error = ended("sh", Some(127), "exit code 127".to_owned(), stderr.to_owned());
             assert!(matches!(error, ExecError::Exit { code: 127, .. }), "{stderr}: {error:?}");
         }

@@ -76,7 +76,12 @@ pub(crate) struct InVain {
 
 impl InVain {
     /// After one more look. `cluster_answers` tells whether it does so beside this.
-    pub(crate) fn after(before: Option<&Self>, missing: Missing, cluster_answers: bool, now: Timestamp) -> Self {
+    pub(crate) fn after(
+        before: Option<&Self>,
+        missing: Missing,
+        cluster_answers: bool,
+        now: Timestamp,
+    ) -> Self {
         let (trouble, borne) = match missing {
             Missing::Unusable(trouble) => (trouble, Some(Duration::ZERO)),
             Missing::Refused(trouble) => (trouble, cluster_answers.then_some(REFUSED_MAX)),

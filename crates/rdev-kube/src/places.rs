@@ -91,7 +91,7 @@ impl Places {
                 standing
             }
             Err(missing) => {
-                let cluster_answers = registry.failing_since().is_none();
+                let cluster_answers = registry.is_blind().is_none();
                 let looks = InVain::after(before, missing, cluster_answers, now);
                 let standing = looks.standing();
                 if let Standing::Unusable(trouble) = &standing {

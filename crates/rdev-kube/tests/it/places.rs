@@ -8,7 +8,9 @@ use rdev_kube_double::{Cluster, Refusal, Times};
 use rdev_ports::testing::{FakeClock, START};
 use rdev_ports::{Fate, Place, Pods, Site, Standing, Stdin};
 
-use crate::support::{BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status};
+use crate::support::{
+    BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status,
+};
 
 async fn standing(kube: &rdev_kube::Kube) -> Standing {
     eventually("a standing", async || kube.place(&Site::Project(id("demo"))).await.ok().flatten()).await
