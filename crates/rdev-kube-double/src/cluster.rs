@@ -260,9 +260,11 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
         names.push("main".to_owned());
     }
     let place = Place::new(inner.root.join(number.to_string()));
-    let container = |name| {
+    let sidecars = new.sidecars.into_iter().map(|name| (name, true));
+    let all = names.into_iter().map(|name| (name, false)).chain(sidecars);
+    let container = |(name, sidecar)| {
         let state = Running::Waiting { reason: "ContainerCreating".to_owned(), message: None };
-        let mut container = Container { name, restarts: 0, ready: false, state, last: None };
+        let mut container = Container { name, sidecar, restarts: 0, ready: false, state, last: None };
         if matches!(new.beginning, Beginning::Unready | Beginning::Ready) {
             container.run(&place);
             container.ready = new.beginning == Beginning::Ready;
@@ -271,7 +273,7 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
     };
     let [high, low] = number.to_be_bytes();
     PodState {
-        containers: names.into_iter().map(container).collect(),
+        containers: all.map(container).collect(),
         namespace: new.namespace,
         name: new.name,
         uid: clock::new_uid(),

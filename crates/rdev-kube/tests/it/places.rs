@@ -88,6 +88,27 @@ async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
 }
 
 #[tokio::test]
+async fn commands_run_in_a_sidecar_that_is_named() {
+    let pod =
+        project("demo").container("app").sidecar("agent").annotation("rdev.orchard9.ai/container", "agent");
+    let (cluster, _pod, kube) = demo_on(Cluster::start().await.unwrap(), pod).await;
+    let there = place(&kube).await;
+    assert_eq!(run(&kube, &there, &["echo", "hi"], Stdin::None).await, ("hi\n".into(), Ok(())));
+    cluster.request(|request| request.resource == "pods/exec").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_started_again_is_none_of_a_projects_business() {
+    let (_cluster, pod, kube) =
+        demo_on(Cluster::start().await.unwrap(), project("demo").sidecar("mesh")).await;
+    let there = place(&kube).await;
+    pod.restart_container("mesh", true, "OOMKilled", 137).unwrap();
+    status(&kube, "demo", "ready").await;
+    assert_eq!(place(&kube).await, there);
+    assert_eq!(kube.fate(&there.uid, START).await.unwrap(), Fate::Unknown);
+}
+
+#[tokio::test]
 async fn what_keeps_commands_from_running_has_its_reason() {
     let cluster = Cluster::start().await.unwrap();
     let nothing = tempfile::tempdir().unwrap();
