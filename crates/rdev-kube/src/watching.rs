@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::runtime::watcher::DefaultBackoff;
+use rdev_domain::Timestamp;
 use rdev_ports::Clock;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -37,13 +38,15 @@ const WATCH_SECONDS: u32 = 60;
 const SILENCE_MAX: Duration = Duration::from_secs(65);
 /// One that ends sooner has failed, whatever it says.
 const WATCH_MIN: Duration = Duration::from_secs(1);
+/// The client is built anew after so long without a watch: certificates and tokens that it has read may be replaced.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// Longest pause after a failure; they grow up to it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Watches until it is aborted.
 pub(crate) async fn keep(cluster: Cluster, role: Role, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
     let mut watcher =
-        Watcher { cluster, role, registry, clock, backoff: DefaultBackoff::default(), is_blind: false };
+        Watcher { cluster, role, registry, clock, backoff: DefaultBackoff::default(), blind_since: None };
     loop {
         match watcher.list().await {
             Ok(version) => watcher.watch_from(version).await,
@@ -58,8 +61,8 @@ struct Watcher {
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     backoff: DefaultBackoff,
-    /// Nothing was watched since the last failure.
-    is_blind: bool,
+    /// Nothing could be watched since then, with this client.
+    blind_since: Option<Timestamp>,
 }
 
 impl Watcher {
@@ -86,7 +89,8 @@ impl Watcher {
     async fn watch_from(&mut self, mut version: String) {
         let listed = Instant::now();
         let mut forgotten = false;
-        while !forgotten && listed.elapsed() < if self.is_blind { RESYNC_BLIND } else { RESYNC } {
+        while !forgotten && listed.elapsed() < if self.blind_since.is_some() { RESYNC_BLIND } else { RESYNC }
+        {
             if let Err(error) = self.watch(&mut version).await {
                 forgotten = error.is_gone();
                 self.failed(error).await;
@@ -137,20 +141,28 @@ impl Watcher {
 
     fn seeing(&mut self) {
         self.registry.seeing();
-        if std::mem::take(&mut self.is_blind) {
+        if self.blind_since.take().is_some() {
             tracing::info!(role = ?self.role, "the cluster's pods are watched again");
         }
     }
 
     /// Tells of a failure, and waits before anything is tried again.
     async fn failed(&mut self, error: CallError) {
-        // Once is told, the rest is for debugging.
-        if !std::mem::replace(&mut self.is_blind, true) {
-            tracing::warn!(role = ?self.role, %error, "the cluster's pods cannot be watched, trying again");
-        } else {
-            tracing::debug!(role = ?self.role, %error, "still not");
+        let now = self.clock.now();
+        match self.blind_since {
+            // Once is told, the rest is for debugging.
+            None => {
+                tracing::warn!(role = ?self.role, %error, "the cluster's pods cannot be watched, trying again");
+            }
+            Some(_) => tracing::debug!(role = ?self.role, %error, "still not"),
         }
-        self.registry.blind(error, self.clock.now());
+        self.registry.blind(error, now);
+        if now.since(*self.blind_since.get_or_insert(now)) >= RENEW_AFTER {
+            self.blind_since = Some(now);
+            if let Err(error) = self.cluster.renew().await {
+                tracing::warn!(?error, "the cluster's client cannot be built anew");
+            }
+        }
         sleep(self.backoff.next().unwrap_or(PAUSE_MAX)).await;
     }
 }

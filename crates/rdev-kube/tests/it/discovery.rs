@@ -10,7 +10,7 @@ use rdev_ports::testing::FakeClock;
 use rdev_ports::{Pods, Site};
 
 use crate::support::{
-    BUNDLED, NAMESPACE, demo, eventually, id, open, open_at, project, projects, status, within,
+    BUNDLED, NAMESPACE, demo, eventually, id, open, open_at, place, project, projects, status, within,
 };
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn projects_are_pods_with_the_label_in_the_namespace() {
     assert_eq!(found[0].repository.as_deref(), Some("git@host:a.git"));
     assert_eq!(found[1].description.as_deref(), Some("the second"));
     assert_eq!(kube.project(&id("other")).await.unwrap(), None);
-    kube.check().await.unwrap();
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn before_the_first_list_nothing_is_known_and_that_is_said() {
     assert!(kube.check().await.is_err());
     cluster.refuse_nothing();
     projects(&kube, 1).await;
-    kube.check().await.unwrap();
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
 }
 
 /// How often the pods of projects were listed; those of the pool are watched beside them.
@@ -171,7 +171,7 @@ async fn without_a_watch_pods_are_listed_and_that_is_told() {
     status(&kube, "demo", "ready").await;
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
     // It may pass.
-    kube.check().await.unwrap();
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
     let blind = async || {
         clock.advance(Duration::from_secs(60));
         kube.check().await.err()
@@ -207,7 +207,39 @@ async fn a_watch_that_never_begins_is_begun_again() {
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
     cluster.add_pod(project("second")).unwrap();
     projects(&kube, 2).await;
-    assert_eq!(lists(&cluster), 1);
+}
+
+#[tokio::test]
+async fn certificates_and_tokens_that_are_replaced_are_read_again() {
+    let mut cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    status(&kube, "demo", "ready").await;
+    cluster.renew_authority().unwrap();
+    cluster.add_pod(project("second")).unwrap();
+    let seen = async |count| {
+        clock.advance(Duration::from_secs(60));
+        kube.projects().await.unwrap().len() == count
+    };
+    eventually("the project that came after another authority", async || seen(2).await.then_some(())).await;
+    cluster.renew_token().unwrap();
+    cluster.cut_watches_now(How::Close);
+    cluster.add_pod(project("third")).unwrap();
+    eventually("the project that came after another token", async || seen(3).await.then_some(())).await;
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn who_is_not_known_to_the_cluster_is_told_so() {
+    let cluster = Cluster::start().await.unwrap();
+    let kube = open(&cluster.kubeconfig_with("expired").unwrap()).await;
+    let word =
+        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|told| told.contains("token"));
+    let told = eventually("the word", word).await;
+    assert!(told.contains("does not accept rdev's token or certificate"), "{told}");
+    let findings = kube.examine().await;
+    assert!(format!("{findings:?}").contains("does not accept rdev's token"), "{findings:?}");
 }
 
 #[tokio::test]
