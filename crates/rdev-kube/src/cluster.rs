@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
@@ -12,6 +13,7 @@ use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::timeout;
 
 use crate::exec::{Channel, ExecError, Target, start};
+use crate::proxy;
 
 /// Longest time that the API server may take to accept a connection, and to answer a short question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,13 +129,25 @@ impl Cluster {
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
-    let mut config = match kubeconfig {
-        Some(file) => {
-            let read = Kubeconfig::read_from(file)?;
-            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+    let read = match kubeconfig {
+        Some(file) => Some(Kubeconfig::read_from(file)?),
+        None => match Kubeconfig::read() {
+            Ok(read) => Some(read),
+            Err(error) => {
+                tracing::debug!(%error, "no kubeconfig");
+                None
+            }
+        },
+    };
+    let mut config = match read {
+        Some(read) => {
+            let named = proxy::named(&read);
+            let mut config =
+                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+            config.proxy_url = proxy::decide(named.as_deref(), &Matcher::from_env(), &config.cluster_url)?;
+            config
         }
-        None => kube::Config::infer()
-            .await
+        None => kube::Config::incluster()
             .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);

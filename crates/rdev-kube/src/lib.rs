@@ -11,6 +11,7 @@ mod labels;
 mod missing;
 mod places;
 mod pod;
+mod proxy;
 mod registry;
 mod runner;
 mod status;

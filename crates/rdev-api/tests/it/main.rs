@@ -47,6 +47,7 @@ mod metrics;
 mod pods;
 mod power;
 mod project_stream;
+mod proxies;
 mod queue;
 mod replicas;
 mod restart;
