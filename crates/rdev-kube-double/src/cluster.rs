@@ -280,7 +280,7 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
     if names.is_empty() {
         names.push("main".to_owned());
     }
-    let place = Place::new(inner.root.join(number.to_string()));
+    let place = Place::new(inner.root.join(number.to_string()), new.runs);
     let sidecars = new.sidecars.into_iter().map(|name| (name, true));
     let all = names.into_iter().map(|name| (name, false)).chain(sidecars);
     let container = |(name, sidecar)| {

@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
 use crate::missing::InVain;
+use crate::neighbours::Neighbours;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Runner};
@@ -67,6 +68,7 @@ impl Places {
         cluster: &Cluster,
         bundled: Bundled,
         registry: &Registry,
+        neighbours: &Neighbours,
         pod: PodView,
         now: Timestamp,
     ) -> Standing {
@@ -82,12 +84,14 @@ impl Places {
             Seen::Nothing => None,
         };
         let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod.uid).await {
+        match Runner::of(cluster, bundled, &target, &pod, neighbours, now).await {
             Ok(runner) => {
                 *seen = Seen::Ready(runner.clone());
                 let standing = ready(pod, &runner);
-                let uid = runner.runs_uid.clone();
-                self.known().ready.insert(uid, Ready { target, runner, key });
+                // Runs of pods before this one are read here as well.
+                let uids: Vec<String> = runner.former.iter().chain([&runner.runs_uid]).cloned().collect();
+                let ready = Ready { target, runner, key };
+                self.known().ready.extend(uids.into_iter().map(|uid| (uid, ready.clone())));
                 standing
             }
             Err(missing) => {
