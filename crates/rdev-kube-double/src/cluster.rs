@@ -24,6 +24,7 @@ use crate::pod::PodHandle;
 use crate::processes::{self, kill_marked};
 use crate::render::NODE;
 use crate::requests::Request;
+use crate::service_account::ServiceAccount;
 use crate::state::{Container, PodState, Running};
 use crate::tls;
 
@@ -114,6 +115,22 @@ impl Cluster {
     /// Changes what the holder of a token may do; false if nobody holds it.
     pub fn set_access(&self, token: &str, access: impl Into<Access>) -> bool {
         self.inner.identities.change(token, access.into())
+    }
+
+    /// Nobody holds this token any more; false if nobody did.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.inner.identities.remove(token)
+    }
+
+    /// A new service account, whose files are in the folder of this name beside the administrator's kubeconfig.
+    pub fn service_account(
+        &self,
+        name: &str,
+        namespace: &str,
+        access: impl Into<Access>,
+    ) -> anyhow::Result<ServiceAccount> {
+        let (inner, folder) = (Arc::clone(&self.inner), self.root.path().join(name));
+        ServiceAccount::new(inner, folder, &self.ca_pem, namespace, access.into())
     }
 
     /// Adds a pod. It must not exist.

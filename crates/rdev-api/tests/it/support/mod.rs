@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, Task, Ticket};
 pub(crate) use cluster::Cluster;
+pub(crate) use double::IN_A_POD;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
 pub(crate) use places::MASTER_KEY;
