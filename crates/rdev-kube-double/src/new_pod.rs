@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// A pod to add: running and ready, with one container `main`, unless told otherwise.
 #[derive(Debug, Clone)]
@@ -13,6 +14,7 @@ pub struct NewPod {
     pub(crate) containers: Vec<String>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
+    pub(crate) runs: Option<PathBuf>,
     pub(crate) beginning: Beginning,
 }
 
@@ -35,6 +37,7 @@ impl NewPod {
             containers: Vec::new(),
             env: Vec::new(),
             path: None,
+            runs: None,
             beginning: Beginning::Ready,
         }
     }
@@ -71,6 +74,14 @@ impl NewPod {
     #[must_use]
     pub fn path(mut self, path: impl AsRef<OsStr>) -> Self {
         self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Its folder of runs is this one, as on a claim: it is there before the pod and stays after it, and other pods may
+    /// have it as well.
+    #[must_use]
+    pub fn runs(mut self, folder: impl AsRef<Path>) -> Self {
+        self.runs = Some(folder.as_ref().to_owned());
         self
     }
 

@@ -149,7 +149,8 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
     let name = pod.name.clone();
     let now = kube.clock.now();
     let watched = &kube.projects;
-    let standing = watched.places.standing(&kube.cluster, kube.bundled, &watched.registry, pod, now).await;
+    let (registry, neighbours) = (&watched.registry, &kube.neighbours);
+    let standing = watched.places.standing(&kube.cluster, kube.bundled, registry, neighbours, pod, now).await;
     let place = match standing {
         Standing::Ready(place) => place,
         Standing::Waiting(trouble, _) | Standing::Unusable(trouble) => {

@@ -8,6 +8,7 @@ mod cluster;
 mod examine;
 mod exec;
 mod labels;
+mod neighbours;
 mod places;
 mod pod;
 mod registry;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
+use crate::neighbours::{Neighbours, RUNS_SHARED};
 use crate::places::{Places, Ready};
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
@@ -72,6 +74,7 @@ pub struct Kube {
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
+    neighbours: Arc<Neighbours>,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
@@ -120,7 +123,17 @@ impl Kube {
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        Ok(Self { cluster, bundled: config.runner, clock: config.clock, projects, workers, failed })
+        let registries = [projects.registry.clone(), workers.registry.clone()];
+        let neighbours = Arc::new(Neighbours::new(registries));
+        Ok(Self {
+            cluster,
+            bundled: config.runner,
+            clock: config.clock,
+            projects,
+            workers,
+            neighbours,
+            failed,
+        })
     }
 
     /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
@@ -134,6 +147,12 @@ impl Kube {
             Site::Project(_) => &self.projects,
             Site::Worker(_) => &self.workers,
         }
+    }
+
+    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
+    fn shown(&self, project: Project) -> Project {
+        let status = self.neighbours.status(Role::Project, &project.id, project.status);
+        Project { status, ..project }
     }
 
     /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
@@ -152,15 +171,25 @@ impl Kube {
 #[async_trait]
 impl Pods for Kube {
     async fn projects(&self) -> Result<Vec<Project>> {
-        Ok(self.projects.listed()?.projects(self.clock.now()))
+        let projects = self.projects.listed()?.projects(self.clock.now());
+        Ok(projects.into_iter().map(|project| self.shown(project)).collect())
     }
 
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
-        Ok(self.projects.listed()?.project(id, self.clock.now()))
+        let project = self.projects.listed()?.project(id, self.clock.now());
+        Ok(project.map(|project| self.shown(project)))
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        Ok(self.workers.listed()?.workers(self.clock.now()))
+        let workers = self.workers.listed()?.workers(self.clock.now());
+        let shown = |worker: PoolWorker| {
+            let status = match worker.name.as_str().parse() {
+                Ok(id) => self.neighbours.status(Role::Worker, &id, worker.status),
+                Err(_) => worker.status,
+            };
+            PoolWorker { status, ..worker }
+        };
+        Ok(workers.into_iter().map(shown).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
@@ -181,10 +210,12 @@ impl Pods for Kube {
             let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
         };
-        if let Some(waiting) = waiting(&pod.status) {
+        let status = self.neighbours.status(pod.details.role, &id, pod.status.clone());
+        if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
+        let neighbours = &self.neighbours;
+        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, neighbours, pod, now).await))
     }
 
     fn became_ready(&self) -> BoxStream<'static, Site> {
@@ -196,7 +227,7 @@ impl Pods for Kube {
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
         // The identity of a folder of runs begins with the pod in which it was made.
-        let pod_uid = place_uid.split('.').next().unwrap_or_default();
+        let pod_uid = neighbours::pod_of(place_uid);
         let (pool, of_pool) = (&self.workers, self.workers.registry.remembers(pod_uid));
         let watched = match of_pool || pool.places.ready(place_uid).is_some() {
             true => pool,
@@ -255,6 +286,9 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
         ProjectStatus::Failing(condition) if condition.reason == status::NODE_LOST => {
             (condition, Reason::NodeLost)
+        }
+        ProjectStatus::Failing(condition) if condition.reason == RUNS_SHARED => {
+            (condition, Reason::RunsShared)
         }
         ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {
             (condition, Reason::PodNotReady)

@@ -10,6 +10,7 @@ use rdev_ports::{Place, Site, Standing};
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
+use crate::neighbours::Neighbours;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Missing, Runner};
@@ -69,6 +70,7 @@ impl Places {
         cluster: &Cluster,
         bundled: Bundled,
         registry: &Registry,
+        neighbours: &Neighbours,
         pod: PodView,
         now: Timestamp,
     ) -> Standing {
@@ -84,12 +86,14 @@ impl Places {
             Seen::Unusable(..) | Seen::Nothing => now,
         };
         let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod.uid).await {
+        match Runner::of(cluster, bundled, &target, &pod, neighbours, now).await {
             Ok(runner) => {
                 *seen = Seen::Ready(runner.clone());
                 let standing = ready(pod, &runner);
-                let uid = runner.runs_uid.clone();
-                self.known().ready.insert(uid, Ready { target, runner, key });
+                // Runs of pods before this one are read here as well.
+                let uids: Vec<String> = runner.former.iter().chain([&runner.runs_uid]).cloned().collect();
+                let ready = Ready { target, runner, key };
+                self.known().ready.extend(uids.into_iter().map(|uid| (uid, ready.clone())));
                 standing
             }
             Err(Missing::Unusable(trouble)) => {

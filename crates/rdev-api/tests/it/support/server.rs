@@ -398,17 +398,22 @@ impl Server {
 
     /// Waits until the server knows a project that was made, and can run commands there.
     pub(crate) async fn knows(&self, id: &str) {
+        self.project_in(id, "ready").await;
+    }
+
+    /// Waits until a project has this status.
+    pub(crate) async fn project_in(&self, id: &str, status: &str) {
         #[derive(Deserialize)]
         struct Project {
             status: String,
         }
         let (client, path) = (self.client(), format!("/projects/{id}"));
-        let ready = async || {
+        let there = async || {
             let answer = client.get(&path).send().await;
-            let ready = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == "ready";
-            ready.then_some(())
+            let there = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == status;
+            there.then_some(())
         };
-        eventually(id, ready).await;
+        eventually(id, there).await;
     }
 
     /// What is in a file of the project `demo`; `None` while there is no such file.
