@@ -13,6 +13,7 @@ pub struct NewPod {
     pub(crate) containers: Vec<String>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
+    pub(crate) node: Option<String>,
     pub(crate) beginning: Beginning,
 }
 
@@ -35,6 +36,7 @@ impl NewPod {
             containers: Vec::new(),
             env: Vec::new(),
             path: None,
+            node: None,
             beginning: Beginning::Ready,
         }
     }
@@ -71,6 +73,13 @@ impl NewPod {
     #[must_use]
     pub fn path(mut self, path: impl AsRef<OsStr>) -> Self {
         self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The node that has it, or gets it; else all pods share one.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        self.node = Some(name.to_owned());
         self
     }
 
