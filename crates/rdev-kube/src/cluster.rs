@@ -4,13 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use http::Response;
 use k8s_openapi::api::core::v1::Pod;
+use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::timeout;
+use tower::util::MapResponseLayer;
 
 use crate::exec::{Channel, ExecError, Target, start};
+use crate::pod::PodView;
+use crate::starts::{Kind, Starts, Turn};
 
 /// Longest time that the API server may take to accept a connection, and to answer a short question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,6 +28,9 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// Where the API server is, for people.
     pub(crate) address: String,
+    starts: Starts,
+    /// Longest time that a short program may take.
+    short: Duration,
 }
 
 impl Cluster {
@@ -42,29 +50,52 @@ impl Cluster {
         // Whoever asks here asks again by itself, and wants to know at once how it stands.
         config.default_retry = false;
         let address = config.cluster_url.to_string();
-        let client = Client::try_from(config).context("the cluster's client")?;
-        Ok(Self { client, namespace: namespace.to_owned(), address })
+        let starts = Starts::default();
+        let heeding = starts.clone();
+        let heed = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
+            heeding.heed(answer.status(), answer.headers());
+            answer
+        });
+        let client = ClientBuilder::try_from(config).context("the cluster's client")?;
+        let client = client.with_layer(&heed).build();
+        Ok(Self { client, namespace: namespace.to_owned(), address, starts, short: EXEC_START_TIMEOUT })
+    }
+
+    /// The same, whose short programs have this time.
+    pub(crate) fn with_limit(&self, short: Duration) -> Self {
+        Self { short, ..self.clone() }
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub(crate) fn target(&self, pod: &str, container: &str) -> Target {
-        Target { namespace: self.namespace.clone(), pod: pod.to_owned(), container: container.to_owned() }
+    /// The container of a pod in which commands run.
+    pub(crate) fn target(&self, pod: &PodView) -> Target {
+        Target {
+            namespace: self.namespace.clone(),
+            node: pod.node.clone(),
+            pod: pod.name.clone(),
+            container: pod.details.container.clone(),
+        }
     }
 
-    /// Starts a program in a pod, within the time that the port promises.
+    /// Starts a program in a pod when it is its turn, which ends with the program's first word, and within the time that
+    /// the port promises.
     pub(crate) async fn start(
         &self,
         target: &Target,
+        kind: Kind,
         argv: &[String],
         stdin: &[u8],
-    ) -> Result<Channel, ExecError> {
-        within(start(&self.client, target, argv, stdin)).await
+    ) -> Result<(Channel, Turn), ExecError> {
+        let mut turn = self.starts.turn(&target.node, kind).await?;
+        let starting = within(EXEC_START_TIMEOUT, start(&self.client, target, argv, stdin));
+        let channel = turn.call(starting).await?;
+        Ok((channel, turn))
     }
 
-    /// Runs a short program in a pod to its end: what it wrote.
+    /// Runs a short program in a pod to its end, when it is its turn: what it wrote.
     pub(crate) async fn run(
         &self,
         target: &Target,
@@ -72,13 +103,21 @@ impl Cluster {
         stdin: &[u8],
         bytes_max: usize,
     ) -> Result<String, ExecError> {
-        within(async { start(&self.client, target, argv, stdin).await?.whole(bytes_max).await }).await
+        let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
+        within(self.short, async {
+            let channel = turn.call(start(&self.client, target, argv, stdin)).await?;
+            channel.whole(bytes_max).await
+        })
+        .await
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, ExecError>>) -> Result<T, ExecError> {
-    match timeout(EXEC_START_TIMEOUT, work).await {
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, ExecError>>,
+) -> Result<T, ExecError> {
+    match timeout(limit, work).await {
         Ok(done) => done,
-        Err(_) => Err(ExecError::Cut(anyhow::anyhow!("not done within {EXEC_START_TIMEOUT:?}"))),
+        Err(_) => Err(ExecError::Cut(anyhow::anyhow!("not done within {limit:?}"))),
     }
 }

@@ -39,6 +39,7 @@ const CLOSE: u8 = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) namespace: String,
+    pub(crate) node: String,
     pub(crate) pod: String,
     pub(crate) container: String,
 }

@@ -8,10 +8,13 @@ mod cluster;
 mod examine;
 mod exec;
 mod labels;
+mod looks;
+mod news;
 mod places;
 mod pod;
 mod registry;
 mod runner;
+mod starts;
 mod status;
 mod watching;
 
@@ -24,8 +27,8 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
-    Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
-    Standing, Stdin, spawn_for_good,
+    Chance, Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
+    Site, Standing, Stdin, spawn_for_good,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -34,9 +37,11 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
-use crate::places::{Places, Ready};
+use crate::places::{LOOK_AWAITED, Places, Ready};
+use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
+use crate::starts::{Kind, Turn};
 
 pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
@@ -63,12 +68,13 @@ pub struct Config {
     pub runner: Bundled,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What spreads those who ask again.
+    pub chance: Arc<dyn Chance>,
 }
 
 /// Runs commands in pods.
 pub struct Kube {
     cluster: Cluster,
-    bundled: Bundled,
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
@@ -80,14 +86,27 @@ pub struct Kube {
 struct Watched {
     registry: Arc<Registry>,
     places: Places,
-    watching: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Watched {
-    fn begin(role: Role, cluster: &Cluster, clock: &Arc<dyn Clock>, failed: &CancellationToken) -> Self {
+    fn begin(role: Role, cluster: &Cluster, config: &Config, failed: &CancellationToken) -> Self {
         let registry = Arc::new(Registry::new(role));
-        let watching = watching::keep(cluster.clone(), role, registry.clone(), clock.clone());
-        Self { registry, places: Places::default(), watching: spawn_for_good(failed, watching) }
+        let (clock, chance) = (config.clock.clone(), config.chance.clone());
+        let places = Places::new(cluster.clone(), config.runner, registry.clone(), clock.clone(), chance);
+        // Listening before there is news.
+        let looking = places.keep();
+        let watching = watching::keep(cluster.clone(), role, registry.clone(), clock);
+        let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
+        Self { registry, places, tasks }
+    }
+
+    /// Whether commands can run in a pod: one that is ready must have been reached.
+    fn status(&self, pod: &PodView) -> ProjectStatus {
+        match &pod.status {
+            ProjectStatus::Ready => self.places.status(pod),
+            status => status.clone(),
+        }
     }
 
     /// The pods as they are known, which they are once they were listed.
@@ -101,7 +120,8 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.places.close();
     }
 }
 
@@ -114,13 +134,13 @@ impl Kube {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
         let failed = CancellationToken::new();
-        let watched = |role| Watched::begin(role, &cluster, &config.clock, &failed);
+        let watched = |role| Watched::begin(role, &cluster, &config, &failed);
         let (projects, workers) = (watched(Role::Project), watched(Role::Worker));
         let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        Ok(Self { cluster, bundled: config.runner, clock: config.clock, projects, workers, failed })
+        Ok(Self { cluster, clock: config.clock, projects, workers, failed })
     }
 
     /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
@@ -160,7 +180,8 @@ impl Pods for Kube {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        Ok(self.workers.listed()?.workers(self.clock.now()))
+        let pods = self.workers.listed()?.bests().into_iter();
+        Ok(pods.filter_map(|pod| pod.worker(self.workers.status(&pod))).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
@@ -184,14 +205,11 @@ impl Pods for Kube {
         if let Some(waiting) = waiting(&pod.status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, pod, now).await))
+        Ok(Some(watched.places.standing(pod, LOOK_AWAITED).await))
     }
 
     fn became_ready(&self) -> BoxStream<'static, Site> {
-        let projects = self.projects.registry.became_ready().map(Site::Project);
-        let workers = self.workers.registry.became_ready();
-        let workers = workers.filter_map(|name| async move { name.as_str().parse().ok().map(Site::Worker) });
-        select(projects, workers).boxed()
+        select(self.projects.places.became_ready(), self.workers.places.became_ready()).boxed()
     }
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
@@ -214,17 +232,15 @@ impl Pods for Kube {
             return Err(anyhow::anyhow!("there is no pod with these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);
-        let stdin = match &exec.stdin {
-            Stdin::None => &[],
-            Stdin::WaitedFor(bytes) => bytes.as_ref(),
+        let (kind, stdin) = match &exec.stdin {
+            Stdin::None => (Kind::Control, &[][..]),
+            Stdin::WaitedFor(bytes) => (Kind::Start, bytes.as_ref()),
         };
-        match self.cluster.start(&ready.target, &argv, stdin).await {
-            Ok(channel) => Ok(output(channel, places.clone(), ready)),
-            Err(error) => {
-                places.look_again(&ready);
-                Err(error.into())
-            }
-        }
+        let started = self.cluster.start(&ready.target, kind, &argv, stdin).await;
+        let mut starting = Starting { places: places.clone(), ready, turn: None, has_spoken: false };
+        let (channel, turn) = started?;
+        starting.turn = Some(turn);
+        Ok(output(channel, starting))
     }
 
     async fn examine(&self) -> Vec<Finding> {
@@ -265,15 +281,45 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
     Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
 }
 
-fn output(channel: Channel, places: Places, ready: Ready) -> ExecOutput {
-    unfold(Some((channel, places, ready)), |state| async {
-        let (mut channel, places, ready) = state?;
+/// A program that is started. It has its turn until its first word, or its end. Without either, when nobody listens any
+/// more, its container is looked at again: it may be silent, and it, or its runner, may be another by now.
+struct Starting {
+    places: Places,
+    ready: Ready,
+    turn: Option<Turn>,
+    has_spoken: bool,
+}
+
+impl Starting {
+    fn spoke(&mut self) {
+        self.has_spoken = true;
+        self.turn = None;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if !self.has_spoken {
+            self.places.look_again(&self.ready);
+        }
+    }
+}
+
+fn output(channel: Channel, starting: Starting) -> ExecOutput {
+    unfold(Some((channel, starting)), |state| async {
+        let (mut channel, mut starting) = state?;
         match channel.next().await {
-            Ok(Some(bytes)) => Some((Ok(bytes), Some((channel, places, ready)))),
-            Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
+            Ok(Some(bytes)) => {
+                starting.spoke();
+                Some((Ok(bytes), Some((channel, starting))))
+            }
+            Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => {
+                starting.spoke();
+                None
+            }
             Err(error) => {
-                if matches!(error, ExecError::Exit { code: EXIT_REPLACED, .. }) {
-                    places.look_again(&ready);
+                if matches!(error, ExecError::Exit { code, .. } if code != EXIT_REPLACED) {
+                    starting.spoke();
                 }
                 Some((Err(error.into()), None))
             }

@@ -1,32 +1,51 @@
-//! The containers in which commands can run: each is looked at once, when its first command comes.
+//! The containers in which commands can run: each is looked at once, when its pod becomes ready, by a task that holds up
+//! nobody. Those who ask are told what is known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::{Place, Site, Standing};
+use futures_util::{Stream, StreamExt};
+use rdev_domain::{Condition, ProjectStatus, Reason, Trouble};
+use rdev_ports::{Chance, Clock, Place, Site, Standing};
+use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
+use crate::looks::{InVain, Look, Running};
+use crate::news::News;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Missing, Runner};
 
-/// A container that cannot be used is looked at again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Who asks for a container of which nothing is known waits for the look at it, until it has lasted so long: in a calm
+/// cluster it is over by then, and nobody has to come again.
+pub(crate) const LOOK_AWAITED: Duration = Duration::from_secs(1);
+/// The reason of a status: its pod is ready, and programs cannot be started in it.
+const NOT_REACHABLE: &str = "NotReachable";
+/// The reason of a status: its pod is ready, and somebody looks whether programs can be started in it.
+const NOT_YET_REACHED: &str = "NotYetReached";
 
-/// What is known of containers.
-#[derive(Clone, Default)]
-pub(crate) struct Places {
-    known: Arc<Mutex<Known>>,
+/// What is known of containers, and what looks at them need.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Inner>);
+
+struct Inner {
+    cluster: Cluster,
+    bundled: Bundled,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    known: Mutex<Known>,
+    became_ready: News<Site>,
 }
 
 #[derive(Default)]
 struct Known {
     /// By pod and container, since a container that was started anew may have lost its folder of runs.
-    looks: HashMap<ContainerKey, Arc<Look>>,
+    looks: HashMap<ContainerKey, Look>,
     /// The containers that are ready, by the uid of their place.
     ready: HashMap<String, Ready>,
 }
@@ -45,63 +64,73 @@ pub(crate) struct Ready {
     key: ContainerKey,
 }
 
-/// One container; whoever looks at it holds the lock, the others wait for what is seen.
-#[derive(Default)]
-struct Look {
-    seen: tokio::sync::Mutex<Seen>,
-}
-
-#[derive(Default)]
-enum Seen {
-    #[default]
-    Nothing,
-    Ready(Runner),
-    /// Not usable when it was looked at last.
-    Unusable(Trouble, Timestamp),
-    /// Since when exec in it does not work, for a reason that may pass.
-    Failing(Timestamp),
-}
-
 impl Places {
-    /// Whether commands can run in a pod that is ready.
-    pub(crate) async fn standing(
-        &self,
-        cluster: &Cluster,
+    pub(crate) fn new(
+        cluster: Cluster,
         bundled: Bundled,
-        registry: &Registry,
-        pod: PodView,
-        now: Timestamp,
-    ) -> Standing {
-        let key = ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() };
-        let look = self.look(&key, registry);
-        let mut seen = look.seen.lock().await;
-        let failing_since = match &*seen {
-            Seen::Ready(runner) => return ready(pod, runner),
-            Seen::Unusable(trouble, at) if now.since(*at) < LOOK_AGAIN => {
-                return Standing::Unusable(trouble.clone());
+        registry: Arc<Registry>,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+    ) -> Self {
+        let (known, became_ready) = (Mutex::default(), News::default());
+        Self(Arc::new(Inner { cluster, bundled, registry, clock, chance, known, became_ready }))
+    }
+
+    /// Looks at each container whose pod becomes ready, before a command comes. It never ends.
+    pub(crate) fn keep(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (places, mut ready) = (self.clone(), Box::pin(self.0.registry.became_ready()));
+        async move {
+            while let Some(id) = ready.next().await {
+                let pod = places.0.registry.pod_of(&id);
+                let Some(pod) = pod.filter(|pod| pod.status == ProjectStatus::Ready) else { continue };
+                places.look(&pod);
+                places.tell_if_ready(&pod);
             }
-            Seen::Failing(since) => *since,
-            Seen::Unusable(..) | Seen::Nothing => now,
+        }
+    }
+
+    /// Tells of sites that commands can run at from now on.
+    pub(crate) fn became_ready(&self) -> impl Stream<Item = Site> + Send + use<> {
+        self.0.became_ready.listen()
+    }
+
+    /// Whether commands can run in a pod that is ready. One of which nothing is known is looked at, which is waited for
+    /// until it has taken `awaited`.
+    pub(crate) async fn standing(&self, pod: PodView, awaited: Duration) -> Standing {
+        self.look(&pod);
+        let news = match self.known().looks.get(&key(&pod)) {
+            Some(Look::Running(running)) if running.is_news() => {
+                Some((running.over.clone(), running.began + awaited))
+            }
+            _ => None,
         };
-        let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod.uid).await {
-            Ok(runner) => {
-                *seen = Seen::Ready(runner.clone());
-                let standing = ready(pod, &runner);
-                let uid = runner.runs_uid.clone();
-                self.known().ready.insert(uid, Ready { target, runner, key });
-                standing
+        if let Some((mut over, until)) = news {
+            // Whichever comes first: what is known then is told.
+            timeout_at(until, over.changed()).await.map(drop).unwrap_or_default();
+        }
+        self.told(&pod)
+    }
+
+    /// The status of a pod that is ready, from memory. One that may be looked at again is.
+    pub(crate) fn status(&self, pod: &PodView) -> ProjectStatus {
+        self.look(pod);
+        let condition = |reason: &str, trouble: Trouble, since| Condition {
+            reason: reason.to_owned(),
+            message: trouble.message,
+            since,
+        };
+        let is_new = self.known().looks.get(&key(pod)).is_some_and(|look| look.trouble().is_none());
+        match self.told(pod) {
+            Standing::Ready(_) => ProjectStatus::Ready,
+            Standing::Waiting(trouble, since) if is_new => {
+                ProjectStatus::Starting(condition(NOT_YET_REACHED, trouble, since))
             }
-            Err(Missing::Unusable(trouble)) => {
-                tracing::warn!(pod = pod.name, "commands cannot run there: {}", trouble.message);
-                *seen = Seen::Unusable(trouble.clone(), now);
-                Standing::Unusable(trouble)
+            Standing::Waiting(trouble, since) => {
+                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since))
             }
-            Err(Missing::Later(error)) => {
-                *seen = Seen::Failing(failing_since);
-                let message =
-                    format!("pod {} is ready, but programs cannot be started in it: {error}", pod.name);
-                Standing::Waiting(Trouble::new(Reason::PodNotReady, message), failing_since)
+            Standing::Unusable(trouble) => {
+                let since = self.known().looks.get(&key(pod)).and_then(|look| Some(look.trouble()?.1));
+                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since.unwrap_or(pod.created)))
             }
         }
     }
@@ -113,31 +142,115 @@ impl Places {
 
     /// A program could not be started there: its container, or its runner, may be another by now.
     pub(crate) fn look_again(&self, ready: &Ready) {
-        self.known().looks.remove(&ready.key);
+        let mut known = self.known();
+        if matches!(known.looks.get(&ready.key), Some(Look::Ready(_))) {
+            known.looks.remove(&ready.key);
+        }
     }
 
-    /// The look at a container; those of pods that are gone are forgotten.
-    fn look(&self, key: &ContainerKey, registry: &Registry) -> Arc<Look> {
+    /// Ends all looks.
+    pub(crate) fn close(&self) {
+        self.known().looks.clear();
+    }
+
+    fn told(&self, pod: &PodView) -> Standing {
+        let known = self.known();
+        let look = known.looks.get(&key(pod));
+        if let Some(Look::Ready(runner)) = look {
+            return ready(pod, runner);
+        }
+        if let Some(verdict) = look.and_then(Look::verdict) {
+            return verdict;
+        }
+        if let Some((trouble, since)) = look.and_then(Look::trouble) {
+            return Standing::Waiting(trouble.clone(), since);
+        }
+        let since = look.and_then(Look::since).unwrap_or_else(|| self.0.clock.now());
+        let message =
+            format!("pod {} is ready, and rdev has yet to see whether programs start in it", pod.name);
+        Standing::Waiting(Trouble::new(Reason::PodNotReady, message), since)
+    }
+
+    /// Has a container looked at, unless somebody does, or has, or is to wait before he does so again.
+    fn look(&self, pod: &PodView) {
+        let key = key(pod);
         let mut known = self.known();
-        if !known.looks.contains_key(key) {
+        let Some(before) = Look::due(known.looks.get(&key)) else { return };
+        if !known.looks.contains_key(&key) {
+            let registry = &self.0.registry;
             known.looks.retain(|key, _| registry.knows(&key.pod_uid));
             known.ready.retain(|_, ready| registry.knows(&ready.key.pod_uid));
         }
-        known.looks.entry(key.clone()).or_default().clone()
+        let (is_over, over) = watch::channel(());
+        let limit = InVain::limit(before.as_ref());
+        let (places, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
+        // It waits for the lock that is held here before it tells what it has found.
+        let task = tokio::spawn(async move {
+            let target = places.0.cluster.target(&pod);
+            let cluster = places.0.cluster.with_limit(limit);
+            let found = Runner::of(&cluster, places.0.bundled, &target, &pod.uid).await;
+            places.found(of, target, found, seen.as_ref());
+            drop(is_over);
+            places.tell_if_ready(&pod);
+        });
+        let running = Running::new(task.abort_handle(), over, before, self.0.clock.now());
+        known.looks.insert(key, Look::Running(running));
+    }
+
+    /// The look at a container is over. One that nobody waits for any more has been ended.
+    fn found(
+        &self,
+        key: ContainerKey,
+        target: Target,
+        found: Result<Runner, Missing>,
+        before: Option<&InVain>,
+    ) {
+        let mut known = self.known();
+        let is_ours = |look: &Look| matches!(look, Look::Running(running) if running.is(tokio::task::id()));
+        if !known.looks.get(&key).is_some_and(is_ours) {
+            return;
+        }
+        let look = match found {
+            Ok(runner) => {
+                let ready = Ready { target, runner: runner.clone(), key: key.clone() };
+                known.ready.insert(runner.runs_uid.clone(), ready);
+                Look::Ready(runner)
+            }
+            Err(missing) => {
+                let cluster_answers = self.0.registry.failing_since().is_none();
+                let (now, fraction) = (self.0.clock.now(), self.0.chance.fraction());
+                let seen = InVain::after(before, missing, cluster_answers, now, fraction);
+                if before.is_none() {
+                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", seen.trouble.message);
+                }
+                Look::InVain(seen)
+            }
+        };
+        known.looks.insert(key, look);
+    }
+
+    fn tell_if_ready(&self, pod: &PodView) {
+        if let Standing::Ready(place) = self.told(pod) {
+            self.0.became_ready.tell(place.site);
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn ready(pod: PodView, runner: &Runner) -> Standing {
+fn key(pod: &PodView) -> ContainerKey {
+    ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() }
+}
+
+fn ready(pod: &PodView, runner: &Runner) -> Standing {
     let site = match pod.details.role {
-        Role::Project => Site::Project(pod.details.project),
+        Role::Project => Site::Project(pod.details.project.clone()),
         Role::Worker => match pod.details.project.as_str().parse() {
             Ok(name) => Site::Worker(name),
             Err(error) => return Standing::Unusable(Trouble::new(Reason::PodNotReady, format!("{error}"))),
         },
     };
-    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace })
+    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace.clone() })
 }

@@ -1,25 +1,21 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::future::pending;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::Stream;
-use futures_util::stream::unfold;
 use k8s_openapi::api::core::v1::Pod;
 use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp, Trouble};
-use rdev_ports::{Fate, PoolWorker};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use rdev_ports::Fate;
+use tokio::sync::watch;
 
 use crate::labels::Role;
+use crate::news::News;
 use crate::pod::PodView;
 
 /// Pods that are gone and whose end is remembered.
 const GONE_MAX: usize = 4096;
-/// Pods that have become ready, and of which somebody has yet to hear.
-const READY_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
 const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Clusters tell times in whole seconds.
@@ -30,7 +26,7 @@ pub(crate) struct Registry {
     role: Role,
     pods: Mutex<Pods>,
     link: watch::Sender<Link>,
-    became_ready: broadcast::Sender<ProjectId>,
+    became_ready: News<ProjectId>,
 }
 
 /// How the watch stands.
@@ -59,8 +55,7 @@ struct Pods {
 
 impl Registry {
     pub(crate) fn new(role: Role) -> Self {
-        let became_ready = broadcast::Sender::new(READY_MAX);
-        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready }
+        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready: News::default() }
     }
 
     /// A new list begins.
@@ -98,8 +93,7 @@ impl Registry {
                 pods.refused.remove(&uid);
                 let is_ready = |view: &PodView| view.status == ProjectStatus::Ready;
                 if is_ready(&view) && !pods.by_uid.get(&uid).is_some_and(is_ready) {
-                    // Nobody listens while no worker works here.
-                    self.became_ready.send(view.details.project.clone()).unwrap_or_default();
+                    self.became_ready.tell(view.details.project.clone());
                 }
                 pods.put(view);
                 Some(uid)
@@ -152,16 +146,7 @@ impl Registry {
 
     /// Tells of those whose pods become ready from now on. A listener that is far behind misses some.
     pub(crate) fn became_ready(&self) -> impl Stream<Item = ProjectId> + Send + use<> {
-        unfold(self.became_ready.subscribe(), |mut ready| async {
-            loop {
-                match ready.recv().await {
-                    Ok(id) => return Some((id, ready)),
-                    Err(RecvError::Lagged(_)) => {}
-                    // Nothing will be told any more, which is no news.
-                    Err(RecvError::Closed) => pending::<()>().await,
-                }
-            }
-        })
+        self.became_ready.listen()
     }
 
     /// Waits for the first list.
@@ -200,11 +185,10 @@ impl Registry {
         self.pods().by_uid.contains_key(uid)
     }
 
-    /// The workers, by name. One that is gone is none: another pod has another name.
-    pub(crate) fn workers(&self, now: Timestamp) -> Vec<PoolWorker> {
-        let mut pods = self.pods();
-        pods.forget_gone(now);
-        pods.of_project.keys().filter_map(|id| pods.best(id)?.worker()).collect()
+    /// The pods in which commands run, in the order of their ids.
+    pub(crate) fn bests(&self) -> Vec<PodView> {
+        let pods = self.pods();
+        pods.of_project.keys().filter_map(|id| pods.best(id)).cloned().collect()
     }
 
     /// Whether the pod of this uid is, or was, one of these.

@@ -1,7 +1,7 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
 use rdev_domain::{Reason, Trouble};
-use rdev_ports::Finding;
+use rdev_ports::{EXEC_START_TIMEOUT, Finding};
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
@@ -79,7 +79,7 @@ pub(crate) enum Missing {
     /// It will not be had without somebody's doing.
     Unusable(Trouble),
     /// It may be had later.
-    Later(ExecError),
+    Later(Trouble),
 }
 
 impl Runner {
@@ -124,12 +124,13 @@ impl Runner {
             }
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused(target, error)),
         }
         let program = copy_in(cluster, bundled, target).await?;
         let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
-        let (_, runs_uid) =
-            ask(cluster, target, &program, runs.as_deref(), pod_uid).await.map_err(refused)?;
+        let (_, runs_uid) = ask(cluster, target, &program, runs.as_deref(), pod_uid)
+            .await
+            .map_err(|error| refused(target, error))?;
         Ok(Self { program, checksum: Some(bundled.sha256), runs, runs_uid })
     }
 }
@@ -157,7 +158,7 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
-        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+        return Err(refused(target, ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
     };
     if machine != bundled.machine {
         let message = format!(
@@ -169,7 +170,9 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
         let size = bundled.program.len().to_string();
-        shell(cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
+        // It moves more bytes than a word, and has its own time.
+        let cluster = cluster.with_limit(EXEC_START_TIMEOUT);
+        shell(&cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
     }
     Ok(program.to_owned())
 }
@@ -188,7 +191,7 @@ async fn shell(
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
         ExecError::Exit { stderr, .. } => unusable(stderr),
-        other => refused(other),
+        other => refused(target, other),
     })
 }
 
@@ -201,11 +204,15 @@ fn checked(checksum: &str) -> [String; 5] {
     ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
 }
 
-fn refused(error: ExecError) -> Missing {
+fn refused(target: &Target, error: ExecError) -> Missing {
     match error {
         ExecError::Forbidden => Missing::Unusable(Trouble::new(Reason::ExecForbidden, error.to_string())),
         ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => unusable(message),
-        ExecError::NotThere(_) | ExecError::Cut(_) => Missing::Later(error),
+        ExecError::NotThere(_) | ExecError::Cut(_) => {
+            let pod = &target.pod;
+            let message = format!("pod {pod} is ready, but programs cannot be started in it: {error}");
+            Missing::Later(Trouble::new(Reason::PodNotReady, message))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rdev_kube::PROJECTS;
 use rdev_kube_double::{Cluster, How, NewPod, Refusal, Times};
 use rdev_ports::{Pods, Site};
 
-use crate::support::{NAMESPACE, demo, eventually, id, open, project, projects, status, within};
+use crate::support::{NAMESPACE, demo, eventually, id, open, place, project, projects, status, within};
 
 #[tokio::test]
 async fn projects_are_pods_with_the_label_in_the_namespace() {
@@ -59,7 +59,7 @@ async fn a_project_follows_its_pod() {
 #[tokio::test]
 async fn a_pod_that_becomes_ready_tells_so() {
     let (_cluster, pod, kube) = demo().await;
-    status(&kube, "demo", "ready").await;
+    place(&kube).await;
     let mut ready = kube.became_ready();
     for _ in 0..2 {
         pod.set_ready(false).unwrap();

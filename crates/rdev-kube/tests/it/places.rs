@@ -99,8 +99,9 @@ async fn what_keeps_commands_from_running_has_its_reason() {
     assert_eq!(unusable(&other), Reason::RunnerMissing);
     assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
 
-    let (cluster, _pod, kube) = demo().await;
+    let cluster = Cluster::start().await.unwrap();
     cluster.refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
+    let (cluster, _pod, kube) = demo_on(cluster, project("demo")).await;
     assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
     // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
     cluster.forget_requests();
@@ -110,15 +111,17 @@ async fn what_keeps_commands_from_running_has_its_reason() {
 
 #[tokio::test]
 async fn a_trouble_that_may_pass_is_waited_out() {
-    let (cluster, pod, kube) = demo().await;
-    status(&kube, "demo", "ready").await;
     for refusal in
         [Refusal::TooManyRequests(1), Refusal::InternalError, Refusal::Unavailable, Refusal::Conflict]
     {
+        let cluster = Cluster::start().await.unwrap();
         cluster.refuse("get", "pods/exec", Times::All, refusal);
+        let (cluster, _pod, kube) = demo_on(cluster, project("demo")).await;
         assert_eq!(waiting(&standing(&kube).await), Reason::PodNotReady, "{refusal:?}");
         cluster.refuse_nothing();
+        place(&kube).await;
     }
+    let (_cluster, pod, kube) = demo().await;
     place(&kube).await;
     pod.node_lost().unwrap();
     status(&kube, "demo", "failing NodeLost").await;

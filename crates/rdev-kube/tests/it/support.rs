@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_kube::{Bundled, Config, Kube};
 use rdev_kube_double::{Cluster, NewPod, PodHandle};
-use rdev_ports::testing::FakeClock;
+use rdev_ports::testing::{FakeChance, FakeClock};
 use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
@@ -47,7 +47,9 @@ pub(crate) async fn open(kubeconfig: &Path) -> Kube {
 pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
     let clock = Arc::new(FakeClock::default());
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
-    Kube::open(Config { namespace, kubeconfig, runner, clock }).await.unwrap()
+    Kube::open(Config { namespace, kubeconfig, runner, clock, chance: Arc::new(FakeChance(0.5)) })
+        .await
+        .unwrap()
 }
 
 /// A project's pod.
