@@ -7,6 +7,7 @@
 mod cluster;
 mod examine;
 mod exec;
+mod fresh;
 mod labels;
 mod looks;
 mod news;
@@ -34,8 +35,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{ANSWER_TIMEOUT, Cluster};
+use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
+use crate::fresh::Fresh;
 use crate::labels::Role;
 use crate::places::{LOOK_AWAITED, Places, Ready};
 use crate::pod::PodView;
@@ -86,6 +88,7 @@ pub struct Kube {
 struct Watched {
     registry: Arc<Registry>,
     places: Places,
+    fresh: Fresh,
     tasks: [AbortHandle; 2],
 }
 
@@ -98,7 +101,8 @@ impl Watched {
         let looking = places.keep();
         let watching = watching::keep(cluster.clone(), role, registry.clone(), clock);
         let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
-        Self { registry, places, tasks }
+        let fresh = Fresh::new(cluster.clone(), registry.clone(), config.clock.clone());
+        Self { registry, places, fresh, tasks }
     }
 
     /// Whether commands can run in a pod: one that is ready must have been reached.
@@ -155,18 +159,6 @@ impl Kube {
             Site::Worker(_) => &self.workers,
         }
     }
-
-    /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
-    async fn look_at(&self, registry: &Registry, name: &str, uid: &str) {
-        match timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(name)).await {
-            Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() == Some(uid) => {
-                registry.apply(&pod, self.clock.now());
-            }
-            Ok(Ok(_)) => registry.not_found(uid, self.clock.now()),
-            Ok(Err(error)) => tracing::debug!(pod = name, %error, "it cannot be looked at"),
-            Err(_) => tracing::debug!(pod = name, "it cannot be looked at: no answer"),
-        }
-    }
 }
 
 #[async_trait]
@@ -221,7 +213,7 @@ impl Pods for Kube {
             false => &self.projects,
         };
         if let Some(ready) = watched.places.ready(place_uid) {
-            self.look_at(&watched.registry, &ready.target.pod, pod_uid).await;
+            watched.fresh.look_at(&ready.target.pod, pod_uid).await;
         }
         Ok(watched.registry.fate(pod_uid, since))
     }

@@ -7,4 +7,5 @@ mod discovery;
 mod exec;
 mod permissions;
 mod places;
+mod silent;
 mod support;
