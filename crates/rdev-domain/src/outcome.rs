@@ -57,6 +57,8 @@ pub enum Reason {
     NoShell,
     /// The pod has no usable runner, and none could be copied into it.
     RunnerMissing,
+    /// The folder of runs of its pod is that of another pod as well.
+    RunsShared,
     /// The agent ended without a result.
     NoResult,
     /// The model service refused the credentials.
@@ -97,7 +99,7 @@ impl Trouble {
     }
 }
 
-const REASONS: [(Reason, &str); 22] = [
+const REASONS: [(Reason, &str); 23] = [
     (Reason::ExitCode, "exit_code"),
     (Reason::Signal, "signal"),
     (Reason::SpawnFailed, "spawn_failed"),
@@ -112,6 +114,7 @@ const REASONS: [(Reason, &str); 22] = [
     (Reason::ExecForbidden, "exec_forbidden"),
     (Reason::NoShell, "no_shell"),
     (Reason::RunnerMissing, "runner_missing"),
+    (Reason::RunsShared, "runs_shared"),
     (Reason::NoResult, "no_result"),
     (Reason::Auth, "auth"),
     (Reason::Quota, "quota"),

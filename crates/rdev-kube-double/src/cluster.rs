@@ -270,7 +270,7 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
     if names.is_empty() {
         names.push("main".to_owned());
     }
-    let place = Place::new(inner.root.join(number.to_string()));
+    let place = Place::new(inner.root.join(number.to_string()), new.runs);
     let container = |name| {
         let state = Running::Waiting { reason: "ContainerCreating".to_owned(), message: None };
         let mut container = Container { name, restarts: 0, ready: false, state, last: None };

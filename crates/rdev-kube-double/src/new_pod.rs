@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// A pod to add: running and ready, with one container `main`, unless told otherwise.
 #[derive(Debug, Clone)]
@@ -14,6 +15,7 @@ pub struct NewPod {
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
     pub(crate) node: Option<String>,
+    pub(crate) runs: Option<PathBuf>,
     pub(crate) beginning: Beginning,
 }
 
@@ -37,6 +39,7 @@ impl NewPod {
             env: Vec::new(),
             path: None,
             node: None,
+            runs: None,
             beginning: Beginning::Ready,
         }
     }
@@ -80,6 +83,14 @@ impl NewPod {
     #[must_use]
     pub fn node(mut self, name: &str) -> Self {
         self.node = Some(name.to_owned());
+        self
+    }
+
+    /// Its folder of runs is this one, as on a claim: it is there before the pod and stays after it, and other pods may
+    /// have it as well.
+    #[must_use]
+    pub fn runs(mut self, folder: impl AsRef<Path>) -> Self {
+        self.runs = Some(folder.as_ref().to_owned());
         self
     }
 

@@ -14,6 +14,8 @@ use crate::processes::{self, kill_marked};
 /// The folder of a pod. It outlives the pod if another one takes its place.
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
+    /// A folder of runs that is not the pod's own.
+    runs_elsewhere: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -46,8 +48,8 @@ pub(crate) enum NotStarted {
 }
 
 impl Place {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, state: Mutex::default() }
+    pub(crate) fn new(folder: PathBuf, runs_elsewhere: Option<PathBuf>) -> Self {
+        Self { folder, runs_elsewhere, state: Mutex::default() }
     }
 
     pub(crate) fn workspace(&self) -> PathBuf {
@@ -59,7 +61,7 @@ impl Place {
     }
 
     pub(crate) fn run(&self) -> PathBuf {
-        self.folder.join("run")
+        self.runs_elsewhere.clone().unwrap_or_else(|| self.folder.join("run"))
     }
 
     /// Makes the folders that are missing.
@@ -104,13 +106,13 @@ impl Place {
         self.state().running.clear();
     }
 
-    /// Empties folders of a pod whose processes have ended.
+    /// Empties folders of a pod whose processes have ended, but for one that is not its own.
     pub(crate) fn wipe(&self, folders: &[PathBuf]) -> io::Result<()> {
         let mut state = self.state();
         if !state.made {
             return Ok(());
         }
-        for folder in folders {
+        for folder in folders.iter().filter(|folder| self.runs_elsewhere.as_ref() != Some(folder)) {
             remove(folder)?;
         }
         state.made = false;

@@ -57,7 +57,8 @@ impl PodHandle {
 
     /// What its processes have as `RDEV_RUNS_DIR`.
     pub fn run_folder(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.folder()?.join("run"))
+        self.folder()?;
+        Ok(self.place()?.run())
     }
 
     /// The containers of a pod that was still starting run from now on, not yet ready.

@@ -10,6 +10,7 @@ mod exec;
 mod fresh;
 mod labels;
 mod looks;
+mod neighbours;
 mod news;
 mod places;
 mod pod;
@@ -39,7 +40,8 @@ use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
 use crate::fresh::Fresh;
 use crate::labels::Role;
-use crate::places::{LOOK_AWAITED, Places, Ready};
+use crate::neighbours::{Neighbours, RUNS_SHARED};
+use crate::places::{LOOK_AWAITED, Means, Places, Ready};
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
@@ -80,6 +82,7 @@ pub struct Kube {
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
+    neighbours: Arc<Neighbours>,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
@@ -93,24 +96,15 @@ struct Watched {
 }
 
 impl Watched {
-    fn begin(role: Role, cluster: &Cluster, config: &Config, failed: &CancellationToken) -> Self {
-        let registry = Arc::new(Registry::new(role));
-        let (clock, chance) = (config.clock.clone(), config.chance.clone());
-        let places = Places::new(cluster.clone(), config.runner, registry.clone(), clock.clone(), chance);
+    fn begin(role: Role, registry: Arc<Registry>, means: Means, failed: &CancellationToken) -> Self {
+        let (cluster, clock) = (means.cluster.clone(), means.clock.clone());
+        let places = Places::new(means, registry.clone());
         // Listening before there is news.
         let looking = places.keep();
-        let watching = watching::keep(cluster.clone(), role, registry.clone(), clock);
+        let fresh = Fresh::new(cluster.clone(), registry.clone(), clock.clone());
+        let watching = watching::keep(cluster, role, registry.clone(), clock);
         let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
-        let fresh = Fresh::new(cluster.clone(), registry.clone(), config.clock.clone());
         Self { registry, places, fresh, tasks }
-    }
-
-    /// Whether commands can run in a pod: one that is ready must have been reached.
-    fn status(&self, pod: &PodView) -> ProjectStatus {
-        match &pod.status {
-            ProjectStatus::Ready => self.places.status(pod),
-            status => status.clone(),
-        }
     }
 
     /// The pods as they are known, which they are once they were listed.
@@ -138,13 +132,22 @@ impl Kube {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
         let failed = CancellationToken::new();
-        let watched = |role| Watched::begin(role, &cluster, &config, &failed);
-        let (projects, workers) = (watched(Role::Project), watched(Role::Worker));
+        let [projects, workers] = [Role::Project, Role::Worker].map(|role| Arc::new(Registry::new(role)));
+        let neighbours = Arc::new(Neighbours::new([projects.clone(), workers.clone()]));
+        let means = Means {
+            cluster: cluster.clone(),
+            bundled: config.runner,
+            neighbours: neighbours.clone(),
+            clock: config.clock.clone(),
+            chance: config.chance,
+        };
+        let projects = Watched::begin(Role::Project, projects, means.clone(), &failed);
+        let workers = Watched::begin(Role::Worker, workers, means, &failed);
         let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        Ok(Self { cluster, clock: config.clock, projects, workers, failed })
+        Ok(Self { cluster, clock: config.clock, projects, workers, neighbours, failed })
     }
 
     /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
@@ -159,21 +162,36 @@ impl Kube {
             Site::Worker(_) => &self.workers,
         }
     }
+
+    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
+    fn shown(&self, project: Project) -> Project {
+        let status = self.neighbours.status(Role::Project, &project.id, project.status);
+        Project { status, ..project }
+    }
 }
 
 #[async_trait]
 impl Pods for Kube {
     async fn projects(&self) -> Result<Vec<Project>> {
-        Ok(self.projects.listed()?.projects(self.clock.now()))
+        let projects = self.projects.listed()?.projects(self.clock.now());
+        Ok(projects.into_iter().map(|project| self.shown(project)).collect())
     }
 
     async fn project(&self, id: &ProjectId) -> Result<Option<Project>> {
-        Ok(self.projects.listed()?.project(id, self.clock.now()))
+        let project = self.projects.listed()?.project(id, self.clock.now());
+        Ok(project.map(|project| self.shown(project)))
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
         let pods = self.workers.listed()?.bests().into_iter();
-        Ok(pods.filter_map(|pod| pod.worker(self.workers.status(&pod))).collect())
+        let shown = |pod: PodView| {
+            let status = self.neighbours.status(Role::Worker, &pod.details.project, pod.status.clone());
+            pod.worker(match status {
+                ProjectStatus::Ready => self.workers.places.status(&pod),
+                status => status,
+            })
+        };
+        Ok(pods.filter_map(shown).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
@@ -194,7 +212,8 @@ impl Pods for Kube {
             let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
         };
-        if let Some(waiting) = waiting(&pod.status) {
+        let status = self.neighbours.status(pod.details.role, &id, pod.status.clone());
+        if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
         Ok(Some(watched.places.standing(pod, LOOK_AWAITED).await))
@@ -206,7 +225,7 @@ impl Pods for Kube {
 
     async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
         // The identity of a folder of runs begins with the pod in which it was made.
-        let pod_uid = place_uid.split('.').next().unwrap_or_default();
+        let pod_uid = neighbours::pod_of(place_uid);
         let (pool, of_pool) = (&self.workers, self.workers.registry.remembers(pod_uid));
         let watched = match of_pool || pool.places.ready(place_uid).is_some() {
             true => pool,
@@ -263,6 +282,9 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
         ProjectStatus::Failing(condition) if condition.reason == status::NODE_LOST => {
             (condition, Reason::NodeLost)
+        }
+        ProjectStatus::Failing(condition) if condition.reason == RUNS_SHARED => {
+            (condition, Reason::RunsShared)
         }
         ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {
             (condition, Reason::PodNotReady)

@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
 use crate::looks::{InVain, Look, Running};
+use crate::neighbours::Neighbours;
 use crate::news::News;
 use crate::pod::PodView;
 use crate::registry::Registry;
@@ -28,16 +29,23 @@ const NOT_REACHABLE: &str = "NotReachable";
 /// The reason of a status: its pod is ready, and somebody looks whether programs can be started in it.
 const NOT_YET_REACHED: &str = "NotYetReached";
 
+/// What looks at containers need.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) cluster: Cluster,
+    pub(crate) bundled: Bundled,
+    pub(crate) neighbours: Arc<Neighbours>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
 /// What is known of containers, and what looks at them need.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Inner>);
 
 struct Inner {
-    cluster: Cluster,
-    bundled: Bundled,
+    means: Means,
     registry: Arc<Registry>,
-    clock: Arc<dyn Clock>,
-    chance: Arc<dyn Chance>,
     known: Mutex<Known>,
     became_ready: News<Site>,
 }
@@ -65,15 +73,8 @@ pub(crate) struct Ready {
 }
 
 impl Places {
-    pub(crate) fn new(
-        cluster: Cluster,
-        bundled: Bundled,
-        registry: Arc<Registry>,
-        clock: Arc<dyn Clock>,
-        chance: Arc<dyn Chance>,
-    ) -> Self {
-        let (known, became_ready) = (Mutex::default(), News::default());
-        Self(Arc::new(Inner { cluster, bundled, registry, clock, chance, known, became_ready }))
+    pub(crate) fn new(means: Means, registry: Arc<Registry>) -> Self {
+        Self(Arc::new(Inner { means, registry, known: Mutex::default(), became_ready: News::default() }))
     }
 
     /// Looks at each container whose pod becomes ready, before a command comes. It never ends.
@@ -165,7 +166,7 @@ impl Places {
         if let Some((trouble, since)) = look.and_then(Look::trouble) {
             return Standing::Waiting(trouble.clone(), since);
         }
-        let since = look.and_then(Look::since).unwrap_or_else(|| self.0.clock.now());
+        let since = look.and_then(Look::since).unwrap_or_else(|| self.0.means.clock.now());
         let message =
             format!("pod {} is ready, and rdev has yet to see whether programs start in it", pod.name);
         Standing::Waiting(Trouble::new(Reason::PodNotReady, message), since)
@@ -186,14 +187,14 @@ impl Places {
         let (places, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
         // It waits for the lock that is held here before it tells what it has found.
         let task = tokio::spawn(async move {
-            let target = places.0.cluster.target(&pod);
-            let cluster = places.0.cluster.with_limit(limit);
-            let found = Runner::of(&cluster, places.0.bundled, &target, &pod.uid).await;
+            let Means { cluster, bundled, neighbours, clock, .. } = &places.0.means;
+            let (target, cluster) = (cluster.target(&pod), cluster.with_limit(limit));
+            let found = Runner::of(&cluster, *bundled, &target, &pod, neighbours, clock.now()).await;
             places.found(of, target, found, seen.as_ref());
             drop(is_over);
             places.tell_if_ready(&pod);
         });
-        let running = Running::new(task.abort_handle(), over, before, self.0.clock.now());
+        let running = Running::new(task.abort_handle(), over, before, self.0.means.clock.now());
         known.looks.insert(key, Look::Running(running));
     }
 
@@ -213,12 +214,14 @@ impl Places {
         let look = match found {
             Ok(runner) => {
                 let ready = Ready { target, runner: runner.clone(), key: key.clone() };
-                known.ready.insert(runner.runs_uid.clone(), ready);
+                // Runs of pods before this one are read here as well.
+                let uids = runner.former.iter().chain([&runner.runs_uid]);
+                known.ready.extend(uids.map(|uid| (uid.clone(), ready.clone())));
                 Look::Ready(runner)
             }
             Err(missing) => {
                 let cluster_answers = self.0.registry.failing_since().is_none();
-                let (now, fraction) = (self.0.clock.now(), self.0.chance.fraction());
+                let (now, fraction) = (self.0.means.clock.now(), self.0.means.chance.fraction());
                 let seen = InVain::after(before, missing, cluster_answers, now, fraction);
                 if before.is_none() {
                     tracing::warn!(pod = target.pod, "commands cannot run there: {}", seen.trouble.message);

@@ -176,6 +176,11 @@ impl Registry {
         self.pods().best(id).cloned()
     }
 
+    /// The pod of this uid.
+    pub(crate) fn pod(&self, uid: &str) -> Option<PodView> {
+        self.pods().by_uid.get(uid).cloned()
+    }
+
     /// All pods, for an examination.
     pub(crate) fn all(&self) -> Vec<PodView> {
         self.pods().by_uid.values().cloned().collect()

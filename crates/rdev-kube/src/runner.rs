@@ -1,15 +1,21 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
-use rdev_domain::{Reason, Trouble};
+use rdev_domain::{Reason, Timestamp, Trouble};
 use rdev_ports::{EXEC_START_TIMEOUT, Finding};
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
+use crate::neighbours::{Holder, Neighbours, pod_of};
+use crate::pod::PodView;
 
 /// The program's name in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
 /// Runs of a pod whose usual folder for them cannot be written.
 const RUNS_ELSEWHERE: &str = "/tmp/rdev";
+/// `rdev-runner place` says with these exit codes that the folder was taken over by another pod while this one lived, and
+/// that something of the pod before still runs in it.
+const EXIT_SHARED: i32 = 69;
+const EXIT_IN_USE: i32 = 75;
 /// Most that the short programs here write.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
@@ -72,6 +78,8 @@ pub(crate) struct Runner {
     runs: Option<String>,
     /// Identity of that folder.
     pub(crate) runs_uid: String,
+    /// Identities that it had in pods before this one.
+    pub(crate) former: Vec<String>,
 }
 
 /// Why a pod's runner cannot be called.
@@ -115,42 +123,92 @@ impl Runner {
         cluster: &Cluster,
         bundled: Bundled,
         target: &Target,
-        pod_uid: &str,
+        pod: &PodView,
+        neighbours: &Neighbours,
+        now: Timestamp,
     ) -> Result<Self, Missing> {
-        match ask(cluster, target, IN_IMAGE, None, pod_uid).await {
-            Ok((protocol, uid)) if protocol == bundled.protocol => {
-                let program = IN_IMAGE.to_owned();
-                return Ok(Self { program, checksum: None, runs: None, runs_uid: uid });
-            }
+        let mut place = Asked { cluster, target, program: IN_IMAGE.to_owned(), runs: None, pod };
+        let mut checksum = None;
+        let answer = match place.ask(None).await {
+            Ok(answer) if answer.protocol == bundled.protocol => answer,
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
-            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {}
+            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {
+                place.program = copy_in(cluster, bundled, target).await?;
+                place.runs = place.program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
+                checksum = Some(bundled.sha256);
+                place.ask(None).await.map_err(|error| refused(target, error))?
+            }
             Err(error) => return Err(refused(target, error)),
-        }
-        let program = copy_in(cluster, bundled, target).await?;
-        let runs = program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
-        let (_, runs_uid) = ask(cluster, target, &program, runs.as_deref(), pod_uid)
-            .await
-            .map_err(|error| refused(target, error))?;
-        Ok(Self { program, checksum: Some(bundled.sha256), runs, runs_uid })
+        };
+        let Answer { uid, former, .. } = place.own(answer, neighbours, now).await?;
+        Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former })
     }
 }
 
-/// Asks a runner for its version and the identity of its folder of runs.
-async fn ask(
-    cluster: &Cluster,
-    target: &Target,
-    program: &str,
-    runs: Option<&str>,
-    pod_uid: &str,
-) -> Result<(u8, String), ExecError> {
-    let mut argv = vec![program, "place", "--within", pod_uid];
-    argv.extend(runs.iter().flat_map(|runs| ["--runs", runs]));
-    let answer = run(cluster, target, &argv, &[]).await?;
-    let mut words = answer.split_whitespace();
-    let (name, protocol, _folder, uid) = (words.next(), words.next(), words.next(), words.next());
-    match (name, protocol.and_then(|protocol| protocol.parse().ok()), uid) {
-        (Some(IN_IMAGE), Some(protocol), Some(uid)) => Ok((protocol, uid.to_owned())),
-        _ => Err(ExecError::Cut(anyhow::anyhow!("{program} answered {answer:?}"))),
+/// A runner that is asked for its folder of runs.
+struct Asked<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    program: String,
+    runs: Option<String>,
+    pod: &'a PodView,
+}
+
+/// Its answer.
+struct Answer {
+    protocol: u8,
+    /// Identity of the folder.
+    uid: String,
+    /// Identities that it had before.
+    former: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// Asks for the runner's version and the identity of its folder of runs. The folder gets one of this pod where it has
+    /// none, or the one that it is to have another in the stead of.
+    async fn ask(&self, instead_of: Option<&str>) -> Result<Answer, ExecError> {
+        let mut argv = vec![self.program.as_str(), "place", "--within", &self.pod.uid];
+        argv.extend(instead_of.iter().flat_map(|uid| ["--instead-of", uid]));
+        argv.extend(self.runs.iter().flat_map(|runs| ["--runs", runs]));
+        let answer = run(self.cluster, self.target, &argv, &[]).await?;
+        let mut words = answer.split_whitespace();
+        let (name, protocol, _folder, uid) = (words.next(), words.next(), words.next(), words.next());
+        match (name, protocol.and_then(|protocol| protocol.parse().ok()), uid) {
+            (Some(IN_IMAGE), Some(protocol), Some(uid)) => {
+                let former = words.find_map(|word| word.strip_prefix("before=")).unwrap_or_default();
+                let former = former.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+                Ok(Answer { protocol, uid: uid.to_owned(), former })
+            }
+            _ => Err(ExecError::Cut(anyhow::anyhow!("{} answered {answer:?}", self.program))),
+        }
+    }
+
+    /// Sees to it that the folder stands in the name of this pod. One that has outlived its pod is taken over.
+    async fn own(&self, answer: Answer, neighbours: &Neighbours, now: Timestamp) -> Result<Answer, Missing> {
+        let is_ours = |answer: &Answer| pod_of(&answer.uid) == self.pod.uid;
+        if is_ours(&answer) {
+            return Ok(answer);
+        }
+        let wait = |why: String| refused(self.target, ExecError::Cut(anyhow::Error::msg(why)));
+        if let Holder::Lives(words) = neighbours.holder(&answer.uid, self.pod, now) {
+            return Err(wait(format!("it waits for {words}")));
+        }
+        match self.ask(Some(&answer.uid)).await {
+            Ok(taken) if is_ours(&taken) => {
+                tracing::info!(
+                    pod = self.pod.name,
+                    before = answer.uid,
+                    "a folder of runs has outlived its pod"
+                );
+                Ok(taken)
+            }
+            Ok(_) => Err(wait("another pod has taken its folder of runs".to_owned())),
+            Err(ExecError::Exit { code: EXIT_SHARED, stderr }) => {
+                Err(Missing::Unusable(Trouble::new(Reason::RunsShared, stderr)))
+            }
+            Err(ExecError::Exit { code: EXIT_IN_USE, stderr }) => Err(wait(stderr)),
+            Err(error) => Err(refused(self.target, error)),
+        }
     }
 }
 

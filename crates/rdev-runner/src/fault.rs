@@ -9,12 +9,17 @@ pub(crate) const EXIT_USAGE: u8 = 64;
 pub(crate) const EXIT_UNKNOWN_ID: u8 = 66;
 /// The supervisor is gone, and there is no exit entry.
 pub(crate) const EXIT_LOST: u8 = 67;
-/// The order is for another folder of runs than this one.
+/// The call is for another folder of runs than this one.
 pub(crate) const EXIT_OTHER_PLACE: u8 = 68;
+/// Another pod has this folder of runs, and lives.
+pub(crate) const EXIT_SHARED: u8 = 69;
 /// The runner itself failed.
 pub(crate) const EXIT_FAILED: u8 = 70;
 /// The run could not be made: this call has started nothing.
 pub(crate) const EXIT_NOT_STARTED: u8 = 73;
+
+/// What is asked for may be had later.
+pub(crate) const EXIT_IN_USE: u8 = 75;
 
 /// A failure that ends the program.
 #[derive(Debug)]
@@ -44,6 +49,18 @@ impl Fault {
             code: EXIT_LOST,
             message: format!("the journal of \"{id}\" is damaged, and with it the exit entry"),
         }
+    }
+
+    pub(crate) fn other_place(message: String) -> Self {
+        Self { code: EXIT_OTHER_PLACE, message }
+    }
+
+    pub(crate) fn shared(message: String) -> Self {
+        Self { code: EXIT_SHARED, message }
+    }
+
+    pub(crate) fn in_use(message: String) -> Self {
+        Self { code: EXIT_IN_USE, message }
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {

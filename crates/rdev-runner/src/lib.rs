@@ -7,6 +7,7 @@ pub mod spec;
 
 mod attach;
 mod cancel;
+mod cgroup;
 mod cli;
 mod clock;
 mod collect;

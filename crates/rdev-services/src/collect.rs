@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::execution::Executor;
 use crate::invocation::checkout;
 use crate::patience::{Backoff, until_available};
-use crate::runner::{SILENCE_MAX, exec};
+use crate::runner::{SILENCE_MAX, in_place};
 use crate::supervise::{EXEC_ANSWER_MAX, UNREACHED_MAX};
 
 /// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
@@ -65,8 +65,8 @@ impl Executor {
             return Ok(());
         }
         let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
-        let argv = ["rdev-runner", "collect", "--cwd", &folder, "--"].into_iter();
-        let argv: Vec<&str> = argv.chain(patterns.iter().map(String::as_str)).collect();
+        let call = ["collect", "--cwd", &folder, "--"].into_iter();
+        let call: Vec<&str> = call.chain(patterns.iter().map(String::as_str)).collect();
         let (mut backoff, since, mut failed) = (Backoff::default(), Instant::now(), 0);
         let cancelled = async {
             stop.cancelled().await;
@@ -77,7 +77,7 @@ impl Executor {
         self.keep(claim, &[Keep::Anew]).await?;
         loop {
             let collected = tokio::select! {
-                collected = self.collect_once(claim, place, &argv) => collected?,
+                collected = self.collect_once(claim, place, &call) => collected?,
                 () = &mut cancelled => return self.give_up(claim).await,
             };
             let command = &claim.fence.id;
@@ -123,8 +123,8 @@ impl Executor {
     }
 
     /// An error ends it; all else is told.
-    async fn collect_once(&self, claim: &Claim, place: &Place, argv: &[&str]) -> Result<Collected> {
-        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, exec(argv, Default::default())));
+    async fn collect_once(&self, claim: &Claim, place: &Place, call: &[&str]) -> Result<Collected> {
+        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, in_place(place, call)));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),

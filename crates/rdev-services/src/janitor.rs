@@ -59,8 +59,9 @@ impl Janitor {
                 told(pods, place, free(pods, place, runs).await).await;
             }
             for folders in folders.chunks(FREED_AT_ONCE) {
-                let argv = ["rm", "-rf", "--"].into_iter().chain(folders.iter().map(String::as_str));
-                told(pods, place, control(pods, place, &argv.collect::<Vec<_>>()).await).await;
+                let removal = ["exec", "--", "rm", "-rf", "--"].into_iter();
+                let removal = removal.chain(folders.iter().map(String::as_str)).collect::<Vec<_>>();
+                told(pods, place, control(pods, place, &removal).await).await;
             }
         }
     }

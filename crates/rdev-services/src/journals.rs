@@ -135,8 +135,8 @@ impl Chore for Journals {
 /// Runs that are over and not freed. Those of other programs than rdev are theirs.
 async fn unfreed(pods: &dyn Pods, place: &Place) -> anyhow::Result<Vec<RunId>> {
     let limit = RUNS_MAX.to_string();
-    let argv = ["rdev-runner", "list", "--uncollected", "--limit", &limit];
-    let text = read(pods, place, &argv, RUNS_MAX * LINE_BYTES_MAX).await?;
+    let call = ["list", "--uncollected", "--limit", &limit];
+    let text = read(pods, place, &call, RUNS_MAX * LINE_BYTES_MAX).await?;
     Ok(text.lines().filter_map(|id| id.parse().ok()).collect())
 }
 
@@ -148,7 +148,7 @@ fn is_needed(run: &RunId, unfinished: &[Unfinished]) -> bool {
 }
 
 async fn forget(pods: &dyn Pods, place: &Place) -> anyhow::Result<()> {
-    control(pods, place, &["rdev-runner", "gc", "--older-than", FORGET_AFTER_SECONDS]).await
+    control(pods, place, &["gc", "--older-than", FORGET_AFTER_SECONDS]).await
 }
 
 /// A place that fails keeps no other waiting, and has its turn again.

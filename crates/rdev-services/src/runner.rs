@@ -65,29 +65,37 @@ pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
     Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }
 
-/// Runs a short program to its end.
-pub(crate) async fn control(pods: &dyn Pods, place: &Place, argv: &[&str]) -> anyhow::Result<()> {
-    to_its_end(pods, place, argv, |_| Ok(())).await
+/// A call of the runner of this place, which does nothing where another place has come in its stead. `call` is a verb of
+/// the runner and what follows it.
+pub(crate) fn in_place(place: &Place, call: &[&str]) -> Exec {
+    let (verb, rest) = call.split_at(call.len().min(1));
+    let argv = [&["rdev-runner"], verb, &["--place", &place.uid], rest].concat();
+    exec(&argv, Stdin::None)
+}
+
+/// Calls the runner of a place, to the call's end.
+pub(crate) async fn control(pods: &dyn Pods, place: &Place, call: &[&str]) -> anyhow::Result<()> {
+    to_its_end(pods, place, call, |_| Ok(())).await
 }
 
 /// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
 pub(crate) async fn free(pods: &dyn Pods, place: &Place, runs: &[RunId]) -> anyhow::Result<()> {
     let ids: Vec<String> = runs.iter().map(RunId::to_string).collect();
     let ids = ids.iter().flat_map(|id| ["--id", id.as_str()]);
-    control(pods, place, &["rdev-runner", "gc"].into_iter().chain(ids).collect::<Vec<_>>()).await
+    control(pods, place, &["gc"].into_iter().chain(ids).collect::<Vec<_>>()).await
 }
 
-/// Runs a short program to its end, and gives the text that it writes. More than `bytes_max` is an error.
+/// Calls the runner of a place, and gives the text that it writes. More than `bytes_max` is an error.
 pub(crate) async fn read(
     pods: &dyn Pods,
     place: &Place,
-    argv: &[&str],
+    call: &[&str],
     bytes_max: usize,
 ) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    to_its_end(pods, place, argv, |bytes| {
+    to_its_end(pods, place, call, |bytes| {
         text.extend_from_slice(bytes);
-        anyhow::ensure!(text.len() <= bytes_max, "{argv:?} wrote more than {bytes_max} bytes");
+        anyhow::ensure!(text.len() <= bytes_max, "{call:?} wrote more than {bytes_max} bytes");
         Ok(())
     })
     .await?;
@@ -97,11 +105,11 @@ pub(crate) async fn read(
 async fn to_its_end(
     pods: &dyn Pods,
     place: &Place,
-    argv: &[&str],
+    call: &[&str],
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let run = async {
-        let mut output = pods.exec(place, exec(argv, Stdin::None)).await?;
+        let mut output = pods.exec(place, in_place(place, call)).await?;
         while let Some(bytes) = output.next().await {
             take(&bytes?)?;
         }

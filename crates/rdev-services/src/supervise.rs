@@ -326,7 +326,7 @@ impl Execution<'_> {
     }
 
     async fn stop_run(&self, id: &str) -> anyhow::Result<()> {
-        control(&*self.to.pods, &self.place, &["rdev-runner", "cancel", "--id", id]).await
+        control(&*self.to.pods, &self.place, &["cancel", "--id", id]).await
     }
 
     /// Stores what has come.

@@ -46,6 +46,7 @@ mod many_lines;
 mod metrics;
 mod pods;
 mod power;
+mod probes;
 mod project_stream;
 mod queue;
 mod replicas;

@@ -131,3 +131,17 @@ async fn a_silent_node_makes_its_pods_unready_but_not_its_containers() {
     assert_eq!(condition(&status(&pods).await, "Ready"), "True");
     running(&cluster).await;
 }
+
+#[tokio::test]
+async fn a_folder_of_runs_on_a_claim_stays_when_its_pod_is_replaced_and_may_be_anothers_too() {
+    let cluster = Cluster::start().await.unwrap();
+    let claim = tempfile::tempdir().unwrap();
+    let pods = ["demo", "other"]
+        .map(|name| cluster.add_pod(NewPod::new("default", name).runs(claim.path())).unwrap());
+    assert!(pods.iter().all(|pod| pod.run_folder().unwrap() == claim.path()));
+    std::fs::write(claim.path().join("journal"), "").unwrap();
+    pods[0].replace().unwrap();
+    pods[0].restart_container("main", false, "Error", 1).unwrap();
+    pods[0].delete(Duration::ZERO).unwrap();
+    assert!(claim.path().join("journal").exists());
+}

@@ -7,5 +7,6 @@ mod discovery;
 mod exec;
 mod permissions;
 mod places;
+mod shared;
 mod silent;
 mod support;

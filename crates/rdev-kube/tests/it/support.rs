@@ -26,7 +26,12 @@ case $verb in
 place)
     mkdir -p "$runs"
     [ -s "$runs/.uid" ] || echo "$2.$$" >"$runs/.uid"
-    echo "rdev-runner 7 $runs $(cat "$runs/.uid")" ;;
+    if [ "$3" = --instead-of ] && [ "$4" = "$(cat "$runs/.uid")" ]; then
+        echo "$4" >>"$runs/.uid.before"
+        echo "$2.$$" >"$runs/.uid"
+    fi
+    [ ! -e "$runs/.uid.before" ] || before=" before=$(paste -sd , "$runs/.uid.before")"
+    echo "rdev-runner 7 $runs $(cat "$runs/.uid")$before" ;;
 run) exec "$@" ;;
 esac
 "#;
@@ -35,7 +40,7 @@ esac
 pub(crate) const BUNDLED: Bundled = Bundled {
     program: RUNNER.as_bytes(),
     // A change of the script above changes it.
-    sha256: "8f7efd2cf71acf851d02b3a6c829a34a84eb927e57b1579b726325c4eac39948",
+    sha256: "0910515a3fed55c946a932b028c0011ba2ff797b0418cafb97409ee85b216423",
     protocol: 7,
     machine: std::env::consts::ARCH,
 };

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Audience, Config, Local, audience};
+use rdev_ports::testing::contract::two_sites_never_share_a_place;
 use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
@@ -168,4 +169,15 @@ async fn a_program_that_was_damaged_on_disk_is_written_again() {
         output(&local, &["rdev-runner", "exec", "--", "echo", "whole"], Stdin::None).await.unwrap(),
         "whole\n"
     );
+}
+
+#[tokio::test]
+async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    for project in ["demo", "other"] {
+        std::fs::create_dir_all(data.path().join("projects").join(project)).unwrap();
+    }
+    let sites = ["demo", "other"].map(|project| Site::Project(id(project)));
+    two_sites_never_share_a_place(&local, [&sites[0], &sites[1]]).await;
 }

@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
+use crate::place;
 use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
@@ -20,6 +21,8 @@ const SECONDS_MAX: f64 = 3_155_760_000.0;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) runs: Runs,
+    /// The identity that the folder of runs must have.
+    pub(super) place: Option<String>,
     pub(super) action: Action,
 }
 
@@ -37,7 +40,7 @@ pub(super) enum Action {
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
-    Place(String),
+    Place(place::Claim),
     Gc(Vec<RunId>, Option<Duration>),
     /// Run what comes on standard input.
     RunOrder {
@@ -107,12 +110,13 @@ pub(super) fn order_id(order: &Order) -> Result<RunId, Fault> {
 struct Given {
     verb: Option<String>,
     runs: Option<PathBuf>,
+    place: Option<String>,
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
     uncollected: bool,
     limit: Option<usize>,
-    within: String,
+    claim: place::Claim,
     limits: Limits,
     spec: Spec,
     order_stdin: bool,
@@ -124,12 +128,13 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut given = Given {
         verb: None,
         runs: None,
+        place: None,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
         uncollected: false,
         limit: None,
-        within: String::new(),
+        claim: place::Claim::default(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
         order_stdin: false,
@@ -162,11 +167,12 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
+            "place" => matches!(verb, "attach" | "cancel" | "list" | "gc" | "collect" | "exec"),
             "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
             "uncollected" | "limit" => verb == "list",
-            "within" => verb == "place",
+            "within" | "instead-of" => verb == "place",
             "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
             "order-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
@@ -199,10 +205,12 @@ impl Given {
     fn valued(&mut self, name: &str, value: String) -> Result<(), Fault> {
         match name {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
+            "place" => self.place = Some(value),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
-            "within" => self.within = value,
+            "within" => self.claim.within = value,
+            "instead-of" => self.claim.instead_of = Some(value),
             "umask" => self.limits.umask = Some(mode(name, &value)?),
             "open-files" => self.limits.open_files = Some(number(name, &value)?),
             "timeout" => self.spec.timeout_ms = milliseconds(seconds(name, &value)?),
@@ -236,7 +244,7 @@ impl Given {
             "cancel" => Action::Cancel(needed()?),
             "list" => self.list()?,
             "collect" => self.collect()?,
-            "place" => Action::Place(self.within.clone()),
+            "place" => Action::Place(std::mem::take(&mut self.claim)),
             "gc" => Action::Gc(ids, self.age),
             "exec" => self.exec()?,
             _ => Action::Supervise,
@@ -291,7 +299,7 @@ impl Given {
     fn request(self, action: Action) -> Request {
         let from_environment = || std::env::var_os(RUNS_VARIABLE).filter(|dir| !dir.is_empty());
         let runs = self.runs.or_else(|| from_environment().map(PathBuf::from));
-        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), action }
+        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), place: self.place, action }
     }
 }
 

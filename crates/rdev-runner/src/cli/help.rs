@@ -10,7 +10,7 @@ rdev-runner: runs a command under a detached supervisor and journals its output
   rdev-runner list [--uncollected [--limit COUNT]]
   rdev-runner gc [--id ID]... [--older-than SECONDS]
   rdev-runner collect --cwd DIR -- PATTERN...
-  rdev-runner place [--within NAME]
+  rdev-runner place [--within NAME [--instead-of IDENTITY]]
   rdev-runner exec [--umask MODE] [--open-files COUNT] -- PROGRAM [ARGUMENT]...
 
 run starts the command if its id is new and follows its output to the end; with an id that
@@ -19,10 +19,12 @@ that it started, then SIGKILL. list shows every run, in the order of ids. gc --i
 of a finished run, keeps how it ended, and marks it as collected; gc --older-than removes collected
 runs that ended longer ago. collect sends the
 files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. place
-makes the folder of runs if it is missing, and prints protocol version, folder and the folder's identity.
+makes the folder of runs if it is missing, and prints protocol version, folder, the folder's identity, and
+what else there is to know as NAME=VALUE; with --instead-of a folder of that identity gets one of NAME.
 exec becomes the program, with this umask and this soft limit of open files.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
+  --place IDENTITY     do nothing unless the folder has this identity (not for run and place)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
   --after SEQ          only what comes after this sequence number (default: 0, everything)
   --text               plain output and the command's own exit code instead of frames
@@ -35,6 +37,7 @@ exec becomes the program, with this umask and this soft limit of open files.
   --stdin              all of standard input is the command's input (default: none)
   --interrupt          stop with SIGINT to the command first, SIGTERM after half the grace
   --within NAME        begin a new folder's identity with this and a dot
+  --instead-of ID      give a folder of this identity, whose pod is gone, a new one; the runs in it stay
   --uncollected        only the ids of runs that are over and not marked as collected
   --limit COUNT        so many ids at most
   --umask MODE         octal; bits that the program's new files do not get
@@ -44,6 +47,6 @@ exec becomes the program, with this umask and this soft limit of open files.
 
 Exit codes: 0 the end was delivered (--text: the command's own code, 128 + signal, 124 for a
 timeout); 64 wrong usage; 66 unknown id; 67 the supervisor is gone without an exit entry;
-68 an order for another folder of runs; 70 the runner failed and says why; 73 the same, and this call
-has started nothing.
+68 an order for another folder of runs; 69 the folder is shared with another pod that lives; 70 the runner failed and says why; 73 the same, and this call
+has started nothing; 75 a run of the pod before still runs in the folder.
 ";

@@ -15,6 +15,7 @@ use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
 use crate::folder::{RunId, Runs};
 use crate::frame::{Ended, Exit, Loss, StopCause};
 use crate::out::{say, write_all};
+use crate::place::Named;
 use crate::sink::Sink;
 use crate::spec::{Mode, Order};
 use crate::start::Waiting;
@@ -45,6 +46,13 @@ pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> Exi
 
 fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
     let runs = &request.runs;
+    if let Some(place) = &request.place {
+        let named = place::check(runs, place)?;
+        // What was started before stays by its id. Files outside the folder of runs may be another task's by now.
+        if named == Named::Former && matches!(request.action, Action::Collect(..) | Action::Exec(..)) {
+            return Err(Fault::other_place(format!("the files of {place:?} are the next pod's by now")));
+        }
+    }
     match request.action {
         Action::Help => print(help::TEXT)?,
         Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,
@@ -66,9 +74,10 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
             let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let Some(order) = args::order()? else { return Ok(0) };
             let id = args::order_id(&order)?;
-            place::check(runs, &order.place).map_err(Fault::before_the_start)?;
+            let named = place::check(runs, &order.place).map_err(Fault::before_the_start)?;
+            let may_start = named == Named::Present && order.mode == Mode::Start;
             let following = args::Follow { after: order.after, text };
-            let started = order.mode == Mode::Start && waiting.start(runs, &id, &order)?;
+            let started = may_start && waiting.start(runs, &id, &order)?;
             drop(order);
             return attach_to_known(runs, &id, following, started);
         }
@@ -77,7 +86,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::List => list::list(runs)?,
         Action::ListUncollected(limit) => list::uncollected(runs, limit)?,
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
-        Action::Place(within) => place::print(runs, &within)?,
+        Action::Place(claim) => place::print(runs, &claim)?,
         Action::Gc(ids, age) => {
             // One run that cannot be read must not keep the others' space.
             let mut done: Vec<Result<(), Fault>> = ids.iter().map(|id| gc::shrink(runs, id)).collect();

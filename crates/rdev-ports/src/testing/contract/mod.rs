@@ -1,6 +1,6 @@
-//! What every store promises, one function a promise.
+//! Promises of the ports, one function a promise.
 //!
-//! [`store_contract!`](crate::store_contract) makes a test of each.
+//! [`store_contract!`](crate::store_contract) makes a test of each of a store's.
 
 mod again;
 mod artefacts;
@@ -18,6 +18,7 @@ mod reopen;
 mod retention;
 mod retry;
 mod run;
+mod sites;
 mod sizes;
 mod steps;
 mod suite;
@@ -39,6 +40,7 @@ pub use reopen::*;
 pub use retention::*;
 pub use retry::*;
 pub use run::*;
+pub use sites::*;
 pub use sizes::*;
 pub use turns::*;
 

@@ -213,6 +213,8 @@ impl Pods for FakePods {
                 self.run(order)
             }
             Stdin::None => {
+                let for_this_place = ["--place".to_owned(), place().uid];
+                assert!(exec.argv.windows(2).any(|words| words == for_this_place), "{:?}", exec.argv);
                 if exec.argv.iter().any(|word| word == "cancel") {
                     self.stopped.send_replace(true);
                 }

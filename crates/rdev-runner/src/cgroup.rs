@@ -1,0 +1,62 @@
+//! The control groups of this container, as far as they are about memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Names the folder of the control group (version 2), for tests.
+const FOLDER_VARIABLE: &str = "RDEV_CGROUP_DIR";
+/// A control group of version 2 that counts memory.
+#[derive(Debug)]
+pub(crate) struct Group(PathBuf);
+
+impl Group {
+    /// That of this container; `None` under version 1.
+    pub(crate) fn own() -> Option<Self> {
+        let folders = match given() {
+            Some(folder) => vec![folder],
+            None => folders("", "/sys/fs/cgroup"),
+        };
+        folders.into_iter().find(|folder| folder.join("memory.max").exists()).map(Self)
+    }
+
+    /// Tells whether a lack of memory ends every process of the container at once, and not just one of them: the
+    /// kubelet asks the kernel for that from Kubernetes 1.28 on.
+    pub(crate) fn kills_all(&self) -> bool {
+        self.read("memory.oom.group").is_some_and(|text| text.trim() == "1")
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.0.join(file)).ok()
+    }
+}
+
+/// How many processes of our control group, of whichever version, were killed for memory; `None` where the kernel does
+/// not tell.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let of_v2 = folders("", "/sys/fs/cgroup").into_iter().map(|folder| folder.join("memory.events"));
+    let of_v1 = folders("memory", "/sys/fs/cgroup/memory")
+        .into_iter()
+        .map(|folder| folder.join("memory.oom_control"));
+    of_v2.chain(of_v1).find_map(|file| {
+        let text = fs::read_to_string(file).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    })
+}
+
+/// Where the group of this process under `controllers` may be. In a container the group's own folder is the root that we
+/// see, and the path may be the node's.
+fn folders(controllers: &str, root: &str) -> Vec<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        (fields.next()? == controllers).then(|| fields.next())?
+    });
+    let root = Path::new(root);
+    let below = path.map(|path| root.join(path.trim_start_matches('/')));
+    below.into_iter().chain([root.to_owned()]).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this program has no other configuration, and no rdev-api")]
+fn given() -> Option<PathBuf> {
+    std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
