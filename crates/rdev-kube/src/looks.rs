@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 
-use crate::runner::{Missing, Runner};
+use crate::missing::{InVain, Missing};
+use crate::runner::Runner;
 
 /// Pauses between looks that were in vain: doubled each time, up to the last.
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
@@ -28,7 +29,7 @@ pub(crate) enum Look {
     /// Its runner is called so.
     Ready(Runner),
     /// The last look was in vain.
-    InVain(InVain),
+    Failed(Failed),
 }
 
 /// A look that is not over. Dropping it ends it.
@@ -38,17 +39,13 @@ pub(crate) struct Running {
     pub(crate) over: watch::Receiver<()>,
     pub(crate) began: Instant,
     since: Timestamp,
-    before: Option<InVain>,
+    before: Option<Failed>,
 }
 
 /// Looks that were in vain, one after the other.
 #[derive(Debug, Clone)]
-pub(crate) struct InVain {
-    pub(crate) trouble: Trouble,
-    /// It will not pass by itself.
-    is_final: bool,
-    /// The first of them.
-    pub(crate) since: Timestamp,
+pub(crate) struct Failed {
+    why: InVain,
     count: u32,
     /// When it may be looked at again.
     again: Instant,
@@ -64,7 +61,7 @@ impl Running {
     pub(crate) fn new(
         task: AbortHandle,
         over: watch::Receiver<()>,
-        before: Option<InVain>,
+        before: Option<Failed>,
         now: Timestamp,
     ) -> Self {
         Self { task, over, began: Instant::now(), since: now, before }
@@ -76,50 +73,56 @@ impl Running {
 
     /// Whether nothing that stands is known of the container: an answer is worth waiting for.
     pub(crate) fn is_news(&self) -> bool {
-        self.before.as_ref().is_none_or(|before| before.is_final)
+        self.before.as_ref().is_none_or(|before| before.why.is_final)
     }
 }
 
 impl Look {
     /// Whether somebody should look now, with what was seen before.
-    pub(crate) fn due(look: Option<&Self>) -> Option<Option<InVain>> {
+    pub(crate) fn due(look: Option<&Self>) -> Option<Option<Failed>> {
         match look {
             None => Some(None),
-            Some(Self::InVain(before)) if before.again <= Instant::now() => Some(Some(before.clone())),
+            Some(Self::Failed(before)) if before.again <= Instant::now() => Some(Some(before.clone())),
             // Its task has died.
             Some(Self::Running(running)) if running.task.is_finished() => Some(running.before.clone()),
-            Some(Self::Running(_) | Self::Ready(_) | Self::InVain(_)) => None,
+            Some(Self::Running(_) | Self::Ready(_) | Self::Failed(_)) => None,
         }
     }
 
     /// The trouble that was seen last, and since when, where there was any.
     pub(crate) fn trouble(&self) -> Option<(&Trouble, Timestamp)> {
-        let seen = match self {
-            Self::InVain(seen) => Some(seen),
+        self.failed().map(Failed::trouble)
+    }
+
+    /// Where there was trouble: whether it will pass. Nobody knows while somebody looks.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        match (self, self.failed()?) {
+            (Self::Running(_), failed) => {
+                let (trouble, since) = failed.trouble();
+                Some(Standing::Waiting(trouble.clone(), since))
+            }
+            (Self::Ready(_) | Self::Failed(_), failed) => Some(failed.why.standing()),
+        }
+    }
+
+    fn failed(&self) -> Option<&Failed> {
+        match self {
+            Self::Failed(failed) => Some(failed),
             Self::Running(running) => running.before.as_ref(),
             Self::Ready(_) => None,
-        };
-        seen.map(|seen| (&seen.trouble, seen.since))
+        }
     }
 
     /// Since when somebody looks for the first time.
     pub(crate) fn since(&self) -> Option<Timestamp> {
         match self {
             Self::Running(running) => Some(running.since),
-            Self::Ready(_) | Self::InVain(_) => None,
-        }
-    }
-
-    /// The trouble that will not pass by itself, unless somebody looks whether it has.
-    pub(crate) fn verdict(&self) -> Option<Standing> {
-        match self {
-            Self::InVain(seen) if seen.is_final => Some(Standing::Unusable(seen.trouble.clone())),
-            Self::Running(_) | Self::Ready(_) | Self::InVain(_) => None,
+            Self::Ready(_) | Self::Failed(_) => None,
         }
     }
 }
 
-impl InVain {
+impl Failed {
     /// One more look was in vain. It does not count while the cluster does not answer at all. `fraction`, of 1, draws its
     /// pause.
     pub(crate) fn after(
@@ -129,18 +132,19 @@ impl InVain {
         now: Timestamp,
         fraction: f64,
     ) -> Self {
-        let (trouble, is_final) = match missing {
-            Missing::Unusable(trouble) => (trouble, true),
-            Missing::Later(trouble) => (trouble, false),
-        };
-        let (since, count) = before.map_or((now, 0), |before| (before.since, before.count));
-        let pause = match (is_final, cluster_answers) {
+        let count = before.map_or(0, |before| before.count);
+        let why = InVain::after(before.map(|before| &before.why), missing, cluster_answers, now);
+        let pause = match (why.is_final, cluster_answers) {
             (true, _) => UNUSABLE_PAUSE,
             (false, true) => doubled(PAUSE_FIRST, count, PAUSE_LAST),
             (false, false) => PAUSE_FIRST,
         };
         let again = Instant::now() + pause.mul_f64(1.0 - fraction / 2.0);
-        Self { trouble, is_final, since, count: count.saturating_add(cluster_answers.into()), again }
+        Self { why, count: count.saturating_add(cluster_answers.into()), again }
+    }
+
+    pub(crate) fn trouble(&self) -> (&Trouble, Timestamp) {
+        self.why.trouble()
     }
 
     /// Time that a short program has in the look after these.
@@ -170,15 +174,15 @@ mod tests {
     async fn pauses_and_limits_grow_to_an_end_and_are_spread() {
         let mut before = None;
         for (limit, pause) in [(5, 2), (10, 4), (20, 8), (30, 16), (30, 30), (30, 30)] {
-            assert_eq!(InVain::limit(before.as_ref()).as_secs(), limit);
+            assert_eq!(Failed::limit(before.as_ref()).as_secs(), limit);
             let drawn =
-                [0.0, 1.0].map(|fraction| InVain::after(before.as_ref(), later(), true, START, fraction));
+                [0.0, 1.0].map(|fraction| Failed::after(before.as_ref(), later(), true, START, fraction));
             let pauses = drawn.each_ref().map(|drawn| drawn.again.duration_since(Instant::now()).as_millis());
             assert_eq!(pauses, [pause * 1000, pause * 500]);
             let [longest, _] = drawn;
             // An outage of the cluster says nothing of the container.
-            let outage = InVain::after(before.as_ref(), later(), false, START, 0.0);
-            assert_eq!(InVain::limit(Some(&outage)).as_secs(), limit);
+            let outage = Failed::after(before.as_ref(), later(), false, START, 0.0);
+            assert_eq!(Failed::limit(Some(&outage)).as_secs(), limit);
             before = Some(longest);
         }
     }
@@ -186,7 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_looks_before_the_pause_is_over() {
         assert!(Look::due(None).is_some());
-        let look = Look::InVain(InVain::after(None, later(), true, START, 0.0));
+        let look = Look::Failed(Failed::after(None, later(), true, START, 0.0));
         assert!(Look::due(Some(&look)).is_none());
         advance(PAUSE_FIRST).await;
         assert!(Look::due(Some(&look)).is_some_and(|before| before.is_some_and(|before| before.count == 1)));

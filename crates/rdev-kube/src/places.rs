@@ -14,12 +14,13 @@ use tokio::time::timeout_at;
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
-use crate::looks::{InVain, Look, Running};
+use crate::looks::{Failed, Look, Running};
+use crate::missing::Missing;
 use crate::neighbours::Neighbours;
 use crate::news::News;
 use crate::pod::PodView;
 use crate::registry::Registry;
-use crate::runner::{Bundled, Missing, Runner};
+use crate::runner::{Bundled, Runner};
 
 /// Who asks for a container of which nothing is known waits for the look at it, until it has lasted so long: in a calm
 /// cluster it is over by then, and nobody has to come again.
@@ -160,11 +161,8 @@ impl Places {
         if let Some(Look::Ready(runner)) = look {
             return ready(pod, runner);
         }
-        if let Some(verdict) = look.and_then(Look::verdict) {
-            return verdict;
-        }
-        if let Some((trouble, since)) = look.and_then(Look::trouble) {
-            return Standing::Waiting(trouble.clone(), since);
+        if let Some(standing) = look.and_then(Look::standing) {
+            return standing;
         }
         let since = look.and_then(Look::since).unwrap_or_else(|| self.0.means.clock.now());
         let message =
@@ -183,7 +181,7 @@ impl Places {
             known.ready.retain(|_, ready| registry.knows(&ready.key.pod_uid));
         }
         let (is_over, over) = watch::channel(());
-        let limit = InVain::limit(before.as_ref());
+        let limit = Failed::limit(before.as_ref());
         let (places, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
         // It waits for the lock that is held here before it tells what it has found.
         let task = tokio::spawn(async move {
@@ -204,7 +202,7 @@ impl Places {
         key: ContainerKey,
         target: Target,
         found: Result<Runner, Missing>,
-        before: Option<&InVain>,
+        before: Option<&Failed>,
     ) {
         let mut known = self.known();
         let is_ours = |look: &Look| matches!(look, Look::Running(running) if running.is(tokio::task::id()));
@@ -220,13 +218,14 @@ impl Places {
                 Look::Ready(runner)
             }
             Err(missing) => {
-                let cluster_answers = self.0.registry.failing_since().is_none();
+                let cluster_answers = self.0.registry.is_blind().is_none();
                 let (now, fraction) = (self.0.means.clock.now(), self.0.means.chance.fraction());
-                let seen = InVain::after(before, missing, cluster_answers, now, fraction);
+                let failed = Failed::after(before, missing, cluster_answers, now, fraction);
                 if before.is_none() {
-                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", seen.trouble.message);
+                    let (trouble, _) = failed.trouble();
+                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", trouble.message);
                 }
-                Look::InVain(seen)
+                Look::Failed(failed)
             }
         };
         known.looks.insert(key, look);

@@ -34,7 +34,7 @@ impl PodView {
         let meta = &pod.metadata;
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
-        let container = of_container(status.container_statuses.as_deref(), &details.container);
+        let container = of_container(status, &details.container);
         Ok(Self {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
@@ -135,8 +135,9 @@ pub(crate) fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a Pod
     status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
-fn of_container<'a>(statuses: Option<&'a [ContainerStatus]>, name: &str) -> Option<&'a ContainerStatus> {
-    statuses?.iter().find(|status| status.name == name)
+fn of_container<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
+    let statuses = [&status.container_statuses, &status.init_container_statuses];
+    statuses.into_iter().flatten().flatten().find(|status| status.name == name)
 }
 
 pub(crate) fn time(time: Option<&Time>) -> Timestamp {

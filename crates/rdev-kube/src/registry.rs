@@ -1,7 +1,7 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -10,6 +10,7 @@ use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestam
 use rdev_ports::Fate;
 use tokio::sync::watch;
 
+use crate::cluster::CallError;
 use crate::labels::Role;
 use crate::news::News;
 use crate::pod::PodView;
@@ -30,12 +31,20 @@ pub(crate) struct Registry {
 }
 
 /// How the watch stands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Link {
     /// The list has been whole at least once.
     synced: bool,
-    /// It has told of an error, and of no pod since.
-    failing_since: Option<Timestamp>,
+    /// No watch could be had since then.
+    blind: Option<Blind>,
+}
+
+/// Pods are not watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Blind {
+    pub(crate) since: Timestamp,
+    /// As it was told last.
+    pub(crate) why: Arc<CallError>,
 }
 
 #[derive(Default)]
@@ -80,12 +89,11 @@ impl Registry {
             pods.remove(&uid, Trouble::new(Reason::PodLost, format!("pod {name} was deleted")), now);
         }
         drop(pods);
-        self.link.send_replace(Link { synced: true, failing_since: None });
+        self.link.send_modify(|link| link.synced = true);
     }
 
     /// A pod as it is now; gives its uid if it is a project's.
     pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) -> Option<String> {
-        self.answered();
         let mut pods = self.pods();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match PodView::read(pod, self.role) {
@@ -124,19 +132,22 @@ impl Registry {
         self.pods().remove(uid, trouble, now);
     }
 
-    /// The watch has an error.
-    pub(crate) fn failing(&self, now: Timestamp) {
-        self.link.send_modify(|link| link.failing_since = link.failing_since.or(Some(now)));
+    /// No watch can be had. Lists do not end that.
+    pub(crate) fn blind(&self, why: CallError, now: Timestamp) {
+        self.link.send_modify(|link| {
+            let since = link.blind.as_ref().map_or(now, |before| before.since);
+            link.blind = Some(Blind { since, why: Arc::new(why) });
+        });
     }
 
-    /// The cluster has answered again.
-    pub(crate) fn answered(&self) {
-        self.link.send_modify(|link| link.failing_since = None);
+    /// A watch has begun.
+    pub(crate) fn seeing(&self) {
+        self.link.send_if_modified(|link| link.blind.take().is_some());
     }
 
-    /// Since when the watch fails, as far as is known.
-    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
-        self.link.borrow().failing_since
+    /// Since when, and why, pods are not watched.
+    pub(crate) fn is_blind(&self) -> Option<Blind> {
+        self.link.borrow().blind.clone()
     }
 
     /// Whether the first list has come.

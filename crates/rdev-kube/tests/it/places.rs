@@ -1,13 +1,16 @@
 //! Whether commands can run in a pod, and what becomes of those that did.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::Reason;
 use rdev_kube_double::{Cluster, Refusal, Times};
-use rdev_ports::testing::START;
+use rdev_ports::testing::{FakeClock, START};
 use rdev_ports::{Fate, Place, Pods, Site, Standing, Stdin};
 
-use crate::support::{BUNDLED, demo, demo_on, eventually, id, open_with, place, project, run, status};
+use crate::support::{
+    BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status,
+};
 
 async fn standing(kube: &rdev_kube::Kube) -> Standing {
     eventually("a standing", async || kube.place(&Site::Project(id("demo"))).await.ok().flatten()).await
@@ -85,6 +88,27 @@ async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
 }
 
 #[tokio::test]
+async fn commands_run_in_a_sidecar_that_is_named() {
+    let pod =
+        project("demo").container("app").sidecar("agent").annotation("rdev.orchard9.ai/container", "agent");
+    let (cluster, _pod, kube) = demo_on(Cluster::start().await.unwrap(), pod).await;
+    let there = place(&kube).await;
+    assert_eq!(run(&kube, &there, &["echo", "hi"], Stdin::None).await, ("hi\n".into(), Ok(())));
+    cluster.request(|request| request.resource == "pods/exec").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_started_again_is_none_of_a_projects_business() {
+    let (_cluster, pod, kube) =
+        demo_on(Cluster::start().await.unwrap(), project("demo").sidecar("mesh")).await;
+    let there = place(&kube).await;
+    pod.restart_container("mesh", true, "OOMKilled", 137).unwrap();
+    status(&kube, "demo", "ready").await;
+    assert_eq!(place(&kube).await, there);
+    assert_eq!(kube.fate(&there.uid, START).await.unwrap(), Fate::Unknown);
+}
+
+#[tokio::test]
 async fn what_keeps_commands_from_running_has_its_reason() {
     let cluster = Cluster::start().await.unwrap();
     let nothing = tempfile::tempdir().unwrap();
@@ -98,15 +122,61 @@ async fn what_keeps_commands_from_running_has_its_reason() {
         eventually("a standing", async || kube.place(&Site::Project(id("other"))).await.ok().flatten()).await;
     assert_eq!(unusable(&other), Reason::RunnerMissing);
     assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
+}
 
+#[tokio::test]
+async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
     let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
     cluster.refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
-    let (cluster, _pod, kube) = demo_on(cluster, project("demo")).await;
-    assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    assert_eq!(waiting(&standing(&kube).await), Reason::ExecForbidden);
+    clock.advance(Duration::from_secs(30));
+    let verdict =
+        async || Some(standing(&kube).await).filter(|standing| matches!(standing, Standing::Unusable(_)));
+    assert_eq!(unusable(&eventually("a verdict", verdict).await), Reason::ExecForbidden);
     // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
     cluster.forget_requests();
     assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
-    assert!(cluster.requests().is_empty());
+    assert!(!cluster.requests().iter().any(|request| request.resource == "pods/exec"));
+    cluster.refuse_nothing();
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn whom_the_cluster_does_not_know_it_may_know_later() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
+    cluster.refuse("get", "pods/exec", Times::All, Refusal::Unauthorized);
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    for _ in 0..2 {
+        let standing = standing(&kube).await;
+        assert_eq!(waiting(&standing), Reason::ExecForbidden);
+        assert!(matches!(standing, Standing::Waiting(trouble, _) if trouble.message.contains("token")));
+        clock.advance(Duration::from_secs(3600));
+    }
+    cluster.refuse_nothing();
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn a_looking_shell_that_fails_for_once_is_asked_again() {
+    // A `head` that is killed, or finds the disk full, while the runner is copied in.
+    for failure in ["kill -9 $PPID", "echo 'head: error writing: No space left on device' >&2; exit 1"] {
+        let image = tempfile::tempdir().unwrap();
+        let head = image.path().join("head");
+        std::fs::write(&head, format!("#!/bin/sh\n{failure}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&head, mode).unwrap();
+        let path = format!("{}:/usr/bin:/bin", image.path().display());
+        let (_cluster, _pod, kube) =
+            demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
+        assert_eq!(waiting(&standing(&kube).await), Reason::RunnerMissing, "{failure}");
+        std::fs::remove_file(&head).unwrap();
+        place(&kube).await;
+    }
 }
 
 #[tokio::test]
