@@ -55,6 +55,7 @@ mod resume;
 mod retention;
 mod retry;
 mod shares;
+mod silent_nodes;
 mod starting;
 mod storm;
 mod surface;
