@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use http::Response;
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -16,6 +17,7 @@ use tower::util::MapResponseLayer;
 
 use crate::exec::{Channel, ExecError, Target, start};
 use crate::pod::PodView;
+use crate::proxy;
 use crate::starts::{Kind, Starts, Turn};
 
 /// Longest time that the API server may take to accept a connection, and to answer a short question.
@@ -159,13 +161,25 @@ impl Cluster {
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
-    let mut config = match kubeconfig {
-        Some(file) => {
-            let read = Kubeconfig::read_from(file)?;
-            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+    let read = match kubeconfig {
+        Some(file) => Some(Kubeconfig::read_from(file)?),
+        None => match Kubeconfig::read() {
+            Ok(read) => Some(read),
+            Err(error) => {
+                tracing::debug!(%error, "no kubeconfig");
+                None
+            }
+        },
+    };
+    let mut config = match read {
+        Some(read) => {
+            let named = proxy::named(&read);
+            let mut config =
+                kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+            config.proxy_url = proxy::decide(named.as_deref(), &Matcher::from_env(), &config.cluster_url)?;
+            config
         }
-        None => kube::Config::infer()
-            .await
+        None => kube::Config::incluster()
             .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);

@@ -15,6 +15,7 @@ mod neighbours;
 mod news;
 mod places;
 mod pod;
+mod proxy;
 mod registry;
 mod runner;
 mod starts;

@@ -19,8 +19,6 @@ use crate::pod::PodView;
 const GONE_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
 const GONE_SHOWN: Duration = Duration::from_secs(600);
-/// Clusters tell times in whole seconds.
-const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 
 /// The projects' pods.
 pub(crate) struct Registry {
@@ -98,6 +96,7 @@ impl Registry {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match PodView::read(pod, self.role) {
             Ok(view) => {
+                let view = view.after(pods.by_uid.get(&uid), now);
                 pods.refused.remove(&uid);
                 let is_ready = |view: &PodView| view.status == ProjectStatus::Ready;
                 if is_ready(&view) && !pods.by_uid.get(&uid).is_some_and(is_ready) {
@@ -221,7 +220,7 @@ impl Registry {
                 return Fate::Gone(trouble.clone());
             }
             return match &pod.interrupted {
-                Some((at, trouble)) if *at + CLUSTER_TIME_STEP > since => Fate::Interrupted(trouble.clone()),
+                Some(end) if end.is_after(since) => Fate::Interrupted(end.trouble.clone()),
                 _ => Fate::Unknown,
             };
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdev_domain::Reason;
 use rdev_kube_double::{Cluster, Refusal, Times};
 use rdev_ports::testing::{FakeClock, START};
-use rdev_ports::{Fate, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::{Clock, Fate, Place, Pods, Site, Standing, Stdin};
 
 use crate::support::{
     BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status,
@@ -249,4 +249,26 @@ async fn every_loss_has_its_reason() {
     // A server that was not there when it happened knows that it is gone.
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
     assert_eq!(gone(fate(&other, &third).await), Reason::PodLost);
+}
+
+#[tokio::test]
+async fn a_restart_is_told_by_our_clock_whatever_the_nodes_says() {
+    // The double's node has the time of this machine: far ahead of a clock that begins long ago, far behind the other.
+    for years in [0, 50] {
+        let cluster = Cluster::start().await.unwrap();
+        let pod = cluster.add_pod(project("demo")).unwrap();
+        let clock = Arc::new(FakeClock::default());
+        clock.advance(Duration::from_secs(years * 365 * 24 * 3600));
+        let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+        let there = place(&kube).await;
+        let started_before = clock.now();
+        clock.advance(Duration::from_secs(5));
+        pod.oom_kill("main").unwrap();
+        let ended = async || {
+            Some(kube.fate(&there.uid, started_before).await.unwrap()).filter(|fate| *fate != Fate::Unknown)
+        };
+        assert_eq!(interrupted(eventually("the end", ended).await), Reason::OomKilled);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(kube.fate(&there.uid, clock.now()).await.unwrap(), Fate::Unknown);
+    }
 }
