@@ -148,7 +148,7 @@ async fn commands_are_attached_to_after_a_restart_of_the_api_server_with_one_exe
 }
 
 #[tokio::test]
-#[ignore = "a thousand processes; RDEV_TEST_STORMS and scripts run it"]
+#[ignore = "a thousand processes: half a minute of two cores"]
 async fn three_hundred_commands_are_attached_to_after_a_restart_of_the_api_server() {
     attach_all(300).await;
 }
