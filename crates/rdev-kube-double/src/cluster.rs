@@ -24,6 +24,7 @@ use crate::pod::PodHandle;
 use crate::processes::{self, kill_marked};
 use crate::render::NODE;
 use crate::requests::Request;
+use crate::service_account::ServiceAccount;
 use crate::state::{Container, PodState, Running};
 use crate::tls;
 
@@ -135,6 +136,22 @@ impl Cluster {
 
     fn rewrite_kubeconfig(&self) -> anyhow::Result<()> {
         rewrite_kubeconfig(&self.kubeconfig, self.address(), &self.ca_pem, &self.token)
+    }
+
+    /// Nobody holds this token any more; false if nobody did.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.inner.identities.remove(token)
+    }
+
+    /// A new service account, whose files are in the folder of this name beside the administrator's kubeconfig.
+    pub fn service_account(
+        &self,
+        name: &str,
+        namespace: &str,
+        access: impl Into<Access>,
+    ) -> anyhow::Result<ServiceAccount> {
+        let (inner, folder) = (Arc::clone(&self.inner), self.root.path().join(name));
+        ServiceAccount::new(inner, folder, &self.ca_pem, namespace, access.into())
     }
 
     /// Adds a pod. It must not exist.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -21,6 +22,8 @@ pub(crate) struct Identity {
 /// All that is known.
 #[derive(Default)]
 pub(crate) struct Identities {
+    /// How many there have been.
+    users: AtomicUsize,
     by_token: Mutex<HashMap<String, Arc<Identity>>>,
 }
 
@@ -32,7 +35,7 @@ impl Identities {
     /// Somebody new; returns the token.
     pub(crate) fn add(&self, access: Access) -> String {
         let mut by_token = self.by_token();
-        let user = match by_token.len() {
+        let user = match self.users.fetch_add(1, Ordering::Relaxed) {
             0 => "kubernetes-admin".to_owned(),
             number => format!("system:serviceaccount:default:user-{number}"),
         };
@@ -56,6 +59,11 @@ impl Identities {
         let Some(identity) = by_token.get_mut(token) else { return false };
         *identity = Arc::new(Identity { user: identity.user.clone(), access });
         true
+    }
+
+    /// The token is good for nothing any more.
+    pub(crate) fn remove(&self, token: &str) -> bool {
+        self.by_token().remove(token).is_some()
     }
 
     fn by_token(&self) -> MutexGuard<'_, HashMap<String, Arc<Identity>>> {

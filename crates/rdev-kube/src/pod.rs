@@ -97,7 +97,8 @@ impl PodView {
                 (ProjectStatus::Failing(Condition { reason, message, since: self.created }), 0)
             }
         };
-        Some(PoolWorker { name: self.details.project.as_str().parse().ok()?, status, capacity })
+        let name = self.details.project.as_str().parse().ok()?;
+        Some(PoolWorker { name, status, capacity, leaves: self.terminating || self.over.is_some() })
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.

@@ -99,6 +99,8 @@ pub struct PoolWorker {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
+    /// It is to be gone when what runs in it has ended, and counts as gone for whoever decides how many there are.
+    pub leaves: bool,
 }
 
 /// Where commands run.

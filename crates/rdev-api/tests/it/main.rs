@@ -39,6 +39,7 @@ mod ending;
 mod faults;
 mod git;
 mod idempotency;
+mod in_a_pod;
 mod journals;
 mod logs;
 mod lost_answers;
