@@ -44,6 +44,15 @@ impl Identities {
         token
     }
 
+    /// Nobody holds this token any more: another is its holder's.
+    pub(crate) fn renew(&self, token: &str) -> Option<String> {
+        let mut by_token = self.by_token();
+        let identity = by_token.remove(token)?;
+        let token = format!("double-{}", clock::new_uid());
+        by_token.insert(token.clone(), identity);
+        Some(token)
+    }
+
     /// Other rights behind the same token.
     pub(crate) fn change(&self, token: &str, access: Access) -> bool {
         let mut by_token = self.by_token();
@@ -70,6 +79,17 @@ pub(crate) fn write_kubeconfig(
     token: &str,
 ) -> anyhow::Result<PathBuf> {
     let path = folder.join(format!("kubeconfig-{token}"));
+    rewrite_kubeconfig(&path, address, ca_pem, token)?;
+    Ok(path)
+}
+
+/// Writes that file.
+pub(crate) fn rewrite_kubeconfig(
+    path: &Path,
+    address: SocketAddr,
+    ca_pem: &str,
+    token: &str,
+) -> anyhow::Result<()> {
     let ca = STANDARD.encode(ca_pem);
     let text = format!(
         "apiVersion: v1\n\
@@ -91,6 +111,5 @@ pub(crate) fn write_kubeconfig(
          \x20   namespace: default\n\
          current-context: double\n"
     );
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

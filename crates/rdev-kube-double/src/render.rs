@@ -28,13 +28,13 @@ impl PodState {
             deletion_grace_period_seconds: deletion.map(|deletion| deletion.grace),
             ..ObjectMeta::default()
         };
-        let containers = self.containers.iter().map(|container| ContainerSpec {
-            name: container.name.clone(),
-            image: Some(IMAGE.to_owned()),
-            ..ContainerSpec::default()
-        });
+        let containers = |sidecars: bool| {
+            let some = self.containers.iter().filter(move |container| container.sidecar == sidecars);
+            some.map(Container::spec).collect::<Vec<_>>()
+        };
         let spec = PodSpec {
-            containers: containers.collect(),
+            containers: containers(false),
+            init_containers: Some(containers(true)).filter(|sidecars| !sidecars.is_empty()),
             node_name: self.node.clone(),
             restart_policy: Some("Always".to_owned()),
             termination_grace_period_seconds: Some(30),
@@ -54,6 +54,10 @@ impl PodState {
                 ..PodStatus::default()
             };
         }
+        let statuses = |sidecars: bool| {
+            let some = self.containers.iter().filter(move |container| container.sidecar == sidecars);
+            some.map(Container::render).collect::<Vec<_>>()
+        };
         let reason = self.node_lost.then(|| "NodeLost".to_owned());
         let message = self
             .node_lost
@@ -65,7 +69,8 @@ impl PodState {
             reason,
             message,
             conditions: Some(self.conditions()),
-            container_statuses: Some(self.containers.iter().map(Container::render).collect()),
+            container_statuses: Some(statuses(false)),
+            init_container_statuses: Some(statuses(true)).filter(|sidecars| !sidecars.is_empty()),
             host_ips: host.clone().map(|ip| vec![HostIP { ip }]),
             host_ip: host,
             pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
@@ -113,6 +118,15 @@ fn condition(kind: &str, holds: bool, since: &Time, why: Option<(&str, String)>)
 }
 
 impl Container {
+    fn spec(&self) -> ContainerSpec {
+        ContainerSpec {
+            name: self.name.clone(),
+            image: Some(IMAGE.to_owned()),
+            restart_policy: self.sidecar.then(|| "Always".to_owned()),
+            ..ContainerSpec::default()
+        }
+    }
+
     fn render(&self) -> ContainerStatus {
         let id = match (&self.state, &self.last) {
             (Running::Yes { id, .. }, _) | (Running::Ended(Terminated { id, .. }), _) => Some(id),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use rdev_domain::ProjectId;
 
 /// Pods that are projects.
@@ -74,9 +74,10 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
     };
     let project = id.parse().map_err(|error| format!("its id {id:?}: {error}"))?;
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
+    let mut can_be_named = containers.iter().chain(sidecars(pod));
     let named = value(annotations, CONTAINER).or_else(|| value(annotations, DEFAULT_CONTAINER));
     let container = match named {
-        Some(name) if containers.iter().any(|container| container.name == name) => name,
+        Some(name) if can_be_named.any(|container| container.name == name) => name,
         Some(name) => return Err(format!("it has no container {name:?}, which its annotation names")),
         None => containers.first().map(|container| &*container.name).ok_or("it has no container")?,
     };
@@ -91,6 +92,12 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
         default_agent: owned(DEFAULT_AGENT),
         capacity: capacity(value(annotations, CAPACITY)),
     })
+}
+
+/// Init containers that run beside the others for as long as their pod.
+pub(crate) fn sidecars(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    inits.filter(|init| init.restart_policy.as_deref() == Some("Always"))
 }
 
 fn capacity(annotation: Option<&str>) -> Result<u32, String> {

@@ -8,9 +8,11 @@ mod cluster;
 mod examine;
 mod exec;
 mod labels;
+mod missing;
 mod neighbours;
 mod places;
 mod pod;
+mod proxy;
 mod registry;
 mod runner;
 mod status;
@@ -52,8 +54,8 @@ pub const PERMISSIONS: [(&str, &str); 5] =
 const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// A worker waits so long for the first list.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
-/// `/ready` says that the cluster is down when it has not answered for so long.
-const FAILING_MAX: Duration = Duration::from_secs(30);
+/// `/ready` says that the cluster is down when its pods could not be watched for so long.
+const BLIND_MAX: Duration = Duration::from_secs(60);
 
 /// The namespace whose pods are projects.
 pub struct Config {
@@ -98,7 +100,11 @@ impl Watched {
         if self.registry.is_synced() {
             return Ok(&self.registry);
         }
-        Err(Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet")))
+        let error = match self.registry.is_blind() {
+            Some(blind) => anyhow::Error::new(blind.why).context("its pods cannot be listed"),
+            None => anyhow::anyhow!("its pods have not been listed yet"),
+        };
+        Err(Error::unavailable("cluster", error))
     }
 }
 
@@ -263,20 +269,17 @@ impl Pods for Kube {
     }
 
     async fn check(&self) -> Result<()> {
-        let registry = self.projects.listed()?;
-        let Some(since) = registry.failing_since() else { return Ok(()) };
-        if self.clock.now().since(since) < FAILING_MAX {
-            return Ok(());
-        }
-        // A watch that works again tells of it only with the next pod.
-        let list = kube::api::ListParams::default().labels(PROJECTS).limit(1);
-        match self.cluster.pods().list(&list).await {
-            Ok(_) => {
-                registry.answered();
-                Ok(())
+        let now = self.clock.now();
+        for (pods, watched) in [("projects", &self.projects), ("workers", &self.workers)] {
+            if let Some(blind) = watched.listed()?.is_blind()
+                && now.since(blind.since) >= BLIND_MAX
+            {
+                let error =
+                    anyhow::Error::new(blind.why).context(format!("pods of {pods} cannot be watched"));
+                return Err(Error::unavailable("cluster", error));
             }
-            Err(error) => Err(Error::unavailable("cluster", error)),
         }
+        Ok(())
     }
 }
 

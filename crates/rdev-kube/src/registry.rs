@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -13,6 +13,7 @@ use rdev_ports::{Fate, PoolWorker};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use crate::cluster::CallError;
 use crate::labels::Role;
 use crate::pod::PodView;
 
@@ -22,8 +23,6 @@ const GONE_MAX: usize = 4096;
 const READY_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
 const GONE_SHOWN: Duration = Duration::from_secs(600);
-/// Clusters tell times in whole seconds.
-const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 
 /// The projects' pods.
 pub(crate) struct Registry {
@@ -34,12 +33,20 @@ pub(crate) struct Registry {
 }
 
 /// How the watch stands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Link {
     /// The list has been whole at least once.
     synced: bool,
-    /// It has told of an error, and of no pod since.
-    failing_since: Option<Timestamp>,
+    /// No watch could be had since then.
+    blind: Option<Blind>,
+}
+
+/// Pods are not watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Blind {
+    pub(crate) since: Timestamp,
+    /// As it was told last.
+    pub(crate) why: Arc<CallError>,
 }
 
 #[derive(Default)]
@@ -85,16 +92,16 @@ impl Registry {
             pods.remove(&uid, Trouble::new(Reason::PodLost, format!("pod {name} was deleted")), now);
         }
         drop(pods);
-        self.link.send_replace(Link { synced: true, failing_since: None });
+        self.link.send_modify(|link| link.synced = true);
     }
 
     /// A pod as it is now; gives its uid if it is a project's.
     pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) -> Option<String> {
-        self.answered();
         let mut pods = self.pods();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match PodView::read(pod, self.role) {
             Ok(view) => {
+                let view = view.after(pods.by_uid.get(&uid), now);
                 pods.refused.remove(&uid);
                 let is_ready = |view: &PodView| view.status == ProjectStatus::Ready;
                 if is_ready(&view) && !pods.by_uid.get(&uid).is_some_and(is_ready) {
@@ -130,19 +137,22 @@ impl Registry {
         self.pods().remove(uid, trouble, now);
     }
 
-    /// The watch has an error.
-    pub(crate) fn failing(&self, now: Timestamp) {
-        self.link.send_modify(|link| link.failing_since = link.failing_since.or(Some(now)));
+    /// No watch can be had. Lists do not end that.
+    pub(crate) fn blind(&self, why: CallError, now: Timestamp) {
+        self.link.send_modify(|link| {
+            let since = link.blind.as_ref().map_or(now, |before| before.since);
+            link.blind = Some(Blind { since, why: Arc::new(why) });
+        });
     }
 
-    /// The cluster has answered again.
-    pub(crate) fn answered(&self) {
-        self.link.send_modify(|link| link.failing_since = None);
+    /// A watch has begun.
+    pub(crate) fn seeing(&self) {
+        self.link.send_if_modified(|link| link.blind.take().is_some());
     }
 
-    /// Since when the watch fails, as far as is known.
-    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
-        self.link.borrow().failing_since
+    /// Since when, and why, pods are not watched.
+    pub(crate) fn is_blind(&self) -> Option<Blind> {
+        self.link.borrow().blind.clone()
     }
 
     /// Whether the first list has come.
@@ -226,7 +236,7 @@ impl Registry {
                 return Fate::Gone(trouble.clone());
             }
             return match &pod.interrupted {
-                Some((at, trouble)) if *at + CLUSTER_TIME_STEP > since => Fate::Interrupted(trouble.clone()),
+                Some(end) if end.is_after(since) => Fate::Interrupted(end.trouble.clone()),
                 _ => Fate::Unknown,
             };
         }

@@ -5,6 +5,7 @@ use rdev_ports::Finding;
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
+use crate::missing::Missing;
 use crate::neighbours::{Holder, Neighbours, pod_of};
 use crate::pod::PodView;
 
@@ -82,14 +83,6 @@ pub(crate) struct Runner {
     pub(crate) former: Vec<String>,
 }
 
-/// Why a pod's runner cannot be called.
-pub(crate) enum Missing {
-    /// It will not be had without somebody's doing.
-    Unusable(Trouble),
-    /// It may be had later.
-    Later(ExecError),
-}
-
 impl Runner {
     /// The arguments that call it, in place of those that begin with its name.
     pub(crate) fn argv(&self, mut argv: Vec<String>) -> Vec<String> {
@@ -132,13 +125,14 @@ impl Runner {
         let answer = match place.ask(None).await {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
-            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {
+            // Whoever tells of a missing program in words of its own may mean it: a shell tells more.
+            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. } | ExecError::NotRun(_)) => {
                 place.program = copy_in(cluster, bundled, target).await?;
                 place.runs = place.program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
                 checksum = Some(bundled.sha256);
-                place.ask(None).await.map_err(refused)?
+                place.ask(None).await.map_err(|error| Missing::of(target, error))?
             }
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(Missing::of(target, error)),
         };
         let Answer { uid, former, .. } = place.own(answer, neighbours, now).await?;
         Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former })
@@ -189,7 +183,7 @@ impl Asked<'_> {
         if is_ours(&answer) {
             return Ok(answer);
         }
-        let wait = |why: String| Missing::Later(ExecError::Cut(anyhow::Error::msg(why)));
+        let wait = |why: String| Missing::of(self.target, ExecError::Cut(anyhow::Error::msg(why)));
         if let Holder::Lives(words) = neighbours.holder(&answer.uid, self.pod, now) {
             return Err(wait(format!("it waits for {words}")));
         }
@@ -207,7 +201,7 @@ impl Asked<'_> {
                 Err(Missing::Unusable(Trouble::new(Reason::RunsShared, stderr)))
             }
             Err(ExecError::Exit { code: EXIT_IN_USE, stderr }) => Err(wait(stderr)),
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(Missing::of(self.target, error)),
         }
     }
 }
@@ -216,14 +210,14 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
-        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+        return Err(Missing::of(target, ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
     };
     if machine != bundled.machine {
         let message = format!(
             "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
             bundled.machine
         );
-        return Err(unusable(message));
+        return Err(Missing::Unusable(Trouble::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
@@ -246,8 +240,7 @@ async fn shell(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
-        ExecError::Exit { stderr, .. } => unusable(stderr),
-        other => refused(other),
+        other => Missing::of(target, other),
     })
 }
 
@@ -258,16 +251,4 @@ async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) ->
 
 fn checked(checksum: &str) -> [String; 5] {
     ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
-}
-
-fn refused(error: ExecError) -> Missing {
-    match error {
-        ExecError::Forbidden => Missing::Unusable(Trouble::new(Reason::ExecForbidden, error.to_string())),
-        ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => unusable(message),
-        ExecError::NotThere(_) | ExecError::Cut(_) => Missing::Later(error),
-    }
-}
-
-fn unusable(message: impl Into<String>) -> Missing {
-    Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
 }

@@ -49,6 +49,7 @@ mod pods;
 mod power;
 mod probes;
 mod project_stream;
+mod proxies;
 mod queue;
 mod replicas;
 mod restart;
