@@ -1,7 +1,7 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
 use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::Finding;
+use rdev_ports::{EXEC_START_TIMEOUT, Finding};
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
@@ -237,7 +237,9 @@ async fn copy_in(
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
         let size = bundled.program.len().to_string();
-        shell(cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
+        // It moves more bytes than a word, and has its own time.
+        let cluster = cluster.with_limit(EXEC_START_TIMEOUT);
+        shell(&cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
     }
     Ok(program.to_owned())
 }

@@ -32,7 +32,8 @@ pub(crate) struct WorkerDto {
     /// The tasks that run in it.
     #[schema(example = json!(["cmd-0199d7e8c0de7000a0b1c2d3e4f50617"]))]
     task_ids: Vec<String>,
-    /// Why it is not ready, in one word of the cluster's own.
+    /// Why it is not ready, in one word of the cluster's own; `NotReachable` where its pod is ready and no program can be
+    /// started in it, `NotYetReached` until that has been tried.
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
     /// The same for people.

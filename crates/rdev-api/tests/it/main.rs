@@ -58,6 +58,7 @@ mod resume;
 mod retention;
 mod retry;
 mod shares;
+mod silent_nodes;
 mod starting;
 mod storm;
 mod surface;
