@@ -210,8 +210,8 @@ async fn what_the_cluster_forbids_for_once_is_waited_out() {
 async fn what_the_cluster_forbids_when_a_command_has_its_place_is_told_and_waited_out() {
     let server = server().await;
     let client = server.client();
-    client.run("true").await;
     for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {
+        client.run("true").await;
         server.double().cluster().refuse("get", "pods/exec", Times::All, refusal);
         let accepted = client.shell("echo well").await;
         let stalled = eventually("the reason", async || {
