@@ -129,26 +129,19 @@ impl Cluster {
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
-    let read = match kubeconfig {
-        Some(file) => Some(Kubeconfig::read_from(file)?),
-        None => match Kubeconfig::read() {
-            Ok(read) => Some(read),
-            Err(error) => {
-                tracing::debug!(%error, "no kubeconfig");
-                None
-            }
-        },
-    };
+    let read = kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
     let mut config = match read {
-        Some(read) => {
+        Ok(read) => {
             let named = proxy::named(&read);
             let mut config =
                 kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
             config.proxy_url = proxy::decide(named.as_deref(), &Matcher::from_env(), &config.cluster_url)?;
             config
         }
-        None => kube::Config::incluster()
-            .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?,
+        Err(why) if kubeconfig.is_some() => return Err(why.into()),
+        Err(why) => kube::Config::incluster().with_context(|| {
+            format!("no cluster: set KUBECONFIG ({why}), or run in a pod that has a service account")
+        })?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Whoever asks here asks again by itself, and wants to know at once how it stands.

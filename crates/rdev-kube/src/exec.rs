@@ -75,7 +75,7 @@ pub(crate) enum ExecError {
 impl From<ExecError> for rdev_ports::ExecError {
     fn from(error: ExecError) -> Self {
         match error {
-            ExecError::Unauthorized | ExecError::Forbidden => Self::NotStarted(error.to_string()),
+            ExecError::Unauthorized | ExecError::Forbidden => Self::Forbidden(error.to_string()),
             ExecError::NoProgram(message) => Self::NotStarted(message),
             ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
             // What became of the pod is told by the pod.

@@ -209,6 +209,9 @@ pub enum ExecError {
     /// The place has answered: it was not started, for this reason.
     #[error("{0}")]
     NotStarted(String),
+    /// Nobody was let through to the place: it was not started, for this reason. That may pass.
+    #[error("{0}")]
+    Forbidden(String),
     /// It has ended by itself, not well.
     #[error("it ended with code {code}: {stderr}")]
     Failed {
