@@ -27,6 +27,7 @@ MAY_NOT_BE_MOVED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
+LEAVES_A_LOST_NODE = {"node.kubernetes.io/unreachable": 30, "node.kubernetes.io/not-ready": 30}
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
 
 
@@ -210,7 +211,12 @@ def server(things):
     memory = dig(main, "resources", "requests", "memory"), dig(main, "resources", "limits", "memory")
     if memory[0] != memory[1]:
         yield f"memory: requests {memory[0]} and limits {memory[1]} differ: rdev-api would be the first to be evicted"
-    name = deployment["template"]["spec"].get("priorityClassName")
+    spec = deployment["template"]["spec"]
+    leaves = {one["key"]: one.get("tolerationSeconds") for one in spec.get("tolerations") or []}
+    alone = any(volume.get("persistentVolumeClaim") for volume in spec["volumes"])
+    if alone and leaves != LEAVES_A_LOST_NODE:
+        yield f"tolerations are {leaves}, wanted {LEAVES_A_LOST_NODE}: nobody serves while it stays"
+    name = spec.get("priorityClassName")
     if ("PriorityClass", name) not in found:
         yield f"priorityClassName is {name}, which is not rendered"
     if "RDEV_DATABASE_URL" not in values and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):

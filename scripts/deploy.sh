@@ -197,8 +197,9 @@ rehearse() {
         return
     fi
     cat "$work/rehearsed" >&2
+    # Of other objects nothing can be kept so: the cluster's own words are all that there is to say.
     while read -r kind name of _; do
-        grep -qiE "^The $kind \"$name\" is invalid:.*(Forbidden: updates to statefulset spec|field is immutable)" "$work/rehearsed" || continue
+        grep -q "^The StatefulSet \"$name\" is invalid:.*Forbidden: updates to statefulset spec" "$work/rehearsed" || continue
         printf '%s cannot be changed in that way. This keeps its pods and their claims, and the next run of this script makes it anew around them:\n    kubectl --context %s -n %s delete %s --cascade=orphan\n' \
             "$kind/$name" "$context" "$of" "$kind/$name" >&2
     done < <(workloads)
