@@ -247,7 +247,7 @@ impl Pods for Kube {
         let argv = ready.runner.argv(exec.argv);
         let stdin = match &exec.stdin {
             Stdin::None => &[],
-            Stdin::WaitedFor(bytes) => bytes.as_ref(),
+            Stdin::Given(bytes) | Stdin::WaitedFor(bytes) => bytes.as_ref(),
         };
         match self.cluster.start(&ready.target, &argv, stdin).await {
             Ok(channel) => Ok(output(channel, places.clone(), ready)),

@@ -191,6 +191,8 @@ pub enum Stdin {
     /// Nothing.
     #[default]
     None,
+    /// This.
+    Given(Bytes),
     /// This, and it does nothing before: a place may keep one such program waiting, to be used next time.
     WaitedFor(Bytes),
 }

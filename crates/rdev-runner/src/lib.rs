@@ -11,6 +11,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod collect;
+mod drain;
 mod fault;
 mod folder;
 mod gc;

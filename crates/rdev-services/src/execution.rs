@@ -227,7 +227,12 @@ impl Executor {
         self.conclude(claim, tries, seq, outcome).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
+        let site = place.site.clone();
         self.janitor.ended(place, RunId::of(&claim.command, tries), folder);
+        if !matches!(self.pods.place(&site).await, Ok(Some(Standing::Ready(_)))) {
+            // It may be about to go, and wait for its journals to be taken.
+            self.janitor.hurry();
+        }
         Ok(())
     }
 

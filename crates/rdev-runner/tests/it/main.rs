@@ -6,6 +6,7 @@ mod attach;
 mod cli;
 mod collect;
 mod damage;
+mod drain;
 mod gc;
 mod kills;
 mod limits;
