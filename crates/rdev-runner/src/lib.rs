@@ -17,6 +17,7 @@ mod folder;
 mod gc;
 mod journal;
 mod list;
+mod memory;
 mod out;
 mod place;
 mod processes;

@@ -111,7 +111,7 @@ fn print(text: &str) -> Result<(), Fault> {
 fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     let mut sink = if following.text { Sink::Text(None) } else { Sink::Frames };
     match follow(runs, id, following.after, started, &mut sink)? {
-        Followed::Lost(Loss::Supervisor) if following.text => Err(Fault::lost(id)),
+        Followed::Lost(Loss::Supervisor | Loss::Beside) if following.text => Err(Fault::lost(id)),
         Followed::Lost(Loss::Journal) if following.text => Err(Fault::damaged(id)),
         Followed::Lost(_) => Ok(EXIT_LOST),
         Followed::Unheard => Ok(0),

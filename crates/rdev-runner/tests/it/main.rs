@@ -10,6 +10,7 @@ mod drain;
 mod gc;
 mod kills;
 mod limits;
+mod memory;
 mod output;
 mod place;
 mod protocol;
