@@ -7,6 +7,8 @@ pub struct Project {
     pub id: ProjectId,
     /// Whether commands can run in it now.
     pub status: ProjectStatus,
+    /// What is wrong with it whatever its status, and is to be mended.
+    pub warning: Option<Condition>,
     /// Where its files are, as the commands in it see them.
     pub workspace: String,
     /// Where its files come from, as git names it.
@@ -40,7 +42,7 @@ impl ProjectStatus {
     }
 }
 
-/// Why a project is not ready.
+/// Why a project is not ready, or what else is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// One word, of the cluster's own: `ContainerCreating`, `ImagePullBackOff`.

@@ -60,6 +60,11 @@ impl Place {
         self.folder.join("home")
     }
 
+    /// Whether its folder of runs is on a claim.
+    pub(crate) fn has_claim(&self) -> bool {
+        self.runs_elsewhere.is_some()
+    }
+
     pub(crate) fn run(&self) -> PathBuf {
         self.runs_elsewhere.clone().unwrap_or_else(|| self.folder.join("run"))
     }

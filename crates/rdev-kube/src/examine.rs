@@ -45,6 +45,7 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
     }
     let pods = kube.projects.registry.all();
     findings.push(projects(kube, &pods));
+    findings.extend(doubled(kube));
     match pods.into_iter().find(|pod| pod.status == ProjectStatus::Ready) {
         Some(pod) => findings.extend(in_pod(kube, pod).await),
         None => {
@@ -142,6 +143,14 @@ fn projects(kube: &Kube, pods: &[PodView]) -> Finding {
         all if ready < all => Finding::warning("projects", seen, "GET /projects tells the reason of each"),
         _ => Finding::good("projects", seen),
     }
+}
+
+/// A word on each project of more than one pod.
+fn doubled(kube: &Kube) -> impl Iterator<Item = Finding> {
+    let fix = "give each pod a label rdev.orchard9.ai/project-id of its own, or delete one: a project is one pod, \
+               as in a StatefulSet with one replica";
+    let doubled = kube.projects.registry.doubled().into_iter();
+    doubled.map(move |warning| Finding::warning("project ids", warning.message, fix))
 }
 
 async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {

@@ -46,6 +46,12 @@ impl Role {
             Self::Worker => WORKERS,
         }
     }
+
+    /// Tells whether a pod has the label that it is chosen by.
+    pub(crate) fn chooses(self, pod: &Pod) -> bool {
+        let chosen = self.selector().split_once('=');
+        chosen.is_some_and(|(name, wanted)| value(pod.metadata.labels.as_ref(), name) == Some(wanted))
+    }
 }
 
 /// The details that a pod's labels and annotations give.
@@ -65,7 +71,7 @@ pub(crate) struct Details {
 
 /// The details of a pod, or why it cannot be a project, for its operator.
 pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
-    let (labels, annotations) = (pod.metadata.labels.as_ref(), pod.metadata.annotations.as_ref());
+    let labels = pod.metadata.labels.as_ref();
     let id = match role {
         Role::Project => value(labels, PROJECT_ID)
             .or_else(|| value(labels, APP).map(|app| app.strip_prefix(APP_PREFIX).unwrap_or(app)))
@@ -73,6 +79,12 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
         Role::Worker => pod.metadata.name.as_deref().unwrap_or_default(),
     };
     let project = id.parse().map_err(|error| format!("its id {id:?}: {error}"))?;
+    details_as(pod, role, project)
+}
+
+/// The details of a pod that is, or was, of this project.
+pub(crate) fn details_as(pod: &Pod, role: Role, project: ProjectId) -> Result<Details, String> {
+    let annotations = pod.metadata.annotations.as_ref();
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
     let named = value(annotations, CONTAINER).or_else(|| value(annotations, DEFAULT_CONTAINER));
     let container = match named {

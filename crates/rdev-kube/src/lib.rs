@@ -7,13 +7,17 @@
 mod cluster;
 mod examine;
 mod exec;
+mod known;
 mod labels;
+mod lookup;
 mod neighbours;
 mod places;
 mod pod;
+mod reach;
 mod registry;
 mod runner;
 mod status;
+mod volumes;
 mod watching;
 
 use std::path::PathBuf;
@@ -25,18 +29,20 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
-    Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST, Site,
-    Standing, Stdin, spawn_for_good,
+    Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
+    RUNNER_EXIT_OTHER_PLACE, Reach, Site, Standing, Stdin, spawn_for_good,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{ANSWER_TIMEOUT, Cluster};
+use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
+use crate::lookup::Survey;
 use crate::neighbours::{Neighbours, RUNS_SHARED};
 use crate::places::{Places, Ready};
+use crate::reach::pod_uid_of;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
 
@@ -75,6 +81,7 @@ pub struct Kube {
     projects: Watched,
     workers: Watched,
     neighbours: Arc<Neighbours>,
+    survey: Survey,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
@@ -132,6 +139,7 @@ impl Kube {
             projects,
             workers,
             neighbours,
+            survey: Survey::default(),
             failed,
         })
     }
@@ -155,16 +163,13 @@ impl Kube {
         Project { status, ..project }
     }
 
-    /// A fresh look at one pod, after something went wrong in it: the watch may tell later.
-    async fn look_at(&self, registry: &Registry, name: &str, uid: &str) {
-        match timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(name)).await {
-            Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() == Some(uid) => {
-                registry.apply(&pod, self.clock.now());
-            }
-            Ok(Ok(_)) => registry.not_found(uid, self.clock.now()),
-            Ok(Err(error)) => tracing::debug!(pod = name, %error, "it cannot be looked at"),
-            Err(_) => tracing::debug!(pod = name, "it cannot be looked at: no answer"),
-        }
+    /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
+    /// on with.
+    async fn once_listed(&self, site: &Site) -> Result<&Watched> {
+        let watched = self.watched(site);
+        // Whether they were listed in that time is what the next line tells.
+        timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
+        watched.listed().map(|_| watched)
     }
 }
 
@@ -181,7 +186,7 @@ impl Pods for Kube {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let workers = self.workers.listed()?.workers(self.clock.now());
+        let workers = self.workers.listed()?.workers();
         let shown = |worker: PoolWorker| {
             let status = match worker.name.as_str().parse() {
                 Ok(id) => self.neighbours.status(Role::Worker, &id, worker.status),
@@ -193,19 +198,9 @@ impl Pods for Kube {
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
-        let id = match site {
-            Site::Project(id) => id.clone(),
-            Site::Worker(name) => match name.as_str().parse::<ProjectId>() {
-                Ok(id) => id,
-                Err(_) => return Ok(None),
-            },
-        };
-        let watched = self.watched(site);
-        // A server that has just been started has commands to go on with. Whether they were listed in that time
-        // is what the next line tells.
-        timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
-        let registry = watched.listed()?;
-        let now = self.clock.now();
+        let Some(id) = id_of(site) else { return Ok(None) };
+        let watched = self.once_listed(site).await?;
+        let (registry, now) = (&watched.registry, self.clock.now());
         let Some(pod) = registry.pod_of(&id) else {
             let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
@@ -225,18 +220,16 @@ impl Pods for Kube {
         select(projects, workers).boxed()
     }
 
-    async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate> {
-        // The identity of a folder of runs begins with the pod in which it was made.
-        let pod_uid = neighbours::pod_of(place_uid);
-        let (pool, of_pool) = (&self.workers, self.workers.registry.remembers(pod_uid));
-        let watched = match of_pool || pool.places.ready(place_uid).is_some() {
-            true => pool,
-            false => &self.projects,
-        };
-        if let Some(ready) = watched.places.ready(place_uid) {
-            self.look_at(&watched.registry, &ready.target.pod, pod_uid).await;
+    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
+        self.reach_place(site, place_uid).await
+    }
+
+    async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate> {
+        let pod_uid = pod_uid_of(place_uid);
+        if let Err(error) = self.look_at(site, pod_uid).await {
+            tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
         }
-        Ok(watched.registry.fate(pod_uid, since))
+        Ok(self.watched(site).registry.fate(pod_uid, since))
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
@@ -280,6 +273,14 @@ impl Pods for Kube {
     }
 }
 
+/// What the pod of a site is known by; `None` when no pod can be.
+fn id_of(site: &Site) -> Option<ProjectId> {
+    match site {
+        Site::Project(id) => Some(id.clone()),
+        Site::Worker(name) => name.as_str().parse().ok(),
+    }
+}
+
 /// A project that is not ready, as its commands see it.
 fn waiting(status: &ProjectStatus) -> Option<Standing> {
     let (condition, reason) = match status {
@@ -306,7 +307,7 @@ fn output(channel: Channel, places: Places, ready: Ready) -> ExecOutput {
             Ok(Some(bytes)) => Some((Ok(bytes), Some((channel, places, ready)))),
             Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
             Err(error) => {
-                if matches!(error, ExecError::Exit { code: EXIT_REPLACED, .. }) {
+                if matches!(error, ExecError::Exit { code: EXIT_REPLACED | RUNNER_EXIT_OTHER_PLACE, .. }) {
                     places.look_again(&ready);
                 }
                 Some((Err(error.into()), None))

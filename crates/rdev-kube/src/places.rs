@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::{Place, Site, Standing};
+use rdev_ports::{Place, Reach, Site, Standing};
 
 use crate::cluster::Cluster;
 use crate::exec::Target;
@@ -64,7 +64,7 @@ enum Seen {
 }
 
 impl Places {
-    /// Whether commands can run in a pod that is ready.
+    /// Whether commands can run in a pod whose container runs.
     pub(crate) async fn standing(
         &self,
         cluster: &Cluster,
@@ -103,16 +103,41 @@ impl Places {
             }
             Err(Missing::Later(error)) => {
                 *seen = Seen::Failing(failing_since);
-                let message =
-                    format!("pod {} is ready, but programs cannot be started in it: {error}", pod.name);
+                let message = format!("pod {} runs, but programs cannot be started in it: {error}", pod.name);
                 Standing::Waiting(Trouble::new(Reason::PodNotReady, message), failing_since)
             }
+        }
+    }
+
+    /// The place of this identity, in a pod in which it was once, whatever that pod's phase, readiness and labels.
+    pub(crate) async fn reach(
+        &self,
+        cluster: &Cluster,
+        bundled: Bundled,
+        registry: &Registry,
+        neighbours: &Neighbours,
+        pod: PodView,
+        place: (&Site, &str),
+        now: Timestamp,
+    ) -> Reach {
+        let (site, uid) = place;
+        let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
+        match self.standing(cluster, bundled, registry, neighbours, pod, now).await {
+            Standing::Ready(place) if place.uid == uid => Reach::There(Place { site: site.clone(), ..place }),
+            Standing::Ready(_) => Reach::Gone(replaced()),
+            Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
+            Standing::Unusable(trouble) => Reach::Later(trouble, now),
         }
     }
 
     /// How the runner of a place is called.
     pub(crate) fn ready(&self, place_uid: &str) -> Option<Ready> {
         self.known().ready.get(place_uid).cloned()
+    }
+
+    /// Tells whether a folder of runs that is reached was of this identity in a pod before.
+    pub(crate) fn has_been(&self, place_uid: &str) -> bool {
+        self.ready(place_uid).is_some_and(|ready| ready.runner.former.iter().any(|one| one == place_uid))
     }
 
     /// A program could not be started there: its container, or its runner, may be another by now.

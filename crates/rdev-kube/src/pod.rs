@@ -7,6 +7,7 @@ use rdev_ports::PoolWorker;
 
 use crate::labels::{Details, Role, details};
 use crate::status::Look;
+use crate::volumes;
 
 /// A project's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +17,17 @@ pub(crate) struct PodView {
     pub(crate) details: Details,
     /// Changes with every start of the container.
     pub(crate) container_id: String,
+    /// Its container runs, ready or not: what was started in it can be reached.
+    pub(crate) runs: bool,
+    /// Its folder of runs is on a volume that outlives it.
+    pub(crate) keeps_runs: bool,
     pub(crate) created: Timestamp,
     pub(crate) terminating: bool,
     pub(crate) status: ProjectStatus,
     /// Its end, after which nothing runs in it again.
     pub(crate) over: Option<Trouble>,
+    /// Its end, should it be gone: nobody may tell of a last look.
+    pub(crate) should_it_be_gone: Trouble,
     /// The last end of its container, which was or will be started again.
     pub(crate) interrupted: Option<(Timestamp, Trouble)>,
 }
@@ -28,28 +35,47 @@ pub(crate) struct PodView {
 impl PodView {
     /// Reads a pod, or says why it cannot be a project, or a worker.
     pub(crate) fn read(pod: &Pod, role: Role) -> Result<Self, String> {
-        let details = details(pod, role)?;
+        Ok(Self::of(pod, details(pod, role)?))
+    }
+
+    /// Reads a pod whose details are known.
+    pub(crate) fn of(pod: &Pod, details: Details) -> Self {
         let meta = &pod.metadata;
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
         let container = of_container(status.container_statuses.as_deref(), &details.container);
-        Ok(Self {
+        let runs = container.and_then(|container| container.state.as_ref()?.running.as_ref()).is_some();
+        Self {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
+            runs,
+            keeps_runs: volumes::keep_runs(pod, &details.container),
             container_id: container.and_then(|c| c.container_id.clone()).unwrap_or_default(),
             created: time(meta.creation_timestamp.as_ref()),
             terminating: meta.deletion_timestamp.is_some(),
             status: Look { pod, status, container }.status(),
             over: over(status),
+            should_it_be_gone: Self::deleted(pod),
             interrupted: container.and_then(interrupted),
             details,
-        })
+        }
+    }
+
+    /// What the pod of a project is chosen by, smallest first: one that is to stay, then the oldest.
+    pub(crate) fn seniority(&self) -> (bool, bool, Timestamp, &str) {
+        (self.over.is_some(), self.terminating, self.created, &self.name)
+    }
+
+    /// Nothing more runs in it than what does: it is to go, or its containers have ended for good.
+    pub(crate) fn is_going(&self) -> bool {
+        self.terminating || self.over.is_some()
     }
 
     pub(crate) fn project(&self) -> Project {
         Project {
             id: self.details.project.clone(),
             status: self.status.clone(),
+            warning: None,
             workspace: self.details.workspace.clone(),
             repository: self.details.repository.clone(),
             description: self.details.description.clone(),

@@ -1,6 +1,6 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::future::pending;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,22 +8,21 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use k8s_openapi::api::core::v1::Pod;
-use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Reason, Timestamp, Trouble};
+use rdev_domain::{Condition, Project, ProjectId, Reason, Timestamp, Trouble};
 use rdev_ports::{Fate, PoolWorker};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
-use crate::labels::Role;
+use crate::known::Known;
+use crate::labels::{Role, details_as};
 use crate::pod::PodView;
 
-/// Pods that are gone and whose end is remembered.
-const GONE_MAX: usize = 4096;
 /// Pods that have become ready, and of which somebody has yet to hear.
 const READY_MAX: usize = 4096;
-/// How long a project without a pod is still shown.
-const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Clusters tell times in whole seconds.
 const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
+/// A pod that the watch does not tell of any more, before it was looked at.
+const MISSING: &str = "it was deleted, or its label was taken off";
 
 /// The projects' pods.
 pub(crate) struct Registry {
@@ -44,17 +43,18 @@ struct Link {
 
 #[derive(Default)]
 struct Pods {
-    by_uid: HashMap<String, PodView>,
-    of_project: BTreeMap<ProjectId, Vec<String>>,
+    known: Known,
     /// Pods of the list that is coming in.
     listed: HashSet<String>,
-    /// Ends of pods that are gone, and their order.
-    ends: HashMap<String, Trouble>,
-    ends_in_order: VecDeque<String>,
-    /// Projects that have lost their last pod.
-    gone: BTreeMap<ProjectId, Project>,
-    /// Pods that cannot be projects: each is complained of once.
+    /// Pods that cannot be projects, or are not any more: each is complained of once.
     refused: HashSet<String>,
+}
+
+/// A pod that the watch does not tell of any more: it was deleted, or its label was taken off.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) name: String,
+    pub(crate) uid: String,
 }
 
 impl Registry {
@@ -70,64 +70,84 @@ impl Registry {
 
     /// A pod of the list.
     pub(crate) fn listed(&self, pod: &Pod, now: Timestamp) {
-        if let Some(uid) = self.apply(pod, now) {
-            self.pods().listed.insert(uid);
-        }
+        self.apply(pod, now);
+        self.pods().listed.insert(uid_of(pod));
     }
 
-    /// The list is whole: what was not in it is gone.
-    pub(crate) fn list_ended(&self, now: Timestamp) {
-        let mut pods = self.pods();
-        let listed = std::mem::take(&mut pods.listed);
-        let gone: Vec<String> = pods.by_uid.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
-        for uid in gone {
-            let name = pods.by_uid.get(&uid).map(|pod| pod.name.clone()).unwrap_or_default();
-            pods.remove(&uid, Trouble::new(Reason::PodLost, format!("pod {name} was deleted")), now);
-        }
-        drop(pods);
+    /// The list is whole. What was not in it is one of these no more; those are to be looked at.
+    pub(crate) fn list_ended(&self, now: Timestamp) -> Vec<Missing> {
+        let missing = self.change(|pods| {
+            let listed = std::mem::take(&mut pods.listed);
+            let missing = pods.known.all_and_out().filter(|pod| !listed.contains(&pod.uid));
+            let missing = missing.map(|pod| Missing { name: pod.name.clone(), uid: pod.uid.clone() });
+            let missing: Vec<Missing> = missing.collect();
+            for pod in &missing {
+                pods.known.take_out(&pod.uid, None, MISSING, now);
+            }
+            missing
+        });
         self.link.send_replace(Link { synced: true, failing_since: None });
+        missing
     }
 
-    /// A pod as it is now; gives its uid if it is a project's.
-    pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) -> Option<String> {
+    /// A pod as it is now.
+    pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) {
         self.answered();
-        let mut pods = self.pods();
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        match PodView::read(pod, self.role) {
-            Ok(view) => {
+        let (uid, name) = (uid_of(pod), pod.metadata.name.as_deref().unwrap_or_default());
+        let role = self.role;
+        self.change(|pods| {
+            let view = match role.chooses(pod) {
+                true => PodView::read(pod, role),
+                false => Err(format!("it does not have the label {} any more", role.selector())),
+            };
+            match view {
+                Ok(view) => {
+                    pods.refused.remove(&uid);
+                    pods.known.put(view, now);
+                }
+                Err(why) => {
+                    let was_known = pods.known.take_out(&uid, Some(pod), &why, now);
+                    if (was_known || role.chooses(pod)) && pods.refused.insert(uid) {
+                        tracing::warn!(pod = name, ?role, "nothing is started in this pod: {why}");
+                    }
+                }
+            }
+        });
+    }
+
+    /// The watch tells of a pod no more, as it was at the last. One that nobody was deleting may have lost its label
+    /// alone: it is to be looked at.
+    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Missing> {
+        let uid = uid_of(last);
+        self.change(|pods| {
+            if last.metadata.deletion_timestamp.is_some() {
                 pods.refused.remove(&uid);
-                let is_ready = |view: &PodView| view.status == ProjectStatus::Ready;
-                if is_ready(&view) && !pods.by_uid.get(&uid).is_some_and(is_ready) {
-                    // Nobody listens while no worker works here.
-                    self.became_ready.send(view.details.project.clone()).unwrap_or_default();
-                }
-                pods.put(view);
-                Some(uid)
+                pods.known.remove(&uid, PodView::deleted(last), now);
+                return None;
             }
-            Err(why) => {
-                if pods.refused.insert(uid.clone()) {
-                    let pod = pod.metadata.name.as_deref().unwrap_or_default();
-                    let role = self.role;
-                    tracing::warn!(pod, ?role, "this pod is labelled so, and cannot be one: {why}");
-                }
-                pods.remove(&uid, Trouble::new(Reason::PodLost, why), now);
-                None
-            }
-        }
+            let was_known = pods.known.take_out(&uid, Some(last), MISSING, now);
+            was_known.then(|| Missing { name: last.metadata.name.clone().unwrap_or_default(), uid })
+        })
     }
 
-    /// A pod is gone; as it was at the last.
-    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) {
-        let uid = last.metadata.uid.clone().unwrap_or_default();
-        let mut pods = self.pods();
-        pods.refused.remove(&uid);
-        pods.remove(&uid, PodView::deleted(last), now);
-    }
-
-    /// A pod of that uid is not in the cluster any more.
+    /// The pod of that uid is not in the cluster any more.
     pub(crate) fn not_found(&self, uid: &str, now: Timestamp) {
-        let trouble = Trouble::new(Reason::PodLost, "its pod was deleted");
-        self.pods().remove(uid, trouble, now);
+        self.change(|pods| {
+            let unknown = || Trouble::new(Reason::PodLost, "its pod is gone");
+            let trouble = pods.known.find(uid).map_or_else(unknown, |pod| pod.should_it_be_gone.clone());
+            pods.refused.remove(uid);
+            pods.known.remove(uid, trouble, now);
+        });
+    }
+
+    /// A pod in which something was started for this project, and which is none of these by now.
+    ///
+    /// # Errors
+    /// Why nobody can say in which of its containers that was.
+    pub(crate) fn found(&self, pod: &Pod, project: ProjectId) -> Result<(), String> {
+        let view = PodView::of(pod, details_as(pod, self.role, project)?);
+        self.change(|pods| pods.known.found(view));
+        Ok(())
     }
 
     /// The watch has an error.
@@ -173,55 +193,70 @@ impl Registry {
 
     pub(crate) fn projects(&self, now: Timestamp) -> Vec<Project> {
         let mut pods = self.pods();
-        pods.forget_gone(now);
-        let there = pods.of_project.keys().filter_map(|id| pods.best(id)).map(PodView::project);
-        let mut projects: Vec<Project> = there.chain(pods.gone.values().cloned()).collect();
+        pods.known.forget_gone(now);
+        let known = &pods.known;
+        let there = known.ids().filter_map(|id| known.project(id));
+        let mut projects: Vec<Project> = there.chain(known.gone().cloned()).collect();
         projects.sort_by(|a, b| a.id.cmp(&b.id));
         projects
     }
 
     pub(crate) fn project(&self, id: &ProjectId, now: Timestamp) -> Option<Project> {
         let mut pods = self.pods();
-        pods.forget_gone(now);
-        pods.best(id).map(PodView::project).or_else(|| pods.gone.get(id).cloned())
+        pods.known.forget_gone(now);
+        pods.known.project(id)
     }
 
-    /// The pod in which commands of the project run.
+    /// The pod in which commands of the project are started.
     pub(crate) fn pod_of(&self, id: &ProjectId) -> Option<PodView> {
-        self.pods().best(id).cloned()
+        self.pods().known.best(id).cloned()
     }
 
-    /// The pod of this uid.
-    pub(crate) fn pod(&self, uid: &str) -> Option<PodView> {
-        self.pods().by_uid.get(uid).cloned()
+    /// The pod of this uid, one of these or not any more.
+    pub(crate) fn find(&self, uid: &str) -> Option<PodView> {
+        self.pods().known.find(uid).cloned()
+    }
+
+    /// Tells whether the watch tells of the pod of this uid.
+    pub(crate) fn watches(&self, uid: &str) -> bool {
+        self.pods().known.is_member(uid)
+    }
+
+    /// The end of the pod of this uid, if it is remembered.
+    pub(crate) fn end(&self, uid: &str) -> Option<Trouble> {
+        self.pods().known.end(uid).cloned()
+    }
+
+    /// Tells whether the folder of runs of a pod, which may be gone, outlives it.
+    pub(crate) fn keeps_runs(&self, uid: &str) -> bool {
+        self.pods().known.keeps_runs(uid)
     }
 
     /// All pods, for an examination.
     pub(crate) fn all(&self) -> Vec<PodView> {
-        self.pods().by_uid.values().cloned().collect()
+        self.pods().known.all().cloned().collect()
+    }
+
+    /// Projects of more than one pod, for an examination.
+    pub(crate) fn doubled(&self) -> Vec<Condition> {
+        let pods = self.pods();
+        pods.known.ids().filter_map(|id| pods.known.warning(id)).collect()
     }
 
     pub(crate) fn knows(&self, uid: &str) -> bool {
-        self.pods().by_uid.contains_key(uid)
+        self.pods().known.find(uid).is_some()
     }
 
     /// The workers, by name. One that is gone is none: another pod has another name.
-    pub(crate) fn workers(&self, now: Timestamp) -> Vec<PoolWorker> {
-        let mut pods = self.pods();
-        pods.forget_gone(now);
-        pods.of_project.keys().filter_map(|id| pods.best(id)?.worker()).collect()
-    }
-
-    /// Whether the pod of this uid is, or was, one of these.
-    pub(crate) fn remembers(&self, uid: &str) -> bool {
+    pub(crate) fn workers(&self) -> Vec<PoolWorker> {
         let pods = self.pods();
-        pods.by_uid.contains_key(uid) || pods.ends.contains_key(uid)
+        pods.known.ids().filter_map(|id| pods.known.best(id)?.worker()).collect()
     }
 
     /// What became of programs that ran in the pod of this uid.
     pub(crate) fn fate(&self, uid: &str, since: Timestamp) -> Fate {
         let pods = self.pods();
-        if let Some(pod) = pods.by_uid.get(uid) {
+        if let Some(pod) = pods.known.find(uid) {
             if let Some(trouble) = &pod.over {
                 return Fate::Gone(trouble.clone());
             }
@@ -230,13 +265,18 @@ impl Registry {
                 _ => Fate::Unknown,
             };
         }
-        if let Some(trouble) = pods.ends.get(uid) {
-            return Fate::Gone(trouble.clone());
+        pods.known.end(uid).map_or(Fate::Unknown, |trouble| Fate::Gone(trouble.clone()))
+    }
+
+    /// Changes what is known, and tells of the projects that have become ready by it.
+    fn change<T>(&self, change: impl FnOnce(&mut Pods) -> T) -> T {
+        let mut pods = self.pods();
+        let done = change(&mut pods);
+        for project in pods.known.became_ready.drain(..) {
+            // Nobody listens while no worker works here.
+            self.became_ready.send(project).unwrap_or_default();
         }
-        match self.is_synced() {
-            true => Fate::Gone(Trouble::new(Reason::PodLost, "its pod is gone")),
-            false => Fate::Unknown,
-        }
+        done
     }
 
     fn pods(&self) -> MutexGuard<'_, Pods> {
@@ -244,60 +284,6 @@ impl Registry {
     }
 }
 
-impl Pods {
-    fn put(&mut self, view: PodView) {
-        let (uid, project) = (view.uid.clone(), view.details.project.clone());
-        self.gone.remove(&project);
-        let before = self.by_uid.insert(uid.clone(), view);
-        if before.as_ref().is_none_or(|before| before.details.project != project) {
-            if let Some(before) = before {
-                self.unlink(&before);
-            }
-            self.of_project.entry(project).or_default().push(uid);
-        }
-    }
-
-    fn remove(&mut self, uid: &str, trouble: Trouble, now: Timestamp) {
-        let Some(view) = self.by_uid.remove(uid) else { return };
-        self.unlink(&view);
-        if self.ends.insert(uid.to_owned(), trouble.clone()).is_none() {
-            self.ends_in_order.push_back(uid.to_owned());
-        }
-        while self.ends_in_order.len() > GONE_MAX {
-            if let Some(oldest) = self.ends_in_order.pop_front() {
-                self.ends.remove(&oldest);
-            }
-        }
-        if !self.of_project.contains_key(&view.details.project) {
-            let condition = Condition { reason: "Gone".to_owned(), message: trouble.message, since: now };
-            let project = Project { status: ProjectStatus::Gone(condition), ..view.project() };
-            self.gone.insert(project.id.clone(), project);
-        }
-    }
-
-    fn unlink(&mut self, view: &PodView) {
-        let project = &view.details.project;
-        if let Some(uids) = self.of_project.get_mut(project) {
-            uids.retain(|uid| *uid != view.uid);
-            if uids.is_empty() {
-                self.of_project.remove(project);
-            }
-        }
-    }
-
-    /// Of several pods of a project one that is ready, and stays; of these the newest.
-    fn best(&self, id: &ProjectId) -> Option<&PodView> {
-        let pods = self.of_project.get(id)?.iter().filter_map(|uid| self.by_uid.get(uid));
-        pods.max_by_key(|pod| {
-            let ready = pod.status == ProjectStatus::Ready;
-            (ready, !pod.terminating && pod.over.is_none(), pod.created)
-        })
-    }
-
-    fn forget_gone(&mut self, now: Timestamp) {
-        self.gone.retain(|_, project| {
-            let ProjectStatus::Gone(condition) = &project.status else { return false };
-            now.since(condition.since) <= GONE_SHOWN
-        });
-    }
+fn uid_of(pod: &Pod) -> String {
+    pod.metadata.uid.clone().unwrap_or_default()
 }

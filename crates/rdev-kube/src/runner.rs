@@ -5,8 +5,9 @@ use rdev_ports::Finding;
 
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
-use crate::neighbours::{Holder, Neighbours, pod_of};
+use crate::neighbours::{Holder, Neighbours};
 use crate::pod::PodView;
+use crate::reach::pod_uid_of;
 
 /// The program's name in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
@@ -118,7 +119,8 @@ impl Runner {
         )
     }
 
-    /// Finds the runner of a pod, or copies it in, and has the folder of runs made.
+    /// Finds the runner of a pod, or copies it in, and has the folder of runs made. Nothing is copied into a pod that
+    /// `is_going`.
     pub(crate) async fn of(
         cluster: &Cluster,
         bundled: Bundled,
@@ -133,7 +135,7 @@ impl Runner {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {
-                place.program = copy_in(cluster, bundled, target).await?;
+                place.program = copy_in(cluster, bundled, target, pod.is_going()).await?;
                 place.runs = place.program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
                 checksum = Some(bundled.sha256);
                 place.ask(None).await.map_err(refused)?
@@ -185,7 +187,7 @@ impl Asked<'_> {
 
     /// Sees to it that the folder stands in the name of this pod. One that has outlived its pod is taken over.
     async fn own(&self, answer: Answer, neighbours: &Neighbours, now: Timestamp) -> Result<Answer, Missing> {
-        let is_ours = |answer: &Answer| pod_of(&answer.uid) == self.pod.uid;
+        let is_ours = |answer: &Answer| pod_uid_of(&answer.uid) == self.pod.uid;
         if is_ours(&answer) {
             return Ok(answer);
         }
@@ -212,7 +214,12 @@ impl Asked<'_> {
     }
 }
 
-async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result<String, Missing> {
+async fn copy_in(
+    cluster: &Cluster,
+    bundled: Bundled,
+    target: &Target,
+    is_going: bool,
+) -> Result<String, Missing> {
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
@@ -224,6 +231,10 @@ async fn copy_in(cluster: &Cluster, bundled: Bundled, target: &Target) -> Result
             bundled.machine
         );
         return Err(unusable(message));
+    }
+    if there != "yes" && is_going {
+        let message = "the pod is to go, and has no runner of this version: none is copied in any more";
+        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!(message))));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");

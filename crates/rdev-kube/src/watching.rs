@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 use crate::labels::Role;
-use crate::registry::Registry;
+use crate::lookup::look_at_all;
+use crate::registry::{Missing, Registry};
 
 /// The whole list is read again after this time, whatever the watch has told.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -41,7 +42,8 @@ pub(crate) async fn keep(cluster: Cluster, role: Role, registry: Arc<Registry>, 
                     if std::mem::take(&mut failing) {
                         tracing::info!("the cluster's pods are watched again");
                     }
-                    take(&registry, event, &*clock);
+                    let missing = take(&registry, event, &*clock);
+                    look_at_all(&cluster, &registry, &*clock, missing).await;
                 }
                 Some(Err(error)) => {
                     registry.failing(clock.now());
@@ -62,17 +64,21 @@ pub(crate) async fn keep(cluster: Cluster, role: Role, registry: Arc<Registry>, 
     }
 }
 
-fn take(registry: &Registry, event: Event<k8s_openapi::api::core::v1::Pod>, clock: &dyn Clock) {
+/// Takes what the watch tells; gives the pods that are to be looked at, since it does not tell what became of them.
+fn take(
+    registry: &Registry,
+    event: Event<k8s_openapi::api::core::v1::Pod>,
+    clock: &dyn Clock,
+) -> Vec<Missing> {
     let now = clock.now();
     match event {
         Event::Init => registry.list_begins(),
         Event::InitApply(pod) => registry.listed(&pod, now),
-        Event::InitDone => registry.list_ended(now),
-        Event::Apply(pod) => {
-            registry.apply(&pod, now);
-        }
-        Event::Delete(pod) => registry.deleted(&pod, now),
+        Event::InitDone => return registry.list_ended(now),
+        Event::Apply(pod) => registry.apply(&pod, now),
+        Event::Delete(pod) => return registry.deleted(&pod, now).into_iter().collect(),
     }
+    Vec::new()
 }
 
 /// Whether a watch could not be begun since the cluster has forgotten the version that was seen last.

@@ -10,7 +10,7 @@ mod runner;
 mod waiting;
 mod workspaces;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,9 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
-use rdev_ports::{Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing};
+use rdev_ports::{
+    Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Reach, Site, Standing,
+};
 use rdev_runner::durable::flush_names;
 
 use crate::environment::Variables;
@@ -55,8 +57,9 @@ pub struct Config {
 /// Runs commands on this machine.
 pub struct Local {
     workspaces: Workspaces,
-    /// The folders of the pool, by the name of their worker.
-    slots: BTreeMap<WorkerName, PathBuf>,
+    /// The workers of the pool; each has a folder of its name.
+    slots: BTreeSet<WorkerName>,
+    pool: PathBuf,
     programs: Programs,
     agent_env: Vec<(String, String)>,
     uid: String,
@@ -77,12 +80,12 @@ impl Local {
         // Without the name of their folder no run would be known after a power cut, and all would be started again.
         flush_names(&data_dir).with_context(|| format!("cannot flush {}", data_dir.display()))?;
         let pool = data_dir.join("pool");
-        let mut slots = BTreeMap::new();
+        let mut slots = BTreeSet::new();
         for number in 1..=config.pool_slots {
             let name: WorkerName = format!("slot-{number}").parse()?;
             let folder = pool.join(name.as_str());
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            slots.insert(name, folder);
+            slots.insert(name);
         }
         let git_config = data_dir.join("gitconfig");
         std::fs::write(&git_config, GIT_CONFIG)
@@ -107,6 +110,7 @@ impl Local {
             agent_env,
             workspaces: Workspaces::new(workspaces),
             slots,
+            pool,
             git_remotes: git_remotes
                 .into_os_string()
                 .into_string()
@@ -157,28 +161,33 @@ impl Pods for Local {
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
         let worker =
             |name: &WorkerName| PoolWorker { name: name.clone(), status: ProjectStatus::Ready, capacity: 1 };
-        Ok(self.slots.keys().map(worker).collect())
+        Ok(self.slots.iter().map(worker).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
-        let workspace = match site {
-            Site::Project(id) => self.project(id).await?.map(|project| project.workspace),
-            Site::Worker(name) => self.slots.get(name).map(|folder| folder.to_string_lossy().into_owned()),
+        let is_there = match site {
+            Site::Project(_) => self.folder(site).is_dir(),
+            Site::Worker(name) => self.slots.contains(name),
         };
-        Ok(workspace
-            .map(|workspace| Standing::Ready(Place { site: site.clone(), uid: self.uid.clone(), workspace })))
+        Ok(is_there.then(|| Standing::Ready(self.place_at(site))))
     }
 
     fn became_ready(&self) -> BoxStream<'static, Site> {
         futures_util::stream::pending().boxed()
     }
 
-    async fn fate(&self, place_uid: &str, _since: Timestamp) -> Result<Fate> {
+    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
+        if place_uid != self.uid {
+            return Ok(Reach::Gone(replaced()));
+        }
+        Ok(Reach::There(self.place_at(site)))
+    }
+
+    async fn fate(&self, _site: &Site, place_uid: &str, _since: Timestamp) -> Result<Fate> {
         if place_uid == self.uid {
             return Ok(Fate::Undisturbed);
         }
-        let message = "the data folder was replaced, its end is unknown";
-        Ok(Fate::Gone(Trouble::new(Reason::PodLost, message)))
+        Ok(Fate::Gone(replaced()))
     }
 
     async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
@@ -200,12 +209,30 @@ impl Pods for Local {
     }
 }
 
+/// The end of what was started with another data folder.
+fn replaced() -> Trouble {
+    Trouble::new(Reason::PodLost, "the data folder was replaced, its end is unknown")
+}
+
 impl Local {
+    fn folder(&self, site: &Site) -> PathBuf {
+        match site {
+            Site::Project(id) => self.workspaces.path(id),
+            Site::Worker(name) => self.pool.join(name.as_str()),
+        }
+    }
+
+    fn place_at(&self, site: &Site) -> Place {
+        let workspace = self.folder(site).to_string_lossy().into_owned();
+        Place { site: site.clone(), uid: self.uid.clone(), workspace }
+    }
+
     fn describe(&self, id: &ProjectId) -> Project {
         let workspace = self.workspaces.path(id).to_string_lossy().into_owned();
         Project {
             id: id.clone(),
             status: ProjectStatus::Ready,
+            warning: None,
             workspace,
             repository: None,
             description: None,

@@ -22,7 +22,8 @@ pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
     EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker,
-    RUNNER_EXIT_LOST, RUNNER_EXITS_NOT_STARTED, Seat, Site, Standing, Stdin, Verdict,
+    RUNNER_EXIT_LOST, RUNNER_EXIT_OTHER_PLACE, RUNNER_EXITS_NOT_STARTED, Reach, Seat, Site, Standing, Stdin,
+    Verdict,
 };
 pub use pool::{
     BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, Stage,

@@ -17,8 +17,20 @@ pub trait Pods: Send + Sync {
     /// The workers of the pool, sorted by name; from memory.
     async fn workers(&self) -> Result<Vec<PoolWorker>>;
 
-    /// The place at this site now; `None` when there is no such project or worker.
+    /// The place at this site now, for what is to be started; `None` when there is no such project or worker. While one
+    /// place stays there it is the same for every process that asks.
     async fn place(&self, site: &Site) -> Result<Option<Standing>>;
+
+    /// The place of this identity, for what was started there for this site: it is found for as long as it is there,
+    /// whatever keeps new work from it (it is to go, is not ready, belongs to the site no more, or another one has come
+    /// beside it), also by a process that was not there at the start. Whether anything new may start in it, [`place`]
+    /// tells alone.
+    ///
+    /// # Errors
+    /// `Unavailable` while nothing is known of any place.
+    ///
+    /// [`place`]: Self::place
+    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach>;
 
     /// The folder of bare repositories that git commands may reach by their path, absolute and as places see it. `None`
     /// where places share no disk: there git reaches other repositories over the network only.
@@ -31,9 +43,9 @@ pub trait Pods: Send + Sync {
     /// nothing is told.
     fn became_ready(&self) -> BoxStream<'static, Site>;
 
-    /// What became, since then, of the programs that ran in the place of this uid. It is asked when their
-    /// runner cannot be reached, or has lost them.
-    async fn fate(&self, place_uid: &str, since: Timestamp) -> Result<Fate>;
+    /// What became, since then, of the programs that ran in the place of this identity. It is asked when their runner
+    /// cannot be reached, or has lost them.
+    async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate>;
 
     /// Starts a program in the place and sends its standard output as it comes. The first argument
     /// `rdev-runner` names the runner of that place. The stream ends when the program is known to have
@@ -113,7 +125,7 @@ pub struct Place {
     pub workspace: String,
 }
 
-/// Whether commands can run in a place.
+/// Whether something new can run in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// They can.
@@ -122,6 +134,17 @@ pub enum Standing {
     Waiting(Trouble, Timestamp),
     /// Not before somebody has mended it.
     Unusable(Trouble),
+}
+
+/// Whether what was started in a place can be attached to, and ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// The place is there; or it is over, and what was written there can be read in the one that has come in its stead.
+    There(Place),
+    /// It cannot be reached now, and since then; it may be there.
+    Later(Trouble, Timestamp),
+    /// It is gone with everything that was there.
+    Gone(Trouble),
 }
 
 /// What became of the programs in a place.
@@ -133,7 +156,7 @@ pub enum Fate {
     Unknown,
     /// They were ended, but what they wrote may still be read there.
     Interrupted(Trouble),
-    /// They are gone with everything that was there.
+    /// They are over for good. What they wrote is gone as well, unless [`Pods::reach`] finds it.
     Gone(Trouble),
 }
 
@@ -226,9 +249,12 @@ pub enum ExecError {
 /// that is an end as good as any.
 pub const RUNNER_EXIT_LOST: i32 = 67;
 
+/// `rdev-runner` says with this exit code that the call was for another folder of runs.
+pub const RUNNER_EXIT_OTHER_PLACE: i32 = 68;
+
 /// `rdev-runner` says with one of these exit codes that this call of it has started nothing: the order was for
 /// another folder of runs, or the run could not be made.
-pub const RUNNER_EXITS_NOT_STARTED: [i32; 2] = [68, 73];
+pub const RUNNER_EXITS_NOT_STARTED: [i32; 2] = [RUNNER_EXIT_OTHER_PLACE, 73];
 
 /// Longest time that starting a program in a place may take.
 pub const EXEC_START_TIMEOUT: Duration = Duration::from_secs(30);

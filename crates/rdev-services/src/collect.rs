@@ -90,7 +90,10 @@ impl Executor {
                 }
             };
             let error = format!("{error:#}");
-            let gone = matches!(self.fate(claim, &place.uid, started.started_at).await?, Fate::Gone(_));
+            let gone = matches!(
+                self.fate(claim, (&place.site, &place.uid, started.started_at)).await?,
+                Fate::Gone(_)
+            );
             if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
                 tracing::warn!(%command, error, "files of a task are lost");
                 return self.give_up(claim).await;

@@ -4,23 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, attempt_error,
+    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, Trouble,
+    attempt_error,
 };
 use rdev_ports::{
-    Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Retry, Seat, Site, Standing,
-    Started, TaskQueue,
+    Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Reach, Retry, Seat, Site,
+    Standing, Started, TaskQueue,
 };
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
-use crate::endings::{failed, never_started, trouble_of};
+use crate::endings::{failed, never_started};
 use crate::invocation::checkout;
 use crate::janitor::Janitor;
 use crate::live::{CommandTail, Live};
 use crate::patience::until_available;
 use crate::refusal::Refusals;
 use crate::runner::RunId;
-use crate::supervise::{Execution, UNREACHED_MAX};
+use crate::supervise::{Execution, unreached_max};
 
 /// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
 /// has waited, within these bounds, or at once when its place tells that it is ready.
@@ -103,16 +104,14 @@ impl Executor {
             (Home::Pool, Some(seat)) => Site::Worker(seat.worker.clone()),
             (Home::Pool, None) => return self.next_in_pool(claim, tail).await,
         };
+        if let (Some(uid), State::Running { started_at, .. }) = (&claim.place_uid, &command.state) {
+            return self.next_of_started(claim, tail, (&site, uid, *started_at)).await;
+        }
         let standing = match self.pods.place(&site).await {
             // Nothing is known of any place, so it is not known to be ready.
             Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(command))),
             standing => standing?,
         };
-        if let (Some(uid), State::Running { started_at, .. }) = (&claim.place_uid, &command.state)
-            && !matches!(&standing, Some(Standing::Ready(place)) if place.uid == *uid)
-        {
-            return self.next_away_from(uid, *started_at, standing, claim).await;
-        }
         match standing {
             Some(Standing::Ready(place)) => self.start(claim, tail, place, claim.seat.as_ref()).await,
             Some(Standing::Waiting(..)) if command.cancel_requested => Ok(Next::End(never_started())),
@@ -128,26 +127,26 @@ impl Executor {
         }
     }
 
-    /// A command was started before in the place `uid`, which is not where its project's commands run now.
-    async fn next_away_from(
+    /// A command was started before, in this place: it goes on there, whatever has come beside it, or is to go.
+    async fn next_of_started(
         &self,
-        uid: &str,
-        started_at: Timestamp,
-        standing: Option<Standing>,
         claim: &Claim,
+        tail: &CommandTail,
+        place: (&Site, &str, Timestamp),
     ) -> Result<Next> {
-        let trouble = match (self.fate(claim, uid, started_at).await?, standing) {
-            (Fate::Gone(trouble), _) => trouble,
-            (_, Some(Standing::Waiting(trouble, since))) => {
-                let patience = claim.command.timeout.saturating_add(UNREACHED_MAX);
-                let since = since.max(started_at);
+        let (site, uid, started_at) = place;
+        let trouble = match self.pods.reach(site, uid).await {
+            Ok(Reach::There(place)) => return self.start(claim, tail, place, claim.seat.as_ref()).await,
+            Ok(Reach::Later(trouble, since)) => {
+                let (since, patience) = (since.max(started_at), unreached_max(&claim.command));
                 if self.clock.now().since(since) <= patience {
                     return Ok(Next::Later(since));
                 }
                 trouble
             }
-            (_, Some(Standing::Unusable(_))) => return Ok(Next::Later(started_at)),
-            (fate, _) => trouble_of(fate),
+            Ok(Reach::Gone(trouble)) => self.why_gone(claim, place, trouble).await?,
+            Err(Error::Unavailable { .. }) => return Ok(Next::Later(started_at)),
+            Err(error) => return Err(error),
         };
         Ok(Next::End(failed(trouble.reason, trouble.message)))
     }
@@ -216,9 +215,9 @@ impl Executor {
         };
         let tries = started.tries;
         let refusals = Refusals::new(started.entry.is_some());
-        let (last_seq, was_there) = (claim.last_seq, false);
+        let (last_seq, was_there, starts) = (claim.last_seq, false, started.entry.is_some());
         let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there };
+            Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there, starts };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started, tail) = (execution.place, execution.started, execution.tail);
         self.collect(claim, &place, &started, &tail.stop).await?;
@@ -237,8 +236,22 @@ impl Executor {
     }
 
     /// What became of what has run in a place since then.
-    pub(crate) async fn fate(&self, claim: &Claim, place_uid: &str, since: Timestamp) -> Result<Fate> {
-        until_available(&claim.fence.id, || self.pods.fate(place_uid, since)).await
+    pub(crate) async fn fate(&self, claim: &Claim, place: (&Site, &str, Timestamp)) -> Result<Fate> {
+        let (site, uid, since) = place;
+        until_available(&claim.fence.id, || self.pods.fate(site, uid, since)).await
+    }
+
+    /// Why what has run in a place since then is gone; `trouble` where nothing else is known.
+    pub(crate) async fn why_gone(
+        &self,
+        claim: &Claim,
+        place: (&Site, &str, Timestamp),
+        trouble: Trouble,
+    ) -> Result<Trouble> {
+        Ok(match self.fate(claim, place).await? {
+            Fate::Gone(trouble) | Fate::Interrupted(trouble) => trouble,
+            Fate::Unknown | Fate::Undisturbed => trouble,
+        })
     }
 
     /// An attempt is over: it is tried again, or this was its end.

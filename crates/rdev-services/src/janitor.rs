@@ -101,6 +101,6 @@ async fn told(pods: &dyn Pods, place: &Place, done: anyhow::Result<()>) {
 }
 
 async fn is_gone(pods: &dyn Pods, place: &Place) -> bool {
-    let fate = pods.fate(&place.uid, Timestamp::from_micros(0)).await;
+    let fate = pods.fate(&place.site, &place.uid, Timestamp::from_micros(0)).await;
     matches!(fate, Ok(Fate::Gone(_)))
 }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Chunk, Ending, Outcome, Reason, Request, Result, Seq, Trouble};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Standing, Started, Stdin};
+use rdev_domain::{Chunk, Command, Ending, Error, Outcome, Reason, Request, Result, Seq, Timestamp, Trouble};
+use rdev_ports::{
+    Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Reach, Site, Standing, Started, Stdin,
+};
 use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::endings::{failed, never_started, trouble_of};
+use crate::endings::{failed, lost_with_container, never_started};
 use crate::execution::Executor;
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, spec};
@@ -22,6 +24,12 @@ use crate::runner::{RunId, SILENCE_MAX, control, exec};
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
+
+/// Time without a word of its runner after which a command is given up.
+pub(crate) fn unreached_max(command: &Command) -> Duration {
+    command.timeout.saturating_add(UNREACHED_MAX)
+}
+
 /// A command that another worker was about to start so long ago is not started any more: the runner keeps the mark of a
 /// start for a day, and clocks may differ, or be set.
 const START_PATIENCE: Duration = Duration::from_secs(12 * 3600);
@@ -40,6 +48,8 @@ enum Connection {
     Over(Outcome, Seq),
     /// Its end is not known.
     Lost(Loss),
+    /// It was not there, and its place takes nothing new: whether it has begun is not known.
+    HeldBack,
     /// The place has answered, but its runner does not speak of the command.
     Refused(ExecError),
     /// It was cut, for this reason.
@@ -57,6 +67,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) agent: Option<AgentWatch>,
     /// A runner has answered: the run is there, or was.
     pub(crate) was_there: bool,
+    /// Its place has just been seen to take what is new.
+    pub(crate) starts: bool,
     pub(crate) refusals: Refusals,
 }
 
@@ -72,6 +84,19 @@ impl Execution<'_> {
                 Connection::Lost(loss) => {
                     self.pass_over_numbers().await?;
                     return Ok((self.lost(loss).await?, self.last_seq.next()));
+                }
+                Connection::HeldBack if self.tail.stop.is_cancelled() => {
+                    return Ok((never_started(), self.last_seq.next()));
+                }
+                Connection::HeldBack => {
+                    // What it was to run in is over, and only read by now.
+                    if let Fate::Gone(trouble) = self.fate().await? {
+                        return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+                    }
+                    let message = "it has not begun, and its place takes nothing new";
+                    let trouble = Trouble::new(Reason::PodNotReady, message);
+                    let is_over = unreached_since.elapsed() > self.to.place_patience;
+                    (message.to_owned(), is_over.then_some(trouble))
                 }
                 Connection::Refused(answer) => {
                     if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
@@ -105,32 +130,35 @@ impl Execution<'_> {
         }
     }
 
-    /// Why attaching again is of no use; `None` while it may be.
+    /// Why attaching again is of no use; `None` while it may be: only a place that is gone ends what ran there.
     async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
-        let patience = self.claim.command.timeout.saturating_add(UNREACHED_MAX);
-        match self.fate().await? {
-            Fate::Gone(trouble) => return Ok(Some(trouble)),
+        let is_given_up = match self.fate().await? {
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
-            Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
-        }
-        match self.to.pods.place(&self.place.site).await {
-            // Another place has come: the journal went with the one that was there before.
-            Ok(Some(Standing::Ready(place))) if place.uid != self.place.uid => {
-                Ok(Some(trouble_of(self.fate().await?)))
+            // What was written there may be in the next pod of the site by now, to be read to its end.
+            Fate::Gone(_) => unreached > UNREACHED_MAX,
+            Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {
+                unreached > unreached_max(&self.claim.command)
             }
-            Ok(Some(Standing::Waiting(trouble, _) | Standing::Unusable(trouble))) if unreached > patience => {
-                Ok(Some(trouble))
-            }
-            _ if unreached > patience => {
+        };
+        match self.to.pods.reach(&self.place.site, &self.place.uid).await {
+            Ok(Reach::Gone(trouble)) => self.to.why_gone(self.claim, self.was(), trouble).await.map(Some),
+            Ok(Reach::Later(trouble, _)) if is_given_up => Ok(Some(trouble)),
+            Ok(Reach::There(_)) | Err(Error::Unavailable { .. }) if is_given_up => {
                 let message = "the runner was not reached again, its end is unknown";
                 Ok(Some(Trouble::new(Reason::RunnerLost, message)))
             }
-            _ => Ok(None),
+            Ok(Reach::There(_) | Reach::Later(..)) | Err(Error::Unavailable { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
+    /// The place in which the command has run, and since when.
+    fn was(&self) -> (&Site, &str, Timestamp) {
+        (&self.place.site, &self.place.uid, self.started.started_at)
+    }
+
     async fn fate(&self) -> Result<Fate> {
-        self.to.fate(self.claim, &self.place.uid, self.started.started_at).await
+        self.to.fate(self.claim, self.was()).await
     }
 
     /// The runner does not speak of the command: that is told, and may be the command's end.
@@ -168,12 +196,13 @@ impl Execution<'_> {
         loop {
             match self.fate().await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
+                    let trouble = lost_with_container(loss, trouble);
                     return Ok(failed(trouble.reason, trouble.message));
                 }
                 Fate::Unknown if Instant::now() < until => backoff.wait().await,
                 Fate::Unknown | Fate::Undisturbed => {
                     return Ok(match loss {
-                        Loss::Supervisor => {
+                        Loss::Supervisor | Loss::Beside => {
                             failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown")
                         }
                         Loss::Journal => {
@@ -197,7 +226,9 @@ impl Execution<'_> {
         spec.first_seq = self.last_seq.next().0;
         let place = self.place.uid.clone();
         let id = RunId::of(command, self.started.tries).to_string();
-        let mode = if self.may_start() { Mode::Start } else { Mode::Attach };
+        let (may_start, after) = (self.may_start(), self.last_seq);
+        let is_held_back = may_start && !std::mem::take(&mut self.starts) && !self.takes_new().await?;
+        let mode = if may_start && !is_held_back { Mode::Start } else { Mode::Attach };
         let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
         let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
@@ -210,6 +241,11 @@ impl Execution<'_> {
         };
         let mut intake = Intake::after(self.last_seq);
         let connection = self.follow(output, &mut intake).await?;
+        if is_held_back && self.last_seq == after && matches!(connection, Connection::Lost(_)) {
+            // It may not have begun, and then it does where its place takes what is new again.
+            self.was_there = false;
+            return Ok(Connection::HeldBack);
+        }
         // What the agent's watch has seen must not come to it a second time.
         self.store(&mut intake).await?;
         Ok(connection)
@@ -226,6 +262,17 @@ impl Execution<'_> {
             (self.started.tries > 1 || self.claim.last_seq == Seq::ZERO) && age < START_PATIENCE
         };
         !self.was_there && (self.started.entry.is_some() || may_be_unordered())
+    }
+
+    /// Tells whether something new may start in its place.
+    async fn takes_new(&self) -> Result<bool> {
+        match self.to.pods.place(&self.place.site).await {
+            Ok(standing) => {
+                Ok(matches!(standing, Some(Standing::Ready(place)) if place.uid == self.place.uid))
+            }
+            Err(Error::Unavailable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.

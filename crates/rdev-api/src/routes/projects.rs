@@ -20,7 +20,8 @@ pub(crate) struct ProjectDto {
     /// Where its files are, as its commands see them.
     #[schema(example = "/workspace")]
     workspace: String,
-    /// Why it is not ready, in one word of the cluster's own; null while it is.
+    /// Why it is not ready, in one word of the cluster's own, or what is wrong although it is (`DuplicateId`: it has
+    /// more than one pod); else null.
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
     /// The same for people.
@@ -61,7 +62,7 @@ impl From<Project> for ProjectDto {
             ProjectStatus::Failing(_) => ProjectStatusDto::Failing,
             ProjectStatus::Gone(_) => ProjectStatusDto::Gone,
         };
-        let NotReady { reason, message, since } = project.status.into();
+        let NotReady { reason, message, since } = NotReady::of(project.status, project.warning);
         Self {
             id: project.id.to_string(),
             status,
@@ -76,7 +77,7 @@ impl From<Project> for ProjectDto {
     }
 }
 
-/// Why a project, or a worker, is not ready, field by field as answers tell it; all of them null while it is.
+/// Why a project, or a worker, is not as it should be, field by field as answers tell it; all of them null while it is.
 #[derive(Default)]
 pub(crate) struct NotReady {
     pub(crate) reason: Option<String>,
@@ -84,14 +85,22 @@ pub(crate) struct NotReady {
     pub(crate) since: Option<String>,
 }
 
-impl From<ProjectStatus> for NotReady {
-    fn from(status: ProjectStatus) -> Self {
+impl NotReady {
+    /// What keeps it from being ready comes first.
+    pub(crate) fn of(status: ProjectStatus, warning: Option<Condition>) -> Self {
+        let condition = match (status.condition(), warning) {
+            (Some(condition), Some(warning)) => {
+                let message = format!("{}; {}", condition.message, warning.message);
+                Some(Condition { message, ..condition })
+            }
+            (condition, warning) => condition.or(warning),
+        };
         let told = |condition: Condition| Self {
             reason: Some(condition.reason),
             message: Some(condition.message),
             since: Some(condition.since.to_string()),
         };
-        status.condition().map(told).unwrap_or_default()
+        condition.map(told).unwrap_or_default()
     }
 }
 

@@ -51,7 +51,7 @@ impl From<WorkerView> for WorkerDto {
             ProjectStatus::Failing(_) => "failing",
             ProjectStatus::Gone(_) => "gone",
         };
-        let NotReady { reason, message, since } = worker.status.into();
+        let NotReady { reason, message, since } = NotReady::of(worker.status, None);
         Self {
             id: worker.name.to_string(),
             status,

@@ -53,7 +53,13 @@ async fn a_project_follows_its_pod() {
     cluster.add_pod(project("demo")).unwrap();
     status(&kube, "demo", "ready").await;
     pod.set_label("rdev.orchard9.ai/project", None).unwrap();
-    status(&kube, "demo", "gone Gone").await;
+    status(&kube, "demo", "gone TakenOut").await;
+    // A label that is back brings it back.
+    pod.set_label("rdev.orchard9.ai/project", Some("true")).unwrap();
+    status(&kube, "demo", "ready").await;
+    pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap();
+    status(&kube, "demo", "gone TakenOut").await;
+    status(&kube, "other", "ready").await;
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod discovery;
 mod exec;
 mod permissions;
 mod places;
+mod reach;
 mod shared;
 mod support;

@@ -47,7 +47,7 @@ async fn with_the_role_everything_works_and_all_of_it_is_used() {
     let there = place(&kube).await;
     run(&kube, &there, &["true"], Stdin::None).await.1.unwrap();
     // A look at the pod itself follows a loss.
-    kube.fate(&there.uid, rdev_ports::testing::START).await.unwrap();
+    kube.fate(&there.site, &there.uid, rdev_ports::testing::START).await.unwrap();
     pod.delete(std::time::Duration::ZERO).unwrap();
     status(&kube, "demo", "gone Gone").await;
 

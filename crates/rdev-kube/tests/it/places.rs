@@ -131,7 +131,7 @@ async fn a_trouble_that_may_pass_is_waited_out() {
 /// What became of the place, once it is known.
 async fn fate(kube: &rdev_kube::Kube, place: &Place) -> Fate {
     eventually("its fate", async || {
-        Some(kube.fate(&place.uid, START).await.unwrap()).filter(|fate| *fate != Fate::Unknown)
+        Some(kube.fate(&place.site, &place.uid, START).await.unwrap()).filter(|fate| *fate != Fate::Unknown)
     })
     .await
 }
@@ -154,7 +154,7 @@ fn interrupted(fate: Fate) -> Reason {
 async fn every_loss_has_its_reason() {
     let (cluster, pod, kube) = demo().await;
     let first = place(&kube).await;
-    assert_eq!(kube.fate(&first.uid, START).await.unwrap(), Fate::Unknown);
+    assert_eq!(kube.fate(&first.site, &first.uid, START).await.unwrap(), Fate::Unknown);
 
     pod.oom_kill("main").unwrap();
     assert_eq!(interrupted(fate(&kube, &first).await), Reason::OomKilled);

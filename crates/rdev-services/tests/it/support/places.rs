@@ -10,7 +10,8 @@ use futures_util::{StreamExt, stream};
 use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::testing::{START, id};
 use rdev_ports::{
-    Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Site, Standing, Stdin,
+    Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Reach, Site, Standing,
+    Stdin,
 };
 use rdev_runner::files::Item;
 use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCause, Stream};
@@ -171,6 +172,7 @@ impl Pods for FakePods {
         Ok(Some(Project {
             id: id.clone(),
             status: ProjectStatus::Ready,
+            warning: None,
             workspace: place().workspace,
             repository: None,
             description: None,
@@ -199,7 +201,14 @@ impl Pods for FakePods {
         ready.filter_map(|is_ready| async move { is_ready.then(|| place().site) }).boxed()
     }
 
-    async fn fate(&self, _: &str, _: Timestamp) -> Result<Fate> {
+    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
+        Ok(match place_uid == place().uid {
+            true => Reach::There(Place { site: site.clone(), ..place() }),
+            false => Reach::Gone(Trouble::new(Reason::PodLost, "its pod is gone")),
+        })
+    }
+
+    async fn fate(&self, _: &Site, _: &str, _: Timestamp) -> Result<Fate> {
         Ok(Fate::Undisturbed)
     }
 

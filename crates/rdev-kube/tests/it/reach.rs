@@ -1,0 +1,151 @@
+//! Places of what was started: reached for as long as they are there.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rdev_domain::Reason;
+use rdev_kube::Kube;
+use rdev_kube_double::{Cluster, NewPod, PodHandle, Refusal, Times};
+use rdev_ports::{Place, Pods, Reach, Site, Standing, Stdin};
+
+use crate::support::{
+    BUNDLED, NAMESPACE, demo, eventually, id, open_with, place, project, run, status, within,
+};
+
+async fn reach(kube: &Kube, place: &Place) -> Reach {
+    eventually("a word", async || kube.reach(&place.site, &place.uid).await.ok()).await
+}
+
+fn gone(reach: Reach) -> Reason {
+    match reach {
+        Reach::Gone(trouble) => trouble.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Something in which a command that runs is to be reached, and nothing new is to start.
+type Happens = fn(&PodHandle);
+
+#[tokio::test]
+async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_server() {
+    let happens: [Happens; 4] = [
+        |pod| pod.delete(Duration::from_secs(60)).unwrap(),
+        |pod| pod.set_ready(false).unwrap(),
+        |pod| pod.set_label("rdev.orchard9.ai/project", None).unwrap(),
+        |pod| pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap(),
+    ];
+    for (number, happens) in happens.iter().enumerate() {
+        let (cluster, pod, kube) = demo().await;
+        let there = place(&kube).await;
+        happens(&pod);
+        let is_new = async || match kube.place(&there.site).await.unwrap() {
+            Some(Standing::Ready(_)) => None,
+            standing => Some(standing),
+        };
+        eventually("that nothing new starts there", is_new).await;
+        let another = open_with(cluster.kubeconfig(), BUNDLED).await;
+        for kube in [&kube, &another] {
+            assert_eq!(reach(kube, &there).await, Reach::There(there.clone()), "{number}");
+            assert_eq!(run(kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
+            assert!(!matches!(kube.place(&there.site).await.unwrap(), Some(Standing::Ready(_))), "{number}");
+        }
+        let site = Site::Project(id("demo"));
+        assert_eq!(gone(kube.reach(&site, "0b5a.other").await.unwrap()), Reason::PodLost);
+        pod.delete(Duration::ZERO).unwrap();
+        for kube in [&kube, &another] {
+            eventually("its end", async || {
+                matches!(reach(kube, &there).await, Reach::Gone(trouble) if trouble.reason == Reason::PodLost)
+                    .then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_was_emptied_and_a_pod_that_was_replaced_are_gone() {
+    let (_cluster, pod, kube) = demo().await;
+    let first = place(&kube).await;
+    pod.restart_container("main", false, "Error", 1).unwrap();
+    let emptied = async || Some(reach(&kube, &first).await).filter(|reach| matches!(reach, Reach::Gone(_)));
+    eventually("its end", emptied).await;
+    let second = place(&kube).await;
+    pod.replace().unwrap();
+    let replaced = async || Some(reach(&kube, &second).await).filter(|reach| matches!(reach, Reach::Gone(_)));
+    eventually("its end", replaced).await;
+}
+
+#[tokio::test]
+async fn no_runner_is_copied_into_a_pod_that_is_to_go() {
+    let (cluster, pod, kube) = demo().await;
+    let there = place(&kube).await;
+    std::fs::remove_dir_all(pod.run_folder().unwrap().join("bin")).unwrap();
+    pod.delete(Duration::from_secs(60)).unwrap();
+    let another = open_with(cluster.kubeconfig(), BUNDLED).await;
+    let Reach::Later(trouble, _) = reach(&another, &there).await else { panic!("it has no runner") };
+    assert!(trouble.message.contains("no runner of this version"), "{}", trouble.message);
+    assert_eq!(std::fs::read_dir(pod.run_folder().unwrap().join("bin")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_label_that_may_be_off_or_not_lets_nothing_new_start() {
+    let (cluster, pod, kube) = demo().await;
+    let there = place(&kube).await;
+    cluster.refuse("get", "pods", Times::All, Refusal::Unavailable);
+    pod.set_label("rdev.orchard9.ai/project", None).unwrap();
+    status(&kube, "demo", "gone TakenOut").await;
+    assert_eq!(reach(&kube, &there).await, Reach::There(there.clone()));
+    cluster.refuse_nothing();
+    pod.delete(Duration::ZERO).unwrap();
+    assert!(matches!(reach(&kube, &there).await, Reach::Gone(_)));
+}
+
+#[tokio::test]
+async fn of_two_pods_the_older_is_chosen_in_whatever_order_they_come() {
+    let cluster = Cluster::start().await.unwrap();
+    let named = |name: &str| {
+        NewPod::new(NAMESPACE, name)
+            .label("rdev.orchard9.ai/project", "true")
+            .label("rdev.orchard9.ai/project-id", "demo")
+    };
+    // Within one second of the cluster's clock, so that names decide, and last in the order of the list.
+    let later = cluster.add_pod(named("b")).unwrap();
+    let first = open_with(cluster.kubeconfig(), BUNDLED).await;
+    status(&first, "demo", "ready").await;
+    let sooner = cluster.add_pod(named("a")).unwrap();
+    let second = open_with(cluster.kubeconfig(), BUNDLED).await;
+    let warned = async |kube: &Kube| {
+        let warning = async || kube.project(&id("demo")).await.ok().flatten()?.warning;
+        eventually("a warning", warning).await
+    };
+    let warning = warned(&first).await;
+    assert_eq!(warning.reason, "DuplicateId");
+    assert!(warning.message.contains("a, b") || warning.message.contains("b, a"), "{}", warning.message);
+    assert_eq!(warned(&second).await, warning);
+    let chosen = place(&first).await;
+    assert_eq!(place(&second).await, chosen);
+    // It stays while it is not ready, and goes when it is to go.
+    let (older, younger) = match chosen.uid.starts_with(&later.uid().unwrap()) {
+        true => (&later, &sooner),
+        false => (&sooner, &later),
+    };
+    older.set_ready(false).unwrap();
+    status(&first, "demo", "starting ContainersNotReady").await;
+    assert_eq!(reach(&first, &chosen).await, Reach::There(chosen.clone()));
+    let mut ready = first.became_ready();
+    older.delete(Duration::from_secs(60)).unwrap();
+    status(&first, "demo", "ready").await;
+    assert_eq!(within("the news", ready.next()).await, Some(Site::Project(id("demo"))));
+    let next = place(&first).await;
+    assert!(next.uid.starts_with(&younger.uid().unwrap()));
+    assert_eq!(reach(&second, &chosen).await, Reach::There(chosen));
+    assert_eq!(first.project(&id("demo")).await.unwrap().unwrap().warning, None);
+}
+
+#[tokio::test]
+async fn another_project_is_no_double() {
+    let (cluster, _pod, kube) = demo().await;
+    cluster.add_pod(project("second")).unwrap();
+    status(&kube, "second", "ready").await;
+    assert_eq!(kube.project(&id("demo")).await.unwrap().unwrap().warning, None);
+}
