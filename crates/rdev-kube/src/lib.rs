@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
+use rdev_domain::{Condition, Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
     Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
     RUNNER_EXIT_OTHER_PLACE, Reach, Site, Standing, Stdin, spawn_for_good,
@@ -60,6 +60,11 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 /// `/ready` says that the cluster is down when it has not answered for so long.
 const FAILING_MAX: Duration = Duration::from_secs(30);
+
+/// Warning on a worker with more than one task.
+const OOM_GROUP: &str = "OomGroup";
+/// How a node treats a lack of memory under version 2 of control groups, unless it is told otherwise.
+pub(crate) const KILLS_ALL: &str = "a lack of memory ends every command of the pod at once (memory.oom.group is 1); rdev ends the largest before that";
 
 /// The namespace whose pods are projects.
 pub struct Config {
@@ -163,6 +168,19 @@ impl Kube {
         Project { status, ..project }
     }
 
+    /// A worker as it is shown: one whose tasks share their fate says so.
+    fn shown_worker(&self, worker: PoolWorker) -> PoolWorker {
+        let Ok(id) = worker.name.as_str().parse::<ProjectId>() else { return worker };
+        let status = self.neighbours.status(Role::Worker, &id, worker.status);
+        let pod = self.workers.registry.pod_of(&id).filter(|_| worker.capacity > 1);
+        let warning = pod.filter(|pod| self.workers.places.kills_all(&pod.uid)).map(|pod| Condition {
+            reason: OOM_GROUP.to_owned(),
+            message: KILLS_ALL.to_owned(),
+            since: pod.created,
+        });
+        PoolWorker { status, warning, ..worker }
+    }
+
     /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
     /// on with.
     async fn once_listed(&self, site: &Site) -> Result<&Watched> {
@@ -187,14 +205,7 @@ impl Pods for Kube {
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
         let workers = self.workers.listed()?.workers();
-        let shown = |worker: PoolWorker| {
-            let status = match worker.name.as_str().parse() {
-                Ok(id) => self.neighbours.status(Role::Worker, &id, worker.status),
-                Err(_) => worker.status,
-            };
-            PoolWorker { status, ..worker }
-        };
-        Ok(workers.into_iter().map(shown).collect())
+        Ok(workers.into_iter().map(|worker| self.shown_worker(worker)).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {

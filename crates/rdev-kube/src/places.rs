@@ -140,6 +140,14 @@ impl Places {
         self.ready(place_uid).is_some_and(|ready| ready.runner.former.iter().any(|one| one == place_uid))
     }
 
+    /// Tells whether a lack of memory ends every command of a pod at once, as far as it is known.
+    pub(crate) fn kills_all(&self, pod_uid: &str) -> bool {
+        self.known()
+            .ready
+            .values()
+            .any(|ready| ready.key.pod_uid == pod_uid && ready.runner.kills_all == Some(true))
+    }
+
     /// A program could not be started there: its container, or its runner, may be another by now.
     pub(crate) fn look_again(&self, ready: &Ready) {
         self.known().looks.remove(&ready.key);

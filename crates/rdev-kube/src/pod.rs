@@ -92,7 +92,12 @@ impl PodView {
                 (ProjectStatus::Failing(Condition { reason, message, since: self.created }), 0)
             }
         };
-        Some(PoolWorker { name: self.details.project.as_str().parse().ok()?, status, capacity })
+        Some(PoolWorker {
+            name: self.details.project.as_str().parse().ok()?,
+            status,
+            capacity,
+            warning: None,
+        })
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{Error, Reason, Result, Trouble};
-use rdev_ports::{Clock, Place, Pods, Reach, Site, Standing};
+use rdev_ports::{Place, Pods, Reach, Site, Standing};
 use tokio::time::timeout;
 
 use crate::cluster::ANSWER_TIMEOUT;

@@ -3,6 +3,7 @@
 use rdev_domain::{Reason, Timestamp, Trouble};
 use rdev_ports::Finding;
 
+use crate::KILLS_ALL;
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
 use crate::neighbours::{Holder, Neighbours};
@@ -81,6 +82,8 @@ pub(crate) struct Runner {
     pub(crate) runs_uid: String,
     /// Identities that it had in pods before this one.
     pub(crate) former: Vec<String>,
+    /// Whether a lack of memory ends every process of the container at once; `None` where it does not say.
+    pub(crate) kills_all: Option<bool>,
 }
 
 /// Why a pod's runner cannot be called.
@@ -104,6 +107,23 @@ impl Runner {
             }
         }
         argv
+    }
+
+    /// For an examination: how the node treats a lack of memory.
+    pub(crate) fn finding_of_memory(&self) -> Finding {
+        match self.kills_all {
+            Some(true) => Finding::warning(
+                "memory",
+                KILLS_ALL,
+                "singleProcessOOMKill: true in the kubelet's configuration (Kubernetes 1.32 on), or one task in a worker",
+            ),
+            Some(false) => {
+                Finding::good("memory", "a lack of memory ends one process (memory.oom.group is 0)")
+            }
+            None => {
+                Finding::good("memory", "a lack of memory ends one process (control groups of version 1)")
+            }
+        }
     }
 
     /// For an examination.
@@ -142,8 +162,8 @@ impl Runner {
             }
             Err(error) => return Err(refused(error)),
         };
-        let Answer { uid, former, .. } = place.own(answer, neighbours, now).await?;
-        Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former })
+        let Answer { uid, former, kills_all, .. } = place.own(answer, neighbours, now).await?;
+        Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former, kills_all })
     }
 }
 
@@ -163,6 +183,7 @@ struct Answer {
     uid: String,
     /// Identities that it had before.
     former: Vec<String>,
+    kills_all: Option<bool>,
 }
 
 impl Asked<'_> {
@@ -177,9 +198,17 @@ impl Asked<'_> {
         let (name, protocol, _folder, uid) = (words.next(), words.next(), words.next(), words.next());
         match (name, protocol.and_then(|protocol| protocol.parse().ok()), uid) {
             (Some(IN_IMAGE), Some(protocol), Some(uid)) => {
-                let former = words.find_map(|word| word.strip_prefix("before=")).unwrap_or_default();
-                let former = former.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
-                Ok(Answer { protocol, uid: uid.to_owned(), former })
+                let mut answer =
+                    Answer { protocol, uid: uid.to_owned(), former: Vec::new(), kills_all: None };
+                // What is not known is of a later version, and may be passed over.
+                for (name, value) in words.filter_map(|word| word.split_once('=')) {
+                    match name {
+                        "before" => answer.former = value.split(',').map(str::to_owned).collect(),
+                        "oom-group" => answer.kills_all = Some(value == "1"),
+                        _ => {}
+                    }
+                }
+                Ok(answer)
             }
             _ => Err(ExecError::Cut(anyhow::anyhow!("{} answered {answer:?}", self.program))),
         }

@@ -159,8 +159,12 @@ impl Pods for Local {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let worker =
-            |name: &WorkerName| PoolWorker { name: name.clone(), status: ProjectStatus::Ready, capacity: 1 };
+        let worker = |name: &WorkerName| PoolWorker {
+            name: name.clone(),
+            status: ProjectStatus::Ready,
+            capacity: 1,
+            warning: None,
+        };
         Ok(self.slots.iter().map(worker).collect())
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
+use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
@@ -111,6 +111,8 @@ pub struct PoolWorker {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
+    /// What is less than it should be with it, whatever its status.
+    pub warning: Option<Condition>,
 }
 
 /// Where commands run.

@@ -12,7 +12,7 @@ use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::endings::{failed, lost_with_container, never_started};
+use crate::endings::{ended_with_another, failed, never_started};
 use crate::execution::Executor;
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, spec};
@@ -70,6 +70,8 @@ pub(crate) struct Execution<'a> {
     /// Its place has just been seen to take what is new.
     pub(crate) starts: bool,
     pub(crate) refusals: Refusals,
+    /// It was ended with others, for want of memory that another one of them had.
+    pub(crate) bystander: bool,
 }
 
 impl Execution<'_> {
@@ -190,13 +192,14 @@ impl Execution<'_> {
     }
 
     /// There is no exit entry: its container may know why.
-    async fn lost(&self, loss: Loss) -> Result<Outcome> {
+    async fn lost(&mut self, loss: Loss) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
             match self.fate().await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
-                    let trouble = lost_with_container(loss, trouble);
+                    self.bystander = loss == Loss::Beside && trouble.reason == Reason::OomKilled;
+                    let trouble = if self.bystander { ended_with_another() } else { trouble };
                     return Ok(failed(trouble.reason, trouble.message));
                 }
                 Fate::Unknown if Instant::now() < until => backoff.wait().await,

@@ -32,7 +32,8 @@ pub(crate) struct WorkerDto {
     /// The tasks that run in it.
     #[schema(example = json!(["cmd-0199d7e8c0de7000a0b1c2d3e4f50617"]))]
     task_ids: Vec<String>,
-    /// Why it is not ready, in one word of the cluster's own.
+    /// Why it is not ready, in one word of the cluster's own, or what is wrong although it is (`OomGroup`: its tasks are
+    /// ended together when one of them needs too much memory).
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
     /// The same for people.
@@ -51,7 +52,7 @@ impl From<WorkerView> for WorkerDto {
             ProjectStatus::Failing(_) => "failing",
             ProjectStatus::Gone(_) => "gone",
         };
-        let NotReady { reason, message, since } = NotReady::of(worker.status, None);
+        let NotReady { reason, message, since } = NotReady::of(worker.status, worker.warning);
         Self {
             id: worker.name.to_string(),
             status,

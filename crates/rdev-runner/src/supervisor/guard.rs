@@ -18,6 +18,8 @@ const RESERVE_MAX: u64 = 128 << 20;
 const FILLED_PER_SECOND: f64 = (4_u64 << 30) as f64;
 const LOOK_AFTER_MIN: Duration = Duration::from_millis(10);
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(1);
+/// The command's share is kept so often while more than half of the memory is used up, and more often near the end.
+const KEPT_AFTER: Duration = Duration::from_secs(1);
 /// Memory of processes that were ended is free by then.
 const SETTLES: Duration = Duration::from_millis(500);
 /// Held by the supervisor that ends its command, until nothing of it is left: one after the other, since the memory of the
@@ -33,6 +35,8 @@ pub(super) struct Guard {
     look_at: Instant,
     /// Room that was left when the command's share was kept last.
     room_then: u64,
+    /// When it is kept at the latest.
+    keep_at: Instant,
     kept: Kept,
     /// It has ended the command.
     lock: Option<File>,
@@ -54,6 +58,7 @@ impl Guard {
             run: run.clone(),
             look_at: now,
             room_then: u64::MAX,
+            keep_at: now,
             kept: Kept::begin(run),
             lock: None,
         })
@@ -81,8 +86,8 @@ impl Guard {
         let filled_after = Duration::from_secs_f64(room as f64 / FILLED_PER_SECOND);
         self.look_at = now + filled_after.clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
         // Whoever is asked later what has used up the memory finds it with the run. The nearer the end, the more often.
-        if room < max / 2 && (room <= self.room_then / 2 || room > self.room_then.saturating_mul(2)) {
-            self.room_then = room.max(1);
+        if room < max / 2 && (room < self.room_then / 2 || now >= self.keep_at) {
+            (self.room_then, self.keep_at) = (room, now + KEPT_AFTER);
             self.kept.raise(&self.run, memory::below_this());
         }
         room == 0 && memory::is_largest(&self.folder) && self.takes_the_turn(now)

@@ -31,6 +31,11 @@ impl Double {
     }
 
     pub(crate) fn add_project(&self, id: &str) {
+        self.add_project_as(id, |new| new);
+    }
+
+    /// Adds a project whose pod is as it is told to be.
+    pub(crate) fn add_project_as(&self, id: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
         let new = NewPod::new(NAMESPACE, id)
             .label("rdev.orchard9.ai/project", "true")
             .label("rdev.orchard9.ai/project-id", id)
@@ -41,24 +46,30 @@ impl Double {
             "PATH" => new.path(value),
             _ => new.env(name, value),
         });
-        let pod = self.cluster.add_pod(new).expect("a pod can be added");
-        let workspace = pod.workspace().expect("the pod is there").display().to_string();
-        pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
-        pod.set_ready(true).expect("the pod is there");
+        self.add(shape(new))
     }
 
-    /// Adds a worker of the pool.
-    pub(crate) fn add_worker(&self, name: &str) -> PodHandle {
-        let new = NewPod::new(NAMESPACE, name)
-            .label("rdev.orchard9.ai/role", "worker")
-            .container("worker")
-            .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
-            .unready();
+    fn add(&self, new: NewPod) -> PodHandle {
         let pod = self.cluster.add_pod(new).expect("a pod can be added");
         let workspace = pod.workspace().expect("the pod is there").display().to_string();
         pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
         pod.set_ready(true).expect("the pod is there");
         pod
+    }
+
+    /// Adds a worker of the pool.
+    pub(crate) fn add_worker(&self, name: &str) -> PodHandle {
+        self.add_worker_as(name, |new| new)
+    }
+
+    /// Adds a worker of the pool whose pod is as it is told to be.
+    pub(crate) fn add_worker_as(&self, name: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
+        let new = NewPod::new(NAMESPACE, name)
+            .label("rdev.orchard9.ai/role", "worker")
+            .container("worker")
+            .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
+            .unready();
+        self.add(shape(new))
     }
 
     /// The cluster itself, for what goes wrong in it.

@@ -181,7 +181,12 @@ impl Pods for FakePods {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        Ok(vec![PoolWorker { name: id("worker-1"), status: ProjectStatus::Ready, capacity: 1 }])
+        Ok(vec![PoolWorker {
+            name: id("worker-1"),
+            status: ProjectStatus::Ready,
+            capacity: 1,
+            warning: None,
+        }])
     }
 
     async fn place(&self, _: &Site) -> Result<Option<Standing>> {
