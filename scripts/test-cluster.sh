@@ -155,7 +155,7 @@ stage "building rdev-api and its stories"
 cargo test --quiet --package rdev-api --test it --no-run
 runner=$(cargo build --quiet --package rdev-api --message-format json | grep '"reason":"build-script-executed"' |
     grep -F '/rdev-api#' | tail -n 1 | grep -o '"out_dir":"[^"]*"' | cut -d'"' -f4)/rdev-runner
-[ -x "$runner" ] || fail "the build of rdev-api has left no rdev-runner: $runner"
+[ -f "$runner" ] || fail "the build of rdev-api has left no rdev-runner: $runner"
 
 stage "bringing the cluster up"
 if cluster status >/dev/null 2>&1; then keep=yes; fi

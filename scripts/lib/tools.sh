@@ -49,6 +49,23 @@ need_claude() {
     export RDEV_TEST_CLAUDE
 }
 
+# need_oldest_kubectl unpacks the kubectl of Debian 12 into the target folder: 1.20, the oldest that reads the manifests.
+# Installed it would be the only one of its machine.
+need_oldest_kubectl() {
+    OLDEST_KUBECTL="$TOOLS/kubectl-1.20/usr/bin/kubectl"
+    [ ! -x "$OLDEST_KUBECTL" ] || return 0
+    command -v apt-get >/dev/null || fail "please set KUBECTL to a kubectl; its 1.20 is fetched on Debian only"
+    local work
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    printf 'fetching kubectl 1.20\n'
+    { (cd "$work" && { apt-get download -qq kubernetes-client || { as_root apt-get update -qq && apt-get download -qq kubernetes-client; }; } &&
+        dpkg-deb -x kubernetes-client_1.20.*.deb files) >"$work/said" 2>&1 &&
+        mkdir -p "$TOOLS" && rm -rf "$TOOLS/kubectl-1.20" && mv "$work/files" "$TOOLS/kubectl-1.20"; } ||
+        fail "could not fetch kubectl 1.20 (kubernetes-client of Debian 12): $(tail -n 3 "$work/said")"
+    rm -rf "$work"
+}
+
 # need_python_packages PACKAGE … installs them into the target folder.
 need_python_packages() {
     local python="$TOOLS/python"

@@ -230,6 +230,10 @@ async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take an array for an object, its items for the fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::invalid_body("the body must be a JSON object, not an array"));
+    }
     let reader = &mut serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let path = error.path().to_string();

@@ -12,7 +12,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rdev_domain::{Timestamp, WorkKind};
-use rdev_ports::{Backlog, Clock, Stage};
+use rdev_ports::{Backlog, Clock, Pods, Stage};
 use rdev_services::{Pool, WorkerView};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
 
-/// What the store was asked is told again for so long, however often it is scraped.
+/// What store and runtime were asked is told again for so long, however often it is scraped.
 const FRESH: Duration = Duration::from_secs(1);
 /// Longest time that the store, and the runtime, may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,11 +42,12 @@ const PANICS: &str = "rdev_panics_total";
 pub(crate) struct Metrics {
     process: PrometheusHandle,
     pool: Pool,
+    pods: Arc<dyn Pods>,
     clock: Arc<dyn Clock>,
     told: Arc<Mutex<Option<Told>>>,
 }
 
-/// What the store said, and when.
+/// What store and runtime said, and when.
 struct Told {
     at: Instant,
     text: Arc<str>,
@@ -76,8 +77,8 @@ fn install() -> anyhow::Result<PrometheusHandle> {
 
 impl Metrics {
     /// Begins to count, once in a process.
-    pub(crate) fn begin(pool: Pool, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self { process: install()?, pool, clock, told: Arc::default() })
+    pub(crate) fn begin(pool: Pool, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(Self { process: install()?, pool, pods, clock, told: Arc::default() })
     }
 
     /// Keeps its memory small until `stop`, also when nobody scrapes.
@@ -93,19 +94,20 @@ impl Metrics {
         counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
         counter!(PANICS).absolute(telemetry::panics());
         let mut text = self.process.render();
-        text.push_str(&self.of_the_store().await);
+        text.push_str(&self.of_others().await);
         text
     }
 
     /// Asked once for all that come meanwhile.
-    async fn of_the_store(&self) -> Arc<str> {
+    async fn of_others(&self) -> Arc<str> {
         let mut told = self.told.lock().await;
         if let Some(told) = told.as_ref().filter(|told| told.at.elapsed() < FRESH) {
             return told.text.clone();
         }
-        let (backlog, workers) = tokio::join!(
+        let (backlog, workers, runtime) = tokio::join!(
             timeout(ASK_TIMEOUT, self.pool.backlog()),
-            timeout(ASK_TIMEOUT, self.pool.workers())
+            timeout(ASK_TIMEOUT, self.pool.workers()),
+            timeout(ASK_TIMEOUT, self.pods.check())
         );
         let now = self.clock.now();
         // A recorder of its own: what is not known now is left out, and not told as it was once.
@@ -113,6 +115,8 @@ impl Metrics {
         metrics::with_local_recorder(&recorder, || {
             describe_gauge!("rdev_store_up", "Whether the store answers");
             gauge!("rdev_store_up").set(f64::from(u8::from(matches!(backlog, Ok(Ok(_))))));
+            describe_gauge!("rdev_runtime_up", "Whether the place where commands run answers");
+            gauge!("rdev_runtime_up").set(f64::from(u8::from(matches!(runtime, Ok(Ok(()))))));
             if let Ok(Ok(backlog)) = backlog {
                 tell_backlog(&backlog, now);
             }

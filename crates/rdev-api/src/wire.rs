@@ -108,7 +108,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let worker = worker(config, &store, &pods, &clock, live)?;
     let chores = chores(config, &store, pods.clone(), clock.clone());
 
-    let metrics = Metrics::begin(pool.clone(), clock.clone())?;
+    let metrics = Metrics::begin(pool.clone(), pods.clone(), clock.clone())?;
     let trusted_proxies: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let state = AppState(Arc::new(Pieces {
         projects,

@@ -52,17 +52,17 @@ impl Place {
         Self { folder, runs_elsewhere, state: Mutex::default() }
     }
 
+    /// The folder of runs that is not the pod's own.
+    pub(crate) fn runs_elsewhere(&self) -> Option<&Path> {
+        self.runs_elsewhere.as_deref()
+    }
+
     pub(crate) fn workspace(&self) -> PathBuf {
         self.folder.join("workspace")
     }
 
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.join("home")
-    }
-
-    /// Whether its folder of runs is on a claim.
-    pub(crate) fn has_claim(&self) -> bool {
-        self.runs_elsewhere.is_some()
     }
 
     pub(crate) fn run(&self) -> PathBuf {

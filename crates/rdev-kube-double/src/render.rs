@@ -2,15 +2,13 @@
 
 use k8s_openapi::api::core::v1::{
     Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, HostIP, PersistentVolumeClaimVolumeSource, Pod, PodCondition,
-    PodIP, PodSpec, PodStatus, Volume, VolumeMount,
+    ContainerStateWaiting, ContainerStatus, HostIP, HostPathVolumeSource, Pod, PodCondition, PodIP, PodSpec,
+    PodStatus, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::state::{Container, PodState, Running, Terminated};
 
-/// Volume, and claim, of a folder of runs that is not the pod's own.
-const RUNS: &str = "runs";
 pub(crate) const IMAGE: &str = "registry.example/double:1";
 const IMAGE_ID: &str =
     "registry.example/double@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
@@ -31,15 +29,26 @@ impl PodState {
             deletion_grace_period_seconds: deletion.map(|deletion| deletion.grace),
             ..ObjectMeta::default()
         };
+        let runs = self.place.runs_elsewhere();
+        let mount = runs.map(|_| VolumeMount {
+            name: "runs".to_owned(),
+            mount_path: "/run/rdev".to_owned(),
+            ..VolumeMount::default()
+        });
+        let volume = runs.map(|folder| Volume {
+            name: "runs".to_owned(),
+            host_path: Some(HostPathVolumeSource { path: folder.display().to_string(), type_: None }),
+            ..Volume::default()
+        });
         let containers = self.containers.iter().map(|container| ContainerSpec {
+            volume_mounts: mount.clone().map(|mount| vec![mount]),
             name: container.name.clone(),
             image: Some(IMAGE.to_owned()),
-            volume_mounts: self.place.has_claim().then(|| vec![mount_of_runs()]),
             ..ContainerSpec::default()
         });
         let spec = PodSpec {
+            volumes: volume.map(|volume| vec![volume]),
             containers: containers.collect(),
-            volumes: self.place.has_claim().then(|| vec![volume_of_runs()]),
             node_name: self.node.clone(),
             restart_policy: Some("Always".to_owned()),
             termination_grace_period_seconds: Some(30),
@@ -102,15 +111,6 @@ impl PodState {
             condition("PodScheduled", self.node.is_some(), &self.created, None),
         ]
     }
-}
-
-fn mount_of_runs() -> VolumeMount {
-    VolumeMount { name: RUNS.to_owned(), mount_path: "/run/rdev".to_owned(), ..VolumeMount::default() }
-}
-
-fn volume_of_runs() -> Volume {
-    let claim = PersistentVolumeClaimVolumeSource { claim_name: RUNS.to_owned(), read_only: None };
-    Volume { name: RUNS.to_owned(), persistent_volume_claim: Some(claim), ..Volume::default() }
 }
 
 /// `why` is told of a condition that is false.

@@ -11,7 +11,7 @@ use crate::pod::PodView;
 /// Pods that are gone and whose end is remembered.
 const GONE_MAX: usize = 4096;
 /// How long a project without a pod is still shown.
-const GONE_SHOWN: Duration = Duration::from_secs(600);
+pub(crate) const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Reason of a project that has lost its pod.
 const GONE: &str = "Gone";
 /// Reason of a project whose pod belongs to it no more, and is there.
@@ -19,10 +19,14 @@ const TAKEN_OUT: &str = "TakenOut";
 /// Warning on a project of which there is more than one pod.
 const DUPLICATE_ID: &str = "DuplicateId";
 
-/// A pod that is gone.
-struct End {
-    trouble: Trouble,
-    keeps_runs: bool,
+/// The end of a pod that is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) trouble: Trouble,
+    /// When it was noticed.
+    pub(crate) at: Timestamp,
+    /// What it left is on a volume that the next pod has.
+    pub(crate) runs_outlive: bool,
 }
 
 /// Everything that is known.
@@ -84,7 +88,8 @@ impl Known {
 
     /// A pod is not in the cluster any more.
     pub(crate) fn remove(&mut self, uid: &str, trouble: Trouble, now: Timestamp) {
-        let end = End { trouble: trouble.clone(), keeps_runs: self.keeps_runs(uid) };
+        let runs_outlive = self.find(uid).is_some_and(|pod| pod.details.runs_outlive);
+        let end = End { trouble: trouble.clone(), at: now, runs_outlive };
         if self.ends.insert(uid.to_owned(), end).is_none() {
             self.ends_in_order.push_back(uid.to_owned());
         }
@@ -111,14 +116,8 @@ impl Known {
     }
 
     /// The end of a pod that is gone.
-    pub(crate) fn end(&self, uid: &str) -> Option<&Trouble> {
-        self.ends.get(uid).map(|end| &end.trouble)
-    }
-
-    /// Tells whether the folder of runs of a pod, which may be gone, outlives it.
-    pub(crate) fn keeps_runs(&self, uid: &str) -> bool {
-        let of_end = || self.ends.get(uid).is_some_and(|end| end.keeps_runs);
-        self.find(uid).map_or_else(of_end, |pod| pod.keeps_runs)
+    pub(crate) fn end(&self, uid: &str) -> Option<&End> {
+        self.ends.get(uid)
     }
 
     /// The pods, those that are none of these any more as well.

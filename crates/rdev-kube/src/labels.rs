@@ -1,6 +1,7 @@
 //! What a pod says of itself to rdev.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
 use rdev_domain::ProjectId;
@@ -25,6 +26,9 @@ const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
 /// How many tasks a worker runs at once.
 const CAPACITY: &str = "rdev.orchard9.ai/capacity";
 
+/// Where a runner keeps its runs, and the variable that names another folder.
+const RUNS_DEFAULT: &str = "/run/rdev";
+const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
 const WORKSPACE_DEFAULT: &str = "/workspace";
 /// Most tasks that one worker runs at once.
 const CAPACITY_MAX: u32 = 64;
@@ -65,6 +69,8 @@ pub(crate) struct Details {
     pub(crate) repository: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) default_agent: Option<String>,
+    /// Its folder of runs is on a volume that is there without it: what it leaves there, the next pod has.
+    pub(crate) runs_outlive: bool,
     /// How many tasks a worker runs at once, or why nobody can say.
     pub(crate) capacity: Result<u32, String>,
 }
@@ -101,8 +107,20 @@ pub(crate) fn details_as(pod: &Pod, role: Role, project: ProjectId) -> Result<De
         repository: owned(REPOSITORY),
         description: owned(DESCRIPTION),
         default_agent: owned(DEFAULT_AGENT),
+        runs_outlive: runs_outlive(pod, container),
         capacity: capacity(value(annotations, CAPACITY)),
     })
+}
+
+fn runs_outlive(pod: &Pod, container: &str) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let Some(container) = spec.containers.iter().find(|one| one.name == container) else { return false };
+    let named = container.env.iter().flatten().find(|variable| variable.name == RUNS_VARIABLE);
+    let runs = Path::new(named.and_then(|variable| variable.value.as_deref()).unwrap_or(RUNS_DEFAULT));
+    let mounts = container.volume_mounts.iter().flatten().filter(|mount| runs.starts_with(&mount.mount_path));
+    let Some(mount) = mounts.max_by_key(|mount| mount.mount_path.len()) else { return false };
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
+    volume.is_some_and(|volume| volume.empty_dir.is_none() && volume.ephemeral.is_none())
 }
 
 fn capacity(annotation: Option<&str>) -> Result<u32, String> {

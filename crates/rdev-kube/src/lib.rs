@@ -17,7 +17,6 @@ mod reach;
 mod registry;
 mod runner;
 mod status;
-mod volumes;
 mod watching;
 
 use std::path::PathBuf;
@@ -40,9 +39,8 @@ use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
 use crate::labels::Role;
 use crate::lookup::Survey;
-use crate::neighbours::{Neighbours, RUNS_SHARED};
+use crate::neighbours::{Neighbours, RUNS_SHARED, pod_of};
 use crate::places::{Places, Ready};
-use crate::reach::pod_uid_of;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
 
@@ -85,8 +83,8 @@ pub struct Kube {
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
-    neighbours: Arc<Neighbours>,
     survey: Survey,
+    neighbours: Arc<Neighbours>,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
@@ -143,8 +141,8 @@ impl Kube {
             clock: config.clock,
             projects,
             workers,
-            neighbours,
             survey: Survey::default(),
+            neighbours,
             failed,
         })
     }
@@ -236,7 +234,7 @@ impl Pods for Kube {
     }
 
     async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate> {
-        let pod_uid = pod_uid_of(place_uid);
+        let pod_uid = pod_of(place_uid);
         if let Err(error) = self.look_at(site, pod_uid).await {
             tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
         }

@@ -7,7 +7,6 @@ use rdev_domain::{Condition, ProjectId, ProjectStatus, Timestamp};
 
 use crate::labels::Role;
 use crate::pod::PodView;
-use crate::reach::pod_uid_of;
 use crate::registry::Registry;
 
 /// The reason of a status: another pod has the same folder of runs.
@@ -44,7 +43,7 @@ impl Neighbours {
     /// How the pod of an identity stands, which `pod` has found in its folder of runs. Two pods that live are remembered
     /// as sharing it, unless they are of one site, where one follows the other.
     pub(crate) fn holder(&self, identity: &str, pod: &PodView, now: Timestamp) -> Holder {
-        let Some(holder) = self.living(pod_uid_of(identity)) else {
+        let Some(holder) = self.living(pod_of(identity)) else {
             if self.registries.iter().all(|registry| registry.is_synced()) {
                 return Holder::Gone;
             }
@@ -97,6 +96,11 @@ impl Neighbours {
     fn living(&self, pod_uid: &str) -> Option<PodView> {
         self.registries.iter().find_map(|registry| registry.find(pod_uid)).filter(|pod| pod.over.is_none())
     }
+}
+
+/// The uid of the pod in which a folder of runs has got an identity.
+pub(crate) fn pod_of(identity: &str) -> &str {
+    identity.split('.').next().unwrap_or_default()
 }
 
 fn is_of(pod: &PodView, role: Role, id: &ProjectId) -> bool {

@@ -123,7 +123,12 @@ impl Places {
         let (site, uid) = place;
         let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
         match self.standing(cluster, bundled, registry, neighbours, pod, now).await {
-            Standing::Ready(place) if place.uid == uid => Reach::There(Place { site: site.clone(), ..place }),
+            // Its own, or that of a pod before it.
+            Standing::Ready(place)
+                if self.ready(&place.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
+            {
+                Reach::There(Place { site: site.clone(), uid: uid.to_owned(), ..place })
+            }
             Standing::Ready(_) => Reach::Gone(replaced()),
             Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
             Standing::Unusable(trouble) => Reach::Later(trouble, now),
@@ -135,17 +140,10 @@ impl Places {
         self.known().ready.get(place_uid).cloned()
     }
 
-    /// Tells whether a folder of runs that is reached was of this identity in a pod before.
-    pub(crate) fn has_been(&self, place_uid: &str) -> bool {
-        self.ready(place_uid).is_some_and(|ready| ready.runner.former.iter().any(|one| one == place_uid))
-    }
-
     /// Tells whether a lack of memory ends every command of a pod at once, as far as it is known.
     pub(crate) fn kills_all(&self, pod_uid: &str) -> bool {
-        self.known()
-            .ready
-            .values()
-            .any(|ready| ready.key.pod_uid == pod_uid && ready.runner.kills_all == Some(true))
+        let known = self.known();
+        known.ready.values().any(|ready| ready.key.pod_uid == pod_uid && ready.runner.kills_all == Some(true))
     }
 
     /// A program could not be started there: its container, or its runner, may be another by now.

@@ -7,7 +7,6 @@ use rdev_ports::PoolWorker;
 
 use crate::labels::{Details, Role, details};
 use crate::status::Look;
-use crate::volumes;
 
 /// A project's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +18,6 @@ pub(crate) struct PodView {
     pub(crate) container_id: String,
     /// Its container runs, ready or not: what was started in it can be reached.
     pub(crate) runs: bool,
-    /// Its folder of runs is on a volume that outlives it.
-    pub(crate) keeps_runs: bool,
     pub(crate) created: Timestamp,
     pub(crate) terminating: bool,
     pub(crate) status: ProjectStatus,
@@ -49,7 +46,6 @@ impl PodView {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             runs,
-            keeps_runs: volumes::keep_runs(pod, &details.container),
             container_id: container.and_then(|c| c.container_id.clone()).unwrap_or_default(),
             created: time(meta.creation_timestamp.as_ref()),
             terminating: meta.deletion_timestamp.is_some(),

@@ -1,84 +1,45 @@
 //! Reaches the places of what was started, by the uid of their pod.
 
-use std::time::Duration;
-
-use rdev_domain::{Error, Reason, Result, Trouble};
-use rdev_ports::{Place, Pods, Reach, Site, Standing};
+use rdev_domain::{Error, Reason, Timestamp, Trouble};
+use rdev_ports::{Reach, Site, Standing};
 use tokio::time::timeout;
 
 use crate::cluster::ANSWER_TIMEOUT;
+use crate::known::{End, GONE_SHOWN};
 use crate::lookup;
+use crate::neighbours::pod_of;
 use crate::pod::PodView;
 use crate::registry::Missing;
 use crate::{Kube, id_of, waiting};
 
-/// The next pod of a site, which has the folder of runs of the one before, is waited for so long.
-const HEIR_PATIENCE: Duration = Duration::from_secs(300);
-
 impl Kube {
-    /// The place of this identity, whatever its pod's phase, readiness, labels and rivals; or, once its pod is gone, where
-    /// its folder of runs is by now.
-    pub(crate) async fn reach_place(&self, site: &Site, place_uid: &str) -> Result<Reach> {
-        match self.reach_own(site, place_uid).await? {
-            Reach::Gone(trouble) => self.reach_heir(site, place_uid, trouble).await,
-            reach => Ok(reach),
-        }
-    }
-
-    /// The next pod of a site may have the folder of runs of the one before, on a claim: what was written there is read to
-    /// its end. Such a pod is waited for.
-    async fn reach_heir(&self, site: &Site, place_uid: &str, trouble: Trouble) -> Result<Reach> {
-        let watched = self.watched(site);
-        let standing = self.place(site).await?;
-        Ok(match standing {
-            Some(Standing::Ready(place)) if watched.places.has_been(place_uid) => {
-                Reach::There(Place { uid: place_uid.to_owned(), ..place })
-            }
-            Some(Standing::Waiting(_, since))
-                if self.keeps_runs(site, place_uid) && self.clock.now().since(since) < HEIR_PATIENCE =>
-            {
-                Reach::Later(trouble, since)
-            }
-            _ => Reach::Gone(trouble),
-        })
-    }
-
-    /// Tells whether the folder of runs of a pod that is gone may come again, as its own volumes have told, or those of the
-    /// pod that has come in its stead.
-    fn keeps_runs(&self, site: &Site, place_uid: &str) -> bool {
-        let registry = &self.watched(site).registry;
-        let next = || id_of(site).and_then(|id| registry.pod_of(&id)).is_some_and(|pod| pod.keeps_runs);
-        registry.keeps_runs(pod_uid_of(place_uid)) || next()
-    }
-
-    async fn reach_own(&self, site: &Site, place_uid: &str) -> Result<Reach> {
+    /// The place of this identity, whatever its pod's phase, readiness, labels and rivals.
+    pub(crate) async fn reach_place(&self, site: &Site, place_uid: &str) -> rdev_domain::Result<Reach> {
         let watched = self.once_listed(site).await?;
-        let (registry, pod_uid) = (&watched.registry, pod_uid_of(place_uid));
+        let (registry, pod_uid) = (&watched.registry, pod_of(place_uid));
         if !registry.watches(pod_uid) {
             self.look_at(site, pod_uid).await.map_err(|error| Error::unavailable("cluster", error))?;
         }
-        let reach = self.reach_known(site, place_uid, registry.find(pod_uid)).await;
+        let reach = self.reach_known(site, place_uid).await;
         if !matches!(reach, Reach::Later(..)) {
             return Ok(reach);
         }
-        // What is known may be old: the pod may be gone, or its container.
+        // What is known may be old: the pod may be gone.
         self.look_at(site, pod_uid).await.map_err(|error| Error::unavailable("cluster", error))?;
         match registry.find(pod_uid) {
             Some(PodView { over: None, .. }) => Ok(reach),
-            pod => Ok(self.reach_known(site, place_uid, pod).await),
+            _ => Ok(self.reach_known(site, place_uid).await),
         }
     }
 
-    /// Reaches a place in a pod as it is known, `None` when it is gone.
-    async fn reach_known(&self, site: &Site, place_uid: &str, pod: Option<PodView>) -> Reach {
+    /// Reaches a place, by what is known of its pod.
+    async fn reach_known(&self, site: &Site, place_uid: &str) -> Reach {
         let (watched, now) = (self.watched(site), self.clock.now());
-        let Some(pod) = pod else {
-            let unknown = || Trouble::new(Reason::PodLost, "its pod is gone");
-            return Reach::Gone(watched.registry.end(pod_uid_of(place_uid)).unwrap_or_else(unknown));
+        let pod = match self.pod_with_runs_of(site, pod_of(place_uid)) {
+            Ok(pod) => pod,
+            Err(Lost { trouble, at, waits: true }) => return Reach::Later(trouble, at),
+            Err(Lost { trouble, .. }) => return Reach::Gone(trouble),
         };
-        if let Some(trouble) = pod.over {
-            return Reach::Gone(trouble);
-        }
         if !pod.runs {
             let message = format!("the container of its pod {} does not run", pod.name);
             return match waiting(&pod.status) {
@@ -86,9 +47,26 @@ impl Kube {
                 _ => Reach::Later(Trouble::new(Reason::PodNotReady, message), now),
             };
         }
-        let (places, registry, place) = (&watched.places, &watched.registry, (site, place_uid));
-        let neighbours = &self.neighbours;
-        places.reach(&self.cluster, self.bundled, registry, neighbours, pod, place, now).await
+        let (places, registry, neighbours) = (&watched.places, &watched.registry, &self.neighbours);
+        places.reach(&self.cluster, self.bundled, registry, neighbours, pod, (site, place_uid), now).await
+    }
+
+    /// The pod in which the runs of the pod of this uid are: that one, or the next, where their folder outlives pods.
+    fn pod_with_runs_of(&self, site: &Site, pod_uid: &str) -> Result<PodView, Lost> {
+        let (registry, now) = (&self.watched(site).registry, self.clock.now());
+        let (trouble, at, waits) = match (registry.find(pod_uid), registry.end(pod_uid)) {
+            (Some(PodView { over: Some(trouble), details, .. }), _) => (trouble, now, details.runs_outlive),
+            (Some(pod), _) => return Ok(pod),
+            (None, Some(End { trouble, at, runs_outlive })) => {
+                (trouble, at, runs_outlive && now.since(at) <= GONE_SHOWN)
+            }
+            (None, None) => (Trouble::new(Reason::PodLost, "its pod is gone"), now, false),
+        };
+        let next = id_of(site).and_then(|id| registry.pod_of(&id));
+        match next.filter(|next| next.uid != pod_uid && next.over.is_none()) {
+            Some(next) if next.details.runs_outlive => Ok(next),
+            next => Err(Lost { trouble, at, waits: waits && next.is_none() }),
+        }
     }
 
     /// A fresh look at the pod of this uid, after something went wrong in it, or where the watch does not tell of it: it
@@ -115,7 +93,10 @@ impl Kube {
     }
 }
 
-/// The identity of a folder of runs begins with the pod in which it was made.
-pub(crate) fn pod_uid_of(place_uid: &str) -> &str {
-    place_uid.split('.').next().unwrap_or_default()
+/// No pod has the runs.
+struct Lost {
+    trouble: Trouble,
+    at: Timestamp,
+    /// One may come that has.
+    waits: bool,
 }

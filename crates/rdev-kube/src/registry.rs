@@ -13,7 +13,7 @@ use rdev_ports::{Fate, PoolWorker};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
-use crate::known::Known;
+use crate::known::{End, Known};
 use crate::labels::{Role, details_as};
 use crate::pod::PodView;
 
@@ -223,13 +223,8 @@ impl Registry {
     }
 
     /// The end of the pod of this uid, if it is remembered.
-    pub(crate) fn end(&self, uid: &str) -> Option<Trouble> {
+    pub(crate) fn end(&self, uid: &str) -> Option<End> {
         self.pods().known.end(uid).cloned()
-    }
-
-    /// Tells whether the folder of runs of a pod, which may be gone, outlives it.
-    pub(crate) fn keeps_runs(&self, uid: &str) -> bool {
-        self.pods().known.keeps_runs(uid)
     }
 
     /// All pods, for an examination.
@@ -265,7 +260,7 @@ impl Registry {
                 _ => Fate::Unknown,
             };
         }
-        pods.known.end(uid).map_or(Fate::Unknown, |trouble| Fate::Gone(trouble.clone()))
+        pods.known.end(uid).map_or(Fate::Unknown, |end| Fate::Gone(end.trouble.clone()))
     }
 
     /// Changes what is known, and tells of the projects that have become ready by it.

@@ -6,9 +6,8 @@ use rdev_ports::Finding;
 use crate::KILLS_ALL;
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
-use crate::neighbours::{Holder, Neighbours};
+use crate::neighbours::{Holder, Neighbours, pod_of};
 use crate::pod::PodView;
-use crate::reach::pod_uid_of;
 
 /// The program's name in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
@@ -109,6 +108,11 @@ impl Runner {
         argv
     }
 
+    /// Tells whether its folder is the place of this identity, or was before.
+    pub(crate) fn has_runs_of(&self, place_uid: &str) -> bool {
+        self.runs_uid == place_uid || self.former.iter().any(|former| former == place_uid)
+    }
+
     /// For an examination: how the node treats a lack of memory.
     pub(crate) fn finding_of_memory(&self) -> Finding {
         match self.kills_all {
@@ -139,8 +143,8 @@ impl Runner {
         )
     }
 
-    /// Finds the runner of a pod, or copies it in, and has the folder of runs made. Nothing is copied into a pod that
-    /// `is_going`.
+    /// Finds the runner of a pod, or copies it in, and has the folder of runs made. Nothing is copied into a pod that is
+    /// to go.
     pub(crate) async fn of(
         cluster: &Cluster,
         bundled: Bundled,
@@ -216,7 +220,7 @@ impl Asked<'_> {
 
     /// Sees to it that the folder stands in the name of this pod. One that has outlived its pod is taken over.
     async fn own(&self, answer: Answer, neighbours: &Neighbours, now: Timestamp) -> Result<Answer, Missing> {
-        let is_ours = |answer: &Answer| pod_uid_of(&answer.uid) == self.pod.uid;
+        let is_ours = |answer: &Answer| pod_of(&answer.uid) == self.pod.uid;
         if is_ours(&answer) {
             return Ok(answer);
         }

@@ -1,13 +1,20 @@
 //! The runner's program file.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
+
+/// Other processes hold the file for as long as they take to start.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Writes the program to `bin/` unless the same one is there, and returns its path. The name carries its
 /// checksum: a newer server never replaces the program under a supervisor that still runs.
@@ -19,8 +26,30 @@ pub(crate) fn install(data_dir: &Path, program: &[u8], sha256: &str) -> anyhow::
     let path = folder.join(format!("rdev-runner-{sha256:.16}"));
     if sum(&path).is_none_or(|present| present != sha256) {
         write_whole(&path, program, 0o700)?;
+        wait_until_it_starts(&path)?;
     }
     Ok(path)
+}
+
+/// Waits until the program that was just written can be started: a process that another thread began to start
+/// meanwhile holds the file open for writing until it becomes its own program, and "text file busy" is the answer so
+/// long. Once it has been started nobody holds it, and nobody can again.
+fn wait_until_it_starts(program: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mut version = Command::new(program);
+        version.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = match version.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begun.elapsed() < BUSY_MAX => {
+                sleep(BUSY_PAUSE);
+                continue;
+            }
+            // It runs, and that was the question.
+            Ok(mut child) => child.kill().and_then(|()| child.wait().map(drop)),
+            Err(error) => Err(error),
+        };
+        return started.with_context(|| format!("cannot start {}", program.display()));
+    }
 }
 
 /// The checksum of a file; `None` where there is none that can be read.
@@ -41,4 +70,35 @@ pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Res
         path.parent().map_or(Ok(()), flush_names)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread::scope;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_installed_can_be_started_whatever_else_starts_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    while !done.load(Relaxed) {
+                        Command::new("true").status().unwrap();
+                    }
+                });
+            }
+            for n in 0..100 {
+                let path = install(&folder.path().join(n.to_string()), b"#!/bin/sh\n", "unknown").unwrap();
+                let started = Command::new(path).status();
+                if n == 99 || started.is_err() {
+                    done.store(true, Relaxed);
+                }
+                started.unwrap();
+            }
+        });
+    }
 }

@@ -134,14 +134,12 @@ impl Execution<'_> {
 
     /// Why attaching again is of no use; `None` while it may be: only a place that is gone ends what ran there.
     async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
-        let is_given_up = match self.fate().await? {
+        // It is asked first: what it has seen is known to what follows.
+        match self.fate().await? {
             Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
-            // What was written there may be in the next pod of the site by now, to be read to its end.
-            Fate::Gone(_) => unreached > UNREACHED_MAX,
-            Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {
-                unreached > unreached_max(&self.claim.command)
-            }
-        };
+            Fate::Gone(_) | Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
+        }
+        let is_given_up = unreached > unreached_max(&self.claim.command);
         match self.to.pods.reach(&self.place.site, &self.place.uid).await {
             Ok(Reach::Gone(trouble)) => self.to.why_gone(self.claim, self.was(), trouble).await.map(Some),
             Ok(Reach::Later(trouble, _)) if is_given_up => Ok(Some(trouble)),
@@ -244,7 +242,8 @@ impl Execution<'_> {
         };
         let mut intake = Intake::after(self.last_seq);
         let connection = self.follow(output, &mut intake).await?;
-        if is_held_back && self.last_seq == after && matches!(connection, Connection::Lost(_)) {
+        let is_not_there = self.last_seq == after && matches!(connection, Connection::Lost(_));
+        if is_held_back && is_not_there && matches!(self.fate().await?, Fate::Unknown | Fate::Undisturbed) {
             // It may not have begun, and then it does where its place takes what is new again.
             self.was_there = false;
             return Ok(Connection::HeldBack);

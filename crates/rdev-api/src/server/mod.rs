@@ -6,7 +6,7 @@ mod handoff;
 mod places;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,7 +103,7 @@ impl Listeners {
 /// Begins to listen at the address that `variable` names.
 fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     let listen = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let (socket, address) = socket(address)?;
         socket.set_reuse_address(true)?;
         // Connections inherit both options.
         socket.set_tcp_nodelay(true)?;
@@ -113,6 +114,26 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
         TcpListener::from_std(socket.into())
     };
     listen().with_context(|| format!("cannot listen on {address} ({variable})"))
+}
+
+/// A socket for the address. `[::]` is every address of the machine, also its IPv4 ones, and also on a machine that has
+/// no others.
+fn socket(address: SocketAddr) -> std::io::Result<(Socket, SocketAddr)> {
+    let of = |address| Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
+    match of(address) {
+        Err(error)
+            if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+                && address.ip() == Ipv6Addr::UNSPECIFIED =>
+        {
+            let address = (Ipv4Addr::UNSPECIFIED, address.port()).into();
+            Ok((of(address)?, address))
+        }
+        Ok(socket) if address.is_ipv6() => {
+            socket.set_only_v6(false)?;
+            Ok((socket, address))
+        }
+        socket => Ok((socket?, address)),
+    }
 }
 
 /// Every subscriber is an open file: the soft limit, often 1024, is raised as far as allowed.
@@ -193,5 +214,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, places: Arc<Places
 
 async fn accept(listener: &TcpListener, places: &Places) -> std::io::Result<(TcpStream, SocketAddr)> {
     places.room().await;
-    listener.accept().await
+    let (stream, peer) = listener.accept().await?;
+    // `[::]` tells an IPv4 client as `::ffff:192.0.2.1`, which is in no network that anybody has configured.
+    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }

@@ -112,7 +112,6 @@ impl Places {
     }
 
     fn client(&self, peer: IpAddr) -> Option<IpAddr> {
-        let peer = peer.to_canonical();
         let trusted = self.trusted.iter().any(|network| network.contains(&peer));
         (!trusted).then_some(match peer {
             IpAddr::V4(_) => peer,

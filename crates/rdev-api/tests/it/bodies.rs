@@ -13,7 +13,8 @@ async fn unreadable_bodies_are_answered_with_400() {
     for (body, named) in [
         ("", ""),
         ("{", ""),
-        ("[]", ""),
+        ("[]", "an array"),
+        (r#" ["true",null,null,null]"#, "an array"),
         ("{}", "command"),
         (r#"{"command":1}"#, "command"),
         (r#"{"command":"true","comand":"x"}"#, "comand"),

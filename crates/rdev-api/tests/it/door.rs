@@ -1,4 +1,4 @@
-//! The door: connections that are silent, half-closed, or send what is no request; and the listener of probes.
+//! The door: connections that are silent, half-closed, or send what is no request.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -179,26 +179,4 @@ async fn probed_beside(sockets: usize, fixture: Fixture) {
     });
     assert!(made_room.unwrap() > 0, "there was a place for everybody: {figures}");
     drop(silent);
-}
-
-#[tokio::test]
-async fn probes_and_figures_have_a_listener_of_their_own() {
-    let address = free_address();
-    let server = Fixture::new().with("RDEV_PROBE_BIND", address.to_string()).start().await;
-    let public = server.client();
-    let probes = Client { address, key: None };
-    for path in ["/health", "/ready"] {
-        assert_eq!(public.get(path).send().await.status, 200);
-        assert_eq!(probes.get(path).send().await.status, 200);
-    }
-    assert!(probes.get("/metrics").send().await.text().contains("rdev_build_info"));
-    public.get("/metrics").send().await.failure(404, "ROUTE_NOT_FOUND");
-    let document = public.get("/openapi.json").send().await.text();
-    assert!(document.contains("\"/health\"") && !document.contains("\"/metrics\""));
-    for path in ["/projects", "/docs", "/openapi.json"] {
-        let answer = Client { address, key: public.key.clone() }.get(path).send().await;
-        answer.failure(404, "ROUTE_NOT_FOUND");
-    }
-    let taken = Fixture::new().with("RDEV_PROBE_BIND", public.address.to_string()).refused().await;
-    assert!(taken.stderr.contains("RDEV_PROBE_BIND"), "{}", taken.stderr);
 }

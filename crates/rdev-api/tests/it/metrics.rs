@@ -50,8 +50,8 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     shows(&server, "rdev_pool_workers{state=\"idle\"}", 1.0).await;
     let still = scrape(&server).await;
     assert_eq!(
-        (still["rdev_store_up"], still["rdev_pool_load"], still["rdev_pool_capacity"]),
-        (1.0, 0.0, 1.0)
+        ["store_up", "runtime_up", "pool_load", "pool_capacity"].map(|name| still[&format!("rdev_{name}")]),
+        [1.0, 1.0, 0.0, 1.0]
     );
     let wait = "until [ -e ../go ]; do sleep 0.02; done";
     let mut tasks = Vec::new();

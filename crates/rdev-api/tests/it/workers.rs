@@ -25,8 +25,8 @@ async fn a_drained_worker_takes_nothing_new_until_it_is_undone(on: Runtime) {
     let task = client.add_task(&json!({"type": "shell", "steps": ["true"]})).await;
     assert_eq!(client.task(&task.id).await.queue.unwrap().blocked_by, "no_ready_worker");
     assert_eq!(pool(&server).await["queue_depth"], 1);
-    for (body, code) in [(json!({"drain": "no"}), "INVALID_BODY"), (json!({"undo": true}), "INVALID_BODY")] {
-        client.post("/workers/slot-1/drain", &body).send().await.failure(400, code);
+    for body in [json!({"drain": "no"}), json!({"undo": true}), json!([false])] {
+        client.post("/workers/slot-1/drain", &body).send().await.failure(400, "INVALID_BODY");
     }
     let undone = client.post("/workers/slot-1/drain", &json!({"drain": false})).send().await;
     assert!(!undone.json::<Data<PoolWorker>>(200).data.draining);

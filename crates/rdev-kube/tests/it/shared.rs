@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdev_domain::Reason;
 use rdev_kube_double::Cluster;
 use rdev_ports::testing::contract::two_sites_never_share_a_place;
-use rdev_ports::{Pods, Site, Standing, Stdin};
+use rdev_ports::{Pods, Reach, Site, Standing, Stdin};
 
 use crate::support::{demo_on, eventually, id, place, project, run, status};
 
@@ -54,6 +54,7 @@ async fn a_folder_that_outlives_its_pod_is_told_apart_and_its_former_runs_are_re
         assert!(places.last().unwrap().uid.starts_with(&uid), "{places:?}");
         // In the next pod, under the names of then.
         for former in &places {
+            assert_eq!(kube.reach(&former.site, &former.uid).await.unwrap(), Reach::There(former.clone()));
             assert_eq!(
                 run(&kube, former, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0,
                 "hi\n"

@@ -1,12 +1,12 @@
 //! A real cluster: every server gets a namespace of its own in it, and every project a pod.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::places::{DEMO, MASTER_KEY};
 use super::{eventually, tools, within};
@@ -15,8 +15,8 @@ use super::{eventually, tools, within};
 const WORKSPACE: &str = "/workspace";
 /// The Role of rdev-api and its binding, for every namespace.
 const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/access/role.yaml");
-/// The component that makes a project's pod.
-const CLAUDEBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox");
+/// The components that make a project's pod, and the workers of the pool.
+const COMPONENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components");
 /// Room that a project's container has; the story of a command that wants more counts on it.
 const MEMORY: &str = "768Mi";
 
@@ -92,53 +92,103 @@ impl Namespace {
 
     /// Makes a project's pod out of the component `claudebox`, as a deployment would.
     pub(crate) async fn add_claudebox(&self, id: &str, repository: &str) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let component = folder.path().join("claudebox");
-        fs::create_dir(&component).expect("a folder can be made");
-        for file in fs::read_dir(CLAUDEBOX).expect("the component can be read") {
-            let file = file.expect("the component can be read");
-            fs::copy(file.path(), component.join(file.file_name())).expect("a file can be copied");
-        }
-        let write = |name: &str, object: serde_json::Value| {
-            fs::write(folder.path().join(name), object.to_string()).expect("a file can be written");
-        };
-        let (name, tag) = self.cluster.image.rsplit_once(':').expect("the image has a tag");
         let secret = format!("{id}-agent");
-        write(
-            "kustomization.yaml",
-            json!({
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "namespace": self.name,
-                "nameSuffix": format!("-{id}"),
-                "commonLabels": {"app": format!("claudebox-{id}"), "rdev.orchard9.ai/project-id": id},
-                "commonAnnotations": {"rdev.orchard9.ai/repository": repository},
-                "bases": ["claudebox"],
-                "patchesStrategicMerge": ["secrets.yaml"],
-                "images": [{"name": "claudebox", "newName": name, "newTag": tag}],
-            }),
-        );
         let agent = json!([{"name": "claudebox", "envFrom": [{"secretRef": {"name": secret}}]}]);
         let git = json!([{"name": "git", "secret": {"secretName": format!("{id}-git")}}]);
-        write(
-            "secrets.yaml",
-            json!({
-                "apiVersion": "apps/v1",
-                "kind": "StatefulSet",
-                "metadata": {"name": "claudebox"},
-                "spec": {"template": {"spec": {"containers": agent, "volumes": git}}},
-            }),
-        );
+        let secrets = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "claudebox"},
+            "spec": {"template": {"spec": {"containers": agent, "volumes": git}}},
+        });
         let literals: Vec<_> =
             self.env.iter().map(|(name, value)| format!("--from-literal={name}={value}")).collect();
         let create = ["create", "secret", "generic", &secret].into_iter();
         self.kubectl(&create.chain(literals.iter().map(String::as_str)).collect::<Vec<_>>()).await;
-        let folder = folder.path().display().to_string();
-        self.kubectl(&["apply", "-k", &folder]).await;
+        let settings = json!({
+            "nameSuffix": format!("-{id}"),
+            "commonLabels": {"app": format!("claudebox-{id}"), "rdev.orchard9.ai/project-id": id},
+            "commonAnnotations": {"rdev.orchard9.ai/repository": repository},
+        });
+        self.apply("claudebox", "claudebox", settings, &secrets).await;
         let pod = format!("claudebox-{id}-0");
         let exists = async || self.try_run(&["get", "pod", &pod], "").await.ok();
         eventually("the pod of the component", exists).await;
         self.ready(&pod).await;
+    }
+
+    /// Makes so many workers out of the component `worker-pool`, as a deployment would, and waits until they are ready.
+    pub(crate) async fn apply_workers(&self, count: u32) {
+        let small = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": MEMORY}});
+        let containers = json!([{"name": "worker", "resources": small}]);
+        let size = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "rdev-worker"},
+            "spec": {"replicas": count, "template": {"spec": {"containers": containers}}},
+        });
+        self.apply("worker-pool", "rdev-worker", json!({}), &size).await;
+        self.kubectl(&["rollout", "status", "deployment/rdev-worker", "--timeout=40s"]).await;
+    }
+
+    /// Applies a component with the image of the stories, with `settings` in its kustomization, and patched.
+    async fn apply(&self, component: &str, image: &str, settings: Value, patch: &Value) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let copy = folder.path().join(component);
+        fs::create_dir(&copy).expect("a folder can be made");
+        for file in fs::read_dir(Path::new(COMPONENTS).join(component)).expect("the component can be read") {
+            let file = file.expect("the component can be read");
+            fs::copy(file.path(), copy.join(file.file_name())).expect("a file can be copied");
+        }
+        let write = |name: &str, object: &Value| {
+            fs::write(folder.path().join(name), object.to_string()).expect("a file can be written");
+        };
+        let (name, tag) = self.cluster.image.rsplit_once(':').expect("the image has a tag");
+        let mut kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": self.name,
+            "bases": [component],
+            "patchesStrategicMerge": ["patch.yaml"],
+            "images": [{"name": image, "newName": name, "newTag": tag}],
+        });
+        if let (Value::Object(all), Value::Object(more)) = (&mut kustomization, settings) {
+            all.extend(more);
+        }
+        write("kustomization.yaml", &kustomization);
+        write("patch.yaml", patch);
+        let folder = folder.path().display().to_string();
+        self.kubectl(&["apply", "-k", &folder]).await;
+    }
+
+    /// Makes a project's pod that is ready while a file is in its workspace, and waits until it runs.
+    pub(crate) async fn add_pod_ready_by_file(&self, id: &str, file: &str) {
+        let mut pod = self.pod(id, &self.cluster.image, &["tini", "--", "sleep", "infinity"]);
+        pod["spec"]["containers"][0]["readinessProbe"] = json!({
+            "exec": {"command": ["test", "-e", format!("{WORKSPACE}/{file}")]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        });
+        self.run(&["apply", "-f", "-"], &pod.to_string()).await;
+        let runs = ["get", "pod", id, "--output", "jsonpath={.status.phase}"];
+        eventually("a pod that runs", async || (self.kubectl(&runs).await == "Running").then_some(())).await;
+    }
+
+    /// The name of the pod with this label.
+    pub(crate) async fn pod_of(&self, label: &str) -> String {
+        let name = "jsonpath={.items[0].metadata.name}";
+        self.kubectl(&["get", "pods", "--selector", label, "--output", name]).await
+    }
+
+    /// Has the cluster's node drained of the pods with this label. It takes new pods again when what is given is dropped.
+    pub(crate) async fn drain_node(&self, label: &str) -> Drain {
+        let node = self.kubectl(&["get", "nodes", "--output", "jsonpath={.items[0].metadata.name}"]).await;
+        let selector = format!("--pod-selector={label}");
+        let mut drain =
+            self.command(&["drain", &node, &selector, "--ignore-daemonsets", "--delete-emptydir-data"]);
+        let uncordon = self.command(&["uncordon", &node]).into_std();
+        let process = drain.stdin(Stdio::null()).kill_on_drop(true).spawn().expect("kubectl can be run");
+        Drain { process, uncordon }
     }
 
     /// Makes a worker of the pool, and waits until it is ready.
@@ -166,7 +216,7 @@ impl Namespace {
         self.try_run(&["exec", DEMO, "--request-timeout=5s", "--", "true"], "").await.is_ok()
     }
 
-    fn pod(&self, id: &str, image: &str, program: &[&str]) -> serde_json::Value {
+    fn pod(&self, id: &str, image: &str, program: &[&str]) -> Value {
         let env: Vec<_> =
             self.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         json!({
@@ -275,6 +325,26 @@ impl Namespace {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+}
+
+/// A node that is being drained.
+pub(crate) struct Drain {
+    process: Child,
+    uncordon: std::process::Command,
+}
+
+impl Drain {
+    /// Waits until all pods of it are gone.
+    pub(crate) async fn done(&mut self) {
+        let status = within("the drain", self.process.wait()).await.expect("kubectl can be waited for");
+        assert!(status.success(), "kubectl drain: {status}");
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.uncordon.stdin(Stdio::null()).output().ok();
     }
 }
 

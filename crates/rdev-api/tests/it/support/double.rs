@@ -36,7 +36,16 @@ impl Double {
 
     /// Adds a project whose pod is as it is told to be.
     pub(crate) fn add_project_as(&self, id: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
-        let new = NewPod::new(NAMESPACE, id)
+        self.add_pod_as(id, id, shape)
+    }
+
+    /// Adds a pod of a project.
+    pub(crate) fn add_pod(&self, name: &str, id: &str) -> PodHandle {
+        self.add_pod_as(name, id, |new| new)
+    }
+
+    fn add_pod_as(&self, name: &str, id: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
+        let new = NewPod::new(NAMESPACE, name)
             .label("rdev.orchard9.ai/project", "true")
             .label("rdev.orchard9.ai/project-id", id)
             .container("claudebox")

@@ -140,7 +140,7 @@ impl Call {
 
     /// As [`Call::open`], for a server that may be dying.
     pub(crate) async fn try_open(self) -> std::io::Result<(response::Parts, Body)> {
-        let socket = TcpSocket::new_v4()?;
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }

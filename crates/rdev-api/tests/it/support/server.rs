@@ -236,13 +236,13 @@ impl Server {
 
     /// Starts the server again after it has ended; it may have another address then.
     pub(crate) async fn restart(&mut self) {
-        assert!(self.try_restart().await, "it has not started: {}", self.log());
+        assert!(self.try_restart("/ready").await, "it has not started: {}", self.log());
     }
 
     /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
     /// Whether it is ready before somebody kills it, in whatever state it is then.
     pub(crate) async fn restarts_before(&mut self, kill: impl Future<Output = Option<()>>) -> bool {
-        let starting = within("a start", async { while !self.try_restart().await {} });
+        let starting = within("a start", async { while !self.try_restart("/ready").await {} });
         tokio::select! {
             () = starting => return true,
             // Where nobody will kill it, there is only the start to wait for.
@@ -256,8 +256,8 @@ impl Server {
         false
     }
 
-    /// Whether it has started. One that refuses says why in its log.
-    async fn try_restart(&mut self) -> bool {
+    /// Whether it has started, and answers this path with 200. One that refuses says why in its log.
+    pub(crate) async fn try_restart(&mut self, ready: &str) -> bool {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.fixture.log_file());
         let mut process = self
@@ -283,7 +283,7 @@ impl Server {
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         let client = Client { address, key: Some(self.key()) };
         // It listens before it knows the cluster's pods, and says so.
-        let ready = async || (client.get("/ready").send().await.status == 200).then_some(());
+        let ready = async || (client.get(ready).send().await.status == 200).then_some(());
         eventually("readiness", ready).await;
         self.client = Some(client);
         true
@@ -398,17 +398,22 @@ impl Server {
 
     /// Waits until the server knows a project that was made, and can run commands there.
     pub(crate) async fn knows(&self, id: &str) {
+        self.project_in(id, "ready").await;
+    }
+
+    /// Waits until a project has this status.
+    pub(crate) async fn project_in(&self, id: &str, status: &str) {
         #[derive(Deserialize)]
         struct Project {
             status: String,
         }
         let (client, path) = (self.client(), format!("/projects/{id}"));
-        let ready = async || {
+        let there = async || {
             let answer = client.get(&path).send().await;
-            let ready = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == "ready";
-            ready.then_some(())
+            let there = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == status;
+            there.then_some(())
         };
-        eventually(id, ready).await;
+        eventually(id, there).await;
     }
 
     /// What is in a file of the project `demo`; `None` while there is no such file.

@@ -1,5 +1,8 @@
 //! What only a real cluster can show; `scripts/test-cluster.sh` tells these.
 
+mod alone;
+mod going;
+
 use crate::support::{Accepted, Cluster, Complete, Data, Events, Model, Repository, Runtime, Told};
 
 /// The image that `cluster.sh` makes: Debian with git, and no `rdev-runner`.
@@ -86,67 +89,6 @@ async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
     let log = repository.git(&["log", "--format=%an: %s", "main"]).await;
     assert_eq!(log, "rdev-bot: second\nsomebody: first\n");
     assert_eq!(repository.git(&["show", "main:file"]).await, "two\n");
-}
-
-/// These end daemons that every pod of the cluster needs, so each is told by itself.
-mod alone {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
-    use crate::support::{Runtime, Told, looking};
-
-    /// An API server that is asked to end takes a minute to do so.
-    const BACK_WITHIN: Duration = Duration::from_secs(150);
-
-    /// A command writes on while a daemon is restarted: each line comes once and in order, and its exact end.
-    async fn told_through_a_restart_of(daemon: &str) {
-        const LINES: u64 = 600;
-        let server = Runtime::Cluster.server().await;
-        let client = server.client();
-        let line =
-            format!("i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo $i; sleep 0.05; done; exit 7");
-        let accepted = client.shell(&line).await;
-        let mut events = client.follow(&accepted.stream_id, None).await;
-        let mut last = 0;
-        let complete = loop {
-            match events.event().await.told {
-                Told::Output(line) => {
-                    assert_eq!((line.seq, line.line.as_str()), (last + 1, line.seq.to_string().as_str()));
-                    last = line.seq;
-                    if last == 100 {
-                        server.namespace().end_daemon(daemon).await;
-                    }
-                }
-                Told::Complete(complete) => break complete,
-                Told::Status(_) | Told::Heartbeat(_) => {}
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!((last, complete.seq, complete.exit_code), (LINES, LINES + 1, Some(7)));
-        let reachable = looking(async || server.namespace().reachable().await.then_some(()));
-        timeout(BACK_WITHIN, reachable).await.expect("the cluster works again");
-        let (lines, complete) = client.run("echo well").await;
-        assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
-    async fn a_restarted_kubelet_costs_no_line() {
-        told_through_a_restart_of("kubelet").await;
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
-    async fn a_restarted_containerd_costs_no_line() {
-        told_through_a_restart_of("containerd").await;
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a real cluster: scripts/test-cluster.sh"]
-    async fn a_restarted_api_server_costs_no_line() {
-        told_through_a_restart_of("kube-apiserver").await;
-    }
 }
 
 async fn first_line(events: &mut Events) {

@@ -1,0 +1,125 @@
+//! Probes: how a server says how it is, to whom, and at which addresses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+
+use serde::Deserialize;
+
+use crate::support::{Client, Fixture, Runtime, Server, eventually, free_address};
+
+#[derive(Debug, Deserialize)]
+struct Ready {
+    status: String,
+    components: BTreeMap<String, String>,
+}
+
+impl Ready {
+    async fn of(client: &Client, path: &str, status: u16) -> Self {
+        client.get(path).send().await.json(status)
+    }
+
+    fn told(&self) -> (&str, Vec<(&str, &str)>) {
+        (&self.status, self.components.iter().map(|(name, state)| (name.as_str(), state.as_str())).collect())
+    }
+}
+
+const SERVES: &str = "/ready?only=serve";
+
+#[tokio::test]
+async fn a_server_whose_cluster_is_away_serves_what_it_knows() {
+    let mut server = Runtime::Double.server().await;
+    let client = server.client();
+    let before = client.shell("echo before").await;
+    client.ended(&before.id).await;
+    server.double().cluster().stop().await;
+    let ok = ("ok", vec![("database", "ok"), ("runtime", "ok"), ("worker", "ok")]);
+    assert_eq!(Ready::of(&client, SERVES, 200).await.told(), ok);
+    assert_eq!(client.output(&before.id).await, "before\n");
+    let waits = client.shell("echo waits").await;
+    client.cancel(&waits.id).await;
+    assert_eq!(client.ended(&waits.id).await.status, "cancelled");
+    assert_eq!(Ready::of(&client, SERVES, 200).await.told(), ok);
+
+    // One that has begun meanwhile knows no projects: requests for them are for the others.
+    server.kill9().await;
+    assert!(server.try_restart("/health").await, "it has not started: {}", server.log());
+    let client = server.client();
+    let down = ("down", vec![("database", "ok"), ("runtime", "down"), ("worker", "ok")]);
+    assert_eq!(Ready::of(&client, "/ready", 503).await.told(), down);
+    assert_eq!(Ready::of(&client, SERVES, 503).await.told(), down);
+    assert!(client.get("/metrics").send().await.text().contains("\nrdev_runtime_up 0\n"));
+    server.double().cluster().start_again(true).await.unwrap();
+    for path in [SERVES, "/ready"] {
+        eventually(path, async || (client.get(path).send().await.status == 200).then_some(())).await;
+    }
+    assert_eq!(client.output(&before.id).await, "before\n");
+}
+
+#[tokio::test]
+async fn readiness_is_asked_for_in_known_words() {
+    let server = Server::start().await;
+    let client = server.client().with_key(None);
+    for (query, named) in [
+        ("only=all", ["only", "`all`", "`serve`"]),
+        ("only=", ["only", "``", "`serve`"]),
+        ("only=serve&only=serve", ["only", "duplicate", ""]),
+        ("but=serve", ["\"but\"", "accepted", "only"]),
+    ] {
+        let failure = client.get(&format!("/ready?{query}")).send().await.failure(400, "INVALID_QUERY");
+        let message = failure.error.message;
+        assert!(named.iter().all(|word| message.contains(word)), "{query}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn every_address_is_that_of_both_families() {
+    // Free at every address.
+    let probes = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let server = Fixture::new()
+        .with("RDEV_BIND", "[::]:0")
+        .with("RDEV_PROBE_BIND", format!("[::]:{probes}"))
+        .with("RDEV_TRUSTED_PROXIES", "127.0.0.0/8")
+        .with("RDEV_LOG", "debug")
+        .start()
+        .await;
+    let api = server.client().address.port();
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        for port in [api, probes] {
+            let client = Client { address: (ip, port).into(), key: None };
+            assert_eq!(client.get(SERVES).send().await.status, 200, "{}", client.address);
+        }
+    }
+    // A client of the other family is known by the address that people write.
+    let client = Client { address: (Ipv4Addr::LOCALHOST, api).into(), key: None };
+    client
+        .get("/health")
+        .header("x-forwarded-for", "192.0.2.7")
+        .header("x-request-id", "by-proxy")
+        .send()
+        .await;
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("by-proxy")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("192.0.2.7"), "{line}");
+}
+
+#[tokio::test]
+async fn probes_and_figures_have_a_listener_of_their_own() {
+    let address = free_address();
+    let server = Fixture::new().with("RDEV_PROBE_BIND", address.to_string()).start().await;
+    let public = server.client();
+    let probes = Client { address, key: None };
+    for path in ["/health", "/ready"] {
+        assert_eq!(public.get(path).send().await.status, 200);
+        assert_eq!(probes.get(path).send().await.status, 200);
+    }
+    assert!(probes.get("/metrics").send().await.text().contains("rdev_build_info"));
+    public.get("/metrics").send().await.failure(404, "ROUTE_NOT_FOUND");
+    let document = public.get("/openapi.json").send().await.text();
+    assert!(document.contains("\"/health\"") && !document.contains("\"/metrics\""));
+    for path in ["/projects", "/docs", "/openapi.json"] {
+        let answer = Client { address, key: public.key.clone() }.get(path).send().await;
+        answer.failure(404, "ROUTE_NOT_FOUND");
+    }
+    let taken = Fixture::new().with("RDEV_PROBE_BIND", public.address.to_string()).refused().await;
+    assert!(taken.stderr.contains("RDEV_PROBE_BIND"), "{}", taken.stderr);
+}

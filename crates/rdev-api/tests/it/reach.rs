@@ -1,0 +1,181 @@
+//! What runs is followed to its end, whatever becomes of its pod's phase, readiness, label and rivals, and whoever follows
+//! it; and nothing new starts there. The cluster is a double.
+
+use std::time::Duration;
+
+use rdev_kube_double::{How, PodHandle};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::support::{Accepted, Command, Data, Fixture, Runtime, Server, Told, eventually};
+
+/// As long as a pod may take to go.
+const GRACE: Duration = Duration::from_secs(60);
+/// Says `up`, and `down` when `go` is there.
+const UP_AND_DOWN: &str = "echo ran >> ran; echo up; until [ -e go ]; do sleep 0.02; done; echo down";
+
+/// A command that has said `up`.
+async fn one_that_runs(server: &Server, command: &str) -> Accepted {
+    let accepted = server.client().shell(command).await;
+    let mut events = server.client().follow(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    accepted
+}
+
+/// It ends as if nothing had been.
+async fn ends_well(server: &Server, accepted: &Accepted) {
+    std::fs::write(server.workspace().join("go"), "").unwrap();
+    let ended = ended(server, accepted).await;
+    assert_eq!((ended.status.as_str(), ended.exit_code), ("completed", Some(0)), "{:?}", ended.message);
+    assert_eq!(server.client().output(&accepted.id).await, "up\ndown\n");
+    assert_eq!(std::fs::read_to_string(server.workspace().join("ran")).unwrap(), "ran\n");
+}
+
+async fn ended(server: &Server, accepted: &Accepted) -> Command {
+    server.client().ended(&accepted.id).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Project {
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+async fn project(server: &Server, status: &str, reason: Option<&str>) -> Project {
+    let client = server.client();
+    let looked = async || {
+        let project = client.get("/projects/demo").send().await;
+        let project = project.json::<Data<Project>>(200).data;
+        (project.status == status && project.reason.as_deref() == reason).then_some(project)
+    };
+    eventually(&format!("{status} {reason:?}"), looked).await
+}
+
+/// A change of a pod, and how its project is told after it.
+type Change = (fn(&PodHandle), &'static str, &'static str);
+
+const CHANGES: [Change; 4] = [
+    (|pod| pod.delete(GRACE).unwrap(), "starting", "Terminating"),
+    (|pod| pod.set_ready(false).unwrap(), "starting", "ContainersNotReady"),
+    (|pod| pod.set_label("rdev.orchard9.ai/project", None).unwrap(), "gone", "TakenOut"),
+    (|pod| pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap(), "gone", "TakenOut"),
+];
+
+#[tokio::test]
+async fn a_command_goes_on_where_nothing_new_starts_over_cuts_and_restarts() {
+    for (change, status, reason) in CHANGES {
+        let mut server = Runtime::Double.server().await;
+        let accepted = one_that_runs(&server, UP_AND_DOWN).await;
+        change(&server.double().pod());
+        project(&server, status, Some(reason)).await;
+        server.double().cluster().cut_execs_now(How::Close);
+        let new = server.client().shell("echo new >> new").await;
+        server.kill9().await;
+        server.restart().await;
+        ends_well(&server, &accepted).await;
+        assert_eq!(server.client().command(&new.id).await.status, "pending", "{reason}");
+        server.client().cancel(&new.id).await;
+        assert_eq!(ended(&server, &new).await.status, "cancelled", "{reason}");
+        assert_eq!(server.file("new").await, None, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_can_be_cancelled_where_nothing_new_starts() {
+    for (change, status, reason) in CHANGES {
+        let mut server = Runtime::Double.server().await;
+        let accepted = one_that_runs(&server, "echo up; sleep 300").await;
+        change(&server.double().pod());
+        project(&server, status, Some(reason)).await;
+        server.kill9().await;
+        server.restart().await;
+        server.client().cancel(&accepted.id).await;
+        assert_eq!(ended(&server, &accepted).await.status, "cancelled", "{reason}");
+        server.nothing_left().await;
+    }
+}
+
+/// A task of the pool that has begun in a worker.
+async fn task_that_runs(server: &Server, go: &std::path::Path) -> String {
+    let step = format!(
+        "for i in 1 2 3; do echo $i; done; until [ -e {} ]; do sleep 0.02; done; seq 4 10",
+        go.display()
+    );
+    let task = server.client().add_task(&json!({"type": "deploy", "project": "demo", "steps": [step]})).await;
+    server.double().add_worker("w-1");
+    server.client().task_in(&task.id, "running").await;
+    let said = async || output(server, &task.id).await.ends_with("3\n").then_some(());
+    eventually("three lines", said).await;
+    task.id
+}
+
+async fn output(server: &Server, task: &str) -> String {
+    server.client().get(&format!("/queue/tasks/{task}/output")).send().await.text()
+}
+
+async fn every_line_once(server: &Server, task: &str) {
+    let ended = server.client().task_in(task, "completed").await;
+    assert_eq!((ended.attempts, ended.exit_code), (1, Some(0)));
+    let output = output(server, task).await;
+    let lines: Vec<&str> = output.lines().skip_while(|line| line.parse::<u32>().is_err()).collect();
+    assert_eq!(lines, ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+}
+
+#[tokio::test]
+async fn a_deploy_in_a_worker_that_is_to_go_is_told_to_its_end_by_the_next_server() {
+    let mut server = Runtime::Double.server().await;
+    let go = server.fixture().data_dir().join("go");
+    let task = task_that_runs(&server, &go).await;
+    server.double().cluster().pod("rdev", "w-1").delete(GRACE).unwrap();
+    server.double().add_worker("w-2");
+    server.kill9().await;
+    std::fs::write(&go, "").unwrap();
+    server.restart().await;
+    every_line_once(&server, &task).await;
+}
+
+#[tokio::test]
+async fn a_deploy_in_a_worker_that_is_to_go_is_told_to_its_end_by_another_server() {
+    let a = Runtime::Double.fixture().with_postgres().start().await;
+    let go = a.fixture().data_dir().join("go");
+    let task = task_that_runs(&a, &go).await;
+    let b = Fixture::new().with("RDEV_LEASE_SECONDS", "3").start_beside(&a).await;
+    a.double().cluster().pod("rdev", "w-1").delete(GRACE).unwrap();
+    a.pause();
+    std::fs::write(&go, "").unwrap();
+    every_line_once(&b, &task).await;
+    a.resume();
+}
+
+#[tokio::test]
+async fn of_two_pods_of_a_project_the_older_stays_and_the_younger_is_told() {
+    let mut server = Runtime::Double.server().await;
+    // Times of a cluster are whole seconds, and of two pods of one second the name decides: `demo` is the first.
+    let accepted = one_that_runs(&server, UP_AND_DOWN).await;
+    let younger = server.double().add_pod("demo-second", "demo");
+    let told = project(&server, "ready", Some("DuplicateId")).await;
+    let message = told.message.unwrap();
+    assert!(message.contains("demo, demo-second"), "{message}");
+    let in_log = || server.log().matches("demo, demo-second").count();
+    eventually("a line in the log", async || (in_log() == 1).then_some(())).await;
+    server.double().cluster().cut_execs_now(How::Close);
+    // New ones run beside it, in the same pod.
+    let beside = server.client().shell("touch beside").await;
+    server.kill9().await;
+    server.restart().await;
+    ends_well(&server, &accepted).await;
+    assert_eq!(ended(&server, &beside).await.status, "completed");
+    assert!(server.workspace().join("beside").exists());
+
+    // When the older is to go, the younger takes what is new, and what runs in the older goes on.
+    let last = one_that_runs(&server, "echo up; until [ -e on ]; do sleep 0.02; done").await;
+    server.double().pod().delete(GRACE).unwrap();
+    project(&server, "ready", None).await;
+    let new = server.client().shell("touch new").await;
+    assert_eq!(ended(&server, &new).await.status, "completed");
+    assert!(younger.workspace().unwrap().join("new").exists());
+    server.double().cluster().cut_execs_now(How::Close);
+    server.touch("on").await;
+    assert_eq!(ended(&server, &last).await.status, "completed");
+}
