@@ -29,6 +29,13 @@ pub(crate) struct End {
     pub(crate) runs_outlive: bool,
 }
 
+/// A project that its last pod has left.
+struct Left {
+    project: Project,
+    /// The uid of that pod, which may be there still.
+    pod: String,
+}
+
 /// Everything that is known.
 #[derive(Default)]
 pub(crate) struct Known {
@@ -40,7 +47,7 @@ pub(crate) struct Known {
     ends: HashMap<String, End>,
     ends_in_order: VecDeque<String>,
     /// Projects that have lost their last pod.
-    gone: BTreeMap<ProjectId, Project>,
+    gone: BTreeMap<ProjectId, Left>,
     /// Projects that are ready, and the pod in which they are.
     ready: HashMap<ProjectId, String>,
     /// Projects of more than one pod: each is complained of once.
@@ -80,9 +87,23 @@ impl Known {
     }
 
     /// A pod is none of these, and something was started in it.
-    pub(crate) fn found(&mut self, view: PodView) {
+    pub(crate) fn found(&mut self, view: PodView, now: Timestamp) {
         if self.find(&view.uid).is_none() {
+            let message = format!("pod {} was taken out: it is a pod of this project no more", view.name);
+            self.leave(&view, true, TAKEN_OUT, message, now);
             self.out.insert(view.uid.clone(), view);
+        }
+    }
+
+    /// Something was started for this project in a pod that is another's by now.
+    pub(crate) fn was_of(&mut self, uid: &str, id: &ProjectId, now: Timestamp) {
+        let Some(view) = self.find(uid).filter(|view| view.details.project != *id) else { return };
+        if !self.of_project.contains_key(id) && !self.gone.contains_key(id) {
+            let mut view = view.clone();
+            let message =
+                format!("pod {} is the project {} by its label now", view.name, view.details.project);
+            view.details.project = id.clone();
+            self.leave(&view, true, TAKEN_OUT, message, now);
         }
     }
 
@@ -143,18 +164,20 @@ impl Known {
     /// A project that has a pod, or had one until lately.
     pub(crate) fn project(&self, id: &ProjectId) -> Option<Project> {
         let there = |pod: &PodView| Project { warning: self.warning(id), ..pod.project() };
-        self.best(id).map(there).or_else(|| self.gone.get(id).cloned())
+        self.best(id).map(there).or_else(|| self.gone.get(id).map(|left| left.project.clone()))
     }
 
     /// Projects that have lost their last pod lately.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Project> {
-        self.gone.values()
+        self.gone.values().map(|left| &left.project)
     }
 
+    /// Forgets those that were shown long enough. While its pod is there a project stays known: something may run in it.
     pub(crate) fn forget_gone(&mut self, now: Timestamp) {
-        self.gone.retain(|_, project| {
+        let is_there = |uid: &str| self.by_uid.contains_key(uid) || self.out.contains_key(uid);
+        self.gone.retain(|_, Left { project, pod }| {
             let ProjectStatus::Gone(condition) = &project.status else { return false };
-            now.since(condition.since) <= GONE_SHOWN
+            now.since(condition.since) <= GONE_SHOWN || is_there(pod)
         });
     }
 
@@ -185,12 +208,12 @@ impl Known {
                 self.of_project.remove(id);
             }
         }
-        let told = self.gone.get(id).and_then(|gone| gone.status.clone().condition());
+        let told = self.gone.get(id).and_then(|left| left.project.status.clone().condition());
         if !self.of_project.contains_key(id) && (was_member || told.is_some()) {
             let since = told.map_or(now, |told| told.since);
             let condition = Condition { reason: reason.to_owned(), message, since };
             let project = Project { status: ProjectStatus::Gone(condition), ..view.project() };
-            self.gone.insert(project.id.clone(), project);
+            self.gone.insert(project.id.clone(), Left { project, pod: view.uid.clone() });
         }
         self.settle(id);
     }

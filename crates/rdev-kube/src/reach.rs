@@ -20,6 +20,10 @@ impl Kube {
         if !registry.watches(pod_uid) {
             self.look_at(site, pod_uid).await.map_err(|error| Error::unavailable("cluster", error))?;
         }
+        if let Some(id) = id_of(site) {
+            // So that what runs there for the project can be asked for.
+            registry.was_of(pod_uid, &id, self.clock.now());
+        }
         let reach = self.reach_known(site, place_uid).await;
         if !matches!(reach, Reach::Later(..)) {
             return Ok(reach);
@@ -87,7 +91,7 @@ impl Kube {
         };
         let pod = timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(&name)).await??;
         match (pod.filter(|pod| pod.metadata.uid.as_deref() == Some(pod_uid)), id_of(site)) {
-            (Some(pod), Some(id)) => registry.found(&pod, id).map_err(anyhow::Error::msg),
+            (Some(pod), Some(id)) => registry.found(&pod, id, self.clock.now()).map_err(anyhow::Error::msg),
             _ => Ok(registry.not_found(pod_uid, self.clock.now())),
         }
     }

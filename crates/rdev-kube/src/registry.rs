@@ -144,9 +144,9 @@ impl Registry {
     ///
     /// # Errors
     /// Why nobody can say in which of its containers that was.
-    pub(crate) fn found(&self, pod: &Pod, project: ProjectId) -> Result<(), String> {
+    pub(crate) fn found(&self, pod: &Pod, project: ProjectId, now: Timestamp) -> Result<(), String> {
         let view = PodView::of(pod, details_as(pod, self.role, project)?);
-        self.change(|pods| pods.known.found(view));
+        self.change(|pods| pods.known.found(view, now));
         Ok(())
     }
 
@@ -261,6 +261,11 @@ impl Registry {
             };
         }
         pods.known.end(uid).map_or(Fate::Unknown, |end| Fate::Gone(end.trouble.clone()))
+    }
+
+    /// Something was started for this project in the pod of this uid, whatever that is by now.
+    pub(crate) fn was_of(&self, uid: &str, id: &ProjectId, now: Timestamp) {
+        self.change(|pods| pods.known.was_of(uid, id, now));
     }
 
     /// Changes what is known, and tells of the projects that have become ready by it.
