@@ -4,17 +4,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_ports::EXEC_START_TIMEOUT;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::exec::{Channel, ExecError, Target, start};
 
 /// Longest time that the API server may take to accept a connection, and to answer a short question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time for which a program is fed.
+const FEED_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A client for one namespace.
 #[derive(Clone)]
@@ -73,6 +77,33 @@ impl Cluster {
         bytes_max: usize,
     ) -> Result<String, ExecError> {
         within(async { start(&self.client, target, argv, stdin).await?.whole(bytes_max).await }).await
+    }
+}
+
+impl Cluster {
+    /// Runs a program in a pod that reads long input, and says meanwhile how far it has come: it may take its time while
+    /// it does, over however slow a way.
+    pub(crate) async fn feed(&self, target: &Target, argv: &[String], stdin: &[u8]) -> Result<(), ExecError> {
+        let feed = async {
+            let mut channel = start(&self.client, target, argv, stdin).await?;
+            let mut last = Bytes::new();
+            let mut until = Instant::now() + EXEC_START_TIMEOUT;
+            loop {
+                match timeout_at(until, channel.next()).await {
+                    Ok(Ok(None)) => return Ok(()),
+                    Ok(Ok(Some(word))) if word == last => {}
+                    Ok(Ok(Some(word))) => (last, until) = (word, Instant::now() + EXEC_START_TIMEOUT),
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {
+                        let message = format!("it has come no further in {EXEC_START_TIMEOUT:?}");
+                        return Err(ExecError::Cut(anyhow::Error::msg(message)));
+                    }
+                }
+            }
+        };
+        timeout(FEED_TIMEOUT, feed)
+            .await
+            .unwrap_or_else(|_| Err(ExecError::Cut(anyhow::anyhow!("not done within {FEED_TIMEOUT:?}"))))
     }
 }
 

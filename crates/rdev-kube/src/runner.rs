@@ -11,8 +11,6 @@ use crate::pod::PodView;
 
 /// The program's name in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
-/// Runs of a pod whose usual folder for them cannot be written.
-const RUNS_ELSEWHERE: &str = "/tmp/rdev";
 /// `rdev-runner place` says with these exit codes that the folder was taken over by another pod while this one lived, and
 /// that something of the pod before still runs in it.
 const EXIT_SHARED: i32 = 69;
@@ -20,30 +18,50 @@ const EXIT_IN_USE: i32 = 75;
 /// Most that the short programs here write.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Says the machine's architecture, where the runner would be, and whether it, and no other, is there already.
-/// $1: its checksum.
-const LOOK: &str = r#"
-for runs in "${RDEV_RUNS_DIR:-/run/rdev}" /tmp/rdev; do
-    mkdir -p "$runs/bin" 2>/dev/null && [ -w "$runs/bin" ] && break
+/// Says the machine's architecture, whether the runner, and no other, is there already, where it would be, and the folder
+/// of runs, `-` for its usual one. A folder may be there, writable, and mounted so that no program is started from it.
+/// $1: the runner's checksum.
+const LOOK: &str = r##"
+usual=${RDEV_RUNS_DIR:-/run/rdev}
+for runs in "$usual" /tmp/rdev; do
+    mkdir -p "$runs" 2>/dev/null && [ -w "$runs" ] && break
     runs=
 done
-[ -n "$runs" ] || { echo "neither ${RDEV_RUNS_DIR:-/run/rdev} nor /tmp/rdev can be written" >&2; exit 3; }
-program=$runs/bin/rdev-runner-$(printf %.16s "$1")
+[ -n "$runs" ] || { echo "neither $usual nor /tmp/rdev can be written" >&2; exit 3; }
+for bin in "$runs/bin" /tmp/rdev/bin /dev/shm/rdev/bin; do
+    probe=$bin/.probe.$$
+    mkdir -p "$bin" 2>/dev/null && { echo '#!/bin/sh' >"$probe"; } 2>/dev/null && chmod 700 "$probe" && {
+        "$probe" 2>/dev/null
+        [ $? -ne 126 ]
+    } && rm -f "$probe" && break
+    rm -f "$probe" 2>/dev/null
+    bin=
+done
+[ -n "$bin" ] || { echo "no program can be started from $runs/bin, /tmp/rdev/bin or /dev/shm/rdev/bin (noexec?)" >&2; exit 3; }
+program=$bin/rdev-runner-$(printf %.16s "$1")
 there=no
 [ -x "$program" ] && [ "$(sha256sum <"$program" | cut -c1-64)" = "$1" ] && there=yes
-echo "$(uname -m) $there $program"
-"#;
+[ "$runs" = "$usual" ] && runs=-
+echo "$(uname -m) $there $program $runs"
+"##;
 
-/// Writes standard input to a file, checks it, and gives it its name.
-/// $1: its name, $2: its size, $3: its checksum.
+/// Writes standard input to a file, checks it, and gives it its name; says meanwhile how much of it has come.
+/// $1: its name, $2: its size, $3: its checksum, $4: pause between two words, in seconds.
 const COPY: &str = r#"
 umask 077
 new=$1.$$
-head -c "$2" >"$new" && [ "$(sha256sum <"$new" | cut -c1-64)" = "$3" ] && chmod 700 "$new" && mv "$new" "$1" && exit 0
+: >"$new"
+(while sleep "$4" </dev/null >/dev/null 2>&1; do wc -c <"$new" 2>/dev/null; done) &
+head -c "$2" >"$new" && [ "$(sha256sum <"$new" | cut -c1-64)" = "$3" ] && chmod 700 "$new" && mv "$new" "$1"
+ended=$?
+kill $! 2>/dev/null
+[ $ended -eq 0 ] && exit 0
 rm -f "$new"
 echo "the copy of rdev-runner does not have the checksum $3" >&2
 exit 4
 "#;
+/// Pause between two of its words.
+const COPY_SAYS_EVERY: &str = "5";
 
 /// Becomes a runner that was copied in, if it is the same still: its file belongs to the user of the commands, and one of
 /// them may have put another program there, to read the orders of the next.
@@ -159,8 +177,7 @@ impl Runner {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {
-                place.program = copy_in(cluster, bundled, target, pod.is_going()).await?;
-                place.runs = place.program.starts_with(RUNS_ELSEWHERE).then(|| RUNS_ELSEWHERE.to_owned());
+                (place.program, place.runs) = copy_in(cluster, bundled, target, pod.is_going()).await?;
                 checksum = Some(bundled.sha256);
                 place.ask(None).await.map_err(refused)?
             }
@@ -247,15 +264,17 @@ impl Asked<'_> {
     }
 }
 
+/// Gives the program's name, and the folder of runs where it is not the usual one.
 async fn copy_in(
     cluster: &Cluster,
     bundled: Bundled,
     target: &Target,
     is_going: bool,
-) -> Result<String, Missing> {
+) -> Result<(String, Option<String>), Missing> {
     let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
-    let (Some(machine), Some(there), Some(program)) = (words.next(), words.next(), words.next()) else {
+    let mut word = || words.next();
+    let (Some(machine), Some(there), Some(program), Some(runs)) = (word(), word(), word(), word()) else {
         return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
     };
     if machine != bundled.machine {
@@ -272,9 +291,12 @@ async fn copy_in(
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
         let size = bundled.program.len().to_string();
-        shell(cluster, target, COPY, &[program, &size, bundled.sha256], bundled.program).await?;
+        let args = [program, &size, bundled.sha256, COPY_SAYS_EVERY];
+        let argv = [&["sh", "-c", COPY, "sh"], &args[..]].concat().into_iter().map(str::to_owned);
+        let copied = cluster.feed(target, &argv.collect::<Vec<_>>(), bundled.program).await;
+        copied.map_err(of_shell)?;
     }
-    Ok(program.to_owned())
+    Ok((program.to_owned(), (runs != "-").then(|| runs.to_owned())))
 }
 
 async fn shell(
@@ -285,14 +307,18 @@ async fn shell(
     stdin: &[u8],
 ) -> Result<String, Missing> {
     let argv = [&["sh", "-c", script, "sh"], args].concat();
-    run(cluster, target, &argv, stdin).await.map_err(|error| match error {
+    run(cluster, target, &argv, stdin).await.map_err(of_shell)
+}
+
+fn of_shell(error: ExecError) -> Missing {
+    match error {
         ExecError::NoProgram(_) => Missing::Unusable(Trouble::new(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
         ExecError::Exit { stderr, .. } => unusable(stderr),
         other => refused(other),
-    })
+    }
 }
 
 async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) -> Result<String, ExecError> {
@@ -314,4 +340,64 @@ fn refused(error: ExecError) -> Missing {
 
 fn unusable(message: impl Into<String>) -> Missing {
     Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Looks from within a place of its own: mounts of these folders, then where programs and runs are to be.
+    #[test]
+    fn folders_from_which_no_program_is_started_are_passed_over() {
+        for (noexec, bin, runs) in [
+            ("", "/tmp/runs/bin/", "-"),
+            ("/tmp/runs", "/tmp/rdev/bin/", "-"),
+            ("/tmp/runs /tmp/rdev", "/dev/shm/rdev/bin/", "-"),
+        ] {
+            let mounts = "mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm && mkdir -p /tmp/runs /tmp/rdev && \
+                for folder in $NOEXEC; do mount -t tmpfs -o noexec tmpfs $folder || exit 9; done && exec sh -c \"$0\" sh \"$@\"";
+            let output = Command::new("unshare")
+                .args(["--mount", "--user", "--map-root-user", "sh", "-c", mounts, LOOK, "0123456789abcdefg"])
+                .env("RDEV_RUNS_DIR", "/tmp/runs")
+                .env("NOEXEC", noexec)
+                .output()
+                .unwrap();
+            let told = String::from_utf8(output.stdout).unwrap();
+            let words: Vec<&str> = told.split_whitespace().collect();
+            let program = format!("{bin}rdev-runner-0123456789abcdef");
+            let seen = [std::env::consts::ARCH, "no", &program, runs];
+            assert_eq!(words, seen, "{noexec}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    #[test]
+    fn a_copy_tells_how_much_of_it_has_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("copy");
+        // The sum of 200,000 times the letter a.
+        let bytes = vec![b'a'; 200_000];
+        let sum = Command::new("sh")
+            .args(["-c", "head -c 200000 /dev/zero | tr '\\0' a | sha256sum | cut -c1-64"])
+            .output();
+        let sum = String::from_utf8(sum.unwrap().stdout).unwrap();
+        let mut copy = Command::new("sh")
+            .args(["-c", COPY, "sh", name.to_str().unwrap(), "200000", sum.trim(), "0.02"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = copy.stdin.take().unwrap();
+        let mut told =
+            BufReader::new(copy.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
+        stdin.write_all(&bytes[..100_000]).unwrap();
+        stdin.flush().unwrap();
+        assert!(told.any(|line| line.parse().is_ok_and(|bytes: u64| bytes > 50_000)), "it has half of it");
+        stdin.write_all(&bytes[100_000..]).unwrap();
+        assert!(copy.wait().unwrap().success());
+        assert_eq!(std::fs::read(&name).unwrap(), bytes);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
