@@ -13,19 +13,26 @@
 #   --projects-namespace NAME
 #                      of projects and workers (or RDEV_PROJECTS_NAMESPACE); default: where the rdev-api that runs looks
 #                      for them, and with an overlay of two namespaces that of rdev-api with `-projects`
+#   --pull-secret NAME Secret of each of the namespaces with which nodes pull the images
 #   --timeout SECONDS  how long each part may take to run; default: 300
+#   --when-idle SECONDS
+#                      a project's pod is replaced when nothing runs in it, and waits for that so long at most; without
+#                      this it is replaced at once, and commands in it end as `pod_lost`
 #   --dry-run          say what would be applied, change nothing
 #
-# The Secret rdev-api is made with random keys where it is missing, and never changed. Exit codes: 0 it runs,
-# 1 it does not, 2 called wrongly. A project whose pod template changed restarts: commands in it end as `pod_lost`.
+# What the cluster would refuse is said before anything is changed. The Secret rdev-api is made with random keys where it is
+# missing, and never changed. A project's pod is replaced where its template has changed in more than annotations: those, such
+# as description and repository, are put on the pod that runs. Exit codes: 0 it runs, 1 it does not, 2 called wrongly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/kube.sh
 source scripts/lib/kube.sh
+# shellcheck source=scripts/lib/renew.sh
+source scripts/lib/renew.sh
 
-servers=() places=() two='' registry='' tag='' timeout=300 dry_run=
+servers=() places=() two='' registry='' tag='' pull_secret='' timeout=300 when_idle='' dry_run=''
 
 # folder KIND OPTION [NAME …] adds a folder of deployments/k8s to what is applied.
 folder() {
@@ -53,7 +60,9 @@ while [ "$#" -gt 0 ]; do
     --tag) tag=$(value "$@") ;;
     --namespace) namespace=$(value "$@") ;;
     --projects-namespace) projects_namespace=$(value "$@") ;;
+    --pull-secret) pull_secret=$(value "$@") ;;
     --timeout) timeout=$(value "$@") ;;
+    --when-idle) when_idle=$(value "$@") ;;
     *) misuse "unknown argument '$1'" ;;
     esac
     shift 2
@@ -61,6 +70,9 @@ done
 folders=("${servers[@]}" "${places[@]}")
 [ "${#folders[@]}" -gt 0 ] || misuse "nothing to deploy: name an --overlay, a --project or a --component"
 [[ "$timeout" =~ ^[1-9][0-9]{0,4}$ ]] || misuse "--timeout '$timeout': accepted are 1 to 99999 seconds"
+[[ "$when_idle" =~ ^([1-9][0-9]{0,5})?$ ]] || misuse "--when-idle '$when_idle': accepted are 1 to 999999 seconds"
+[[ "$pull_secret" =~ ^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$ ]] ||
+    misuse "--pull-secret '$pull_secret': accepted is the name of a Secret, lower-case letters, digits, hyphens and dots"
 need_cluster
 [ -n "$tag" ] || tag=$(image_tag)
 prefix=${registry:+${registry%/}/}
@@ -87,7 +99,12 @@ render() {
     odd=$(awk -v tag=":$tag" 'NF > 1 && $(NF - 1) == "image:" && $NF ~ /(^|\/)(rdev-api|claudebox|rdev-worker)[:@]/ &&
         substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
     [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
-    cat "$work/rendered"
+    if [ -z "$pull_secret" ]; then
+        cat "$work/rendered"
+    else
+        # Every pod template has its containers at this depth, and kustomize writes nothing else there of that name.
+        sed "s/^      containers:\$/      imagePullSecrets:\n      - name: $pull_secret\n&/" "$work/rendered"
+    fi
 }
 
 # manifests prints everything, in the namespaces as asked for. The folders name the server's `rdev`, and the projects'
@@ -109,10 +126,19 @@ manifests() {
 
 # need_secrets fails early for Secrets without which pods would wait for ever.
 need_secrets() {
-    local keys pod repository project
+    local keys pod repository project of where=()
     if grep -q 'name: rdev-postgres$' "$work/manifests"; then
         keys=$(secret_keys "$namespace" rdev-postgres)
         [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md says how to make it"
+    fi
+    if [ -n "$pull_secret" ]; then
+        [ "${#servers[@]}" = 0 ] || where+=("$namespace")
+        [ "${#places[@]}" = 0 ] || where+=("$projects_namespace")
+        for of in "${where[@]}"; do
+            keys=$(secret_keys "$of" "$pull_secret")
+            [[ " $keys" == *" .dockerconfigjson "* ]] ||
+                fail "Secret $pull_secret in namespace $of has no key '.dockerconfigjson'; kubectl -n $of create secret docker-registry makes one"
+        done
     fi
     while read -r pod repository; do
         # Other addresses need no key.
@@ -145,13 +171,82 @@ need_keys() {
     fi
 }
 
-# wait_for NAMESPACE KIND/NAME waits until all its pods run.
+# workloads prints kind, name, namespace and, where one is given, the number of replicas of each Deployment and StatefulSet.
+workloads() {
+    awk 'function told() { if (kind == "deployment" || kind == "statefulset") print kind, name, of, replicas }
+        /^---/ { told(); kind = name = of = replicas = "" }
+        /^kind: / { kind = tolower($2) } /^  name: / { name = $2 } /^  namespace: / { of = $2 } /^  replicas: / { replicas = $2 }
+        END { told() }' "$work/manifests"
+}
+
+# namespaces prints those of everything that is applied.
+namespaces() {
+    awk '/^  namespace: / { print $2 }' "$work/manifests" | sort -u
+}
+
+# rehearse has the cluster look at everything, and change nothing.
+rehearse() {
+    local mode=server of kind name
+    while read -r of; do
+        # In a namespace that is yet to be made there is nothing that could not be changed.
+        [ -n "$(cluster get namespace "$of" --ignore-not-found -o name </dev/null)" ] || mode=client
+    done < <(namespaces)
+    cluster apply --dry-run="$mode" -f "$work/manifests" >"$work/rehearsed" 2>&1 && return
+    if grep -q 'does not support dry run' "$work/rehearsed"; then
+        echo "the cluster cannot be asked beforehand: $(grep -m 1 'does not support dry run' "$work/rehearsed")" >&2
+        return
+    fi
+    cat "$work/rehearsed" >&2
+    while read -r kind name of _; do
+        grep -qiE "^The $kind \"$name\" is invalid:.*(Forbidden: updates to statefulset spec|field is immutable)" "$work/rehearsed" || continue
+        printf '%s cannot be changed in that way. This keeps its pods and their claims, and the next run of this script makes it anew around them:\n    kubectl --context %s -n %s delete %s --cascade=orphan\n' \
+            "$kind/$name" "$context" "$of" "$kind/$name" >&2
+    done < <(workloads)
+    fail "the cluster refuses the above; nothing was changed"
+}
+
+# keep_replicas forgets the number that an earlier apply has set where none is given any more, so that the one that an
+# autoscaler finds is not 1.
+keep_replicas() {
+    local kind name of replicas
+    while read -r kind name of replicas; do
+        [ "$kind/$replicas" = deployment/ ] || continue
+        cluster -n "$of" apply view-last-applied "$kind/$name" -o yaml >"$work/applied" 2>/dev/null || continue
+        grep -q '^  replicas:' "$work/applied" || continue
+        sed -i '/^  replicas:/d' "$work/applied"
+        cluster -n "$of" apply set-last-applied -f "$work/applied" >/dev/null ||
+            fail "could not take the number of replicas out of what was last applied to $kind/$name in namespace $of"
+    done < <(workloads)
+}
+
+# tell_left_over names network policies of earlier versions: they go on to allow what they say.
+tell_left_over() {
+    local of name
+    find deployments/k8s -name '*.yaml' -exec awk '/^---/ || FNR == 1 { kind = "" } /^kind: / { kind = $2 }
+        kind == "NetworkPolicy" && /^  name: / { print $2 }' {} + >"$work/policies"
+    while read -r of; do
+        while read -r name; do
+            grep -qx "${name##*/}" "$work/policies" ||
+                printf 'NetworkPolicy %s is of another version of rdev, and still in force: kubectl --context %s -n %s delete networkpolicy %s\n' \
+                    "${name##*/}" "$context" "$of" "${name##*/}" >&2
+        done < <(cluster -n "$of" get networkpolicy -l app.kubernetes.io/part-of=rdev -o name </dev/null)
+    done < <(namespaces)
+}
+
+# wait_for NAMESPACE KIND NAME waits until all its pods run.
 wait_for() {
-    cluster -n "$1" rollout status "$2" --timeout "${timeout}s" && return
+    local undo="kubectl --context $context -n $1 rollout undo $2/$3"
+    if [ "$2" = statefulset ]; then
+        # `rollout status` knows nothing of pods that are replaced by hand, and undoing does not replace them.
+        undo="$undo && kubectl --context $context -n $1 delete pod $3-0"
+        pod_is_ready "$1" "$3-0" && return
+    else
+        cluster -n "$1" rollout status "$2/$3" --timeout "${timeout}s" && return
+    fi
     printf '\n' >&2
     cluster -n "$1" get pods -o wide >&2 || true
     cluster -n "$1" get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
-    fail "$2 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: kubectl --context $context -n $1 rollout undo $2"
+    fail "$2/$3 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: $undo"
 }
 
 # need_namespace NAME makes it where it is missing: Secrets go into it, and pods wait for Secrets.
@@ -169,19 +264,25 @@ manifests >"$work/manifests"
 grep -qx autoscaling/v2 <<<"$api_versions" || sed -i 's#^apiVersion: autoscaling/v2$#apiVersion: autoscaling/v2beta2#' "$work/manifests"
 grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#' "$work/manifests"
 
+rehearse
 if [ -n "$dry_run" ]; then
     need_secrets
     need_keys
-    cluster apply --dry-run=client -f "$work/manifests"
+    cat "$work/rehearsed"
     exit 0
 fi
 need_namespace "$namespace"
 if [ -n "$two" ] || [ "${#places[@]}" -gt 0 ]; then need_namespace "$projects_namespace"; fi
 need_secrets
 need_keys
+keep_replicas
 cluster apply -f "$work/manifests"
-while read -r kind name of; do
-    wait_for "$of" "$kind/$name"
-done < <(awk '/^kind: / { kind = tolower($2) } /^  name: / { name = $2 }
-    (kind == "deployment" || kind == "statefulset") && /^  namespace: / { print kind, name, $2 }' "$work/manifests")
+tell_left_over
+workloads >"$work/workloads"
+while read -r kind name of _; do
+    [ "$kind" != statefulset ] || renew_pod "$of" "$name"
+done <"$work/workloads"
+while read -r kind name of _; do
+    wait_for "$of" "$kind" "$name"
+done <"$work/workloads"
 echo "deployed ${folders[*]#deployments/k8s/} with tag $tag to ${servers[*]:+namespace $namespace}${servers[*]:+${places[*]:+ and }}${places[*]:+namespace $projects_namespace} of $context; now: scripts/verify.sh --context $context"

@@ -190,5 +190,8 @@ tell --test-threads 1 cluster::alone:: || failed=1
 stage "waiting for the Deployment's pod, which runs commands by itself here"
 kctl --namespace rdev rollout status deployment/rdev-api --timeout=120s || failed=1
 
+stage "telling the stories of deploy.sh, on an API server of their own"
+K8S_DEB_CACHE=$CACHE ./scripts/test-deploy.sh || failed=1
+
 [ "$failed" = 0 ] || fail "something failed, see above"
 stage "all is well"

@@ -117,10 +117,11 @@ impl Metrics {
             gauge!("rdev_store_up").set(f64::from(u8::from(matches!(backlog, Ok(Ok(_))))));
             describe_gauge!("rdev_runtime_up", "Whether the place where commands run answers");
             gauge!("rdev_runtime_up").set(f64::from(u8::from(matches!(runtime, Ok(Ok(()))))));
+            let workers = workers.ok().and_then(Result::ok);
             if let Ok(Ok(backlog)) = backlog {
-                tell_backlog(&backlog, now);
+                tell_backlog(&backlog, workers.as_deref().unwrap_or_default(), now);
             }
-            if let Ok(Ok(workers)) = workers {
+            if let Some(workers) = workers {
                 tell_workers(&workers);
             }
         });
@@ -130,7 +131,7 @@ impl Metrics {
     }
 }
 
-fn tell_backlog(backlog: &Backlog, now: Timestamp) {
+fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by kind and state");
     for kind in WorkKind::ALL {
         for stage in Stage::ALL {
@@ -141,9 +142,12 @@ fn tell_backlog(backlog: &Backlog, now: Timestamp) {
     }
     describe_gauge!(
         "rdev_pool_load",
-        "Seats that the pool could use now: tasks that run, or wait for a worker"
+        "Seats that the pool could use now: tasks that run in workers which stay, or wait for one"
     );
-    gauge!("rdev_pool_load").set((backlog.count(Stage::Running) + backlog.count(Stage::Waiting)) as f64);
+    // A worker that leaves is none of the pool's any more: for its tasks no other one is wanted.
+    let leaves = workers.iter().filter(|worker| worker.leaves).map(|worker| worker.tasks.len() as u64).sum();
+    let running = backlog.count(Stage::Running).saturating_sub(leaves);
+    gauge!("rdev_pool_load").set((running + backlog.count(Stage::Waiting)) as f64);
     describe_gauge!("rdev_pool_oldest_waiting_seconds", "How long the task has waited that waits longest");
     let waited = backlog.waiting_since.map_or(Duration::ZERO, |since| now.since(since));
     gauge!("rdev_pool_oldest_waiting_seconds").set(waited.as_secs_f64());

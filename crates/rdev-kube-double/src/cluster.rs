@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::clock;
 use crate::config::Config;
 use crate::faults::{Cut, How, Refusal, Times};
-use crate::identities::write_kubeconfig;
+use crate::identities::{rewrite_kubeconfig, write_kubeconfig};
 use crate::inner::{Inner, Parts};
 use crate::listener::Listener;
 use crate::new_pod::{Beginning, NewPod};
@@ -24,6 +24,7 @@ use crate::pod::PodHandle;
 use crate::processes::{self, kill_marked};
 use crate::render::NODE;
 use crate::requests::Request;
+use crate::service_account::ServiceAccount;
 use crate::state::{Container, PodState, Running};
 use crate::tls;
 
@@ -114,6 +115,43 @@ impl Cluster {
     /// Changes what the holder of a token may do; false if nobody holds it.
     pub fn set_access(&self, token: &str, access: impl Into<Access>) -> bool {
         self.inner.identities.change(token, access.into())
+    }
+
+    /// The administrator has another token, his kubeconfig names it, and nobody is let in with the old one.
+    pub fn renew_token(&mut self) -> anyhow::Result<()> {
+        self.token = self.inner.identities.renew(&self.token).context("nobody holds the token")?;
+        self.rewrite_kubeconfig()
+    }
+
+    /// Another authority signs the server's certificate, the administrator's kubeconfig names it, and the connections
+    /// that there are end.
+    pub fn renew_authority(&mut self) -> anyhow::Result<()> {
+        let tls = tls::new(self.address().ip())?;
+        *self.inner.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = tls.acceptor;
+        self.ca_pem = tls.ca_pem;
+        self.rewrite_kubeconfig()?;
+        self.drop_connections();
+        Ok(())
+    }
+
+    fn rewrite_kubeconfig(&self) -> anyhow::Result<()> {
+        rewrite_kubeconfig(&self.kubeconfig, self.address(), &self.ca_pem, &self.token)
+    }
+
+    /// Nobody holds this token any more; false if nobody did.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.inner.identities.remove(token)
+    }
+
+    /// A new service account, whose files are in the folder of this name beside the administrator's kubeconfig.
+    pub fn service_account(
+        &self,
+        name: &str,
+        namespace: &str,
+        access: impl Into<Access>,
+    ) -> anyhow::Result<ServiceAccount> {
+        let (inner, folder) = (Arc::clone(&self.inner), self.root.path().join(name));
+        ServiceAccount::new(inner, folder, &self.ca_pem, namespace, access.into())
     }
 
     /// Adds a pod. It must not exist.
@@ -260,9 +298,11 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
         names.push("main".to_owned());
     }
     let place = Place::new(inner.root.join(number.to_string()), new.runs);
-    let container = |name| {
+    let sidecars = new.sidecars.into_iter().map(|name| (name, true));
+    let all = names.into_iter().map(|name| (name, false)).chain(sidecars);
+    let container = |(name, sidecar)| {
         let state = Running::Waiting { reason: "ContainerCreating".to_owned(), message: None };
-        let mut container = Container { name, restarts: 0, ready: false, state, last: None };
+        let mut container = Container { name, sidecar, restarts: 0, ready: false, state, last: None };
         if matches!(new.beginning, Beginning::Unready | Beginning::Ready) {
             container.run(&place);
             container.ready = new.beginning == Beginning::Ready;
@@ -271,7 +311,7 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
     };
     let [high, low] = number.to_be_bytes();
     PodState {
-        containers: names.into_iter().map(container).collect(),
+        containers: all.map(container).collect(),
         namespace: new.namespace,
         name: new.name,
         uid: clock::new_uid(),

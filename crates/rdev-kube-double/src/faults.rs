@@ -69,6 +69,8 @@ pub enum Refusal {
     InternalError,
     /// 503.
     Unavailable,
+    /// None: the request is accepted, and that is all.
+    Silence,
 }
 
 /// The faults of a cluster that are set.

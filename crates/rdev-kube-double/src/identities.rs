@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -21,6 +22,8 @@ pub(crate) struct Identity {
 /// All that is known.
 #[derive(Default)]
 pub(crate) struct Identities {
+    /// How many there have been.
+    users: AtomicUsize,
     by_token: Mutex<HashMap<String, Arc<Identity>>>,
 }
 
@@ -32,7 +35,7 @@ impl Identities {
     /// Somebody new; returns the token.
     pub(crate) fn add(&self, access: Access) -> String {
         let mut by_token = self.by_token();
-        let user = match by_token.len() {
+        let user = match self.users.fetch_add(1, Ordering::Relaxed) {
             0 => "kubernetes-admin".to_owned(),
             number => format!("system:serviceaccount:default:user-{number}"),
         };
@@ -41,12 +44,26 @@ impl Identities {
         token
     }
 
+    /// Nobody holds this token any more: another is its holder's.
+    pub(crate) fn renew(&self, token: &str) -> Option<String> {
+        let mut by_token = self.by_token();
+        let identity = by_token.remove(token)?;
+        let token = format!("double-{}", clock::new_uid());
+        by_token.insert(token.clone(), identity);
+        Some(token)
+    }
+
     /// Other rights behind the same token.
     pub(crate) fn change(&self, token: &str, access: Access) -> bool {
         let mut by_token = self.by_token();
         let Some(identity) = by_token.get_mut(token) else { return false };
         *identity = Arc::new(Identity { user: identity.user.clone(), access });
         true
+    }
+
+    /// The token is good for nothing any more.
+    pub(crate) fn remove(&self, token: &str) -> bool {
+        self.by_token().remove(token).is_some()
     }
 
     fn by_token(&self) -> MutexGuard<'_, HashMap<String, Arc<Identity>>> {
@@ -62,6 +79,17 @@ pub(crate) fn write_kubeconfig(
     token: &str,
 ) -> anyhow::Result<PathBuf> {
     let path = folder.join(format!("kubeconfig-{token}"));
+    rewrite_kubeconfig(&path, address, ca_pem, token)?;
+    Ok(path)
+}
+
+/// Writes that file.
+pub(crate) fn rewrite_kubeconfig(
+    path: &Path,
+    address: SocketAddr,
+    ca_pem: &str,
+    token: &str,
+) -> anyhow::Result<()> {
     let ca = STANDARD.encode(ca_pem);
     let text = format!(
         "apiVersion: v1\n\
@@ -83,6 +111,5 @@ pub(crate) fn write_kubeconfig(
          \x20   namespace: default\n\
          current-context: double\n"
     );
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

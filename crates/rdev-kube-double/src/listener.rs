@@ -1,7 +1,7 @@
 //! The socket, and what hangs on it.
 
 use std::net::TcpStream as RawStream;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -87,7 +87,8 @@ async fn serve_or_fail(inner: Arc<Inner>, stream: TcpStream, end: CancellationTo
         sockets.push(Arc::downgrade(&raw));
     }
     let line = Line { socket: raw, end };
-    let stream = inner.acceptor.accept(stream).await?;
+    let acceptor = inner.acceptor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let stream = acceptor.accept(stream).await?;
     let service = service_fn(|request| {
         let (inner, line) = (Arc::clone(&inner), line.clone());
         async move { Ok::<_, std::convert::Infallible>(handle(inner, line, request).await) }

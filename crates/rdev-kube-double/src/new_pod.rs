@@ -12,6 +12,7 @@ pub struct NewPod {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) containers: Vec<String>,
+    pub(crate) sidecars: Vec<String>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
     pub(crate) runs: Option<PathBuf>,
@@ -35,6 +36,7 @@ impl NewPod {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             containers: Vec::new(),
+            sidecars: Vec::new(),
             env: Vec::new(),
             path: None,
             runs: None,
@@ -60,6 +62,13 @@ impl NewPod {
     #[must_use]
     pub fn container(mut self, name: &str) -> Self {
         self.containers.push(name.to_owned());
+        self
+    }
+
+    /// Adds an init container that runs beside the others, as `restartPolicy: Always` has it.
+    #[must_use]
+    pub fn sidecar(mut self, name: &str) -> Self {
+        self.sidecars.push(name.to_owned());
         self
     }
 

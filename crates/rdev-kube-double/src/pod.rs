@@ -247,6 +247,7 @@ fn start_all(pod: &mut PodState) {
 fn successor(old: PodState) -> PodState {
     let container = |old: Container| Container {
         name: old.name,
+        sidecar: old.sidecar,
         restarts: 0,
         ready: true,
         state: Running::Waiting { reason: "ContainerCreating".to_owned(), message: None },

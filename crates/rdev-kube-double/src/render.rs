@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use crate::state::{Container, PodState, Running, Terminated};
 
 pub(crate) const IMAGE: &str = "registry.example/double:1";
+/// Name of a volume with runs.
+const RUNS: &str = "runs";
 const IMAGE_ID: &str =
     "registry.example/double@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
 pub(crate) const NODE: &str = "node-1";
@@ -30,25 +32,27 @@ impl PodState {
             ..ObjectMeta::default()
         };
         let runs = self.place.runs_elsewhere();
-        let mount = runs.map(|_| VolumeMount {
-            name: "runs".to_owned(),
-            mount_path: "/run/rdev".to_owned(),
-            ..VolumeMount::default()
+        let mounts = runs.map(|_| {
+            vec![VolumeMount {
+                name: RUNS.to_owned(),
+                mount_path: "/run/rdev".to_owned(),
+                ..VolumeMount::default()
+            }]
         });
-        let volume = runs.map(|folder| Volume {
-            name: "runs".to_owned(),
-            host_path: Some(HostPathVolumeSource { path: folder.display().to_string(), type_: None }),
-            ..Volume::default()
+        let volumes = runs.map(|folder| {
+            let host_path = HostPathVolumeSource { path: folder.display().to_string(), type_: None };
+            vec![Volume { name: RUNS.to_owned(), host_path: Some(host_path), ..Volume::default() }]
         });
-        let containers = self.containers.iter().map(|container| ContainerSpec {
-            volume_mounts: mount.clone().map(|mount| vec![mount]),
-            name: container.name.clone(),
-            image: Some(IMAGE.to_owned()),
-            ..ContainerSpec::default()
-        });
+        let containers = |sidecars: bool| {
+            let some = self.containers.iter().filter(move |container| container.sidecar == sidecars);
+            let spec =
+                |container: &Container| ContainerSpec { volume_mounts: mounts.clone(), ..container.spec() };
+            some.map(spec).collect::<Vec<_>>()
+        };
         let spec = PodSpec {
-            volumes: volume.map(|volume| vec![volume]),
-            containers: containers.collect(),
+            volumes,
+            containers: containers(false),
+            init_containers: Some(containers(true)).filter(|sidecars| !sidecars.is_empty()),
             node_name: self.node.clone(),
             restart_policy: Some("Always".to_owned()),
             termination_grace_period_seconds: Some(30),
@@ -68,6 +72,10 @@ impl PodState {
                 ..PodStatus::default()
             };
         }
+        let statuses = |sidecars: bool| {
+            let some = self.containers.iter().filter(move |container| container.sidecar == sidecars);
+            some.map(Container::render).collect::<Vec<_>>()
+        };
         let reason = self.node_lost.then(|| "NodeLost".to_owned());
         let message = self
             .node_lost
@@ -79,7 +87,8 @@ impl PodState {
             reason,
             message,
             conditions: Some(self.conditions()),
-            container_statuses: Some(self.containers.iter().map(Container::render).collect()),
+            container_statuses: Some(statuses(false)),
+            init_container_statuses: Some(statuses(true)).filter(|sidecars| !sidecars.is_empty()),
             host_ips: host.clone().map(|ip| vec![HostIP { ip }]),
             host_ip: host,
             pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
@@ -127,6 +136,15 @@ fn condition(kind: &str, holds: bool, since: &Time, why: Option<(&str, String)>)
 }
 
 impl Container {
+    fn spec(&self) -> ContainerSpec {
+        ContainerSpec {
+            name: self.name.clone(),
+            image: Some(IMAGE.to_owned()),
+            restart_policy: self.sidecar.then(|| "Always".to_owned()),
+            ..ContainerSpec::default()
+        }
+    }
+
     fn render(&self) -> ContainerStatus {
         let id = match (&self.state, &self.last) {
             (Running::Yes { id, .. }, _) | (Running::Ended(Terminated { id, .. }), _) => Some(id),

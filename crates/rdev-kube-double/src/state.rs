@@ -38,6 +38,8 @@ pub(crate) struct Deletion {
 
 pub(crate) struct Container {
     pub(crate) name: String,
+    /// It is an init container that runs beside the others.
+    pub(crate) sidecar: bool,
     pub(crate) restarts: i32,
     pub(crate) ready: bool,
     pub(crate) state: Running,

@@ -11,7 +11,7 @@ use rdev_domain::{ProjectStatus, Timestamp};
 use rdev_ports::{Clock, Finding, Standing};
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::ANSWER_TIMEOUT;
+use crate::cluster::{ANSWER_TIMEOUT, CallError};
 use crate::exec::{ExecError, Target};
 use crate::pod::PodView;
 use crate::{Kube, PERMISSIONS};
@@ -22,6 +22,8 @@ const RUNNER_SPEAKS_EVERY: Duration = Duration::from_secs(10);
 /// Clocks may differ so much; leases and the times of events suffer beyond it.
 const SKEW_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 4096;
+const FIX_CREDENTIALS: &str = "see the token of the service account, or the kubeconfig: rdev reads them again every minute while \
+                               it is not let in";
 
 /// Whether a project's pod reaches the API server, which the default deny of its namespace forbids.
 const REACH: &str = r#"
@@ -58,13 +60,13 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
 
 async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
     let address = &kube.cluster.address;
-    let version = timeout(ANSWER_TIMEOUT, kube.cluster.client.apiserver_version()).await;
+    let client = kube.cluster.client();
+    let version = CallError::within(ANSWER_TIMEOUT, client.apiserver_version()).await;
     let fix =
         "check KUBECONFIG or the service account, the network policy for egress to it, and its certificate";
     let found = match version {
-        Ok(Ok(version)) => Finding::good("API server", format!("{} at {address}", version.git_version)),
-        Ok(Err(error)) => Finding::bad("API server", format!("{address}: {error}"), fix),
-        Err(_) => Finding::bad("API server", format!("{address}: no answer in {ANSWER_TIMEOUT:?}"), fix),
+        Ok(version) => Finding::good("API server", format!("{} at {address}", version.git_version)),
+        Err(error) => Finding::bad("API server", format!("{address}: {error}"), fix),
     };
     let reached = matches!(found.verdict, rdev_ports::Verdict::Good);
     let mut findings = vec![found];
@@ -76,7 +78,7 @@ async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
 
 async fn clock_of_api_server(kube: &Kube) -> Option<Finding> {
     let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
-    let answer = timeout(ANSWER_TIMEOUT, kube.cluster.client.send(request)).await.ok()?.ok()?;
+    let answer = timeout(ANSWER_TIMEOUT, kube.cluster.client().send(request)).await.ok()?.ok()?;
     let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
     let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
     Some(skew("clock of the API server", Timestamp::from_micros(date.as_microsecond()), &*kube.clock))
@@ -112,17 +114,17 @@ async fn permission(kube: &Kube, resource: &str, verb: &str) -> Finding {
         },
         ..SelfSubjectAccessReview::default()
     };
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.cluster.client.clone());
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.cluster.client());
     let namespace = &kube.cluster.namespace;
     let fix =
         format!("apply deployments/k8s/access: its Role grants this; it belongs into namespace {namespace}");
-    match timeout(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
-        Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
+    match CallError::within(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
+        Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
             Finding::good(what, format!("yes, in namespace {namespace}"))
         }
-        Ok(Ok(_)) => Finding::bad(what, format!("no, not in namespace {namespace}"), fix),
-        Ok(Err(error)) => Finding::bad(what, error.to_string(), fix),
-        Err(_) => Finding::bad(what, format!("no answer in {ANSWER_TIMEOUT:?}"), fix),
+        Ok(_) => Finding::bad(what, format!("no, not in namespace {namespace}"), fix),
+        Err(error @ CallError::Unauthorized) => Finding::bad(what, error.to_string(), FIX_CREDENTIALS),
+        Err(error) => Finding::bad(what, error.to_string(), fix),
     }
 }
 

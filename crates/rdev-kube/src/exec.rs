@@ -26,8 +26,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const STDERR_BYTES_MAX: usize = 4 * 1024;
 /// Standard input that one message carries.
 const STDIN_BYTES: usize = 32 * 1024;
-/// Exit codes of shells, and of some container runtimes, for a program that is not there.
-const EXIT_NOT_FOUND: [i32; 2] = [126, 127];
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -47,6 +45,9 @@ pub(crate) struct Target {
 /// How a program did not do what it was started for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
+    /// The cluster does not know who asks.
+    #[error("the API server does not accept rdev's token or certificate")]
+    Unauthorized,
     /// The cluster does not let this user.
     #[error("the cluster forbids exec: the Role needs the verbs get and create on pods/exec")]
     Forbidden,
@@ -56,6 +57,9 @@ pub(crate) enum ExecError {
     /// There is no such program in the image.
     #[error("{0}")]
     NoProgram(String),
+    /// Somebody on the way to the program says that it failed, in words that nobody here knows.
+    #[error("{0}")]
+    NotRun(String),
     /// It ended with another code than 0.
     #[error("it ended with code {code}: {stderr}")]
     Exit {
@@ -72,11 +76,11 @@ pub(crate) enum ExecError {
 impl From<ExecError> for rdev_ports::ExecError {
     fn from(error: ExecError) -> Self {
         match error {
-            ExecError::Forbidden => Self::NotStarted(error.to_string()),
+            ExecError::Unauthorized | ExecError::Forbidden => Self::NotStarted(error.to_string()),
             ExecError::NoProgram(message) => Self::NotStarted(message),
             ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
             // What became of the pod is told by the pod.
-            ExecError::NotThere(_) => Self::Cut(anyhow::Error::new(error)),
+            ExecError::NotThere(_) | ExecError::NotRun(_) => Self::Cut(anyhow::Error::new(error)),
             ExecError::Cut(error) => Self::Cut(error),
         }
     }
@@ -93,6 +97,7 @@ impl<S> Socket for S where
 /// A program that runs, or has just ended.
 pub(crate) struct Channel {
     socket: Box<dyn Socket>,
+    program: String,
     stderr: BytesMut,
 }
 
@@ -111,7 +116,9 @@ pub(crate) async fn start(
     let not_in_time = |_| cut(format!("it did not start in {EXEC_START_TIMEOUT:?}"));
     let connection = connecting.map_err(not_in_time)?.map_err(refused)?;
     let can_close = connection.supports_stream_close();
-    let mut channel = Channel { socket: Box::new(connection.into_stream()), stderr: BytesMut::new() };
+    let program = argv.first().cloned().unwrap_or_default();
+    let socket = Box::new(connection.into_stream());
+    let mut channel = Channel { socket, program, stderr: BytesMut::new() };
     for piece in stdin.chunks(STDIN_BYTES) {
         let mut message = BytesMut::with_capacity(piece.len() + 1);
         message.put_u8(STDIN);
@@ -187,17 +194,7 @@ impl Channel {
         let code = code.and_then(|cause| cause.message.as_ref()?.parse::<i32>().ok());
         let message = status.message.unwrap_or_default();
         let stderr = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        Err(match code {
-            Some(code)
-                if EXIT_NOT_FOUND.contains(&code)
-                    && (says_not_found(&stderr) || says_not_found(&message)) =>
-            {
-                ExecError::NoProgram(format!("{message} {stderr}").trim().to_owned())
-            }
-            Some(code) => ExecError::Exit { code, stderr },
-            None if says_not_found(&message) => ExecError::NoProgram(message),
-            None => cut(message),
-        })
+        Err(ended(&self.program, code, message, stderr))
     }
 
     async fn send(&mut self, message: Message) -> Result<(), ExecError> {
@@ -213,11 +210,25 @@ fn cut(message: impl Into<String>) -> ExecError {
     ExecError::Cut(anyhow::Error::msg(message.into()))
 }
 
-/// Container runtimes tell of a missing program in words only; a socket of theirs that is missing is told
-/// in some of the same words.
-fn says_not_found(words: &str) -> bool {
-    words.contains("executable file not found")
-        || words.contains("exec") && words.contains("no such file or directory") && !words.contains("dial ")
+/// How a program has not ended well, by the words of the cluster (`message`), and by its own or its runtime's (`stderr`).
+fn ended(program: &str, code: Option<i32>, message: String, stderr: String) -> ExecError {
+    if says_missing(program, &message) || says_missing(program, &stderr) {
+        return ExecError::NoProgram(format!("{message} {stderr}").trim().to_owned());
+    }
+    match code {
+        Some(code) => ExecError::Exit { code, stderr },
+        None => ExecError::NotRun(message),
+    }
+}
+
+/// Container runtimes tell of a missing program in words only, each in its own, and some pass them on as if they were
+/// the program's, with an exit code. Those on a container that ends tell of missing files too, but never name the program.
+fn says_missing(program: &str, words: &str) -> bool {
+    let words = words.replace('\\', "");
+    let named = ['"', '\'', '`'].iter().any(|quote| words.contains(&format!("{quote}{program}{quote}")))
+        || words.contains(&format!("the file {program} was not found"));
+    let words = words.to_lowercase();
+    named && (words.contains("not found") || words.contains("no such file"))
 }
 
 fn refused(error: kube::Error) -> ExecError {
@@ -227,8 +238,124 @@ fn refused(error: kube::Error) -> ExecError {
         _ => return ExecError::Cut(error.into()),
     };
     match code {
-        401 | 403 => ExecError::Forbidden,
+        401 => ExecError::Unauthorized,
+        403 => ExecError::Forbidden,
         400 | 404 | 409 => ExecError::NotThere(code),
         _ => ExecError::Cut(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By runtime and what stands before it: exit code, message, standard error.
+    const NO_SHELL: [(&str, Option<i32>, &str, &str); 11] = [
+        (
+            "runc 1.0, containerd 1.4",
+            None,
+            r#"Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "3c3a": OCI runtime exec failed: exec failed: container_linux.go:370: starting container process caused: exec: "sh": executable file not found in $PATH: unknown"#,
+            "",
+        ),
+        (
+            "runc 1.1, containerd 1.6 and 1.7",
+            None,
+            r#"Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "3c3a": OCI runtime exec failed: exec failed: unable to start container process: exec: "sh": executable file not found in $PATH: unknown"#,
+            "",
+        ),
+        (
+            "runc 1.2 and later, containerd 2",
+            None,
+            r#"Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "3c3a": OCI runtime exec failed: exec failed: unable to start container process: error during container init: exec: "sh": executable file not found in $PATH"#,
+            "",
+        ),
+        (
+            "runc, quoted once more",
+            None,
+            r#"rpc error: code = 2 desc = oci runtime error: exec failed: starting container process caused "exec: \"sh\": executable file not found in $PATH""#,
+            "",
+        ),
+        (
+            "runc, dockershim",
+            Some(126),
+            "command terminated with exit code 126",
+            r#"OCI runtime exec failed: exec failed: container_linux.go:349: starting container process caused "exec: \"sh\": executable file not found in $PATH": unknown"#,
+        ),
+        (
+            "runc, CRI-O",
+            Some(255),
+            "command terminated with non-zero exit code: exit status 255",
+            r#"time="2026-01-01T00:00:00Z" level=error msg="exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH""#,
+        ),
+        (
+            "crun, CRI-O",
+            Some(1),
+            "command terminated with non-zero exit code: exit status 1",
+            "executable file `sh` not found in $PATH: No such file or directory",
+        ),
+        (
+            "crun, containerd",
+            None,
+            r#"failed to exec in container: failed to start exec "3c3a": OCI runtime exec failed: crun: executable file `sh` not found: No such file or directory: unknown"#,
+            "",
+        ),
+        (
+            "youki",
+            None,
+            r#"failed to start exec "3c3a": OCI runtime exec failed: executable 'sh' not found in $PATH: unknown"#,
+            "",
+        ),
+        (
+            "runsc",
+            Some(128),
+            "command terminated with non-zero exit code",
+            r#"OCI runtime exec failed: starting container: error finding executable "sh" in PATH [/usr/bin /bin]: no such file or directory"#,
+        ),
+        (
+            "kata 3",
+            None,
+            r#"failed to start exec "3c3a": Others("failed to handler message handler request: rpc status: code: INTERNAL message: \"the file sh was not found\""): unknown"#,
+            "",
+        ),
+    ];
+
+    #[test]
+    fn a_missing_shell_is_known_by_the_words_of_every_runtime() {
+        for (runtime, code, message, stderr) in NO_SHELL {
+            let error = ended("sh", code, message.to_owned(), stderr.to_owned());
+            assert!(matches!(error, ExecError::NoProgram(_)), "{runtime}: {error:?}");
+            let other = ended("bash", code, message.to_owned(), stderr.to_owned());
+            assert!(!matches!(other, ExecError::NoProgram(_)), "{runtime}, of another program: {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_ends_is_no_missing_shell() {
+        for message in [
+            "OCI runtime exec failed: exec failed: unable to start container process: error adding pid 4711 to cgroups: failed to write 4711: openat2 /sys/fs/cgroup/kubepods.slice/cri-containerd-3c3a.scope/cgroup.procs: no such file or directory: unknown",
+            "OCI runtime exec failed: exec failed: cannot exec in a stopped container: unknown",
+            "OCI runtime exec failed: exec failed: unable to start container process: error executing setns process: exit status 1: unknown",
+            r#"OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/workspace") set in config.json failed: no such file or directory: unknown"#,
+            r#"failed to exec in container: failed to load task: no running task found: task 3c3a not found: not found"#,
+            "exec failed: container state.json: no such file or directory",
+            "error opening file `/run/user/0/crun/3c3a/status`: No such file or directory",
+            "the container `3c3a` is not running",
+            "error executing command in container: container is not created or running",
+            r#"error executing command in container: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory""#,
+            "ttrpc: closed: unknown",
+            "ENOENT: No such file or directory",
+        ] {
+            let error = ended("sh", None, message.to_owned(), String::new());
+            assert!(matches!(error, ExecError::NotRun(_)), "{message}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_misses_is_no_missing_shell() {
+        for stderr in ["sh: 2: sha256sum: not found", "sh: line 1: cd: /run/rdev: No such file or directory"]
+        {
+            let error = ended("sh", Some(127), "exit code 127".to_owned(), stderr.to_owned());
+            assert!(matches!(error, ExecError::Exit { code: 127, .. }), "{stderr}: {error:?}");
+        }
     }
 }

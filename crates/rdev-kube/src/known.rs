@@ -60,6 +60,7 @@ impl Known {
     /// A pod of these, as it is now.
     pub(crate) fn put(&mut self, view: PodView, now: Timestamp) {
         let (uid, project) = (view.uid.clone(), view.details.project.clone());
+        let view = view.after(self.find(&uid), now);
         self.out.remove(&uid);
         self.gone.remove(&project);
         let before = self.by_uid.insert(uid.clone(), view);
@@ -79,7 +80,7 @@ impl Known {
         let was_member = member.is_some();
         let Some(mut view) = member.or_else(|| self.out.remove(uid)) else { return false };
         if let Some(pod) = pod {
-            view = PodView::of(pod, view.details);
+            view = PodView::of(pod, view.details.clone()).after(Some(&view), now);
         }
         self.leave(&view, was_member, TAKEN_OUT, format!("pod {} was taken out: {why}", view.name), now);
         self.out.insert(uid.to_owned(), view);

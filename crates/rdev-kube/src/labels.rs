@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use rdev_domain::ProjectId;
 
 /// Pods that are projects.
@@ -92,9 +92,10 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
 pub(crate) fn details_as(pod: &Pod, role: Role, project: ProjectId) -> Result<Details, String> {
     let annotations = pod.metadata.annotations.as_ref();
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
+    let mut can_be_named = containers.iter().chain(sidecars(pod));
     let named = value(annotations, CONTAINER).or_else(|| value(annotations, DEFAULT_CONTAINER));
     let container = match named {
-        Some(name) if containers.iter().any(|container| container.name == name) => name,
+        Some(name) if can_be_named.any(|container| container.name == name) => name,
         Some(name) => return Err(format!("it has no container {name:?}, which its annotation names")),
         None => containers.first().map(|container| &*container.name).ok_or("it has no container")?,
     };
@@ -114,13 +115,20 @@ pub(crate) fn details_as(pod: &Pod, role: Role, project: ProjectId) -> Result<De
 
 fn runs_outlive(pod: &Pod, container: &str) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let Some(container) = spec.containers.iter().find(|one| one.name == container) else { return false };
+    let mut containers = spec.containers.iter().chain(sidecars(pod));
+    let Some(container) = containers.find(|one| one.name == container) else { return false };
     let named = container.env.iter().flatten().find(|variable| variable.name == RUNS_VARIABLE);
     let runs = Path::new(named.and_then(|variable| variable.value.as_deref()).unwrap_or(RUNS_DEFAULT));
     let mounts = container.volume_mounts.iter().flatten().filter(|mount| runs.starts_with(&mount.mount_path));
     let Some(mount) = mounts.max_by_key(|mount| mount.mount_path.len()) else { return false };
     let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
     volume.is_some_and(|volume| volume.empty_dir.is_none() && volume.ephemeral.is_none())
+}
+
+/// Init containers that run beside the others for as long as their pod.
+pub(crate) fn sidecars(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    inits.filter(|init| init.restart_policy.as_deref() == Some("Always"))
 }
 
 fn capacity(annotation: Option<&str>) -> Result<u32, String> {

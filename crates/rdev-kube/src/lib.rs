@@ -10,9 +10,11 @@ mod exec;
 mod known;
 mod labels;
 mod lookup;
+mod missing;
 mod neighbours;
 mod places;
 mod pod;
+mod proxy;
 mod reach;
 mod registry;
 mod runner;
@@ -56,8 +58,8 @@ pub const PERMISSIONS: [(&str, &str); 5] =
 const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// A worker waits so long for the first list.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
-/// `/ready` says that the cluster is down when it has not answered for so long.
-const FAILING_MAX: Duration = Duration::from_secs(30);
+/// `/ready` says that the cluster is down when its pods could not be watched for so long.
+const BLIND_MAX: Duration = Duration::from_secs(60);
 
 /// Warning on a worker with more than one task.
 const OOM_GROUP: &str = "OomGroup";
@@ -108,7 +110,11 @@ impl Watched {
         if self.registry.is_synced() {
             return Ok(&self.registry);
         }
-        Err(Error::unavailable("cluster", anyhow::anyhow!("its pods have not been listed yet")))
+        let error = match self.registry.is_blind() {
+            Some(blind) => anyhow::Error::new(blind.why).context("its pods cannot be listed"),
+            None => anyhow::anyhow!("its pods have not been listed yet"),
+        };
+        Err(Error::unavailable("cluster", error))
     }
 }
 
@@ -265,20 +271,17 @@ impl Pods for Kube {
     }
 
     async fn check(&self) -> Result<()> {
-        let registry = self.projects.listed()?;
-        let Some(since) = registry.failing_since() else { return Ok(()) };
-        if self.clock.now().since(since) < FAILING_MAX {
-            return Ok(());
-        }
-        // A watch that works again tells of it only with the next pod.
-        let list = kube::api::ListParams::default().labels(PROJECTS).limit(1);
-        match self.cluster.pods().list(&list).await {
-            Ok(_) => {
-                registry.answered();
-                Ok(())
+        let now = self.clock.now();
+        for (pods, watched) in [("projects", &self.projects), ("workers", &self.workers)] {
+            if let Some(blind) = watched.listed()?.is_blind()
+                && now.since(blind.since) >= BLIND_MAX
+            {
+                let error =
+                    anyhow::Error::new(blind.why).context(format!("pods of {pods} cannot be watched"));
+                return Err(Error::unavailable("cluster", error));
             }
-            Err(error) => Err(Error::unavailable("cluster", error)),
         }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
-use crate::registry::{Missing, Registry};
+use crate::registry::{Registry, Unseen};
 
 /// Pods that one answer to a list carries.
 const PAGE: u32 = 500;
@@ -19,8 +19,8 @@ const PAGE: u32 = 500;
 const LOOKS_MAX: usize = 8;
 
 /// Looks at one pod.
-pub(crate) async fn look_at(cluster: &Cluster, registry: &Registry, clock: &dyn Clock, pod: &Missing) {
-    let Missing { name, uid } = pod;
+pub(crate) async fn look_at(cluster: &Cluster, registry: &Registry, clock: &dyn Clock, pod: &Unseen) {
+    let Unseen { name, uid } = pod;
     match timeout(ANSWER_TIMEOUT, cluster.pods().get_opt(name)).await {
         Ok(Ok(Some(pod))) if pod.metadata.uid.as_ref() == Some(uid) => registry.apply(&pod, clock.now()),
         Ok(Ok(_)) => registry.not_found(uid, clock.now()),
@@ -35,7 +35,7 @@ pub(crate) async fn look_at_all(
     cluster: &Cluster,
     registry: &Registry,
     clock: &dyn Clock,
-    pods: impl IntoIterator<Item = Missing>,
+    pods: impl IntoIterator<Item = Unseen>,
 ) {
     let looks = iter(pods)
         .for_each_concurrent(LOOKS_MAX, |pod| async move { look_at(cluster, registry, clock, &pod).await });

@@ -10,10 +10,11 @@ use rdev_ports::{Place, Reach, Site, Standing};
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
+use crate::missing::InVain;
 use crate::neighbours::Neighbours;
 use crate::pod::PodView;
 use crate::registry::Registry;
-use crate::runner::{Bundled, Missing, Runner};
+use crate::runner::{Bundled, Runner};
 
 /// A container that cannot be used is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -57,10 +58,7 @@ enum Seen {
     #[default]
     Nothing,
     Ready(Runner),
-    /// Not usable when it was looked at last.
-    Unusable(Trouble, Timestamp),
-    /// Since when exec in it does not work, for a reason that may pass.
-    Failing(Timestamp),
+    InVain(InVain),
 }
 
 impl Places {
@@ -77,13 +75,13 @@ impl Places {
         let key = ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() };
         let look = self.look(&key, registry);
         let mut seen = look.seen.lock().await;
-        let failing_since = match &*seen {
+        let before = match &*seen {
             Seen::Ready(runner) => return ready(pod, runner),
-            Seen::Unusable(trouble, at) if now.since(*at) < LOOK_AGAIN => {
-                return Standing::Unusable(trouble.clone());
+            Seen::InVain(looks) if looks.is_final && now.since(looks.at) < LOOK_AGAIN => {
+                return looks.standing();
             }
-            Seen::Failing(since) => *since,
-            Seen::Unusable(..) | Seen::Nothing => now,
+            Seen::InVain(looks) => Some(looks),
+            Seen::Nothing => None,
         };
         let target = cluster.target(&pod.name, &pod.details.container);
         match Runner::of(cluster, bundled, &target, &pod, neighbours, now).await {
@@ -96,15 +94,15 @@ impl Places {
                 self.known().ready.extend(uids.into_iter().map(|uid| (uid, ready.clone())));
                 standing
             }
-            Err(Missing::Unusable(trouble)) => {
-                tracing::warn!(pod = pod.name, "commands cannot run there: {}", trouble.message);
-                *seen = Seen::Unusable(trouble.clone(), now);
-                Standing::Unusable(trouble)
-            }
-            Err(Missing::Later(error)) => {
-                *seen = Seen::Failing(failing_since);
-                let message = format!("pod {} runs, but programs cannot be started in it: {error}", pod.name);
-                Standing::Waiting(Trouble::new(Reason::PodNotReady, message), failing_since)
+            Err(missing) => {
+                let cluster_answers = registry.is_blind().is_none();
+                let looks = InVain::after(before, missing, cluster_answers, now);
+                let standing = looks.standing();
+                if let Standing::Unusable(trouble) = &standing {
+                    tracing::warn!(pod = pod.name, "commands cannot run there: {}", trouble.message);
+                }
+                *seen = Seen::InVain(looks);
+                standing
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What one look at a pod tells: nothing here asks the cluster.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp, Trouble};
@@ -7,6 +9,9 @@ use rdev_ports::PoolWorker;
 
 use crate::labels::{Details, Role, details};
 use crate::status::Look;
+
+/// Clusters tell times in whole seconds.
+const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 
 /// A project's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +31,24 @@ pub(crate) struct PodView {
     /// Its end, should it be gone: nobody may tell of a last look.
     pub(crate) should_it_be_gone: Trouble,
     /// The last end of its container, which was or will be started again.
-    pub(crate) interrupted: Option<(Timestamp, Trouble)>,
+    pub(crate) interrupted: Option<Interruption>,
+}
+
+/// The end of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interruption {
+    /// Its id.
+    container: Option<String>,
+    /// By rdev's clock where the watch has seen it, else by that of the node, which may not know.
+    at: Option<Timestamp>,
+    pub(crate) trouble: Trouble,
+}
+
+impl Interruption {
+    /// Whether it may have ended what was started at that time, by rdev's clock.
+    pub(crate) fn is_after(&self, start: Timestamp) -> bool {
+        self.at.is_none_or(|at| at + CLUSTER_TIME_STEP > start)
+    }
 }
 
 impl PodView {
@@ -40,7 +62,7 @@ impl PodView {
         let meta = &pod.metadata;
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
-        let container = of_container(status.container_statuses.as_deref(), &details.container);
+        let container = of_container(status, &details.container);
         let runs = container.and_then(|container| container.state.as_ref()?.running.as_ref()).is_some();
         Self {
             uid: meta.uid.clone().unwrap_or_default(),
@@ -67,6 +89,15 @@ impl PodView {
         self.terminating || self.over.is_some()
     }
 
+    /// The pod as it is after `before`. An end that came meanwhile is told by rdev's clock: a node's may be another.
+    pub(crate) fn after(mut self, before: Option<&Self>, now: Timestamp) -> Self {
+        if let (Some(end), Some(before)) = (&mut self.interrupted, before) {
+            let known = before.interrupted.as_ref().filter(|known| known.container == end.container);
+            end.at = known.map_or(Some(now), |known| known.at);
+        }
+        self
+    }
+
     pub(crate) fn project(&self) -> Project {
         Project {
             id: self.details.project.clone(),
@@ -88,11 +119,13 @@ impl PodView {
                 (ProjectStatus::Failing(Condition { reason, message, since: self.created }), 0)
             }
         };
+        let name = self.details.project.as_str().parse().ok()?;
         Some(PoolWorker {
-            name: self.details.project.as_str().parse().ok()?,
+            name,
             status,
             capacity,
             warning: None,
+            leaves: self.terminating || self.over.is_some(),
         })
     }
 
@@ -133,7 +166,7 @@ pub(crate) fn over(status: &PodStatus) -> Option<Trouble> {
     }
 }
 
-fn interrupted(container: &ContainerStatus) -> Option<(Timestamp, Trouble)> {
+fn interrupted(container: &ContainerStatus) -> Option<Interruption> {
     let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let ended = now.or(before)?;
@@ -144,7 +177,10 @@ fn interrupted(container: &ContainerStatus) -> Option<(Timestamp, Trouble)> {
         ),
         _ => Trouble::new(Reason::PodRestarted, format!("its container ended: {}", told(ended))),
     };
-    Some((time(ended.finished_at.as_ref()), trouble))
+    // After a node was started anew it knows of no end, but of the next beginning.
+    let next = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
+    let at = ended.finished_at.as_ref().or(next).map(|at| time(Some(at)));
+    Some(Interruption { container: ended.container_id.clone(), at, trouble })
 }
 
 pub(crate) fn told(ended: &ContainerStateTerminated) -> String {
@@ -159,8 +195,9 @@ pub(crate) fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a Pod
     status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
-fn of_container<'a>(statuses: Option<&'a [ContainerStatus]>, name: &str) -> Option<&'a ContainerStatus> {
-    statuses?.iter().find(|status| status.name == name)
+fn of_container<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
+    let statuses = [&status.container_statuses, &status.init_container_statuses];
+    statuses.into_iter().flatten().flatten().find(|status| status.name == name)
 }
 
 pub(crate) fn time(time: Option<&Time>) -> Timestamp {
@@ -169,6 +206,8 @@ pub(crate) fn time(time: Option<&Time>) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use rdev_ports::testing::START;
+
     use super::*;
 
     fn pod(metadata: &str, status: &str) -> Pod {
@@ -250,22 +289,50 @@ mod tests {
         }
     }
 
+    /// A pod whose container has ended so, and runs again.
+    fn started_again(ended: &str) -> PodView {
+        let status = format!(
+            r#"{{"containerStatuses": [{{"name": "main", "image": "", "imageID": "", "restartCount": 1, "ready": true,
+                "state": {{"running": {{}}}}, "lastState": {{"terminated": {{"exitCode": 137, {ended}}}}}}}]}}"#
+        );
+        PodView::read(&pod(r#""labels": {"app": "x"}"#, &status), Role::Project).unwrap()
+    }
+
     #[test]
     fn a_container_that_was_started_again_tells_why() {
         let last = |reason: &str| {
-            let status = format!(
-                r#"{{"containerStatuses": [{{"name": "main", "image": "", "imageID": "", "restartCount": 1,
-                    "ready": true, "state": {{"running": {{}}}}, "lastState": {{"terminated":
-                    {{"exitCode": 137, "reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z"}}}}}}]}}"#
-            );
-            PodView::read(&pod(r#""labels": {"app": "x"}"#, &status), Role::Project)
-                .unwrap()
-                .interrupted
-                .unwrap()
+            let ended = format!(r#""reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z""#);
+            started_again(&ended).interrupted.unwrap()
         };
-        assert_eq!(last("OOMKilled").1.reason, Reason::OomKilled);
-        let (at, trouble) = last("Error");
-        assert_eq!(trouble.reason, Reason::PodRestarted);
-        assert_eq!(at.to_string(), "2026-01-01T00:00:01Z");
+        assert_eq!(last("OOMKilled").trouble.reason, Reason::OomKilled);
+        let end = last("Error");
+        assert_eq!(end.trouble.reason, Reason::PodRestarted);
+        assert_eq!(end.at.unwrap().to_string(), "2026-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn an_end_whose_time_nobody_knows_may_have_ended_anything() {
+        let end =
+            started_again(r#""reason": "ContainerStatusUnknown", "finishedAt": null"#).interrupted.unwrap();
+        assert!(end.is_after(START));
+    }
+
+    #[test]
+    fn an_end_that_is_seen_is_told_by_our_clock() {
+        let second = Duration::from_secs(1);
+        let of = |id: &str| {
+            started_again(&format!(r#""containerID": "{id}", "finishedAt": "2020-01-01T00:00:01Z""#))
+        };
+        let before = PodView::read(&pod(r#""labels": {"app": "x"}"#, "{}"), Role::Project).unwrap();
+        let seen = of("one").after(Some(&before), START);
+        let again = of("one").after(Some(&seen), START + second * 10);
+        for seen in [&seen, &again] {
+            let end = seen.interrupted.as_ref().unwrap();
+            assert!(end.is_after(START - second) && !end.is_after(START + second));
+        }
+        let next = of("two").after(Some(&again), START + second * 20).interrupted.unwrap();
+        assert!(next.is_after(START + second * 10));
+        // Who was not there has the node's clock alone.
+        assert!(!of("one").after(None, START).interrupted.unwrap().is_after(START));
     }
 }

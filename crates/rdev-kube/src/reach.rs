@@ -9,7 +9,7 @@ use crate::known::{End, GONE_SHOWN};
 use crate::lookup;
 use crate::neighbours::pod_of;
 use crate::pod::PodView;
-use crate::registry::Missing;
+use crate::registry::Unseen;
 use crate::{Kube, id_of, waiting};
 
 impl Kube {
@@ -79,7 +79,7 @@ impl Kube {
         let registry = &self.watched(site).registry;
         let uid = pod_uid.to_owned();
         if let Some(PodView { name, .. }) = registry.find(pod_uid) {
-            lookup::look_at(&self.cluster, registry, &*self.clock, &Missing { name, uid }).await;
+            lookup::look_at(&self.cluster, registry, &*self.clock, &Unseen { name, uid }).await;
             return Ok(());
         }
         if registry.end(pod_uid).is_some() {

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -13,14 +12,13 @@ use rdev_ports::{Fate, PoolWorker};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use crate::cluster::CallError;
 use crate::known::{End, Known};
 use crate::labels::{Role, details_as};
 use crate::pod::PodView;
 
 /// Pods that have become ready, and of which somebody has yet to hear.
 const READY_MAX: usize = 4096;
-/// Clusters tell times in whole seconds.
-const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 /// A pod that the watch does not tell of any more, before it was looked at.
 const MISSING: &str = "it was deleted, or its label was taken off";
 
@@ -33,12 +31,20 @@ pub(crate) struct Registry {
 }
 
 /// How the watch stands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Link {
     /// The list has been whole at least once.
     synced: bool,
-    /// It has told of an error, and of no pod since.
-    failing_since: Option<Timestamp>,
+    /// No watch could be had since then.
+    blind: Option<Blind>,
+}
+
+/// Pods are not watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Blind {
+    pub(crate) since: Timestamp,
+    /// As it was told last.
+    pub(crate) why: Arc<CallError>,
 }
 
 #[derive(Default)]
@@ -52,7 +58,7 @@ struct Pods {
 
 /// A pod that the watch does not tell of any more: it was deleted, or its label was taken off.
 #[derive(Debug)]
-pub(crate) struct Missing {
+pub(crate) struct Unseen {
     pub(crate) name: String,
     pub(crate) uid: String,
 }
@@ -75,24 +81,23 @@ impl Registry {
     }
 
     /// The list is whole. What was not in it is one of these no more; those are to be looked at.
-    pub(crate) fn list_ended(&self, now: Timestamp) -> Vec<Missing> {
+    pub(crate) fn list_ended(&self, now: Timestamp) -> Vec<Unseen> {
         let missing = self.change(|pods| {
             let listed = std::mem::take(&mut pods.listed);
             let missing = pods.known.all_and_out().filter(|pod| !listed.contains(&pod.uid));
-            let missing = missing.map(|pod| Missing { name: pod.name.clone(), uid: pod.uid.clone() });
-            let missing: Vec<Missing> = missing.collect();
+            let missing = missing.map(|pod| Unseen { name: pod.name.clone(), uid: pod.uid.clone() });
+            let missing: Vec<Unseen> = missing.collect();
             for pod in &missing {
                 pods.known.take_out(&pod.uid, None, MISSING, now);
             }
             missing
         });
-        self.link.send_replace(Link { synced: true, failing_since: None });
+        self.link.send_modify(|link| link.synced = true);
         missing
     }
 
     /// A pod as it is now.
     pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) {
-        self.answered();
         let (uid, name) = (uid_of(pod), pod.metadata.name.as_deref().unwrap_or_default());
         let role = self.role;
         self.change(|pods| {
@@ -117,7 +122,7 @@ impl Registry {
 
     /// The watch tells of a pod no more, as it was at the last. One that nobody was deleting may have lost its label
     /// alone: it is to be looked at.
-    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Missing> {
+    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Unseen> {
         let uid = uid_of(last);
         self.change(|pods| {
             if last.metadata.deletion_timestamp.is_some() {
@@ -126,7 +131,7 @@ impl Registry {
                 return None;
             }
             let was_known = pods.known.take_out(&uid, Some(last), MISSING, now);
-            was_known.then(|| Missing { name: last.metadata.name.clone().unwrap_or_default(), uid })
+            was_known.then(|| Unseen { name: last.metadata.name.clone().unwrap_or_default(), uid })
         })
     }
 
@@ -150,19 +155,22 @@ impl Registry {
         Ok(())
     }
 
-    /// The watch has an error.
-    pub(crate) fn failing(&self, now: Timestamp) {
-        self.link.send_modify(|link| link.failing_since = link.failing_since.or(Some(now)));
+    /// No watch can be had. Lists do not end that.
+    pub(crate) fn blind(&self, why: CallError, now: Timestamp) {
+        self.link.send_modify(|link| {
+            let since = link.blind.as_ref().map_or(now, |before| before.since);
+            link.blind = Some(Blind { since, why: Arc::new(why) });
+        });
     }
 
-    /// The cluster has answered again.
-    pub(crate) fn answered(&self) {
-        self.link.send_modify(|link| link.failing_since = None);
+    /// A watch has begun.
+    pub(crate) fn seeing(&self) {
+        self.link.send_if_modified(|link| link.blind.take().is_some());
     }
 
-    /// Since when the watch fails, as far as is known.
-    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
-        self.link.borrow().failing_since
+    /// Since when, and why, pods are not watched.
+    pub(crate) fn is_blind(&self) -> Option<Blind> {
+        self.link.borrow().blind.clone()
     }
 
     /// Whether the first list has come.
@@ -256,7 +264,7 @@ impl Registry {
                 return Fate::Gone(trouble.clone());
             }
             return match &pod.interrupted {
-                Some((at, trouble)) if *at + CLUSTER_TIME_STEP > since => Fate::Interrupted(trouble.clone()),
+                Some(end) if end.is_after(since) => Fate::Interrupted(end.trouble.clone()),
                 _ => Fate::Unknown,
             };
         }

@@ -6,6 +6,7 @@ use rdev_ports::Finding;
 use crate::KILLS_ALL;
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, Target};
+use crate::missing::Missing;
 use crate::neighbours::{Holder, Neighbours, pod_of};
 use crate::pod::PodView;
 
@@ -103,14 +104,6 @@ pub(crate) struct Runner {
     pub(crate) kills_all: Option<bool>,
 }
 
-/// Why a pod's runner cannot be called.
-pub(crate) enum Missing {
-    /// It will not be had without somebody's doing.
-    Unusable(Trouble),
-    /// It may be had later.
-    Later(ExecError),
-}
-
 impl Runner {
     /// The arguments that call it, in place of those that begin with its name.
     pub(crate) fn argv(&self, mut argv: Vec<String>) -> Vec<String> {
@@ -176,12 +169,13 @@ impl Runner {
         let answer = match place.ask(None).await {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
             // Another version's, one whose folder cannot be written, or none: ours is copied in.
-            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. }) => {
+            // Whoever tells of a missing program in words of its own may mean it: a shell tells more.
+            Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. } | ExecError::NotRun(_)) => {
                 (place.program, place.runs) = copy_in(cluster, bundled, target, pod.is_going()).await?;
                 checksum = Some(bundled.sha256);
-                place.ask(None).await.map_err(refused)?
+                place.ask(None).await.map_err(|error| Missing::of(target, error))?
             }
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(Missing::of(target, error)),
         };
         let Answer { uid, former, kills_all, .. } = place.own(answer, neighbours, now).await?;
         Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former, kills_all })
@@ -241,7 +235,7 @@ impl Asked<'_> {
         if is_ours(&answer) {
             return Ok(answer);
         }
-        let wait = |why: String| Missing::Later(ExecError::Cut(anyhow::Error::msg(why)));
+        let wait = |why: String| Missing::of(self.target, ExecError::Cut(anyhow::Error::msg(why)));
         if let Holder::Lives(words) = neighbours.holder(&answer.uid, self.pod, now) {
             return Err(wait(format!("it waits for {words}")));
         }
@@ -259,7 +253,7 @@ impl Asked<'_> {
                 Err(Missing::Unusable(Trouble::new(Reason::RunsShared, stderr)))
             }
             Err(ExecError::Exit { code: EXIT_IN_USE, stderr }) => Err(wait(stderr)),
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(Missing::of(self.target, error)),
         }
     }
 }
@@ -275,18 +269,18 @@ async fn copy_in(
     let mut words = answer.split_whitespace();
     let mut word = || words.next();
     let (Some(machine), Some(there), Some(program), Some(runs)) = (word(), word(), word(), word()) else {
-        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+        return Err(Missing::of(target, ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
     };
     if machine != bundled.machine {
         let message = format!(
             "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
             bundled.machine
         );
-        return Err(unusable(message));
+        return Err(Missing::Unusable(Trouble::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" && is_going {
         let message = "the pod is to go, and has no runner of this version: none is copied in any more";
-        return Err(Missing::Later(ExecError::Cut(anyhow::anyhow!(message))));
+        return Err(Missing::Later(Trouble::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
@@ -294,7 +288,7 @@ async fn copy_in(
         let args = [program, &size, bundled.sha256, COPY_SAYS_EVERY];
         let argv = [&["sh", "-c", COPY, "sh"], &args[..]].concat().into_iter().map(str::to_owned);
         let copied = cluster.feed(target, &argv.collect::<Vec<_>>(), bundled.program).await;
-        copied.map_err(of_shell)?;
+        copied.map_err(|error| of_shell(target, error))?;
     }
     Ok((program.to_owned(), (runs != "-").then(|| runs.to_owned())))
 }
@@ -307,17 +301,16 @@ async fn shell(
     stdin: &[u8],
 ) -> Result<String, Missing> {
     let argv = [&["sh", "-c", script, "sh"], args].concat();
-    run(cluster, target, &argv, stdin).await.map_err(of_shell)
+    run(cluster, target, &argv, stdin).await.map_err(|error| of_shell(target, error))
 }
 
-fn of_shell(error: ExecError) -> Missing {
+fn of_shell(target: &Target, error: ExecError) -> Missing {
     match error {
         ExecError::NoProgram(_) => Missing::Unusable(Trouble::new(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
-        ExecError::Exit { stderr, .. } => unusable(stderr),
-        other => refused(other),
+        other => Missing::of(target, other),
     }
 }
 
@@ -328,18 +321,6 @@ async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) ->
 
 fn checked(checksum: &str) -> [String; 5] {
     ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
-}
-
-fn refused(error: ExecError) -> Missing {
-    match error {
-        ExecError::Forbidden => Missing::Unusable(Trouble::new(Reason::ExecForbidden, error.to_string())),
-        ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => unusable(message),
-        ExecError::NotThere(_) | ExecError::Cut(_) => Missing::Later(error),
-    }
-}
-
-fn unusable(message: impl Into<String>) -> Missing {
-    Missing::Unusable(Trouble::new(Reason::RunnerMissing, message))
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! Whether commands can run in a pod, from what the cluster says of it.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
-use rdev_domain::{Condition, ProjectStatus};
+use std::time::Duration;
 
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use rdev_domain::{Condition, ProjectStatus, Timestamp};
+
+use crate::labels::sidecars;
 use crate::pod::{condition, over, time, told};
 
 /// Reason of a project whose node does not answer.
@@ -28,16 +32,16 @@ impl Look<'_> {
             message: message.to_owned(),
             since,
         };
-        if let Some(deleted) = &self.pod.metadata.deletion_timestamp {
-            let since = time(Some(deleted));
-            return ProjectStatus::Starting(Condition {
-                since,
-                ..say("Terminating", "its pod is being deleted")
-            });
-        }
         if let Some(trouble) = over(self.status) {
             let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
             return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &trouble.message));
+        }
+        if self.node_is_lost() {
+            return ProjectStatus::Failing(say(NODE_LOST, &self.lost_node()));
+        }
+        if let Some(since) = deletion_began(&self.pod.metadata) {
+            let deleted = say("Terminating", "its pod is being deleted");
+            return ProjectStatus::Starting(Condition { since, ..deleted });
         }
         if let Some(failing) = self.failing_init() {
             return ProjectStatus::Failing(say(&failing.0, &failing.1));
@@ -59,26 +63,51 @@ impl Look<'_> {
         if state.and_then(|state| state.running.as_ref()).is_none() {
             return self.unscheduled(say);
         }
-        match (self.container.is_some_and(|container| container.ready), ready) {
-            (true, Some(ready)) if ready.status != "True" && self.node_is_lost(ready) => {
-                let node = self.pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-                let message = format!("its node {} does not answer", node.unwrap_or("?"));
-                ProjectStatus::Failing(say(NODE_LOST, &message))
-            }
-            (true, _) => ProjectStatus::Ready,
-            (false, _) => {
+        match self.container.is_some_and(|container| container.ready) {
+            true => ProjectStatus::Ready,
+            false => {
                 ProjectStatus::Starting(say("ContainersNotReady", "its container runs, and is not ready yet"))
             }
         }
     }
 
-    /// The containers were ready when the node last spoke, and the node's guardian has marked the pod.
-    fn node_is_lost(&self, ready: &PodCondition) -> bool {
+    /// The containers were ready when the node last spoke, and the node's guardian has marked the pod. Should that
+    /// last it deletes the pod as well, which without its node never ends.
+    fn node_is_lost(&self) -> bool {
+        let container = self.container.filter(|container| container.ready);
+        let runs = container.and_then(|container| container.state.as_ref()?.running.as_ref()).is_some();
         let containers = condition(self.status, "ContainersReady").is_some_and(|c| c.status == "True");
-        containers && ready.reason.as_deref() != Some("ReadinessGatesNotReady")
+        let marked = condition(self.status, "Ready").is_some_and(|ready| {
+            ready.status != "True" && ready.reason.as_deref() != Some("ReadinessGatesNotReady")
+        });
+        runs && containers && marked
     }
 
+    fn lost_node(&self) -> String {
+        let node = self.pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?");
+        let pod = self.pod.metadata.name.as_deref().unwrap_or("?");
+        let lost = format!("its node {node} does not answer");
+        match self.pod.metadata.deletion_timestamp {
+            None => lost,
+            Some(_) => format!(
+                "{lost}, so the deletion of pod {pod} does not end, and no other takes its place. When the node is \
+                 certainly off: kubectl delete pod {pod} --force, or \
+                 kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+            ),
+        }
+    }
+
+    /// An init container that fails, while the project's container waits for it.
     fn failing_init(&self) -> Option<(String, String)> {
+        let state = self.container.and_then(|container| container.state.as_ref());
+        let waiting =
+            state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
+        let is_held_up = state.is_none_or(|state| *state == ContainerState::default())
+            || waiting.is_some_and(|reason| ON_ITS_WAY.contains(&reason));
+        if !is_held_up {
+            return None;
+        }
+        let sidecars: Vec<&str> = sidecars(self.pod).map(|sidecar| &*sidecar.name).collect();
         self.status.init_container_statuses.iter().flatten().find_map(|init| {
             let state = init.state.as_ref()?;
             if let Some(waiting) = &state.waiting {
@@ -88,6 +117,10 @@ impl Look<'_> {
                 return Some((format!("Init:{reason}"), format!("{}: {message}", init.name)));
             }
             let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+            if sidecars.contains(&&*init.name) {
+                // It is started again, as any container.
+                return None;
+            }
             let reason = ended.reason.as_deref().unwrap_or("Error");
             Some((format!("Init:{reason}"), format!("{}: {}", init.name, told(ended))))
         })
@@ -107,20 +140,32 @@ impl Look<'_> {
     }
 }
 
+/// When somebody wished that a pod ends: its `deletionTimestamp` is the time at which it has to be over.
+fn deletion_began(meta: &ObjectMeta) -> Option<Timestamp> {
+    let over = time(Some(meta.deletion_timestamp.as_ref()?));
+    let grace = u64::try_from(meta.deletion_grace_period_seconds.unwrap_or_default()).unwrap_or_default();
+    Some(over - Duration::from_secs(grace))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::pod::PodView;
 
     use super::*;
 
-    /// The status of a pod whose status is this JSON, as `word reason`.
-    fn told_as(status: &str, more_metadata: &str) -> String {
+    /// A pod whose status is this JSON: it has a container, an init container and a sidecar.
+    fn looked_at(status: &str, more_metadata: &str) -> ProjectStatus {
         let pod = format!(
             r#"{{"metadata": {{"name": "p", "uid": "u", "labels": {{"app": "claudebox-demo"}}{more_metadata}}},
-                "spec": {{"nodeName": "n1", "containers": [{{"name": "main"}}]}}, "status": {status}}}"#
+                "spec": {{"nodeName": "n1", "containers": [{{"name": "main"}}], "initContainers":
+                    [{{"name": "clone"}}, {{"name": "mesh", "restartPolicy": "Always"}}]}}, "status": {status}}}"#
         );
-        let view = PodView::read(&serde_json::from_str(&pod).unwrap(), crate::labels::Role::Project).unwrap();
-        match view.status {
+        PodView::read(&serde_json::from_str(&pod).unwrap(), crate::labels::Role::Project).unwrap().status
+    }
+
+    /// Its status as `word reason`.
+    fn told_as(status: &str, more_metadata: &str) -> String {
+        match looked_at(status, more_metadata) {
             ProjectStatus::Ready => "ready".to_owned(),
             ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
             ProjectStatus::Failing(condition) => format!("failing {}", condition.reason),
@@ -149,10 +194,13 @@ mod tests {
                        {"type": "ContainersReady", "status": "True"}]"#;
         let unscheduled = r#"{"phase": "Pending", "conditions":
             [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}]}"#;
-        let init = |state: &str| {
-            let statuses = container(state, false).replace("main", "clone");
-            format!(r#"{{"phase": "Pending", "initContainerStatuses": {statuses}}}"#)
+        let init_of = |name: &str, state: &str, main: &str| {
+            let (inits, main) = (container(state, false).replace("main", name), container(main, true));
+            format!(
+                r#"{{"phase": "Pending", "initContainerStatuses": {inits}, "containerStatuses": {main}}}"#
+            )
         };
+        let init = |state: &str| init_of("clone", state, "{}");
         let waiting = |reason: &str| format!(r#"{{"waiting": {{"reason": "{reason}"}}}}"#);
         let ended = r#"{"terminated": {"exitCode": 137, "reason": "OOMKilled"}}"#;
         for (status, word) in [
@@ -171,12 +219,48 @@ mod tests {
             (init(&waiting("CrashLoopBackOff")), "failing Init:CrashLoopBackOff"),
             (init(r#"{"terminated": {"exitCode": 128}}"#), "failing Init:Error"),
             (init(r#"{"terminated": {"exitCode": 0}}"#), "starting Pending"),
+            // A sidecar holds up the container until it has started, and is none of its business later.
+            (init_of("mesh", ended, &waiting("PodInitializing")), "starting PodInitializing"),
+            (
+                init_of("mesh", &waiting("CrashLoopBackOff"), &waiting("PodInitializing")),
+                "failing Init:CrashLoopBackOff",
+            ),
+            (init_of("mesh", &waiting("CrashLoopBackOff"), &waiting("ErrImagePull")), "failing ErrImagePull"),
+            (init_of("mesh", &waiting("CrashLoopBackOff"), running), "ready"),
+            (init_of("mesh", ended, running), "ready"),
+            (init_of("clone", ended, running), "ready"),
             (r#"{"phase": "Failed", "reason": "Evicted", "message": "disk"}"#.to_owned(), "failing Evicted"),
             (r#"{"phase": "Succeeded"}"#.to_owned(), "failing Succeeded"),
         ] {
             assert_eq!(told_as(&status, ""), word, "{status}");
         }
-        let deleted = r#", "deletionTimestamp": "2026-01-01T00:00:00Z""#;
-        assert_eq!(told_as(&with(running, true, ready), deleted), "starting Terminating");
     }
+
+    #[test]
+    fn a_pod_that_is_deleted_waits_since_that_was_wished() {
+        let ready = r#"[{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]"#;
+        let status = looked_at(&with(r#"{"running": {}}"#, true, ready), DELETED);
+        let ProjectStatus::Starting(condition) = status else { panic!("{status:?}") };
+        assert_eq!(condition.reason, "Terminating");
+        assert_eq!(condition.since.to_string(), "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_pod_whose_deletion_waits_for_a_lost_node_says_what_to_do() {
+        for ready in ["False", "Unknown"] {
+            let conditions = format!(
+                r#"[{{"type": "Ready", "status": "{ready}"}}, {{"type": "ContainersReady", "status": "True"}}]"#
+            );
+            let status = looked_at(&with(r#"{"running": {}}"#, true, &conditions), DELETED);
+            let ProjectStatus::Failing(condition) = status else { panic!("{status:?}") };
+            assert_eq!(condition.reason, NODE_LOST);
+            for words in ["node n1", "kubectl delete pod p --force", "taint node n1", "out-of-service"] {
+                assert!(condition.message.contains(words), "{words}: {}", condition.message);
+            }
+        }
+    }
+
+    /// Of a pod that was deleted with an hour of grace.
+    const DELETED: &str =
+        r#", "deletionTimestamp": "2026-01-01T01:00:00Z", "deletionGracePeriodSeconds": 3600"#;
 }

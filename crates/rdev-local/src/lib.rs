@@ -164,6 +164,7 @@ impl Pods for Local {
             status: ProjectStatus::Ready,
             capacity: 1,
             warning: None,
+            leaves: false,
         };
         Ok(self.slots.iter().map(worker).collect())
     }

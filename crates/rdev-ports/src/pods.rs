@@ -113,6 +113,8 @@ pub struct PoolWorker {
     pub capacity: u32,
     /// What is less than it should be with it, whatever its status.
     pub warning: Option<Condition>,
+    /// It is to be gone when what runs in it has ended, and counts as gone for whoever decides how many there are.
+    pub leaves: bool,
 }
 
 /// Where commands run.

@@ -31,6 +31,8 @@ pub struct WorkerView {
     pub tasks: Vec<CommandId>,
     /// Whether it takes nothing new.
     pub draining: bool,
+    /// It is to be gone when what runs in it has ended.
+    pub leaves: bool,
 }
 
 /// What the workers of the pool can do, counted.
@@ -128,6 +130,7 @@ fn view(worker: PoolWorker, occupancy: &Occupancy) -> WorkerView {
         tasks: tasks.map(|(_, task)| task.clone()).collect(),
         capacity: worker.capacity,
         warning: worker.warning,
+        leaves: worker.leaves,
         draining: occupancy.draining.contains(&worker.name),
         name: worker.name,
         status: worker.status,

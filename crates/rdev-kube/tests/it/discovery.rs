@@ -1,13 +1,17 @@
 //! Which projects there are, and how they stand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use rdev_kube::PROJECTS;
-use rdev_kube_double::{Cluster, How, NewPod, Refusal, Times};
+use rdev_kube_double::{Cluster, How, NewPod, Refusal, Request, Times};
+use rdev_ports::testing::FakeClock;
 use rdev_ports::{Pods, Site};
 
-use crate::support::{NAMESPACE, demo, eventually, id, open, project, projects, status, within};
+use crate::support::{
+    BUNDLED, NAMESPACE, demo, eventually, id, open, open_at, place, project, projects, status, within,
+};
 
 #[tokio::test]
 async fn projects_are_pods_with_the_label_in_the_namespace() {
@@ -24,7 +28,7 @@ async fn projects_are_pods_with_the_label_in_the_namespace() {
     assert_eq!(found[0].repository.as_deref(), Some("git@host:a.git"));
     assert_eq!(found[1].description.as_deref(), Some("the second"));
     assert_eq!(kube.project(&id("other")).await.unwrap(), None);
-    kube.check().await.unwrap();
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
 }
 
 #[tokio::test]
@@ -90,14 +94,16 @@ async fn before_the_first_list_nothing_is_known_and_that_is_said() {
     assert!(kube.check().await.is_err());
     cluster.refuse_nothing();
     projects(&kube, 1).await;
-    kube.check().await.unwrap();
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
 }
 
-/// How often the pods were listed.
 /// How often the pods of projects were listed; those of the pool are watched beside them.
 fn lists(cluster: &Cluster) -> usize {
-    let requests = cluster.requests().into_iter().filter(|request| request.is("list", "pods"));
-    requests.filter(|request| request.label_selector.as_deref() == Some(PROJECTS)).count()
+    cluster.requests().iter().filter(|request| is_list_of_projects(request)).count()
+}
+
+fn is_list_of_projects(request: &Request) -> bool {
+    request.is("list", "pods") && request.label_selector.as_deref() == Some(PROJECTS)
 }
 
 #[tokio::test]
@@ -143,6 +149,103 @@ async fn an_http_410_on_the_watch_is_listed_anew() {
         (lists == 4).then_some(())
     };
     eventually("a list for each refusal", all).await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_forgotten_again_and_again_is_no_storm_of_lists() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    cluster.refuse("watch", "pods", Times::All, Refusal::Expired);
+    let kube = open(cluster.kubeconfig()).await;
+    let four = async || {
+        let lists: Vec<_> = cluster.requests().into_iter().filter(is_list_of_projects).collect();
+        (lists.len() >= 4).then_some(lists)
+    };
+    let lists = eventually("four lists", four).await;
+    let pauses: Vec<Duration> = lists.windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(pauses.iter().sum::<Duration>() > Duration::from_secs(3), "{pauses:?}");
+    status(&kube, "demo", "ready").await;
+}
+
+#[tokio::test]
+async fn without_a_watch_pods_are_listed_and_that_is_told() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    cluster.refuse("watch", "pods", Times::All, Refusal::Forbidden);
+    let clock = Arc::new(FakeClock::default());
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    status(&kube, "demo", "ready").await;
+    cluster.request(|request| request.is("watch", "pods")).await.unwrap();
+    // It may pass.
+    eventually("the list of the pool", async || kube.check().await.ok()).await;
+    let blind = async || {
+        clock.advance(Duration::from_secs(60));
+        kube.check().await.err()
+    };
+    let error = eventually("the word that no watch can be had", blind).await;
+    let told = format!("{error:?}");
+    assert!(told.contains("of projects cannot be watched") && told.contains("refused by the test"), "{told}");
+    // A list does not end that, and tells of the pods.
+    cluster.add_pod(project("second")).unwrap();
+    projects(&kube, 2).await;
+    assert!(kube.check().await.is_err());
+    cluster.refuse_nothing();
+    eventually("the watch", async || kube.check().await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_never_answered_is_made_again() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    // The first list of both roles.
+    cluster.refuse("list", "pods", Times::Next(2), Refusal::Silence);
+    let kube = open(cluster.kubeconfig()).await;
+    status(&kube, "demo", "ready").await;
+}
+
+#[tokio::test]
+async fn a_watch_that_never_begins_is_begun_again() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    cluster.refuse("watch", "pods", Times::Next(2), Refusal::Silence);
+    let kube = open(cluster.kubeconfig()).await;
+    status(&kube, "demo", "ready").await;
+    cluster.request(|request| request.is("watch", "pods")).await.unwrap();
+    cluster.add_pod(project("second")).unwrap();
+    projects(&kube, 2).await;
+}
+
+#[tokio::test]
+async fn certificates_and_tokens_that_are_replaced_are_read_again() {
+    let mut cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    status(&kube, "demo", "ready").await;
+    cluster.renew_authority().unwrap();
+    cluster.add_pod(project("second")).unwrap();
+    let seen = async |count| {
+        clock.advance(Duration::from_secs(60));
+        kube.projects().await.unwrap().len() == count
+    };
+    eventually("the project that came after another authority", async || seen(2).await.then_some(())).await;
+    cluster.renew_token().unwrap();
+    cluster.cut_watches_now(How::Close);
+    cluster.add_pod(project("third")).unwrap();
+    eventually("the project that came after another token", async || seen(3).await.then_some(())).await;
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn who_is_not_known_to_the_cluster_is_told_so() {
+    let cluster = Cluster::start().await.unwrap();
+    let kube = open(&cluster.kubeconfig_with("expired").unwrap()).await;
+    let word =
+        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|told| told.contains("token"));
+    let told = eventually("the word", word).await;
+    assert!(told.contains("does not accept rdev's token or certificate"), "{told}");
+    let findings = kube.examine().await;
+    assert!(format!("{findings:?}").contains("does not accept rdev's token"), "{findings:?}");
 }
 
 #[tokio::test]

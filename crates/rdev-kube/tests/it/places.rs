@@ -1,13 +1,16 @@
 //! Whether commands can run in a pod, and what becomes of those that did.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::Reason;
 use rdev_kube_double::{Cluster, Refusal, Times};
-use rdev_ports::testing::START;
-use rdev_ports::{Fate, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::testing::{FakeClock, START};
+use rdev_ports::{Clock, Fate, Place, Pods, Site, Standing, Stdin};
 
-use crate::support::{BUNDLED, demo, demo_on, eventually, id, open_with, place, project, run, status};
+use crate::support::{
+    BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status,
+};
 
 async fn standing(kube: &rdev_kube::Kube) -> Standing {
     eventually("a standing", async || kube.place(&Site::Project(id("demo"))).await.ok().flatten()).await
@@ -85,6 +88,27 @@ async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
 }
 
 #[tokio::test]
+async fn commands_run_in_a_sidecar_that_is_named() {
+    let pod =
+        project("demo").container("app").sidecar("agent").annotation("rdev.orchard9.ai/container", "agent");
+    let (cluster, _pod, kube) = demo_on(Cluster::start().await.unwrap(), pod).await;
+    let there = place(&kube).await;
+    assert_eq!(run(&kube, &there, &["echo", "hi"], Stdin::None).await, ("hi\n".into(), Ok(())));
+    cluster.request(|request| request.resource == "pods/exec").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_started_again_is_none_of_a_projects_business() {
+    let (_cluster, pod, kube) =
+        demo_on(Cluster::start().await.unwrap(), project("demo").sidecar("mesh")).await;
+    let there = place(&kube).await;
+    pod.restart_container("mesh", true, "OOMKilled", 137).unwrap();
+    status(&kube, "demo", "ready").await;
+    assert_eq!(place(&kube).await, there);
+    assert_eq!(kube.fate(&there.site, &there.uid, START).await.unwrap(), Fate::Unknown);
+}
+
+#[tokio::test]
 async fn what_keeps_commands_from_running_has_its_reason() {
     let cluster = Cluster::start().await.unwrap();
     let nothing = tempfile::tempdir().unwrap();
@@ -98,14 +122,60 @@ async fn what_keeps_commands_from_running_has_its_reason() {
         eventually("a standing", async || kube.place(&Site::Project(id("other"))).await.ok().flatten()).await;
     assert_eq!(unusable(&other), Reason::RunnerMissing);
     assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
+}
 
-    let (cluster, _pod, kube) = demo().await;
+#[tokio::test]
+async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
     cluster.refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
+    assert_eq!(waiting(&standing(&kube).await), Reason::ExecForbidden);
+    clock.advance(Duration::from_secs(30));
     assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
     // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
     cluster.forget_requests();
     assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
-    assert!(cluster.requests().is_empty());
+    assert!(!cluster.requests().iter().any(|request| request.resource == "pods/exec"));
+    cluster.refuse_nothing();
+    clock.advance(Duration::from_secs(10));
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn whom_the_cluster_does_not_know_it_may_know_later() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.add_pod(project("demo")).unwrap();
+    let clock = Arc::new(FakeClock::default());
+    let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+    cluster.refuse("get", "pods/exec", Times::All, Refusal::Unauthorized);
+    for _ in 0..2 {
+        let standing = standing(&kube).await;
+        assert_eq!(waiting(&standing), Reason::ExecForbidden);
+        assert!(matches!(standing, Standing::Waiting(trouble, _) if trouble.message.contains("token")));
+        clock.advance(Duration::from_secs(3600));
+    }
+    cluster.refuse_nothing();
+    place(&kube).await;
+}
+
+#[tokio::test]
+async fn a_looking_shell_that_fails_for_once_is_asked_again() {
+    // A `head` that is killed, or finds the disk full, while the runner is copied in.
+    for failure in ["kill -9 $PPID", "echo 'head: error writing: No space left on device' >&2; exit 1"] {
+        let image = tempfile::tempdir().unwrap();
+        let head = image.path().join("head");
+        std::fs::write(&head, format!("#!/bin/sh\n{failure}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&head, mode).unwrap();
+        let path = format!("{}:/usr/bin:/bin", image.path().display());
+        let (_cluster, _pod, kube) =
+            demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
+        assert_eq!(waiting(&standing(&kube).await), Reason::RunnerMissing, "{failure}");
+        std::fs::remove_file(&head).unwrap();
+        place(&kube).await;
+    }
 }
 
 #[tokio::test]
@@ -176,4 +246,27 @@ async fn every_loss_has_its_reason() {
     // A server that was not there when it happened knows that it is gone.
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
     assert_eq!(gone(fate(&other, &third).await), Reason::PodLost);
+}
+
+#[tokio::test]
+async fn a_restart_is_told_by_our_clock_whatever_the_nodes_says() {
+    // The double's node has the time of this machine: far ahead of a clock that begins long ago, far behind the other.
+    for years in [0, 50] {
+        let cluster = Cluster::start().await.unwrap();
+        let pod = cluster.add_pod(project("demo")).unwrap();
+        let clock = Arc::new(FakeClock::default());
+        clock.advance(Duration::from_secs(years * 365 * 24 * 3600));
+        let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
+        let there = place(&kube).await;
+        let started_before = clock.now();
+        clock.advance(Duration::from_secs(5));
+        pod.oom_kill("main").unwrap();
+        let ended = async || {
+            Some(kube.fate(&there.site, &there.uid, started_before).await.unwrap())
+                .filter(|fate| *fate != Fate::Unknown)
+        };
+        assert_eq!(interrupted(eventually("the end", ended).await), Reason::OomKilled);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(kube.fate(&there.site, &there.uid, clock.now()).await.unwrap(), Fate::Unknown);
+    }
 }

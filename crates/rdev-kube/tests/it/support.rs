@@ -50,7 +50,11 @@ pub(crate) async fn open(kubeconfig: &Path) -> Kube {
 }
 
 pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
-    let clock = Arc::new(FakeClock::default());
+    open_at(kubeconfig, runner, Arc::default()).await
+}
+
+/// With a clock that the test sets.
+pub(crate) async fn open_at(kubeconfig: &Path, runner: Bundled, clock: Arc<FakeClock>) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
     Kube::open(Config { namespace, kubeconfig, runner, clock }).await.unwrap()
 }

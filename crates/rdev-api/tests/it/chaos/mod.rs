@@ -43,13 +43,14 @@ const LOG_READ_FOR_A_WHILE: &str = "read -r bytes < \"$LOG_READS\"; exec \"$0\" 
 
 #[test]
 fn one_server_to_which_all_happens_at_once_loses_and_repeats_nothing() {
-    on_small_disk("chaos::at_small_size");
+    on_small_disk("chaos::at_small_size", 64 << 20);
 }
 
 #[test]
 #[ignore = "full size: scripts/chaos.sh"]
 fn one_server_to_which_all_happens_at_once_for_long() {
-    on_small_disk("chaos::at_full_size");
+    // Each run that is over keeps some 8 KiB for a week.
+    on_small_disk("chaos::at_full_size", 256 << 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,8 +10,6 @@ use crate::support::variable;
 
 /// Names the folder in which the test works; the disk is in it.
 const FOLDER: &str = "RDEV_TEST_FOLDER";
-/// For a database, programs and journals; in bytes.
-const SIZE: usize = 64 << 20;
 const BLOCK: usize = 64 << 10;
 /// End of the server's log that is shown where something has gone wrong, in bytes.
 const LOG_SHOWN: usize = 6_000;
@@ -26,12 +24,13 @@ pub(super) struct SmallDisk {
     noticed: AtomicBool,
 }
 
-/// Runs one of the tests that are ignored with its temporary folders on a small disk of its own.
-pub(super) fn on_small_disk(test: &str) {
+/// Runs one of the tests that are ignored with its temporary folders on a small disk of its own, which has room for a
+/// database, programs and journals.
+pub(super) fn on_small_disk(test: &str, bytes: usize) {
     let folder = tempfile::Builder::new().prefix("rdev-it-").tempdir().expect("a temporary folder");
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("a folder can be made");
-    let mount = format!("mount -t tmpfs -o size={SIZE} tmpfs \"$TMPDIR\" && exec \"$0\" \"$@\"");
+    let mount = format!("mount -t tmpfs -o size={bytes} tmpfs \"$TMPDIR\" && exec \"$0\" \"$@\"");
     let output = Command::new("unshare")
         .args(["--mount", "--user", "--map-root-user", "sh", "-c", &mount])
         .arg(std::env::current_exe().expect("the test is a program"))

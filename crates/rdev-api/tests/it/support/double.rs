@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rdev_kube_double::{Cluster, NewPod, PodHandle};
+use rdev_kube_double::{Access, Cluster, NewPod, PodHandle, ServiceAccount, rule};
 
 use super::places::{DEMO, MASTER_KEY};
 
@@ -11,14 +11,37 @@ const NAMESPACE: &str = "rdev";
 const GIT_CONFIG: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox/gitconfig");
 
+/// Starts a server as in a pod: it has the files of its service account and the address of the API server, and no
+/// kubeconfig. The files are there for it alone. Who is not root needs user namespaces for that.
+pub(crate) const IN_A_POD: &str = r#"
+    server=$(sed -n 's|^ *server: https://||p' "$KUBECONFIG") account=$(dirname "$KUBECONFIG")/serviceaccount
+    export KUBERNETES_SERVICE_HOST=${server%:*} KUBERNETES_SERVICE_PORT=${server##*:}
+    unset KUBECONFIG RDEV_RUNTIME
+    unshare --mount true 2>/dev/null || user=--map-root-user
+    exec unshare $user --mount bash -ec '
+        mount -t tmpfs tmpfs /var/run
+        mkdir -p /var/run/secrets/kubernetes.io/serviceaccount
+        mount --bind "$1" /var/run/secrets/kubernetes.io/serviceaccount
+        exec "$0"
+    ' "$0" "$account"
+"#;
+
 pub(crate) struct Double {
     cluster: Cluster,
+    account: ServiceAccount,
     env: Vec<(String, String)>,
 }
 
 impl Double {
     pub(super) async fn make(env: Vec<(String, String)>) -> Self {
-        Self { cluster: Cluster::start().await.expect("the double starts"), env }
+        let cluster = Cluster::start().await.expect("the double starts");
+        let rules = vec![
+            rule("", &["pods"], &["get", "list", "watch"]),
+            rule("", &["pods/exec"], &["get", "create"]),
+        ];
+        let access = Access::nothing().role(NAMESPACE, rules);
+        let account = cluster.service_account("serviceaccount", NAMESPACE, access);
+        Self { account: account.expect("its files can be written"), cluster, env }
     }
 
     pub(super) fn server_env(&self) -> Vec<(&'static str, String)> {
@@ -79,6 +102,11 @@ impl Double {
             .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
             .unready();
         self.add(shape(new))
+    }
+
+    /// Of a server that is started by [`IN_A_POD`].
+    pub(crate) fn account(&self) -> &ServiceAccount {
+        &self.account
     }
 
     /// The cluster itself, for what goes wrong in it.

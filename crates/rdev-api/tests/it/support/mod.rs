@@ -3,6 +3,7 @@
 mod api;
 mod cluster;
 mod double;
+mod fixture;
 mod http;
 mod model;
 mod places;
@@ -20,13 +21,15 @@ use std::time::Duration;
 
 pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, Task, Ticket};
 pub(crate) use cluster::Cluster;
+pub(crate) use double::IN_A_POD;
+pub(crate) use fixture::Fixture;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
 pub(crate) use places::MASTER_KEY;
 pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
-pub(crate) use server::{Fixture, Server};
+pub(crate) use server::Server;
 pub(crate) use sse::{Complete, Event, Events, Gap, Item, Items, OutputLine, ProjectGap, Told};
 pub(crate) use tools::{chromium, faketime, target_dir, variable};
 

@@ -17,7 +17,7 @@ pub(crate) enum Places {
     /// The folder of a server that keeps everything with itself.
     Local { data_dir: PathBuf },
     /// Folders of pods that are none, behind the protocol of a cluster.
-    Double(Double),
+    Double(Box<Double>),
     /// A namespace in which every project is a pod.
     Cluster(Namespace),
     /// Those of another server, which is the one to ask.
@@ -32,7 +32,7 @@ impl Places {
         match runtime {
             // The first start makes the folders, and the server hands its own environment on.
             Runtime::Local | Runtime::LocalOnPostgres => Self::Local { data_dir },
-            Runtime::Double => Self::Double(Double::make(env).await),
+            Runtime::Double => Self::Double(Box::new(Double::make(env).await)),
             Runtime::Cluster => Self::Cluster(Namespace::make(env).await),
         }
     }

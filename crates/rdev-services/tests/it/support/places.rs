@@ -186,6 +186,7 @@ impl Pods for FakePods {
             status: ProjectStatus::Ready,
             capacity: 1,
             warning: None,
+            leaves: false,
         }])
     }
 

@@ -1,0 +1,61 @@
+//! The files of a service account, as the kubelet puts them into a pod: how a server in a pod finds its cluster.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+
+use crate::access::Access;
+use crate::inner::Inner;
+
+/// A service account whose files are in a folder of this machine.
+pub struct ServiceAccount {
+    inner: Arc<Inner>,
+    folder: PathBuf,
+    access: Access,
+    token: Mutex<String>,
+}
+
+impl ServiceAccount {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        folder: PathBuf,
+        ca_pem: &str,
+        namespace: &str,
+        access: Access,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let token = Mutex::new(inner.identities.add(access.clone()));
+        let account = Self { inner, folder, access, token };
+        account.write("ca.crt", ca_pem)?;
+        account.write("namespace", namespace)?;
+        account.write("token", &account.token())?;
+        Ok(account)
+    }
+
+    /// What is `/var/run/secrets/kubernetes.io/serviceaccount` in a pod.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Another token is in the file. The one before, which is returned, is good until [`Cluster::revoke`].
+    ///
+    /// [`Cluster::revoke`]: crate::Cluster::revoke
+    pub fn rotate(&self) -> anyhow::Result<String> {
+        let new = self.inner.identities.add(self.access.clone());
+        self.write("token", &new)?;
+        Ok(std::mem::replace(&mut *self.token.lock().unwrap_or_else(PoisonError::into_inner), new))
+    }
+
+    fn token(&self) -> String {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Readers see what was there or what is, as with the kubelet's.
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let (file, unfinished) = (self.folder.join(name), self.folder.join(".unfinished"));
+        std::fs::write(&unfinished, text)
+            .and_then(|()| std::fs::rename(&unfinished, &file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+}
