@@ -236,7 +236,13 @@ async fn pods(
                 machine: std::env::consts::ARCH,
             };
             let namespace = config.namespace.clone();
-            let config = rdev_kube::Config { namespace, kubeconfig: None, runner, clock };
+            let config = rdev_kube::Config {
+                namespace,
+                kubeconfig: None,
+                runner,
+                clock,
+                chance: Arc::new(UuidChance),
+            };
             let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
             let failed = kube.failed();
             Ok((Arc::new(kube), failed))

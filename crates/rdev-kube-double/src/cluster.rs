@@ -221,6 +221,17 @@ impl Cluster {
         self.inner.faults.set_idle_limit(limit);
     }
 
+    /// From now on a node starts so many programs at once, each of which takes so long, also those whose client has
+    /// gone meanwhile.
+    pub fn set_exec_pace(&self, at_once: usize, each: Duration) {
+        self.inner.runtimes.set_pace(at_once, each);
+    }
+
+    /// Execs so far that have this word among their arguments, also those that were refused.
+    pub fn execs(&self, word: &str) -> usize {
+        self.inner.requests.count(|request| request.command.iter().any(|argument| argument == word))
+    }
+
     /// Every request so far, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         self.inner.requests.all()
@@ -310,6 +321,7 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
         container
     };
     let [high, low] = number.to_be_bytes();
+    let node = new.node.unwrap_or_else(|| NODE.to_owned());
     PodState {
         containers: all.map(container).collect(),
         namespace: new.namespace,
@@ -321,7 +333,8 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
         deletion: None,
         env: new.env,
         path: new.path,
-        node: (new.beginning != Beginning::Unscheduled).then(|| NODE.to_owned()),
+        node: (new.beginning != Beginning::Unscheduled).then(|| node.clone()),
+        home_node: node,
         ip: format!("10.244.{high}.{low}"),
         evicted: None,
         node_lost: false,

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::faults::Faults;
 use crate::identities::Identities;
 use crate::requests::Requests;
+use crate::runtimes::Runtimes;
 use crate::state::PodState;
 use crate::store::{Key, Store};
 
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Handle,
     pub(crate) identities: Identities,
     pub(crate) faults: Faults,
+    pub(crate) runtimes: Runtimes,
     pub(crate) requests: Requests,
     /// The sockets of all connections, to end them under the feet of everything above.
     pub(crate) sockets: Mutex<Vec<Weak<TcpStream>>>,
@@ -77,6 +79,7 @@ impl Inner {
             runtime: parts.runtime,
             identities: Identities::default(),
             faults: Faults::new(),
+            runtimes: Runtimes::new(),
             requests: Requests::new(),
             sockets: Mutex::default(),
             world: Mutex::new(World { store, pods: BTreeMap::new(), added: 0, closed: false }),

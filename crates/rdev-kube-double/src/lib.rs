@@ -32,6 +32,7 @@ mod pod;
 mod processes;
 mod render;
 mod requests;
+mod runtimes;
 mod selector;
 mod service_account;
 mod state;

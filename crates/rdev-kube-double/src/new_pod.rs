@@ -15,6 +15,7 @@ pub struct NewPod {
     pub(crate) sidecars: Vec<String>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
+    pub(crate) node: Option<String>,
     pub(crate) runs: Option<PathBuf>,
     pub(crate) beginning: Beginning,
 }
@@ -39,6 +40,7 @@ impl NewPod {
             sidecars: Vec::new(),
             env: Vec::new(),
             path: None,
+            node: None,
             runs: None,
             beginning: Beginning::Ready,
         }
@@ -83,6 +85,13 @@ impl NewPod {
     #[must_use]
     pub fn path(mut self, path: impl AsRef<OsStr>) -> Self {
         self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The node that has it, or gets it; else all pods share one.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        self.node = Some(name.to_owned());
         self
     }
 

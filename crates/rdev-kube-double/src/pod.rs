@@ -9,7 +9,6 @@ use anyhow::Context;
 use crate::clock;
 use crate::inner::Inner;
 use crate::place::Place;
-use crate::render::NODE;
 use crate::state::{Container, Deletion, PodState, Running};
 use crate::store::Key;
 
@@ -65,7 +64,7 @@ impl PodHandle {
     /// The containers of a pod that was still starting run from now on, not yet ready.
     pub fn run(&self) -> anyhow::Result<()> {
         self.change(|pod| {
-            pod.node.get_or_insert_with(|| NODE.to_owned());
+            pod.node.get_or_insert_with(|| pod.home_node.clone());
             start_all(pod);
         })
     }
@@ -175,6 +174,17 @@ impl PodHandle {
         self.change(|pod| pod.node_lost = false)
     }
 
+    /// Nothing starts in it from now on, and nothing says so: its node's runtime is stuck, and the pod as ready as
+    /// ever. An exec is accepted and stays without an answer. What runs in it runs on.
+    pub fn hang_execs(&self) {
+        self.inner.runtimes.hang(&self.key);
+    }
+
+    /// Takes [`Self::hang_execs`] back. What hangs starts now, also where its client has gone.
+    pub fn release_execs(&self) {
+        self.inner.runtimes.release(&self.key);
+    }
+
     /// What a StatefulSet does: the pod goes, and one of the same name comes, with another uid, and with
     /// empty runs and home folders; the workspace is the same.
     pub fn replace(&self) -> anyhow::Result<()> {
@@ -258,7 +268,7 @@ fn successor(old: PodState) -> PodState {
         created: clock::now(),
         deletion: None,
         containers: old.containers.into_iter().map(container).collect(),
-        node: Some(NODE.to_owned()),
+        node: Some(old.home_node.clone()),
         evicted: None,
         node_lost: false,
         ready_since: clock::now(),

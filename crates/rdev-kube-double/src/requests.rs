@@ -71,6 +71,10 @@ impl Requests {
         self.seen().iter().cloned().collect()
     }
 
+    pub(crate) fn count(&self, wanted: impl Fn(&Request) -> bool) -> usize {
+        self.seen().iter().filter(|request| wanted(request)).count()
+    }
+
     pub(crate) fn forget(&self) {
         self.seen().clear();
     }

@@ -23,6 +23,8 @@ pub(crate) struct PodState {
     pub(crate) path: Option<OsString>,
     /// `None` until a node has it.
     pub(crate) node: Option<String>,
+    /// The node that has it once one has.
+    pub(crate) home_node: String,
     pub(crate) ip: String,
     pub(crate) evicted: Option<String>,
     pub(crate) node_lost: bool,

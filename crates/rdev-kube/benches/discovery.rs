@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use rdev_kube::{Bundled, Config, Kube, PROJECTS};
 use rdev_kube_double::{Cluster, NewPod};
 use rdev_ports::Pods;
-use rdev_ports::testing::FakeClock;
+use rdev_ports::testing::{FakeChance, FakeClock};
 use tokio::time::Instant;
 
 const PODS: usize = 500;
@@ -90,7 +90,15 @@ async fn main() {
 async fn open(cluster: &Cluster) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(cluster.kubeconfig().to_owned()));
     let runner = Bundled { program: b"", sha256: "", protocol: 0, machine: "" };
-    Kube::open(Config { namespace, kubeconfig, runner, clock: Arc::new(FakeClock::default()) }).await.unwrap()
+    Kube::open(Config {
+        namespace,
+        kubeconfig,
+        runner,
+        clock: Arc::new(FakeClock::default()),
+        chance: Arc::new(FakeChance(0.5)),
+    })
+    .await
+    .unwrap()
 }
 
 fn tell(what: &str, ours: &mut [Duration], beside: &str, theirs: &mut [Duration]) {

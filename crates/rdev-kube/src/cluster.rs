@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use http::Response;
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
+use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::{Instant, timeout, timeout_at};
+use tower::util::MapResponseLayer;
 
 use crate::exec::{Channel, ExecError, Target, start};
+use crate::pod::PodView;
 use crate::proxy;
+use crate::starts::{Kind, Starts, Turn};
 
 /// Longest time that the API server may take to accept a connection, and to answer a short question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +77,9 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// Where the API server is, for people.
     pub(crate) address: String,
+    starts: Starts,
+    /// Longest time that a short program may take.
+    short: Duration,
 }
 
 impl Cluster {
@@ -80,9 +88,15 @@ impl Cluster {
     pub(crate) async fn find(namespace: &str, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let config = configuration(kubeconfig).await?;
         let address = config.cluster_url.to_string();
-        let client = Arc::new(RwLock::new(client(config)?));
+        let starts = Starts::default();
+        let client = Arc::new(RwLock::new(client(config, &starts)?));
         let (namespace, kubeconfig) = (namespace.to_owned(), kubeconfig.map(Path::to_owned));
-        Ok(Self { client, kubeconfig, namespace, address })
+        Ok(Self { client, kubeconfig, namespace, address, starts, short: EXEC_START_TIMEOUT })
+    }
+
+    /// The same, whose short programs have this time.
+    pub(crate) fn with_limit(&self, short: Duration) -> Self {
+        Self { short, ..self.clone() }
     }
 
     /// Builds the client anew from where it was found: certificates and tokens may have been replaced there.
@@ -93,7 +107,7 @@ impl Cluster {
         // Reading it may run a program that gives a token.
         let reading = timeout(ANSWER_TIMEOUT, configuration(self.kubeconfig.as_deref()));
         let config = reading.await.context("the cluster's configuration was not read in time")??;
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client(config)?;
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client(config, &self.starts)?;
         Ok(())
     }
 
@@ -105,21 +119,33 @@ impl Cluster {
         Api::namespaced(self.client(), &self.namespace)
     }
 
-    pub(crate) fn target(&self, pod: &str, container: &str) -> Target {
-        Target { namespace: self.namespace.clone(), pod: pod.to_owned(), container: container.to_owned() }
+    /// The container of a pod in which commands run.
+    pub(crate) fn target(&self, pod: &PodView) -> Target {
+        Target {
+            namespace: self.namespace.clone(),
+            node: pod.node.clone(),
+            pod: pod.name.clone(),
+            container: pod.details.container.clone(),
+        }
     }
 
-    /// Starts a program in a pod, within the time that the port promises.
+    /// Starts a program in a pod when it is its turn, which ends with the program's first word, and within the time that
+    /// the port promises.
     pub(crate) async fn start(
         &self,
         target: &Target,
+        kind: Kind,
         argv: &[String],
         stdin: &[u8],
-    ) -> Result<Channel, ExecError> {
-        within(start(&self.client(), target, argv, stdin)).await
+    ) -> Result<(Channel, Turn), ExecError> {
+        let mut turn = self.starts.turn(&target.node, kind).await?;
+        let client = self.client();
+        let starting = within(EXEC_START_TIMEOUT, start(&client, target, argv, stdin));
+        let channel = turn.call(starting).await?;
+        Ok((channel, turn))
     }
 
-    /// Runs a short program in a pod to its end: what it wrote.
+    /// Runs a short program in a pod to its end, when it is its turn: what it wrote.
     pub(crate) async fn run(
         &self,
         target: &Target,
@@ -127,16 +153,23 @@ impl Cluster {
         stdin: &[u8],
         bytes_max: usize,
     ) -> Result<String, ExecError> {
-        within(async { start(&self.client(), target, argv, stdin).await?.whole(bytes_max).await }).await
+        let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
+        let client = self.client();
+        within(self.short, async {
+            let channel = turn.call(start(&client, target, argv, stdin)).await?;
+            channel.whole(bytes_max).await
+        })
+        .await
     }
-}
 
-impl Cluster {
     /// Runs a program in a pod that reads long input, and says meanwhile how far it has come: it may take its time while
     /// it does, over however slow a way.
     pub(crate) async fn feed(&self, target: &Target, argv: &[String], stdin: &[u8]) -> Result<(), ExecError> {
         let feed = async {
-            let mut channel = start(&self.client(), target, argv, stdin).await?;
+            let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
+            let mut channel = turn.call(start(&self.client(), target, argv, stdin)).await?;
+            // It has started, and may take its time beside others.
+            drop(turn);
             let mut last = Bytes::new();
             let mut until = Instant::now() + EXEC_START_TIMEOUT;
             loop {
@@ -159,26 +192,19 @@ impl Cluster {
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
-    let read = match kubeconfig {
-        Some(file) => Some(Kubeconfig::read_from(file)?),
-        None => match Kubeconfig::read() {
-            Ok(read) => Some(read),
-            Err(error) => {
-                tracing::debug!(%error, "no kubeconfig");
-                None
-            }
-        },
-    };
+    let read = kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
     let mut config = match read {
-        Some(read) => {
+        Ok(read) => {
             let named = proxy::named(&read);
             let mut config =
                 kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
             config.proxy_url = proxy::decide(named.as_deref(), &Matcher::from_env(), &config.cluster_url)?;
             config
         }
-        None => kube::Config::incluster()
-            .context("no cluster: set KUBECONFIG, or run in a pod that has a service account")?,
+        Err(why) if kubeconfig.is_some() => return Err(why.into()),
+        Err(why) => kube::Config::incluster().with_context(|| {
+            format!("no cluster: set KUBECONFIG ({why}), or run in a pod that has a service account")
+        })?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Whoever asks here asks again by itself, and wants to know at once how it stands.
@@ -186,13 +212,23 @@ async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config
     Ok(config)
 }
 
-fn client(config: kube::Config) -> anyhow::Result<Client> {
-    Client::try_from(config).context("the cluster's client")
+/// A client whose answers the starts heed.
+fn client(config: kube::Config, starts: &Starts) -> anyhow::Result<Client> {
+    let starts = starts.clone();
+    let heed = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
+        starts.heed(answer.status(), answer.headers());
+        answer
+    });
+    let client = ClientBuilder::try_from(config).context("the cluster's client")?;
+    Ok(client.with_layer(&heed).build())
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, ExecError>>) -> Result<T, ExecError> {
-    match timeout(EXEC_START_TIMEOUT, work).await {
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, ExecError>>,
+) -> Result<T, ExecError> {
+    match timeout(limit, work).await {
         Ok(done) => done,
-        Err(_) => Err(ExecError::Cut(anyhow::anyhow!("not done within {EXEC_START_TIMEOUT:?}"))),
+        Err(_) => Err(ExecError::Cut(anyhow::anyhow!("not done within {limit:?}"))),
     }
 }

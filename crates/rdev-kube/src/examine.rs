@@ -19,6 +19,8 @@ use crate::{Kube, PERMISSIONS};
 /// How long a silent exec is watched. rdev's own are never silent for longer than 10 s.
 const SILENT_SECONDS: u64 = 25;
 const RUNNER_SPEAKS_EVERY: Duration = Duration::from_secs(10);
+/// A look that takes longer is a trouble.
+const LOOK_AWAITED: Duration = Duration::from_secs(20);
 /// Clocks may differ so much; leases and the times of events suffer beyond it.
 const SKEW_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -156,12 +158,10 @@ fn doubled(kube: &Kube) -> impl Iterator<Item = Finding> {
 }
 
 async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
-    let target = kube.cluster.target(&pod.name, &pod.details.container);
+    let target = kube.cluster.target(&pod);
     let name = pod.name.clone();
-    let now = kube.clock.now();
     let watched = &kube.projects;
-    let (registry, neighbours) = (&watched.registry, &kube.neighbours);
-    let standing = watched.places.standing(&kube.cluster, kube.bundled, registry, neighbours, pod, now).await;
+    let standing = watched.places.standing(pod, LOOK_AWAITED).await;
     let place = match standing {
         Standing::Ready(place) => place,
         Standing::Waiting(trouble, _) | Standing::Unusable(trouble) => {

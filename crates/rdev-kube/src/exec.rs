@@ -38,6 +38,7 @@ const CLOSE: u8 = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) namespace: String,
+    pub(crate) node: String,
     pub(crate) pod: String,
     pub(crate) container: String,
 }
@@ -76,7 +77,7 @@ pub(crate) enum ExecError {
 impl From<ExecError> for rdev_ports::ExecError {
     fn from(error: ExecError) -> Self {
         match error {
-            ExecError::Unauthorized | ExecError::Forbidden => Self::NotStarted(error.to_string()),
+            ExecError::Unauthorized | ExecError::Forbidden => Self::Forbidden(error.to_string()),
             ExecError::NoProgram(message) => Self::NotStarted(message),
             ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
             // What became of the pod is told by the pod.

@@ -7,17 +7,21 @@
 mod cluster;
 mod examine;
 mod exec;
+mod fresh;
 mod known;
 mod labels;
+mod looks;
 mod lookup;
 mod missing;
 mod neighbours;
+mod news;
 mod places;
 mod pod;
 mod proxy;
 mod reach;
 mod registry;
 mod runner;
+mod starts;
 mod status;
 mod watching;
 
@@ -30,7 +34,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
 use rdev_domain::{Condition, Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
-    Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
+    Chance, Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
     RUNNER_EXIT_OTHER_PLACE, Reach, Site, Standing, Stdin, spawn_for_good,
 };
 use tokio::task::AbortHandle;
@@ -39,12 +43,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::exec::{Channel, ExecError};
+use crate::fresh::Fresh;
 use crate::labels::Role;
 use crate::lookup::Survey;
 use crate::neighbours::{Neighbours, RUNS_SHARED, pod_of};
-use crate::places::{Places, Ready};
+use crate::places::{LOOK_AWAITED, Means, Places, Ready};
+use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
+use crate::starts::{Kind, Turn};
 
 pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
@@ -76,12 +83,13 @@ pub struct Config {
     pub runner: Bundled,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What spreads those who ask again.
+    pub chance: Arc<dyn Chance>,
 }
 
 /// Runs commands in pods.
 pub struct Kube {
     cluster: Cluster,
-    bundled: Bundled,
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
@@ -95,14 +103,20 @@ pub struct Kube {
 struct Watched {
     registry: Arc<Registry>,
     places: Places,
-    watching: AbortHandle,
+    fresh: Fresh,
+    tasks: [AbortHandle; 2],
 }
 
 impl Watched {
-    fn begin(role: Role, cluster: &Cluster, clock: &Arc<dyn Clock>, failed: &CancellationToken) -> Self {
-        let registry = Arc::new(Registry::new(role));
-        let watching = watching::keep(cluster.clone(), role, registry.clone(), clock.clone());
-        Self { registry, places: Places::default(), watching: spawn_for_good(failed, watching) }
+    fn begin(role: Role, registry: Arc<Registry>, means: Means, failed: &CancellationToken) -> Self {
+        let (cluster, clock) = (means.cluster.clone(), means.clock.clone());
+        let places = Places::new(means, registry.clone());
+        // Listening before there is news.
+        let looking = places.keep();
+        let fresh = Fresh::new(cluster.clone(), registry.clone(), clock.clone());
+        let watching = watching::keep(cluster, role, registry.clone(), clock);
+        let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
+        Self { registry, places, fresh, tasks }
     }
 
     /// The pods as they are known, which they are once they were listed.
@@ -120,7 +134,8 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.watching.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.places.close();
     }
 }
 
@@ -133,24 +148,23 @@ impl Kube {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
         let failed = CancellationToken::new();
-        let watched = |role| Watched::begin(role, &cluster, &config.clock, &failed);
-        let (projects, workers) = (watched(Role::Project), watched(Role::Worker));
+        let [projects, workers] = [Role::Project, Role::Worker].map(|role| Arc::new(Registry::new(role)));
+        let neighbours = Arc::new(Neighbours::new([projects.clone(), workers.clone()]));
+        let means = Means {
+            cluster: cluster.clone(),
+            bundled: config.runner,
+            neighbours: neighbours.clone(),
+            clock: config.clock.clone(),
+            chance: config.chance,
+        };
+        let projects = Watched::begin(Role::Project, projects, means.clone(), &failed);
+        let workers = Watched::begin(Role::Worker, workers, means, &failed);
         let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
             tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
         }
-        let registries = [projects.registry.clone(), workers.registry.clone()];
-        let neighbours = Arc::new(Neighbours::new(registries));
-        Ok(Self {
-            cluster,
-            bundled: config.runner,
-            clock: config.clock,
-            projects,
-            workers,
-            survey: Survey::default(),
-            neighbours,
-            failed,
-        })
+        let survey = Survey::default();
+        Ok(Self { cluster, clock: config.clock, projects, workers, neighbours, survey, failed })
     }
 
     /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
@@ -170,19 +184,6 @@ impl Kube {
     fn shown(&self, project: Project) -> Project {
         let status = self.neighbours.status(Role::Project, &project.id, project.status);
         Project { status, ..project }
-    }
-
-    /// A worker as it is shown: one whose tasks share their fate says so.
-    fn shown_worker(&self, worker: PoolWorker) -> PoolWorker {
-        let Ok(id) = worker.name.as_str().parse::<ProjectId>() else { return worker };
-        let status = self.neighbours.status(Role::Worker, &id, worker.status);
-        let pod = self.workers.registry.pod_of(&id).filter(|_| worker.capacity > 1);
-        let warning = pod.filter(|pod| self.workers.places.kills_all(&pod.uid)).map(|pod| Condition {
-            reason: OOM_GROUP.to_owned(),
-            message: KILLS_ALL.to_owned(),
-            since: pod.created,
-        });
-        PoolWorker { status, warning, ..worker }
     }
 
     /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
@@ -208,8 +209,19 @@ impl Pods for Kube {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let workers = self.workers.listed()?.workers();
-        Ok(workers.into_iter().map(|worker| self.shown_worker(worker)).collect())
+        let pods = self.workers.listed()?.bests().into_iter();
+        let shown = |pod: PodView| {
+            let status = self.neighbours.status(Role::Worker, &pod.details.project, pod.status.clone());
+            let worker = pod.worker(match status {
+                ProjectStatus::Ready => self.workers.places.status(&pod),
+                status => status,
+            })?;
+            let shares_fate = worker.capacity > 1 && self.workers.places.kills_all(&pod.uid);
+            let (reason, message) = (OOM_GROUP.to_owned(), KILLS_ALL.to_owned());
+            let warning = shares_fate.then_some(Condition { reason, message, since: pod.created });
+            Some(PoolWorker { warning, ..worker })
+        };
+        Ok(pods.filter_map(shown).collect())
     }
 
     async fn place(&self, site: &Site) -> Result<Option<Standing>> {
@@ -224,15 +236,11 @@ impl Pods for Kube {
         if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
-        let neighbours = &self.neighbours;
-        Ok(Some(watched.places.standing(&self.cluster, self.bundled, registry, neighbours, pod, now).await))
+        Ok(Some(watched.places.standing(pod, LOOK_AWAITED).await))
     }
 
     fn became_ready(&self) -> BoxStream<'static, Site> {
-        let projects = self.projects.registry.became_ready().map(Site::Project);
-        let workers = self.workers.registry.became_ready();
-        let workers = workers.filter_map(|name| async move { name.as_str().parse().ok().map(Site::Worker) });
-        select(projects, workers).boxed()
+        select(self.projects.places.became_ready(), self.workers.places.became_ready()).boxed()
     }
 
     async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
@@ -253,17 +261,16 @@ impl Pods for Kube {
             return Err(anyhow::anyhow!("there is no pod with these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);
-        let stdin = match &exec.stdin {
-            Stdin::None => &[],
-            Stdin::Given(bytes) | Stdin::WaitedFor(bytes) => bytes.as_ref(),
+        let (kind, stdin) = match &exec.stdin {
+            Stdin::None => (Kind::Control, &[][..]),
+            Stdin::Given(bytes) => (Kind::Control, bytes.as_ref()),
+            Stdin::WaitedFor(bytes) => (Kind::Start, bytes.as_ref()),
         };
-        match self.cluster.start(&ready.target, &argv, stdin).await {
-            Ok(channel) => Ok(output(channel, places.clone(), ready)),
-            Err(error) => {
-                places.look_again(&ready);
-                Err(error.into())
-            }
-        }
+        let started = self.cluster.start(&ready.target, kind, &argv, stdin).await;
+        let mut starting = Starting { places: places.clone(), ready, turn: None, has_spoken: false };
+        let (channel, turn) = started?;
+        starting.turn = Some(turn);
+        Ok(output(channel, starting))
     }
 
     async fn examine(&self) -> Vec<Finding> {
@@ -312,15 +319,46 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
     Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
 }
 
-fn output(channel: Channel, places: Places, ready: Ready) -> ExecOutput {
-    unfold(Some((channel, places, ready)), |state| async {
-        let (mut channel, places, ready) = state?;
+/// A program that is started. It has its turn until its first word, or its end. Without either, when nobody listens any
+/// more, its container is looked at again: it may be silent, and it, or its runner, may be another by now.
+struct Starting {
+    places: Places,
+    ready: Ready,
+    turn: Option<Turn>,
+    has_spoken: bool,
+}
+
+impl Starting {
+    fn spoke(&mut self) {
+        self.has_spoken = true;
+        self.turn = None;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if !self.has_spoken {
+            self.places.look_again(&self.ready);
+        }
+    }
+}
+
+fn output(channel: Channel, starting: Starting) -> ExecOutput {
+    unfold(Some((channel, starting)), |state| async {
+        let (mut channel, mut starting) = state?;
         match channel.next().await {
-            Ok(Some(bytes)) => Some((Ok(bytes), Some((channel, places, ready)))),
-            Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => None,
+            Ok(Some(bytes)) => {
+                starting.spoke();
+                Some((Ok(bytes), Some((channel, starting))))
+            }
+            Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => {
+                starting.spoke();
+                None
+            }
             Err(error) => {
-                if matches!(error, ExecError::Exit { code: EXIT_REPLACED | RUNNER_EXIT_OTHER_PLACE, .. }) {
-                    places.look_again(&ready);
+                let looks_again = [EXIT_REPLACED, RUNNER_EXIT_OTHER_PLACE];
+                if matches!(error, ExecError::Exit { code, .. } if !looks_again.contains(&code)) {
+                    starting.spoke();
                 }
                 Some((Err(error.into()), None))
             }

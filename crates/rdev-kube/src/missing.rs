@@ -68,8 +68,6 @@ pub(crate) struct InVain {
     trouble: Trouble,
     /// The first.
     since: Timestamp,
-    /// The last.
-    pub(crate) at: Timestamp,
     /// It will not pass.
     pub(crate) is_final: bool,
 }
@@ -89,7 +87,12 @@ impl InVain {
         };
         let before = before.filter(|before| before.trouble.reason == trouble.reason);
         let since = before.map_or(now, |before| before.since);
-        Self { is_final: borne.is_some_and(|borne| now.since(since) >= borne), trouble, since, at: now }
+        Self { is_final: borne.is_some_and(|borne| now.since(since) >= borne), trouble, since }
+    }
+
+    /// As it was told last, and since when.
+    pub(crate) fn trouble(&self) -> (&Trouble, Timestamp) {
+        (&self.trouble, self.since)
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -107,8 +110,8 @@ mod tests {
     use super::*;
 
     fn missing(error: ExecError) -> Missing {
-        let [namespace, pod, container] = ["rdev", "demo-0", "main"].map(str::to_owned);
-        Missing::of(&Target { namespace, pod, container }, error)
+        let [namespace, node, pod, container] = ["rdev", "n1", "demo-0", "main"].map(str::to_owned);
+        Missing::of(&Target { namespace, node, pod, container }, error)
     }
 
     #[test]

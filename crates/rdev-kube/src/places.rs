@@ -1,34 +1,60 @@
-//! The containers in which commands can run: each is looked at once, when its first command comes.
+//! The containers in which commands can run: each is looked at once, when its pod becomes ready, by a task that holds up
+//! nobody. Those who ask are told what is known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::{Place, Reach, Site, Standing};
+use futures_util::{Stream, StreamExt};
+use rdev_domain::{Condition, ProjectStatus, Reason, Trouble};
+use rdev_ports::{Chance, Clock, Place, Reach, Site, Standing};
+use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
-use crate::missing::InVain;
+use crate::looks::{Failed, Look, Running};
+use crate::missing::Missing;
 use crate::neighbours::Neighbours;
+use crate::news::News;
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::{Bundled, Runner};
 
-/// A container that cannot be used is looked at again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Who asks for a container of which nothing is known waits for the look at it, until it has lasted so long: in a calm
+/// cluster it is over by then, and nobody has to come again.
+pub(crate) const LOOK_AWAITED: Duration = Duration::from_secs(1);
+/// The reason of a status: its pod is ready, and programs cannot be started in it.
+const NOT_REACHABLE: &str = "NotReachable";
+/// The reason of a status: its pod is ready, and somebody looks whether programs can be started in it.
+const NOT_YET_REACHED: &str = "NotYetReached";
 
-/// What is known of containers.
-#[derive(Clone, Default)]
-pub(crate) struct Places {
-    known: Arc<Mutex<Known>>,
+/// What looks at containers need.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) cluster: Cluster,
+    pub(crate) bundled: Bundled,
+    pub(crate) neighbours: Arc<Neighbours>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
+/// What is known of containers, and what looks at them need.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Inner>);
+
+struct Inner {
+    means: Means,
+    registry: Arc<Registry>,
+    known: Mutex<Known>,
+    became_ready: News<Site>,
 }
 
 #[derive(Default)]
 struct Known {
     /// By pod and container, since a container that was started anew may have lost its folder of runs.
-    looks: HashMap<ContainerKey, Arc<Look>>,
+    looks: HashMap<ContainerKey, Look>,
     /// The containers that are ready, by the uid of their place.
     ready: HashMap<String, Ready>,
 }
@@ -47,80 +73,74 @@ pub(crate) struct Ready {
     key: ContainerKey,
 }
 
-/// One container; whoever looks at it holds the lock, the others wait for what is seen.
-#[derive(Default)]
-struct Look {
-    seen: tokio::sync::Mutex<Seen>,
-}
-
-#[derive(Default)]
-enum Seen {
-    #[default]
-    Nothing,
-    Ready(Runner),
-    InVain(InVain),
-}
-
 impl Places {
-    /// Whether commands can run in a pod whose container runs.
-    pub(crate) async fn standing(
-        &self,
-        cluster: &Cluster,
-        bundled: Bundled,
-        registry: &Registry,
-        neighbours: &Neighbours,
-        pod: PodView,
-        now: Timestamp,
-    ) -> Standing {
-        let key = ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() };
-        let look = self.look(&key, registry);
-        let mut seen = look.seen.lock().await;
-        let before = match &*seen {
-            Seen::Ready(runner) => return ready(pod, runner),
-            Seen::InVain(looks) if looks.is_final && now.since(looks.at) < LOOK_AGAIN => {
-                return looks.standing();
+    pub(crate) fn new(means: Means, registry: Arc<Registry>) -> Self {
+        Self(Arc::new(Inner { means, registry, known: Mutex::default(), became_ready: News::default() }))
+    }
+
+    /// Looks at each container whose pod becomes ready, before a command comes. It never ends.
+    pub(crate) fn keep(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (places, mut ready) = (self.clone(), Box::pin(self.0.registry.became_ready()));
+        async move {
+            while let Some(id) = ready.next().await {
+                let pod = places.0.registry.pod_of(&id);
+                let Some(pod) = pod.filter(|pod| pod.status == ProjectStatus::Ready) else { continue };
+                places.look(&pod);
+                places.tell_if_ready(&pod);
             }
-            Seen::InVain(looks) => Some(looks),
-            Seen::Nothing => None,
+        }
+    }
+
+    /// Tells of sites that commands can run at from now on.
+    pub(crate) fn became_ready(&self) -> impl Stream<Item = Site> + Send + use<> {
+        self.0.became_ready.listen()
+    }
+
+    /// Whether commands can run in a pod that is ready. One of which nothing is known is looked at, which is waited for
+    /// until it has taken `awaited`.
+    pub(crate) async fn standing(&self, pod: PodView, awaited: Duration) -> Standing {
+        self.look(&pod);
+        let news = match self.known().looks.get(&key(&pod)) {
+            Some(Look::Running(running)) if running.is_news() => {
+                Some((running.over.clone(), running.began + awaited))
+            }
+            _ => None,
         };
-        let target = cluster.target(&pod.name, &pod.details.container);
-        match Runner::of(cluster, bundled, &target, &pod, neighbours, now).await {
-            Ok(runner) => {
-                *seen = Seen::Ready(runner.clone());
-                let standing = ready(pod, &runner);
-                // Runs of pods before this one are read here as well.
-                let uids: Vec<String> = runner.former.iter().chain([&runner.runs_uid]).cloned().collect();
-                let ready = Ready { target, runner, key };
-                self.known().ready.extend(uids.into_iter().map(|uid| (uid, ready.clone())));
-                standing
+        if let Some((mut over, until)) = news {
+            // Whichever comes first: what is known then is told.
+            timeout_at(until, over.changed()).await.map(drop).unwrap_or_default();
+        }
+        self.told(&pod)
+    }
+
+    /// The status of a pod that is ready, from memory. One that may be looked at again is.
+    pub(crate) fn status(&self, pod: &PodView) -> ProjectStatus {
+        self.look(pod);
+        let condition = |reason: &str, trouble: Trouble, since| Condition {
+            reason: reason.to_owned(),
+            message: trouble.message,
+            since,
+        };
+        let is_new = self.known().looks.get(&key(pod)).is_some_and(|look| look.trouble().is_none());
+        match self.told(pod) {
+            Standing::Ready(_) => ProjectStatus::Ready,
+            Standing::Waiting(trouble, since) if is_new => {
+                ProjectStatus::Starting(condition(NOT_YET_REACHED, trouble, since))
             }
-            Err(missing) => {
-                let cluster_answers = registry.is_blind().is_none();
-                let looks = InVain::after(before, missing, cluster_answers, now);
-                let standing = looks.standing();
-                if let Standing::Unusable(trouble) = &standing {
-                    tracing::warn!(pod = pod.name, "commands cannot run there: {}", trouble.message);
-                }
-                *seen = Seen::InVain(looks);
-                standing
+            Standing::Waiting(trouble, since) => {
+                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since))
+            }
+            Standing::Unusable(trouble) => {
+                let since = self.known().looks.get(&key(pod)).and_then(|look| Some(look.trouble()?.1));
+                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since.unwrap_or(pod.created)))
             }
         }
     }
 
     /// The place of this identity, in a pod in which it was once, whatever that pod's phase, readiness and labels.
-    pub(crate) async fn reach(
-        &self,
-        cluster: &Cluster,
-        bundled: Bundled,
-        registry: &Registry,
-        neighbours: &Neighbours,
-        pod: PodView,
-        place: (&Site, &str),
-        now: Timestamp,
-    ) -> Reach {
-        let (site, uid) = place;
+    pub(crate) async fn reach(&self, pod: PodView, site: &Site, uid: &str) -> Reach {
         let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
-        match self.standing(cluster, bundled, registry, neighbours, pod, now).await {
+        match self.standing(pod, LOOK_AWAITED).await {
             // Its own, or that of a pod before it.
             Standing::Ready(place)
                 if self.ready(&place.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
@@ -129,7 +149,7 @@ impl Places {
             }
             Standing::Ready(_) => Reach::Gone(replaced()),
             Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
-            Standing::Unusable(trouble) => Reach::Later(trouble, now),
+            Standing::Unusable(trouble) => Reach::Later(trouble, self.0.means.clock.now()),
         }
     }
 
@@ -146,31 +166,115 @@ impl Places {
 
     /// A program could not be started there: its container, or its runner, may be another by now.
     pub(crate) fn look_again(&self, ready: &Ready) {
-        self.known().looks.remove(&ready.key);
+        let mut known = self.known();
+        if matches!(known.looks.get(&ready.key), Some(Look::Ready(_))) {
+            known.looks.remove(&ready.key);
+        }
     }
 
-    /// The look at a container; those of pods that are gone are forgotten.
-    fn look(&self, key: &ContainerKey, registry: &Registry) -> Arc<Look> {
+    /// Ends all looks.
+    pub(crate) fn close(&self) {
+        self.known().looks.clear();
+    }
+
+    fn told(&self, pod: &PodView) -> Standing {
+        let known = self.known();
+        let look = known.looks.get(&key(pod));
+        if let Some(Look::Ready(runner)) = look {
+            return ready(pod, runner);
+        }
+        if let Some(standing) = look.and_then(Look::standing) {
+            return standing;
+        }
+        let since = look.and_then(Look::since).unwrap_or_else(|| self.0.means.clock.now());
+        let message =
+            format!("pod {} is ready, and rdev has yet to see whether programs start in it", pod.name);
+        Standing::Waiting(Trouble::new(Reason::PodNotReady, message), since)
+    }
+
+    /// Has a container looked at, unless somebody does, or has, or is to wait before he does so again.
+    fn look(&self, pod: &PodView) {
+        let key = key(pod);
         let mut known = self.known();
-        if !known.looks.contains_key(key) {
+        let Some(before) = Look::due(known.looks.get(&key)) else { return };
+        if !known.looks.contains_key(&key) {
+            let registry = &self.0.registry;
             known.looks.retain(|key, _| registry.knows(&key.pod_uid));
             known.ready.retain(|_, ready| registry.knows(&ready.key.pod_uid));
         }
-        known.looks.entry(key.clone()).or_default().clone()
+        let (is_over, over) = watch::channel(());
+        let limit = Failed::limit(before.as_ref());
+        let (places, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
+        // It waits for the lock that is held here before it tells what it has found.
+        let task = tokio::spawn(async move {
+            let Means { cluster, bundled, neighbours, clock, .. } = &places.0.means;
+            let (target, cluster) = (cluster.target(&pod), cluster.with_limit(limit));
+            let found = Runner::of(&cluster, *bundled, &target, &pod, neighbours, clock.now()).await;
+            places.found(of, target, found, seen.as_ref());
+            drop(is_over);
+            places.tell_if_ready(&pod);
+        });
+        let running = Running::new(task.abort_handle(), over, before, self.0.means.clock.now());
+        known.looks.insert(key, Look::Running(running));
+    }
+
+    /// The look at a container is over. One that nobody waits for any more has been ended.
+    fn found(
+        &self,
+        key: ContainerKey,
+        target: Target,
+        found: Result<Runner, Missing>,
+        before: Option<&Failed>,
+    ) {
+        let mut known = self.known();
+        let is_ours = |look: &Look| matches!(look, Look::Running(running) if running.is(tokio::task::id()));
+        if !known.looks.get(&key).is_some_and(is_ours) {
+            return;
+        }
+        let look = match found {
+            Ok(runner) => {
+                let ready = Ready { target, runner: runner.clone(), key: key.clone() };
+                // Runs of pods before this one are read here as well.
+                let uids = runner.former.iter().chain([&runner.runs_uid]);
+                known.ready.extend(uids.map(|uid| (uid.clone(), ready.clone())));
+                Look::Ready(runner)
+            }
+            Err(missing) => {
+                let cluster_answers = self.0.registry.is_blind().is_none();
+                let (now, fraction) = (self.0.means.clock.now(), self.0.means.chance.fraction());
+                let failed = Failed::after(before, missing, cluster_answers, now, fraction);
+                if before.is_none() {
+                    let (trouble, _) = failed.trouble();
+                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", trouble.message);
+                }
+                Look::Failed(failed)
+            }
+        };
+        known.looks.insert(key, look);
+    }
+
+    fn tell_if_ready(&self, pod: &PodView) {
+        if let Standing::Ready(place) = self.told(pod) {
+            self.0.became_ready.tell(place.site);
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn ready(pod: PodView, runner: &Runner) -> Standing {
+fn key(pod: &PodView) -> ContainerKey {
+    ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() }
+}
+
+fn ready(pod: &PodView, runner: &Runner) -> Standing {
     let site = match pod.details.role {
-        Role::Project => Site::Project(pod.details.project),
+        Role::Project => Site::Project(pod.details.project.clone()),
         Role::Worker => match pod.details.project.as_str().parse() {
             Ok(name) => Site::Worker(name),
             Err(error) => return Standing::Unusable(Trouble::new(Reason::PodNotReady, format!("{error}"))),
         },
     };
-    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace })
+    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace.clone() })
 }

@@ -18,6 +18,8 @@ const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 pub(crate) struct PodView {
     pub(crate) uid: String,
     pub(crate) name: String,
+    /// The node that has it; empty while none has.
+    pub(crate) node: String,
     pub(crate) details: Details,
     /// Changes with every start of the container.
     pub(crate) container_id: String,
@@ -68,6 +70,7 @@ impl PodView {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             runs,
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
             container_id: container.and_then(|c| c.container_id.clone()).unwrap_or_default(),
             created: time(meta.creation_timestamp.as_ref()),
             terminating: meta.deletion_timestamp.is_some(),
@@ -110,10 +113,10 @@ impl PodView {
         }
     }
 
-    /// A worker of the pool; one whose capacity nobody can read takes no tasks, and says why.
-    pub(crate) fn worker(&self) -> Option<PoolWorker> {
+    /// A worker of the pool that stands so; one whose capacity nobody can read takes no tasks, and says why.
+    pub(crate) fn worker(&self, status: ProjectStatus) -> Option<PoolWorker> {
         let (status, capacity) = match &self.details.capacity {
-            Ok(capacity) => (self.status.clone(), *capacity),
+            Ok(capacity) => (status, *capacity),
             Err(why) => {
                 let (reason, message) = ("InvalidCapacity".to_owned(), why.clone());
                 (ProjectStatus::Failing(Condition { reason, message, since: self.created }), 0)
@@ -259,7 +262,7 @@ mod tests {
     fn a_worker_runs_as_many_tasks_as_its_annotation_says() {
         let worker = |annotation: &str| {
             let metadata = format!(r#""annotations": {{{annotation}}}"#);
-            PodView::read(&pod(&metadata, "{}"), Role::Worker).unwrap().worker().unwrap()
+            PodView::read(&pod(&metadata, "{}"), Role::Worker).unwrap().worker(ProjectStatus::Ready).unwrap()
         };
         assert_eq!(worker("").capacity, 1);
         assert_eq!(worker(r#""rdev.orchard9.ai/capacity": "4""#).capacity, 4);

@@ -11,6 +11,9 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use kube::config::Kubeconfig;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
+/// Kinds of proxies that kube goes through.
+const KINDS: [&str; 3] = ["http", "https", "socks5"];
+
 /// The proxy that a kubeconfig names for its current cluster.
 pub(crate) fn named(kubeconfig: &Kubeconfig) -> Option<String> {
     let current = kubeconfig.current_context.as_ref()?;
@@ -31,6 +34,9 @@ pub(crate) fn decide(
     // A `*` among the exceptions stands for every name there, and no address; so a name that nobody lists tells of it.
     let for_anything = environment.intercept(&Uri::from_static("https://rdev.invalid"));
     let for_cluster = environment.intercept(cluster).filter(|_| for_anything.is_some());
+    // ALL_PROXY may name one of another kind, for other programs.
+    let for_cluster =
+        for_cluster.filter(|proxy| KINDS.contains(&proxy.uri().scheme_str().unwrap_or_default()));
     match (named, for_cluster) {
         (Some(named), _) => {
             let url = named.parse().with_context(|| format!("the kubeconfig's proxy-url {named:?}"))?;
@@ -67,6 +73,8 @@ mod tests {
             (None, proxy, "192.0.2.0/24", "https://192.0.2.1:6443", None),
             (None, proxy, ".corp.example", "https://kube.corp.example:6443", None),
             (None, proxy, "*", "https://192.0.2.1:6443", None),
+            (None, "socks5://10.1.2.3:1080", "", "https://192.0.2.1:6443", Some("socks5://10.1.2.3:1080/")),
+            (None, "socks4://10.1.2.3:1080", "", "https://192.0.2.1:6443", None),
             // The proxy's own address is no exception for the cluster.
             (None, proxy, "10.0.0.0/8", "https://192.0.2.1:6443", Some("http://10.1.2.3:3128/")),
             (

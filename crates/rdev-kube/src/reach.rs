@@ -6,10 +6,8 @@ use tokio::time::timeout;
 
 use crate::cluster::ANSWER_TIMEOUT;
 use crate::known::{End, GONE_SHOWN};
-use crate::lookup;
 use crate::neighbours::pod_of;
 use crate::pod::PodView;
-use crate::registry::Unseen;
 use crate::{Kube, id_of, waiting};
 
 impl Kube {
@@ -51,8 +49,7 @@ impl Kube {
                 _ => Reach::Later(Trouble::new(Reason::PodNotReady, message), now),
             };
         }
-        let (places, registry, neighbours) = (&watched.places, &watched.registry, &self.neighbours);
-        places.reach(&self.cluster, self.bundled, registry, neighbours, pod, (site, place_uid), now).await
+        watched.places.reach(pod, site, place_uid).await
     }
 
     /// The pod in which the runs of the pod of this uid are: that one, or the next, where their folder outlives pods.
@@ -76,10 +73,10 @@ impl Kube {
     /// A fresh look at the pod of this uid, after something went wrong in it, or where the watch does not tell of it: it
     /// may tell later, or the pod's labels may have been changed.
     pub(crate) async fn look_at(&self, site: &Site, pod_uid: &str) -> anyhow::Result<()> {
-        let registry = &self.watched(site).registry;
-        let uid = pod_uid.to_owned();
-        if let Some(PodView { name, .. }) = registry.find(pod_uid) {
-            lookup::look_at(&self.cluster, registry, &*self.clock, &Unseen { name, uid }).await;
+        let watched = self.watched(site);
+        let registry = &watched.registry;
+        if let Some(pod) = registry.find(pod_uid) {
+            watched.fresh.look_at(&pod.name, pod_uid).await;
             return Ok(());
         }
         if registry.end(pod_uid).is_some() {
@@ -92,7 +89,10 @@ impl Kube {
         let pod = timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(&name)).await??;
         match (pod.filter(|pod| pod.metadata.uid.as_deref() == Some(pod_uid)), id_of(site)) {
             (Some(pod), Some(id)) => registry.found(&pod, id, self.clock.now()).map_err(anyhow::Error::msg),
-            _ => Ok(registry.not_found(pod_uid, self.clock.now())),
+            _ => {
+                registry.not_found(pod_uid, self.clock.now());
+                Ok(())
+            }
         }
     }
 }

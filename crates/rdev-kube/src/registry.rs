@@ -1,24 +1,20 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::HashSet;
-use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::Stream;
-use futures_util::stream::unfold;
 use k8s_openapi::api::core::v1::Pod;
 use rdev_domain::{Condition, Project, ProjectId, Reason, Timestamp, Trouble};
-use rdev_ports::{Fate, PoolWorker};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use rdev_ports::Fate;
+use tokio::sync::watch;
 
 use crate::cluster::CallError;
 use crate::known::{End, Known};
 use crate::labels::{Role, details_as};
+use crate::news::News;
 use crate::pod::PodView;
 
-/// Pods that have become ready, and of which somebody has yet to hear.
-const READY_MAX: usize = 4096;
 /// A pod that the watch does not tell of any more, before it was looked at.
 const MISSING: &str = "it was deleted, or its label was taken off";
 
@@ -27,7 +23,7 @@ pub(crate) struct Registry {
     role: Role,
     pods: Mutex<Pods>,
     link: watch::Sender<Link>,
-    became_ready: broadcast::Sender<ProjectId>,
+    became_ready: News<ProjectId>,
 }
 
 /// How the watch stands.
@@ -65,8 +61,7 @@ pub(crate) struct Unseen {
 
 impl Registry {
     pub(crate) fn new(role: Role) -> Self {
-        let became_ready = broadcast::Sender::new(READY_MAX);
-        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready }
+        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready: News::default() }
     }
 
     /// A new list begins.
@@ -180,16 +175,7 @@ impl Registry {
 
     /// Tells of those whose pods become ready from now on. A listener that is far behind misses some.
     pub(crate) fn became_ready(&self) -> impl Stream<Item = ProjectId> + Send + use<> {
-        unfold(self.became_ready.subscribe(), |mut ready| async {
-            loop {
-                match ready.recv().await {
-                    Ok(id) => return Some((id, ready)),
-                    Err(RecvError::Lagged(_)) => {}
-                    // Nothing will be told any more, which is no news.
-                    Err(RecvError::Closed) => pending::<()>().await,
-                }
-            }
-        })
+        self.became_ready.listen()
     }
 
     /// Waits for the first list.
@@ -250,10 +236,10 @@ impl Registry {
         self.pods().known.find(uid).is_some()
     }
 
-    /// The workers, by name. One that is gone is none: another pod has another name.
-    pub(crate) fn workers(&self) -> Vec<PoolWorker> {
+    /// The pods in which commands run, in the order of their ids.
+    pub(crate) fn bests(&self) -> Vec<PodView> {
         let pods = self.pods();
-        pods.known.ids().filter_map(|id| pods.known.best(id)?.worker()).collect()
+        pods.known.ids().filter_map(|id| pods.known.best(id)).cloned().collect()
     }
 
     /// What became of programs that ran in the pod of this uid.
@@ -281,8 +267,7 @@ impl Registry {
         let mut pods = self.pods();
         let done = change(&mut pods);
         for project in pods.known.became_ready.drain(..) {
-            // Nobody listens while no worker works here.
-            self.became_ready.send(project).unwrap_or_default();
+            self.became_ready.tell(project);
         }
         done
     }

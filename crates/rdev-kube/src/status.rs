@@ -32,16 +32,17 @@ impl Look<'_> {
             message: message.to_owned(),
             since,
         };
-        if let Some(trouble) = over(self.status) {
-            let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
-            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &trouble.message));
-        }
-        if self.node_is_lost() {
+        let over = over(self.status);
+        if over.is_none() && self.node_is_lost() {
             return ProjectStatus::Failing(say(NODE_LOST, &self.lost_node()));
         }
         if let Some(since) = deletion_began(&self.pod.metadata) {
             let deleted = say("Terminating", "its pod is being deleted");
             return ProjectStatus::Starting(Condition { since, ..deleted });
+        }
+        if let Some(trouble) = over {
+            let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
+            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &trouble.message));
         }
         if let Some(failing) = self.failing_init() {
             return ProjectStatus::Failing(say(&failing.0, &failing.1));
@@ -243,6 +244,7 @@ mod tests {
         let ProjectStatus::Starting(condition) = status else { panic!("{status:?}") };
         assert_eq!(condition.reason, "Terminating");
         assert_eq!(condition.since.to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(told_as(r#"{"phase": "Succeeded"}"#, DELETED), "starting Terminating");
     }
 
     #[test]

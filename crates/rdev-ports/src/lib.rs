@@ -21,9 +21,9 @@ pub use artefacts::{Artefacts, Keep, PART_BYTES_MAX};
 pub use clock::{Chance, Clock, Ids};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker,
-    RUNNER_EXIT_LOST, RUNNER_EXIT_OTHER_PLACE, RUNNER_EXITS_NOT_STARTED, Reach, Seat, Site, Standing, Stdin,
-    Verdict,
+    EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place,
+    Pods, PoolWorker, RUNNER_EXIT_LOST, RUNNER_EXIT_OTHER_PLACE, RUNNER_EXITS_NOT_STARTED, Reach, Seat, Site,
+    Standing, Stdin, Verdict,
 };
 pub use pool::{
     BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, Stage,

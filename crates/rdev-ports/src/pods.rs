@@ -50,7 +50,8 @@ pub trait Pods: Send + Sync {
     /// Starts a program in the place and sends its standard output as it comes. The first argument
     /// `rdev-runner` names the runner of that place. The stream ends when the program is known to have
     /// ended well; whatever else ends it is an error. What a runner's command did is told by its frames
-    /// alone. Dropping the stream ends the connection, and nothing that a runner supervises.
+    /// alone. Dropping the stream ends the connection, and nothing that a runner supervises. It waits for its turn for
+    /// [`EXEC_TURN_TIMEOUT`] at most, and then has started the program, or failed, within [`EXEC_START_TIMEOUT`].
     ///
     /// # Errors
     /// [`ExecError`], here or as the stream's last item, whichever the place finds out first.
@@ -236,6 +237,9 @@ pub enum ExecError {
     /// The place has answered: it was not started, for this reason.
     #[error("{0}")]
     NotStarted(String),
+    /// Nobody was let through to the place: it was not started, for this reason. That may pass.
+    #[error("{0}")]
+    Forbidden(String),
     /// It has ended by itself, not well.
     #[error("it ended with code {code}: {stderr}")]
     Failed {
@@ -260,5 +264,8 @@ pub const RUNNER_EXIT_OTHER_PLACE: i32 = 68;
 /// another folder of runs, or the run could not be made.
 pub const RUNNER_EXITS_NOT_STARTED: [i32; 2] = [RUNNER_EXIT_OTHER_PLACE, 73];
 
-/// Longest time that starting a program in a place may take.
+/// Longest time that starting a program in a place may take, once it is its turn.
 pub const EXEC_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time that a program waits for its turn, where a place starts only so many at once.
+pub const EXEC_TURN_TIMEOUT: Duration = Duration::from_secs(300);

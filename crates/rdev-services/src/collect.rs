@@ -16,7 +16,7 @@ use crate::execution::Executor;
 use crate::invocation::checkout;
 use crate::patience::{Backoff, until_available};
 use crate::runner::{SILENCE_MAX, in_place};
-use crate::supervise::UNREACHED_MAX;
+use crate::supervise::{EXEC_ANSWER_MAX, UNREACHED_MAX};
 
 /// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
 /// matter.
@@ -127,7 +127,7 @@ impl Executor {
 
     /// An error ends it; all else is told.
     async fn collect_once(&self, claim: &Claim, place: &Place, call: Exec) -> Result<Collected> {
-        let starting = timeout(EXEC_START_TIMEOUT, self.pods.exec(place, call));
+        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, call));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),

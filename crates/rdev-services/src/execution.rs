@@ -1,8 +1,11 @@
 //! One command, from its claim to its end: where it runs, start or attach, finish.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rdev_domain::{
     Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, Trouble,
     attempt_error,
@@ -151,8 +154,8 @@ impl Executor {
         Ok(Next::End(failed(trouble.reason, trouble.message)))
     }
 
-    /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while
-    /// there is none.
+    /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while there is
+    /// none. All workers are asked at once: one that does not answer keeps nobody from another.
     async fn next_in_pool(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
         if claim.command.cancel_requested {
             return Ok(Next::End(never_started()));
@@ -164,16 +167,28 @@ impl Executor {
         };
         let mut seats: Vec<Seat> = workers.iter().flat_map(|worker| occupancy.free_seats(worker)).collect();
         seats.sort_by_key(|seat| seat.number);
-        for seat in seats {
-            let site = Site::Worker(seat.worker.clone());
-            let place = match self.pods.place(&site).await {
-                Ok(Some(Standing::Ready(place))) => place,
-                Ok(_) | Err(Error::Unavailable { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            match self.start(claim, tail, place, Some(&seat)).await {
-                Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
-                next => return next,
+        let mut free: Vec<Site> = seats.iter().map(|seat| Site::Worker(seat.worker.clone())).collect();
+        free.sort();
+        free.dedup();
+        let asked: FuturesUnordered<_> =
+            free.iter().map(async |site| (site, self.pods.place(site).await)).collect();
+        // Those that answer at once are one chunk.
+        let mut answers = asked.ready_chunks(free.len().max(1));
+        while let Some(answers) = answers.next().await {
+            let mut ready = HashMap::new();
+            for (site, answer) in answers {
+                match answer {
+                    Ok(Some(Standing::Ready(place))) => drop(ready.insert(site, place)),
+                    Ok(_) | Err(Error::Unavailable { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            for seat in &seats {
+                let Some(place) = ready.get(&Site::Worker(seat.worker.clone())) else { continue };
+                match self.start(claim, tail, place.clone(), Some(seat)).await {
+                    Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
+                    next => return next,
+                }
             }
         }
         Ok(Next::Later(waiting_since(&claim.command)))

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use rdev_domain::{CommandId, Error, Result};
+use rdev_ports::Chance;
 use tokio::time::{sleep, timeout};
 
 /// Pauses between two attempts: doubled each time, up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_secs(5);
+/// Longest pause of those that are drawn, which are half as long on average.
+const DRAWN_LAST: Duration = Duration::from_secs(10);
 
 /// Longest that a store is asked again for a caller, after its first answer.
 const CALLERS_PATIENCE: Duration = Duration::from_secs(3);
@@ -29,6 +32,12 @@ impl Backoff {
     pub(crate) async fn wait(&mut self) {
         sleep(self.0).await;
         self.0 = (self.0 * 2).min(PAUSE_LAST);
+    }
+
+    /// Waits for some part of the pause: of many that were cut off together no two come again together.
+    pub(crate) async fn wait_drawn(&mut self, chance: &dyn Chance) {
+        sleep(self.0.mul_f64(chance.fraction())).await;
+        self.0 = (self.0 * 2).min(DRAWN_LAST);
     }
 }
 

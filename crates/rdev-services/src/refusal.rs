@@ -12,6 +12,8 @@ const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// Time that it may refuse before a command of which nothing has run ends. With the longest pause between two
 /// attempts it is less than a minute.
 const ENDS_AFTER: Duration = Duration::from_secs(45);
+/// The same where nobody was let through to the runner: a cluster that was started anew may forbid everything for minutes.
+const FORBIDDEN_ENDS_AFTER: Duration = Duration::from_secs(300);
 
 /// What the runner has answered, instead of speaking of the command, since it last did.
 #[derive(Debug)]
@@ -43,12 +45,16 @@ impl Refusals {
     /// The place has answered with this instead of what the runner knows of the command.
     pub(crate) fn refused(&mut self, answer: &ExecError) -> Then {
         self.nothing_ran &= match answer {
-            ExecError::NotStarted(_) => true,
+            ExecError::NotStarted(_) | ExecError::Forbidden(_) => true,
             ExecError::Failed { code, .. } => RUNNER_EXITS_NOT_STARTED.contains(code),
             ExecError::Cut(_) => false,
         };
         let lasted = self.since.get_or_insert_with(Instant::now).elapsed();
-        if lasted >= ENDS_AFTER && self.nothing_ran {
+        let ends_after = match answer {
+            ExecError::Forbidden(_) => FORBIDDEN_ENDS_AFTER,
+            _ => ENDS_AFTER,
+        };
+        if lasted >= ends_after && self.nothing_ran {
             return Then::End(trouble(answer));
         }
         if lasted >= TOLD_AFTER && !self.told {
@@ -79,7 +85,11 @@ fn trouble(answer: &ExecError) -> Trouble {
         ExecError::Failed { stderr, .. } if !stderr.is_empty() => stderr.clone(),
         answer => answer.to_string(),
     };
-    Trouble::new(Reason::RunnerFailed, message)
+    let reason = match answer {
+        ExecError::Forbidden(_) => Reason::ExecForbidden,
+        _ => Reason::RunnerFailed,
+    };
+    Trouble::new(reason, message)
 }
 
 #[cfg(test)]
@@ -107,6 +117,19 @@ mod tests {
         assert_eq!(refusals.refused(&full()), Then::Nothing);
         advance(ENDS_AFTER / 2).await;
         assert_eq!(refusals.refused(&full()), Then::End(told()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whom_nobody_lets_through_waits_longer() {
+        let mut refusals = Refusals::new(true);
+        let forbidden = || ExecError::Forbidden("the Role needs a verb".to_owned());
+        let trouble = || Trouble::new(Reason::ExecForbidden, "the Role needs a verb");
+        assert_eq!(refusals.refused(&forbidden()), Then::Nothing);
+        advance(ENDS_AFTER).await;
+        assert_eq!(refusals.refused(&forbidden()), Then::Tell(trouble()));
+        assert!(refusals.nothing_ran());
+        advance(FORBIDDEN_ENDS_AFTER).await;
+        assert_eq!(refusals.refused(&forbidden()), Then::End(trouble()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Chunk, Command, Ending, Error, Outcome, Reason, Request, Result, Seq, Timestamp, Trouble};
+use rdev_domain::{
+    Chunk, Command, Ending, Error, Home, Outcome, Reason, Request, Result, Seq, Timestamp, Trouble,
+};
 use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, ExecError, ExecOutput, Fate, Place, Reach, Site, Standing, Started, Stdin,
+    Claim, EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, ExecError, ExecOutput, Fate, Place, Reach, Site, Standing,
+    Started, Stdin,
 };
 use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, Order};
@@ -24,15 +27,14 @@ use crate::runner::{RunId, SILENCE_MAX, control, exec};
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.
 pub(crate) const UNREACHED_MAX: Duration = Duration::from_secs(300);
-
-/// Time without a word of its runner after which a command is given up.
-pub(crate) fn unreached_max(command: &Command) -> Duration {
-    command.timeout.saturating_add(UNREACHED_MAX)
-}
-
+/// A worker of the pool that has not said a word for so long after a task was ordered from it does not get to keep a task
+/// that may be tried elsewhere.
+const WORD_PATIENCE: Duration = Duration::from_secs(60);
 /// A command that another worker was about to start so long ago is not started any more: the runner keeps the mark of a
 /// start for a day, and clocks may differ, or be set.
 const START_PATIENCE: Duration = Duration::from_secs(12 * 3600);
+/// Longest that the start of a program may take, with its turn.
+pub(crate) const EXEC_ANSWER_MAX: Duration = EXEC_TURN_TIMEOUT.saturating_add(EXEC_START_TIMEOUT);
 /// How long the reason of a loss is looked for: a cluster notices some time after the loss itself.
 const FATE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,11 @@ const FATE_PATIENCE: Duration = Duration::from_secs(5);
 const GATHER: Duration = Duration::from_millis(3);
 /// More events than a command writes before the disk has their journal.
 const NUMBERS_PASSED_OVER: u32 = 1 << 20;
+
+/// Time without a word of its runner after which a command is given up.
+pub(crate) fn unreached_max(command: &Command) -> Duration {
+    command.timeout.saturating_add(UNREACHED_MAX)
+}
 
 /// How one connection to the runner ended.
 enum Connection {
@@ -125,11 +132,25 @@ impl Execution<'_> {
             if self.last_seq > before {
                 (backoff, unreached_since) = (Backoff::default(), Instant::now());
             }
+            if let Some(trouble) = self.given_back(unreached_since.elapsed()) {
+                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+            }
             if let Some(trouble) = self.given_up(unreached_since.elapsed()).await? {
                 return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
             }
-            backoff.wait().await;
+            backoff.wait_drawn(&*self.to.chance).await;
         }
+    }
+
+    /// Why a task is to be tried elsewhere, as its worker does not say a word; whether it has begun there is not known,
+    /// so one that may run but once stays. `None` while it is to wait.
+    fn given_back(&self, unreached: Duration) -> Option<Trouble> {
+        let message = format!("its worker did not say a word for {} s", WORD_PATIENCE.as_secs());
+        let trouble = Trouble::new(Reason::RunnerLost, message);
+        let (command, never_spoke) = (&self.claim.command, self.started.entry.is_some() && !self.was_there);
+        let may_go = command.home == Home::Pool
+            && command.schedule.tries_again(self.started.tries, Ending::Failed(trouble.reason));
+        (never_spoke && may_go && unreached >= WORD_PATIENCE).then_some(trouble)
     }
 
     /// Why attaching again is of no use; `None` while it may be: only a place that is gone ends what ran there.
@@ -232,12 +253,12 @@ impl Execution<'_> {
         let mode = if may_start && !is_held_back { Mode::Start } else { Mode::Attach };
         let order = Order { id, after: self.last_seq.0, mode, place, spec };
         let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
-        let output = match timeout(EXEC_START_TIMEOUT, self.to.pods.exec(&self.place, program)).await {
+        let output = match timeout(EXEC_ANSWER_MAX, self.to.pods.exec(&self.place, program)).await {
             Ok(Ok(output)) => output,
             Ok(Err(ExecError::Cut(error))) => return Ok(Connection::Cut(error)),
             Ok(Err(refused)) => return Ok(Connection::Refused(refused)),
             Err(_) => {
-                return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}")));
+                return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_ANSWER_MAX:?}")));
             }
         };
         let mut intake = Intake::after(self.last_seq);

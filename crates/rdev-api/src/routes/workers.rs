@@ -32,8 +32,9 @@ pub(crate) struct WorkerDto {
     /// The tasks that run in it.
     #[schema(example = json!(["cmd-0199d7e8c0de7000a0b1c2d3e4f50617"]))]
     task_ids: Vec<String>,
-    /// Why it is not ready, in one word of the cluster's own, or what is wrong although it is (`OomGroup`: its tasks are
-    /// ended together when one of them needs too much memory).
+    /// Why it is not ready, in one word of the cluster's own; `NotReachable` where its pod is ready and no program can be
+    /// started in it, `NotYetReached` until that has been tried.
+    /// Or what is wrong although it is: `OomGroup`, its tasks are ended together when one of them needs too much memory.
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
     /// The same for people.

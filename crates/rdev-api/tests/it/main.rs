@@ -61,6 +61,7 @@ mod resume;
 mod retention;
 mod retry;
 mod shares;
+mod silent_nodes;
 mod starting;
 mod storm;
 mod surface;

@@ -207,6 +207,25 @@ async fn what_the_cluster_forbids_for_once_is_waited_out() {
 }
 
 #[tokio::test]
+async fn what_the_cluster_forbids_when_a_command_has_its_place_is_told_and_waited_out() {
+    let server = server().await;
+    let client = server.client();
+    for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {
+        client.run("true").await;
+        server.double().cluster().refuse("get", "pods/exec", Times::All, refusal);
+        let accepted = client.shell("echo well").await;
+        let stalled = eventually("the reason", async || {
+            Some(client.command(&accepted.id).await).filter(|command| command.reason.is_some())
+        });
+        let stalled = stalled.await;
+        assert_eq!(told(&stalled), ("running", Some("exec_forbidden"), None));
+        assert!(stalled.message.unwrap().contains(words));
+        server.double().cluster().refuse_nothing();
+        assert_eq!(told(&client.ended(&accepted.id).await), ("completed", None, Some(0)));
+    }
+}
+
+#[tokio::test]
 async fn what_the_cluster_forbids_for_good_is_said() {
     let server = Runtime::Double.fixture().with("RDEV_POD_WAIT_SECONDS", "1").start().await;
     for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {

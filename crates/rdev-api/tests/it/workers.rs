@@ -14,6 +14,10 @@ async fn pool(server: &Server) -> Value {
 
 async fn a_drained_worker_takes_nothing_new_until_it_is_undone(on: Runtime) {
     let mut server = on.server_with_workers(1).await;
+    let client = server.client();
+    client.has_worker("slot-1").await;
+    // A pod that is ready was looked at by then.
+    eventually("it", async || (client.worker("slot-1").await.status == "ready").then_some(())).await;
     let workers = server.client().get("/workers").send().await.json::<List<PoolWorker>>(200).data;
     assert_eq!((workers.len(), workers[0].id.as_str(), workers[0].status.as_str()), (1, "slot-1", "ready"));
     let drain = server.client().call("POST", "/workers/slot-1/drain").send().await;

@@ -17,16 +17,21 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use self::session::{Order, Session};
 use crate::config::ExecProtocol;
 use crate::http::{Answer, Call, Failure, Query, full};
+use crate::inner::Inner;
 use crate::place::Place;
 use crate::processes;
 use crate::render::HOST_IP;
 use crate::state::PodState;
+use crate::store::Key;
 
 /// The port of a kubelet.
 const KUBELET_PORT: u16 = 10250;
 
 /// The container that was asked for, and what its processes see.
 pub(super) struct Room {
+    inner: Arc<Inner>,
+    pod: Key,
+    node: String,
     place: Arc<Place>,
     container: String,
     container_id: String,
@@ -41,7 +46,7 @@ struct NodeError {
     late: Failure,
 }
 
-pub(crate) fn answer(mut call: Call) -> Result<Answer, Failure> {
+pub(crate) async fn answer(mut call: Call) -> Result<Answer, Failure> {
     let wanted = call.query.get("container").map(str::to_owned);
     let key = (
         call.target.namespace().unwrap_or_default().to_owned(),
@@ -53,7 +58,13 @@ pub(crate) fn answer(mut call: Call) -> Result<Answer, Failure> {
     let (key, protocol) = negotiate(call.request.headers(), &call.inner.config.exec_protocols)?;
     let late = call.inner.config.late_node_errors && protocol == ExecProtocol::V5;
     let room = match room {
-        Ok(room) => Ok(room),
+        Ok(room) => {
+            // Where the node itself upgrades the connection, a silent one leaves the client without an answer.
+            if !late {
+                room.inner.runtimes.answers(&room.pod).await;
+            }
+            Ok(room)
+        }
         Err(error) if late => Err(error.late),
         Err(error) => return Err(error.early),
     };
@@ -64,7 +75,7 @@ pub(crate) fn answer(mut call: Call) -> Result<Answer, Failure> {
         end: call.line.end.clone(),
         socket: Arc::clone(&call.line.socket),
         protocol,
-        order,
+        order: Arc::new(order),
     };
     let upgraded = hyper::upgrade::on(&mut call.request);
     tokio::spawn(async move {
@@ -91,9 +102,9 @@ fn enter(pod: &PodState, wanted: Option<&str>, call: &Call) -> Result<Result<Roo
             return Err(Failure::bad_request(message));
         }
     };
-    if pod.node.is_none() {
+    let Some(node) = pod.node.clone() else {
         return Err(Failure::bad_request(format!("pod {} does not have a host assigned", pod.name)));
-    }
+    };
     if pod.node_lost {
         let dial = format!("dial tcp {HOST_IP}:{KUBELET_PORT}: connect: connection refused");
         let (namespace, name) = (&pod.namespace, &pod.name);
@@ -117,7 +128,8 @@ fn enter(pod: &PodState, wanted: Option<&str>, call: &Call) -> Result<Result<Roo
         (processes::CONTAINER.into(), id.into()),
     ]);
     let (place, container_id) = (Arc::clone(&pod.place), id.to_owned());
-    Ok(Ok(Room { place, container: container.name.clone(), container_id, env }))
+    let (inner, pod, container) = (Arc::clone(&call.inner), pod.key(), container.name.clone());
+    Ok(Ok(Room { inner, pod, node, place, container, container_id, env }))
 }
 
 fn not_running(container: &str) -> NodeError {

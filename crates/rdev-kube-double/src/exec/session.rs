@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -58,7 +58,7 @@ pub(super) struct Order {
 
 /// An exec from its upgrade to its end.
 pub(super) struct Session {
-    pub(super) order: Order,
+    pub(super) order: Arc<Order>,
     pub(super) protocol: ExecProtocol,
     pub(super) cut: Option<Cut>,
     pub(super) cuts: broadcast::Receiver<How>,
@@ -75,7 +75,9 @@ impl Session {
         let (sink, stream) = socket.split();
         let (queue, messages) = mpsc::channel(QUEUE);
         let last = Activity::default();
-        let stdin = self.start(room, queue, &last);
+        // Beside the session, since a runtime starts what it was asked to, whether or not anybody still listens.
+        let (begun, stdin) = oneshot::channel();
+        tokio::spawn(start(Arc::clone(&self.order), room, queue, last.clone(), begun));
 
         let mut writing = pin!(write(sink, messages, self.order.lowest_output()));
         let mut reading = pin!(read(stream, stdin, self.protocol, last.clone()));
@@ -102,48 +104,55 @@ impl Session {
         let rest = timeout(CLOSE_TIMEOUT, reading);
         self.end.run_until_cancelled(rest).await;
     }
+}
 
-    /// Starts the process. It and its outputs live on without the session.
-    fn start(
-        &self,
-        room: Result<Room, Failure>,
-        queue: mpsc::Sender<Message>,
-        last: &Activity,
-    ) -> Option<ChildStdin> {
-        let started = room.and_then(|room| self.start_in(room));
-        let mut child = match started {
-            Ok(child) => child,
-            Err(failure) => {
-                tokio::spawn(async move { tell(&queue, &failure.status()).await });
-                return None;
-            }
-        };
-        let stdin = child.stdin.take();
-        let ended = CancellationToken::new();
-        let errors = if self.order.tty { STDOUT } else { STDERR };
-        let (queues, lasts, ends) = (|| queue.clone(), || last.clone(), || ended.clone());
-        let stdout = child.stdout.take().map(|pipe| carry(STDOUT, pipe, queues(), lasts(), ends()));
-        let stderr = child.stderr.take().map(|pipe| carry(errors, pipe, queues(), lasts(), ends()));
-        let outputs = stdout.map(tokio::spawn).into_iter().chain(stderr.map(tokio::spawn)).collect();
-        tokio::spawn(finish(child, outputs, ended, self.order.argv.clone(), queue));
-        stdin
+/// Starts the process when its node's runtime comes to it. It and its outputs live on without the session, which is
+/// given its input.
+async fn start(
+    order: Arc<Order>,
+    room: Result<Room, Failure>,
+    queue: mpsc::Sender<Message>,
+    last: Activity,
+    begun: oneshot::Sender<ChildStdin>,
+) {
+    let started = match room {
+        Ok(room) => {
+            room.inner.runtimes.turn(&room.pod, &room.node).await;
+            start_in(room, &order)
+        }
+        Err(failure) => Err(failure),
+    };
+    let mut child = match started {
+        Ok(child) => child,
+        Err(failure) => return tell(&queue, &failure.status()).await,
+    };
+    if let Some(stdin) = child.stdin.take() {
+        // Without a session the input ends.
+        begun.send(stdin).ok();
     }
+    let ended = CancellationToken::new();
+    let errors = if order.tty { STDOUT } else { STDERR };
+    let (queues, lasts, ends) = (|| queue.clone(), || last.clone(), || ended.clone());
+    let stdout = child.stdout.take().map(|pipe| carry(STDOUT, pipe, queues(), lasts(), ends()));
+    let stderr = child.stderr.take().map(|pipe| carry(errors, pipe, queues(), lasts(), ends()));
+    let outputs = stdout.map(tokio::spawn).into_iter().chain(stderr.map(tokio::spawn)).collect();
+    finish(child, outputs, ended, order.argv.clone(), queue).await;
+}
 
-    fn start_in(&self, room: Room) -> Result<Child, Failure> {
-        let start = Start {
-            container: &room.container,
-            container_id: &room.container_id,
-            argv: &self.order.argv,
-            env: room.env,
-            stdin: self.order.stdin,
-            stdout: self.order.stdout,
-            stderr: self.order.stderr || self.order.tty,
-        };
-        room.place.start(&start).map_err(|error| match error {
-            NotStarted::Gone => not_running(&room.container).late,
-            NotStarted::Failed(error) => outcome::not_started(&self.order.argv, &room.container_id, &error),
-        })
-    }
+fn start_in(room: Room, order: &Order) -> Result<Child, Failure> {
+    let start = Start {
+        container: &room.container,
+        container_id: &room.container_id,
+        argv: &order.argv,
+        env: room.env,
+        stdin: order.stdin,
+        stdout: order.stdout,
+        stderr: order.stderr || order.tty,
+    };
+    room.place.start(&start).map_err(|error| match error {
+        NotStarted::Gone => not_running(&room.container).late,
+        NotStarted::Failed(error) => outcome::not_started(&order.argv, &room.container_id, &error),
+    })
 }
 
 impl Order {
@@ -208,11 +217,23 @@ async fn write(
 /// Gives the process what the client sends, until the client has gone.
 async fn read(
     mut stream: SplitStream<Socket>,
-    mut stdin: Option<ChildStdin>,
+    mut begun: oneshot::Receiver<ChildStdin>,
     protocol: ExecProtocol,
     last: Activity,
 ) {
-    while let Some(Ok(message)) = stream.next().await {
+    // The client is heard before there is a process: it may ask whether anybody is there.
+    let mut early = Vec::new();
+    let mut stdin = loop {
+        tokio::select! {
+            stdin = &mut begun => break stdin.ok(),
+            message = stream.next() => match message {
+                Some(Ok(message)) => early.push(Ok(message)),
+                Some(Err(_)) | None => return,
+            },
+        }
+    };
+    let mut messages = futures_util::stream::iter(early).chain(stream);
+    while let Some(Ok(message)) = messages.next().await {
         let Message::Binary(bytes) = message else {
             // A close frame ends the input at once; the next look at the stream answers it.
             if message.is_close() {

@@ -118,7 +118,7 @@ impl Call {
             (Target::Pods { .. }, Method::GET) => list::answer(&self),
             (Target::Pod { namespace, name }, Method::GET) => self.pod(namespace, name),
             (Target::Pod { .. }, Method::DELETE) => self.delete().await,
-            (Target::Exec { .. }, Method::GET | Method::POST) => exec::answer(self),
+            (Target::Exec { .. }, Method::GET | Method::POST) => exec::answer(self).await,
             (Target::Unknown, _) => Err(Failure::no_such_path()),
             _ => Err(Failure::no_such_method()),
         }

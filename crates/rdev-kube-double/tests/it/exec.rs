@@ -1,5 +1,7 @@
 //! Exec without faults.
 
+use std::time::Duration;
+
 use kube::api::AttachParams;
 use rdev_kube_double::{Cluster, Config, ExecProtocol, NewPod};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,4 +187,36 @@ async fn nothing_is_left_behind() {
     // Whoever adopted it may not have waited for it yet.
     let state = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
+}
+
+#[tokio::test]
+async fn a_stuck_runtime_starts_nothing_until_it_is_released_and_other_pods_do_not_notice() {
+    for (config, protocol) in [(Config::kubernetes_1_20(), V4), (Config::kubernetes_1_35(), V5)] {
+        let cluster = cluster(config).await;
+        cluster.add_pod(NewPod::new("default", "other")).unwrap();
+        let pod = cluster.pod("default", "demo");
+        pod.hang_execs();
+        let hung =
+            tokio::time::timeout(Duration::from_millis(200), run(&cluster, protocol, &["touch", "late"]));
+        assert!(hung.await.is_err());
+        let other = path_of("default", "other", "stdout=true", &["echo", "hi"]);
+        assert_eq!(open(&cluster, &other, protocol).await.unwrap().rest().await.text(), "hi\n");
+        pod.release_execs();
+        assert_eq!(run(&cluster, protocol, &["echo", "hi"]).await.text(), "hi\n");
+        if protocol == V5 {
+            // It was accepted by a server that does not wait for the node.
+            appears(&pod.workspace().unwrap().join("late")).await;
+        }
+        assert_eq!((cluster.execs("touch"), cluster.execs("echo")), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_node_starts_so_many_at_once() {
+    let cluster = cluster(Config::default()).await;
+    cluster.set_exec_pace(1, Duration::from_secs(3600));
+    let never = tokio::time::timeout(Duration::from_millis(100), run(&cluster, V5, &["true"]));
+    assert!(never.await.is_err());
+    cluster.set_exec_pace(1, Duration::from_millis(1));
+    assert_eq!(run(&cluster, V5, &["echo", "hi"]).await.text(), "hi\n");
 }

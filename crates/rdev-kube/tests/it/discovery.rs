@@ -69,7 +69,7 @@ async fn a_project_follows_its_pod() {
 #[tokio::test]
 async fn a_pod_that_becomes_ready_tells_so() {
     let (_cluster, pod, kube) = demo().await;
-    status(&kube, "demo", "ready").await;
+    place(&kube).await;
     let mut ready = kube.became_ready();
     for _ in 0..2 {
         pod.set_ready(false).unwrap();
@@ -184,7 +184,7 @@ async fn without_a_watch_pods_are_listed_and_that_is_told() {
     };
     let error = eventually("the word that no watch can be had", blind).await;
     let told = format!("{error:?}");
-    assert!(told.contains("of projects cannot be watched") && told.contains("refused by the test"), "{told}");
+    assert!(told.contains("cannot be watched") && told.contains("refused by the test"), "{told}");
     // A list does not end that, and tells of the pods.
     cluster.add_pod(project("second")).unwrap();
     projects(&kube, 2).await;

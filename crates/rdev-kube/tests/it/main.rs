@@ -9,4 +9,5 @@ mod permissions;
 mod places;
 mod reach;
 mod shared;
+mod silent;
 mod support;

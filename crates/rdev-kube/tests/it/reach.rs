@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use rdev_domain::Reason;
 use rdev_kube::Kube;
 use rdev_kube_double::{Cluster, NewPod, PodHandle, Refusal, Times};
+use rdev_ports::testing::contract::a_place_is_reached_by_its_identity;
 use rdev_ports::{Place, Pods, Reach, Site, Standing, Stdin};
 
 use crate::support::{
@@ -37,6 +38,9 @@ async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_serv
     for (number, happens) in happens.iter().enumerate() {
         let (cluster, pod, kube) = demo().await;
         let there = place(&kube).await;
+        let beside = open_with(cluster.kubeconfig(), BUNDLED).await;
+        status(&beside, "demo", "ready").await;
+        a_place_is_reached_by_its_identity(&kube, &beside, &there.site).await;
         happens(&pod);
         let is_new = async || match kube.place(&there.site).await.unwrap() {
             Some(Standing::Ready(_)) => None,

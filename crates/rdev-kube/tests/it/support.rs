@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_kube::{Bundled, Config, Kube};
 use rdev_kube_double::{Cluster, NewPod, PodHandle};
-use rdev_ports::testing::FakeClock;
+use rdev_ports::testing::{FakeChance, FakeClock};
 use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
 use tokio::time::timeout;
 
@@ -56,7 +56,9 @@ pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
 /// With a clock that the test sets.
 pub(crate) async fn open_at(kubeconfig: &Path, runner: Bundled, clock: Arc<FakeClock>) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
-    Kube::open(Config { namespace, kubeconfig, runner, clock }).await.unwrap()
+    Kube::open(Config { namespace, kubeconfig, runner, clock, chance: Arc::new(FakeChance(0.5)) })
+        .await
+        .unwrap()
 }
 
 /// A project's pod.

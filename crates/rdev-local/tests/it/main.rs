@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Audience, Config, Local, audience};
-use rdev_ports::testing::contract::two_sites_never_share_a_place;
-use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::testing::contract::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
+use rdev_ports::{Exec, Place, Pods, Reach, Site, Standing, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -180,4 +180,20 @@ async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
     }
     let sites = ["demo", "other"].map(|project| Site::Project(id(project)));
     two_sites_never_share_a_place(&local, [&sites[0], &sites[1]]).await;
+}
+
+#[tokio::test]
+async fn a_place_is_reached_by_its_identity_also_when_its_folder_or_its_worker_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    local.create_project(&id("demo")).unwrap();
+    let another = open(data.path(), "another");
+    let slot = Site::Worker("slot-2".parse().unwrap());
+    for site in [Site::Project(id("demo")), slot] {
+        a_place_is_reached_by_its_identity(&local, &another, &site).await;
+    }
+    let there = place(&local).await;
+    std::fs::remove_dir_all(&there.workspace).unwrap();
+    assert_eq!(local.place(&there.site).await.unwrap(), None);
+    assert_eq!(local.reach(&there.site, &there.uid).await.unwrap(), Reach::There(there));
 }

@@ -58,3 +58,18 @@ async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
         assert_eq!(bench.told(&id).await[2], format!("stalled runner_failed: {FULL}"));
     }
 }
+
+/// The runs that were ordered for a task which may be tried so often, as its worker says no word to the first two orders.
+async fn ordered(tries: u32) -> Vec<String> {
+    let bench = Bench::new([Answer::Silent, Answer::Silent, Answer::Runs(1)]);
+    let id = bench.submit_tries(&[], tries).await;
+    bench.task_when(&id, |task, _| task.state.status() == rdev_domain::Status::Completed).await;
+    let orders = bench.pods.orders.lock().expect("nobody has panicked");
+    orders.iter().map(|order| order.id.trim_start_matches(id.as_str()).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_says_no_word_loses_what_may_be_tried_elsewhere() {
+    assert_eq!(ordered(2).await, ["-1", "-1", "-2"]);
+    assert_eq!(ordered(1).await, ["-1", "-1", "-1"]);
+}

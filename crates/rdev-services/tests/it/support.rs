@@ -97,13 +97,18 @@ impl Bench {
 
     /// Has a task stored that is to leave these files, and is tried once.
     pub(crate) async fn submit_task(&self, artefacts: &[&str]) -> CommandId {
+        self.submit_tries(artefacts, 1).await
+    }
+
+    /// The same, tried so often.
+    pub(crate) async fn submit_tries(&self, artefacts: &[&str], max_attempts: u32) -> CommandId {
         let Command { request: Request::Work(work), schedule, .. } = task(WorkKind::Test, 1) else {
             panic!("it is work")
         };
         let artefacts = artefacts.iter().map(|pattern| (*pattern).to_owned()).collect();
         let command = Command {
             request: Request::Work(WorkRequest { artefacts, ..work }),
-            schedule: Schedule { max_attempts: 1, ..schedule },
+            schedule: Schedule { max_attempts, ..schedule },
             created_at: self.clock.now(),
             ..task(WorkKind::Test, 1)
         };

@@ -31,6 +31,8 @@ pub(crate) enum Answer {
     NotStarted(&'static str),
     /// The connection is cut before a word.
     Cut,
+    /// It is accepted, and not a word is said.
+    Silent,
 }
 
 /// How a try to collect files ends.
@@ -105,6 +107,7 @@ impl FakePods {
         let hello = frame(next, Body::Hello { version: PROTOCOL_VERSION, started: true });
         match answer {
             Answer::NotStarted(why) => Err(ExecError::NotStarted(why.to_owned())),
+            Answer::Silent => Ok(stream::pending().boxed()),
             Answer::Cut => Err(anyhow::anyhow!("cut").into()),
             Answer::Fails(code, stderr) => {
                 let failed = ExecError::Failed { code, stderr: stderr.to_owned() };

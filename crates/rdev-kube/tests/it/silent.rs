@@ -1,0 +1,146 @@
+//! Pods that are ready and in which nothing starts: their node's container runtime is stuck.
+
+use futures_util::future::join_all;
+use rdev_domain::{ProjectStatus, Reason};
+use rdev_kube::Kube;
+use rdev_kube_double::{Cluster, Config, NewPod, Request};
+use rdev_ports::{Exec, Fate, Place, Pods, Site, Standing, Stdin};
+
+use crate::support::{NAMESPACE, eventually, id, open, place, project, run, status, within};
+
+/// An exec of any kind in this pod.
+fn exec_in(pod: &str) -> impl Fn(&Request) -> bool {
+    move |request| request.is("get", "pods/exec") && request.name.as_deref() == Some(pod)
+}
+
+/// The standing of a project, which the watch has told of.
+async fn standing(kube: &Kube, project: &str) -> Standing {
+    let site = Site::Project(id(project));
+    eventually("a standing", async || kube.place(&site).await.ok().flatten()).await
+}
+
+fn worker(name: &str) -> NewPod {
+    NewPod::new(NAMESPACE, name).label("rdev.orchard9.ai/role", "worker")
+}
+
+/// The status of a worker in two words.
+async fn told(kube: &Kube, name: &str) -> Option<String> {
+    let workers = kube.workers().await.ok()?;
+    match &workers.iter().find(|worker| worker.name.as_str() == name)?.status {
+        ProjectStatus::Ready => Some("ready".to_owned()),
+        ProjectStatus::Starting(condition) => Some(format!("starting {}", condition.reason)),
+        ProjectStatus::Failing(condition) => Some(format!("failing {}", condition.reason)),
+        ProjectStatus::Gone(_) => Some("gone".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn many_who_wait_for_a_silent_pod_look_once_and_keep_nobody_from_another() {
+    for config in [Config::kubernetes_1_20(), Config::kubernetes_1_35()] {
+        let cluster = Cluster::start_with(config).await.unwrap();
+        cluster.pod(NAMESPACE, "claudebox-demo-0").hang_execs();
+        cluster.add_pod(project("demo")).unwrap();
+        cluster.add_pod(project("other")).unwrap();
+        let kube = open(cluster.kubeconfig()).await;
+        status(&kube, "other", "ready").await;
+        let asking = (0..100).map(|_| standing(&kube, "demo"));
+        for standing in within("the answers", join_all(asking)).await {
+            assert!(
+                matches!(standing, Standing::Waiting(ref trouble, _) if trouble.reason == Reason::PodNotReady)
+            );
+        }
+        assert!(matches!(standing(&kube, "other").await, Standing::Ready(_)));
+        let looks = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
+        assert_eq!(looks, 1, "somebody looks already");
+        cluster.pod(NAMESPACE, "claudebox-demo-0").release_execs();
+        let there = place(&kube).await;
+        assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_looked_at_when_it_becomes_ready_before_anybody_asks() {
+    let cluster = Cluster::start().await.unwrap();
+    let pod = cluster.add_pod(project("demo").unready()).unwrap();
+    let kube = open(cluster.kubeconfig()).await;
+    status(&kube, "demo", "starting ContainersNotReady").await;
+    assert!(!cluster.requests().iter().any(exec_in(pod.name())));
+    pod.set_ready(true).unwrap();
+    cluster.request(exec_in(pod.name())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_reached_is_no_free_worker_until_it_can() {
+    let cluster = Cluster::start().await.unwrap();
+    let silent = cluster.add_pod(worker("silent").unready()).unwrap();
+    silent.hang_execs();
+    silent.set_ready(true).unwrap();
+    cluster.add_pod(worker("well")).unwrap();
+    let kube = open(cluster.kubeconfig()).await;
+    let is = async |name: &str, wanted: &str| {
+        eventually(wanted, async || told(&kube, name).await.filter(|told| told == wanted)).await;
+    };
+    is("silent", "starting NotYetReached").await;
+    is("well", "ready").await;
+    is("silent", "failing NotReachable").await;
+    silent.release_execs();
+    is("silent", "ready").await;
+}
+
+/// An order that nobody answers has the container looked at again, whoever gives up.
+#[tokio::test]
+async fn a_pod_that_falls_silent_is_found_by_the_first_start_that_is_given_up() {
+    let cluster = Cluster::start().await.unwrap();
+    let pod = cluster.add_pod(worker("slot")).unwrap();
+    let kube = open(cluster.kubeconfig()).await;
+    let site = Site::Worker("slot".parse().unwrap());
+    let there = eventually("a place", async || match kube.place(&site).await {
+        Ok(Some(Standing::Ready(place))) => Some(place),
+        _ => None,
+    });
+    let there: Place = there.await;
+    pod.hang_execs();
+    let argv = ["rdev-runner", "run", "true"].map(str::to_owned).to_vec();
+    let output = kube.exec(&there, Exec { argv, stdin: Stdin::None }).await.unwrap();
+    assert_eq!(told(&kube, "slot").await.as_deref(), Some("ready"));
+    drop(output);
+    eventually("the news", async || told(&kube, "slot").await.filter(|told| told == "failing NotReachable"))
+        .await;
+}
+
+#[tokio::test]
+async fn many_cuts_are_asked_about_together() {
+    let cluster = Cluster::start().await.unwrap();
+    let ids: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
+    for id in &ids {
+        cluster.add_pod(project(id)).unwrap();
+    }
+    let kube = open(cluster.kubeconfig()).await;
+    let mut places = Vec::new();
+    for id in &ids {
+        let site = Site::Project(id.parse().unwrap());
+        let ready = async || match kube.place(&site).await {
+            Ok(Some(Standing::Ready(place))) => Some(place),
+            _ => None,
+        };
+        places.push(eventually("a place", ready).await);
+    }
+    // Nothing of what happens is told by the watch.
+    cluster.refuse("watch", "pods", rdev_kube_double::Times::All, rdev_kube_double::Refusal::Unavailable);
+    cluster.cut_watches_now(rdev_kube_double::How::Close);
+    cluster.pod(NAMESPACE, "claudebox-p7-0").delete(std::time::Duration::ZERO).unwrap();
+    cluster.forget_requests();
+    let asked = places.iter().cycle().take(200);
+    let fates =
+        join_all(asked.map(|place| kube.fate(&place.site, &place.uid, rdev_ports::testing::START))).await;
+    let asked = cluster
+        .requests()
+        .into_iter()
+        .filter(|request| request.is("get", "pods") || request.is("list", "pods"));
+    let asked = asked.count();
+    assert!((1..=4).contains(&asked), "asked {asked} times");
+    for (place, fate) in places.iter().cycle().zip(fates) {
+        let is_p7 = place.site == Site::Project(id("p7"));
+        assert_eq!(matches!(fate.unwrap(), Fate::Gone(_)), is_p7, "{}", place.site);
+    }
+}
