@@ -119,6 +119,12 @@ impl Schedule {
         }
     }
 
+    /// Whether an attempt that was ended by what it had no part in is followed by another one, which does not count: where
+    /// the command may run more than once.
+    pub fn tries_again_uncounted(&self) -> bool {
+        self.max_attempts > 1
+    }
+
     /// How often it may be started by the end of the present round.
     pub fn attempts_allowed(&self) -> u32 {
         self.earlier_tries.saturating_add(self.max_attempts)

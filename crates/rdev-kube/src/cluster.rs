@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use http::Response;
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +13,7 @@ use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_ports::EXEC_START_TIMEOUT;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::util::MapResponseLayer;
 
 use crate::exec::{Channel, ExecError, Target, start};
@@ -24,6 +25,8 @@ use crate::starts::{Kind, Starts, Turn};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest time for which a program is fed.
+const FEED_TIMEOUT: Duration = Duration::from_secs(900);
 /// Why a call was in vain.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -157,6 +160,34 @@ impl Cluster {
             channel.whole(bytes_max).await
         })
         .await
+    }
+
+    /// Runs a program in a pod that reads long input, and says meanwhile how far it has come: it may take its time while
+    /// it does, over however slow a way.
+    pub(crate) async fn feed(&self, target: &Target, argv: &[String], stdin: &[u8]) -> Result<(), ExecError> {
+        let feed = async {
+            let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
+            let mut channel = turn.call(start(&self.client(), target, argv, stdin)).await?;
+            // It has started, and may take its time beside others.
+            drop(turn);
+            let mut last = Bytes::new();
+            let mut until = Instant::now() + EXEC_START_TIMEOUT;
+            loop {
+                match timeout_at(until, channel.next()).await {
+                    Ok(Ok(None)) => return Ok(()),
+                    Ok(Ok(Some(word))) if word == last => {}
+                    Ok(Ok(Some(word))) => (last, until) = (word, Instant::now() + EXEC_START_TIMEOUT),
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {
+                        let message = format!("it has come no further in {EXEC_START_TIMEOUT:?}");
+                        return Err(ExecError::Cut(anyhow::Error::msg(message)));
+                    }
+                }
+            }
+        };
+        timeout(FEED_TIMEOUT, feed)
+            .await
+            .unwrap_or_else(|_| Err(ExecError::Cut(anyhow::anyhow!("not done within {FEED_TIMEOUT:?}"))))
     }
 }
 

@@ -172,6 +172,7 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
     let mut findings = vec![Finding::good("exec", format!("works in pod {name}"))];
     if let Some(ready) = watched.places.ready(&place.uid) {
         findings.push(ready.runner.finding());
+        findings.push(ready.runner.finding_of_memory());
     }
     let (pod_clock, reach, silent) =
         tokio::join!(pod_clock(kube, &target), reach(kube, &target), silent(kube, &target));

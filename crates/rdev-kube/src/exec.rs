@@ -14,6 +14,7 @@ use kube::api::AttachParams;
 use kube::client::UpgradeConnectionError;
 use kube::core::Request;
 use kube::{Client, Resource};
+use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
@@ -112,7 +113,9 @@ pub(crate) async fn start(
     // Input is asked for even where there is none: some runtimes end output early without.
     let params = AttachParams::default().stdin(true).stderr(true).container(&target.container);
     let request = Request::new(path).exec(&target.pod, argv, &params).map_err(anyhow::Error::from)?;
-    let connection = client.connect(request).await.map_err(refused)?;
+    let connecting = timeout(EXEC_START_TIMEOUT, client.connect(request)).await;
+    let not_in_time = |_| cut(format!("it did not start in {EXEC_START_TIMEOUT:?}"));
+    let connection = connecting.map_err(not_in_time)?.map_err(refused)?;
     let can_close = connection.supports_stream_close();
     let program = argv.first().cloned().unwrap_or_default();
     let socket = Box::new(connection.into_stream());

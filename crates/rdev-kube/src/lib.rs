@@ -32,7 +32,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
+use rdev_domain::{Condition, Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
 use rdev_ports::{
     Chance, Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
     RUNNER_EXIT_OTHER_PLACE, Reach, Site, Standing, Stdin, spawn_for_good,
@@ -67,6 +67,11 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 /// `/ready` says that the cluster is down when its pods could not be watched for so long.
 const BLIND_MAX: Duration = Duration::from_secs(60);
+
+/// Warning on a worker with more than one task.
+const OOM_GROUP: &str = "OomGroup";
+/// How a node treats a lack of memory under version 2 of control groups, unless it is told otherwise.
+pub(crate) const KILLS_ALL: &str = "a lack of memory ends every command of the pod at once (memory.oom.group is 1); rdev ends the largest before that";
 
 /// The namespace whose pods are projects.
 pub struct Config {
@@ -175,6 +180,12 @@ impl Kube {
         }
     }
 
+    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
+    fn shown(&self, project: Project) -> Project {
+        let status = self.neighbours.status(Role::Project, &project.id, project.status);
+        Project { status, ..project }
+    }
+
     /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
     /// on with.
     async fn once_listed(&self, site: &Site) -> Result<&Watched> {
@@ -182,12 +193,6 @@ impl Kube {
         // Whether they were listed in that time is what the next line tells.
         timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
         watched.listed().map(|_| watched)
-    }
-
-    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
-    fn shown(&self, project: Project) -> Project {
-        let status = self.neighbours.status(Role::Project, &project.id, project.status);
-        Project { status, ..project }
     }
 }
 
@@ -207,10 +212,14 @@ impl Pods for Kube {
         let pods = self.workers.listed()?.bests().into_iter();
         let shown = |pod: PodView| {
             let status = self.neighbours.status(Role::Worker, &pod.details.project, pod.status.clone());
-            pod.worker(match status {
+            let worker = pod.worker(match status {
                 ProjectStatus::Ready => self.workers.places.status(&pod),
                 status => status,
-            })
+            })?;
+            let shares_fate = worker.capacity > 1 && self.workers.places.kills_all(&pod.uid);
+            let (reason, message) = (OOM_GROUP.to_owned(), KILLS_ALL.to_owned());
+            let warning = shares_fate.then_some(Condition { reason, message, since: pod.created });
+            Some(PoolWorker { warning, ..worker })
         };
         Ok(pods.filter_map(shown).collect())
     }
@@ -254,6 +263,7 @@ impl Pods for Kube {
         let argv = ready.runner.argv(exec.argv);
         let (kind, stdin) = match &exec.stdin {
             Stdin::None => (Kind::Control, &[][..]),
+            Stdin::Given(bytes) => (Kind::Control, bytes.as_ref()),
             Stdin::WaitedFor(bytes) => (Kind::Start, bytes.as_ref()),
         };
         let started = self.cluster.start(&ready.target, kind, &argv, stdin).await;

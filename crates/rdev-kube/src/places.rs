@@ -158,6 +158,12 @@ impl Places {
         self.known().ready.get(place_uid).cloned()
     }
 
+    /// Tells whether a lack of memory ends every command of a pod at once, as far as it is known.
+    pub(crate) fn kills_all(&self, pod_uid: &str) -> bool {
+        let known = self.known();
+        known.ready.values().any(|ready| ready.key.pod_uid == pod_uid && ready.runner.kills_all == Some(true))
+    }
+
     /// A program could not be started there: its container, or its runner, may be another by now.
     pub(crate) fn look_again(&self, ready: &Ready) {
         let mut known = self.known();

@@ -123,7 +123,13 @@ impl PodView {
             }
         };
         let name = self.details.project.as_str().parse().ok()?;
-        Some(PoolWorker { name, status, capacity, leaves: self.terminating || self.over.is_some() })
+        Some(PoolWorker {
+            name,
+            status,
+            capacity,
+            warning: None,
+            leaves: self.terminating || self.over.is_some(),
+        })
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.

@@ -55,6 +55,11 @@ impl Programs {
     pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput, ExecError> {
         let mut child = match exec.stdin {
             Stdin::None => spawned(self.command(place, &exec.argv, Stdio::null())?)?,
+            Stdin::Given(bytes) => {
+                let mut child = spawned(self.command(place, &exec.argv, Stdio::piped())?)?;
+                send(&mut child, bytes);
+                child
+            }
             Stdin::WaitedFor(bytes) => {
                 let mut child = match self.waiting.take(&exec.argv) {
                     Some(child) => child,

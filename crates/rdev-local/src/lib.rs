@@ -163,6 +163,7 @@ impl Pods for Local {
             name: name.clone(),
             status: ProjectStatus::Ready,
             capacity: 1,
+            warning: None,
             leaves: false,
         };
         Ok(self.slots.iter().map(worker).collect())

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
+use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
@@ -112,6 +112,8 @@ pub struct PoolWorker {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
+    /// What is less than it should be with it, whatever its status.
+    pub warning: Option<Condition>,
     /// It is to be gone when what runs in it has ended, and counts as gone for whoever decides how many there are.
     pub leaves: bool,
 }
@@ -142,7 +144,7 @@ pub enum Standing {
 /// Whether what was started in a place can be attached to, and ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// The place is there.
+    /// The place is there; or it is over, and what was written there can be read in the one that has come in its stead.
     There(Place),
     /// It cannot be reached now, and since then; it may be there.
     Later(Trouble, Timestamp),
@@ -159,7 +161,7 @@ pub enum Fate {
     Unknown,
     /// They were ended, but what they wrote may still be read there.
     Interrupted(Trouble),
-    /// They are gone with everything that was there.
+    /// They are over for good. What they wrote is gone as well, unless [`Pods::reach`] finds it.
     Gone(Trouble),
 }
 
@@ -217,6 +219,8 @@ pub enum Stdin {
     /// Nothing.
     #[default]
     None,
+    /// This.
+    Given(Bytes),
     /// This, and it does nothing before: a place may keep one such program waiting, to be used next time.
     WaitedFor(Bytes),
 }

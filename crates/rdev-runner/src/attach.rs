@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs};
 use crate::frame::{Body, End, Frame, Loss};
 use crate::journal::Reader;
+use crate::memory::another_had_more;
 use crate::remains;
 use crate::sink::Sink;
 
@@ -46,6 +47,7 @@ pub(crate) fn follow(
 ) -> Result<Followed, Fault> {
     let run = runs.find(id)?.ok_or_else(|| Fault::unknown_id(id))?;
     let mut follower = Follower {
+        runs: runs.clone(),
         reader: Reader::new(run.open_journal()?),
         run,
         after,
@@ -68,6 +70,7 @@ pub(crate) fn follow(
 }
 
 struct Follower<'a> {
+    runs: Runs,
     run: Run,
     reader: Reader,
     after: u64,
@@ -127,7 +130,11 @@ impl Follower<'_> {
     fn loss(&self) -> io::Result<Loss> {
         let has_finished = !self.run.has_socket();
         let is_damaged = self.reader.has_damaged_rest()? || (has_finished && self.reader.has_rest()?);
-        Ok(if is_damaged { Loss::Journal } else { Loss::Supervisor })
+        Ok(match is_damaged {
+            true => Loss::Journal,
+            false if another_had_more(&self.runs, &self.run) => Loss::Beside,
+            false => Loss::Supervisor,
+        })
     }
 
     /// Hands on all that is in the journal now.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// Names the folder of the control group (version 2), for tests.
 const FOLDER_VARIABLE: &str = "RDEV_CGROUP_DIR";
+/// Parts of `memory.stat` that the kernel cannot take back while there is no swap.
+const HELD: [&str; 6] = ["anon", "shmem", "slab_unreclaimable", "kernel_stack", "pagetables", "sock"];
+
 /// A control group of version 2 that counts memory.
 #[derive(Debug)]
 pub(crate) struct Group(PathBuf);
@@ -17,6 +20,21 @@ impl Group {
             None => folders("", "/sys/fs/cgroup"),
         };
         folders.into_iter().find(|folder| folder.join("memory.max").exists()).map(Self)
+    }
+
+    /// Bytes that it may hold; `None` without a limit.
+    pub(crate) fn max(&self) -> Option<u64> {
+        self.read("memory.max")?.trim().parse().ok()
+    }
+
+    /// Bytes that it holds and that the kernel cannot take back.
+    pub(crate) fn held(&self) -> Option<u64> {
+        let text = self.read("memory.stat")?;
+        let of = |line: &str| {
+            let (name, bytes) = line.split_once(' ')?;
+            HELD.contains(&name).then(|| bytes.trim().parse::<u64>().ok()).flatten()
+        };
+        Some(text.lines().filter_map(of).sum())
     }
 
     /// Tells whether a lack of memory ends every process of the container at once, and not just one of them: the

@@ -24,6 +24,7 @@ const JOURNAL: &str = "journal";
 const SOCKET: &str = "socket";
 const RESERVE: &str = "reserve";
 const META: &str = "meta";
+const MEMORY: &str = "memory";
 /// Ends the name of the mark beside a run that was started.
 const STARTED_MARK: &str = ".started";
 /// Its output was taken, and its end is known to whoever asked for it.
@@ -262,6 +263,19 @@ impl Run {
         );
         // A run that has begun does not end for want of room for them.
         create(&self.0.join(META)).and_then(|mut file| io::Write::write_all(&mut file, meta.as_bytes())).ok();
+    }
+
+    /// Keeps how much memory the run's processes have had, and in which container.
+    pub(crate) fn keep_memory(&self, bytes: u64, container: u64) {
+        // It says whose doing a loss was; where it cannot be written the loss is told as before.
+        std::fs::write(self.0.join(MEMORY), format!("{bytes} {container}\n")).ok();
+    }
+
+    /// What was kept: bytes and container.
+    pub(crate) fn kept_memory(&self) -> Option<(u64, u64)> {
+        let text = std::fs::read_to_string(self.0.join(MEMORY)).ok()?;
+        let (bytes, container) = text.trim().split_once(' ')?;
+        Some((bytes.parse().ok()?, container.parse().ok()?))
     }
 
     /// Notes durably that the run may be forgotten.

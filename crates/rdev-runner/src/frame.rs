@@ -69,6 +69,8 @@ pub enum CutReason {
 pub enum Loss {
     /// The supervisor is gone and left no exit entry.
     Supervisor,
+    /// The same, and of the runs that were lost with the container another one had more memory.
+    Beside,
     /// The journal's end is damaged.
     Journal,
 }

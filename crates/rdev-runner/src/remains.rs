@@ -121,6 +121,17 @@ pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
 
 /// Tells whether the process is a supervisor, by its arguments: `… supervise --runs DIR`.
 fn is_supervisor(process: &Process) -> bool {
+    folder_of_supervisor(process).is_some()
+}
+
+/// Tells whether the process is a supervisor of this folder of runs.
+pub(crate) fn is_supervisor_of(runs: &Runs, process: &Process) -> bool {
+    folder_of_supervisor(process).is_some_and(|folder| folder == runs.0.as_os_str().as_bytes())
+}
+
+fn folder_of_supervisor(process: &Process) -> Option<Vec<u8>> {
     let arguments = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
-    arguments.split(|&byte| byte == 0).rev().nth(3) == Some(b"supervise")
+    let mut last = arguments.split(|&byte| byte == 0).rev().skip(1);
+    let (folder, option, verb) = (last.next()?, last.next()?, last.next()?);
+    (verb == b"supervise" && option == b"--runs").then(|| folder.to_owned())
 }

@@ -179,6 +179,36 @@ impl Spec {
     }
 }
 
+/// Most bytes of arguments on standard input.
+pub const ARGUMENTS_BYTES_MAX: usize = 1024 * 1024;
+const ARGUMENTS_MAGIC: &[u8; 4] = b"RDA1";
+
+/// Bytes for the standard input of a call with `--arguments-stdin`: a magic number, the length of the rest, the arguments.
+pub fn encode_arguments(arguments: &[String]) -> Vec<u8> {
+    let mut out = [ARGUMENTS_MAGIC.as_slice(), &[0; 4]].concat();
+    put_list(&mut out, arguments);
+    let length = (out.len() - 8) as u32;
+    out[4..8].copy_from_slice(&length.to_le_bytes());
+    out
+}
+
+/// Reads such arguments and not a byte more.
+///
+/// # Errors
+/// When it cannot be read, or there are none.
+pub fn read_arguments(from: &mut impl std::io::Read) -> std::io::Result<Vec<String>> {
+    let mut head = [0_u8; 8];
+    from.read_exact(&mut head)?;
+    let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    if &head[..4] != ARGUMENTS_MAGIC || length > ARGUMENTS_BYTES_MAX {
+        return Err(invalid("standard input holds no arguments"));
+    }
+    let mut body = vec![0_u8; length];
+    from.read_exact(&mut body)?;
+    let mut reader = Reader(&body);
+    reader.list().filter(|_| reader.0.is_empty()).ok_or_else(|| invalid("the arguments are damaged"))
+}
+
 fn invalid(message: &'static str) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, message)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rdev_domain::{Artefact, Kept, Result, Unkept};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, ExecError, Fate, Keep, PART_BYTES_MAX, Place, Started};
+use rdev_ports::{Claim, EXEC_START_TIMEOUT, Exec, ExecError, Fate, Keep, PART_BYTES_MAX, Place, Started};
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
 use sha2::{Digest, Sha256};
@@ -65,8 +65,8 @@ impl Executor {
             return Ok(());
         }
         let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
-        let call = ["collect", "--cwd", &folder, "--"].into_iter();
-        let call: Vec<&str> = call.chain(patterns.iter().map(String::as_str)).collect();
+        let patterns: Vec<String> = ["--".to_owned()].into_iter().chain(patterns.iter().cloned()).collect();
+        let call = in_place(place, &["collect", "--cwd", &folder], &patterns);
         let (mut backoff, since, mut failed) = (Backoff::default(), Instant::now(), 0);
         let cancelled = async {
             stop.cancelled().await;
@@ -77,7 +77,7 @@ impl Executor {
         self.keep(claim, &[Keep::Anew]).await?;
         loop {
             let collected = tokio::select! {
-                collected = self.collect_once(claim, place, &call) => collected?,
+                collected = self.collect_once(claim, place, call.clone()) => collected?,
                 () = &mut cancelled => return self.give_up(claim).await,
             };
             let command = &claim.fence.id;
@@ -126,8 +126,8 @@ impl Executor {
     }
 
     /// An error ends it; all else is told.
-    async fn collect_once(&self, claim: &Claim, place: &Place, call: &[&str]) -> Result<Collected> {
-        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, in_place(place, call)));
+    async fn collect_once(&self, claim: &Claim, place: &Place, call: Exec) -> Result<Collected> {
+        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, call));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),

@@ -1,6 +1,6 @@
 //! Ends of commands whose runner did not tell them.
 
-use rdev_domain::{Ending, Outcome, Reason};
+use rdev_domain::{Ending, Outcome, Reason, Trouble};
 
 /// The end of a command that was cancelled before anything of it ran.
 pub(crate) fn never_started() -> Outcome {
@@ -10,4 +10,11 @@ pub(crate) fn never_started() -> Outcome {
 /// The end of a command of whose process nothing is known.
 pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Outcome {
     Outcome::without_process(Ending::Failed(reason), message)
+}
+
+/// Why a command ended whose container went for want of memory, where another one had more.
+pub(crate) fn ended_with_another() -> Trouble {
+    let message =
+        "another command needed more memory than their container may have, and this one was ended with it";
+    Trouble::new(Reason::PodRestarted, message)
 }

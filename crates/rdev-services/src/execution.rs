@@ -81,7 +81,7 @@ impl Executor {
                 match claim.command.state {
                     State::Running { .. } => {
                         self.lose(claim).await?;
-                        self.conclude(claim, tries, seq, outcome).await
+                        self.conclude(claim, tries, seq, outcome, true).await
                     }
                     // What cannot be started at all is no attempt, and trying again would not end.
                     State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
@@ -231,17 +231,34 @@ impl Executor {
         let tries = started.tries;
         let refusals = Refusals::new(started.entry.is_some());
         let (last_seq, was_there, starts) = (claim.last_seq, false, started.entry.is_some());
-        let mut execution =
-            Execution { to: self, claim, tail, place, started, last_seq, agent, refusals, was_there, starts };
+        let mut execution = Execution {
+            to: self,
+            claim,
+            tail,
+            place,
+            started,
+            last_seq,
+            agent,
+            refusals,
+            was_there,
+            starts,
+            bystander: false,
+        };
         let (outcome, seq) = execution.supervise().await?;
         let (place, started, tail) = (execution.place, execution.started, execution.tail);
+        let counts = !execution.bystander;
         self.collect(claim, &place, &started, &tail.stop).await?;
         // What is asked for once it has ended is not for this run.
         drop(tail);
-        self.conclude(claim, tries, seq, outcome).await?;
+        self.conclude(claim, tries, seq, outcome, counts).await?;
         let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
         let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
+        let site = place.site.clone();
         self.janitor.ended(place, RunId::of(&claim.command, tries), folder);
+        if !matches!(self.pods.place(&site).await, Ok(Some(Standing::Ready(_)))) {
+            // It may be about to go, and wait for its journals to be taken.
+            self.janitor.hurry();
+        }
         Ok(())
     }
 
@@ -264,11 +281,22 @@ impl Executor {
         })
     }
 
-    /// An attempt is over: it is tried again, or this was its end.
-    async fn conclude(&self, claim: &Claim, tries: u32, seq: Seq, outcome: Outcome) -> Result<()> {
+    /// An attempt is over: it is tried again, or this was its end. One that does not count was ended by what it had no
+    /// part in.
+    async fn conclude(
+        &self,
+        claim: &Claim,
+        tries: u32,
+        seq: Seq,
+        outcome: Outcome,
+        counts: bool,
+    ) -> Result<()> {
         let outcome = outcome.storable();
-        let done = if claim.command.schedule.tries_again(tries, outcome.ending) {
-            self.retry(claim, tries, &outcome).await
+        let schedule = &claim.command.schedule;
+        let again =
+            schedule.tries_again(tries, outcome.ending) || !counts && schedule.tries_again_uncounted();
+        let done = if again {
+            self.retry(claim, tries, &outcome, counts).await
         } else {
             self.finish(claim, seq, outcome).await
         };
@@ -279,13 +307,14 @@ impl Executor {
         done
     }
 
-    async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome) -> Result<()> {
+    async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome, counts: bool) -> Result<()> {
         let pause = claim.command.schedule.backoff(tries, self.chance.fraction());
         let now = self.clock.now();
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),
             error: attempt_error(outcome),
             run_after: now + pause,
+            counts,
         };
         let entry = until_available(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), now));
         self.live.publish(entry.await?);

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rdev_domain::Timestamp;
 use rdev_ports::{EventLog, Fate, Place, Pods};
+use tokio::sync::Notify;
 
-use crate::runner::{FREED_AT_ONCE, RunId, control, free};
+use crate::runner::{FREED_AT_ONCE, RunId, free, remove};
 
 /// Journals that wait to be freed; further ones are found in their place's next turn.
 const WAITING_MAX: usize = 10_000;
@@ -15,6 +16,7 @@ const WAITING_MAX: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct Janitor {
     waiting: Mutex<Vec<Ended>>,
+    hurry: Notify,
 }
 
 struct Ended {
@@ -24,6 +26,16 @@ struct Ended {
 }
 
 impl Janitor {
+    /// Ends when what waits should not wait longer: its place is to go, and waits for that (`rdev-runner drain`).
+    pub(crate) async fn hurried(&self) {
+        self.hurry.notified().await;
+    }
+
+    /// Has what waits freed at once.
+    pub(crate) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
     /// The command has ended, and everything in its journal is stored, as are the files of its folder.
     pub(crate) fn ended(&self, place: Place, run: RunId, folder: Option<String>) {
         self.wait([Ended { place, run, folder }]);
@@ -59,9 +71,7 @@ impl Janitor {
                 told(pods, place, free(pods, place, runs).await).await;
             }
             for folders in folders.chunks(FREED_AT_ONCE) {
-                let removal = ["exec", "--", "rm", "-rf", "--"].into_iter();
-                let removal = removal.chain(folders.iter().map(String::as_str)).collect::<Vec<_>>();
-                told(pods, place, control(pods, place, &removal).await).await;
+                told(pods, place, remove(pods, place, folders).await).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{CommandId, Error, IdempotencyKey, ProjectStatus, Result, WorkerName};
+use rdev_domain::{CommandId, Condition, Error, IdempotencyKey, ProjectStatus, Result, WorkerName};
 use rdev_ports::{Asked, Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker};
 
 use crate::Live;
@@ -25,6 +25,8 @@ pub struct WorkerView {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
+    /// What is less than it should be with it, whatever its status.
+    pub warning: Option<Condition>,
     /// The tasks that run in it.
     pub tasks: Vec<CommandId>,
     /// Whether it takes nothing new.
@@ -127,6 +129,7 @@ fn view(worker: PoolWorker, occupancy: &Occupancy) -> WorkerView {
     WorkerView {
         tasks: tasks.map(|(_, task)| task.clone()).collect(),
         capacity: worker.capacity,
+        warning: worker.warning,
         leaves: worker.leaves,
         draining: occupancy.draining.contains(&worker.name),
         name: worker.name,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rdev_domain::{Command, CommandId, Home};
 use rdev_ports::{Exec, Place, Pods, Stdin};
+use rdev_runner::spec::encode_arguments;
 use tokio::time::timeout;
 
 /// A channel that is silent this long is dead: the runner speaks every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Runs that are freed by one call: an argument list has an end, and so has the time for it.
+/// Runs that are freed by one call: the time for it has an end.
 pub(crate) const FREED_AT_ONCE: usize = 64;
 
 /// The name of a run: a command of a project is one, and each attempt of a task is one of its own.
@@ -66,23 +67,33 @@ pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
 }
 
 /// A call of the runner of this place, which does nothing where another place has come in its stead. `call` is a verb of
-/// the runner and what follows it.
-pub(crate) fn in_place(place: &Place, call: &[&str]) -> Exec {
+/// the runner and what follows it; `more` are arguments that go by standard input: the whole command line is part of a
+/// URL in a cluster, which has a longest length and is logged.
+pub(crate) fn in_place(place: &Place, call: &[&str], more: &[String]) -> Exec {
     let (verb, rest) = call.split_at(call.len().min(1));
     let argv = [&["rdev-runner"], verb, &["--place", &place.uid], rest].concat();
-    exec(&argv, Stdin::None)
+    if more.is_empty() {
+        return exec(&argv, Stdin::None);
+    }
+    exec(&[&argv[..], &["--arguments-stdin"]].concat(), Stdin::Given(encode_arguments(more).into()))
 }
 
 /// Calls the runner of a place, to the call's end.
 pub(crate) async fn control(pods: &dyn Pods, place: &Place, call: &[&str]) -> anyhow::Result<()> {
-    to_its_end(pods, place, call, |_| Ok(())).await
+    to_its_end(pods, place, in_place(place, call, &[]), |_| Ok(())).await
 }
 
 /// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
 pub(crate) async fn free(pods: &dyn Pods, place: &Place, runs: &[RunId]) -> anyhow::Result<()> {
-    let ids: Vec<String> = runs.iter().map(RunId::to_string).collect();
-    let ids = ids.iter().flat_map(|id| ["--id", id.as_str()]);
-    control(pods, place, &["gc"].into_iter().chain(ids).collect::<Vec<_>>()).await
+    let ids: Vec<String> = runs.iter().flat_map(|run| ["--id".to_owned(), run.to_string()]).collect();
+    to_its_end(pods, place, in_place(place, &["gc"], &ids), |_| Ok(())).await
+}
+
+/// Removes folders of a place.
+pub(crate) async fn remove(pods: &dyn Pods, place: &Place, folders: &[String]) -> anyhow::Result<()> {
+    let removal = ["--", "rm", "-rf", "--"].map(str::to_owned);
+    let removal: Vec<String> = removal.into_iter().chain(folders.iter().cloned()).collect();
+    to_its_end(pods, place, in_place(place, &["exec"], &removal), |_| Ok(())).await
 }
 
 /// Calls the runner of a place, and gives the text that it writes. More than `bytes_max` is an error.
@@ -93,7 +104,7 @@ pub(crate) async fn read(
     bytes_max: usize,
 ) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    to_its_end(pods, place, call, |bytes| {
+    to_its_end(pods, place, in_place(place, call, &[]), |bytes| {
         text.extend_from_slice(bytes);
         anyhow::ensure!(text.len() <= bytes_max, "{call:?} wrote more than {bytes_max} bytes");
         Ok(())
@@ -105,11 +116,11 @@ pub(crate) async fn read(
 async fn to_its_end(
     pods: &dyn Pods,
     place: &Place,
-    call: &[&str],
+    call: Exec,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let run = async {
-        let mut output = pods.exec(place, in_place(place, call)).await?;
+        let mut output = pods.exec(place, call).await?;
         while let Some(bytes) = output.next().await {
             take(&bytes?)?;
         }

@@ -15,7 +15,7 @@ use rdev_runner::spec::{Mode, Order};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
-use crate::endings::{failed, never_started};
+use crate::endings::{ended_with_another, failed, never_started};
 use crate::execution::Executor;
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, spec};
@@ -77,6 +77,8 @@ pub(crate) struct Execution<'a> {
     /// Its place has just been seen to take what is new.
     pub(crate) starts: bool,
     pub(crate) refusals: Refusals,
+    /// It was ended with others, for want of memory that another one of them had.
+    pub(crate) bystander: bool,
 }
 
 impl Execution<'_> {
@@ -96,6 +98,10 @@ impl Execution<'_> {
                     return Ok((never_started(), self.last_seq.next()));
                 }
                 Connection::HeldBack => {
+                    // What it was to run in is over, and only read by now.
+                    if let Fate::Gone(trouble) = self.fate().await? {
+                        return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+                    }
                     let message = "it has not begun, and its place takes nothing new";
                     let trouble = Trouble::new(Reason::PodNotReady, message);
                     let is_over = unreached_since.elapsed() > self.to.place_patience;
@@ -205,18 +211,20 @@ impl Execution<'_> {
     }
 
     /// There is no exit entry: its container may know why.
-    async fn lost(&self, loss: Loss) -> Result<Outcome> {
+    async fn lost(&mut self, loss: Loss) -> Result<Outcome> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
             match self.fate().await? {
                 Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
+                    self.bystander = loss == Loss::Beside && trouble.reason == Reason::OomKilled;
+                    let trouble = if self.bystander { ended_with_another() } else { trouble };
                     return Ok(failed(trouble.reason, trouble.message));
                 }
                 Fate::Unknown if Instant::now() < until => backoff.wait().await,
                 Fate::Unknown | Fate::Undisturbed => {
                     return Ok(match loss {
-                        Loss::Supervisor => {
+                        Loss::Supervisor | Loss::Beside => {
                             failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown")
                         }
                         Loss::Journal => {

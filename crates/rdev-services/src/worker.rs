@@ -298,11 +298,14 @@ async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
     }
 }
 
-/// Frees journals now and then, beside the commands.
+/// Frees journals now and then, and at once where a place waits for it, beside the commands.
 async fn sweep(executor: Arc<Executor>) {
     let mut tick = interval(SWEEP);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = executor.janitor.hurried() => {}
+        }
         executor.janitor.sweep(&*executor.pods, &*executor.log).await;
     }
 }

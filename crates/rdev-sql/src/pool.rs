@@ -88,7 +88,7 @@ impl PoolQueue for SqlStore {
                 keep_end(&mut tx, &row, outcome).await?;
             }
             let turn = turn(&mut tx, &command).await?;
-            wait_again(&mut tx, id, Timestamp::from_micros(0), &retrying.message).await?;
+            wait_again(&mut tx, id, Timestamp::from_micros(0), &retrying.message, true).await?;
             execute!(
                 &mut tx,
                 "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,

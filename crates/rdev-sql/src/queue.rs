@@ -227,7 +227,7 @@ impl TaskQueue for SqlStore {
                 return Ok(ended.1);
             }
             command.state.retry()?;
-            wait_again(&mut tx, &fence.id, retry.run_after, &retry.error).await?;
+            wait_again(&mut tx, &fence.id, retry.run_after, &retry.error, retry.counts).await?;
             let attempt = command.schedule.tries + 1;
             let retrying = Retrying { attempt, reason: retry.reason, message: retry.error, counted: false };
             stored(&mut tx, entry(&command, last_seq, now, EntryBody::Retry(retrying))).await

@@ -184,16 +184,25 @@ pub(crate) async fn turn(tx: &mut Tx, command: &Command) -> Result<i64> {
     )
 }
 
-/// Has a command wait for its next attempt, in whatever place. Its claim is worthless from then on.
-pub(crate) async fn wait_again(tx: &mut Tx, id: &CommandId, run_after: Timestamp, error: &str) -> Result<()> {
+/// Has a command wait for its next attempt, in whatever place. Its claim is worthless from then on. An attempt that does
+/// not count is one before those that it may have.
+pub(crate) async fn wait_again(
+    tx: &mut Tx,
+    id: &CommandId,
+    run_after: Timestamp,
+    error: &str,
+    counts: bool,
+) -> Result<()> {
     execute!(
         tx,
         "UPDATE tasks SET status = 'pending', place_uid = NULL, worker = NULL, started_us = NULL,
                           lease_owner = NULL, lease_until_us = 0, attempt = attempt + 1,
-                          reason = NULL, message = NULL, run_after_us = $1, last_error = $2
-         WHERE id = $3",
+                          reason = NULL, message = NULL, run_after_us = $1, last_error = $2,
+                          earlier_tries = earlier_tries + $3
+         WHERE id = $4",
         run_after.as_micros(),
         error,
+        i32::from(!counts),
         id.as_str(),
     )
     .map(|_| ())

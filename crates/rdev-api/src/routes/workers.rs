@@ -34,6 +34,7 @@ pub(crate) struct WorkerDto {
     task_ids: Vec<String>,
     /// Why it is not ready, in one word of the cluster's own; `NotReachable` where its pod is ready and no program can be
     /// started in it, `NotYetReached` until that has been tried.
+    /// Or what is wrong although it is: `OomGroup`, its tasks are ended together when one of them needs too much memory.
     #[schema(example = "ImagePullBackOff")]
     reason: Option<String>,
     /// The same for people.
@@ -52,7 +53,7 @@ impl From<WorkerView> for WorkerDto {
             ProjectStatus::Failing(_) => "failing",
             ProjectStatus::Gone(_) => "gone",
         };
-        let NotReady { reason, message, since } = NotReady::of(worker.status, None);
+        let NotReady { reason, message, since } = NotReady::of(worker.status, worker.warning);
         Self {
             id: worker.name.to_string(),
             status,

@@ -10,9 +10,13 @@ use lexopt::prelude::*;
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
 use crate::place;
-use crate::spec::{Order, SPEC_BYTES_MAX, Spec};
+use crate::spec::{Order, SPEC_BYTES_MAX, Spec, read_arguments};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
+/// How long `drain` waits after the last end.
+const DRAIN_WAIT: Duration = Duration::from_secs(120);
+/// The last argument, after which those come that are not for everybody to see, or too many for a command line.
+const MORE_ON_STDIN: &str = "--arguments-stdin";
 const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
 /// Longest time that an option accepts: a hundred years, in seconds.
 const SECONDS_MAX: f64 = 3_155_760_000.0;
@@ -37,6 +41,8 @@ pub(super) enum Action {
     List,
     /// Name so many runs at most that are over and not collected.
     ListUncollected(usize),
+    /// Wait until all runs are over and collected, so long at most after the last end.
+    Drain(Duration),
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
@@ -114,6 +120,7 @@ struct Given {
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
+    wait: Option<Duration>,
     uncollected: bool,
     limit: Option<usize>,
     claim: place::Claim,
@@ -124,6 +131,12 @@ struct Given {
 }
 
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Fault> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if args.pop_if(|last| last == MORE_ON_STDIN).is_some() {
+        let more = read_arguments(&mut std::io::stdin().lock());
+        let more = more.map_err(|e| Fault::usage(format!("{MORE_ON_STDIN}: {e}")))?;
+        args.extend(more.into_iter().map(OsString::from));
+    }
     let mut parser = lexopt::Parser::from_args(args);
     let mut given = Given {
         verb: None,
@@ -132,6 +145,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
+        wait: None,
         uncollected: false,
         limit: None,
         claim: place::Claim::default(),
@@ -168,9 +182,10 @@ impl Given {
         let fits = match name {
             "runs" => true,
             "place" => matches!(verb, "attach" | "cancel" | "list" | "gc" | "collect" | "exec"),
-            "id" => !matches!(verb, "" | "list" | "place" | "collect" | "exec"),
+            "id" => !matches!(verb, "" | "list" | "drain" | "place" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
+            "wait" => verb == "drain",
             "uncollected" | "limit" => verb == "list",
             "within" | "instead-of" => verb == "place",
             "umask" | "open-files" => verb == "exec",
@@ -208,6 +223,7 @@ impl Given {
             "place" => self.place = Some(value),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
+            "wait" => self.wait = Some(seconds(name, &value)?),
             "limit" => self.limit = Some(usize::try_from(number(name, &value)?).unwrap_or(usize::MAX)),
             "within" => self.claim.within = value,
             "instead-of" => self.claim.instead_of = Some(value),
@@ -243,6 +259,7 @@ impl Given {
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => self.list()?,
+            "drain" => Action::Drain(self.wait.unwrap_or(DRAIN_WAIT)),
             "collect" => self.collect()?,
             "place" => Action::Place(std::mem::take(&mut self.claim)),
             "gc" => Action::Gc(ids, self.age),
@@ -303,11 +320,12 @@ impl Given {
     }
 }
 
-const VERBS: &str = "run, attach, cancel, list, gc, collect, place or exec";
+const VERBS: &str = "run, attach, cancel, list, gc, drain, collect, place or exec";
 
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
-        "run" | "attach" | "cancel" | "list" | "gc" | "collect" | "place" | "exec" | "supervise" => Ok(verb),
+        "run" | "attach" | "cancel" | "list" | "gc" | "drain" | "collect" | "place" | "exec"
+        | "supervise" => Ok(verb),
         _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }
 }

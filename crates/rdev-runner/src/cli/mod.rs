@@ -19,7 +19,7 @@ use crate::place::Named;
 use crate::sink::Sink;
 use crate::spec::{Mode, Order};
 use crate::start::Waiting;
-use crate::{cancel, collect, gc, list, place, remains, supervisor};
+use crate::{cancel, collect, drain, gc, list, place, remains, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -86,6 +86,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::List => list::list(runs)?,
         Action::ListUncollected(limit) => list::uncollected(runs, limit)?,
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
+        Action::Drain(wait) => drain::drain(runs, wait)?,
         Action::Place(claim) => place::print(runs, &claim)?,
         Action::Gc(ids, age) => {
             // One run that cannot be read must not keep the others' space.
@@ -110,7 +111,7 @@ fn print(text: &str) -> Result<(), Fault> {
 fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     let mut sink = if following.text { Sink::Text(None) } else { Sink::Frames };
     match follow(runs, id, following.after, started, &mut sink)? {
-        Followed::Lost(Loss::Supervisor) if following.text => Err(Fault::lost(id)),
+        Followed::Lost(Loss::Supervisor | Loss::Beside) if following.text => Err(Fault::lost(id)),
         Followed::Lost(Loss::Journal) if following.text => Err(Fault::damaged(id)),
         Followed::Lost(_) => Ok(EXIT_LOST),
         Followed::Unheard => Ok(0),

@@ -110,6 +110,7 @@ impl Loss {
         match self {
             Self::Supervisor => 0,
             Self::Journal => 1,
+            Self::Beside => 2,
         }
     }
 
@@ -117,6 +118,7 @@ impl Loss {
         match code {
             0 => Some(Self::Supervisor),
             1 => Some(Self::Journal),
+            2 => Some(Self::Beside),
             _ => None,
         }
     }

@@ -19,13 +19,17 @@ impl OomKills {
 
     /// The command's end, with a lack of memory named where that was the reason.
     pub(super) fn name(&self, ended: Ended) -> Ended {
-        let code = match ended {
-            Ended::Signaled(KILLED) | Ended::Exited(KILLED_CODE) => KILLED_CODE,
-            _ => return ended,
-        };
         match (self.0, oom_kills()) {
-            (Some(before), Some(now)) if now > before => Ended::OomKilled(code),
+            (Some(before), Some(now)) if now > before => killed(ended),
             _ => ended,
         }
+    }
+}
+
+/// The end of a command of which processes were killed for their memory.
+pub(super) fn killed(ended: Ended) -> Ended {
+    match ended {
+        Ended::Signaled(KILLED) | Ended::Exited(KILLED_CODE) => Ended::OomKilled(KILLED_CODE),
+        other => other,
     }
 }

@@ -3,6 +3,7 @@
 
 mod clients;
 mod detach;
+mod guard;
 mod job;
 mod lines;
 mod memory;
@@ -26,6 +27,7 @@ use crate::remains::Mark;
 use crate::spec::{Order, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
+use guard::Guard;
 use job::{Job, Pipes, SpawnError};
 use memory::OomKills;
 use output::{Input, Output, Taken};
@@ -68,18 +70,27 @@ pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
     // From here on the command counts as started, whatever becomes of the starter.
     write_all(stdout(), STARTED).ok();
     close_standard_streams().map_err(|e| Fault::io("cannot open /dev/null", e))?;
-    run_command(spec, &Mark::of(runs, &id), run, signals)
+    let guard = Guard::new(runs, &run.run, Instant::now());
+    run_command(spec, &Mark::of(runs, &id), run, signals, guard)
         .map_err(|e| Fault::io("cannot supervise the command", e))
 }
 
-fn run_command(mut spec: Spec, mark: &Mark, run: Committed, signals: Signals) -> std::io::Result<()> {
+fn run_command(
+    mut spec: Spec,
+    mark: &Mark,
+    run: Committed,
+    signals: Signals,
+    guard: Option<Guard>,
+) -> std::io::Result<()> {
     let mut journal = Journal::new(run.journal, spec.journal_bytes_max, spec.first_seq);
     let mut clients = Clients::new(run.listener)?;
     let oom_kills = OomKills::watch();
     let exit = match Job::spawn(&spec, mark) {
         Ok((job, pipes)) => {
             let input = spec.stdin.take().unwrap_or_default();
-            let supervisor = Supervisor::new(&spec, job, pipes, input, &mut journal, &mut clients, signals);
+            let mut supervisor =
+                Supervisor::new(&spec, job, pipes, input, &mut journal, &mut clients, signals);
+            supervisor.guard = guard;
             drop(spec);
             let exit = supervisor.run();
             Exit { ended: oom_kills.name(exit.ended), ..exit }
@@ -113,6 +124,7 @@ struct Supervisor<'a> {
     cause: StopCause,
     schedule: Option<Schedule>,
     kill_give_up: Option<Instant>,
+    guard: Option<Guard>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -139,6 +151,7 @@ impl<'a> Supervisor<'a> {
             cause: StopCause::None,
             schedule: None,
             kill_give_up: None,
+            guard: None,
         }
     }
 
@@ -174,8 +187,9 @@ impl<'a> Supervisor<'a> {
             }
         };
         self.last_words();
+        let memory_ended_it = self.guard.as_ref().is_some_and(Guard::has_ended_it);
         Exit {
-            ended,
+            ended: if memory_ended_it { memory::killed(ended) } else { ended },
             cause: self.cause,
             duration_us: self.job.duration().as_micros() as u64,
             leftovers: self.job.leftovers(),
@@ -187,6 +201,9 @@ impl<'a> Supervisor<'a> {
         if self.time_is_up.is_some_and(|at| at <= now) {
             self.time_is_up = None;
             self.stop(StopCause::Timeout);
+        }
+        if self.job.ended().is_none() && self.guard.as_mut().is_some_and(|guard| guard.looks(now)) {
+            self.schedule = Some(Schedule::kill(now));
         }
         if let Some((ended, ended_at)) = self.job.ended() {
             self.time_is_up = None;
@@ -251,7 +268,12 @@ impl<'a> Supervisor<'a> {
         let acts = self.schedule.as_ref().and_then(Schedule::next);
         let [stdout, stderr] = &self.outputs;
         let still = [stdout.deadline(), stderr.deadline()];
-        [self.time_is_up, drained, acts, self.journal.deadline()].into_iter().chain(still).flatten().min()
+        let guard = self.guard.as_ref().and_then(Guard::look_at).filter(|_| self.job.ended().is_none());
+        [self.time_is_up, drained, acts, guard, self.journal.deadline()]
+            .into_iter()
+            .chain(still)
+            .flatten()
+            .min()
     }
 
     /// Takes what is still in the pipes. Should somebody outside our tree hold one, it is not waited for.

@@ -30,6 +30,11 @@ impl Schedule {
         Self(acts.into())
     }
 
+    /// SIGKILL now.
+    pub(crate) fn kill(now: Instant) -> Self {
+        Self([(now, Act::Kill)].into())
+    }
+
     /// When the next act is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.front().map(|&(at, _)| at)

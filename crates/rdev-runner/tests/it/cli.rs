@@ -1,5 +1,10 @@
 //! What the command line refuses, and how it says so.
 
+use std::io::Write;
+use std::process::Stdio;
+
+use rdev_runner::spec::encode_arguments;
+
 use crate::support::Place;
 
 #[track_caller]
@@ -62,4 +67,28 @@ fn help_and_version_answer() {
     }
     let version = place.call("--version");
     assert_eq!(version.stdout, format!("rdev-runner {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+}
+
+#[test]
+fn arguments_come_on_standard_input_as_well() {
+    let place = Place::new();
+    for id in ["a", "b"] {
+        place.sh(id, "", "echo one");
+    }
+    let call = |args: &str, more: &[&str]| {
+        let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
+        let mut command = place.command(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&encode_arguments(&more)).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    // Longer than any command line of a URL.
+    let none = "x".repeat(100_000);
+    let output = call("gc --arguments-stdin", &["--id", "a", "--id", "b"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+    assert!(call("collect --cwd / --arguments-stdin", &["--", &none]).status.success());
+    assert_eq!(call("gc --arguments-stdin", &["--id", "-"]).status.code(), Some(64));
+    assert_eq!(place.call("gc --arguments-stdin").status.code(), Some(64), "none come");
+    assert_eq!(place.call("gc --arguments-stdin --id a").status.code(), Some(64), "it is the last");
 }

@@ -26,6 +26,7 @@ fn every_kind() -> Vec<Frame> {
         Body::KeepAlive,
         Body::Lost(Loss::Supervisor),
         Body::Lost(Loss::Journal),
+        Body::Lost(Loss::Beside),
     ];
     let frame =
         |(n, body)| Frame { first_seq: 1 + n as u64, count: n as u32, time_us: 1_795_244_054_206_550, body };

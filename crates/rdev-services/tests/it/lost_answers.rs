@@ -38,6 +38,22 @@ async fn an_answer_that_was_lost_is_read_back_and_the_journal_is_freed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_is_to_go_does_not_wait_for_its_journals_to_be_freed() {
+    for (ready, waits) in [(true, true), (false, false)] {
+        let bench = Bench::new([Answer::Hangs("")]);
+        let id = bench.submit(1).await;
+        bench.when(&id, |_| bench.pods.listened_to() == 1).await;
+        bench.pods.set_ready(ready);
+        bench.cancel(&id).await;
+        bench.ended(&id).await;
+        let freed =
+            || bench.pods.controls.lock().unwrap().iter().any(|argv| argv.iter().any(|word| word == "gc"));
+        let (_, took) = bench.when(&id, |_| freed()).await;
+        assert_eq!(took > Duration::from_secs(1), waits, "ready {ready}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_accept_whose_answer_was_lost_is_told_and_runs_once() {
     for fault in [Fault::Away, Fault::AnswerLost] {
         let bench = Bench::new([Answer::Runs(3)]);

@@ -46,8 +46,12 @@ async fn begun(bench: &Bench, before: &Before) -> Result<CommandId> {
         if is_last {
             store.release(&[claim.fence]).await?;
         } else {
-            let retry =
-                Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after: at };
+            let retry = Retry {
+                reason: "exit_code".to_owned(),
+                error: "exit_code: 2".to_owned(),
+                run_after: at,
+                counts: true,
+            };
             store.retry(&claim.fence, retry, at).await?;
         }
     }

@@ -54,11 +54,20 @@ impl Double {
     }
 
     pub(crate) fn add_project(&self, id: &str) {
-        drop(self.add_pod(id, id));
+        self.add_project_as(id, |new| new);
+    }
+
+    /// Adds a project whose pod is as it is told to be.
+    pub(crate) fn add_project_as(&self, id: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
+        self.add_pod_as(id, id, shape)
     }
 
     /// Adds a pod of a project.
     pub(crate) fn add_pod(&self, name: &str, id: &str) -> PodHandle {
+        self.add_pod_as(name, id, |new| new)
+    }
+
+    fn add_pod_as(&self, name: &str, id: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
         let new = NewPod::new(NAMESPACE, name)
             .label("rdev.orchard9.ai/project", "true")
             .label("rdev.orchard9.ai/project-id", id)
@@ -69,6 +78,10 @@ impl Double {
             "PATH" => new.path(value),
             _ => new.env(name, value),
         });
+        self.add(shape(new))
+    }
+
+    fn add(&self, new: NewPod) -> PodHandle {
         let pod = self.cluster.add_pod(new).expect("a pod can be added");
         let workspace = pod.workspace().expect("the pod is there").display().to_string();
         pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
@@ -78,16 +91,17 @@ impl Double {
 
     /// Adds a worker of the pool.
     pub(crate) fn add_worker(&self, name: &str) -> PodHandle {
+        self.add_worker_as(name, |new| new)
+    }
+
+    /// Adds a worker of the pool whose pod is as it is told to be.
+    pub(crate) fn add_worker_as(&self, name: &str, shape: impl FnOnce(NewPod) -> NewPod) -> PodHandle {
         let new = NewPod::new(NAMESPACE, name)
             .label("rdev.orchard9.ai/role", "worker")
             .container("worker")
             .env("GIT_CONFIG_SYSTEM", GIT_CONFIG)
             .unready();
-        let pod = self.cluster.add_pod(new).expect("a pod can be added");
-        let workspace = pod.workspace().expect("the pod is there").display().to_string();
-        pod.annotate("rdev.orchard9.ai/workspace-path", Some(&workspace)).expect("the pod is there");
-        pod.set_ready(true).expect("the pod is there");
-        pod
+        self.add(shape(new))
     }
 
     /// Of a server that is started by [`IN_A_POD`].

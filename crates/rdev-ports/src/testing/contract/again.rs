@@ -9,7 +9,7 @@ use crate::{NewCommand, Retry};
 
 fn retry() -> Retry {
     let error = "exit_code: 2".to_owned();
-    Retry { reason: "exit_code".to_owned(), error, run_after: at(20) }
+    Retry { reason: "exit_code".to_owned(), error, run_after: at(20), counts: true }
 }
 
 /// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever

@@ -47,7 +47,12 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
 pub async fn of_many_commands_the_unfinished_are_told(store: &impl Store) -> Result<()> {
     let (ended, retried) = (run(store, 1).await?, run(store, 2).await?);
     store.finish(&ended, Seq(1), completed(), at(1)).await?;
-    let retry = Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after: at(9) };
+    let retry = Retry {
+        reason: "exit_code".to_owned(),
+        error: "exit_code: 2".to_owned(),
+        run_after: at(9),
+        counts: true,
+    };
     store.retry(&retried, retry, at(1)).await?;
     let running = run(store, 3).await?;
     let pending = command("other", 4);

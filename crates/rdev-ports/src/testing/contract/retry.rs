@@ -6,7 +6,7 @@ use crate::Retry;
 use crate::testing::chunk;
 
 fn retry(run_after: Timestamp) -> Retry {
-    Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after }
+    Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after, counts: true }
 }
 
 /// Between attempts a command is pending, and nobody takes it before its time.
@@ -47,6 +47,19 @@ pub async fn a_retry_takes_no_number(store: &impl Store) -> Result<()> {
     let (reason, message) = ("exit_code".to_owned(), "exit_code: 2".to_owned());
     assert_eq!(entry.body, EntryBody::Retry(Retrying { attempt: 2, reason, message, counted: false }));
     assert_eq!(log(store).await?.last(), Some(&entry));
+    Ok(())
+}
+
+/// An attempt that was ended by what it had no part in is not one of those that a command may have.
+pub async fn an_attempt_may_go_uncounted(store: &impl Store) -> Result<()> {
+    let first = run(store, 1).await?;
+    let allowed = stored(store, &first.id).await?.schedule.attempts_allowed();
+    store.retry(&first, Retry { counts: false, ..retry(at(2)) }, at(1)).await?;
+    let second = claim(store, 2).await?;
+    store.start(&second, "pod-2", None, at(2)).await?;
+    store.retry(&second, retry(at(4)), at(3)).await?;
+    let schedule = stored(store, &first.id).await?.schedule;
+    assert_eq!((schedule.tries, schedule.attempts_allowed()), (2, allowed + 1));
     Ok(())
 }
 

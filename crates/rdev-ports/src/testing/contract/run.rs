@@ -164,8 +164,12 @@ pub async fn only_what_runs_can_stall(store: &impl Store) -> Result<()> {
     assert_lease_lost(store.stall(&fence, trouble(), at(1)).await);
     store.start(&fence, "pod-1", None, at(1)).await?;
     store.stall(&fence, trouble(), at(1)).await?;
-    let retry =
-        Retry { reason: "runner_failed".to_owned(), error: "no space left".to_owned(), run_after: at(2) };
+    let retry = Retry {
+        reason: "runner_failed".to_owned(),
+        error: "no space left".to_owned(),
+        run_after: at(2),
+        counts: true,
+    };
     store.retry(&fence, retry, at(2)).await?;
     assert_lease_lost(store.stall(&fence, trouble(), at(2)).await);
     let next = claim(store, 3).await?;

@@ -52,6 +52,7 @@ macro_rules! store_contract {
             a_retried_command_waits_for_its_time
             a_retried_command_starts_anew_in_any_place
             a_retry_takes_no_number
+            an_attempt_may_go_uncounted
             a_retry_of_what_is_to_be_cancelled_cancels
             a_stale_claim_cannot_retry
             a_cancel_between_attempts_goes_on_counting

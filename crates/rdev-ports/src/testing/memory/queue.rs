@@ -208,6 +208,7 @@ impl TaskQueue for MemoryStore {
         let schedule = &mut task.command.schedule;
         schedule.run_after = Some(retry.run_after);
         schedule.last_error = Some(retry.error.clone());
+        schedule.earlier_tries += u32::from(!retry.counts);
         let attempt = schedule.tries + 1;
         let body = EntryBody::Retry(Retrying {
             attempt,

@@ -15,7 +15,7 @@ use rdev_ports::{
 };
 use rdev_runner::files::Item;
 use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCause, Stream};
-use rdev_runner::spec::Order;
+use rdev_runner::spec::{Order, read_arguments};
 use tokio::sync::watch;
 
 /// What the runner does with an order.
@@ -188,6 +188,7 @@ impl Pods for FakePods {
             name: id("worker-1"),
             status: ProjectStatus::Ready,
             capacity: 1,
+            warning: None,
             leaves: false,
         }])
     }
@@ -226,14 +227,18 @@ impl Pods for FakePods {
                 let order = Order::read(&mut &bytes[..]).expect("it can be read").expect("it is an order");
                 self.run(order)
             }
-            Stdin::None => {
+            given @ (Stdin::None | Stdin::Given(_)) => {
                 let for_this_place = ["--place".to_owned(), place().uid];
                 assert!(exec.argv.windows(2).any(|words| words == for_this_place), "{:?}", exec.argv);
                 if exec.argv.iter().any(|word| word == "cancel") {
                     self.stopped.send_replace(true);
                 }
                 let collects = exec.argv.iter().any(|word| word == "collect");
-                lock(&self.controls).push(exec.argv);
+                let more = match &given {
+                    Stdin::Given(bytes) => read_arguments(&mut &bytes[..]).expect("these are arguments"),
+                    Stdin::None | Stdin::WaitedFor(_) => Vec::new(),
+                };
+                lock(&self.controls).push([exec.argv, more].concat());
                 Ok(if collects { self.collect() } else { stream::empty().boxed() })
             }
         }
