@@ -96,8 +96,8 @@ impl Places {
         self.0.became_ready.listen()
     }
 
-    /// Whether commands can run in a pod that is ready. One of which nothing is known is looked at, which is waited for
-    /// until it has taken `awaited`.
+    /// Whether commands can run in a pod whose container runs. One of which nothing is known is looked at, which is waited
+    /// for until it has taken `awaited`.
     pub(crate) async fn standing(&self, pod: PodView, awaited: Duration) -> Standing {
         self.look(&pod);
         let news = match self.known().looks.get(&key(&pod)) {
@@ -187,8 +187,7 @@ impl Places {
             return standing;
         }
         let since = look.and_then(Look::since).unwrap_or_else(|| self.0.means.clock.now());
-        let message =
-            format!("pod {} is ready, and rdev has yet to see whether programs start in it", pod.name);
+        let message = format!("pod {} runs, and rdev has yet to see whether programs start in it", pod.name);
         Standing::Waiting(Trouble::new(Reason::PodNotReady, message), since)
     }
 
@@ -254,7 +253,8 @@ impl Places {
     }
 
     fn tell_if_ready(&self, pod: &PodView) {
-        if let Standing::Ready(place) = self.told(pod) {
+        // One that is to go is looked at as well, for what runs there.
+        if let (Standing::Ready(place), ProjectStatus::Ready) = (self.told(pod), &pod.status) {
             self.0.became_ready.tell(place.site);
         }
     }
