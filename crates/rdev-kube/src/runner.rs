@@ -52,7 +52,7 @@ const COPY: &str = r#"
 umask 077
 new=$1.$$
 : >"$new"
-(while sleep "$4" </dev/null >/dev/null 2>&1; do wc -c <"$new" 2>/dev/null; done) &
+(while sleep "$4" </dev/null >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do wc -c <"$new" 2>/dev/null; done) &
 head -c "$2" >"$new" && [ "$(sha256sum <"$new" | cut -c1-64)" = "$3" ] && chmod 700 "$new" && mv "$new" "$1"
 ended=$?
 kill $! 2>/dev/null
@@ -62,7 +62,7 @@ echo "the copy of rdev-runner does not have the checksum $3" >&2
 exit 4
 "#;
 /// Pause between two of its words.
-const COPY_SAYS_EVERY: &str = "5";
+const COPY_SAYS_EVERY: &str = "1";
 
 /// Becomes a runner that was copied in, if it is the same still: its file belongs to the user of the commands, and one of
 /// them may have put another program there, to read the orders of the next.
