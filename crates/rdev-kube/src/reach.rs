@@ -89,7 +89,10 @@ impl Kube {
         let pod = timeout(ANSWER_TIMEOUT, self.cluster.pods().get_opt(&name)).await??;
         match (pod.filter(|pod| pod.metadata.uid.as_deref() == Some(pod_uid)), id_of(site)) {
             (Some(pod), Some(id)) => registry.found(&pod, id, self.clock.now()).map_err(anyhow::Error::msg),
-            _ => Ok(registry.not_found(pod_uid, self.clock.now())),
+            _ => {
+                registry.not_found(pod_uid, self.clock.now());
+                Ok(())
+            }
         }
     }
 }
