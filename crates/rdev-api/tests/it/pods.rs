@@ -210,6 +210,9 @@ async fn what_the_cluster_forbids_for_once_is_waited_out() {
 async fn what_the_cluster_forbids_when_a_command_has_its_place_is_told_and_waited_out() {
     let server = server().await;
     let client = server.client();
+    // Whoever is refused first has the place looked at again: that is to be the command, so the search for old runs is over.
+    let searched = async || (server.double().cluster().execs("--older-than") > 0).then_some(());
+    eventually("the search for old runs", searched).await;
     for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {
         client.run("true").await;
         server.double().cluster().refuse("get", "pods/exec", Times::All, refusal);
