@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use rdev_domain::Reason;
 use rdev_kube::Kube;
 use rdev_kube_double::{Cluster, NewPod, PodHandle, Refusal, Times};
-use rdev_ports::testing::contract::a_place_is_reached_by_its_identity;
+use rdev_ports::testing::places::a_place_is_reached_by_its_identity;
 use rdev_ports::{Place, Pods, Reach, Site, Standing, Stdin};
 
 use crate::support::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::Reason;
 use rdev_kube_double::Cluster;
-use rdev_ports::testing::contract::two_sites_never_share_a_place;
+use rdev_ports::testing::places::two_sites_never_share_a_place;
 use rdev_ports::{Pods, Reach, Site, Standing, Stdin};
 
 use crate::support::{demo_on, eventually, id, place, project, run, status};

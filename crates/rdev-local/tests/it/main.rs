@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Audience, Config, Local, audience};
-use rdev_ports::testing::contract::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
+use rdev_ports::testing::places::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
 use rdev_ports::{Exec, Place, Pods, Reach, Site, Standing, Stdin};
 use tokio::time::timeout;
 

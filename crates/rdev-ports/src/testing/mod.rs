@@ -1,8 +1,10 @@
-//! Fakes of the ports, and the contract that every implementation of a port must keep.
+//! Fakes of the ports, and the contracts that every implementation of a port must keep: those of stores in
+//! [`contract`], those of [`Pods`](crate::Pods) in [`places`].
 
 mod clock;
 pub mod contract;
 mod memory;
+pub mod places;
 mod sample;
 
 pub use clock::{FakeChance, FakeClock, FakeIds, START};

@@ -1,6 +1,6 @@
-//! Promises of the ports, one function a promise.
+//! Promises of the stores, one function a promise.
 //!
-//! [`store_contract!`](crate::store_contract) makes a test of each of a store's.
+//! [`store_contract!`](crate::store_contract) makes a test of each.
 
 mod again;
 mod artefacts;
@@ -18,7 +18,6 @@ mod reopen;
 mod retention;
 mod retry;
 mod run;
-mod sites;
 mod sizes;
 mod steps;
 mod suite;
@@ -40,7 +39,6 @@ pub use reopen::*;
 pub use retention::*;
 pub use retry::*;
 pub use run::*;
-pub use sites::*;
 pub use sizes::*;
 pub use turns::*;
 

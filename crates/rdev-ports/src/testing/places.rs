@@ -1,4 +1,4 @@
-//! Places and the sites that they belong to.
+//! Promises of every implementation of [`Pods`], one function a promise.
 
 use crate::{Pods, Reach, Site, Standing};
 
