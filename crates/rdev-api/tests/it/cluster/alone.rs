@@ -65,7 +65,7 @@ async fn a_drained_node_waits_for_its_tasks() {
     server.namespace().apply_workers(1).await;
     let task = add_counting_task(&server.client()).await;
     until_line(&mut server.client().get(&task.stream_url).events().await, 3).await;
-    let mut drain = server.namespace().drain_node("app.kubernetes.io/name=rdev-worker").await;
+    let mut drain = server.namespace().drain_node().await;
     server.kill9().await;
     server.restart().await;
     ran_once(&server.client(), &task).await;

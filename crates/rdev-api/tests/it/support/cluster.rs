@@ -17,6 +17,8 @@ const WORKSPACE: &str = "/workspace";
 const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/access/role.yaml");
 /// The components that make a project's pod, and the workers of the pool.
 const COMPONENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components");
+/// Label of workers by namespace: a node is drained of pods in all of them.
+const STORY: &str = "story";
 /// Room that a project's container has; the story of a command that wants more counts on it.
 const MEMORY: &str = "768Mi";
 
@@ -127,7 +129,8 @@ impl Namespace {
             "metadata": {"name": "rdev-worker"},
             "spec": {"replicas": count, "template": {"spec": {"containers": containers}}},
         });
-        self.apply("worker-pool", "rdev-worker", json!({}), &size).await;
+        let label = json!({"commonLabels": {STORY: self.name}});
+        self.apply("worker-pool", "rdev-worker", label, &size).await;
         self.kubectl(&["rollout", "status", "deployment/rdev-worker", "--timeout=40s"]).await;
     }
 
@@ -180,10 +183,10 @@ impl Namespace {
         self.kubectl(&["get", "pods", "--selector", label, "--output", name]).await
     }
 
-    /// Has the cluster's node drained of the pods with this label. It takes new pods again when what is given is dropped.
-    pub(crate) async fn drain_node(&self, label: &str) -> Drain {
+    /// Has the cluster's node drained of this namespace's workers. It takes new pods again when what is given is dropped.
+    pub(crate) async fn drain_node(&self) -> Drain {
         let node = self.kubectl(&["get", "nodes", "--output", "jsonpath={.items[0].metadata.name}"]).await;
-        let selector = format!("--pod-selector={label}");
+        let selector = format!("--pod-selector={STORY}={}", self.name);
         let mut drain =
             self.command(&["drain", &node, &selector, "--ignore-daemonsets", "--delete-emptydir-data"]);
         let uncordon = self.command(&["uncordon", &node]).into_std();
