@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use http::Response;
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, ObjectList};
 use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
@@ -27,6 +30,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest time for which a program is fed.
 const FEED_TIMEOUT: Duration = Duration::from_secs(900);
+/// Pods that one answer to a list carries.
+const PAGE: u32 = 500;
+
 /// Why a call was in vain.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -117,6 +123,17 @@ impl Cluster {
 
     pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// Lists the pods with these labels, in pages.
+    pub(crate) fn pages(&self, labels: &str) -> impl Stream<Item = kube::Result<ObjectList<Pod>>> {
+        let first = ListParams::default().labels(labels).limit(PAGE);
+        try_unfold(Some(first), async |params| {
+            let Some(params) = params else { return Ok(None) };
+            let page = self.pods().list(&params).await?;
+            let token = page.metadata.continue_.clone().filter(|token| !token.is_empty());
+            Ok(Some((page, token.map(|token| params.continue_token(&token)))))
+        })
     }
 
     /// The container of a pod in which commands run.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube::api::ListParams;
+use futures_util::TryStreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use rdev_ports::Clock;
 use tokio::time::timeout;
 
@@ -61,13 +62,16 @@ impl Fresh {
 
     async fn ask(&self, pods: &BTreeMap<String, String>) -> kube::Result<()> {
         let api = self.cluster.pods();
-        let there = match pods.first_key_value() {
+        let there: Vec<Pod> = match pods.first_key_value() {
             Some((_, name)) if pods.len() == 1 => api.get_opt(name).await?.into_iter().collect(),
             // All of them: one whose label was taken off is still there.
-            _ => api.list(&ListParams::default()).await?.items,
+            _ => {
+                let pages: Vec<_> = self.cluster.pages("").try_collect().await?;
+                pages.into_iter().flat_map(|page| page.items).collect()
+            }
         };
         let now = self.clock.now();
-        let uid = |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.uid.clone().unwrap_or_default();
+        let uid = |pod: &Pod| pod.metadata.uid.clone().unwrap_or_default();
         for pod in there.iter().filter(|pod| pods.contains_key(&uid(pod))) {
             self.registry.apply(pod, now);
         }

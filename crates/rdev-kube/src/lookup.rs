@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use anyhow::anyhow;
-use futures_util::StreamExt;
 use futures_util::stream::iter;
-use kube::api::ListParams;
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::ObjectList;
 use rdev_ports::Clock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -13,8 +14,6 @@ use tokio::time::{Instant, timeout};
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::registry::{Registry, Unseen};
 
-/// Pods that one answer to a list carries.
-const PAGE: u32 = 500;
 /// Pods that are looked at at once.
 const LOOKS_MAX: usize = 8;
 
@@ -69,14 +68,9 @@ impl Survey {
     }
 }
 
-async fn names(cluster: &Cluster) -> anyhow::Result<HashMap<String, String>> {
-    let (mut names, mut params) = (HashMap::new(), ListParams::default().limit(PAGE));
-    loop {
-        let page = cluster.pods().list(&params).await?;
-        names.extend(page.items.into_iter().filter_map(|pod| Some((pod.metadata.uid?, pod.metadata.name?))));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(names),
-        }
-    }
+async fn names(cluster: &Cluster) -> kube::Result<HashMap<String, String>> {
+    let of = |page: ObjectList<Pod>| {
+        page.items.into_iter().filter_map(|pod| Some(Ok((pod.metadata.uid?, pod.metadata.name?))))
+    };
+    cluster.pages("").map_ok(|page| iter(of(page))).try_flatten().try_collect().await
 }

@@ -123,13 +123,7 @@ impl PodView {
             }
         };
         let name = self.details.project.as_str().parse().ok()?;
-        Some(PoolWorker {
-            name,
-            status,
-            capacity,
-            warning: None,
-            leaves: self.terminating || self.over.is_some(),
-        })
+        Some(PoolWorker { name, status, capacity, warning: None, leaves: self.is_going() })
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.

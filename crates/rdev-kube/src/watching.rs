@@ -11,9 +11,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{WatchEvent, WatchParams};
 use kube::runtime::watcher::DefaultBackoff;
 use rdev_domain::Timestamp;
 use rdev_ports::Clock;
@@ -28,9 +28,7 @@ use crate::registry::{Registry, Unseen};
 const RESYNC: Duration = Duration::from_secs(600);
 /// While no watch can be had it is read again after this time.
 const RESYNC_BLIND: Duration = Duration::from_secs(10);
-/// Pods that one answer to a list carries.
-const PAGE: u32 = 500;
-/// Longest that such an answer, and the beginning of a watch, may take.
+/// Longest that a page of the list, and the beginning of a watch, may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const WATCH_START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The cluster ends a watch after so many seconds, and it is begun anew.
@@ -70,20 +68,15 @@ impl Watcher {
     /// Reads the whole list, and gives its version.
     async fn list(&self) -> Result<String, CallError> {
         self.registry.list_begins();
-        let mut params = ListParams::default().labels(self.role.selector()).limit(PAGE);
-        loop {
-            let pods = self.cluster.pods();
-            let page = CallError::within(LIST_TIMEOUT, pods.list(&params)).await?;
+        let mut pages = pin!(self.cluster.pages(self.role.selector()));
+        let mut version = None;
+        while let Some(page) = CallError::within(LIST_TIMEOUT, pages.try_next()).await? {
             let now = self.clock.now();
             page.items.iter().for_each(|pod| self.registry.listed(pod, now));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => {
-                    self.look_at_all(self.registry.list_ended(now)).await;
-                    return Ok(page.metadata.resource_version.unwrap_or_default());
-                }
-            }
+            version = page.metadata.resource_version;
         }
+        self.look_at_all(self.registry.list_ended(self.clock.now())).await;
+        Ok(version.unwrap_or_default())
     }
 
     /// Watches on and on, until the list is to be read anew.
