@@ -123,7 +123,7 @@ impl Spec {
     /// Bytes for the runner's standard input: a magic number, the length of the rest, the fields.
     /// The length makes closing the channel unnecessary, which old exec protocols cannot do.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = [MAGIC.as_slice(), &[0; 4]].concat();
+        let mut out = Vec::new();
         put_list(&mut out, &self.argv);
         let env: Vec<&str> = self.env.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()]).collect();
         put_list(&mut out, &env);
@@ -134,21 +134,13 @@ impl Spec {
         out.push(u8::from(self.interrupt_first));
         out.push(u8::from(self.stdin.is_some()));
         put(&mut out, self.stdin.as_deref().unwrap_or_default());
-        let length = (out.len() - 8) as u32;
-        out[4..8].copy_from_slice(&length.to_le_bytes());
-        out
+        with_length(MAGIC, &out)
     }
 
     /// Reads one encoded specification and not a byte more.
     pub fn read(from: &mut impl std::io::Read) -> std::io::Result<Self> {
-        let mut head = [0_u8; 8];
-        from.read_exact(&mut head)?;
-        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        if &head[..4] != MAGIC || length > SPEC_BYTES_MAX {
-            return Err(invalid("standard input holds no command specification"));
-        }
-        let mut body = vec![0_u8; length];
-        from.read_exact(&mut body)?;
+        let body = read_with_length(from, MAGIC, SPEC_BYTES_MAX)?
+            .ok_or_else(|| invalid("standard input holds no command specification"))?;
         Self::decode(&mut Reader(&body)).ok_or_else(|| invalid("the command specification is damaged"))
     }
 
@@ -185,11 +177,9 @@ const ARGUMENTS_MAGIC: &[u8; 4] = b"RDA1";
 
 /// Bytes for the standard input of a call with `--arguments-stdin`: a magic number, the length of the rest, the arguments.
 pub fn encode_arguments(arguments: &[String]) -> Vec<u8> {
-    let mut out = [ARGUMENTS_MAGIC.as_slice(), &[0; 4]].concat();
+    let mut out = Vec::new();
     put_list(&mut out, arguments);
-    let length = (out.len() - 8) as u32;
-    out[4..8].copy_from_slice(&length.to_le_bytes());
-    out
+    with_length(ARGUMENTS_MAGIC, &out)
 }
 
 /// Reads such arguments and not a byte more.
@@ -197,16 +187,32 @@ pub fn encode_arguments(arguments: &[String]) -> Vec<u8> {
 /// # Errors
 /// When it cannot be read, or there are none.
 pub fn read_arguments(from: &mut impl std::io::Read) -> std::io::Result<Vec<String>> {
+    let body = read_with_length(from, ARGUMENTS_MAGIC, ARGUMENTS_BYTES_MAX)?
+        .ok_or_else(|| invalid("standard input holds no arguments"))?;
+    let mut reader = Reader(&body);
+    reader.list().filter(|_| reader.0.is_empty()).ok_or_else(|| invalid("the arguments are damaged"))
+}
+
+/// A magic number, the length of the body, and the body.
+fn with_length(magic: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [magic, &(body.len() as u32).to_le_bytes()[..], body].concat()
+}
+
+/// Reads such a body and not a byte more; `None` where another magic number begins it, or it is too long.
+fn read_with_length(
+    from: &mut impl std::io::Read,
+    magic: &[u8; 4],
+    bytes_max: usize,
+) -> std::io::Result<Option<Vec<u8>>> {
     let mut head = [0_u8; 8];
     from.read_exact(&mut head)?;
     let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-    if &head[..4] != ARGUMENTS_MAGIC || length > ARGUMENTS_BYTES_MAX {
-        return Err(invalid("standard input holds no arguments"));
+    if &head[..4] != magic || length > bytes_max {
+        return Ok(None);
     }
     let mut body = vec![0_u8; length];
     from.read_exact(&mut body)?;
-    let mut reader = Reader(&body);
-    reader.list().filter(|_| reader.0.is_empty()).ok_or_else(|| invalid("the arguments are damaged"))
+    Ok(Some(body))
 }
 
 fn invalid(message: &'static str) -> std::io::Error {
