@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,6 +11,7 @@ use rdev_ports::Clock;
 use tokio::time::timeout;
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
+use crate::lock::lock;
 use crate::registry::Registry;
 
 /// Brings the pods of a registry up to date, those that are asked for.
@@ -40,8 +41,8 @@ impl Fresh {
     /// Has the registry learn how a pod stands now. It returns without that when the cluster does not answer.
     pub(crate) async fn look_at(&self, name: &str, uid: &str) {
         let batch = {
-            let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut pods = next.pods.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = lock(&self.next);
+            let mut pods = lock(&next.pods);
             pods.insert(uid.to_owned(), name.to_owned());
             next.clone()
         };
@@ -50,8 +51,8 @@ impl Fresh {
         if batch.answered.load(Ordering::Acquire) {
             return;
         }
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-        let pods = batch.pods.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *lock(&self.next) = Arc::default();
+        let pods = lock(&batch.pods).clone();
         match timeout(ANSWER_TIMEOUT, self.ask(&pods)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(?pods, %error, "they cannot be looked at"),

@@ -7,9 +7,11 @@
 mod cluster;
 mod examine;
 mod exec;
+mod fields;
 mod fresh;
 mod known;
 mod labels;
+mod lock;
 mod looks;
 mod lookup;
 mod missing;

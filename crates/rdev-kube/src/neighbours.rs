@@ -1,11 +1,12 @@
 //! Pods that find each other in one folder of runs. A folder that has outlived its pod belongs to the next one; two pods
 //! that live must not have the same: commands of one site could be taken for those of the other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rdev_domain::{Condition, ProjectId, ProjectStatus, Timestamp};
 
 use crate::labels::Role;
+use crate::lock::lock;
 use crate::pod::PodView;
 use crate::registry::Registry;
 
@@ -51,7 +52,7 @@ impl Neighbours {
         };
         let words = format!("pod {}, which has the same folder of runs", holder.name);
         if !is_of(&holder, pod.details.role, &pod.details.project) {
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shared = lock(&self.shared);
             let is_known = |one: &Shared| one.pods.iter().all(|of| of.uid == holder.uid || of.uid == pod.uid);
             if !shared.iter().any(is_known) && shared.len() < SHARED_MAX {
                 tracing::warn!(
@@ -67,7 +68,7 @@ impl Neighbours {
 
     /// Why nothing may start at a site: its pod shares its folder of runs with one of another site.
     pub(crate) fn trouble(&self, role: Role, id: &ProjectId) -> Option<Condition> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&self.shared);
         // Once one of them is gone the other has the folder alone.
         shared.retain(|one| one.pods.iter().all(|pod| self.living(&pod.uid).is_some()));
         shared.iter().find_map(|Shared { pods: [one, other], since }| {

@@ -2,7 +2,7 @@
 //! nobody. Those who ask are told what is known.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 use crate::cluster::Cluster;
 use crate::exec::Target;
 use crate::labels::Role;
+use crate::lock::lock;
 use crate::looks::{Failed, Look, Running};
 use crate::missing::Missing;
 use crate::neighbours::Neighbours;
@@ -260,7 +261,7 @@ impl Places {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.known)
     }
 }
 

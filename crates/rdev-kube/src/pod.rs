@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp, Trouble};
 use rdev_ports::PoolWorker;
 
+use crate::fields::{condition, of_container, over, time, told};
 use crate::labels::{Details, Role, details};
 use crate::status::Look;
 
@@ -147,22 +147,6 @@ impl PodView {
     }
 }
 
-pub(crate) fn over(status: &PodStatus) -> Option<Trouble> {
-    let message = status.message.as_deref().unwrap_or("its containers have ended");
-    match (status.phase.as_deref(), status.reason.as_deref()) {
-        (Some("Failed"), Some(reason @ ("Evicted" | "Preempting" | "Preempted"))) => {
-            Some(Trouble::new(Reason::PodEvicted, format!("its pod was evicted ({reason}): {message}")))
-        }
-        (Some("Failed"), Some("NodeLost" | "NodeShutdown" | "Terminated")) => {
-            Some(Trouble::new(Reason::NodeLost, format!("its node went away: {message}")))
-        }
-        (Some(phase @ ("Failed" | "Succeeded")), _) => {
-            Some(Trouble::new(Reason::PodLost, format!("its pod is over ({phase}): {message}")))
-        }
-        _ => None,
-    }
-}
-
 fn interrupted(container: &ContainerStatus) -> Option<Interruption> {
     let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
@@ -178,27 +162,6 @@ fn interrupted(container: &ContainerStatus) -> Option<Interruption> {
     let next = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
     let at = ended.finished_at.as_ref().or(next).map(|at| time(Some(at)));
     Some(Interruption { container: ended.container_id.clone(), at, trouble })
-}
-
-pub(crate) fn told(ended: &ContainerStateTerminated) -> String {
-    let reason = ended.reason.as_deref().unwrap_or("ended");
-    match ended.message.as_deref().map(str::trim).filter(|message| !message.is_empty()) {
-        Some(message) => format!("{reason}, exit code {}: {message}", ended.exit_code),
-        None => format!("{reason}, exit code {}", ended.exit_code),
-    }
-}
-
-pub(crate) fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
-}
-
-fn of_container<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
-    let statuses = [&status.container_statuses, &status.init_container_statuses];
-    statuses.into_iter().flatten().flatten().find(|status| status.name == name)
-}
-
-pub(crate) fn time(time: Option<&Time>) -> Timestamp {
-    Timestamp::from_micros(time.map_or(0, |time| time.0.as_microsecond()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The projects, or the workers of the pool, as the watch tells them, in memory.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::Stream;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::cluster::CallError;
 use crate::known::{End, Known};
 use crate::labels::{Role, details_as};
+use crate::lock::lock;
 use crate::news::News;
 use crate::pod::PodView;
 
@@ -273,7 +274,7 @@ impl Registry {
     }
 
     fn pods(&self) -> MutexGuard<'_, Pods> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pods)
     }
 }
 

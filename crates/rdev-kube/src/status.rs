@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rdev_domain::{Condition, ProjectStatus, Timestamp};
 
+use crate::fields::{condition, over, time, told};
 use crate::labels::sidecars;
-use crate::pod::{condition, over, time, told};
 
 /// Reason of a project whose node does not answer.
 pub(crate) const NODE_LOST: &str = "NodeLost";
@@ -150,7 +150,7 @@ fn deletion_began(meta: &ObjectMeta) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use crate::pod::PodView;
+    use crate::fields::of_container;
 
     use super::*;
 
@@ -161,7 +161,9 @@ mod tests {
                 "spec": {{"nodeName": "n1", "containers": [{{"name": "main"}}], "initContainers":
                     [{{"name": "clone"}}, {{"name": "mesh", "restartPolicy": "Always"}}]}}, "status": {status}}}"#
         );
-        PodView::read(&serde_json::from_str(&pod).unwrap(), crate::labels::Role::Project).unwrap().status
+        let pod: Pod = serde_json::from_str(&pod).unwrap();
+        let status = pod.status.as_ref().unwrap();
+        Look { pod: &pod, status, container: of_container(status, "main") }.status()
     }
 
     /// Its status as `word reason`.

@@ -1,0 +1,7 @@
+//! Locks whose data is whole after every statement: whoever panicked while he held one has left nothing half done.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
