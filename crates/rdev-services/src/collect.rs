@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::execution::Executor;
+use crate::executor::Executor;
 use crate::invocation::checkout;
 use crate::patience::{Backoff, until_available};
 use crate::runner::{SILENCE_MAX, in_place};

@@ -1,26 +1,21 @@
 //! One command, from its claim to its end: where it runs, start or attach, finish.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rdev_domain::{
-    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, Trouble,
-    attempt_error,
+    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, attempt_error,
 };
-use rdev_ports::{
-    Artefacts, Chance, Claim, Clock, EventLog, Fate, Place, Pods, PoolQueue, Reach, Retry, Seat, Site,
-    Standing, Started, TaskQueue,
-};
+use rdev_ports::{Claim, Place, Reach, Retry, Seat, Site, Standing, Started};
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
 use crate::endings::{failed, never_started};
+use crate::executor::Executor;
 use crate::invocation::checkout;
-use crate::janitor::Janitor;
-use crate::live::{CommandTail, Live};
+use crate::live::CommandTail;
 use crate::patience::until_available;
 use crate::refusal::Refusals;
 use crate::runner::RunId;
@@ -32,21 +27,6 @@ const PLACE_PAUSE_MIN: Duration = Duration::from_secs(1);
 const PLACE_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once when an agent's earlier lines are read again.
 const REREAD_ENTRIES: u32 = 16;
-
-/// What every execution needs.
-pub(crate) struct Executor {
-    pub(crate) pods: Arc<dyn Pods>,
-    pub(crate) queue: Arc<dyn TaskQueue>,
-    pub(crate) pool: Arc<dyn PoolQueue>,
-    pub(crate) artefacts: Arc<dyn Artefacts>,
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Arc<dyn Chance>,
-    pub(crate) live: Live,
-    pub(crate) janitor: Janitor,
-    /// How long a command waits for its place to be ready.
-    pub(crate) place_patience: Duration,
-}
 
 /// What is to be done with a claimed command.
 enum Next {
@@ -260,25 +240,6 @@ impl Executor {
             self.janitor.hurry();
         }
         Ok(())
-    }
-
-    /// What became of what has run in a place since then.
-    pub(crate) async fn fate(&self, claim: &Claim, place: (&Site, &str, Timestamp)) -> Result<Fate> {
-        let (site, uid, since) = place;
-        until_available(&claim.fence.id, || self.pods.fate(site, uid, since)).await
-    }
-
-    /// Why what has run in a place since then is gone; `trouble` where nothing else is known.
-    pub(crate) async fn why_gone(
-        &self,
-        claim: &Claim,
-        place: (&Site, &str, Timestamp),
-        trouble: Trouble,
-    ) -> Result<Trouble> {
-        Ok(match self.fate(claim, place).await? {
-            Fate::Gone(trouble) | Fate::Interrupted(trouble) => trouble,
-            Fate::Unknown | Fate::Undisturbed => trouble,
-        })
     }
 
     /// An attempt is over: it is tried again, or this was its end. One that does not count was ended by what it had no

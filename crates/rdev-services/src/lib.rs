@@ -10,6 +10,7 @@ mod commands;
 mod endings;
 mod events;
 mod execution;
+mod executor;
 mod follow;
 mod frames;
 mod invocation;

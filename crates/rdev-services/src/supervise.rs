@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
 use crate::endings::{ended_with_another, failed, never_started};
-use crate::execution::Executor;
+use crate::executor::Executor;
 use crate::frames::{Intake, Last};
 use crate::invocation::{GRACE, spec};
 use crate::live::CommandTail;

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use rdev_domain::Home;
 use rdev_ports::Site;
 
-use crate::execution::Executor;
+use crate::executor::Executor;
 
 /// Sites that are told to the queue at once.
 const SITES_MAX: usize = 256;

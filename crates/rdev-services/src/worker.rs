@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Live;
-use crate::execution::Executor;
+use crate::executor::Executor;
 use crate::janitor::Janitor;
 use crate::patience::until_available;
 use crate::pulse::Pulse;
