@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use rdev_kube_double::{Cut, How, PodHandle, Refusal, Times};
-use serde::Deserialize;
 
 use crate::many_lines::Numbered;
-use crate::support::{Accepted, Command, Data, Item, Runtime, Server, Told, eventually};
+use crate::support::{Accepted, Command, Data, Item, ProjectStatus, Runtime, Server, Told, eventually};
 
 async fn server() -> Server {
     Runtime::Double.server().await
@@ -143,17 +142,10 @@ async fn a_command_waits_for_its_pod_and_holds_up_nobody() {
     assert_eq!(told(&client.ended(&waits.id).await), ("completed", None, Some(0)));
 }
 
-#[derive(Debug, Deserialize)]
-struct Project {
-    status: String,
-    reason: Option<String>,
-    message: Option<String>,
-}
-
-async fn project_is(server: &Server, status: &str, reason: Option<&str>) -> Project {
+async fn project_is(server: &Server, status: &str, reason: Option<&str>) -> ProjectStatus {
     let client = server.client();
     let looked = async || {
-        let project = client.get("/projects/demo").send().await.json::<Data<Project>>(200).data;
+        let project = client.project("demo").await.expect("it is known");
         (project.status == status && project.reason.as_deref() == reason).then_some(project)
     };
     eventually(status, looked).await

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use rdev_kube_double::{How, PodHandle};
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{Accepted, Command, Data, Fixture, Runtime, Server, Told, eventually};
+use crate::support::{Accepted, Command, Fixture, ProjectStatus, Runtime, Server, Told, eventually};
 
 /// As long as a pod may take to go.
 const GRACE: Duration = Duration::from_secs(60);
@@ -35,19 +34,10 @@ async fn ended(server: &Server, accepted: &Accepted) -> Command {
     server.client().ended(&accepted.id).await
 }
 
-#[derive(Debug, Deserialize)]
-struct Project {
-    status: String,
-    reason: Option<String>,
-    message: Option<String>,
-}
-
-async fn project(server: &Server, status: &str, reason: Option<&str>) -> Project {
+async fn project(server: &Server, status: &str, reason: Option<&str>) -> ProjectStatus {
     let client = server.client();
     let looked = async || {
-        let answer = client.get("/projects/demo").send().await;
-        // A server that has just begun knows no pod yet.
-        let project = (answer.status == 200).then(|| answer.json::<Data<Project>>(200).data)?;
+        let project = client.project("demo").await?;
         (project.status == status && project.reason.as_deref() == reason).then_some(project)
     };
     eventually(&format!("{status} {reason:?}"), looked).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::going::{add_counting_task, ran_once, until_line};
+use super::going::{add_counting_task, killed_and_restarted, ran_once, until_line};
 use crate::support::{Runtime, Told, looking};
 
 /// An API server that is asked to end takes a minute to do so.
@@ -66,8 +66,7 @@ async fn a_drained_node_waits_for_its_tasks() {
     let task = add_counting_task(&server.client()).await;
     until_line(&mut server.client().get(&task.stream_url).events().await, 3).await;
     let mut drain = server.namespace().drain_node().await;
-    server.kill9().await;
-    server.restart().await;
+    killed_and_restarted(&mut server).await;
     ran_once(&server.client(), &task).await;
     drain.done().await;
 }

@@ -60,7 +60,7 @@ pub(super) async fn ran_once(client: &Client, task: &Task) {
     assert_eq!((ended.status.as_str(), ended.attempts), ("completed", 1));
 }
 
-async fn killed_and_restarted(server: &mut Server) {
+pub(super) async fn killed_and_restarted(server: &mut Server) {
     server.kill9().await;
     server.restart().await;
 }

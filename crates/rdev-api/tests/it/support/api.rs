@@ -154,6 +154,14 @@ pub(crate) struct PoolWorker {
     pub(crate) message: Option<String>,
 }
 
+/// How a project stands.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProjectStatus {
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ticket {
     pub(crate) ticket: String,
@@ -237,6 +245,12 @@ impl Client {
     pub(crate) async fn artefacts(&self, id: &str) -> Vec<Artefact> {
         let path = format!("/queue/tasks/{id}/artefacts");
         self.get(&path).send().await.json::<List<Artefact>>(200).data
+    }
+
+    /// How a project stands; `None` while the server does not tell: one that has just begun knows none yet.
+    pub(crate) async fn project(&self, id: &str) -> Option<ProjectStatus> {
+        let answer = self.get(&format!("/projects/{id}")).send().await;
+        (answer.status == 200).then(|| answer.json::<Data<ProjectStatus>>(200).data)
     }
 
     /// Waits until the server knows a worker that was made.

@@ -19,7 +19,9 @@ mod tools;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use api::{Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, Task, Ticket};
+pub(crate) use api::{
+    Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, ProjectStatus, Task, Ticket,
+};
 pub(crate) use cluster::Cluster;
 pub(crate) use double::IN_A_POD;
 pub(crate) use fixture::Fixture;

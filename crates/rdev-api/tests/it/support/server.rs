@@ -7,11 +7,9 @@ use std::process::{ExitStatus, Stdio};
 
 use rdev_sql::testing::{PostgresDatabase, run_on_sqlite};
 use rustix::process::Signal;
-use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use super::api::Data;
 use super::cluster::Namespace;
 use super::double::Double;
 use super::fixture::{Fixture, Store};
@@ -221,16 +219,8 @@ impl Server {
 
     /// Waits until a project has this status.
     pub(crate) async fn project_in(&self, id: &str, status: &str) {
-        #[derive(Deserialize)]
-        struct Project {
-            status: String,
-        }
-        let (client, path) = (self.client(), format!("/projects/{id}"));
-        let there = async || {
-            let answer = client.get(&path).send().await;
-            let there = answer.status == 200 && answer.json::<Data<Project>>(200).data.status == status;
-            there.then_some(())
-        };
+        let client = self.client();
+        let there = async || (client.project(id).await?.status == status).then_some(());
         eventually(id, there).await;
     }
 
