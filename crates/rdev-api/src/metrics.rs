@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
 
-/// What store and runtime were asked is told again for so long, however often it is scraped.
+/// Answers of store and runtime are told again for so long, however often they are scraped.
 const FRESH: Duration = Duration::from_secs(1);
 /// Longest time that the store, and the runtime, may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     told: Arc<Mutex<Option<Told>>>,
 }
 
-/// What store and runtime said, and when.
+/// Answers of store and runtime, and their time.
 struct Told {
     at: Instant,
     text: Arc<str>,

@@ -7,7 +7,7 @@ pub struct Project {
     pub id: ProjectId,
     /// Whether commands can run in it now.
     pub status: ProjectStatus,
-    /// What is wrong with it whatever its status, and is to be mended.
+    /// A fault that somebody is to mend, whatever its status.
     pub warning: Option<Condition>,
     /// Where its files are, as the commands in it see them.
     pub workspace: String,

@@ -119,7 +119,7 @@ impl Schedule {
         }
     }
 
-    /// Whether an attempt that was ended by what it had no part in is followed by another one, which does not count: where
+    /// Tells whether an attempt that was ended by what it had no part in is followed by another one and does not count: where
     /// the command may run more than once.
     pub fn tries_again_uncounted(&self) -> bool {
         self.max_attempts > 1

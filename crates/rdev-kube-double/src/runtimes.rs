@@ -1,4 +1,4 @@
-//! What starts programs on a node, its container runtime: it can be slow, and it can be silent.
+//! Container runtimes, which start the programs of a node: one can be slow, and it can be silent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -33,7 +33,7 @@ impl ServiceAccount {
         Ok(account)
     }
 
-    /// What is `/var/run/secrets/kubernetes.io/serviceaccount` in a pod.
+    /// Folder that is `/var/run/secrets/kubernetes.io/serviceaccount` in a pod.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

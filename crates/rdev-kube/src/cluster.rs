@@ -68,7 +68,7 @@ impl CallError {
         Ok(timeout(limit, call).await.map_err(|_| Self::Silent(limit))??)
     }
 
-    /// Whether the cluster has forgotten the version from which it was asked.
+    /// Tells whether the cluster has forgotten the version from which it was asked.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 410)
     }

@@ -25,7 +25,7 @@ pub(crate) struct End {
     pub(crate) trouble: Trouble,
     /// When it was noticed.
     pub(crate) at: Timestamp,
-    /// What it left is on a volume that the next pod has.
+    /// Its folder of runs is on a volume that the next pod has.
     pub(crate) runs_outlive: bool,
 }
 
@@ -156,7 +156,7 @@ impl Known {
         self.of_project.keys()
     }
 
-    /// Of several pods of a project the oldest, until it is to go: every process chooses the same, and what runs in it
+    /// The oldest pod of a project, until it is to go: every process chooses the same, and what runs in it
     /// keeps its workspace to itself, whatever comes beside it.
     pub(crate) fn best(&self, id: &ProjectId) -> Option<&PodView> {
         self.of(id).min_by(|a, b| a.seniority().cmp(&b.seniority()))

@@ -26,7 +26,7 @@ const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
 /// How many tasks a worker runs at once.
 const CAPACITY: &str = "rdev.orchard9.ai/capacity";
 
-/// Where a runner keeps its runs, and the variable that names another folder.
+/// Folder in which a runner keeps its runs, and the variable that names another one.
 const RUNS_DEFAULT: &str = "/run/rdev";
 const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
 const WORKSPACE_DEFAULT: &str = "/workspace";

@@ -85,7 +85,7 @@ pub struct Config {
     pub runner: Bundled,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What spreads those who ask again.
+    /// Chance that spreads those who ask again.
     pub chance: Arc<dyn Chance>,
 }
 
@@ -294,7 +294,7 @@ impl Pods for Kube {
     }
 }
 
-/// What the pod of a site is known by; `None` when no pod can be.
+/// Id by which the pod of a site is known; `None` when no pod can be.
 fn id_of(site: &Site) -> Option<ProjectId> {
     match site {
         Site::Project(id) => Some(id.clone()),

@@ -22,7 +22,7 @@ const LIMIT_LAST: Duration = Duration::from_secs(30);
 /// A container that cannot be used is looked at again after this time.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
-/// What is known of a container.
+/// Knowledge of a container.
 pub(crate) enum Look {
     /// Somebody looks.
     Running(Running),
@@ -71,14 +71,14 @@ impl Running {
         self.task.id() == task
     }
 
-    /// Whether nothing that stands is known of the container: an answer is worth waiting for.
+    /// Tells whether nothing that stands is known of the container: an answer is worth waiting for.
     pub(crate) fn is_news(&self) -> bool {
         self.before.as_ref().is_none_or(|before| before.why.is_final)
     }
 }
 
 impl Look {
-    /// Whether somebody should look now, with what was seen before.
+    /// Gives what was seen before, if somebody should look now.
     pub(crate) fn due(look: Option<&Self>) -> Option<Option<Failed>> {
         match look {
             None => Some(None),
@@ -94,7 +94,7 @@ impl Look {
         self.failed().map(Failed::trouble)
     }
 
-    /// Where there was trouble: whether it will pass. Nobody knows while somebody looks.
+    /// Tells whether trouble that there was will pass. Nobody knows while somebody looks.
     pub(crate) fn standing(&self) -> Option<Standing> {
         match (self, self.failed()?) {
             (Self::Running(_), failed) => {

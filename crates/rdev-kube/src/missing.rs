@@ -56,7 +56,7 @@ impl Missing {
     }
 }
 
-/// Whether a short program that ended so may do better: it was killed, or wanted something of which there was none left.
+/// Tells whether a short program that ended so may do better: it was killed, or wanted something of which none was left.
 fn passes(code: i32, stderr: &str) -> bool {
     code >= EXIT_SIGNALED || OUT_OF.iter().any(|words| stderr.contains(words))
 }

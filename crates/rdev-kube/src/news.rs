@@ -25,7 +25,7 @@ impl<T: Clone + Send + 'static> News<T> {
         self.0.send(news).unwrap_or_default();
     }
 
-    /// What is told from now on. It never ends.
+    /// News that are told from now on. They never end.
     pub(crate) fn listen(&self) -> impl Stream<Item = T> + Send + use<T> {
         unfold(self.0.subscribe(), |mut news| async {
             loop {

@@ -31,7 +31,7 @@ const NOT_REACHABLE: &str = "NotReachable";
 /// The reason of a status: its pod is ready, and somebody looks whether programs can be started in it.
 const NOT_YET_REACHED: &str = "NotYetReached";
 
-/// What looks at containers need.
+/// Means that looks at containers need.
 #[derive(Clone)]
 pub(crate) struct Means {
     pub(crate) cluster: Cluster,
@@ -41,7 +41,7 @@ pub(crate) struct Means {
     pub(crate) chance: Arc<dyn Chance>,
 }
 
-/// What is known of containers, and what looks at them need.
+/// Knowledge of containers, and the means of looks at them.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Inner>);
 
@@ -97,7 +97,7 @@ impl Places {
         self.0.became_ready.listen()
     }
 
-    /// Whether commands can run in a pod whose container runs. One of which nothing is known is looked at, which is waited
+    /// Tells whether commands can run in a pod whose container runs. One of which nothing is known is looked at, which is waited
     /// for until it has taken `awaited`.
     pub(crate) async fn standing(&self, pod: PodView, awaited: Duration) -> Standing {
         self.look(&pod);

@@ -47,7 +47,7 @@ pub(crate) struct Interruption {
 }
 
 impl Interruption {
-    /// Whether it may have ended what was started at that time, by rdev's clock.
+    /// Tells whether it may have ended what was started at that time, by rdev's clock.
     pub(crate) fn is_after(&self, start: Timestamp) -> bool {
         self.at.is_none_or(|at| at + CLUSTER_TIME_STEP > start)
     }
@@ -82,7 +82,7 @@ impl PodView {
         }
     }
 
-    /// What the pod of a project is chosen by, smallest first: one that is to stay, then the oldest.
+    /// Order in which the pod of a project is chosen, smallest first: one that is to stay, then the oldest.
     pub(crate) fn seniority(&self) -> (bool, bool, Timestamp, &str) {
         (self.over.is_some(), self.terminating, self.created, &self.name)
     }

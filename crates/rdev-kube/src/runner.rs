@@ -100,7 +100,7 @@ pub(crate) struct Runner {
     pub(crate) runs_uid: String,
     /// Identities that it had in pods before this one.
     pub(crate) former: Vec<String>,
-    /// Whether a lack of memory ends every process of the container at once; `None` where it does not say.
+    /// A lack of memory ends every process of the container at once; `None` where it does not say.
     pub(crate) kills_all: Option<bool>,
 }
 

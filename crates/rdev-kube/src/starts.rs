@@ -31,7 +31,7 @@ const CONTROLS_ON_A_NODE: usize = 4;
 const BUSY_MAX: Duration = Duration::from_secs(60);
 const BUSY_DEFAULT: Duration = Duration::from_secs(1);
 
-/// What is started.
+/// Kind of what is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A command, or a look at a container.

@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Of a pod that was deleted with an hour of grace.
+    /// Metadata of a pod that was deleted with an hour of grace.
     const DELETED: &str =
         r#", "deletionTimestamp": "2026-01-01T01:00:00Z", "deletionGracePeriodSeconds": 3600"#;
 }

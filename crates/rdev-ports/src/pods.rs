@@ -43,7 +43,7 @@ pub trait Pods: Send + Sync {
     /// nothing is told.
     fn became_ready(&self) -> BoxStream<'static, Site>;
 
-    /// What became, since then, of the programs that ran in the place of this identity. It is asked when their runner
+    /// Fate, since then, of the programs that ran in the place of this identity. It is asked for when their runner
     /// cannot be reached, or has lost them.
     async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate>;
 
@@ -112,7 +112,7 @@ pub struct PoolWorker {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
-    /// What is less than it should be with it, whatever its status.
+    /// A lack that somebody is to know of, whatever its status.
     pub warning: Option<Condition>,
     /// It is to be gone when what runs in it has ended, and counts as gone for whoever decides how many there are.
     pub leaves: bool,
@@ -130,7 +130,7 @@ pub struct Place {
     pub workspace: String,
 }
 
-/// Whether something new can run in a place.
+/// Answer to whether something new can run in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// They can.
@@ -141,7 +141,7 @@ pub enum Standing {
     Unusable(Trouble),
 }
 
-/// Whether what was started in a place can be attached to, and ended.
+/// Answer to whether what was started in a place can be attached to, and ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// The place is there; or it is over, and what was written there can be read in the one that has come in its stead.

@@ -193,7 +193,7 @@ pub struct Retry {
     pub error: String,
     /// When the next attempt may begin.
     pub run_after: Timestamp,
-    /// Whether it was one of the attempts that the command may have. One that was ended by what it had no part in is not.
+    /// It was one of the attempts that the command may have. One that was ended by what it had no part in is not.
     pub counts: bool,
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn oom_kills() -> Option<u64> {
     })
 }
 
-/// Where the group of this process under `controllers` may be. In a container the group's own folder is the root that we
+/// Folders in which the group of this process under `controllers` may be. In a container the group's own folder is the root that we
 /// see, and the path may be the node's.
 fn folders(controllers: &str, root: &str) -> Vec<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -18,7 +18,7 @@ pub(crate) const EXIT_FAILED: u8 = 70;
 /// The run could not be made: this call has started nothing.
 pub(crate) const EXIT_NOT_STARTED: u8 = 73;
 
-/// What is asked for may be had later.
+/// The folder may be had later: something still uses it.
 pub(crate) const EXIT_IN_USE: u8 = 75;
 
 /// A failure that ends the program.

@@ -271,7 +271,7 @@ impl Run {
         std::fs::write(self.0.join(MEMORY), format!("{bytes} {container}\n")).ok();
     }
 
-    /// What was kept: bytes and container.
+    /// Memory that was kept: bytes, and container.
     pub(crate) fn kept_memory(&self) -> Option<(u64, u64)> {
         let text = std::fs::read_to_string(self.0.join(MEMORY)).ok()?;
         let (bytes, container) = text.trim().split_once(' ')?;

@@ -25,7 +25,7 @@ pub struct WorkerView {
     pub status: ProjectStatus,
     /// How many tasks run in it at once.
     pub capacity: u32,
-    /// What is less than it should be with it, whatever its status.
+    /// A lack that somebody is to know of, whatever its status.
     pub warning: Option<Condition>,
     /// The tasks that run in it.
     pub tasks: Vec<CommandId>,

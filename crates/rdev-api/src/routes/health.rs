@@ -44,7 +44,7 @@ pub(crate) struct Components {
     /// The store of commands and events: it can be written.
     #[schema(example = "ok")]
     database: &'static str,
-    /// Where commands run; with `only=serve`, that its projects are known, be it from before.
+    /// Runtime in which commands run; with `only=serve`, that its projects are known, be it from before.
     #[schema(example = "ok")]
     runtime: &'static str,
     /// The loop that runs commands.

@@ -86,7 +86,7 @@ pub(crate) struct NotReady {
 }
 
 impl NotReady {
-    /// What keeps it from being ready comes first.
+    /// Gives the reason why it is not ready first, then the warning.
     pub(crate) fn of(status: ProjectStatus, warning: Option<Condition>) -> Self {
         let condition = match (status.condition(), warning) {
             (Some(condition), Some(warning)) => {

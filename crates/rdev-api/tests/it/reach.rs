@@ -1,5 +1,5 @@
-//! What runs is followed to its end, whatever becomes of its pod's phase, readiness, label and rivals, and whoever follows
-//! it; and nothing new starts there. The cluster is a double.
+//! Commands that run are followed to their end, whatever becomes of their pod's phase, readiness, label and rivals, and
+//! whoever follows them; and nothing new starts there. The cluster is a double.
 
 use std::time::Duration;
 

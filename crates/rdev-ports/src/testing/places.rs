@@ -19,7 +19,7 @@ pub async fn two_sites_never_share_a_place(pods: &dyn Pods, sites: [&Site; 2]) {
     }
 }
 
-/// What was started in a place is found by the identity of it, also by another process (`another`), and under no other
+/// A place is found by its identity, also by another process (`another`), and what was started there under no other
 /// identity.
 pub async fn a_place_is_reached_by_its_identity(pods: &dyn Pods, another: &dyn Pods, site: &Site) {
     let Some(Standing::Ready(place)) = pods.place(site).await.expect("places are known") else {

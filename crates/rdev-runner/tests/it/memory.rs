@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::{Live, Place, exit, signal, wait_until};
 
 const MIB: u64 = 1 << 20;
-/// What the container of the tests may have.
+/// Memory that the container of the tests may have.
 const MAX: u64 = 1024 * MIB;
 /// Takes memory, says so, and keeps it.
 const EATER: &str = "{ head -c 100000000 /dev/zero; echo up >&2; sleep 1000; } | tail -n 1";

@@ -8,7 +8,7 @@ use rdev_runner::spec::{Mode, Order, Spec};
 
 use crate::support::{Place, exit, frames, signal, stdout};
 
-/// What is told of a folder: its identity, and those that it had before.
+/// Identity of a folder, and those that it had before.
 struct Told {
     identity: String,
     before: Vec<String>,

@@ -1,4 +1,4 @@
-//! What only a real cluster can show; `scripts/test-cluster.sh` tells these.
+//! Stories that only a real cluster can show; `scripts/test-cluster.sh` tells these.
 
 mod alone;
 mod going;

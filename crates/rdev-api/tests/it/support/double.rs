@@ -104,7 +104,7 @@ impl Double {
         self.add(shape(new))
     }
 
-    /// Of a server that is started by [`IN_A_POD`].
+    /// Account of a server that is started by [`IN_A_POD`].
     pub(crate) fn account(&self) -> &ServiceAccount {
         &self.account
     }

@@ -13,7 +13,7 @@ use super::places::Places;
 use super::server::Server;
 use super::{Runtime, within};
 
-/// What a server is started with.
+/// Settings and folders with which a server is started.
 pub(crate) struct Fixture {
     runtime: Runtime,
     pub(super) root: TempDir,
@@ -26,7 +26,7 @@ pub(crate) struct Fixture {
     pub(super) started_by: Option<&'static str>,
 }
 
-/// What a server keeps its commands in.
+/// Store in which a server keeps its commands.
 pub(super) enum Store {
     /// A file in its folder.
     Sqlite,
@@ -36,7 +36,7 @@ pub(super) enum Store {
     Postgres(Arc<PostgresDatabase>),
 }
 
-/// What a server said that did not start.
+/// Last words of a server that did not start.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: ExitStatus,

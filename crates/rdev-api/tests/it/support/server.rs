@@ -68,7 +68,7 @@ impl Server {
         false
     }
 
-    /// Whether it has started, and answers this path with 200. One that refuses says why in its log.
+    /// Tells whether it has started, and answers this path with 200. One that refuses says why in its log.
     pub(crate) async fn try_restart(&mut self, ready: &str) -> bool {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.fixture.log_file());
