@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
 use crate::lock::lock;
-use crate::registry::Registry;
+use crate::lookup::look_at;
+use crate::registry::{Registry, Unseen};
 
 /// Brings the pods of a registry up to date, those that are asked for.
 pub(crate) struct Fresh {
@@ -62,15 +63,16 @@ impl Fresh {
     }
 
     async fn ask(&self, pods: &BTreeMap<String, String>) -> kube::Result<()> {
-        let api = self.cluster.pods();
-        let there: Vec<Pod> = match pods.first_key_value() {
-            Some((_, name)) if pods.len() == 1 => api.get_opt(name).await?.into_iter().collect(),
-            // All of them: one whose label was taken off is still there.
-            _ => {
-                let pages: Vec<_> = self.cluster.pages("").try_collect().await?;
-                pages.into_iter().flat_map(|page| page.items).collect()
-            }
-        };
+        if let Some((uid, name)) = pods.first_key_value()
+            && pods.len() == 1
+        {
+            let pod = Unseen { name: name.clone(), uid: uid.clone() };
+            look_at(&self.cluster, &self.registry, &*self.clock, &pod).await;
+            return Ok(());
+        }
+        // All of them: one whose label was taken off is still there.
+        let pages: Vec<_> = self.cluster.pages("").try_collect().await?;
+        let there: Vec<Pod> = pages.into_iter().flat_map(|page| page.items).collect();
         let now = self.clock.now();
         let uid = |pod: &Pod| pod.metadata.uid.clone().unwrap_or_default();
         for pod in there.iter().filter(|pod| pods.contains_key(&uid(pod))) {
