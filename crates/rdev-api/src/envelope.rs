@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
-use rdev_ports::Asked;
+use rdev_ports::Occurrence;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,10 +13,10 @@ use crate::request::RequestMeta;
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The header that tells of a repetition, if this is one.
-pub(crate) fn replayed(asked: Asked) -> Option<[(HeaderName, &'static str); 1]> {
+pub(crate) fn replayed(asked: Occurrence) -> Option<[(HeaderName, &'static str); 1]> {
     match asked {
-        Asked::Now => None,
-        Asked::Before => Some([(REPLAYED, "true")]),
+        Occurrence::First => None,
+        Occurrence::Repeated => Some([(REPLAYED, "true")]),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::MediaType;
-use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId, WorkerName};
+use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, StreamId, WorkerName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ pub(crate) const PAGE_MAX: u32 = 200;
 pub(crate) struct InProject(pub(crate) ProjectId);
 
 /// `{project}` and `{command_id}` in the path.
-pub(crate) struct CommandInProject(pub(crate) ProjectId, pub(crate) CommandId);
+pub(crate) struct CommandInProject(pub(crate) ProjectId, pub(crate) JobId);
 
 /// `{project}` and `{stream_id}` in the path.
 pub(crate) struct StreamInProject(pub(crate) ProjectId, pub(crate) StreamId);
@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
 }
 
 /// `{task_id}` in the path.
-pub(crate) struct TaskPath(pub(crate) CommandId);
+pub(crate) struct TaskPath(pub(crate) JobId);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     type Rejection = ApiError;
@@ -73,7 +73,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
 }
 
 /// `{task_id}` and `{path}` in the path, the latter with its slashes.
-pub(crate) struct TaskFile(pub(crate) CommandId, pub(crate) String);
+pub(crate) struct TaskFile(pub(crate) JobId, pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
     type Rejection = ApiError;
@@ -267,9 +267,9 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, Api
 }
 
 /// Who makes the request; the gate has put it there.
-pub(crate) struct From(pub(crate) Caller);
+pub(crate) struct Caller(pub(crate) Principal);
 
-impl<S: Send + Sync> FromRequestParts<S> for From {
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
@@ -277,8 +277,8 @@ impl<S: Send + Sync> FromRequestParts<S> for From {
     }
 }
 
-fn caller(parts: &Parts) -> Result<Caller, ApiError> {
-    let caller = parts.extensions.get::<Caller>().cloned();
+fn caller(parts: &Parts) -> Result<Principal, ApiError> {
+    let caller = parts.extensions.get::<Principal>().cloned();
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })

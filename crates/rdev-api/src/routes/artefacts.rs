@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Artefact, CommandId, Kept};
+use rdev_domain::{Artefact, Content, JobId};
 use rdev_services::{ArtefactFile, Tasks};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,10 +37,10 @@ pub(crate) struct ArtefactDto {
 }
 
 impl ArtefactDto {
-    fn of(task: &CommandId, artefact: Artefact) -> Self {
+    fn of(task: &JobId, artefact: Artefact) -> Self {
         let (sha256, problem) = match artefact.kept {
-            Kept::Whole(sum) => (Some(sum.iter().map(|byte| format!("{byte:02x}")).collect()), None),
-            Kept::Not(why) => (None, Some(why.as_str())),
+            Content::Stored(sum) => (Some(sum.iter().map(|byte| format!("{byte:02x}")).collect()), None),
+            Content::Skipped(why) => (None, Some(why.as_str())),
         };
         let url = problem.is_none().then(|| {
             let path: String = artefact.path.bytes().map(escaped).collect();

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{
-    AgentRequest, Command, CommandId, GitRequest, Request, ShellRequest, State as Stage, git_subcommands,
+    AgentRequest, CommandRequest, GitRequest, Job, JobId, JobSpec, JobState, ShellRequest, git_subcommands,
 };
-use rdev_services::{Commands, Submit, Tasks, Waiting};
+use rdev_services::{Commands, SubmitCommand, Tasks, Waiting};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{
-    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
+    Caller, CommandInProject, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
     whole_number_or_null,
 };
 use crate::routes::acceptance::{AcceptAnswers, Acceptance, Answer};
@@ -150,7 +150,7 @@ pub(crate) struct Accepted {
 
 /// A command, and where it stands.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Command)]
+#[schema(as = Job)]
 pub(crate) struct CommandDto {
     #[serde(flatten)]
     accepted: Accepted,
@@ -203,14 +203,15 @@ impl From<Waiting> for Queued {
     }
 }
 
-impl From<&Command> for Accepted {
-    fn from(command: &Command) -> Self {
-        let (project, stream) = (&command.home, &command.stream);
+impl From<&Job> for Accepted {
+    fn from(command: &Job) -> Self {
+        let project = command.spec.project().map(ToString::to_string).unwrap_or_default();
+        let stream = &command.stream;
         Self {
             id: command.id.to_string(),
             command_id: command.id.to_string(),
-            project: project.to_string(),
-            kind: command.request.kind().as_str(),
+            project: project.clone(),
+            kind: command.spec.kind().as_str(),
             status: "pending",
             stream_id: stream.to_string(),
             stream_url: format!("/projects/{project}/events?stream_id={stream}"),
@@ -229,17 +230,17 @@ pub(crate) struct Course {
     pub(crate) message: Option<String>,
 }
 
-impl From<&Stage> for Course {
-    fn from(stage: &Stage) -> Self {
+impl From<&JobState> for Course {
+    fn from(stage: &JobState) -> Self {
         match stage {
-            Stage::Pending => Self::default(),
-            Stage::Running { started_at, trouble } => Self {
+            JobState::Pending => Self::default(),
+            JobState::Running { started_at, failure } => Self {
                 started_at: Some(started_at.to_string()),
-                reason: trouble.as_ref().map(|trouble| trouble.reason.as_str().to_owned()),
-                message: trouble.as_ref().map(|trouble| trouble.message.clone()),
+                reason: failure.as_ref().map(|failure| failure.reason.as_str().to_owned()),
+                message: failure.as_ref().map(|failure| failure.message.clone()),
                 ..Self::default()
             },
-            Stage::Ended { started_at, ended_at, outcome } => Self {
+            JobState::Ended { started_at, ended_at, outcome } => Self {
                 started_at: started_at.map(|at| at.to_string()),
                 ended_at: Some(ended_at.to_string()),
                 duration_ms: Some(millis(outcome.duration)),
@@ -251,13 +252,13 @@ impl From<&Stage> for Course {
     }
 }
 
-impl From<Command> for CommandDto {
-    fn from(command: Command) -> Self {
+impl From<Job> for CommandDto {
+    fn from(command: Job) -> Self {
         let Course { started_at, ended_at, duration_ms, exit_code, reason, message } =
             (&command.state).into();
         Self {
             accepted: Accepted { status: command.state.status().as_str(), ..Accepted::from(&command) },
-            summary: summary(&command.request),
+            summary: summary(&command.spec),
             timeout_ms: millis(command.timeout),
             cancel_requested: command.cancel_requested,
             created_at: command.created_at.to_string(),
@@ -276,13 +277,16 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn summary(request: &Request) -> String {
-    let cut = |text: &str| text.chars().take(SUMMARY_CHARS_MAX).collect();
+pub(crate) fn summary(spec: &JobSpec) -> String {
+    let cut = |text: &str| -> String { text.chars().take(SUMMARY_CHARS_MAX).collect() };
+    let request = match spec {
+        JobSpec::Command { request, .. } => request,
+        JobSpec::Task(task) => return cut(&task.steps.join("; ")),
+    };
     match request {
-        Request::Claude(agent) => cut(&agent.prompt),
-        Request::Shell(shell) => cut(&shell.command),
-        Request::Git(git) => cut(&git.args.join(" ")),
-        Request::Work(work) => cut(&work.steps.join("; ")),
+        CommandRequest::Claude(agent) => cut(&agent.prompt),
+        CommandRequest::Shell(shell) => cut(&shell.command),
+        CommandRequest::Git(git) => cut(&git.args.join(" ")),
     }
 }
 
@@ -300,8 +304,8 @@ pub(crate) async fn claude(
     JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
 ) -> Result<Response, ApiError> {
     let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
-    let request = Request::Claude(AgentRequest { prompt, session_id, model, max_turns });
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -320,8 +324,8 @@ pub(crate) async fn shell(
 ) -> Result<Response, ApiError> {
     let ShellBody { command, stream_id, timeout_seconds, env } = body;
     let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
-    let request = Request::Shell(ShellRequest { command, env });
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let request = CommandRequest::Shell(ShellRequest { command, env });
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -339,8 +343,8 @@ pub(crate) async fn git(
     JsonBody { body, idempotency }: JsonBody<GitBody>,
 ) -> Result<Response, ApiError> {
     let GitBody { args, stream_id, timeout_seconds } = body;
-    let request = Request::Git(GitRequest { args });
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let request = CommandRequest::Git(GitRequest { args });
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -368,7 +372,7 @@ pub(crate) async fn list(
     Query(page): Query<CommandPage>,
 ) -> Result<List<CommandDto>, ApiError> {
     let limit = page_limit(page.limit)?;
-    let before: Option<CommandId> = page_cursor(page.cursor.as_deref())?;
+    let before: Option<JobId> = page_cursor(page.cursor.as_deref())?;
     let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
     let commands = commands.into_iter().map(CommandDto::from).collect();
     Ok(List::page(commands, limit as usize, |command| command.accepted.id.clone()))

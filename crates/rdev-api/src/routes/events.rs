@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{Error, ProjectId, Seq, StreamId};
-use rdev_services::{Begin, Events, Following};
+use rdev_services::{Begin, Events, Subscription};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -103,12 +103,12 @@ async fn one_stream(
 pub(crate) fn answer(
     streams: &Streams,
     opening: Opening,
-    following: Following,
+    following: Subscription,
     after: Option<Seq>,
 ) -> Response {
     match following {
-        Following::Over => StatusCode::NO_CONTENT.into_response(),
-        Following::Open(follow) => streams.command(opening, follow, after),
+        Subscription::Over => StatusCode::NO_CONTENT.into_response(),
+        Subscription::Open(follow) => streams.command(opening, follow, after),
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Command, CommandId, ProjectId, Status, Validate, WorkKind};
+use rdev_domain::{Job, JobId, JobStatus, ProjectId, TaskKind, Validate};
 use rdev_ports::{Clock, TaskFilter};
-use rdev_services::{Events, Pool, SubmitWork, Tasks};
+use rdev_services::{Events, Pool, SubmitTask, Tasks};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::envelope::{Data, List, replayed};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{From as Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
+use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
 use crate::routes::commands::Queued;
 use crate::routes::events::{After, answer, event_number, last_event_id};
 use crate::routes::output;
@@ -39,7 +39,7 @@ pub(crate) async fn submit(
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = body.read();
-    let (task, asked) = tasks.submit(&caller, SubmitWork { idempotency, ..submit }, noted).await?;
+    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
     let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
     let body = with_details(&tasks, task).await?;
     Ok((StatusCode::ACCEPTED, replayed(asked), location, body).into_response())
@@ -72,8 +72,8 @@ impl TaskPage {
         let mut validate = Validate::default();
         let statuses = match self.status.as_deref() {
             None => Vec::new(),
-            Some(DEAD) => vec![Status::Failed, Status::TimedOut],
-            Some(name) => Status::parse(name).map_or_else(
+            Some(DEAD) => vec![JobStatus::Failed, JobStatus::TimedOut],
+            Some(name) => JobStatus::parse(name).map_or_else(
                 || {
                     validate.fail("status", "accepted is the name of a status, or dead");
                     Vec::new()
@@ -82,7 +82,7 @@ impl TaskPage {
             ),
         };
         let kind = self.kind.as_deref().and_then(|name| {
-            let kind = WorkKind::parse(name);
+            let kind = TaskKind::parse(name);
             if kind.is_none() {
                 validate.fail("kind", "accepted is build, test, deploy or shell");
             }
@@ -104,7 +104,7 @@ pub(crate) async fn list(
     Query(page): Query<TaskPage>,
 ) -> Result<List<TaskDto>, ApiError> {
     let limit = page_limit(page.limit)?;
-    let before: Option<CommandId> = page_cursor(page.cursor.as_deref())?;
+    let before: Option<JobId> = page_cursor(page.cursor.as_deref())?;
     let tasks = tasks.list(&page.filter()?, before.as_ref(), limit + 1).await?;
     let tasks = tasks.into_iter().map(TaskDto::from).collect();
     Ok(List::page(tasks, limit as usize, |task| task.id.clone()))
@@ -201,9 +201,9 @@ pub(crate) async fn retry(
     Ok((replayed(asked), with_details(&tasks, task).await?).into_response())
 }
 
-async fn with_details(tasks: &Tasks, task: Command) -> Result<Data<TaskDto>, ApiError> {
+async fn with_details(tasks: &Tasks, task: Job) -> Result<Data<TaskDto>, ApiError> {
     let queue = tasks.waiting(&task).await?.map(Queued::from);
-    let left = match task.request.artefacts() {
+    let left = match task.spec.artefacts() {
         [] => None,
         _ => Some(LeftDto::of(&tasks.artefacts(&task).await?)),
     };
@@ -267,11 +267,11 @@ pub(crate) async fn stats(
         *by_status.entry(status.as_str()).or_default() += count;
         by_kind.entry(kind.as_str()).or_default().insert(status.as_str(), count);
     }
-    let count = |status: Status| by_status.get(status.as_str()).copied().unwrap_or(0);
+    let count = |status: JobStatus| by_status.get(status.as_str()).copied().unwrap_or(0);
     let age = |at| u64::try_from(clock.now().since(at).as_millis()).unwrap_or(u64::MAX);
     Ok(Data::new(StatsDto {
-        dead: count(Status::Failed) + count(Status::TimedOut),
-        running: count(Status::Running),
+        dead: count(JobStatus::Failed) + count(JobStatus::TimedOut),
+        running: count(JobStatus::Running),
         oldest_waiting_ms: stats.oldest_waiting.map(age),
         workers_busy: seats.busy,
         workers_free: seats.idle,

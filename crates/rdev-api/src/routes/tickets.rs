@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use rdev_ports::{Asked, Clock, TaskQueue};
+use rdev_ports::{Clock, Occurrence, TaskQueue};
 use rdev_services::Projects;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::envelope::{Data, replayed};
 use crate::error::{ApiError, ErrorBody};
-use crate::extract::{From as Caller, Idempotency, InProject};
+use crate::extract::{Caller, Idempotency, InProject};
 use crate::tickets::{TICKET_LIFETIME, Tickets};
 
 /// A ticket, to be used in a URL instead of a key.
@@ -52,7 +52,7 @@ pub(crate) async fn issue(
         Some(key) => queue.first_use(key, now).await?,
         None => now,
     };
-    let asked = if first < now { Asked::Before } else { Asked::Now };
+    let asked = if first < now { Occurrence::Repeated } else { Occurrence::First };
     let expires = first + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
     let body = Data::new(TicketDto { ticket, expires_at: expires.to_string() });

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rdev_domain::{
-    Artefact, Command, Kept, ProjectId, Request, State as Stage, Timestamp, Validate, WorkKind, WorkRequest,
+    Artefact, Content, Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Timestamp, Validate,
 };
-use rdev_services::SubmitWork;
+use rdev_services::SubmitTask;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -92,13 +92,13 @@ enum KindDto {
 
 impl TaskBody {
     /// The task, and what is wrong with what it was written as.
-    pub(crate) fn read(self) -> (SubmitWork, Validate) {
+    pub(crate) fn read(self) -> (SubmitTask, Validate) {
         let mut validate = Validate::default();
-        let kind = WorkKind::parse(&self.kind).unwrap_or_else(|| {
+        let kind = TaskKind::parse(&self.kind).unwrap_or_else(|| {
             let shown: String = self.kind.chars().take(80).collect();
             validate.fail("type", format!("{shown:?} is not valid: build, test, deploy or shell"));
             // What else is wrong is told as well; this kind asks for least.
-            WorkKind::Shell
+            TaskKind::Shell
         });
         let run_after = self.run_after.and_then(|text| {
             let time = Timestamp::parse(&text);
@@ -114,7 +114,7 @@ impl TaskBody {
             validate.fail("credentials", "this version has no credentials; leave it out, or set env");
         }
         let env = self.env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
-        let work = WorkRequest {
+        let work = TaskRequest {
             kind,
             repository: self.repository,
             git_ref: self.r#ref,
@@ -124,7 +124,7 @@ impl TaskBody {
             project,
             concurrency_key: self.concurrency_key,
         };
-        let submit = SubmitWork {
+        let submit = SubmitTask {
             work,
             priority: self.priority,
             run_after,
@@ -217,7 +217,7 @@ pub(crate) struct LeftDto {
 
 impl LeftDto {
     pub(crate) fn of(artefacts: &[Artefact]) -> Self {
-        let kept = || artefacts.iter().filter(|artefact| matches!(artefact.kept, Kept::Whole(_)));
+        let kept = || artefacts.iter().filter(|artefact| matches!(artefact.kept, Content::Stored(_)));
         let (files, bytes) = (kept().count(), kept().map(|artefact| artefact.size).sum());
         Self { files, bytes, problems: artefacts.len() - files }
     }
@@ -229,32 +229,32 @@ impl TaskDto {
     }
 }
 
-impl From<Command> for TaskDto {
-    fn from(task: Command) -> Self {
+impl From<Job> for TaskDto {
+    fn from(task: Job) -> Self {
         let Course { started_at, ended_at, duration_ms, exit_code, reason, message } = (&task.state).into();
-        let work = match &task.request {
-            Request::Work(work) => Some(work),
-            Request::Claude(_) | Request::Shell(_) | Request::Git(_) => None,
+        let work = match &task.spec {
+            JobSpec::Task(work) => Some(work),
+            JobSpec::Command { .. } => None,
         };
         let last_error = match &task.state {
-            Stage::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
+            JobState::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
             _ => task.schedule.last_error.clone(),
         };
         Self {
             id: task.id.to_string(),
-            kind: task.request.kind().as_str(),
+            kind: task.spec.kind().as_str(),
             status: task.state.status().as_str(),
             dead: task.is_dead(),
             stream_id: task.stream.to_string(),
             stream_url: format!("/queue/tasks/{}/events", task.id),
             repository: work.and_then(|work| work.repository.clone()),
             r#ref: work.and_then(|work| work.git_ref.clone()),
-            summary: summary(&task.request),
+            summary: summary(&task.spec),
             project: work.and_then(|work| work.project.as_ref()).map(ToString::to_string),
             priority: task.schedule.priority,
             run_after: task.schedule.run_after.map(|at| at.to_string()),
-            concurrency_key: work.and_then(WorkRequest::key).map(|key| key.replacen("pool:", "", 1)),
-            attempts: task.schedule.tries,
+            concurrency_key: work.and_then(TaskRequest::key).map(|key| key.replacen("pool:", "", 1)),
+            attempts: task.schedule.attempts,
             max_attempts: task.schedule.attempts_allowed(),
             last_error,
             timeout_ms: millis(task.timeout),
