@@ -197,6 +197,8 @@ pub enum JobState {
         started_at: Timestamp,
         /// What keeps it from running, as far as that is known.
         failure: Option<Failure>,
+        /// Decision or resource that the job waits for; `None` while it may go on.
+        waiting_for: Option<WaitingFor>,
     },
     /// Over.
     Ended {
@@ -209,13 +211,58 @@ pub enum JobState {
     },
 }
 
-/// The name of a state.
+/// Decision or resource that a running job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// Somebody's approval.
+    Approval,
+    /// Room in a quota.
+    Quota,
+    /// Room in a budget.
+    Budget,
+}
+
+impl WaitingFor {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Approval, Self::Quota, Self::Budget];
+
+    /// Name in stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::Quota => "quota",
+            Self::Budget => "budget",
+        }
+    }
+
+    /// Returns the value of a name in stores.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|waiting_for| waiting_for.as_str() == name)
+    }
+
+    /// Status of a job that waits for this.
+    pub fn status(self) -> JobStatus {
+        match self {
+            Self::Approval => JobStatus::WaitingApproval,
+            Self::Quota => JobStatus::WaitingQuota,
+            Self::Budget => JobStatus::WaitingBudget,
+        }
+    }
+}
+
+/// The name of a state. A job that waits for a decision or a resource has a status of its own; in stores it is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
     /// Stored, and waiting for a worker.
     Pending,
     /// Started, or about to be.
     Running,
+    /// Running, and waiting for an approval.
+    WaitingApproval,
+    /// Running, and waiting for room in a quota.
+    WaitingQuota,
+    /// Running, and waiting for room in a budget.
+    WaitingBudget,
     /// Exit code 0.
     Completed,
     /// Ended in a way that nobody asked for.
@@ -226,9 +273,12 @@ pub enum JobStatus {
     TimedOut,
 }
 
-const STATUSES: [(JobStatus, &str); 6] = [
+const STATUSES: [(JobStatus, &str); 9] = [
     (JobStatus::Pending, "pending"),
     (JobStatus::Running, "running"),
+    (JobStatus::WaitingApproval, "waiting_approval"),
+    (JobStatus::WaitingQuota, "waiting_quota"),
+    (JobStatus::WaitingBudget, "waiting_budget"),
     (JobStatus::Completed, "completed"),
     (JobStatus::Failed, "failed"),
     (JobStatus::Cancelled, "cancelled"),
@@ -263,14 +313,14 @@ impl JobState {
     pub fn status(&self) -> JobStatus {
         match self {
             Self::Pending => JobStatus::Pending,
-            Self::Running { .. } => JobStatus::Running,
+            Self::Running { waiting_for, .. } => waiting_for.map_or(JobStatus::Running, WaitingFor::status),
             Self::Ended { outcome, .. } => outcome.ending.into(),
         }
     }
 
     /// Started at this moment, and nothing keeps it from running.
     pub fn running(started_at: Timestamp) -> Self {
-        Self::Running { started_at, failure: None }
+        Self::Running { started_at, failure: None, waiting_for: None }
     }
 
     /// Whether it is over.
@@ -290,7 +340,22 @@ impl JobState {
     /// Something keeps it from running, or nothing any more.
     pub fn stalled(&self, failure: Option<Failure>) -> Result<Self> {
         match self {
-            Self::Running { started_at, .. } => Ok(Self::Running { started_at: *started_at, failure }),
+            Self::Running { started_at, waiting_for, .. } => {
+                Ok(Self::Running { started_at: *started_at, failure, waiting_for: *waiting_for })
+            }
+            Self::Pending | Self::Ended { .. } => Err(Error::LeaseLost),
+        }
+    }
+
+    /// Returns the state of a running job that waits for this, or for nothing any more.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the job does not run.
+    pub fn waiting(&self, waiting_for: Option<WaitingFor>) -> Result<Self> {
+        match self {
+            Self::Running { started_at, failure, .. } => {
+                Ok(Self::Running { started_at: *started_at, failure: failure.clone(), waiting_for })
+            }
             Self::Pending | Self::Ended { .. } => Err(Error::LeaseLost),
         }
     }
@@ -343,6 +408,10 @@ mod tests {
         Timestamp::from_micros(micros)
     }
 
+    fn failure() -> Failure {
+        Failure::new(crate::Reason::RunnerFailed, "no space left")
+    }
+
     fn outcome(ending: Ending) -> Outcome {
         Outcome { ending, exit_code: Some(0), message: None, duration: Duration::ZERO }
     }
@@ -372,6 +441,22 @@ mod tests {
         for (status, name) in STATUSES {
             assert_eq!(JobStatus::parse(name), Some(status));
             assert_eq!(status.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_running_job_shows_what_it_waits_for_until_it_goes_on() {
+        let running = JobState::running(at(1)).stalled(Some(failure())).unwrap();
+        for waiting_for in WaitingFor::ALL {
+            let waiting = running.waiting(Some(waiting_for)).unwrap();
+            assert_eq!(waiting.status().as_str(), format!("waiting_{}", waiting_for.as_str()));
+            assert_eq!(WaitingFor::parse(waiting_for.as_str()), Some(waiting_for));
+            assert_eq!(waiting.stalled(Some(failure())).unwrap(), waiting);
+            assert_eq!(waiting.waiting(None).unwrap(), running);
+            assert!(!waiting.is_ended());
+        }
+        for stopped in [JobState::Pending, running.end(outcome(Ending::Completed), at(2)).unwrap()] {
+            assert!(matches!(stopped.waiting(Some(WaitingFor::Quota)), Err(Error::LeaseLost)));
         }
     }
 }

@@ -25,7 +25,7 @@ pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git
 pub use id::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
 pub use job::{
     AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobKind, JobSpec, JobState, JobStatus,
-    ShellRequest,
+    ShellRequest, WaitingFor,
 };
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};

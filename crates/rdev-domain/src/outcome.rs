@@ -155,7 +155,11 @@ impl Ending {
             crate::JobStatus::Cancelled => Some(Self::Cancelled),
             crate::JobStatus::TimedOut => Some(Self::TimedOut),
             crate::JobStatus::Failed => reason.and_then(Reason::parse).map(Self::Failed),
-            crate::JobStatus::Pending | crate::JobStatus::Running => None,
+            crate::JobStatus::Pending
+            | crate::JobStatus::Running
+            | crate::JobStatus::WaitingApproval
+            | crate::JobStatus::WaitingQuota
+            | crate::JobStatus::WaitingBudget => None,
         }
     }
 }

@@ -1,19 +1,21 @@
+//! Time, ids and randomness.
+
 use rdev_domain::{JobId, Timestamp};
 
 /// The time of day.
 pub trait Clock: Send + Sync {
-    /// Now, exact to the microsecond.
+    /// Returns the present time, exact to the microsecond.
     fn now(&self) -> Timestamp;
 }
 
-/// New ids.
+/// Source of new ids.
 pub trait Ids: Send + Sync {
-    /// An id that no command has; later ones sort after earlier ones of the same process.
+    /// Returns an id that no job has. Later ids sort after earlier ones of the same process.
     fn job_id(&self) -> JobId;
 }
 
-/// Randomness.
+/// Source of randomness.
 pub trait Random: Send + Sync {
-    /// A number from 0 to 1, all of them equally likely.
+    /// Returns a uniformly distributed number from 0 to 1, both inclusive.
     fn fraction(&self) -> f64;
 }

@@ -1,53 +1,54 @@
+//! The event log: the one source of everything that a subscriber reads.
+
 use async_trait::async_trait;
 use rdev_domain::{Chunk, Entry, JobId, Position, Result, Seq, Target, Timestamp};
 
 use crate::Fence;
 
-/// A read ends with the entry that makes it hold this many bytes: a slow reader's memory is bounded.
+/// Output bytes at which a read ends, with the entry that reaches them: 128 KiB. Bounds a slow reader's memory.
 pub const READ_BYTES: usize = 128 * 1024;
 
-/// The event log: the one source of everything that a subscriber reads.
+/// The event log. Entries are stored by this port's `append`, and by the changes of the queue that they report.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Stores the next output of a running command, all of it or nothing, in the order of `chunks`, each of
-    /// which begins right after the one before it. Asked for again, because its answer was lost, it stores
-    /// nothing, and the entries of the first time come back.
+    /// Stores the next output of a running job, all of it or nothing. Each of `chunks` begins right after the one
+    /// before. A call that comes again, because its answer was lost, stores nothing and returns the entries of the
+    /// first call.
     ///
     /// # Errors
-    /// `LeaseLost` when the fence is not the command's latest claim, when the command does not run, or when
-    /// the first chunk does not begin right after the last event that is stored: somebody else has written.
+    /// `LeaseLost` when the fence is not the job's latest claim, when the job does not run, or when the first chunk does
+    /// not begin right after the last stored event: another worker has written.
     async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>>;
 
-    /// Up to `limit` entries of a command that come after `after`, in order; fewer, but not none, once they
-    /// hold [`READ_BYTES`] of output. The end of a task that was reopened since reads as a former end: of what is
-    /// read at once one entry at most is the last of its stream, and nothing follows it.
+    /// Returns up to `limit` entries of a job after a position, in order; fewer, but not none, once they hold
+    /// [`READ_BYTES`] of output. The end of a task that was reopened since reads as a former end: at most one entry of
+    /// a read is the last of its stream, and nothing follows it.
     async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// Up to `limit` entries of all commands of a home that come after `after`, in order; fewer, but not
-    /// none, once they hold [`READ_BYTES`] of output. An entry of a project never appears before one that was already
-    /// returned; of the pool this holds for each task.
+    /// Returns up to `limit` entries of all jobs of a target after a position, in order; fewer, but not none, once they
+    /// hold [`READ_BYTES`] of output. An entry of a project never appears before one that was returned already; in the
+    /// pool this holds for each task by itself.
     async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// The last entry of a command that says nothing after `seq`: reading goes on after it. A status counts
-    /// as said with the event before it; to read everything, begin at [`Position::ZERO`].
+    /// Returns the position of a job's last entry with no event after `seq`: a reader who has that event reads on after
+    /// it. A status counts as read with the event before it; to read everything, begin at [`Position::ZERO`].
     async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position>;
 
-    /// The last entries of many commands; those without any are not among them.
+    /// Returns the positions of the last entries of many jobs, without those that have none.
     async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>>;
 
-    /// The last entry of a home that does not lie beyond `to`; [`Position::ZERO`] when it has none.
+    /// Returns the position of a target's last entry up to `to` inclusive; [`Position::ZERO`] when there is none.
     async fn last(&self, target: &Target, to: Position) -> Result<Position>;
 
-    /// The last position in a home's log at which retention has removed an entry; others may be missing before
-    /// it. [`Position::ZERO`] when the log is whole. Whoever asks after a read is told of all that the read has
-    /// missed.
+    /// Returns the last position in a target's log at which retention removed an entry; [`Position::ZERO`] when the log
+    /// is whole. Asked after a read, the answer covers everything that the read missed.
     async fn pruned(&self, target: &Target) -> Result<Position>;
 
-    /// Number of the last event of a command that was stored, whether or not it is still there; `None` when the
-    /// command is not.
+    /// Returns the number of a job's last stored event, also of one that retention removed since; `None` when there is
+    /// no such job.
     async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>>;
 
-    /// Makes all that was stored before this call survive the death of the machine. It is called before anything
-    /// is freed that the log holds the only other copy of.
+    /// Makes everything that was stored before this call survive the death of the machine. Call it before freeing data
+    /// whose only other copy is in the log.
     async fn flush(&self) -> Result<()>;
 }

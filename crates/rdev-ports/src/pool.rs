@@ -1,38 +1,17 @@
+//! Queries and settings of the worker pool.
+
 use async_trait::async_trait;
-use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, ProjectStatus, Result, TaskKind, Timestamp,
-    WorkerName,
-};
+use rdev_domain::{IdempotencyKey, JobId, JobStatus, ProjectStatus, Result, TaskKind, Timestamp, WorkerName};
 
 use crate::{Occurrence, PoolWorker, Slot};
 
-/// What is asked of the queue about the pool, and told to it.
+/// Queries and settings of the worker pool.
 #[async_trait]
 pub trait PoolQueue: Send + Sync {
-    /// Up to `limit` tasks of the pool that are older than `before`, newest first.
-    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
-
-    /// Has a task of the pool that has ended wait again, for one more round of as many attempts as the first had.
-    /// Its log keeps all that it has: the complete entry reads as a former end from then on, and an entry that
-    /// takes no number follows it. Under an idempotency key that was used before nothing is done. `None` when
-    /// there is no such task.
-    ///
-    /// # Errors
-    /// `Conflict` with `TASK_NOT_ENDED`, and with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
-    async fn reopen(
-        &self,
-        id: &JobId,
-        idempotency: Option<&IdempotencyKey>,
-        now: Timestamp,
-    ) -> Result<Option<Reopened>>;
-
-    /// Where a command stands that waits; `None` when it does not wait.
-    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>>;
-
-    /// Who works in the pool, and who is to take nothing new.
+    /// Returns the occupied slots, the draining workers, and whether tasks wait.
     async fn occupancy(&self) -> Result<Occupancy>;
 
-    /// Sets whether a worker of the pool is to take nothing new; it holds until it is set otherwise. Under an
+    /// Sets whether a worker of the pool is draining: it takes no new task until this is set otherwise. Under an
     /// idempotency key that was used before nothing is set.
     ///
     /// # Errors
@@ -45,114 +24,77 @@ pub trait PoolQueue: Send + Sync {
         now: Timestamp,
     ) -> Result<Occurrence>;
 
-    /// How much there is to do; of what waits, [`BACKLOG_MAX`] are looked at.
+    /// Counts the jobs that have not ended. Of pending tasks and of commands at most [`BACKLOG_MAX`] each are counted.
     async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
 
-    /// How much there is of what; of times from acceptance to start, those of the newest tasks that have ended.
+    /// Counts all stored tasks, and returns waiting times of the newest that have ended.
     async fn stats(&self) -> Result<QueueStats>;
 }
 
-/// Which tasks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskFilter {
-    /// In one of these; empty: in any.
-    pub statuses: Vec<JobStatus>,
-    /// Of this kind.
-    pub kind: Option<TaskKind>,
-    /// Done for this project.
-    pub project: Option<ProjectId>,
-}
-
-/// Outcome for a task that was to be reopened.
-#[derive(Debug, Clone)]
-pub enum Reopened {
-    /// It waits again; the entry says so.
-    New(Box<Job>, Entry),
-    /// The same request had reopened it before: it stands as it is here.
-    Existing(Box<Job>),
-}
-
-/// A place in line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BacklogPosition {
-    /// How many wait before it.
-    pub ahead: u64,
-    /// What holds it up, as far as the queue knows.
-    pub blocked_by: Option<Hold>,
-}
-
-/// What holds a command up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Its time has not come.
-    RunAfter,
-    /// Another command of its key runs, or comes first.
-    ConcurrencyKey,
-}
-
-/// Who works in the pool.
+/// Occupied slots and draining workers of the pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// The seats that are taken, each with its task.
+    /// Occupied slots, each with its task, sorted.
     pub busy: Vec<(Slot, JobId)>,
-    /// The workers that take nothing new.
+    /// Draining workers, sorted.
     pub draining: Vec<WorkerName>,
-    /// Whether tasks wait.
+    /// True when tasks are pending.
     pub waits: bool,
 }
 
 impl Occupancy {
-    /// Whether tasks that come may be run in a worker, now or when one of its own has ended.
+    /// Tells whether a worker takes new tasks, now or when one of its own has ended.
     pub fn takes_tasks(&self, worker: &PoolWorker) -> bool {
         worker.status == ProjectStatus::Ready && !self.draining.contains(&worker.name)
     }
 
-    /// The seats of a worker in which a task could begin now.
+    /// Returns the slots of a worker in which a task could start now.
     pub fn free_slots(&self, worker: &PoolWorker) -> impl Iterator<Item = Slot> {
-        let seats = (0..if self.takes_tasks(worker) { worker.capacity } else { 0 })
+        let slots = (0..if self.takes_tasks(worker) { worker.capacity } else { 0 })
             .map(|number| Slot { worker: worker.name.clone(), number });
-        seats.filter(|slot| !self.busy.iter().any(|(busy, _)| busy == slot))
+        slots.filter(|slot| !self.busy.iter().any(|(busy, _)| busy == slot))
     }
 }
 
-/// How much there is to do.
+/// Numbers of jobs that have not ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Tasks of the pool that have not ended, by kind and stage.
+    /// Numbers of the pool's tasks by kind and state, sorted.
     pub tasks: Vec<(TaskKind, BacklogState, u64)>,
-    /// Since when the task of the pool waits that could have started first.
+    /// Time since which the longest waiting task could have started; `None` when no task is in
+    /// [`BacklogState::Waiting`].
     pub waiting_since: Option<Timestamp>,
-    /// Commands of projects that wait.
+    /// Number of pending commands of projects.
     pub commands_waiting: u64,
-    /// Commands of projects that run.
+    /// Number of running commands of projects.
     pub commands_running: u64,
 }
 
 impl Backlog {
-    /// Tasks of the pool in a stage.
-    pub fn count(&self, stage: BacklogState) -> u64 {
-        self.tasks.iter().filter(|(_, of, _)| *of == stage).map(|(.., count)| count).sum()
+    /// Returns the number of the pool's tasks in a state.
+    pub fn count(&self, state: BacklogState) -> u64 {
+        self.tasks.iter().filter(|(_, of, _)| *of == state).map(|(.., count)| count).sum()
     }
 
-    /// Tasks of the pool that wait, for whatever.
+    /// Returns the number of the pool's pending tasks.
     pub fn waiting(&self) -> u64 {
         [BacklogState::Waiting, BacklogState::Blocked, BacklogState::Scheduled]
-            .map(|stage| self.count(stage))
+            .map(|state| self.count(state))
             .iter()
             .sum()
     }
 }
 
-/// How far a task has come that has not ended.
+/// State of a task that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BacklogState {
-    /// One more worker would run it.
+    /// Pending, and one more worker would run it.
     Waiting,
-    /// It waits for another task of its key, and no worker could help it.
+    /// Pending behind another task of its concurrency key: no worker could help.
     Blocked,
-    /// Its time has not come.
+    /// Pending, and its time has not come.
     Scheduled,
-    /// It runs.
+    /// Running.
     Running,
 }
 
@@ -160,7 +102,7 @@ impl BacklogState {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Blocked, Self::Scheduled, Self::Running];
 
-    /// Its name in stores and answers.
+    /// Name in stores and answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -170,25 +112,28 @@ impl BacklogState {
         }
     }
 
-    /// The stage of that name.
+    /// Returns the state of a name in stores and answers.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }
 
-/// Most tasks, and most commands, that [`PoolQueue::backlog`] looks at: who asks often must not load the store.
+/// Maximum number of pending tasks, and of commands, that [`PoolQueue::backlog`] counts: frequent queries must not load
+/// the store.
 pub const BACKLOG_MAX: u32 = 100_000;
 
-/// How much there is of what.
+/// Numbers and waiting times of all stored tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueStats {
-    /// Tasks by kind and status.
+    /// Numbers of tasks by kind and status, sorted by their names. A task that waits for an approval, a quota or a
+    /// budget counts as running.
     pub counts: Vec<(TaskKind, JobStatus, u64)>,
-    /// When the oldest task was accepted that waits and is due.
+    /// Time of acceptance of the oldest pending task; `None` when none is pending.
     pub oldest_waiting: Option<Timestamp>,
-    /// Microseconds from acceptance, or from the time before which it must not run, to the start, ascending.
+    /// Waiting times in microseconds, ascending: from a task's acceptance, or the time before which it must not run, to
+    /// its last start.
     pub waits_us: Vec<i64>,
 }
 
-/// Newest tasks whose waiting times [`PoolQueue::stats`] tells.
+/// Maximum number of ended tasks whose waiting times [`PoolQueue::stats`] returns.
 pub const STATS_WAITS_MAX: usize = 200;

@@ -1,46 +1,48 @@
+//! Hints between the processes that share a store.
+
 use futures_util::stream::{self, BoxStream, StreamExt};
 use rdev_domain::{JobId, Position, Target};
 
-/// Hints between the processes that share a store. They come soon, mostly: they may be late, merged with
-/// others, or lost, so whoever waits for one looks now and then all the same. Nothing is true because a
-/// signal said so; the store is asked.
+/// Hints between the processes that share a store. A hint usually arrives within milliseconds, but may be late, merged
+/// with others, or lost: its receivers also poll the store. A hint proves nothing; the store is asked.
 pub trait Signals: Send + Sync {
-    /// Tells the other processes, soon and without waiting for any of them. What is told is in the store.
+    /// Sends a signal to the other processes, without waiting for any of them. The change that it reports must be stored
+    /// already.
     fn publish(&self, signal: Signal);
 
-    /// What the other processes tell from now on; nothing of what this one publishes. When signals may have
-    /// been lost, [`Signal::Resync`] says so.
+    /// Returns the signals of the other processes from now on, without those of this one. [`Signal::Resync`] comes
+    /// where signals may have been lost.
     fn subscribe(&self) -> BoxStream<'static, Signal>;
 
-    /// Whether there may be other processes.
+    /// Tells whether other processes may share the store.
     fn shared(&self) -> bool;
 }
 
-/// What a process tells the others.
+/// A hint of one process to the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// These logs have grown.
+    /// Entries were appended to these logs.
     Appended(Vec<Appended>),
-    /// There is something to claim.
+    /// Jobs may be claimed.
     Work,
-    /// Somebody has asked for this command's end.
+    /// The cancellation of this job was requested.
     Cancel(JobId),
-    /// Signals may have been missed: everything may have changed.
+    /// Signals may have been lost: everything may have changed.
     Resync,
 }
 
-/// A command's log has grown.
+/// Entries were appended to a job's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Where the command belongs.
+    /// Target of the job.
     pub target: Target,
-    /// The command.
+    /// Id of the job.
     pub job: JobId,
-    /// Its last entry.
+    /// Position of the job's last entry.
     pub position: Position,
 }
 
-/// For a store that no other process uses.
+/// Signals of a store that no other process uses: none are sent, and none arrive.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SingleProcess;
 

@@ -1,10 +1,10 @@
-//! Tasks that adapters keep going beside their calls: none of them ends unseen.
+//! Background tasks of adapters, none of which ends unseen.
 
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Begins a task that has no end. `failed` is cancelled when it comes to one all the same, be it by a panic: whoever
-/// relies on the task is told.
+/// Spawns a task that has no end. When the task ends all the same, also by a panic, `failed` is cancelled, so that those
+/// who rely on the task learn of it.
 pub fn spawn_for_good(
     failed: &CancellationToken,
     task: impl Future<Output = ()> + Send + 'static,

@@ -1,3 +1,5 @@
+//! A clock, ids and randomness that do what a test says.
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Samples: jobs, ids and output for tests.
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;

@@ -1,11 +1,3 @@
-//! The contract of the stores, on the one in memory.
+//! The contract suites and their promises.
 
 mod suite;
-
-use rdev_ports::testing::MemoryStore;
-
-async fn fresh() -> (MemoryStore, ()) {
-    (MemoryStore::default(), ())
-}
-
-rdev_ports::store_contract!(fresh);

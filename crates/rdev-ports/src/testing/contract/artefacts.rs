@@ -1,9 +1,32 @@
+//! Promises of [`Artefacts`](crate::Artefacts). [`artefacts_contract!`](crate::artefacts_contract) makes a test of each.
+
 use bytes::Bytes;
 use rdev_domain::{Artefact, Content, Result, Seq, SkipReason};
 
-use super::Store;
-use super::steps::*;
 use crate::ArtefactWrite;
+use crate::testing::contract::steps::*;
+use crate::{Artefacts, TaskLeases, TaskQueue};
+
+/// Store under test; clones share their data. Files belong to tasks that run.
+pub trait Store: Artefacts + TaskQueue + TaskLeases + Clone + 'static {}
+
+impl<S: Artefacts + TaskQueue + TaskLeases + Clone + 'static> Store for S {}
+
+/// Makes one test of each promise of [`Artefacts`](crate::Artefacts).
+///
+/// Takes the path of an async function that makes a fresh store, and what must live as long:
+/// `async fn fresh() -> (MyStore, TempDir)`.
+#[macro_export]
+macro_rules! artefacts_contract {
+    ($fresh:path) => {
+        $crate::contract_tests! { artefacts, $fresh;
+            artefacts_are_kept_in_parts
+            artefacts_are_kept_anew
+            a_stale_claim_keeps_no_artefacts
+            files_that_are_not_listed_are_forgotten
+        }
+    };
+}
 
 fn file(path: &str, size: u64, kept: Content) -> Artefact {
     Artefact { path: path.to_owned(), size, kept }

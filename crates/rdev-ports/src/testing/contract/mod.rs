@@ -1,56 +1,31 @@
-//! Promises of the stores, one function a promise.
+//! Promises of the ports that a store implements, one function a promise and one suite a port.
 //!
-//! [`store_contract!`](crate::store_contract) makes a test of each.
+//! Each suite asks of a store only the ports that its promises are told with. To test a store: call the macro of each
+//! port that it implements, such as [`queue_contract!`](crate::queue_contract). The calling crate needs tokio, with its
+//! macros and the multi-threaded runtime.
 
-mod again;
-mod artefacts;
-mod cancel;
-mod claim;
-mod concurrency_key;
-mod enqueue;
-mod fair;
-mod idempotency;
-mod lease;
-mod log;
-mod pool;
-mod read;
-mod reopen;
-mod retention;
-mod retry;
-mod run;
-mod sizes;
+pub mod artefacts;
+pub mod leases;
+pub mod log;
+pub mod periodic;
+pub mod pool;
+pub mod queue;
+pub mod retention;
 mod steps;
-mod suite;
-mod turns;
 
-pub use again::*;
-pub use artefacts::*;
-pub use cancel::*;
-pub use claim::*;
-pub use concurrency_key::*;
-pub use enqueue::*;
-pub use fair::*;
-pub use idempotency::*;
-pub use lease::*;
-pub use log::*;
-pub use pool::*;
-pub use read::*;
-pub use reopen::*;
-pub use retention::*;
-pub use retry::*;
-pub use run::*;
-pub use sizes::*;
-pub use turns::*;
-
-use crate::{Artefacts, EventLog, PeriodicLeases, PoolQueue, Retention, TaskQueue};
-
-/// A store under test: all of its ports on the same data; clones share it.
-pub trait Store:
-    TaskQueue + EventLog + PoolQueue + Artefacts + Retention + PeriodicLeases + Clone + 'static
-{
-}
-
-impl<S: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + PeriodicLeases + Clone + 'static> Store
-    for S
-{
+/// Makes a test of each of these promises of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    ($suite:ident, $fresh:path; $($promise:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let (store, _guard) = $fresh().await;
+                $crate::testing::contract::$suite::$promise(&store)
+                    .await
+                    .expect("the store does what it is asked for");
+            }
+        )*
+    };
 }

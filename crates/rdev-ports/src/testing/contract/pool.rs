@@ -1,116 +1,67 @@
+//! Promises of [`PoolQueue`](crate::PoolQueue). [`pool_contract!`](crate::pool_contract) makes a test of each.
+
 use rdev_domain::{
     Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target, TaskKind,
 };
 
-use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, new_job, task};
 use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, Hold, NewJob, Slot, TaskFilter};
+use crate::{PoolQueue, TaskLeases, TaskQueue};
 
-pub(super) async fn enqueue_task(store: &impl Store, kind: TaskKind, n: u64) -> Result<Job> {
-    let task = task(kind, n);
-    store.enqueue(new_job(task.clone())).await?;
-    Ok(task)
-}
+/// Store under test; clones share their data. Tasks are accepted and started through the queue.
+pub trait Store: PoolQueue + TaskQueue + TaskLeases + Clone + 'static {}
 
-/// Stores the `n`th task, claims it, and starts it in a worker.
-pub(super) async fn run_task(store: &impl Store, n: u64, worker: &str) -> Result<Claim> {
-    enqueue_task(store, TaskKind::Test, n).await?;
-    let of_pool = ClaimLimits { jobs: 0, pool: 1 };
-    let claim = store.claim(&super::steps::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
-    store.start(&claim.fence, "pod-1", Some(&slot(worker)), at(5)).await?;
-    Ok(claim)
-}
+impl<S: PoolQueue + TaskQueue + TaskLeases + Clone + 'static> Store for S {}
 
-pub(super) async fn fail_task(store: &impl Store, claim: &Claim, seq: u64) -> Result<Entry> {
-    let outcome = Outcome {
-        exit_code: Some(2),
-        ..Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2 failed")
+/// Makes one test of each promise of [`PoolQueue`](crate::PoolQueue).
+///
+/// Takes the path of an async function that makes a fresh store, and what must live as long:
+/// `async fn fresh() -> (MyStore, TempDir)`.
+#[macro_export]
+macro_rules! pool_contract {
+    ($fresh:path) => {
+        $crate::contract_tests! { pool, $fresh;
+            a_slot_is_for_one_task_at_a_time
+            a_worker_has_several_slots
+            occupancy_tells_who_works
+            draining_holds_until_it_is_undone
+            stats_count_by_kind_and_status
+            the_backlog_tells_what_workers_could_do
+            a_worker_is_drained_once_a_key
+        }
     };
-    store.finish(&claim.fence, Seq(seq), outcome, at(9)).await
 }
 
-pub(super) async fn the_task(store: &impl Store, id: &JobId) -> Result<Job> {
-    Ok(store.job(&Target::Pool, id).await?.expect("the task is stored"))
-}
-
-/// Whoever comes second looks for another seat; once the first is over, its seat is free.
-pub async fn a_seat_is_for_one_task_at_a_time(store: &impl Store) -> Result<()> {
+/// A second task learns that the slot is occupied, and stays as it was. The end of the first task frees the slot.
+pub async fn a_slot_is_for_one_task_at_a_time(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     enqueue_task(store, TaskKind::Test, 2).await?;
     let second = claim_all(store, 0).await?.remove(0);
-    let taken = store.start(&second.fence, "pod-1", Some(&slot("slot-1")), at(0)).await;
-    assert_conflict(taken, "WORKER_TAKEN");
+    for _ in 0..2 {
+        let answer = store.start(&second.fence, "pod-1", Some(&slot("slot-1")), at(0)).await;
+        assert!(matches!(answer, Ok(StartAnswer::SlotTaken)), "{answer:?}");
+    }
+    assert_eq!(the_task(store, &second.fence.id).await?, second.job);
     store.finish(&first.fence, Seq(1), completed(), at(1)).await?;
-    store.start(&second.fence, "pod-1", Some(&slot("slot-1")), at(1)).await?;
+    start(store, &second.fence, "pod-1", Some(&slot("slot-1")), at(1)).await?;
     Ok(())
 }
 
-/// A worker has as many tasks as seats; each keeps its own, whoever asks again.
-pub async fn a_worker_has_several_seats(store: &impl Store) -> Result<()> {
+/// A worker runs as many tasks as it has slots. Each task keeps its slot, also when it is started again.
+pub async fn a_worker_has_several_slots(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     enqueue_task(store, TaskKind::Test, 2).await?;
     let second = claim_all(store, 0).await?.remove(0);
     let beside = Slot { number: 1, ..slot("slot-1") };
-    let started = store.start(&second.fence, "pod-1", Some(&beside), at(5)).await?;
+    let started = start(store, &second.fence, "pod-1", Some(&beside), at(5)).await?;
     assert_eq!(started.slot.as_ref(), Some(&beside));
-    let again = store.start(&second.fence, "pod-1", Some(&slot("slot-9")), at(6)).await?;
+    let again = start(store, &second.fence, "pod-1", Some(&slot("slot-9")), at(6)).await?;
     assert_eq!(again.slot.as_ref(), Some(&beside));
     let busy = [(slot("slot-1"), first.fence.id.clone()), (beside.clone(), second.fence.id.clone())];
     assert_eq!(store.occupancy().await?.busy, busy);
     let taken_over = claim_all(store, LEASE + 1).await?;
     assert_eq!(taken_over.iter().filter(|claim| claim.slot.as_ref() == Some(&beside)).count(), 1);
-    Ok(())
-}
-
-/// Tasks come newest first in pages, and no commands of projects are among them.
-pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
-    enqueue(store, 9).await?;
-    let failed = run_task(store, 1, "slot-1").await?;
-    fail_task(store, &failed, 1).await?;
-    for (n, kind) in [(2, TaskKind::Build), (3, TaskKind::Test), (4, TaskKind::Build)] {
-        enqueue_task(store, kind, n).await?;
-    }
-    let all = TaskFilter::default();
-    let of_kind = TaskFilter { kind: Some(TaskKind::Build), ..all.clone() };
-    let dead = TaskFilter { statuses: vec![JobStatus::Failed, JobStatus::TimedOut], ..all.clone() };
-    let of_project = TaskFilter { project: Some(id("demo")), ..all.clone() };
-    for (filter, numbers) in
-        [(&all, vec![4, 3, 2, 1]), (&of_kind, vec![4, 2]), (&dead, vec![1]), (&of_project, vec![])]
-    {
-        let found: Vec<_> = store.tasks(filter, None, ALL).await?.into_iter().map(|task| task.id).collect();
-        let expected: Vec<_> = numbers.into_iter().map(|n| task(TaskKind::Test, n).id).collect();
-        assert_eq!(found, expected, "{filter:?}");
-    }
-    let page = store.tasks(&all, Some(&task(TaskKind::Test, 3).id), 1).await?;
-    assert_eq!(page[0].id, task(TaskKind::Test, 2).id);
-    Ok(())
-}
-
-/// What waits is told how many are before it, and what holds it up.
-pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
-    for n in 1..=2 {
-        enqueue_task(store, TaskKind::Test, n).await?;
-    }
-    let later = Schedule { run_after: Some(at(50)), ..Schedule::default() };
-    store.enqueue(new_job(Job { schedule: later, ..task(TaskKind::Test, 3) })).await?;
-    for n in 4..=5 {
-        let new = new_job(task(TaskKind::Deploy, n));
-        store.enqueue(NewJob { concurrency_key: Some("live".to_owned()), ..new }).await?;
-    }
-    let expected = [
-        (1, 0, None),
-        (2, 1, None),
-        (3, 2, Some(Hold::RunAfter)),
-        (4, 3, None),
-        (5, 4, Some(Hold::ConcurrencyKey)),
-    ];
-    for (n, ahead, blocked_by) in expected {
-        let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
-        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
-    }
-    claim_all(store, 0).await?;
-    assert!(store.queue_position(&task(TaskKind::Test, 99).id, at(0)).await?.is_none());
     Ok(())
 }
 
@@ -190,13 +141,25 @@ pub async fn the_backlog_tells_what_workers_could_do(store: &impl Store) -> Resu
 
     // With one of the key running, no worker could help the other.
     let of_pool = ClaimLimits { jobs: 0, pool: 2 };
-    for claim in store.claim(&super::steps::worker(), of_pool, at(20), at(LEASE)).await? {
+    for claim in store.claim(&worker(), of_pool, at(20), at(LEASE)).await? {
         let worker =
             if claim.job.spec.kind() == JobKind::Task(TaskKind::Deploy) { "slot-3" } else { "slot-2" };
-        store.start(&claim.fence, "pod-1", Some(&slot(worker)), at(21)).await?;
+        start(store, &claim.fence, "pod-1", Some(&slot(worker)), at(21)).await?;
     }
     let backlog = store.backlog(at(50)).await?;
     assert_eq!(BacklogState::ALL.map(|stage| backlog.count(stage)), [1, 2, 0, 3]);
     assert_eq!(backlog.waiting_since, Some(at(50)));
+    Ok(())
+}
+
+/// The same holds for a worker that takes tasks again.
+pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
+    let (key, worker) = (idempotency_key("key-1", "a", 1), id("slot-1"));
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Occurrence::First);
+    assert_eq!(store.set_draining(&worker, false, None, at(1)).await?, Occurrence::First);
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Occurrence::Repeated);
+    assert!(store.occupancy().await?.draining.is_empty());
+    let other = idempotency_key("key-1", "a", 2);
+    assert_conflict(store.set_draining(&worker, true, Some(&other), at(3)).await, "IDEMPOTENCY_KEY_REUSED");
     Ok(())
 }

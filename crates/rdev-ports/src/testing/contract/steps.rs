@@ -1,20 +1,24 @@
-//! The steps that the promises are told in. Without another word they are about the project `demo`.
+//! Steps that the promises are made of. Unless they say otherwise, they work on the project `demo`.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
-use rdev_domain::{Ending, Entry, Error, Job, JobId, Outcome, Position, Result, Target, Timestamp, WorkerId};
+use rdev_domain::{
+    Ending, Entry, Error, Job, JobId, Outcome, Position, Reason, Result, Seq, Target, TaskKind, Timestamp,
+    WorkerId,
+};
 
-use super::Store;
-use crate::testing::{START, id, job, new_job, slots, target};
-use crate::{Claim, Enqueued, Fence, NewJob, Slot};
+use crate::testing::{START, id, job, new_job, slots, target, task};
+use crate::{
+    Claim, ClaimLimits, Enqueued, EventLog, Fence, NewJob, Slot, StartAnswer, Started, TaskLeases, TaskQueue,
+};
 
-/// How long leases last here, in seconds.
+/// Length of leases, in seconds.
 pub(super) const LEASE: u64 = 30;
-/// More than any test stores.
+/// Number of entries or jobs that no test reaches.
 pub(super) const ALL: u32 = 1000;
 
-/// A moment, in seconds after the start of the test.
+/// Returns a time, in seconds after the start of the test.
 pub(super) fn at(seconds: u64) -> Timestamp {
     START + Duration::from_secs(seconds)
 }
@@ -27,27 +31,27 @@ pub(super) fn worker() -> WorkerId {
     id("worker-1")
 }
 
-/// The first seat of a worker.
+/// Returns the first slot of a worker.
 pub(super) fn slot(worker: &str) -> Slot {
     Slot { worker: id(worker), number: 0 }
 }
 
 /// Stores the `n`th command.
-pub(super) async fn enqueue(store: &impl Store, n: u64) -> Result<Job> {
+pub(super) async fn enqueue(store: &impl TaskQueue, n: u64) -> Result<Job> {
     let job = job("demo", n);
     store.enqueue(new_job(job.clone())).await?;
     Ok(job)
 }
 
-/// Stores the `n`th command, of which at most one of the key may run.
-pub(super) async fn enqueue_keyed(store: &impl Store, n: u64, key: &str) -> Result<Job> {
+/// Stores the `n`th command under a concurrency key.
+pub(super) async fn enqueue_keyed(store: &impl TaskQueue, n: u64, key: &str) -> Result<Job> {
     let job = job("demo", n);
     let new = NewJob { concurrency_key: Some(key.to_owned()), ..new_job(job.clone()) };
     store.enqueue(new).await?;
     Ok(job)
 }
 
-/// The entry of a command that was stored just now.
+/// Returns the entry of a job that was stored just now.
 pub(super) fn entry_of(enqueued: Enqueued) -> Entry {
     match enqueued {
         Enqueued::New(entry) => entry,
@@ -56,12 +60,12 @@ pub(super) fn entry_of(enqueued: Enqueued) -> Entry {
 }
 
 /// Claims everything that can be claimed `now` seconds after the start.
-pub(super) async fn claim_all(store: &impl Store, now: u64) -> Result<Vec<Claim>> {
+pub(super) async fn claim_all(store: &impl TaskLeases, now: u64) -> Result<Vec<Claim>> {
     store.claim(&worker(), slots(ALL), at(now), at(now + LEASE)).await
 }
 
 /// Claims the oldest command that can be claimed.
-pub(super) async fn claim(store: &impl Store, now: u64) -> Result<Fence> {
+pub(super) async fn claim(store: &impl TaskLeases, now: u64) -> Result<Fence> {
     let mut claims = store.claim(&worker(), slots(1), at(now), at(now + LEASE)).await?;
     Ok(claims.pop().expect("there is something to claim").fence)
 }
@@ -71,11 +75,52 @@ pub(super) fn ids(claims: &[Claim]) -> Vec<JobId> {
 }
 
 /// Stores the `n`th command, claims and starts it.
-pub(super) async fn run(store: &impl Store, n: u64) -> Result<Fence> {
+pub(super) async fn run(store: &(impl TaskQueue + TaskLeases), n: u64) -> Result<Fence> {
     enqueue(store, n).await?;
     let fence = claim(store, 0).await?;
-    store.start(&fence, "pod-1", None, at(0)).await?;
+    start(store, &fence, "pod-1", None, at(0)).await?;
     Ok(fence)
+}
+
+/// Starts a claimed job, in a slot that is free.
+pub(super) async fn start(
+    store: &impl TaskLeases,
+    fence: &Fence,
+    pod_uid: &str,
+    slot: Option<&Slot>,
+    now: Timestamp,
+) -> Result<Started> {
+    match store.start(fence, pod_uid, slot, now).await? {
+        StartAnswer::Started(started) => Ok(started),
+        StartAnswer::SlotTaken => panic!("{slot:?} is occupied"),
+    }
+}
+
+pub(super) async fn enqueue_task(store: &impl TaskQueue, kind: TaskKind, n: u64) -> Result<Job> {
+    let task = task(kind, n);
+    store.enqueue(new_job(task.clone())).await?;
+    Ok(task)
+}
+
+/// Stores the `n`th task, claims it, and starts it in a worker.
+pub(super) async fn run_task(store: &(impl TaskQueue + TaskLeases), n: u64, worker: &str) -> Result<Claim> {
+    enqueue_task(store, TaskKind::Test, n).await?;
+    let of_pool = ClaimLimits { jobs: 0, pool: 1 };
+    let claim = store.claim(&self::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
+    start(store, &claim.fence, "pod-1", Some(&slot(worker)), at(5)).await?;
+    Ok(claim)
+}
+
+pub(super) async fn fail_task(store: &impl TaskLeases, claim: &Claim, seq: u64) -> Result<Entry> {
+    let outcome = Outcome {
+        exit_code: Some(2),
+        ..Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2 failed")
+    };
+    store.finish(&claim.fence, Seq(seq), outcome, at(9)).await
+}
+
+pub(super) async fn the_task(store: &impl TaskQueue, id: &JobId) -> Result<Job> {
+    Ok(store.job(&Target::Pool, id).await?.expect("the task is stored"))
 }
 
 pub(super) fn completed() -> Outcome {
@@ -87,14 +132,14 @@ pub(super) fn completed() -> Outcome {
     }
 }
 
-/// The command as the store has it.
-pub(super) async fn stored(store: &impl Store, id: &JobId) -> Result<Job> {
+/// Returns a command as the store has it.
+pub(super) async fn stored(store: &impl TaskQueue, id: &JobId) -> Result<Job> {
     let job = store.job(&demo(), id).await?;
     Ok(job.expect("the command is stored"))
 }
 
-/// Every entry of the project.
-pub(super) async fn log(store: &impl Store) -> Result<Vec<Entry>> {
+/// Returns every entry of the project.
+pub(super) async fn log(store: &impl EventLog) -> Result<Vec<Entry>> {
     store.read_target(&demo(), Position::ZERO, ALL).await
 }
 

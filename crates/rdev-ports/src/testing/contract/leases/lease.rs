@@ -1,10 +1,12 @@
+//! Leases are renewed, released and postponed.
+
 use std::slice::from_ref;
 
 use rdev_domain::{JobState, Result, Seq};
 
 use super::Store;
-use super::steps::*;
 use crate::Fence;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, slots, target};
 
 /// A renewed lease lasts to its new end.
@@ -112,7 +114,7 @@ pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<
     store.release(from_ref(&fence)).await?;
     assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(0)));
     let next = claim(store, 1).await?;
-    assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.pod_uid, "pod-1");
+    assert_eq!(start(store, &next, "pod-2", None, at(1)).await?.pod_uid, "pod-1");
     Ok(())
 }
 
@@ -127,7 +129,7 @@ pub async fn a_worker_gives_back_what_it_does_not_know_of(store: &impl Store) ->
     };
     let (held, ended) = (claim("worker-1").await?, claim("worker-1").await?);
     let (unknown, of_another) = (claim("worker-1").await?, claim("worker-2").await?);
-    store.start(&ended, "pod-1", None, at(0)).await?;
+    start(store, &ended, "pod-1", None, at(0)).await?;
     store.finish(&ended, Seq(1), completed(), at(0)).await?;
     assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 1);
     assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 0);

@@ -1,50 +1,11 @@
+//! The log is read in order, from any position.
+
 use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
 
 use super::Store;
-use super::steps::*;
 use crate::READ_BYTES;
+use crate::testing::contract::steps::*;
 use crate::testing::{chunk, job, new_job, target};
-
-/// The entries that come back are those that are read later, in the order of the chunks.
-pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
-    let fence = run(store, 1).await?;
-    let chunks = vec![chunk(1, 3), chunk(4, 4)];
-    let entries = store.append(&fence, chunks.clone(), at(2)).await?;
-    assert_eq!(entries.len(), 2);
-    for (entry, chunk) in entries.iter().zip(chunks) {
-        assert_eq!((entry.first_seq, entry.last_seq), (chunk.first_seq, chunk.last_seq));
-        assert_eq!((&entry.job, entry.at), (&fence.id, at(2)));
-        assert_eq!(entry.body, EntryBody::Output(chunk.frames));
-    }
-    assert!(entries[0].position < entries[1].position);
-    assert_eq!(log(store).await?[2..], entries);
-    Ok(())
-}
-
-/// Output that leaves a gap, or of which a part is stored already, tells that somebody else has written.
-pub async fn appending_goes_on_right_after_the_last_event(store: &impl Store) -> Result<()> {
-    let fence = run(store, 1).await?;
-    assert_lease_lost(store.append(&fence, vec![chunk(2, 3)], at(1)).await);
-    store.append(&fence, vec![chunk(1, 3)], at(1)).await?;
-    for refused in [chunk(1, 2), chunk(2, 3), chunk(3, 4), chunk(5, 6)] {
-        assert_lease_lost(store.append(&fence, vec![refused], at(1)).await);
-    }
-    store.append(&fence, vec![chunk(4, 6)], at(1)).await?;
-    assert!(store.append(&fence, Vec::new(), at(1)).await?.is_empty());
-    assert_eq!(log(store).await?.len(), 4);
-    Ok(())
-}
-
-/// Of output that is refused nothing is stored, and the right output still fits.
-pub async fn appending_is_all_or_nothing(store: &impl Store) -> Result<()> {
-    let fence = run(store, 1).await?;
-    let before = log(store).await?;
-    assert_lease_lost(store.append(&fence, vec![chunk(2, 2), chunk(3, 3)], at(1)).await);
-    assert_eq!(log(store).await?, before);
-    let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
-    assert_eq!(entries.len(), 2);
-    Ok(())
-}
 
 /// However many entries are asked for, a reader gets about [`READ_BYTES`] of them, and finds the rest after.
 pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
@@ -59,24 +20,6 @@ pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
         let last = &entries[entries.len() - 1];
         (after, last_seq) = (last.position, last.last_seq);
     }
-    Ok(())
-}
-
-/// Output needs the latest claim.
-pub async fn a_stale_claim_cannot_append(store: &impl Store) -> Result<()> {
-    let stale = run(store, 1).await?;
-    let latest = claim(store, LEASE + 1).await?;
-    assert_lease_lost(store.append(&stale, vec![chunk(1, 1)], at(LEASE + 1)).await);
-    store.append(&latest, vec![chunk(1, 1)], at(LEASE + 1)).await?;
-    Ok(())
-}
-
-/// The complete entry is the last of its stream.
-pub async fn nothing_follows_the_end(store: &impl Store) -> Result<()> {
-    let fence = run(store, 1).await?;
-    store.finish(&fence, Seq(1), completed(), at(1)).await?;
-    assert_lease_lost(store.append(&fence, vec![chunk(2, 2)], at(2)).await);
-    assert!(log(store).await?.last().is_some_and(rdev_domain::Entry::is_last));
     Ok(())
 }
 
@@ -200,7 +143,7 @@ pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
     let pending = entry_of(store.enqueue(new_job(waiting.clone())).await?);
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, pending.position);
     let fence = claim(store, 0).await?;
-    let running = store.start(&fence, "pod-1", None, at(0)).await?.entry;
+    let running = start(store, &fence, "pod-1", None, at(0)).await?.entry;
     let running = running.expect("an entry says that it is running");
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, running.position);
     assert_eq!(store.position_of(&waiting.id, Seq(4)).await?, running.position);

@@ -1,7 +1,9 @@
+//! Priorities, times and fairness between callers.
+
 use rdev_domain::{Job, Result, Schedule, TaskKind};
 
 use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, slots, task};
 use crate::{ClaimLimits, NewJob};
 
@@ -33,7 +35,7 @@ pub async fn a_flood_does_not_starve_others(store: &impl Store) -> Result<()> {
     }
     let flood = store.claim(&worker(), slots(2), at(0), at(LEASE)).await?;
     for claim in &flood {
-        store.start(&claim.fence, "pod-1", None, at(0)).await?;
+        start(store, &claim.fence, "pod-1", None, at(0)).await?;
     }
     for n in 21..=22 {
         store.enqueue(new_job(job("other", n))).await?;
@@ -74,7 +76,7 @@ pub async fn a_running_task_is_taken_over_without_a_slot(store: &impl Store) -> 
         store.enqueue(new_job(task(TaskKind::Test, n))).await?;
     }
     let running = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?.remove(0);
-    store.start(&running.fence, "pod-1", Some(&slot("slot-1")), at(0)).await?;
+    start(store, &running.fence, "pod-1", Some(&slot("slot-1")), at(0)).await?;
     let none = ClaimLimits { jobs: 0, pool: 0 };
     let taken = store.claim(&worker(), none, at(LEASE + 1), at(2 * LEASE)).await?;
     assert_eq!(ids(&taken), [running.fence.id]);

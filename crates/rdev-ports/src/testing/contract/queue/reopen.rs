@@ -1,4 +1,4 @@
-//! Commands that ended, and that somebody asks for again.
+//! Tasks that have ended are reopened.
 
 use rdev_domain::{
     Ending, Entry, EntryBody, Job, JobId, JobState, Outcome, Position, Reason, Result, Retrying, Seq, Target,
@@ -6,8 +6,7 @@ use rdev_domain::{
 };
 
 use super::Store;
-use super::pool::{enqueue_task, fail_task, run_task, the_task};
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{chunk, id, idempotency_key, task};
 use crate::{Claim, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened};
 
@@ -26,7 +25,7 @@ async fn log_of(store: &impl Store, id: &JobId) -> Result<Vec<Entry>> {
 /// Claims and starts the only task that waits.
 async fn begin(store: &impl Store, now: u64) -> Result<Claim> {
     let claim = claim_all(store, now).await?.remove(0);
-    store.start(&claim.fence, "pod-2", Some(&slot("slot-2")), at(now)).await?;
+    start(store, &claim.fence, "pod-2", Some(&slot("slot-2")), at(now)).await?;
     Ok(claim)
 }
 
@@ -46,7 +45,7 @@ pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
 
     let claim = claim_all(store, 10).await?.remove(0);
     assert_eq!((claim.last_seq, &claim.job.schedule), (Seq(4), &reopened.schedule));
-    assert_eq!(store.start(&claim.fence, "pod-2", Some(&slot("slot-2")), at(11)).await?.attempt, 2);
+    assert_eq!(start(store, &claim.fence, "pod-2", Some(&slot("slot-2")), at(11)).await?.attempt, 2);
     let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
     assert_eq!(complete.body, EntryBody::Complete(completed()));
     Ok(())
@@ -183,17 +182,5 @@ pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
     let other =
         store.request_cancel(&Target::Pool, &task.id, Some(&idempotency_key("key-1", "a", 2)), at(3)).await;
     assert_conflict(other, "IDEMPOTENCY_KEY_REUSED");
-    Ok(())
-}
-
-/// The same holds for a worker that takes tasks again.
-pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
-    let (key, worker) = (idempotency_key("key-1", "a", 1), id("slot-1"));
-    assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Occurrence::First);
-    assert_eq!(store.set_draining(&worker, false, None, at(1)).await?, Occurrence::First);
-    assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Occurrence::Repeated);
-    assert!(store.occupancy().await?.draining.is_empty());
-    let other = idempotency_key("key-1", "a", 2);
-    assert_conflict(store.set_draining(&worker, true, Some(&other), at(3)).await, "IDEMPOTENCY_KEY_REUSED");
     Ok(())
 }

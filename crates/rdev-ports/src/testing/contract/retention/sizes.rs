@@ -6,8 +6,8 @@ use rdev_domain::{
 };
 
 use super::Store;
-use super::retention::prune;
-use super::steps::*;
+use super::prune::prune;
+use crate::testing::contract::steps::*;
 use crate::testing::{chunk, new_job, task};
 use crate::{ArtefactWrite, Fence, PART_BYTES_MAX, PruneRule, READ_BYTES, STEP_BYTES_MAX};
 
@@ -36,7 +36,7 @@ async fn start_task(store: &impl Store, n: u64, seconds: u64) -> Result<Fence> {
 
 async fn start(store: &impl Store, seconds: u64) -> Result<Fence> {
     let fence = claim(store, seconds).await?;
-    store.start(&fence, "pod-1", None, at(seconds)).await?;
+    start(store, &fence, "pod-1", None, at(seconds)).await?;
     Ok(fence)
 }
 

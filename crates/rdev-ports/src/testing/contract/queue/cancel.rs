@@ -1,8 +1,10 @@
+//! Cancellation: at once, or by the worker that has the job.
+
 use rdev_domain::{Ending, EntryBody, JobId, JobState, JobStatus, Result, Seq};
 
 use super::Store;
-use super::steps::*;
 use crate::CancelRequested;
+use crate::testing::contract::steps::*;
 use crate::testing::{job, target};
 
 async fn ask(store: &impl Store, job: &JobId, now: u64) -> Result<CancelRequested> {

@@ -1,3 +1,5 @@
+//! Rules of retention: what is removed, and when.
+
 use std::time::Duration;
 
 use rdev_domain::{
@@ -6,7 +8,7 @@ use rdev_domain::{
 };
 
 use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{chunk, id, idempotency_key, job, new_job, target, task};
 use crate::{IDEMPOTENCY_KEY_LIFETIME, NewJob, PruneRule};
 
@@ -88,7 +90,7 @@ pub async fn what_has_not_ended_is_never_too_old(store: &impl Store) -> Result<(
 pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Result<()> {
     store.enqueue(new_job(task(TaskKind::Test, 1))).await?;
     let fence = claim(store, 0).await?;
-    store.start(&fence, "pod-1", None, at(0)).await?;
+    start(store, &fence, "pod-1", None, at(0)).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "said");
     store.finish(&fence, Seq(1), outcome, at(1)).await?;
     store.reopen(&fence.id, None, at(2)).await?.expect("it has ended");

@@ -1,9 +1,11 @@
+//! Idempotency keys: a request is carried out once.
+
 use std::time::Duration;
 
 use rdev_domain::{IdempotencyKey, Job, Result};
 
 use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{START, idempotency_key, job, new_job};
 use crate::{Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewJob};
 
@@ -39,7 +41,7 @@ pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -
     let first = job("demo", 1);
     store.enqueue(under(key.clone(), &first)).await?;
     let fence = claim(store, 0).await?;
-    store.start(&fence, "pod-1", None, at(1)).await?;
+    start(store, &fence, "pod-1", None, at(1)).await?;
     let again = before(store.enqueue(under(key, &job("demo", 2))).await?);
     assert_eq!(again, stored(store, &first.id).await?);
     assert_ne!(again.state, first.state);

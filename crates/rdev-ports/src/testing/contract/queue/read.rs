@@ -1,7 +1,9 @@
+//! Jobs are found, listed and ordered.
+
 use rdev_domain::{Job, Position, Result, Seq};
 
 use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, target};
 use crate::{Retry, Unfinished};
 
@@ -76,5 +78,72 @@ pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<
         done?;
     }
     assert_eq!((store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?), before);
+    Ok(())
+}
+
+/// Tasks come newest first in pages, and no commands of projects are among them.
+pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
+    enqueue(store, 9).await?;
+    let failed = run_task(store, 1, "slot-1").await?;
+    fail_task(store, &failed, 1).await?;
+    for (n, kind) in [(2, TaskKind::Build), (3, TaskKind::Test), (4, TaskKind::Build)] {
+        enqueue_task(store, kind, n).await?;
+    }
+    let all = TaskFilter::default();
+    let of_kind = TaskFilter { kind: Some(TaskKind::Build), ..all.clone() };
+    let dead = TaskFilter { statuses: vec![JobStatus::Failed, JobStatus::TimedOut], ..all.clone() };
+    let of_project = TaskFilter { project: Some(id("demo")), ..all.clone() };
+    for (filter, numbers) in
+        [(&all, vec![4, 3, 2, 1]), (&of_kind, vec![4, 2]), (&dead, vec![1]), (&of_project, vec![])]
+    {
+        let found: Vec<_> = store.tasks(filter, None, ALL).await?.into_iter().map(|task| task.id).collect();
+        let expected: Vec<_> = numbers.into_iter().map(|n| task(TaskKind::Test, n).id).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    let page = store.tasks(&all, Some(&task(TaskKind::Test, 3).id), 1).await?;
+    assert_eq!(page[0].id, task(TaskKind::Test, 2).id);
+    Ok(())
+}
+
+/// What waits is told how many are before it, and what holds it up.
+pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
+    for n in 1..=2 {
+        enqueue_task(store, TaskKind::Test, n).await?;
+    }
+    let later = Schedule { run_after: Some(at(50)), ..Schedule::default() };
+    store.enqueue(new_job(Job { schedule: later, ..task(TaskKind::Test, 3) })).await?;
+    for n in 4..=5 {
+        let new = new_job(task(TaskKind::Deploy, n));
+        store.enqueue(NewJob { concurrency_key: Some("live".to_owned()), ..new }).await?;
+    }
+    let expected = [
+        (1, 0, None),
+        (2, 1, None),
+        (3, 2, Some(Hold::RunAfter)),
+        (4, 3, None),
+        (5, 4, Some(Hold::ConcurrencyKey)),
+    ];
+    for (n, ahead, blocked_by) in expected {
+        let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
+        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
+    }
+    claim_all(store, 0).await?;
+    assert!(store.queue_position(&task(TaskKind::Test, 99).id, at(0)).await?.is_none());
+    Ok(())
+}
+
+/// A task that waits for a decision or a resource is found by that status, and among the running.
+pub async fn waiting_tasks_are_listed_by_their_status(store: &impl Store) -> Result<()> {
+    let (waiting, running) = (run_task(store, 1, "slot-1").await?, run_task(store, 2, "slot-2").await?);
+    store.wait_for(&waiting.fence, Some(WaitingFor::Approval), at(6)).await?;
+    for (status, expected) in [
+        (JobStatus::WaitingApproval, vec![&waiting.fence.id]),
+        (JobStatus::WaitingQuota, vec![]),
+        (JobStatus::Running, vec![&running.fence.id, &waiting.fence.id]),
+    ] {
+        let filter = TaskFilter { statuses: vec![status], ..TaskFilter::default() };
+        let found = store.tasks(&filter, None, ALL).await?;
+        assert_eq!(found.iter().map(|task| &task.id).collect::<Vec<_>>(), expected, "{status:?}");
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
+//! An attempt ends, and another one follows.
+
 use rdev_domain::{Ending, EntryBody, JobState, JobStatus, Result, Retrying, Seq, Timestamp};
 
 use super::Store;
-use super::steps::*;
 use crate::Retry;
 use crate::testing::chunk;
+use crate::testing::contract::steps::*;
 
 fn retry(run_after: Timestamp) -> Retry {
     Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after, counts: true }
@@ -32,7 +34,7 @@ pub async fn a_retried_command_starts_anew_in_any_place(store: &impl Store) -> R
     store.retry(&first, retry(at(2)), at(1)).await?;
     let claim = claim_all(store, 2).await?.remove(0);
     assert_eq!((claim.last_seq, &claim.pod_uid, &claim.slot), (Seq(4), &None, &None));
-    let started = store.start(&claim.fence, "pod-2", None, at(3)).await?;
+    let started = start(store, &claim.fence, "pod-2", None, at(3)).await?;
     assert_eq!((started.pod_uid.as_str(), started.started_at, started.attempt), ("pod-2", at(3), 2));
     let running = started.entry.expect("it tells that it is running again");
     assert_eq!((running.last_seq, running.body), (Seq(4), EntryBody::Status(JobStatus::Running)));
@@ -59,7 +61,7 @@ pub async fn an_attempt_may_go_uncounted(store: &impl Store) -> Result<()> {
     let allowed = stored(store, &first.id).await?.schedule.attempts_allowed();
     store.retry(&first, Retry { counts: false, ..retry(at(2)) }, at(1)).await?;
     let second = claim(store, 2).await?;
-    store.start(&second, "pod-2", None, at(2)).await?;
+    start(store, &second, "pod-2", None, at(2)).await?;
     store.retry(&second, retry(at(4)), at(3)).await?;
     let schedule = stored(store, &first.id).await?.schedule;
     assert_eq!((schedule.attempts, schedule.attempts_allowed()), (2, allowed + 1));

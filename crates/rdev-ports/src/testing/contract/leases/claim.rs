@@ -1,10 +1,12 @@
+//! Claims: which jobs a worker gets.
+
 use std::collections::HashSet;
 
 use rdev_domain::{JobId, Result, Seq};
 
 use super::Store;
-use super::steps::*;
 use crate::Fence;
+use crate::testing::contract::steps::*;
 use crate::testing::{chunk, id, job, slots};
 
 /// Commands of one caller and project are claimed in the order in which they were stored.

@@ -1,7 +1,9 @@
+//! Jobs are accepted once, and survive.
+
 use rdev_domain::{EntryBody, JobStatus, Position, Result, Seq};
 
 use super::Store;
-use super::steps::*;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, target};
 
 /// The command is stored as it was given, with an entry that says that it is pending.
@@ -50,5 +52,38 @@ pub async fn a_stream_name_is_free_in_another_project(store: &impl Store) -> Res
         let found = store.job_of_stream(&target(project), &id("nightly")).await?;
         assert_eq!(found.map(|found| found.id), Some(job(project, n).id));
     }
+    Ok(())
+}
+
+/// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever
+/// has become of it since.
+pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+    let plain = new_job(job("demo", 1));
+    let keyed = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 2)) };
+    let pooled = new_job(task(TaskKind::Shell, 3));
+    for new in [plain, keyed, pooled] {
+        let first = entry_of(store.enqueue(new.clone()).await?);
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        let fence = claim(store, 0).await?;
+        start(store, &fence, "pod-1", None, at(1)).await?;
+        store.append(&fence, vec![chunk(1, 1)], at(1)).await?;
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        store.finish(&fence, Seq(2), completed(), at(2)).await?;
+        assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
+        assert_eq!(store.read_job(&fence.id, Position::ZERO, ALL).await?.len(), 4);
+    }
+    assert!(claim_all(store, LEASE).await?.is_empty(), "each was stored once");
+    Ok(())
+}
+
+/// Another command is not taken for the one that has its name, or its id.
+pub async fn another_command_is_not_taken_for_the_first(store: &impl Store) -> Result<()> {
+    let first = enqueue(store, 1).await?;
+    let of_its_name = Job { stream: first.stream.clone(), ..job("demo", 2) };
+    let of_its_id = Job { created_at: at(1), ..first };
+    for other in [of_its_name, of_its_id] {
+        assert_conflict(store.enqueue(new_job(other)).await, "STREAM_ID_TAKEN");
+    }
+    assert_eq!(log(store).await?.len(), 1);
     Ok(())
 }

@@ -1,11 +1,13 @@
+//! At most one job of a concurrency key runs.
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use rdev_domain::{JobId, Result, Seq};
 
 use super::Store;
-use super::steps::*;
 use crate::Fence;
+use crate::testing::contract::steps::*;
 use crate::testing::{id, job, slots};
 
 /// Of a key's commands only the oldest is claimed, and while it is leased or running no other.
@@ -16,7 +18,7 @@ pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Re
     let claims = claim_all(store, 0).await?;
     assert_eq!(ids(&claims), [job("demo", 1).id]);
     assert!(claim_all(store, 1).await?.is_empty());
-    store.start(&claims[0].fence, "pod-1", None, at(1)).await?;
+    start(store, &claims[0].fence, "pod-1", None, at(1)).await?;
     assert!(claim_all(store, 2).await?.is_empty());
     Ok(())
 }
@@ -29,7 +31,7 @@ pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         let fence = claim(store, n).await?;
         assert_eq!(fence.id, job("demo", n).id);
-        store.start(&fence, "pod-1", None, at(n)).await?;
+        start(store, &fence, "pod-1", None, at(n)).await?;
         store.finish(&fence, Seq(1), completed(), at(n)).await?;
     }
     Ok(())
@@ -41,7 +43,7 @@ pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &i
         enqueue_keyed(store, n, "workspace").await?;
     }
     let first = claim(store, 0).await?;
-    store.start(&first, "pod-1", None, at(0)).await?;
+    start(store, &first, "pod-1", None, at(0)).await?;
     assert_eq!(ids(&claim_all(store, LEASE + 1).await?), [first.id]);
     assert!(claim_all(store, LEASE + 2).await?.is_empty());
     Ok(())
@@ -51,7 +53,7 @@ pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &i
 pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> Result<()> {
     enqueue_keyed(store, 2, "workspace").await?;
     let running = claim(store, 0).await?;
-    store.start(&running, "pod-1", None, at(0)).await?;
+    start(store, &running, "pod-1", None, at(0)).await?;
     enqueue_keyed(store, 1, "workspace").await?;
     let claims = claim_all(store, LEASE + 1).await?;
     assert_eq!(ids(&claims), [running.id]);
@@ -86,7 +88,7 @@ async fn starts_of_the_key(store: &impl Store, fence: Fence, now: u64) -> Result
     fences.extend(claim_all(store, now).await?.into_iter().map(|claim| claim.fence));
     let mut started = 0;
     for fence in fences {
-        match store.start(&fence, "pod-1", None, at(now)).await {
+        match start(store, &fence, "pod-1", None, at(now)).await {
             Ok(_) => started += 1,
             refused => assert_lease_lost(refused),
         }
@@ -99,7 +101,7 @@ pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> 
     enqueue_keyed(store, 1, "workspace").await?;
     let first = claim(store, 0).await?;
     let second = enqueue_keyed(store, 2, "workspace").await?;
-    store.start(&first, "pod-1", None, at(0)).await?;
+    start(store, &first, "pod-1", None, at(0)).await?;
     store.finish(&first, Seq(1), completed(), at(1)).await?;
     assert_eq!(ids(&claim_all(store, 1).await?), [second.id]);
     Ok(())
@@ -143,7 +145,7 @@ pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> R
                     for claim in store.claim(&worker, slots(2), at(0), at(LEASE)).await? {
                         let key = key_of(&claim.fence.id);
                         assert!(held.lock().expect("nobody panics").insert(key), "two of key {key}");
-                        store.start(&claim.fence, "pod-1", None, at(1)).await?;
+                        start(store, &claim.fence, "pod-1", None, at(1)).await?;
                         held.lock().expect("nobody panics").remove(&key);
                         store.finish(&claim.fence, Seq(1), completed(), at(1)).await?;
                         done.lock().expect("nobody panics").insert(claim.fence.id);
