@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use rdev_engine::{Journals, Live, Periodic, ReplicaSync, Worker, WorkerConfig, WorkerPorts};
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Clock, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskLeases, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{Commands, Events, Pool, Projects, Prune, TaskPorts, Tasks};
 use rdev_sql::SqlStore;
@@ -177,7 +177,7 @@ fn worker(
 ) -> anyhow::Result<Worker> {
     let ports = WorkerPorts {
         pods: pods.clone(),
-        queue: Arc::new(store.clone()),
+        leases: Arc::new(store.clone()),
         pool: Arc::new(store.clone()),
         artefacts: Arc::new(store.clone()),
         log: Arc::new(store.clone()),

@@ -18,7 +18,7 @@ pub(crate) async fn wake(executor: Arc<Executor>) {
     while let Some(sites) = ready.next().await {
         let targets: BTreeSet<Target> = sites.into_iter().map(target).collect();
         let targets: Vec<Target> = targets.into_iter().collect();
-        match executor.queue.hurry(&targets).await {
+        match executor.leases.hurry(&targets).await {
             Ok(0) => {}
             Ok(_) => executor.live.work_came(),
             // They are looked at again anyway, some seconds later.

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Error, Result, WorkerId};
-use rdev_ports::{Artefacts, Claim, ClaimLimits, Clock, EventLog, Fence, Pods, PoolQueue, Random, TaskQueue};
+use rdev_ports::{
+    Artefacts, Claim, ClaimLimits, Clock, EventLog, Fence, Pods, PoolQueue, Random, TaskLeases,
+};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -86,8 +88,8 @@ impl Claims {
 pub struct WorkerPorts {
     /// Where commands run.
     pub pods: Arc<dyn Pods>,
-    /// The queue.
-    pub queue: Arc<dyn TaskQueue>,
+    /// Leases on jobs.
+    pub leases: Arc<dyn TaskLeases>,
     /// What the queue knows of the pool.
     pub pool: Arc<dyn PoolQueue>,
     /// Where the files of tasks go.
@@ -114,12 +116,12 @@ pub struct Worker {
 impl Worker {
     /// Wires the worker.
     pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
-        let WorkerPorts { pods, queue, pool, artefacts, log, clock, random } = ports;
+        let WorkerPorts { pods, leases, pool, artefacts, log, clock, random } = ports;
         let place_patience = config.place_patience;
         let journal_gc = JournalGc::default();
         let executor = Arc::new(Executor {
             pods,
-            queue,
+            leases,
             pool,
             artefacts,
             log,
@@ -173,13 +175,13 @@ impl Worker {
     async fn try_claim(&mut self) -> Result<()> {
         if self.unsure {
             let held = self.claims.fences();
-            self.executor.queue.release_all_but(&self.config.id, &held).await?;
+            self.executor.leases.release_all_but(&self.config.id, &held).await?;
             self.unsure = false;
         }
         let slots = self.slots().await?;
         let (now, asked) = (self.executor.clock.now(), Instant::now());
         self.unsure = true;
-        let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await?;
+        let claims = self.executor.leases.claim(&self.config.id, slots, now, now + self.config.lease).await?;
         self.unsure = false;
         claims.into_iter().for_each(|claim| self.spawn(claim));
         // The leases began before the store was asked.
@@ -228,7 +230,7 @@ impl Worker {
             // So that the next claim goes on where this one stopped, and not only when the lease has run out: it may
             // be the latest one even where it seemed lost, to a write that was stored before it was tried again.
             let given_back = until_available(&claim.fence.id, || {
-                executor.queue.release(std::slice::from_ref(&claim.fence))
+                executor.leases.release(std::slice::from_ref(&claim.fence))
             });
             if let Err(error) = given_back.await {
                 tracing::error!(job = %claim.fence.id, ?error, "its lease will run out");
@@ -279,7 +281,7 @@ async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
             continue;
         }
         let (until, asked) = (executor.clock.now() + lease, Instant::now());
-        let renewal = match timeout(period, executor.queue.renew(&fences, until)).await {
+        let renewal = match timeout(period, executor.leases.renew(&fences, until)).await {
             Ok(Ok(renewal)) => renewal,
             Ok(Err(error)) => {
                 tracing::warn!(?error, "leases could not be renewed, trying again");
@@ -311,7 +313,7 @@ async fn sweep(executor: Arc<Executor>) {
 }
 
 async fn release(executor: &Executor, fences: &[Fence]) {
-    if let Err(error) = executor.queue.release(fences).await {
+    if let Err(error) = executor.leases.release(fences).await {
         tracing::warn!(?error, "leases could not be given back; they will run out");
     }
 }

@@ -195,7 +195,7 @@ pub struct Retry {
 
 impl Retry {
     /// Tells whether an entry is the one that this end of an attempt stored.
-    pub fn is_told_by(&self, entry: &Entry) -> bool {
+    pub fn is_stored_as(&self, entry: &Entry) -> bool {
         match &entry.body {
             EntryBody::Retry(retrying) => retrying.reason == self.reason && retrying.message == self.error,
             EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {

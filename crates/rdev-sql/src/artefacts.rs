@@ -1,4 +1,4 @@
-//! The files that tasks have left, in parts.
+//! The files of tasks, in parts.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,10 +6,10 @@ use rdev_domain::{Artefact, Content, JobId, Result, SkipReason};
 use rdev_ports::{ArtefactWrite, Artefacts, Fence};
 use sqlx::FromRow;
 
-use crate::SqlStore;
 use crate::db::{Commit, Tx, execute, read, write};
 use crate::error::unreadable;
-use crate::tasks::fenced;
+use crate::queue::rows::fenced;
+use crate::store::SqlStore;
 
 #[derive(Debug, FromRow)]
 struct Row {
@@ -37,11 +37,11 @@ impl Row {
 
 #[async_trait]
 impl Artefacts for SqlStore {
-    async fn keep(&self, fence: &Fence, steps: &[ArtefactWrite]) -> Result<()> {
+    async fn keep(&self, fence: &Fence, writes: &[ArtefactWrite]) -> Result<()> {
         write!(&self.db, Commit::Visible, |tx| {
             fenced(&mut tx, fence).await?;
-            for step in steps {
-                keep(&mut tx, &fence.id, step).await?;
+            for write in writes {
+                keep(&mut tx, &fence.id, write).await?;
             }
             Ok(())
         })
@@ -72,8 +72,8 @@ impl Artefacts for SqlStore {
     }
 }
 
-async fn keep(tx: &mut Tx, id: &JobId, step: &ArtefactWrite) -> Result<()> {
-    let done = match step {
+async fn keep(tx: &mut Tx, id: &JobId, write: &ArtefactWrite) -> Result<()> {
+    let done = match write {
         ArtefactWrite::Anew => {
             execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
             execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())

@@ -1,9 +1,9 @@
-//! The time, as the Postgres server tells it.
+//! The clock of the Postgres server.
 //!
-//! Replicas compare each other's leases with the time, so they must have the same one, whatever somebody does to
-//! the clock of a machine: one that is ahead would take the others' commands from them, and what it had leased
-//! when it died would be nobody's for as long as it was ahead. Between two looks at the server's clock time passes
-//! as the machine counts it, which setting a clock does not change.
+//! Replicas compare each other's leases with the time, so they must share one clock, whatever somebody does to the clock
+//! of a machine: a replica whose clock is ahead would take the others' jobs, and after its death its leases would last
+//! for as long as it was ahead. Between two looks at the server's clock, time passes by the machine's monotonic clock,
+//! which setting the time of day does not change.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,27 +19,28 @@ use crate::db::Transaction;
 use crate::db::{Db, bounded};
 use crate::error::database;
 
-/// The server's time of day in microseconds.
+/// Selects the server's time of day in microseconds.
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
 /// Pause between two looks at the server's clock.
 const LOOK: Duration = Duration::from_secs(10);
-/// A machine whose clock differs by more confuses people who compare logs; nothing else.
+/// Difference between the clocks of machine and server above which a warning is logged: it confuses people who compare
+/// logs, and nothing else.
 pub(crate) const SKEW_MAX: Duration = Duration::from_secs(2);
 
-/// The clock of a server. Its task ends with it.
+/// Clock of a server. Its background task ends when it is dropped.
 pub(crate) struct PostgresClock {
     hand: Arc<Mutex<Hand>>,
     looking: AbortHandle,
 }
 
-/// What time it was when.
+/// Time of day at a moment of the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 struct Hand {
     time: Timestamp,
     at: Instant,
 }
 
-/// The server's clock has shown this, at some moment from the question to the answer.
+/// Time that the server's clock showed at some moment between question and answer.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     time: Timestamp,
@@ -48,12 +49,12 @@ struct Seen {
 }
 
 impl PostgresClock {
-    /// Looks at the server's clock, now and then again and again. `failed` tells when that has ended.
+    /// Looks at the server's clock, now and every 10 s. `failed` is cancelled when that has ended.
     pub(crate) async fn start(pool: &PgPool, own: &dyn Clock, failed: &CancellationToken) -> Result<Self> {
         let seen = look(pool).await?;
         let (time, own) = (seen.time, own.now());
         if time.since(own).max(own.since(time)) > SKEW_MAX {
-            tracing::warn!(database = %time, machine = %own, "the clocks differ: that of the database counts");
+            tracing::warn!(database = %time, machine = %own, "the clocks of database and machine differ, using that of the database");
         }
         let hand = Arc::new(Mutex::new(Hand { time, at: seen.answered }));
         let looking = spawn_for_good(failed, keep(pool.clone(), hand.clone()));
@@ -78,7 +79,7 @@ impl Hand {
         self.time + moment.saturating_duration_since(self.at)
     }
 
-    /// As far as what was seen contradicts it, it was wrong: a slow answer says little, and moves nothing.
+    /// Returns the time, moved into the interval that was seen: a slow answer says little, and moves nothing.
     fn corrected(self, seen: Seen) -> Self {
         let latest = seen.time + seen.answered.saturating_duration_since(seen.asked);
         Self { time: self.at(seen.answered).clamp(seen.time, latest), at: seen.answered }
@@ -99,19 +100,19 @@ async fn keep(pool: PgPool, hand: Arc<Mutex<Hand>>) {
                     tracing::warn!(from = %before, to = %hand.time, "the database's clock was set");
                 }
             }
-            // Time passes without it.
-            Err(error) => tracing::debug!(?error, "the database's clock was not seen"),
+            // Time passes by the monotonic clock meanwhile.
+            Err(error) => tracing::debug!(?error, "looking at the clock of the database failed"),
         }
     }
 }
 
 async fn look(pool: &PgPool) -> Result<Seen> {
     bounded(&Db::Postgres(pool.clone()), async {
-        let mut work = Transaction::reading(pool).await?;
+        let mut transaction = Transaction::reading(pool).await?;
         let asked = Instant::now();
-        let micros = sqlx::query_scalar(NOW).fetch_one(work.connection()?).await.map_err(database);
+        let micros = sqlx::query_scalar(NOW).fetch_one(transaction.connection()?).await.map_err(database);
         let answered = Instant::now();
-        let time = Timestamp::from_micros(work.end(micros).await?);
+        let time = Timestamp::from_micros(transaction.end(micros).await?);
         Ok(Seen { time, asked, answered })
     })
     .await

@@ -1,4 +1,4 @@
-//! A look at a database that changes nothing in it.
+//! Diagnosis of a database, which changes nothing in it.
 
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use crate::migrations::{Schema, newest};
 
 const WHAT: &str = "database";
 
+/// Diagnoses a SQLite file.
 pub(crate) async fn sqlite(path: &Path) -> Diagnosis {
     let name = path.display();
     if !path.exists() {
@@ -36,7 +37,7 @@ pub(crate) async fn sqlite(path: &Path) -> Diagnosis {
     }
 }
 
-/// How a schema suits this program.
+/// Diagnoses whether this program can use a schema.
 fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Diagnosis {
     let (version, newest) = (schema.version(), newest(known));
     let seen = format!("{place}, schema {version}");
@@ -51,13 +52,14 @@ fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Diagnosis {
     }
 }
 
-/// What SQLite says of the file's pages, and the schema in it.
+/// Returns SQLite's check of the file's pages, and the schema.
 async fn look(path: &Path) -> sqlx::Result<(String, Schema)> {
     let mut connection = file::present(path).connect().await?;
     let complaint = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     Ok((complaint, Schema::on_sqlite(&mut connection).await?))
 }
 
+/// Diagnoses the Postgres database of a URL.
 pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Diagnosis> {
     let options = match server::options(url) {
         Ok(options) => options,
@@ -126,7 +128,7 @@ async fn look_at_server(
     Ok(findings)
 }
 
-/// What an error is about, in one line.
+/// Returns the causes of an error in one line.
 fn cause(error: Error) -> String {
     match error {
         Error::Internal(source) | Error::Unavailable { source, .. } => format!("{source:#}"),

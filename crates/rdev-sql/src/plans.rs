@@ -2,22 +2,23 @@
 
 use sqlx::AssertSqlSafe;
 
-use crate::SqlStore;
-use crate::backlog::BACKLOG;
 use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
-use crate::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
-use crate::events::{
-    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
-    READ_HOME, READ_HOME_ON_POSTGRES,
-};
-use crate::queue::{HURRY, UNFINISHED, UNFINISHED_ON_POSTGRES};
-use crate::retention::{
+use crate::log::prune::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
     REMOVE_OUTPUT, REMOVE_STREAMS,
 };
-use crate::tasks::{TURN_OF_COMMAND, TURN_OF_TASK};
+use crate::log::read::{
+    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_JOB, READ_JOB_ON_POSTGRES,
+    READ_TARGET, READ_TARGET_ON_POSTGRES,
+};
+use crate::queue::backlog::BACKLOG;
+use crate::queue::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
+use crate::queue::lease::HURRY;
+use crate::queue::read::{UNFINISHED, UNFINISHED_ON_POSTGRES};
+use crate::queue::virtual_time::{VIRTUAL_TIME_OF_COMMAND, VIRTUAL_TIME_OF_TASK};
+use crate::store::SqlStore;
 use crate::testing::PostgresDatabase;
 
 /// How SQLite goes about a query.
@@ -79,8 +80,8 @@ async fn a_turn_is_found_without_reading_tasks() {
         "SEARCH tasks USING COVERING INDEX tasks_running (pool=? AND priority=?)",
     ];
     for (query, queue_position) in [
-        (TURN_OF_COMMAND, "SEARCH tasks USING INDEX commands_in_line (priority=?)"),
-        (TURN_OF_TASK, "SEARCH tasks USING INDEX tasks_waiting_in_pool (priority=?)"),
+        (VIRTUAL_TIME_OF_COMMAND, "SEARCH tasks USING INDEX commands_in_line (priority=?)"),
+        (VIRTUAL_TIME_OF_TASK, "SEARCH tasks USING INDEX tasks_waiting_in_pool (priority=?)"),
     ] {
         assert_searches(query, &[&searches[..], &[queue_position]].concat()).await;
     }
@@ -89,9 +90,9 @@ async fn a_turn_is_found_without_reading_tasks() {
 #[tokio::test]
 async fn a_log_is_read_from_its_position_on() {
     let by_command = "SEARCH e USING INDEX events_by_task (task_id=? AND position>?)";
-    assert_searches(READ_COMMAND, &[by_command]).await;
+    assert_searches(READ_JOB, &[by_command]).await;
     let by_project = "SEARCH e USING INDEX events_by_project (project=? AND position>?)";
-    assert_searches(READ_HOME, &[by_project]).await;
+    assert_searches(READ_TARGET, &[by_project]).await;
 }
 
 #[tokio::test]
@@ -148,9 +149,9 @@ async fn postgres_reads_no_table_from_end_to_end() {
     for (query, binds, index) in [
         (CLAIM_BESIDE_OTHERS, 5, "commands_in_line"),
         (CLAIM_BESIDE_OTHERS, 5, "tasks_waiting_in_pool"),
-        (TURN_OF_TASK, 4, "tasks_by_share"),
-        (READ_COMMAND_ON_POSTGRES, 3, "events_by_task"),
-        (READ_HOME_ON_POSTGRES, 3, "events_by_project"),
+        (VIRTUAL_TIME_OF_TASK, 4, "tasks_by_share"),
+        (READ_JOB_ON_POSTGRES, 3, "events_by_task"),
+        (READ_TARGET_ON_POSTGRES, 3, "events_by_project"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (LAST_ON_POSTGRES, 2, "events_by_project"),
         (ENDS_ON_POSTGRES, 1, "events_by_task"),
@@ -174,7 +175,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");
-        let types = if query == TURN_OF_TASK { "(BOOLEAN)" } else { "" };
+        let types = if query == VIRTUAL_TIME_OF_TASK { "(BOOLEAN)" } else { "" };
         let text = format!("PREPARE asked {types} AS {query}");
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
         let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE asked ({values})"));

@@ -1,8 +1,8 @@
 //! Hints between processes by LISTEN and NOTIFY.
 //!
-//! A commit with a notification takes a lock of the whole server, so none is sent from the transactions that
-//! store: a task of its own sends what has come together, at once and then at most 100 times a second, in
-//! commits that wait for no disk.
+//! A commit with a notification takes a lock of the whole server, so the transactions that store data send none: a task
+//! of its own sends the collected hints, the first at once and then at most 100 times a second, in commits that do not
+//! wait for the disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,72 +22,73 @@ use tokio_util::sync::CancellationToken;
 use crate::db::Transaction;
 use crate::db::{Commit, postgres};
 use crate::error::database;
-use crate::target::column;
+use crate::values::column;
 
 const CHANNEL: &str = "rdev";
 /// Pause after each sending.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Commands named by one notification; Postgres takes less than 8,000 bytes, and each of these is under 150.
+/// Maximum number of jobs in one notification. Postgres takes less than 8,000 bytes, and a job needs less than 150.
 const NAMED_MAX: usize = 48;
-/// Commands that wait to be named; beyond them everything may have changed.
+/// Maximum number of jobs that wait to be sent. Beyond it a resync is sent instead.
 const WAITING_MAX: usize = 2_000;
-/// Signals that a subscriber may be behind.
+/// Maximum number of signals that a subscriber may be behind. Beyond it the subscriber gets a resync.
 const BEHIND_MAX: usize = 1_024;
-/// A listener that has heard nothing for so long asks whether anybody is there.
+/// Time without a notification after which a listener checks its connection.
 const SILENCE: Duration = Duration::from_secs(15);
-/// How long the answer may take.
+/// Maximum time of the answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Pauses between attempts to listen again: doubled each time, up to the last.
+/// Pauses between attempts to listen again: the first, doubled each time up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
-/// The signals of the processes on one Postgres database. Its tasks end with it.
+/// Signals of the processes on one Postgres database. Its background tasks end when it is dropped.
 pub(crate) struct PostgresSignals {
     waiting: Arc<Waiting>,
-    heard: broadcast::Sender<Signal>,
+    received: broadcast::Sender<Signal>,
     tasks: [AbortHandle; 2],
 }
 
-/// What is to be sent next.
+/// Hints that wait to be sent.
 #[derive(Default)]
 struct Waiting {
-    bag: Mutex<Bag>,
+    pending: Mutex<Pending>,
     bell: Notify,
 }
 
 #[derive(Default)]
-struct Bag {
-    grown: HashMap<JobId, (Target, Position)>,
+struct Pending {
+    appended: HashMap<JobId, (Target, Position)>,
     cancel: Vec<JobId>,
     work: bool,
-    anything: bool,
+    resync: bool,
 }
 
-/// A notification as it travels.
+/// Payload of a notification.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Message {
-    /// Who has sent it: nobody listens to himself.
+    /// Number of the sender, which ignores its own notifications.
     from: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    grown: Vec<(String, String, u64)>,
+    appended: Vec<(String, String, u64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cancel: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     work: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    anything: bool,
+    resync: bool,
 }
 
 impl PostgresSignals {
-    /// Begins to send by connections of `pool`, and to listen by one of its own. `failed` tells when a task has ended.
+    /// Begins to send over connections of `pool`, and to listen on one of its own. `failed` is cancelled when a task has
+    /// ended.
     pub(crate) fn start(pool: PgPool, failed: &CancellationToken) -> Self {
         let waiting = Arc::new(Waiting::default());
-        let (heard, _) = broadcast::channel(BEHIND_MAX);
+        let (received, _) = broadcast::channel(BEHIND_MAX);
         let own = own_number();
         let options = PgConnectOptions::clone(&pool.connect_options());
         let sending = spawn_for_good(failed, send_all(waiting.clone(), pool, own));
-        let listening = spawn_for_good(failed, listen_always(options, heard.clone(), own));
-        Self { waiting, heard, tasks: [sending, listening] }
+        let listening = spawn_for_good(failed, listen_always(options, received.clone(), own));
+        Self { waiting, received, tasks: [sending, listening] }
     }
 }
 
@@ -99,29 +100,29 @@ impl Drop for PostgresSignals {
 
 impl Signals for PostgresSignals {
     fn publish(&self, signal: Signal) {
-        let mut bag = self.waiting.bag();
+        let mut pending = self.waiting.pending();
         match signal {
-            Signal::Appended(grown) => {
-                for Appended { target, job, position } in grown {
-                    bag.grown.insert(job, (target, position));
+            Signal::Appended(appended) => {
+                for Appended { target, job, position } in appended {
+                    pending.appended.insert(job, (target, position));
                 }
             }
-            Signal::Work => bag.work = true,
-            Signal::Cancel(id) => bag.cancel.push(id),
-            Signal::Resync => bag.anything = true,
+            Signal::Work => pending.work = true,
+            Signal::Cancel(id) => pending.cancel.push(id),
+            Signal::Resync => pending.resync = true,
         }
-        if bag.grown.len() + bag.cancel.len() > WAITING_MAX {
-            *bag = Bag { anything: true, ..Bag::default() };
+        if pending.appended.len() + pending.cancel.len() > WAITING_MAX {
+            *pending = Pending { resync: true, ..Pending::default() };
         }
-        drop(bag);
+        drop(pending);
         self.waiting.bell.notify_one();
     }
 
     fn subscribe(&self) -> BoxStream<'static, Signal> {
-        unfold(self.heard.subscribe(), |mut heard| async {
-            match heard.recv().await {
-                Ok(signal) => Some((signal, heard)),
-                Err(broadcast::error::RecvError::Lagged(_)) => Some((Signal::Resync, heard)),
+        unfold(self.received.subscribe(), |mut received| async {
+            match received.recv().await {
+                Ok(signal) => Some((signal, received)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((Signal::Resync, received)),
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         })
@@ -134,19 +135,19 @@ impl Signals for PostgresSignals {
 }
 
 impl Waiting {
-    /// Nothing panics with the bag in hand.
-    fn bag(&self) -> MutexGuard<'_, Bag> {
-        self.bag.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the hints. Nothing panics while holding the lock.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn send_all(waiting: Arc<Waiting>, pool: PgPool, own: u64) {
     loop {
         waiting.bell.notified().await;
-        let bag = std::mem::take(&mut *waiting.bag());
-        if let Err(error) = send(&pool, bag.messages(own)).await {
-            tracing::debug!(?error, "a hint to other processes was not sent, they are told to look");
-            waiting.bag().anything = true;
+        let pending = std::mem::take(&mut *waiting.pending());
+        if let Err(error) = send(&pool, pending.messages(own)).await {
+            tracing::debug!(?error, "sending hints to other processes failed, sending a resync");
+            waiting.pending().resync = true;
             waiting.bell.notify_one();
             sleep(RETRY_FIRST).await;
         }
@@ -158,14 +159,14 @@ async fn send(pool: &PgPool, messages: Vec<Message>) -> Result<()> {
     let payloads = messages.iter().map(serde_json::to_string).collect::<serde_json::Result<Vec<_>>>();
     let payloads = payloads.map_err(anyhow::Error::from)?;
     let sending = async {
-        // A hint that a crash takes is worth no flush, least of all one with the server's lock in hand.
-        let mut work = Transaction::begin(pool, Commit::Async).await?;
+        // Hints may be lost in a crash: no flush while holding the lock of the server.
+        let mut transaction = Transaction::begin(pool, Commit::Async).await?;
         let sent = sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::TEXT[]) payload")
             .bind(CHANNEL)
             .bind(payloads)
-            .execute(work.connection()?)
+            .execute(transaction.connection()?)
             .await;
-        work.end(sent.map_err(database)).await
+        transaction.end(sent.map_err(database)).await
     };
     match timeout(postgres::WORK_TIMEOUT, sending).await {
         Ok(sent) => sent.map(|_| ()),
@@ -173,18 +174,18 @@ async fn send(pool: &PgPool, messages: Vec<Message>) -> Result<()> {
     }
 }
 
-impl Bag {
+impl Pending {
     /// As few as hold it all.
     fn messages(self, from: u64) -> Vec<Message> {
-        let grown: Vec<_> = self
-            .grown
+        let appended: Vec<_> = self
+            .appended
             .iter()
             .map(|(job, (target, position))| (column(target).to_owned(), job.as_str().to_owned(), position.0))
             .collect();
         let cancel: Vec<_> = self.cancel.iter().map(|id| id.as_str().to_owned()).collect();
-        let grown = grown.chunks(NAMED_MAX).map(|grown| Message {
+        let appended = appended.chunks(NAMED_MAX).map(|appended| Message {
             from,
-            grown: grown.to_vec(),
+            appended: appended.to_vec(),
             ..Message::default()
         });
         let cancel = cancel.chunks(NAMED_MAX).map(|cancel| Message {
@@ -192,33 +193,33 @@ impl Bag {
             cancel: cancel.to_vec(),
             ..Message::default()
         });
-        let mut messages: Vec<_> = cancel.chain(grown).collect();
-        if self.work || self.anything {
-            messages.push(Message { from, work: self.work, anything: self.anything, ..Message::default() });
+        let mut messages: Vec<_> = cancel.chain(appended).collect();
+        if self.work || self.resync {
+            messages.push(Message { from, work: self.work, resync: self.resync, ..Message::default() });
         }
         messages
     }
 }
 
-async fn listen_always(options: PgConnectOptions, heard: broadcast::Sender<Signal>, own: u64) {
+async fn listen_always(options: PgConnectOptions, received: broadcast::Sender<Signal>, own: u64) {
     let mut pause = RETRY_FIRST;
     loop {
         let error = match timeout(ANSWER, listener(&options)).await {
             Ok(Ok(listener)) => {
                 pause = RETRY_FIRST;
-                tell(&heard, Signal::Resync);
-                listen(listener, &heard, own).await
+                forward(&received, Signal::Resync);
+                listen(listener, &received, own).await
             }
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::PoolTimedOut,
         };
-        tracing::debug!(%error, "hints of other processes are not heard, listening again");
+        tracing::debug!(%error, "listening for hints of other processes failed, retrying");
         sleep(pause).await;
         pause = (pause * 2).min(RETRY_LAST);
     }
 }
 
-/// A connection for nothing but listening: what is lost while it is away is not heard later.
+/// Opens a connection that only listens. Hints that come while there is none are lost.
 async fn listener(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await?;
@@ -227,11 +228,11 @@ async fn listener(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
     Ok(listener)
 }
 
-/// Listens until the connection is lost, or says nothing when it is asked.
-async fn listen(mut listener: PgListener, heard: &broadcast::Sender<Signal>, own: u64) -> sqlx::Error {
+/// Listens until the connection is lost, or does not answer a check.
+async fn listen(mut listener: PgListener, received: &broadcast::Sender<Signal>, own: u64) -> sqlx::Error {
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(notification))) => hear(notification.payload(), heard, own),
+            Ok(Ok(Some(notification))) => receive(notification.payload(), received, own),
             Ok(Ok(None)) => return sqlx::Error::PoolClosed,
             Ok(Err(error)) => return error,
             Err(_) => match timeout(ANSWER, sqlx::query("SELECT 1").execute(&mut listener)).await {
@@ -243,38 +244,42 @@ async fn listen(mut listener: PgListener, heard: &broadcast::Sender<Signal>, own
     }
 }
 
-fn hear(payload: &str, heard: &broadcast::Sender<Signal>, own: u64) {
-    // Of another version, or of another program: whatever it means, the store knows.
+fn receive(payload: &str, received: &broadcast::Sender<Signal>, own: u64) {
+    // From another version, or another program: the store has the truth.
     let Ok(message) = serde_json::from_str::<Message>(payload) else {
-        return tell(heard, Signal::Resync);
+        return forward(received, Signal::Resync);
     };
     if message.from == own {
         return;
     }
-    let mut grown = Vec::new();
-    for (target, job, position) in &message.grown {
-        if let (Ok(target), Ok(job)) = (crate::target::target(target), job.parse()) {
-            grown.push(Appended { target, job, position: Position(*position) });
+    let mut appended = Vec::new();
+    for (target, job, position) in &message.appended {
+        if let (Ok(target), Ok(job)) = (crate::values::target(target), job.parse()) {
+            appended.push(Appended { target, job, position: Position(*position) });
         }
     }
-    if !grown.is_empty() {
-        tell(heard, Signal::Appended(grown));
+    if !appended.is_empty() {
+        forward(received, Signal::Appended(appended));
     }
-    message.cancel.iter().filter_map(|id| id.parse().ok()).for_each(|id| tell(heard, Signal::Cancel(id)));
+    message
+        .cancel
+        .iter()
+        .filter_map(|id| id.parse().ok())
+        .for_each(|id| forward(received, Signal::Cancel(id)));
     if message.work {
-        tell(heard, Signal::Work);
+        forward(received, Signal::Work);
     }
-    if message.anything {
-        tell(heard, Signal::Resync);
+    if message.resync {
+        forward(received, Signal::Resync);
     }
 }
 
-fn tell(heard: &broadcast::Sender<Signal>, signal: Signal) {
-    // Nobody may be subscribed yet; whoever subscribes looks first.
-    drop(heard.send(signal));
+fn forward(received: &broadcast::Sender<Signal>, signal: Signal) {
+    // There may be no subscriber yet; a new subscriber reads the store first.
+    drop(received.send(signal));
 }
 
-/// A number that no other process has, nor another store of this one.
+/// Returns a random number for this store, which tells its notifications from those of others.
 fn own_number() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id()) >> 1
@@ -286,15 +291,16 @@ mod tests {
 
     #[test]
     fn no_notification_is_too_long() {
-        let mut bag = Bag { work: true, ..Bag::default() };
+        let mut pending = Pending { work: true, ..Pending::default() };
         for n in 0..1000 {
             let job: JobId = format!("cmd-{n:032x}").parse().unwrap();
-            bag.grown
+            pending
+                .appended
                 .insert(job.clone(), (Target::Project("p".repeat(63).parse().unwrap()), Position(u64::MAX)));
-            bag.cancel.push(job);
+            pending.cancel.push(job);
         }
-        let messages = bag.messages(u64::MAX);
-        let named: usize = messages.iter().map(|message| message.grown.len()).sum();
+        let messages = pending.messages(u64::MAX);
+        let named: usize = messages.iter().map(|message| message.appended.len()).sum();
         assert_eq!(named, 1000);
         for message in messages {
             assert!(serde_json::to_string(&message).unwrap().len() < 8000);

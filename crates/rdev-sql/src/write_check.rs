@@ -1,5 +1,4 @@
-//! A write that changes nothing of value: it proves that the store can be written, and on SQLite flushes all that was
-//! written before.
+//! A write without content: it proves that the store can be written, and on SQLite flushes everything written before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +7,23 @@ use rdev_domain::Result;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::SqlStore;
 use crate::db::{Commit, Db, execute, write};
 use crate::error::Shared;
 
-/// A write that went well is believed for so long: who asks often must not load the disk.
-const BELIEVED: Duration = Duration::from_secs(1);
+/// Time for which a successful write counts: frequent checks must not load the disk.
+const VALID_FOR: Duration = Duration::from_secs(1);
 
-/// A commit without a change writes nothing, and so flushes nothing: this one counts.
+/// Counts up. A commit without a change writes nothing, and so flushes nothing.
 const COUNT: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check', 1)
      ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
 
-/// Pages for accepting a task, which are more than a number needs: a file that has room for less is full, though a little can
-/// still be written to it. They are written anew each time, in the place of the last ones.
+/// Writes as many pages as the acceptance of a task needs, more than a number does: a file with less room is full, though
+/// a little can still be written to it. The pages replace those of the last check.
 const TAKE_ROOM: &str =
     "INSERT INTO turns (chore, taken_us) VALUES ('write-check ' || hex(randomblob(16384)), 1)";
-const GIVE_ROOM_BACK: &str = "DELETE FROM turns WHERE chore > 'write-check ' AND chore < 'write-check!'";
+const FREE_ROOM: &str = "DELETE FROM turns WHERE chore > 'write-check ' AND chore < 'write-check!'";
 
-/// The last write. Those who ask while it is under way are told how it ended, and nobody waits for two.
+/// The last write. Those who ask during a write get its result, and nobody waits for two.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteCheck(Arc<Mutex<Option<Last>>>);
 
@@ -35,33 +33,33 @@ struct Last {
     done: std::result::Result<(), Shared>,
 }
 
-impl SqlStore {
-    /// Writes, and waits until the disk has it.
-    pub(crate) async fn write_through(&self) -> Result<()> {
-        write!(&self.db, Commit::Durable, |tx| { execute!(&mut tx, COUNT).map(|_| ()) })
-    }
+/// Writes, and waits until the disk has all earlier writes too.
+pub(crate) async fn write_through(db: &Db) -> Result<()> {
+    write!(db, Commit::Durable, |tx| { execute!(&mut tx, COUNT).map(|_| ()) })
+}
 
-    /// Writes as much as work needs.
-    async fn write_as_work_does(&self) -> Result<()> {
-        write!(&self.db, Commit::Durable, |tx| {
-            if let Db::Sqlite { .. } = &self.db {
-                execute!(&mut tx, GIVE_ROOM_BACK)?;
-                execute!(&mut tx, TAKE_ROOM)?;
-            }
-            execute!(&mut tx, COUNT).map(|_| ())
-        })
-    }
+/// Writes as much as the acceptance of a task does.
+async fn write_as_much_as_a_task(db: &Db) -> Result<()> {
+    write!(db, Commit::Durable, |tx| {
+        if let Db::Sqlite { .. } = db {
+            execute!(&mut tx, FREE_ROOM)?;
+            execute!(&mut tx, TAKE_ROOM)?;
+        }
+        execute!(&mut tx, COUNT).map(|_| ())
+    })
+}
 
-    /// Fails when the store cannot be written, or could not a moment ago.
-    pub(crate) async fn check_writes(&self) -> Result<()> {
+impl WriteCheck {
+    /// Checks that the store can be written.
+    pub(crate) async fn check(&self, db: &Db) -> Result<()> {
         let asked = Instant::now();
-        let mut last = self.write_check.0.lock().await;
+        let mut last = self.0.lock().await;
         match &*last {
             Some(Last { at, done: Err(error) }) if *at >= asked => return Err(error.error()),
-            Some(Last { at, done: Ok(()) }) if at.elapsed() < BELIEVED => return Ok(()),
+            Some(Last { at, done: Ok(()) }) if at.elapsed() < VALID_FOR => return Ok(()),
             _ => {}
         }
-        let done = self.write_as_work_does().await.map_err(Shared::new);
+        let done = write_as_much_as_a_task(db).await.map_err(Shared::new);
         let answer = done.as_ref().map_err(Shared::error).copied();
         *last = Some(Last { at: Instant::now(), done });
         answer

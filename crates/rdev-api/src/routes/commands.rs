@@ -234,7 +234,7 @@ impl From<&JobState> for Course {
     fn from(stage: &JobState) -> Self {
         match stage {
             JobState::Pending => Self::default(),
-            JobState::Running { started_at, failure } => Self {
+            JobState::Running { started_at, failure, .. } => Self {
                 started_at: Some(started_at.to_string()),
                 reason: failure.as_ref().map(|failure| failure.reason.as_str().to_owned()),
                 message: failure.as_ref().map(|failure| failure.message.clone()),

@@ -194,7 +194,7 @@ impl Attachment<'_> {
     /// Tells what keeps the command from running, or that nothing does any more.
     async fn tell(&self, failure: Option<Failure>) -> Result<()> {
         let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
-        let entry = until_available(&fence.id, || to.queue.stall(fence, failure.clone(), now)).await?;
+        let entry = until_available(&fence.id, || to.leases.stall(fence, failure.clone(), now)).await?;
         entry.into_iter().for_each(|entry| to.live.publish(entry));
         Ok(())
     }

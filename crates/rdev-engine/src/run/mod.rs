@@ -21,7 +21,7 @@ use rdev_domain::{
     CommandRequest, Error, Job, JobSpec, JobState, Outcome, Position, Reason, Result, Seq, Target, Timestamp,
     attempt_error,
 };
-use rdev_ports::{Claim, Pod, PodRef, Reach, Readiness, Retry, Slot, Started};
+use rdev_ports::{Claim, Pod, PodRef, Reach, Readiness, Retry, Slot, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
 
 use crate::live::CommandTail;
@@ -90,7 +90,7 @@ impl Executor {
         let now = self.clock.now();
         let pause = (now.since(since) / 2).clamp(PLACE_PAUSE_MIN, PLACE_PAUSE_MAX);
         let until = now + pause.mul_f64(1.0 - self.random.fraction() / 4.0);
-        until_available(&claim.fence.id, || self.queue.postpone(&claim.fence, until)).await
+        until_available(&claim.fence.id, || self.leases.postpone(&claim.fence, until)).await
     }
 
     async fn next(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
@@ -109,7 +109,7 @@ impl Executor {
             standing => standing?,
         };
         match standing {
-            Some(Readiness::Ready(pod)) => self.start(claim, tail, pod, claim.slot.as_ref()).await,
+            Some(Readiness::Ready(pod)) => self.start_in(claim, tail, pod).await,
             Some(Readiness::NotReady { .. }) if job.cancel_requested => Ok(Next::End(never_started())),
             Some(Readiness::NotReady { cause: failure, since }) => {
                 let since = since.max(waiting_since(job));
@@ -134,7 +134,7 @@ impl Executor {
     ) -> Result<Next> {
         let (pod_ref, uid, started_at) = pod;
         let failure = match self.pods.reach(pod_ref, uid).await {
-            Ok(Reach::Reachable(pod)) => return self.start(claim, tail, pod, claim.slot.as_ref()).await,
+            Ok(Reach::Reachable(pod)) => return self.start_in(claim, tail, pod).await,
             Ok(Reach::Unreachable { cause: failure, since }) => {
                 let (since, patience) = (since.max(started_at), unreached_max(&claim.job));
                 if self.clock.now().since(since) <= patience {
@@ -180,27 +180,44 @@ impl Executor {
             }
             for slot in &seats {
                 let Some(pod) = ready.get(&PodRef::Worker(slot.worker.clone())) else { continue };
-                match self.start(claim, tail, pod.clone(), Some(slot)).await {
-                    Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
-                    next => return next,
+                // `None`: another task has taken the slot.
+                if let Some(next) = self.start(claim, tail, pod.clone(), Some(slot)).await? {
+                    return Ok(next);
                 }
             }
         }
         Ok(Next::Later(waiting_since(&claim.job)))
     }
 
-    async fn start(&self, claim: &Claim, tail: &CommandTail, pod: Pod, slot: Option<&Slot>) -> Result<Next> {
+    /// Starts a job in the pod of its project, or where the job runs already.
+    async fn start_in(&self, claim: &Claim, tail: &CommandTail, pod: Pod) -> Result<Next> {
+        let next = self.start(claim, tail, pod, claim.slot.as_ref()).await?;
+        // The slot of a running task is its own.
+        Ok(next.unwrap_or(Next::Later(waiting_since(&claim.job))))
+    }
+
+    /// Starts a job; `None` when another task runs in the slot.
+    async fn start(
+        &self,
+        claim: &Claim,
+        tail: &CommandTail,
+        pod: Pod,
+        slot: Option<&Slot>,
+    ) -> Result<Option<Next>> {
         let (fence, now) = (&claim.fence, self.clock.now());
-        let start = || self.queue.start(fence, &pod.uid, slot, now);
-        let started = until_available(&fence.id, start).await?;
+        let start = || self.leases.start(fence, &pod.uid, slot, now);
+        let started = match until_available(&fence.id, start).await? {
+            StartAnswer::Started(started) => started,
+            StartAnswer::SlotTaken => return Ok(None),
+        };
         let is_first = started.entry.is_some();
         if let Some(entry) = &started.entry {
             self.live.publish(entry.clone());
         }
         if is_first && (started.cancel_requested || tail.stop.is_cancelled()) {
-            return Ok(Next::End(never_started()));
+            return Ok(Some(Next::End(never_started())));
         }
-        Ok(Next::Supervise(pod, Box::new(started)))
+        Ok(Some(Next::Supervise(pod, Box::new(started))))
     }
 
     async fn attach(&self, claim: &Claim, tail: CommandTail, pod: Pod, started: Started) -> Result<()> {
@@ -280,7 +297,7 @@ impl Executor {
             run_after: now + pause,
             counts,
         };
-        let entry = until_available(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), now));
+        let entry = until_available(&claim.fence.id, || self.leases.retry(&claim.fence, retry.clone(), now));
         self.live.publish(entry.await?);
         Ok(())
     }
@@ -288,7 +305,7 @@ impl Executor {
     async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {
         let now = self.clock.now();
         let entry =
-            until_available(&claim.fence.id, || self.queue.finish(&claim.fence, seq, outcome.clone(), now));
+            until_available(&claim.fence.id, || self.leases.finish(&claim.fence, seq, outcome.clone(), now));
         self.live.publish(entry.await?);
         // The next command of its key, if there is one.
         self.live.work_for_others();

@@ -176,7 +176,7 @@ impl Tasks {
 
     /// Up to `limit` tasks older than `before`, newest first.
     pub async fn list(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
-        self.ports.pool.tasks(filter, before, limit).await
+        self.ports.queue.tasks(filter, before, limit).await
     }
 
     /// Asks for a task's end; asking again, or after its end, changes nothing.
@@ -197,7 +197,7 @@ impl Tasks {
     /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`, and when the idempotency key was used for another request.
     pub async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
-        let reopened = self.ports.pool.reopen(id, idempotency.as_ref(), now).await?;
+        let reopened = self.ports.queue.reopen(id, idempotency.as_ref(), now).await?;
         match reopened.ok_or_else(|| Error::not_found("task", id))? {
             Reopened::New(task, entry) => {
                 self.live.publish(entry);
@@ -246,7 +246,7 @@ impl Tasks {
         if job.state != JobState::Pending {
             return Ok(None);
         }
-        let Some(line) = self.ports.pool.queue_position(&job.id, self.ports.clock.now()).await? else {
+        let Some(line) = self.ports.queue.queue_position(&job.id, self.ports.clock.now()).await? else {
             return Ok(None);
         };
         let blocked_by = match (line.blocked_by, &job.target()) {

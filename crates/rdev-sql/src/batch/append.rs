@@ -1,10 +1,12 @@
+//! Output that is appended, in batches.
+
 use rdev_domain::{Chunk, JobId, Seq, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{BatchedWrite, InsertedEntry, stored};
+use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 
-/// Output of a command, which goes on right after what is stored.
+/// Output of a job, which begins right after the last stored event.
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) fence: Fence,
@@ -31,7 +33,7 @@ impl BatchedWrite for Append {
              RETURNING t.id, t.project, t.stream),
          taken AS (SELECT c.*, g.project, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
          ",
-        stored!("'output'", "first_seq", "at_us", "body", in "nth", "")
+        insert_entries!("'output'", "first_seq", "at_us", "body", in "nth", "")
     );
 
     fn id(&self) -> &JobId {
@@ -42,17 +44,17 @@ impl BatchedWrite for Append {
         self.chunks.iter().map(|chunk| chunk.frames.len()).sum()
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
-        let chunks = || steps.iter().flat_map(|step| step.chunks.iter().map(move |chunk| (step, chunk)));
+    async fn execute(connection: &mut PgConnection, writes: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
+        let chunks = || writes.iter().flat_map(|write| write.chunks.iter().map(move |chunk| (write, chunk)));
         sqlx::query_as(Self::SQL)
-            .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.before.0 as i64).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.last.0 as i64).collect::<Vec<_>>())
-            .bind(chunks().map(|(step, _)| step.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.token).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.before.0 as i64).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.last.0 as i64).collect::<Vec<_>>())
+            .bind(chunks().map(|(write, _)| write.fence.id.as_str()).collect::<Vec<_>>())
             .bind(chunks().map(|(_, chunk)| chunk.first_seq.0 as i64).collect::<Vec<_>>())
             .bind(chunks().map(|(_, chunk)| chunk.last_seq.0 as i64).collect::<Vec<_>>())
-            .bind(chunks().map(|(step, _)| step.now.as_micros()).collect::<Vec<_>>())
+            .bind(chunks().map(|(write, _)| write.now.as_micros()).collect::<Vec<_>>())
             .bind(chunks().map(|(_, chunk)| &chunk.frames[..]).collect::<Vec<_>>())
             .fetch_all(connection)
             .await

@@ -1,18 +1,20 @@
+//! Jobs that are accepted, in batches.
+
 use rdev_domain::{Job, JobId};
 use rdev_ports::NewJob;
 use sqlx::PgConnection;
 
-use super::{BatchedWrite, InsertedEntry, stored};
-use crate::rows::as_micros;
-use crate::target::{column_of, stored_spec};
-use crate::tasks::{run_after_us, share, turn_of_command, turn_of_task};
+use super::write::{BatchedWrite, InsertedEntry, insert_entries};
+use crate::queue::rows::{run_after_us, stored_spec};
+use crate::queue::virtual_time::{share, virtual_time_of_command, virtual_time_of_task};
+use crate::values::{as_micros, column_of};
 
-/// A command is accepted that has no idempotency key.
+/// Acceptance of a job without an idempotency key.
 #[derive(Debug)]
 pub(crate) struct Enqueue {
     pub(crate) job: Job,
     pub(crate) concurrency_key: Option<String>,
-    /// What it asks for, as it is stored.
+    /// Stored form of the specification.
     pub(crate) request: String,
 }
 
@@ -28,7 +30,7 @@ impl TryFrom<&NewJob> for Enqueue {
 impl BatchedWrite for Enqueue {
     type Row = InsertedEntry;
 
-    /// Each caller and project finds its turn once, and counts on from there.
+    /// Each caller and project reads its virtual time once, and counts on from there.
     const SQL: &'static str = concat!(
         "WITH asked AS (
              SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::BIGINT[], $7::TEXT[],
@@ -38,9 +40,9 @@ impl BatchedWrite for Enqueue {
                                        concurrency_key, pool, share, priority, run_after_us, max_attempts, nth)),
          turns AS MATERIALIZED (
              SELECT s.*, CASE WHEN s.pool THEN (",
-        turn_of_task!("s.pool", "s.created_by", "s.share", "s.priority"),
+        virtual_time_of_task!("s.pool", "s.created_by", "s.share", "s.priority"),
         ") ELSE (",
-        turn_of_command!("s.pool", "s.created_by", "s.share", "s.priority"),
+        virtual_time_of_command!("s.pool", "s.created_by", "s.share", "s.priority"),
         ") END AS turn
              FROM (SELECT DISTINCT pool, created_by, share, priority FROM asked) s),
          taken AS (
@@ -56,7 +58,7 @@ impl BatchedWrite for Enqueue {
              ON CONFLICT DO NOTHING
              RETURNING id, project, stream, last_seq, created_us),
          ",
-        stored!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
+        insert_entries!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
     );
 
     fn id(&self) -> &JobId {
@@ -67,19 +69,19 @@ impl BatchedWrite for Enqueue {
         self.request.len()
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
-        let jobs = || steps.iter().map(|step| &step.job);
+    async fn execute(connection: &mut PgConnection, writes: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
+        let jobs = || writes.iter().map(|write| &write.job);
         let schedules = || jobs().map(|job| &job.schedule);
         sqlx::query_as(Self::SQL)
             .bind(jobs().map(|job| job.id.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| column_of(&job.spec)).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.stream.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.spec.kind().as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.request.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.request.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| as_micros(job.timeout)).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_by.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_at.as_micros()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.concurrency_key.as_deref()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.concurrency_key.as_deref()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.spec.is_task()).collect::<Vec<_>>())
             .bind(jobs().map(share).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.priority).collect::<Vec<_>>())

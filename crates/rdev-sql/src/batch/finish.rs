@@ -1,19 +1,21 @@
+//! Jobs that end, in batches.
+
 use rdev_domain::{JobId, JobStatus, Outcome, Seq, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{BatchedWrite, InsertedEntry, stored};
-use crate::retention::file_bytes;
-use crate::rows::as_micros;
+use super::write::{BatchedWrite, InsertedEntry, insert_entries};
+use crate::log::prune::file_bytes;
+use crate::values::as_micros;
 
-/// Files of the pool's tasks weigh with the end; others have none.
+/// Bytes of the files that count with the end; only tasks of the pool have files.
 macro_rules! weight {
     () => {
         concat!("CASE WHEN project = '@pool' THEN ", file_bytes!("placed.id"), " ELSE 0 END")
     };
 }
 
-/// A command ends.
+/// End of a job.
 #[derive(Debug)]
 pub(crate) struct Finish {
     pub(crate) fence: Fence,
@@ -33,30 +35,30 @@ impl BatchedWrite for Finish {
          taken AS (
              UPDATE tasks t SET status = a.status, ended_us = a.now_us, exit_code = a.exit_code, reason = a.reason,
                                 message = a.message, duration_us = a.duration_us, last_seq = a.seq,
-                                lease_owner = NULL, lease_until_us = 0
+                                waiting_for = NULL, lease_owner = NULL, lease_until_us = 0
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.ended_us IS NULL
                             AND t.last_seq < a.seq
              RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
          ",
-        stored!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
+        insert_entries!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
     );
 
     fn id(&self) -> &JobId {
         &self.fence.id
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
-        let outcomes = || steps.iter().map(|step| &step.outcome);
+    async fn execute(connection: &mut PgConnection, writes: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
+        let outcomes = || writes.iter().map(|write| &write.outcome);
         sqlx::query_as(Self::SQL)
-            .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.seq.0 as i64).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.token).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.seq.0 as i64).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| JobStatus::from(outcome.ending).as_str()).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.exit_code).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.ending.reason()).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.message.as_deref()).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| as_micros(outcome.duration)).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.now.as_micros()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.now.as_micros()).collect::<Vec<_>>())
             .fetch_all(connection)
             .await
     }

@@ -1,30 +1,34 @@
+//! Jobs that are started, in batches.
+
 use rdev_domain::{JobId, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{BatchedWrite, InsertedEntry, stored};
+use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 
-/// A command is started for the first time, in the place of its project.
+/// First start of a command, in the pod of its project.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) fence: Fence,
-    pub(crate) place_uid: String,
+    pub(crate) pod_uid: String,
     pub(crate) now: Timestamp,
 }
 
-/// What comes back of it.
+/// Row of a started job.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Started {
     #[sqlx(flatten)]
-    pub(crate) told: InsertedEntry,
-    pub(crate) place_uid: String,
-    pub(crate) tries: i32,
+    pub(crate) inserted: InsertedEntry,
+    #[sqlx(rename = "place_uid")]
+    pub(crate) pod_uid: String,
+    #[sqlx(rename = "tries")]
+    pub(crate) attempts: i32,
     pub(crate) cancel_requested: bool,
 }
 
 impl AsRef<InsertedEntry> for Started {
     fn as_ref(&self) -> &InsertedEntry {
-        &self.told
+        &self.inserted
     }
 }
 
@@ -41,19 +45,19 @@ impl BatchedWrite for Start {
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.started_us IS NULL AND t.ended_us IS NULL
              RETURNING t.id, t.project, t.stream, t.last_seq, t.started_us, t.place_uid, t.tries, t.cancel_requested),
          ",
-        stored!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
+        insert_entries!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
     );
 
     fn id(&self) -> &JobId {
         &self.fence.id
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Started>> {
+    async fn execute(connection: &mut PgConnection, writes: &[Self]) -> sqlx::Result<Vec<Started>> {
         sqlx::query_as(Self::SQL)
-            .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.place_uid.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.now.as_micros()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.id.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.fence.token).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.pod_uid.as_str()).collect::<Vec<_>>())
+            .bind(writes.iter().map(|write| write.now.as_micros()).collect::<Vec<_>>())
             .fetch_all(connection)
             .await
     }

@@ -1,7 +1,10 @@
 //! The database, by its kind. One SQL text serves both: the macros below expand it for each.
 
+mod backup;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::future::Future;
@@ -11,33 +14,15 @@ use rdev_domain::Result;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{PgPool, Postgres, Sqlite};
 
-pub(crate) use self::transaction::Transaction;
+pub(crate) use self::transaction::{Commit, Transaction};
 
-/// The database, by its kind.
+/// Connections to the database, by its kind.
 #[derive(Debug, Clone)]
 pub(crate) enum Db {
-    /// One connection writes, so that writers queue up in memory and never meet a lock.
+    /// A file. One connection writes, so that writers queue up in memory and never meet a lock.
     Sqlite { write: SqlitePool, read: SqlitePool },
-    /// Shared with other processes.
+    /// A server, shared with other processes.
     Postgres(PgPool),
-}
-
-/// What a commit survives.
-///
-/// On SQLite rdev and its database are one process: what its death leaves, and only the machine's could take,
-/// can be had again from the runner's journal, which is freed after a flush alone. It then comes at other positions,
-/// and a reader who knew the old ones is told. On Postgres readers and other
-/// replicas live on while the server crashes, and without a flush it forgets what they were told already: a
-/// reader's cursor would lie beyond the log, whose positions are then given a second time. So there everything
-/// waits for the flush that anybody may act upon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Commit {
-    /// Accepts something: it survives the death of the machine.
-    Durable,
-    /// Tells something: it survives the death of rdev, and that of the Postgres server.
-    Visible,
-    /// Promises nothing that is not mended by time: a lease's end that is forgotten is an earlier one.
-    Async,
 }
 
 /// A transaction that writes, or a single read.
@@ -70,7 +55,7 @@ macro_rules! write_once {
     };
 }
 
-/// Runs one query that reads: a fetch, the row's type, the text, and what is bound.
+/// Runs one query that reads. Takes the kind of fetch, the type of a row, the text, and the values to bind.
 macro_rules! read {
     ($db:expr, $fetch:ident, $query:ident $(<$row:ty>)?, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $db {
@@ -106,7 +91,7 @@ macro_rules! run {
     };
 }
 
-/// Executes one statement in a transaction; how many rows it has changed comes back.
+/// Executes one statement in a transaction, and returns the number of changed rows.
 macro_rules! execute {
     ($tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         $crate::db::execute!(else $crate::error::database; $tx, $sql $(, $bind)*)
@@ -128,11 +113,13 @@ macro_rules! execute {
 pub(crate) use {execute, read, run, write, write_once};
 
 impl Db {
+    /// Opens a SQLite file, and migrates its schema.
     pub(crate) async fn sqlite(file: &Path) -> Result<Self> {
         let (write, read) = sqlite::open(file).await?;
         Ok(Self::Sqlite { write, read })
     }
 
+    /// Begins a transaction that writes.
     pub(crate) async fn begin(&self, commit: Commit) -> Result<Tx> {
         match self {
             Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Transaction::begin(write, commit).await?)),
@@ -140,7 +127,7 @@ impl Db {
         }
     }
 
-    /// For one statement: SQLite needs the transaction to set what its commit survives.
+    /// Begins one statement that writes. SQLite needs a transaction, to set the durability of its commit.
     pub(crate) async fn begin_statement(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { .. } => self.begin(Commit::Visible).await,
@@ -148,6 +135,7 @@ impl Db {
         }
     }
 
+    /// Closes every connection.
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite { write, read } => {
@@ -160,7 +148,7 @@ impl Db {
 }
 
 impl Tx {
-    /// Commits what went well, and rolls back what did not.
+    /// Commits a success, and rolls back a failure.
     pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
         match self {
             Self::Sqlite(transaction) => transaction.end(done).await,
@@ -169,8 +157,8 @@ impl Tx {
     }
 }
 
-/// Bounds a piece of work on Postgres as a whole. Dropping it closes its connection. A local file has
-/// timeouts of its own, and nobody far away who could fall silent.
+/// Bounds the time of a transaction on Postgres as a whole. Dropping the future closes its connection. A local file has
+/// timeouts of its own, and no server that could fall silent.
 pub(crate) async fn bounded<T>(db: &Db, transaction: impl Future<Output = Result<T>>) -> Result<T> {
     match db {
         Db::Sqlite { .. } => transaction.await,

@@ -1,4 +1,4 @@
-//! Postgres: how it is opened, and how long anybody waits for it.
+//! Postgres: how a database is opened, and how long anybody waits for the server.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -13,56 +13,56 @@ use tokio::time::{sleep, timeout};
 use crate::error::{about, database};
 use crate::migrations::{Schema, tolerant};
 
-/// The oldest server whose features are used; `LISTEN` needs connections of its own, without a pooler that
+/// Version of the oldest server that has all features. `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
 pub(crate) const VERSION_MIN: i32 = 130_000;
-/// Connections of one process, beside the one that listens.
+/// Number of connections of one process, beside the one that listens.
 pub(crate) const CONNECTIONS: u32 = 16;
-/// Longest wait for a free connection, and for a new one: then the caller is told to come again.
+/// Maximum wait for a free connection, and for a new one. Then the caller gets `Unavailable`.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest that the server works on one statement, in milliseconds.
+/// Maximum time of one statement, in milliseconds.
 const STATEMENT_TIMEOUT_MS: &str = "5000";
-/// Longest that a statement waits for a lock, in milliseconds.
+/// Maximum wait of a statement for a lock, in milliseconds.
 const LOCK_TIMEOUT_MS: &str = "3000";
-/// A transaction whose client has fallen silent gives its locks back after so many milliseconds.
+/// Time after which the server ends a transaction whose client has fallen silent, in milliseconds.
 const IDLE_IN_TRANSACTION_MS: &str = "10000";
-/// Longest that a transaction takes, from the wait for a connection to its end. Beyond the server's own
-/// timeouts it means that the server is not reached: a connection gives no sign of that by itself.
+/// Maximum time of a transaction, from the wait for a connection to the commit. It is longer than the server's own
+/// timeouts: when it passes, the server is not reached, of which a connection gives no sign by itself.
 pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest that a connection takes to show that it is sound.
+/// Maximum time of a connection's answer to a ping.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection that was idle so long is tried before it is used: the server may have been restarted since.
-const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
-/// A connection that nobody has used for so long is closed.
+/// Idle time after which a connection is pinged before its use: the server may have been restarted since.
+const PINGED_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// Idle time after which a connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Longest that migrating takes, and that others wait for it: an index over a log of 100 GB is built within it. The
-/// start-up probe of deployments/k8s waits for longer.
+/// Maximum time to migrate, and to wait for another process that migrates: enough to build an index over a log of
+/// 100 GB. The start-up probe of deployments/k8s waits for longer.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(3000);
-/// Longest that closing waits for what is under way.
+/// Maximum time to close, with transactions that still run.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause between two looks at whether another process still migrates.
+/// Pause between two attempts to get the lock of migrations.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
-/// Number of the lock that a process holds while it migrates.
+/// Number of the advisory lock that a process holds while it migrates.
 const MIGRATION_LOCK: i64 = 7_233_001;
 
-/// Has positions go on at the time of this start, as on SQLite: none is given twice after a backup was restored. A crash
-/// of the server forgets none, so a clock that was set back changes nothing. Others take positions meanwhile, fewer than
-/// they are raised by.
+/// Raises the next position to the time of this start, as on SQLite: none is assigned twice after a backup was restored. A
+/// crash of the server forgets none, so a clock that was set back changes nothing. Meanwhile other processes take fewer
+/// positions than the condition allows for.
 const PASS_OVER_POSITIONS: &str = "
     SELECT setval('events_position_seq', now.position)
     FROM events_position_seq given, (
         SELECT LEAST((extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT, 4503599627370496) AS position) now
     WHERE given.last_value + 65536 < now.position";
 
-/// The lock of the library is not used: whoever waits for it keeps an index from being built concurrently.
+/// The library's own lock is off: a process that waits for it keeps an index from being built concurrently.
 pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = tolerant(sqlx::migrate!("../../migrations/postgres"));
     migrations.set_locking(false);
     migrations
 });
 
-/// Opens the database, and brings its schema up to date.
+/// Opens the database, and migrates its schema.
 pub(crate) async fn open(url: &str) -> Result<PgPool> {
     let options = options(url)?;
     let pool = PgPoolOptions::new()
@@ -72,7 +72,7 @@ pub(crate) async fn open(url: &str) -> Result<PgPool> {
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
-                let fresh = meta.idle_for < TRIED_AFTER_IDLE;
+                let fresh = meta.idle_for < PINGED_AFTER_IDLE;
                 Ok(fresh || matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))))
             })
         })
@@ -81,7 +81,7 @@ pub(crate) async fn open(url: &str) -> Result<PgPool> {
     Ok(pool)
 }
 
-/// Brings the schema up to date; of processes that do so at the same time one does it, and the others wait.
+/// Migrates the schema. Of processes that do so at the same time one migrates, and the others wait.
 async fn migrate(options: &PgConnectOptions, migrations: &Migrator) -> Result<()> {
     let mut connection = connect(options).await?;
     within(WORK_TIMEOUT, prepare(&mut connection)).await?;
@@ -89,7 +89,7 @@ async fn migrate(options: &PgConnectOptions, migrations: &Migrator) -> Result<()
         while !within(WORK_TIMEOUT, lock_migrations(&mut connection)).await? {
             sleep(MIGRATION_PAUSE).await;
         }
-        // Another process may have changed it just now.
+        // Another process may have migrated just now.
         let schema = Schema::on_postgres(&mut connection).await.map_err(database)?;
         schema.check(migrations)?;
         if schema.pending(migrations).next().is_some() {
@@ -105,8 +105,8 @@ async fn migrate(options: &PgConnectOptions, migrations: &Migrator) -> Result<()
     within(WORK_TIMEOUT, finishing).await
 }
 
-/// Sees to it that a migration takes as long as it takes; the lock that keeps others away is of this connection. That
-/// the table of migrations is there already is no news.
+/// Checks the version of the server, and lifts the timeouts of this connection, which holds the lock of migrations. The
+/// notice that the table of migrations exists already is suppressed.
 async fn prepare(connection: &mut PgConnection) -> Result<()> {
     let version = version(connection).await?;
     if version < VERSION_MIN {
@@ -117,8 +117,8 @@ async fn prepare(connection: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql(patient).execute(connection).await.map(|_| ()).map_err(database)
 }
 
-/// Whoever was cut off while it built an index concurrently has left it invalid, and its name taken. One that somebody is
-/// building at this moment stays.
+/// Drops indexes that a process left invalid when it was cut off while it built them concurrently. An index that is being
+/// built at this moment stays.
 async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<()> {
     let unfinished = "SELECT format('DROP INDEX CONCURRENTLY %s', i.indexrelid::regclass)
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -131,13 +131,14 @@ async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<
     Ok(())
 }
 
-/// Does not wait for it: whoever waits in a statement keeps an index from being built concurrently.
+/// Tries to get the lock of migrations, without waiting: a process that waits in a statement keeps an index from being
+/// built concurrently.
 async fn lock_migrations(connection: &mut PgConnection) -> Result<bool> {
     let lock = "SELECT pg_try_advisory_lock($1)";
     sqlx::query_scalar(lock).bind(MIGRATION_LOCK).fetch_one(connection).await.map_err(database)
 }
 
-/// Bounds work that a server far away takes part in.
+/// Bounds the time of work with the server.
 pub(crate) async fn within<T>(limit: Duration, transaction: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(limit, transaction).await {
         Ok(done) => done,
@@ -145,7 +146,7 @@ pub(crate) async fn within<T>(limit: Duration, transaction: impl Future<Output =
     }
 }
 
-/// The server's version, as a number: 150004 for 15.4.
+/// Returns the server's version as a number: 150004 for 15.4.
 pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32> {
     sqlx::query_scalar("SELECT current_setting('server_version_num')::INTEGER")
         .fetch_one(connection)
@@ -153,12 +154,12 @@ pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32> {
         .map_err(database)
 }
 
-/// One connection outside of the pool.
+/// Opens one connection outside of the pool.
 pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     within(ACQUIRE_TIMEOUT, async { PgConnection::connect_with(options).await.map_err(database) }).await
 }
 
-/// What a URL says, with the timeouts that hold on every connection.
+/// Parses a URL, and adds the settings of every connection.
 pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
     // The error names what is wrong, never the URL, which may hold a password.
     let options = PgConnectOptions::from_str(url).map_err(|error| Error::Internal(error.into()))?;
@@ -166,13 +167,13 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
         ("statement_timeout", STATEMENT_TIMEOUT_MS),
         ("lock_timeout", LOCK_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),
-        // To plan a claim takes eight times as long as to do it, so one plan is made for all values and kept.
-        // A queue that was short then may be long a moment later: none reads a whole table, and what one
-        // seems to cost says nothing, so none is compiled.
+        // Planning a claim takes eight times as long as executing it, so one plan is made for all values and kept.
+        // A queue that was short then may be long a moment later: no plan reads a whole table, and as estimated
+        // costs say nothing, none is compiled.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("jit", "off"),
-        // The server notices that a client is gone, and gives up its locks.
+        // The server notices that a client is gone, and releases its locks.
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "3"),
@@ -180,7 +181,7 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
     ]))
 }
 
-/// Where the database is, for people: without user and password.
+/// Describes the place of the database for people, without user and password.
 pub(crate) fn place(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     match options.get_socket() {
@@ -189,6 +190,18 @@ pub(crate) fn place(options: &PgConnectOptions) -> String {
     }
 }
 
+/// Returns the names of the migrations that are not applied to the database of a URL.
+pub(crate) async fn pending(url: &str) -> Result<Vec<String>> {
+    let options = options(url)?;
+    let looking = async {
+        let mut connection = connect(&options).await?;
+        Schema::on_postgres(&mut connection).await.map_err(database)
+    };
+    let schema = looking.await.map_err(|error| about(error, place(&options)))?;
+    Ok(schema.pending_names(&MIGRATIONS))
+}
+
+/// Closes every connection.
 pub(super) async fn close(pool: &PgPool) {
     if timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
         tracing::warn!("connections to the database were left open: it does not answer");

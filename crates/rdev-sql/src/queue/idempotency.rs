@@ -1,12 +1,12 @@
-//! Which requests came before.
+//! Idempotency keys: requests that came before.
 
 use rdev_domain::{Error, IdempotencyKey, Result, Timestamp};
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
 use crate::db::{Tx, execute, run};
-use crate::rows::as_micros;
+use crate::values::as_micros;
 
-/// What was stored under an idempotency key before.
+/// First use of an idempotency key.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct FirstUse {
     fingerprint: Vec<u8>,
@@ -14,8 +14,11 @@ pub(crate) struct FirstUse {
     pub(crate) created_us: i64,
 }
 
-/// Takes the key for this request, or finds the request that took it before. One that is older than keys live
-/// counts no more, though retention has not removed it yet.
+/// Stores the key of this request, or returns its first use. A use that is older than
+/// [`IDEMPOTENCY_KEY_LIFETIME`] does not count, though retention may not have removed it yet.
+///
+/// # Errors
+/// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
 pub(crate) async fn take(
     tx: &mut Tx,
     key: &IdempotencyKey,
@@ -56,7 +59,7 @@ pub(crate) async fn take(
     Ok(Some(first))
 }
 
-/// Takes the key of a request that stores nothing else under it, in the transaction in which it is done.
+/// Stores the key of a request without a job of its own, in the transaction that carries the request out.
 pub(crate) async fn asked(tx: &mut Tx, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Occurrence> {
     let Some(key) = key else { return Ok(Occurrence::First) };
     let first = take(tx, key, None, now).await?;

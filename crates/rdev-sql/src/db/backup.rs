@@ -1,4 +1,4 @@
-//! The copy of a SQLite file that is made before it is migrated.
+//! The copy of a SQLite file that is made before a migration.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -10,13 +10,14 @@ use rdev_domain::{Error, Result};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-/// Copies of a file that are kept.
+/// Number of copies of a file that are kept.
 const COPIES_MAX: usize = 2;
 
-/// Copies a file: `rdev.db.before-0007` is what `0007` was the first change to. Of the earlier copies the newest stays.
+/// Copies a file before its first pending migration: to `rdev.db.before-0007` before `0007`. Of the earlier copies the
+/// newest stays.
 ///
 /// # Errors
-/// `Unavailable` when there is no whole copy; they name it.
+/// `Unavailable` when the copy cannot be made whole; the error names the copy.
 pub(crate) async fn before(migration: i64, file: &Path) -> Result<()> {
     let copy = beside(file, &format!("{migration:04}"));
     let unfinished = beside(file, &format!("{migration:04}.part"));
@@ -24,7 +25,7 @@ pub(crate) async fn before(migration: i64, file: &Path) -> Result<()> {
     if done.is_err()
         && let Err(error) = remove(&unfinished)
     {
-        tracing::warn!(file = %unfinished.display(), %error, "what there is of a copy takes room");
+        tracing::warn!(file = %unfinished.display(), %error, "an incomplete copy could not be removed and takes room");
     }
     done.with_context(|| format!("cannot copy it to {} before it is migrated", copy.display()))
         .map_err(|error| Error::unavailable("database", error))?;
@@ -32,11 +33,11 @@ pub(crate) async fn before(migration: i64, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A copy has its name once it would survive the death of the machine: one that was cut short is not taken for whole.
+/// Makes the copy, and names it once it would survive the death of the machine: an incomplete copy is not taken for whole.
 async fn copy_whole(file: &Path, unfinished: &Path, copy: &Path) -> anyhow::Result<()> {
-    let name = unfinished.to_str().context("its name is not UTF-8, which SQLite takes names for")?;
+    let name = unfinished.to_str().context("its name is not UTF-8, as SQLite requires")?;
     remove(unfinished)?;
-    // Closed to other users before anything is in it.
+    // Closed to other users before data is in it.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)?;
     let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
     sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await?;
@@ -60,7 +61,7 @@ fn forget_older(file: &Path) -> io::Result<()> {
     copies[..old].iter().try_for_each(|(_, copy)| remove(copy))
 }
 
-/// The migration that a copy of this file was made before; files that somebody else has put there have none.
+/// Returns the migration before which a copy of this file was made; `None` for other files.
 fn migration_of(copy: &Path, file: &Path) -> Option<i64> {
     let name = copy.file_name()?.to_str()?;
     let number = name.strip_prefix(beside(file, "").file_name()?.to_str()?)?;

@@ -1,12 +1,15 @@
-//! Commands that have ended, with all that is stored of them: files first, then entries, then the row.
+//! Jobs that have ended, with all of their data: first files, then entries, then the row.
 
 use rdev_domain::{Result, Timestamp};
 use rdev_ports::StepReport;
 use sqlx::FromRow;
 
-use super::files::End;
-use super::{COMMANDS_MAX, EntrySize, ROWS_MAX, Step, size_columns};
+use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
+use super::weight::End;
 use crate::db::{Tx, execute, run};
+
+/// Maximum number of jobs that one transaction removes.
+const JOBS_MAX: usize = 32;
 
 macro_rules! ended {
     ($lock:literal) => {
@@ -18,11 +21,11 @@ macro_rules! ended {
 }
 
 pub(crate) const ENDED: &str = ended!("");
-/// One that somebody has run again at this moment is passed over.
+/// Skips a task that is being reopened.
 pub(crate) const ENDED_BESIDE_OTHERS: &str = ended!(" FOR UPDATE SKIP LOCKED");
 
-/// The entries of a command up to a position, which are a range of pairs: see `read_on_postgres!`. Its end goes last, a
-/// former one as everything else.
+/// Entries of a job up to a position but for its end, which goes last. They are a range of pairs: see
+/// `read_on_postgres!`. A former end is like any other entry.
 macro_rules! but_the_end {
     ($to:literal) => {
         concat!(
@@ -41,7 +44,7 @@ pub(crate) const ENTRIES_OF: &str = concat!(
     " ORDER BY task_id, position LIMIT 64"
 );
 
-/// In their order, which makes SQLite choose the index that has it.
+/// The order makes SQLite choose the index that has it.
 pub(crate) const REMOVE_ENTRIES: &str = concat!(
     "DELETE FROM events WHERE position IN (SELECT position ",
     but_the_end!("$2"),
@@ -50,12 +53,12 @@ pub(crate) const REMOVE_ENTRIES: &str = concat!(
 
 const REMOVE_END: &str = concat!("DELETE FROM events WHERE task_id = $1 RETURNING ", size_columns!());
 
-/// The last entry of a command is its end.
+/// Selects the last entry of a job, which is its end.
 const END_OF: &str = "SELECT position, file_bytes FROM events
      WHERE (task_id, position) > ($1, 0) AND (task_id, position) <= ($1, 9223372036854775807)
      ORDER BY task_id DESC, position DESC LIMIT 1";
 
-// A number in the texts: for any number Postgres would plan to read everything.
+// The number stands in the texts: with a parameter Postgres would plan to read everything.
 const _: () = assert!(ROWS_MAX == 64);
 
 #[derive(Debug, FromRow)]
@@ -63,7 +66,7 @@ struct Ended {
     id: String,
     project: String,
     stream: String,
-    /// A task of the pool; nothing else leaves files.
+    /// True for a task of the pool; only tasks have files.
     pool: bool,
 }
 
@@ -72,25 +75,25 @@ pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Re
         Tx::Sqlite(_) => ENDED,
         Tx::Postgres(_) => ENDED_BESIDE_OTHERS,
     };
-    let jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), COMMANDS_MAX as i64)?;
+    let jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), JOBS_MAX as i64)?;
     if jobs.is_empty() {
         return Ok(StepReport::default());
     }
     let mut step = Step::begin(tx).await?;
     let mut done = 0;
     for job in &jobs {
-        if step.room.is_full() || !step.remove_command(job, now).await? {
+        if step.room.is_full() || !step.remove_job(job, now).await? {
             break;
         }
         done += 1;
     }
     step.end().await?;
-    Ok(StepReport { done, more: done == COMMANDS_MAX as u64 || done < jobs.len() as u64 })
+    Ok(StepReport { done, more: done == JOBS_MAX as u64 || done < jobs.len() as u64 })
 }
 
 impl Step<'_> {
-    /// Removes a command, or as much of it as there is room for; whether nothing is left.
-    async fn remove_command(&mut self, job: &Ended, now: Timestamp) -> Result<bool> {
+    /// Removes a job, or as much of its data as there is room for. True when nothing is left.
+    async fn remove_job(&mut self, job: &Ended, now: Timestamp) -> Result<bool> {
         if job.pool
             && let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &job.id)?
             && !self.remove_files(&job.id, &end).await?
@@ -101,7 +104,7 @@ impl Step<'_> {
             return Ok(false);
         }
         let ends = run!(&mut *self.tx, fetch_all, query_as<EntrySize>, REMOVE_END, &job.id)?;
-        self.count_gone(ends);
+        self.count_removed(ends);
         if job.stream != job.id {
             execute!(
                 &mut *self.tx,
@@ -116,7 +119,7 @@ impl Step<'_> {
         Ok(true)
     }
 
-    /// Removes what comes before the end, or as much of it as there is room for; whether nothing is left.
+    /// Removes the entries before the end, or as many as there is room for. True when none is left.
     async fn remove_entries(&mut self, id: &str) -> Result<bool> {
         let mut entries = run!(&mut *self.tx, fetch_all, query_as<EntrySize>, ENTRIES_OF, id)?;
         let found = entries.len();
@@ -125,14 +128,14 @@ impl Step<'_> {
         if let Some(last) = entries.last() {
             execute!(&mut *self.tx, REMOVE_ENTRIES, id, last.position)?;
         }
-        self.count_gone(entries);
+        self.count_removed(entries);
         Ok(fitting == found && found < ROWS_MAX)
     }
 
-    fn count_gone(&mut self, entries: Vec<EntrySize>) {
+    fn count_removed(&mut self, entries: Vec<EntrySize>) {
         for entry in &entries {
-            self.size.less(entry.position, entry.weight());
+            self.size.subtract(entry.position, entry.weight());
         }
-        self.gone.extend(entries);
+        self.removed.extend(entries);
     }
 }

@@ -1,4 +1,4 @@
-//! How much there is to do, for those who ask often.
+//! The backlog, for those who ask often.
 
 use rdev_domain::{JobStatus, Result, TaskKind, Timestamp};
 use rdev_ports::{BACKLOG_MAX, Backlog, BacklogState};
@@ -6,8 +6,8 @@ use rdev_ports::{BACKLOG_MAX, Backlog, BacklogState};
 use crate::db::{Db, read};
 use crate::error::unreadable;
 
-/// Of the waiting tasks of a key the first could start, unless one of them runs. Those without a key are told apart
-/// at once: sorting them, when many wait, would be most of the work.
+/// Of the pending tasks of a key the first could start, unless one of the key runs. Tasks without a key are handled
+/// apart: sorting them, when many are pending, would be most of the work.
 pub(crate) const BACKLOG: &str = "
     WITH waiting AS (
         SELECT id, kind, priority, concurrency_key, run_after_us > $1 AS later,
@@ -35,6 +35,7 @@ pub(crate) const BACKLOG: &str = "
     FROM (SELECT status FROM tasks WHERE status IN ('pending', 'running') AND NOT pool LIMIT $2) AS commands
     GROUP BY status";
 
+/// Counts the jobs that have not ended.
 pub(crate) async fn backlog(db: &Db, now: Timestamp) -> Result<Backlog> {
     let rows = read!(
         db,

@@ -1,12 +1,14 @@
-//! Entries of the log, as the transactions store them that they tell of.
+//! Entries of the log, stored in the transactions of the changes that they report.
 
 use rdev_domain::{Entry, EntryBody, Error, Job, Position, Result, Seq, Target, Timestamp};
 
 use crate::db::{Tx, run};
-use crate::rows::{FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled};
-use crate::target::column;
+use crate::log::rows::{
+    FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled,
+};
+use crate::values::column;
 
-/// Stores an entry, with how its values come about.
+/// Inserts an entry, with the source of its values.
 macro_rules! insert {
     ($with:expr, $values:literal) => {
         concat!(
@@ -18,10 +20,10 @@ macro_rules! insert {
     };
 }
 
-/// For one writer at a time: positions become visible in their order.
+/// For one writer at a time, whose positions become visible in order.
 const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
 
-/// The number of the lock that orders a project's log.
+/// Number of the advisory lock that orders a project's log.
 macro_rules! lock_of {
     ($project:literal) => {
         concat!("hashtextextended(", $project, ", 7236)")
@@ -29,16 +31,16 @@ macro_rules! lock_of {
 }
 pub(crate) use lock_of;
 
-/// A position is given before its transaction commits, so a reader could see a later one first, and go on
-/// after it. Whoever stores an entry holds the project's lock from before its position is given until
-/// everybody sees it: the values come out of the row that takes the lock. Nothing else is locked after it,
-/// so nobody who holds it waits for another holder.
-const INSERT_IN_TURN: &str = insert!(
+/// A position is assigned before its transaction commits, so a reader could see a later one first, and skip this one. A
+/// transaction that stores an entry therefore holds the project's lock from before the position is assigned until the
+/// entry is visible: the values come out of the row that takes the lock. Nothing is locked after this lock, so no holder
+/// waits for another one.
+const INSERT_ORDERED: &str = insert!(
     concat!("WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(", lock_of!("$2"), "))"),
     "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turn"
 );
 
-/// An entry that tells of a command, still to be stored.
+/// Makes an entry about a job, still to be stored.
 pub(crate) fn entry(job: &Job, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
     Entry {
         position: Position::ZERO,
@@ -52,8 +54,8 @@ pub(crate) fn entry(job: &Job, seq: Seq, at: Timestamp, body: EntryBody) -> Entr
     }
 }
 
-/// Stores an entry; it comes back with its position.
-pub(crate) async fn stored(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
+/// Stores an entry, and returns it with its position.
+pub(crate) async fn store_entry(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
     entry.position = insert(tx, &entry).await?;
     Ok(entry)
 }
@@ -74,9 +76,9 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),
     };
     let sql = match tx {
-        // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.
+        // The pool's log is read task by task, and a transaction that stores an entry of a task holds its row.
         Tx::Postgres(_) if entry.target == Target::Pool => INSERT,
-        Tx::Postgres(_) => INSERT_IN_TURN,
+        Tx::Postgres(_) => INSERT_ORDERED,
         Tx::Sqlite(_) => INSERT,
     };
     let position = run!(

@@ -1,0 +1,118 @@
+//! A write of a batch, and the entries that it stores.
+
+use rdev_domain::{Entry, EntryBody, JobId, Position, Result, Seq, Timestamp};
+use sqlx::PgConnection;
+
+use crate::values::{parse, target};
+
+/// Stores an entry for each row of `taken`, and returns the entries' positions.
+///
+/// The statement holds the lock of each project from before the position is assigned until the entry is visible. The
+/// pool's log is not read as a whole, and has no lock: a task's entries are ordered by the lock on its row. The position
+/// is assigned here, not by the column's default: the inserted rows could only be matched with `taken` by a join, whose
+/// number of rows the planner cannot foresee.
+macro_rules! insert_entries {
+    ($kind:literal, $first_seq:literal, $at:literal, $body:literal, in $order:literal, $columns:literal) => {
+        $crate::batch::write::insert_entries!($kind, $first_seq, $at, $body, weighing "0", in $order, $columns)
+    };
+    ($kind:literal, $first_seq:literal, $at:literal, $body:literal, weighing $file_bytes:expr, in $order:literal,
+     $columns:literal) => {
+        concat!(
+            "locked AS MATERIALIZED (
+                 SELECT count(pg_advisory_xact_lock(turn)) FROM (
+                     SELECT DISTINCT ",
+            $crate::log::entries::lock_of!("project"),
+            " AS turn FROM taken WHERE project <> '@pool'
+                     ORDER BY turn) turns),
+             placed AS MATERIALIZED (
+                 SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
+            $order,
+            "),
+             stored AS (
+                 INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body, file_bytes)
+                 OVERRIDING SYSTEM VALUE SELECT position, id, project, ",
+            $kind,
+            ", ",
+            $first_seq,
+            ", last_seq, ",
+            $at,
+            ", ",
+            $body,
+            ", ",
+            $file_bytes,
+            " FROM placed)
+             SELECT id, project, stream, last_seq, position",
+            $columns,
+            " FROM placed"
+        )
+    };
+}
+pub(super) use insert_entries;
+
+/// A write to one job, which goes to Postgres together with others of its kind.
+pub(crate) trait BatchedWrite: Sized + Send + Sync + 'static {
+    /// Row that comes back for each stored entry.
+    type Row: AsRef<InsertedEntry> + Send;
+
+    /// One statement, and so one transaction, for many writes. Writes that the state of their job does not allow return
+    /// no row.
+    ///
+    /// So that two statements never wait for each other, they lock in one order: jobs by their ids, then projects by
+    /// their numbers ([`insert_entries`]), and nothing after these. Conditions on a job's state use its times: with the
+    /// column `status` Postgres might read all pending or running jobs, by a plan that it made when these were few.
+    const SQL: &'static str;
+
+    /// Id of the job. A statement has at most one write to each job.
+    fn id(&self) -> &JobId;
+
+    /// Bytes of the write's data.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Executes the statement for these writes, which are sorted by the ids of their jobs.
+    fn execute(
+        connection: &mut PgConnection,
+        writes: &[Self],
+    ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
+}
+
+/// Row of a stored entry.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct InsertedEntry {
+    pub(super) id: String,
+    project: String,
+    stream: String,
+    position: i64,
+    last_seq: i64,
+}
+
+impl AsRef<Self> for InsertedEntry {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl InsertedEntry {
+    pub(crate) fn position(&self) -> Position {
+        Position(self.position as u64)
+    }
+
+    pub(crate) fn last_seq(&self) -> Seq {
+        Seq(self.last_seq as u64)
+    }
+
+    /// Returns the entry, which has one number, or none of its own.
+    pub(crate) fn entry(&self, at: Timestamp, body: EntryBody) -> Result<Entry> {
+        Ok(Entry {
+            position: self.position(),
+            target: target(&self.project)?,
+            job: parse(&self.id)?,
+            stream: parse(&self.stream)?,
+            first_seq: self.last_seq(),
+            last_seq: self.last_seq(),
+            at,
+            body,
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Jobs are accepted, once.
+
+use rdev_domain::{Entry, EntryBody, Error, IdempotencyKey, Job, JobStatus, Result, Seq, Timestamp};
+use rdev_ports::{Enqueued, EventLog, NewJob};
+
+use super::idempotency;
+use super::rows::{run_after_us, stored_spec, task};
+use super::virtual_time::{share, virtual_time};
+use crate::batch::Enqueue;
+use crate::db::{Commit, Tx, execute, run, write};
+use crate::error::database;
+use crate::log::entries::{entry, store_entry};
+use crate::log::rows::{EventRow, entries_where};
+use crate::store::SqlStore;
+use crate::values::{as_micros, column_of};
+
+/// Code of the refusal of a stream name that the target has, or had.
+const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
+
+pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
+    let job = &new.job;
+    if let Some(batchers) = &store.batchers
+        && new.idempotency.is_none()
+    {
+        let step = Enqueue::try_from(&new).map_err(anyhow::Error::from)?;
+        if let Some(inserted) = batchers.enqueue.write(step).await?.first() {
+            let pending = EntryBody::Status(JobStatus::Pending);
+            return inserted.entry(job.created_at, pending).map(Enqueued::New);
+        }
+        // Alone, the write returns the reason; so do the others below.
+    }
+    match enqueue_alone(store, &new).await {
+        // The transaction is over: on Postgres a failed one takes no further query.
+        Err(refused @ Error::Conflict { code: STREAM_ID_TAKEN, .. }) => {
+            let stored = write!(&store.db, Commit::Visible, |tx| { accepted(&mut tx, job).await })?;
+            let entry = stored.ok_or(refused)?;
+            // On SQLite the entry may be visible before the disk has it, whose failure lost the answer.
+            store.flush().await?;
+            Ok(Enqueued::New(entry))
+        }
+        answer => answer,
+    }
+}
+
+async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
+    let job = &new.job;
+    write!(&store.db, Commit::Durable, |tx| {
+        if let Some(key) = &new.idempotency {
+            let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
+            let first = first.and_then(|first| first.task_id);
+            if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
+                let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
+                return Ok(Enqueued::Existing(Box::new(row.job()?)));
+            }
+        }
+        insert_task(&mut tx, new).await?;
+        let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));
+        Ok(Enqueued::New(store_entry(&mut tx, entry).await?))
+    })
+}
+
+pub(super) async fn first_use(store: &SqlStore, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
+    write!(&store.db, Commit::Visible, |tx| {
+        let first = idempotency::take(&mut tx, key, None, now).await?;
+        Ok(first.map_or(now, |first| Timestamp::from_micros(first.created_us)))
+    })
+}
+
+/// Returns the first entry of a job that was accepted before, under this id, with this stream and time.
+async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
+    let row = run!(
+        tx,
+        fetch_optional,
+        query_as<EventRow>,
+        entries_where!(
+            "e.position > 0 AND t.project = $2 AND t.stream = $3 AND t.created_us = $4 ORDER BY e.position LIMIT 1"
+        ),
+        job.id.as_str(),
+        column_of(&job.spec),
+        job.stream.as_str(),
+        job.created_at.as_micros(),
+    )?;
+    row.map(EventRow::entry).transpose()
+}
+
+/// Stores the row of a new job.
+async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
+    let job = &new.job;
+    let request = stored_spec(&job.spec)?;
+    let taken = |what: &str| Error::Conflict {
+        code: STREAM_ID_TAKEN,
+        message: format!("{} {what} {:?}", job.target(), job.stream.as_str()),
+    };
+    let refused = |error: sqlx::Error| match &error {
+        sqlx::Error::Database(db) if db.is_unique_violation() => taken("already has a stream"),
+        _ => database(error),
+    };
+    if job.stream.as_str() != job.id.as_str() && is_removed(tx, job).await? {
+        return Err(taken("had, not long ago, a stream"));
+    }
+    let virtual_time = virtual_time(tx, job).await?;
+    let schedule = &job.schedule;
+    execute!(
+        else refused;
+        tx,
+        "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
+                            concurrency_key, pool, share, priority, turn, run_after_us, max_attempts, status)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending')",
+        job.id.as_str(),
+        column_of(&job.spec),
+        job.stream.as_str(),
+        job.spec.kind().as_str(),
+        request,
+        as_micros(job.timeout),
+        job.created_by.as_str(),
+        job.created_at.as_micros(),
+        new.concurrency_key.as_deref(),
+        job.spec.is_task(),
+        share(job),
+        schedule.priority,
+        virtual_time,
+        run_after_us(schedule),
+        schedule.max_attempts.cast_signed(),
+    )?;
+    Ok(())
+}
+
+/// Tells whether retention has removed a stream of the same name.
+async fn is_removed(tx: &mut Tx, job: &Job) -> Result<bool> {
+    run!(
+        tx,
+        fetch_one,
+        query_scalar<bool>,
+        "SELECT EXISTS (SELECT 1 FROM removed_streams WHERE project = $1 AND stream = $2)",
+        column_of(&job.spec),
+        job.stream.as_str(),
+    )
+}

@@ -1,0 +1,42 @@
+//! Jobs are cancelled: at once, or by the worker that holds them.
+
+use rdev_domain::{Ending, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp};
+use rdev_ports::{CancelRequested, Occurrence};
+
+use super::end::end;
+use super::idempotency;
+use super::rows::{leased, locked};
+use crate::db::{Commit, execute, write};
+use crate::store::SqlStore;
+
+pub(super) async fn request_cancel(
+    store: &SqlStore,
+    target: &Target,
+    id: &JobId,
+    idempotency: Option<&IdempotencyKey>,
+    now: Timestamp,
+) -> Result<Option<CancelRequested>> {
+    write!(&store.db, Commit::Visible, |tx| {
+        let Some(row) = locked(&mut tx, id.as_str()).await? else {
+            return Ok(None);
+        };
+        let mut job = row.job()?;
+        let seq = Seq(row.last_seq as u64).next();
+        if job.target() != *target {
+            return Ok(None);
+        }
+        let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+        if asked == Occurrence::Repeated || job.state.is_ended() || job.cancel_requested {
+            return Ok(Some(CancelRequested { job, entry: None, asked }));
+        }
+        execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
+        job.cancel_requested = true;
+        let is_leased = leased(&mut tx, id, now).await?;
+        if job.state != JobState::Pending || is_leased {
+            return Ok(Some(CancelRequested { job, entry: None, asked }));
+        }
+        let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
+        let (job, entry) = end(&mut tx, job, seq, outcome, now).await?;
+        Ok(Some(CancelRequested { job, entry: Some(entry), asked }))
+    })
+}

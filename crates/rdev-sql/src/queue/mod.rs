@@ -1,0 +1,80 @@
+//! The queue: jobs from their acceptance to their end, all in the table `tasks`.
+
+mod accept;
+pub(crate) mod backlog;
+mod cancel;
+pub(crate) mod claim;
+mod end;
+pub(crate) mod idempotency;
+pub(crate) mod lease;
+pub(crate) mod read;
+mod reopen;
+pub(crate) mod rows;
+mod start;
+pub(crate) mod virtual_time;
+
+use async_trait::async_trait;
+use rdev_domain::{IdempotencyKey, Job, JobId, Result, StreamId, Target, Timestamp};
+use rdev_ports::{
+    CancelRequested, Enqueued, NewJob, QueuePosition, Reopened, TaskFilter, TaskQueue, Unfinished,
+};
+
+use crate::store::SqlStore;
+
+#[async_trait]
+impl TaskQueue for SqlStore {
+    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
+        accept::enqueue(self, new).await
+    }
+
+    async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
+        accept::first_use(self, key, now).await
+    }
+
+    async fn request_cancel(
+        &self,
+        target: &Target,
+        id: &JobId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<CancelRequested>> {
+        cancel::request_cancel(self, target, id, idempotency, now).await
+    }
+
+    async fn reopen(
+        &self,
+        id: &JobId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Reopened>> {
+        reopen::reopen(self, id, idempotency, now).await
+    }
+
+    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {
+        read::job(self, target, id).await
+    }
+
+    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>> {
+        read::job_of_stream(self, target, stream).await
+    }
+
+    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
+        read::jobs(self, target, before, limit).await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
+        read::tasks(self, filter, before, limit).await
+    }
+
+    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<QueuePosition>> {
+        read::queue_position(self, id, now).await
+    }
+
+    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>> {
+        read::unfinished(self, ids).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.write_check.check(&self.db).await
+    }
+}

@@ -1,0 +1,62 @@
+//! Tasks that have ended are reopened.
+
+use rdev_domain::{EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Timestamp};
+use rdev_ports::{Occurrence, Reopened};
+
+use super::end::requeue;
+use super::idempotency;
+use super::rows::{TaskRow, locked};
+use super::virtual_time::virtual_time;
+use crate::db::{Commit, Tx, execute, write};
+use crate::log::entries::{entry, store_entry};
+use crate::log::prune::unweigh_files;
+use crate::log::rows::{FormerEnd, KIND_COMPLETE};
+use crate::store::SqlStore;
+
+pub(super) async fn reopen(
+    store: &SqlStore,
+    id: &JobId,
+    idempotency: Option<&IdempotencyKey>,
+    now: Timestamp,
+) -> Result<Option<Reopened>> {
+    write!(&store.db, Commit::Durable, |tx| {
+        let Some(row) = locked(&mut tx, id.as_str()).await?.filter(|row| row.pool) else {
+            return Ok(None);
+        };
+        let before = row.job()?;
+        if idempotency::asked(&mut tx, idempotency, now).await? == Occurrence::Repeated {
+            return Ok(Some(Reopened::Existing(Box::new(before))));
+        }
+        let (job, retrying) = before.reopened()?;
+        if let JobState::Ended { outcome, .. } = &before.state {
+            store_former_end(&mut tx, &row, outcome).await?;
+        }
+        let virtual_time = virtual_time(&mut tx, &job).await?;
+        requeue(&mut tx, id, Timestamp::from_micros(0), &retrying.message, true).await?;
+        execute!(
+            &mut tx,
+            "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,
+                              exit_code = NULL, reason = NULL, message = NULL, duration_us = NULL
+             WHERE id = $2",
+            virtual_time,
+            id.as_str(),
+        )?;
+        let entry = entry(&job, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
+        Ok(Some(Reopened::New(Box::new(job), store_entry(&mut tx, entry).await?)))
+    })
+}
+
+/// Copies the outcome of a task from its row, which is about to lose it, to the complete entry.
+async fn store_former_end(tx: &mut Tx, row: &TaskRow, outcome: &Outcome) -> Result<()> {
+    let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
+    unweigh_files(tx, &row.id, row.last_seq).await?;
+    execute!(
+        tx,
+        "UPDATE events SET body = $1 WHERE task_id = $2 AND last_seq = $3 AND kind = $4",
+        body,
+        &row.id,
+        row.last_seq,
+        KIND_COMPLETE,
+    )
+    .map(|_| ())
+}

@@ -1,0 +1,89 @@
+//! Claimed jobs are started.
+
+use rdev_domain::{Entry, EntryBody, Error, JobState, JobStatus, Result, Seq, Timestamp};
+use rdev_ports::{Fence, Slot, StartAnswer, Started};
+
+use super::rows::fenced;
+use crate::batch::Start;
+use crate::db::{Commit, Tx, execute, run, write};
+use crate::error::is_unique_violation;
+use crate::log::entries::{entry, store_entry};
+use crate::log::rows::{EventRow, KIND_STATUS, entries_where};
+use crate::store::SqlStore;
+
+pub(super) async fn start(
+    store: &SqlStore,
+    fence: &Fence,
+    pod_uid: &str,
+    slot: Option<&Slot>,
+    now: Timestamp,
+) -> Result<StartAnswer> {
+    if let Some(batchers) = &store.batchers
+        && slot.is_none()
+    {
+        let step = Start { fence: fence.clone(), pod_uid: pod_uid.to_owned(), now };
+        if let Some(started) = batchers.start.write(step).await?.pop() {
+            let running = EntryBody::Status(JobStatus::Running);
+            return Ok(StartAnswer::Started(Started {
+                entry: Some(started.inserted.entry(now, running)?),
+                pod_uid: started.pod_uid,
+                slot: None,
+                started_at: now,
+                attempt: started.attempts.unsigned_abs(),
+                cancel_requested: started.cancel_requested,
+            }));
+        }
+    }
+    let started = write!(&store.db, Commit::Visible, |tx| {
+        let (row, job) = fenced(&mut tx, fence).await?;
+        let JobState::Running { started_at, .. } = job.state.start(now)? else {
+            return Err(Error::LeaseLost);
+        };
+        let (kept, attempts) = (row.slot()?, row.attempts.unsigned_abs());
+        let pod_uid = row.pod_uid.unwrap_or_else(|| pod_uid.to_owned());
+        let cancel_requested = job.cancel_requested;
+        let mut started =
+            Started { pod_uid, slot: kept, started_at, attempt: attempts, cancel_requested, entry: None };
+        if job.state == JobState::Pending {
+            started.attempt += 1;
+            started.slot = slot.cloned();
+            execute!(
+                &mut tx,
+                "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4,
+                                  seat = $5
+                 WHERE id = $6",
+                &started.pod_uid,
+                started_at.as_micros(),
+                started.attempt.cast_signed(),
+                slot.map(|slot| slot.worker.as_str()),
+                slot.map_or(0, |slot| slot.number.cast_signed()),
+                fence.id.as_str(),
+            )?;
+            let last_seq = Seq(row.last_seq as u64);
+            let running = entry(&job, last_seq, now, EntryBody::Status(JobStatus::Running));
+            started.entry = Some(store_entry(&mut tx, running).await?);
+        } else if started_at == now {
+            started.entry = entry_of_start(&mut tx, fence, Seq(row.last_seq as u64)).await?;
+        }
+        Ok(started)
+    });
+    match started {
+        // Whoever chose the same slot at the same time was first.
+        Err(error) if slot.is_some() && is_unique_violation(&error) => Ok(StartAnswer::SlotTaken),
+        started => started.map(StartAnswer::Started),
+    }
+}
+
+/// Returns the entry of a start: the last of a status at this number.
+async fn entry_of_start(tx: &mut Tx, fence: &Fence, last_seq: Seq) -> Result<Option<Entry>> {
+    let row = run!(
+        tx,
+        fetch_optional,
+        query_as<EventRow>,
+        entries_where!("e.last_seq = $2 AND e.kind = $3 ORDER BY e.position DESC LIMIT 1"),
+        fence.id.as_str(),
+        last_seq.0.cast_signed(),
+        KIND_STATUS,
+    )?;
+    row.map(EventRow::entry).transpose()
+}

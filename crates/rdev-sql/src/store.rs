@@ -1,0 +1,111 @@
+//! The store: how it is opened and closed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rdev_domain::{Result, Timestamp};
+use rdev_ports::{Clock, Diagnosis, Signals, SingleProcess};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batchers;
+use crate::clock::PostgresClock;
+use crate::db::{Db, postgres, sqlite};
+use crate::diagnose;
+use crate::signals::PostgresSignals;
+use crate::write_check::WriteCheck;
+
+/// All stores of rdev in one database; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct SqlStore {
+    pub(crate) db: Db,
+    /// Writes that go to Postgres together. `None` on SQLite, where a write is no round trip.
+    pub(crate) batchers: Option<Batchers>,
+    pub(crate) write_check: WriteCheck,
+    /// Cancelled when one of the store's background tasks has ended.
+    failed: CancellationToken,
+}
+
+impl SqlStore {
+    /// Opens the SQLite database in `file`, creates the file when it is missing, and migrates its schema.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file cannot be opened or copied; `Internal` when a later version of rdev has made the
+    /// schema unusable for this one. They name the file.
+    pub async fn sqlite(file: &Path) -> Result<Self> {
+        Ok(Self {
+            db: Db::sqlite(file).await?,
+            batchers: None,
+            write_check: WriteCheck::default(),
+            failed: CancellationToken::new(),
+        })
+    }
+
+    /// Opens the Postgres database of a URL, and migrates its schema. Other processes may be using the database.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server does not answer; `Internal` when the server is too old, or a later version of rdev
+    /// has made the schema unusable for this one. They name host, port and database, never the user or the password.
+    pub async fn postgres(url: &str) -> Result<Self> {
+        let pool = postgres::open(url).await?;
+        let batchers = Some(Batchers::on(&pool));
+        Ok(Self {
+            db: Db::Postgres(pool),
+            batchers,
+            write_check: WriteCheck::default(),
+            failed: CancellationToken::new(),
+        })
+    }
+
+    /// Returns the migrations that are not applied to the SQLite database in `file`, each as number and name. Changes
+    /// nothing.
+    pub async fn pending_sqlite(file: &Path) -> Result<Vec<String>> {
+        sqlite::pending(file).await
+    }
+
+    /// Returns the migrations that are not applied to the Postgres database of a URL, each as number and name. Changes
+    /// nothing.
+    pub async fn pending_postgres(url: &str) -> Result<Vec<String>> {
+        postgres::pending(url).await
+    }
+
+    /// Diagnoses the SQLite database in `file`, for an operator. Changes nothing: a server may be using the file.
+    pub async fn examine_sqlite(file: &Path) -> Diagnosis {
+        diagnose::sqlite(file).await
+    }
+
+    /// Diagnoses the Postgres database of a URL, for an operator. Changes nothing.
+    pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Diagnosis> {
+        diagnose::postgres(url, now).await
+    }
+
+    /// Begins to exchange signals with the other processes on this database. A SQLite file has one process.
+    pub fn signals(&self) -> Arc<dyn Signals> {
+        match &self.db {
+            Db::Sqlite { .. } => Arc::new(SingleProcess),
+            Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone(), &self.failed)),
+        }
+    }
+
+    /// Returns the clock that all processes on this database share: the Postgres server's, whatever happens to this
+    /// machine's clock. A SQLite file has one process, which keeps its `own`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server does not answer.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>> {
+        Ok(match &self.db {
+            Db::Sqlite { .. } => own,
+            Db::Postgres(pool) => Arc::new(PostgresClock::start(pool, &*own, &self.failed).await?),
+        })
+    }
+
+    /// Returns a token that is cancelled when a background task of the clock or of the signals has ended, also by a
+    /// panic. A process should not go on without these tasks.
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
+    }
+
+    /// Closes every connection, after pending writes.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}

@@ -1,0 +1,2 @@
+-- Finds the tasks that wait, which are few, however many are stored.
+CREATE INDEX tasks_by_waiting_for ON tasks (waiting_for, id) WHERE waiting_for IS NOT NULL;
