@@ -95,7 +95,9 @@ pub(crate) async fn turn(
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use rdev_ports::testing::{FakeClock, MemoryStore};
+    use rdev_ports::testing::FakeClock;
+    use rdev_sql::SqlStore;
+    use rdev_sql::testing::sqlite;
 
     use super::*;
 
@@ -132,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_is_taken_to_its_end_and_comes_again_after_the_period() {
-        let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
+        let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
         // Longer than a period in all, and each step is a sign of life.
         let job_name = slow(&clock, 3, PERIOD / 2);
         assert_eq!(turn(&store, &*clock, &job_name).await.unwrap(), 3);
@@ -141,23 +143,43 @@ mod tests {
         assert_eq!(turn(&store, &*clock, &job_name).await.unwrap(), 3);
     }
 
+    /// Takes so long for a step that another process acquires the lease meanwhile.
+    struct Hung {
+        clock: Arc<FakeClock>,
+        store: SqlStore,
+    }
+
+    #[async_trait]
+    impl PeriodicJob for Hung {
+        fn name(&self) -> &'static str {
+            "hung"
+        }
+
+        fn period(&self) -> Duration {
+            PERIOD
+        }
+
+        async fn step(&self, _now: Timestamp) -> Result<StepReport> {
+            self.clock.advance(PERIOD * 2);
+            let other = self.store.try_acquire(self.name(), PERIOD, self.clock.now()).await?;
+            assert!(other.is_some());
+            Ok(StepReport { done: 1, more: true })
+        }
+    }
+
     #[tokio::test]
-    async fn whoever_was_followed_stops() {
-        let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
-        let hung = slow(&clock, 3, PERIOD * 2);
-        let (first, second) = tokio::join!(turn(&store, &*clock, &hung), async {
-            store.try_acquire("slow", PERIOD, clock.now()).await
-        });
-        assert_eq!(first.unwrap(), 1);
-        assert!(second.unwrap().is_some());
+    async fn a_process_that_has_lost_its_lease_stops() {
+        let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
+        let hung = Hung { clock: clock.clone(), store: store.clone() };
+        assert_eq!(turn(&store, &*clock, &hung).await.unwrap(), 1);
     }
 
     #[tokio::test]
     async fn what_has_no_end_is_stopped_in_the_middle() {
-        let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(FakeClock::default()));
+        let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
         let stop = CancellationToken::new();
         let job_name = Arc::new(slow(&clock, u64::MAX, Duration::ZERO));
-        let periodic = Periodic::new(store, clock, vec![job_name.clone()]);
+        let periodic = Periodic::new(Arc::new(store), clock, vec![job_name.clone()]);
         let running = tokio::spawn(periodic.run(stop.clone()));
         while job_name.steps.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;

@@ -189,11 +189,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use futures_util::future::{join_all, poll_immediate};
+    use futures_util::future::{join_all, pending};
     use rdev_domain::{Chunk, Ending, Job, Outcome, Timestamp};
-    use rdev_ports::testing::{MemoryStore, START, chunk, id, job, new_job, slots};
-    use rdev_ports::{Fence, PruneRule, Retention, TaskQueue};
-    use tokio::task::yield_now;
+    use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+    use rdev_ports::{Fence, PruneRule, Retention, TaskLeases, TaskQueue};
+    use rdev_sql::SqlStore;
+    use rdev_sql::testing::sqlite;
+    use tokio::sync::watch;
 
     use super::*;
     use crate::Live;
@@ -201,7 +203,7 @@ mod tests {
     const ALL_OUTPUT: PruneRule = PruneRule::Output { bytes_max: 0 };
     const ENDED: PruneRule = PruneRule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
 
-    async fn running(store: &MemoryStore) -> (Job, Fence) {
+    async fn running(store: &SqlStore) -> (Job, Fence) {
         store.enqueue(new_job(job("demo", 1))).await.unwrap();
         let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
         store.start(&claim.fence, "pod-1", None, START).await.unwrap();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     /// Reads its first two entries, the statuses.
-    async fn begun(store: &MemoryStore, source: Source) -> LogReader {
+    async fn begun(store: &SqlStore, source: Source) -> LogReader {
         let (Source::Command { tail, .. } | Source::Target { tail, .. }) = &source;
         let head = tail.head();
         let mut reader = LogReader::new(Arc::new(store.clone()), source, head, Position::ZERO);
@@ -227,13 +229,16 @@ mod tests {
         entries.iter().map(|entry| entry.last_seq.0).collect()
     }
 
-    async fn prune(store: &MemoryStore, rule: PruneRule) {
-        while store.prune(rule).await.unwrap().more {}
+    /// Follows a rule to its end. What was stored last is counted from the second look on.
+    async fn prune(store: &SqlStore, rule: PruneRule) {
+        for _ in 0..3 {
+            while store.prune(rule).await.unwrap().more {}
+        }
     }
 
     #[tokio::test]
     async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let ((store, _dir), live) = (sqlite().await, Live::default());
         let (job, fence) = running(&store).await;
         let mut reader = begun(&store, of_command(&live, &job, false)).await;
         assert!(reader.ready().await.unwrap().is_none());
@@ -249,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_of_a_command_that_is_gone_is_told_once() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let ((store, _dir), live) = (sqlite().await, Live::default());
         let (job, fence) = running(&store).await;
         let mut reader = begun(&store, of_command(&live, &job, true)).await;
         let outcome = Outcome::without_process(Ending::Cancelled, "");
@@ -259,97 +264,107 @@ mod tests {
         assert!(reader.ready().await.unwrap().is_none());
     }
 
-    /// Between any two waits a sign of life may be due, and the future is dropped.
+    /// Between any two answers of the log a sign of life may be due, and the future is dropped.
     #[tokio::test]
     async fn a_reader_that_is_interrupted_anywhere_is_told() {
-        for waits in 0..6 {
-            let (store, live) = (MemoryStore::default(), Live::default());
+        for answers in 0..6 {
+            let ((store, _dir), live) = (sqlite().await, Live::default());
             let (job, fence) = running(&store).await;
             let mut reader = begun(&store, of_command(&live, &job, true)).await;
             let outcome = Outcome::without_process(Ending::Cancelled, "");
             store.finish(&fence, Seq(1), outcome, START).await.unwrap();
             prune(&store, ENDED).await;
-            reader.log = Far::of(store);
-            let mut interrupted = Box::pin(reader.ready());
-            let mut told = None;
-            for _ in 0..waits {
-                if told.is_none() {
-                    told = poll_immediate(&mut interrupted).await;
-                }
-            }
-            drop(interrupted);
+            let log = Far::of(store, answers);
+            reader.log = log.clone();
+            let told = tokio::select! {
+                biased;
+                told = reader.ready() => Some(told),
+                () = log.is_silent() => None,
+            };
+            log.answers.store(usize::MAX, Ordering::SeqCst);
             let told = match told {
                 Some(told) => told,
                 None => reader.ready().await,
             };
-            assert!(matches!(told.unwrap(), Some(Next::Missing(None))), "after {waits} waits");
+            assert!(matches!(told.unwrap(), Some(Next::Missing(None))), "after {answers} answers");
         }
     }
 
-    /// A log whose every answer is waited for.
+    /// A log that gives so many answers, and then is silent.
     struct Far {
-        store: MemoryStore,
-        /// How often a home's log was read.
+        store: SqlStore,
+        answers: AtomicUsize,
+        /// Number of calls.
+        calls: watch::Sender<usize>,
+        /// How often a target's log was read.
         reads: AtomicUsize,
     }
 
     impl Far {
-        fn of(store: MemoryStore) -> Arc<Self> {
-            Arc::new(Self { store, reads: AtomicUsize::new(0) })
+        fn of(store: SqlStore, answers: usize) -> Arc<Self> {
+            let (answers, reads) = (AtomicUsize::new(answers), AtomicUsize::new(0));
+            Arc::new(Self { store, answers, calls: watch::Sender::new(0), reads })
+        }
+
+        async fn answer<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+            self.calls.send_modify(|calls| *calls += 1);
+            if *self.calls.borrow() > self.answers.load(Ordering::SeqCst) {
+                return pending().await;
+            }
+            answer.await
+        }
+
+        /// Waits for a call that gets no answer.
+        async fn is_silent(&self) {
+            let mut calls = self.calls.subscribe();
+            let silent = calls.wait_for(|calls| *calls > self.answers.load(Ordering::SeqCst));
+            silent.await.expect("the sender is here");
         }
     }
 
     #[async_trait]
     impl EventLog for Far {
         async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
-            yield_now().await;
-            self.store.append(fence, chunks, now).await
+            self.answer(self.store.append(fence, chunks, now)).await
         }
 
         async fn flush(&self) -> Result<()> {
-            self.store.flush().await
+            self.answer(self.store.flush()).await
         }
 
         async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-            yield_now().await;
-            self.store.read_job(id, after, limit).await
+            self.answer(self.store.read_job(id, after, limit)).await
         }
 
         async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
             self.reads.fetch_add(1, Ordering::SeqCst);
-            yield_now().await;
-            self.store.read_target(target, after, limit).await
+            self.answer(self.store.read_target(target, after, limit)).await
         }
 
         async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
-            yield_now().await;
-            self.store.position_of(id, seq).await
+            self.answer(self.store.position_of(id, seq)).await
         }
 
         async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
-            yield_now().await;
-            self.store.ends(ids).await
+            self.answer(self.store.ends(ids)).await
         }
 
         async fn last(&self, target: &Target, to: Position) -> Result<Position> {
-            yield_now().await;
-            self.store.last(target, to).await
+            self.answer(self.store.last(target, to)).await
         }
 
         async fn pruned(&self, target: &Target) -> Result<Position> {
-            yield_now().await;
-            self.store.pruned(target).await
+            self.answer(self.store.pruned(target)).await
         }
 
         async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
-            yield_now().await;
-            self.store.last_seq(id).await
+            self.answer(self.store.last_seq(id)).await
         }
     }
 
     #[tokio::test]
-    async fn a_reader_of_a_home_is_told_before_it_goes_on() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+    async fn a_reader_of_a_target_is_told_before_it_goes_on() {
+        let ((store, _dir), live) = (sqlite().await, Live::default());
         let (job, fence) = running(&store).await;
         let tail = live.target_tail(&job.target());
         let target = Source::Target { target: job.target(), tail, told: Position::ZERO };
@@ -367,11 +382,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_readers_of_a_home_one_reads_for_all() {
+    async fn of_many_readers_of_a_target_one_reads_for_all() {
         const READERS: usize = 100;
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let ((store, _dir), live) = (sqlite().await, Live::default());
         let (job, fence) = running(&store).await;
-        let log = Far::of(store.clone());
+        let log = Far::of(store.clone(), usize::MAX);
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let tail = live.target_tail(&job.target());

@@ -11,7 +11,7 @@ const WORKING: &str = "{\"type\":\"assistant\"}\n";
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_hangs_after_its_result_is_ended_and_told() {
-    let bench = Bench::new([Answer::Hangs(RESULT)]);
+    let bench = Bench::new([Answer::Hangs(RESULT)]).await;
     let id = bench.ask_agent().await;
     let (ended, after) = bench.ended(&id).await;
     let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
@@ -22,7 +22,7 @@ async fn an_agent_that_hangs_after_its_result_is_ended_and_told() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_is_cancelled_after_its_result_or_still_works_is_not_hung() {
     for (line, wait) in [(RESULT, 5), (WORKING, 20)] {
-        let bench = Bench::new([Answer::Hangs(line)]);
+        let bench = Bench::new([Answer::Hangs(line)]).await;
         let id = bench.ask_agent().await;
         tokio::time::sleep(Duration::from_secs(wait)).await;
         bench.cancel(&id).await;

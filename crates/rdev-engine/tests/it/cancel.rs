@@ -9,7 +9,7 @@ use crate::support::{Answer, Bench, Fault};
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_while_a_command_starts_is_heard_at_once() {
-    let bench = Bench::new([Answer::Hangs("")]);
+    let bench = Bench::new([Answer::Hangs("")]).await;
     // The start is stored, and the worker does not know yet.
     bench.store.fail("start", Fault::AnswerLost, 5);
     let job = bench.submit(1).await;
@@ -22,7 +22,7 @@ async fn a_cancel_while_a_command_starts_is_heard_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_never_started_is_cancelled_while_its_runner_refuses() {
-    let bench = Bench::new([Answer::Fails(73, "cannot create the run: No space left on device")]);
+    let bench = Bench::new([Answer::Fails(73, "cannot create the run: No space left on device")]).await;
     let job = bench.submit(1).await;
     sleep(Duration::from_secs(5)).await;
     bench.cancel(&job).await;

@@ -17,7 +17,7 @@ fn one_and_a_half(path: &str) -> Vec<Item> {
 }
 
 async fn begin(attempt: impl IntoIterator<Item = (Vec<Item>, Collecting)>) -> (Bench, JobId) {
-    let bench = Bench::new([Answer::Runs(1)]);
+    let bench = Bench::new([Answer::Runs(1)]).await;
     bench.pods.set_collections(attempt);
     let id = bench.submit_task(&["a", "half", "*.log"]).await;
     (bench, id)
@@ -35,7 +35,7 @@ async fn assert_kept(bench: &Bench, id: &JobId, files: &[Artefact], path: &str) 
     assert_eq!(told, [&[(path, 4)], lost].concat());
     assert!(matches!(files[0].kept, Content::Stored(_)));
     assert!(files[1..].iter().all(|file| file.kept == Content::Skipped(SkipReason::Lost)));
-    let store = &bench.store.memory;
+    let store = &bench.sound;
     assert_eq!(store.part(id, 0, 0).await.expect("it answers").as_deref(), Some(&b"four"[..]));
     assert_eq!(store.part(id, 1, 0).await.expect("it answers"), None);
 }

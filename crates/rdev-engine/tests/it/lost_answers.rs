@@ -12,7 +12,7 @@ const WRITES: [&str; 3] = ["start", "append", "finish"];
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_waited_for_and_nothing_is_let_go() {
     for what in WRITES {
-        let bench = Bench::new([Answer::Runs(3)]);
+        let bench = Bench::new([Answer::Runs(3)]).await;
         bench.store.fail(what, Fault::Away, 20);
         let id = bench.submit(1).await;
         let (job, _) = bench.ended(&id).await;
@@ -26,7 +26,7 @@ async fn a_store_that_is_away_is_waited_for_and_nothing_is_let_go() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_lost_is_read_back_and_the_journal_is_freed() {
     for what in WRITES {
-        let bench = Bench::new([Answer::Runs(3)]);
+        let bench = Bench::new([Answer::Runs(3)]).await;
         bench.store.fail(what, Fault::AnswerLost, 3);
         let id = bench.submit(1).await;
         bench.ended(&id).await;
@@ -40,7 +40,7 @@ async fn an_answer_that_was_lost_is_read_back_and_the_journal_is_freed() {
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_to_go_does_not_wait_for_its_journals_to_be_freed() {
     for (ready, waits) in [(true, true), (false, false)] {
-        let bench = Bench::new([Answer::Hangs("")]);
+        let bench = Bench::new([Answer::Hangs("")]).await;
         let id = bench.submit(1).await;
         bench.when(&id, |_| bench.pods.listened_to() == 1).await;
         bench.pods.set_ready(ready);
@@ -56,7 +56,7 @@ async fn a_place_that_is_to_go_does_not_wait_for_its_journals_to_be_freed() {
 #[tokio::test(start_paused = true)]
 async fn an_accept_whose_answer_was_lost_is_told_and_runs_once() {
     for fault in [Fault::Away, Fault::AnswerLost] {
-        let bench = Bench::new([Answer::Runs(3)]);
+        let bench = Bench::new([Answer::Runs(3)]).await;
         bench.store.fail("enqueue", fault, 3);
         let id = bench.post().await.unwrap();
         bench.ended(&id).await;
@@ -68,7 +68,7 @@ async fn an_accept_whose_answer_was_lost_is_told_and_runs_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_is_told_of_a_store_that_stays_away() {
-    let bench = Bench::new([Answer::Runs(3)]);
+    let bench = Bench::new([Answer::Runs(3)]).await;
     bench.store.fail("enqueue", Fault::Away, u32::MAX);
     let since = Instant::now();
     let told = bench.post().await;

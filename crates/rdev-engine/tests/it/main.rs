@@ -1,5 +1,5 @@
-//! A worker on a store in memory and places that answer as they are told, in a time that passes by itself when
-//! nothing else happens.
+//! A worker on a store on SQLite and pods that answer as they are told, in a time that passes by itself when nothing else
+//! happens.
 
 mod agents;
 mod cancel;

@@ -18,7 +18,7 @@ fn failure(job: &rdev_domain::Job) -> Option<&Failure> {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_start_is_told_in_seconds_and_ends_in_a_minute() {
     for answer in [Answer::Fails(73, FULL), Answer::NotStarted(FULL)] {
-        let bench = Bench::new([answer]);
+        let bench = Bench::new([answer]).await;
         let id = bench.submit(1).await;
         let (stalled, told_after) = bench.when(&id, |job| failure(job).is_some()).await;
         assert_eq!(failure(&stalled), Some(&Failure::new(Reason::RunnerFailed, FULL)));
@@ -36,7 +36,7 @@ async fn what_cannot_start_is_told_in_seconds_and_ends_in_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn what_starts_in_the_end_says_that_nothing_keeps_it_any_more() {
     let refused = std::iter::repeat_n(Answer::Fails(73, FULL), 8);
-    let bench = Bench::new(refused.chain([Answer::Runs(1)]));
+    let bench = Bench::new(refused.chain([Answer::Runs(1)])).await;
     let id = bench.submit(1).await;
     let (ended, _) = bench.ended(&id).await;
     assert_eq!(ended.state.status().as_str(), "completed");
@@ -49,7 +49,7 @@ async fn what_starts_in_the_end_says_that_nothing_keeps_it_any_more() {
 async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
     // A cut order may have been carried out; code 70 does not say that it was not.
     for doubt in [Answer::Cut, Answer::Fails(70, "cannot follow it")] {
-        let bench = Bench::new([doubt, Answer::Fails(73, FULL)]);
+        let bench = Bench::new([doubt, Answer::Fails(73, FULL)]).await;
         let id = bench.submit(1).await;
         let (ended, after) = bench.ended(&id).await;
         let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
@@ -61,7 +61,7 @@ async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
 
 /// The runs that were ordered for a task which may be tried so often, as its worker says no word to the first two orders.
 async fn ordered(attempt: u32) -> Vec<String> {
-    let bench = Bench::new([Answer::Silent, Answer::Silent, Answer::Runs(1)]);
+    let bench = Bench::new([Answer::Silent, Answer::Silent, Answer::Runs(1)]).await;
     let id = bench.submit_tries(&[], attempt).await;
     bench.task_when(&id, |task, _| task.state.status() == rdev_domain::JobStatus::Completed).await;
     let orders = bench.pods.orders.lock().expect("nobody has panicked");

@@ -11,7 +11,7 @@ const LEASE: Duration = Duration::from_secs(3);
 
 #[tokio::test(start_paused = true)]
 async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
-    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]).await;
     let id = bench.submit(1).await;
     bench.when(&id, |_| bench.pods.listened_to() == 1).await;
     // Its end is stored at once, and told after many renewals.
@@ -30,7 +30,7 @@ async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_worker_holds_is_let_go() {
-    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]).await;
     let id = bench.submit(1).await;
     bench.when(&id, |_| bench.pods.listened_to() == 1).await;
     bench.store.fail("renew", Fault::Away, u32::MAX);
@@ -44,7 +44,7 @@ async fn what_another_worker_holds_is_let_go() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_without_an_answer_leaves_time_for_another() {
-    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
+    let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]).await;
     let id = bench.submit(1).await;
     bench.when(&id, |_| bench.pods.listened_to() == 1).await;
     for _ in 0..5 {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rdev_domain::{JobId, Result, Timestamp};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
-use rdev_ports::{EventLog, Retry, TaskQueue};
+use rdev_ports::{EventLog, Retry, TaskLeases, TaskQueue};
 use rdev_runner::spec::Mode;
 
-use crate::support::{Answer, Bench};
+use crate::support::{Answer, Bench, LEASE};
 
 /// Steps of another worker before it died.
 struct Before {
@@ -20,17 +20,18 @@ struct Before {
 
 /// The mode of the order that the next worker gives.
 async fn next_mode(before: Before) -> Mode {
-    let bench = Bench::new([Answer::Runs(1)]);
+    let bench = Bench::without_worker([Answer::Runs(1)]).await;
     let id = begun(&bench, &before).await.expect("the store is there");
+    bench.begin(LEASE);
     bench.ended(&id).await;
     let orders = bench.pods.orders.lock().expect("nobody has panicked");
     assert_eq!(orders.len(), 1);
     orders[0].mode
 }
 
-/// Nothing here waits, so the worker of the bench sees the command only afterwards.
+/// Does the steps, before the worker of the bench begins.
 async fn begun(bench: &Bench, before: &Before) -> Result<JobId> {
-    let (store, at) = (&bench.store.memory, before.at);
+    let (store, at) = (&bench.sound, before.at);
     let stored = job("demo", 1);
     store.enqueue(new_job(stored.clone())).await?;
     for attempt in 1..=before.attempts {

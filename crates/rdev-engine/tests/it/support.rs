@@ -1,4 +1,4 @@
-//! What the tests stand on: pods, a store that fails, and a worker between them.
+//! Bench of the tests: pods, a store that fails, and a worker between them.
 
 mod pods;
 mod store;
@@ -11,16 +11,17 @@ use rdev_domain::{
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
 use rdev_engine::{Live, Worker, WorkerConfig, WorkerPorts, accept, cancel};
-use rdev_ports::testing::{FakeRandom, MemoryStore, START, id, job, new_job, task};
-use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskQueue, testing};
-use tokio::time::{Instant, sleep};
+use rdev_ports::testing::{FakeRandom, START, id, job, new_job, task};
+use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use pods::{Answer, Collecting, FakePods};
 pub(crate) use store::{Fault, Faulty};
 
-/// Longest lease that is needed here; nobody takes over.
-const LEASE: Duration = Duration::from_secs(24 * 3600);
+/// Longest time that anything takes here: a lease that nobody takes over, and a wait.
+pub(crate) const LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// The time of day, as time passes for tokio.
 struct Passing(Instant);
@@ -35,23 +36,45 @@ impl Clock for Passing {
 pub(crate) struct Bench {
     pub(crate) pods: Arc<FakePods>,
     pub(crate) store: Faulty,
+    /// The same store, without its faults.
+    pub(crate) sound: Faulty,
     pub(crate) live: Live,
+    /// Tells that something has happened to the store or the pods.
+    changes: watch::Sender<()>,
     clock: Arc<Passing>,
     stop: CancellationToken,
 }
 
 impl Bench {
-    /// With pods that answer so, one after the other; the last answer stands.
-    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self::with_lease(LEASE, answers)
+    /// Makes a bench with pods that give these answers, one after the other; the last answer stands.
+    pub(crate) async fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with_lease(LEASE, answers).await
     }
 
-    /// As [`Bench::new`], with a lease that may run out.
-    pub(crate) fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
-        let clock = Arc::new(Passing(Instant::now()));
-        let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
-        let pods = Arc::new(FakePods::new(answers));
-        let bench = Self { pods, store, live, clock, stop: CancellationToken::new() };
+    /// As [`Bench::new`], with a lease that may expire.
+    pub(crate) async fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
+        let bench = Self::without_worker(answers).await;
+        bench.begin(lease);
+        bench
+    }
+
+    /// As [`Bench::new`], before its worker begins.
+    pub(crate) async fn without_worker(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let changes = watch::Sender::new(());
+        let store = Faulty::open(changes.clone()).await;
+        Self {
+            pods: Arc::new(FakePods::new(answers, changes.clone())),
+            sound: store.sound(),
+            store,
+            live: Live::default(),
+            changes,
+            clock: Arc::new(Passing(Instant::now())),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Has a worker begin.
+    pub(crate) fn begin(&self, lease: Duration) {
         let config = WorkerConfig {
             id: id("worker-1"),
             concurrency: 100,
@@ -59,16 +82,15 @@ impl Bench {
             place_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
-            pods: bench.pods.clone(),
-            queue: Arc::new(bench.store.clone()),
-            pool: Arc::new(bench.store.memory.clone()),
-            artefacts: Arc::new(bench.store.memory.clone()),
-            log: Arc::new(bench.store.clone()),
-            clock: bench.clock.clone(),
+            pods: self.pods.clone(),
+            leases: Arc::new(self.store.clone()),
+            pool: Arc::new(self.store.clone()),
+            artefacts: Arc::new(self.store.clone()),
+            log: Arc::new(self.store.clone()),
+            clock: self.clock.clone(),
             random: Arc::new(FakeRandom(0.5)),
         };
-        tokio::spawn(Worker::new(config, ports, bench.live.clone()).run(bench.stop.clone()));
-        bench
+        tokio::spawn(Worker::new(config, ports, self.live.clone()).run(self.stop.clone()));
     }
 
     /// Has an agent asked for something in project `demo`.
@@ -78,7 +100,7 @@ impl Bench {
         let spec = JobSpec::Command { project: id("demo"), request };
         let job = Job { spec, created_at: self.clock.now(), ..job("demo", 1) };
         let stored = job.id.clone();
-        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
@@ -113,7 +135,7 @@ impl Bench {
             ..task(TaskKind::Test, 1)
         };
         let stored = job.id.clone();
-        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
@@ -123,26 +145,23 @@ impl Bench {
         id: &JobId,
         holds: impl Fn(&Job, &[Artefact]) -> bool,
     ) -> (Vec<Artefact>, Duration) {
-        let since = Instant::now();
+        let (since, mut changes) = (Instant::now(), self.changes.subscribe());
         loop {
-            let task =
-                self.store.memory.job(&Target::Pool, id).await.expect("it answers").expect("it is stored");
-            let files = self.store.memory.artefacts(id).await.expect("it answers");
+            changes.mark_unchanged();
+            let task = self.sound.job(&Target::Pool, id).await.expect("it answers").expect("it is stored");
+            let files = self.sound.artefacts(id).await.expect("it answers");
             let files: Vec<Artefact> = files.into_iter().map(|(_, file)| file).collect();
             if holds(&task, &files) {
                 return (files, since.elapsed());
             }
-            assert!(
-                since.elapsed() < Duration::from_secs(24 * 3600),
-                "it never comes to that: {task:?} {files:?}"
-            );
-            sleep(Duration::from_millis(10)).await;
+            let change = timeout(LEASE, changes.changed()).await;
+            assert!(matches!(change, Ok(Ok(()))), "it never comes to that: {task:?} {files:?}");
         }
     }
 
     /// Asks for a task's end, as a caller does.
     pub(crate) async fn cancel_task(&self, task: &JobId) {
-        let (store, now) = (&self.store.memory, self.clock.now());
+        let (store, now) = (&self.sound, self.clock.now());
         let cancelled = cancel(store, &self.live, (&Target::Pool, task), None, now).await;
         cancelled.expect("the store answers").expect("it is there");
     }
@@ -150,7 +169,7 @@ impl Bench {
     /// Has another worker claim all that can be claimed now; how much that is.
     pub(crate) async fn taken_over(&self) -> usize {
         let (now, slots) = (self.clock.now(), ClaimLimits { jobs: 100, pool: 0 });
-        let claims = self.store.memory.claim(&id("worker-2"), slots, now, now + LEASE).await;
+        let claims = self.sound.claim(&id("worker-2"), slots, now, now + LEASE).await;
         claims.expect("the store answers").len()
     }
 
@@ -158,25 +177,26 @@ impl Bench {
     pub(crate) async fn submit(&self, n: u64) -> JobId {
         let job = Job { created_at: self.clock.now(), ..job("demo", n) };
         let stored = job.id.clone();
-        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
     pub(crate) async fn job(&self, id: &JobId) -> Job {
-        let found = self.store.memory.job(&testing::target("demo"), id).await;
+        let found = self.sound.job(&testing::target("demo"), id).await;
         found.expect("the store answers").expect("it is stored")
     }
 
     /// The command as it is when this holds, with the time that has passed until then.
     pub(crate) async fn when(&self, id: &JobId, holds: impl Fn(&Job) -> bool) -> (Job, Duration) {
-        let since = Instant::now();
+        let (since, mut changes) = (Instant::now(), self.changes.subscribe());
         loop {
+            changes.mark_unchanged();
             let job = self.job(id).await;
             if holds(&job) {
                 return (job, since.elapsed());
             }
-            assert!(since.elapsed() < Duration::from_secs(24 * 3600), "it never comes to that: {job:?}");
-            sleep(Duration::from_millis(10)).await;
+            let change = timeout(LEASE, changes.changed()).await;
+            assert!(matches!(change, Ok(Ok(()))), "it never comes to that: {job:?}");
         }
     }
 
@@ -186,7 +206,7 @@ impl Bench {
 
     /// What the command's log says, each entry in a few words.
     pub(crate) async fn told(&self, id: &JobId) -> Vec<String> {
-        let entries = self.store.memory.read_job(id, Position::ZERO, 1000).await.expect("it answers");
+        let entries = self.sound.read_job(id, Position::ZERO, 1000).await.expect("it answers");
         entries.iter().map(words).collect()
     }
 }

@@ -10,7 +10,7 @@ const COMMANDS: u64 = 20;
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_place_is_looked_at_less_and_less_often() {
-    let bench = Bench::new([Answer::Runs(1)]);
+    let bench = Bench::new([Answer::Runs(1)]).await;
     bench.pods.set_ready(false);
     let mut ids = Vec::new();
     for n in 1..=COMMANDS {

@@ -1,5 +1,5 @@
-//! Databases for tests, those of Postgres on the server that `RDEV_TEST_POSTGRES` names, and what goes wrong on the way
-//! to them.
+//! Databases for tests, and a proxy that disturbs the way to them. Those of Postgres are on the server that
+//! `RDEV_TEST_POSTGRES` names.
 
 mod proxy;
 
@@ -9,8 +9,20 @@ use std::path::Path;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use tempfile::TempDir;
 
 pub use self::proxy::Proxy;
+use crate::SqlStore;
+
+/// Opens a store on a new SQLite file, which is removed with the folder.
+///
+/// # Panics
+/// When the file cannot be created.
+pub async fn sqlite() -> (SqlStore, TempDir) {
+    let dir = tempfile::tempdir().expect("a folder can be created");
+    let store = SqlStore::sqlite(&dir.path().join("rdev.db")).await.expect("the file can be opened");
+    (store, dir)
+}
 
 /// Runs SQL in the SQLite file of a store, which may be in use.
 pub async fn run_on_sqlite(file: &Path, sql: &str) {

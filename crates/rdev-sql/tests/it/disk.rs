@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
-use rdev_ports::{EventLog, TaskQueue};
+use rdev_ports::{EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result, Seq};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
-use rdev_ports::{EventLog, Fence, TaskQueue};
+use rdev_ports::{EventLog, Fence, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::{PostgresDatabase, Proxy};
 use tokio::task::JoinSet;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::{Ending, Entry, Error, Job, Outcome, Position, Result, Seq, Timestamp};
 use rdev_ports::testing::{START, chunk, id, idempotency_key, job, new_job, slots};
-use rdev_ports::{Claim, Enqueued, EventLog, NewJob, TaskQueue};
+use rdev_ports::{Claim, Enqueued, EventLog, NewJob, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};

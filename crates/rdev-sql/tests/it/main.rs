@@ -19,12 +19,45 @@ use rdev_sql::SqlStore;
 use rdev_sql::testing::PostgresDatabase;
 use tempfile::TempDir;
 
+/// Makes the contract tests of every port for a database.
+macro_rules! contracts {
+    ($fresh:path) => {
+        mod queue {
+            rdev_ports::queue_contract!($fresh);
+        }
+
+        mod leases {
+            rdev_ports::leases_contract!($fresh);
+        }
+
+        mod pool {
+            rdev_ports::pool_contract!($fresh);
+        }
+
+        mod log {
+            rdev_ports::log_contract!($fresh);
+        }
+
+        mod artefacts {
+            rdev_ports::artefacts_contract!($fresh);
+        }
+
+        mod retention {
+            rdev_ports::retention_contract!($fresh);
+        }
+
+        mod periodic {
+            rdev_ports::periodic_contract!($fresh);
+        }
+    };
+}
+
 mod sqlite {
-    rdev_ports::store_contract!(super::on_sqlite);
+    contracts!(crate::on_sqlite);
 }
 
 mod postgres {
-    rdev_ports::store_contract!(super::on_postgres);
+    contracts!(crate::on_postgres);
 }
 
 /// The databases.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rdev_domain::{Ending, EntryBody, Error, JobState, JobStatus, Outcome, Position, Seq};
 use rdev_ports::testing::{START, id, idempotency_key, job, new_job, slots};
-use rdev_ports::{Enqueued, EventLog, NewJob, TaskQueue};
+use rdev_ports::{Enqueued, EventLog, NewJob, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;

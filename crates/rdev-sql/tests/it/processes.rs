@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
 use rdev_ports::testing::{START, id, job, new_job, slots};
-use rdev_ports::{EventLog, NewJob, TaskQueue};
+use rdev_ports::{EventLog, NewJob, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
 

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use rdev_domain::{Ending, EntryBody, Error, JobStatus, Outcome, Position, Seq, StreamId};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
-use rdev_ports::{Enqueued, EventLog, NewJob, TaskQueue};
+use rdev_ports::{Enqueued, EventLog, NewJob, StartAnswer, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
 use crate::{On, on_both};
@@ -31,7 +31,8 @@ async fn commands_at_the_same_moment_are_all_run(on: On) {
     assert_eq!(claims.len() as u64, COMMANDS);
     join_all((0..).zip(&claims).map(|(n, claim)| async move {
         let (store, fence) = (store_of(n), &claim.fence);
-        let started = store.start(fence, "pod-1", None, START).await.unwrap();
+        let answer = store.start(fence, "pod-1", None, START).await.unwrap();
+        let StartAnswer::Started(started) = answer else { panic!("a command needs no slot") };
         assert_eq!((started.attempt, started.started_at), (1, START));
         let output = store.append(fence, vec![chunk(1, 2), chunk(3, 3)], START).await.unwrap();
         assert!(output[0].position < output[1].position);

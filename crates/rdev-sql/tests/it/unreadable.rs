@@ -33,6 +33,7 @@ async fn a_command(on: On) {
         ("UPDATE tasks SET status = 'paused'", "paused"),
         ("UPDATE tasks SET status = 'running'", "running"),
         ("UPDATE tasks SET status = 'failed', reason = 'bad_luck', ended_us = 1", "bad_luck"),
+        ("UPDATE tasks SET status = 'running', started_us = 1, waiting_for = 'luck'", "luck"),
         ("UPDATE tasks SET status = 'completed'", "completed"),
         ("UPDATE tasks SET request = '{\"type\":\"dream\"}'", "request"),
         ("UPDATE tasks SET created_by = 'no key'", "no key"),

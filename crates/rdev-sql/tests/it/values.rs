@@ -8,7 +8,7 @@ use rdev_domain::{
     Position, Reason, Result, Seq, ShellRequest, Timestamp,
 };
 use rdev_ports::testing::{START, id, job, new_job, slots};
-use rdev_ports::{EventLog, Fence, TaskQueue};
+use rdev_ports::{EventLog, Fence, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
 use crate::{On, on_both};

@@ -1,7 +1,8 @@
 //! Places that answer as they are told.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,6 +58,20 @@ pub(crate) struct FakePods {
     collections: Mutex<VecDeque<(Vec<Item>, Collecting)>>,
     /// The short commands that its runner was given.
     pub(crate) controls: Mutex<Vec<Vec<String>>>,
+    /// Number of commands that hang and are listened to.
+    listened_to: Arc<AtomicUsize>,
+    /// Tells that something has happened here.
+    changes: watch::Sender<()>,
+}
+
+/// A listener of a command that hangs.
+struct Listening(Arc<AtomicUsize>, watch::Sender<()>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.1.send_replace(());
+    }
 }
 
 fn pod() -> Pod {
@@ -64,7 +79,7 @@ fn pod() -> Pod {
 }
 
 impl FakePods {
-    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>, changes: watch::Sender<()>) -> Self {
         Self {
             answers: Mutex::new(answers.into_iter().collect()),
             ready: watch::Sender::new(true),
@@ -72,6 +87,8 @@ impl FakePods {
             stopped: watch::Sender::new(false),
             collections: Mutex::default(),
             controls: Mutex::default(),
+            listened_to: Arc::default(),
+            changes,
         }
     }
 
@@ -98,7 +115,7 @@ impl FakePods {
 
     /// How many commands that hang are listened to.
     pub(crate) fn listened_to(&self) -> usize {
-        self.stopped.receiver_count()
+        self.listened_to.load(Ordering::SeqCst)
     }
 
     fn run(&self, order: RunRequest) -> ExecResult<ExecOutput> {
@@ -133,7 +150,10 @@ impl FakePods {
                     last += 1;
                 }
                 let mut stopped = self.stopped.subscribe();
+                self.listened_to.fetch_add(1, Ordering::SeqCst);
+                let listening = Listening(self.listened_to.clone(), self.changes.clone());
                 let end = async move {
+                    let _listening = listening;
                     stopped.wait_for(|stopped| *stopped).await.map_err(anyhow::Error::from)?;
                     Ok(Bytes::from(exit(last, StopCause::Cancelled)))
                 };
@@ -225,7 +245,7 @@ impl Pods for FakePods {
     }
 
     async fn exec(&self, _: &Pod, exec: Exec) -> ExecResult<ExecOutput> {
-        match exec.stdin {
+        let answer = match exec.stdin {
             Stdin::WaitedFor(bytes) => {
                 let order =
                     RunRequest::read(&mut &bytes[..]).expect("it can be read").expect("it is an order");
@@ -245,7 +265,9 @@ impl Pods for FakePods {
                 lock(&self.controls).push([exec.argv, more].concat());
                 Ok(if collects { self.collect() } else { stream::empty().boxed() })
             }
-        }
+        };
+        self.changes.send_replace(());
+        answer
     }
 
     async fn diagnose(&self) -> Vec<Diagnosis> {

@@ -1,23 +1,28 @@
-//! A store that fails where it is told to, and loses answers.
+//! A store on SQLite that fails where a test wants it to, loses answers, and works while tokio's paused clock stands still.
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use rdev_domain::{
-    Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, Outcome, Position, Result, Seq, StreamId,
-    Target, Timestamp, WorkerId,
+    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, Outcome, Position, Result, Seq,
+    StreamId, Target, Timestamp, WaitingFor, WorkerId, WorkerName,
 };
-use rdev_ports::testing::MemoryStore;
 use rdev_ports::{
-    CancelRequested, Claim, ClaimLimits, Enqueued, EventLog, Fence, NewJob, Renewal, Retry, Slot, Started,
-    TaskQueue, Unfinished,
+    ArtefactWrite, Artefacts, Backlog, CancelRequested, Claim, ClaimLimits, Enqueued, EventLog, Fence,
+    NewJob, Occupancy, Occurrence, PoolQueue, QueuePosition, QueueStats, Renewal, Reopened, Retry, Slot,
+    StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
 };
+use rdev_sql::SqlStore;
+use rdev_sql::testing::sqlite;
+use tempfile::TempDir;
+use tokio::sync::watch;
 
 use super::pods::lock;
 
-/// What goes wrong with a call.
+/// Fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The store cannot be reached.
@@ -28,11 +33,14 @@ pub(crate) enum Fault {
     Hangs,
 }
 
-/// A store, the faults that its next calls meet, and how often each was called.
+/// A store, the faults of its next calls, and how often each was called.
 #[derive(Clone)]
 pub(crate) struct Faulty {
-    pub(crate) memory: MemoryStore,
+    sql: SqlStore,
     inner: Arc<Mutex<Inner>>,
+    /// Tells of each call, once it was carried out.
+    changes: watch::Sender<()>,
+    _dir: Arc<TempDir>,
 }
 
 #[derive(Default)]
@@ -42,11 +50,18 @@ struct Inner {
 }
 
 impl Faulty {
-    pub(crate) fn new(memory: MemoryStore) -> Self {
-        Self { memory, inner: Arc::default() }
+    /// Opens a new store, which tells `changes` of its calls.
+    pub(crate) async fn open(changes: watch::Sender<()>) -> Self {
+        let (sql, dir) = still(sqlite()).await;
+        Self { sql, inner: Arc::default(), changes, _dir: Arc::new(dir) }
     }
 
-    /// The next `times` calls of `what` meet this fault.
+    /// Returns the same store without the faults. Its calls do not count, and `changes` does not tell of them.
+    pub(crate) fn sound(&self) -> Self {
+        Self { inner: Arc::default(), changes: watch::Sender::new(()), ..self.clone() }
+    }
+
+    /// Has the next `times` calls of `what` meet this fault.
     pub(crate) fn fail(&self, what: &'static str, fault: Fault, times: u32) {
         lock(&self.inner).faults.insert(what, (fault, times));
     }
@@ -66,147 +81,91 @@ impl Faulty {
             })
         };
         let away = || Error::unavailable("database", anyhow::anyhow!("{what} met {fault:?}"));
-        match fault {
-            None => call.await,
-            Some(Fault::Away) => Err(away()),
+        let answer = match fault {
+            None => still(call).await,
+            Some(Fault::Away) => return Err(away()),
             Some(Fault::Hangs) => pending().await,
-            Some(Fault::AnswerLost) => call.await.and_then(|_| Err(away())),
+            Some(Fault::AnswerLost) => still(call).await.and_then(|_| Err(away())),
+        };
+        self.changes.send_replace(());
+        answer
+    }
+}
+
+/// Awaits what other threads do, while tokio's paused clock stands still: tokio passes the time whenever its tasks only
+/// wait, but not while a blocking task runs.
+async fn still<T>(work: impl Future<Output = T>) -> T {
+    let (end, ended) = mpsc::channel::<()>();
+    let blocking = tokio::task::spawn_blocking(move || drop(ended.recv()));
+    let done = work.await;
+    drop(end);
+    blocking.await.expect("it only waits");
+    done
+}
+
+/// Implements a port by calls of the store.
+macro_rules! calls {
+    ($port:ident: $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl $port for Faulty {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
+                self.call(stringify!($name), self.sql.$name($($arg),*)).await
+            })*
         }
-    }
+    };
 }
 
-#[async_trait]
-impl TaskQueue for Faulty {
-    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
-        self.call("enqueue", self.memory.enqueue(new)).await
-    }
-
-    async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
-        self.memory.first_use(key, now).await
-    }
-
-    async fn claim(
-        &self,
-        worker: &WorkerId,
-        slots: ClaimLimits,
-        now: Timestamp,
-        lease_until: Timestamp,
-    ) -> Result<Vec<Claim>> {
-        self.call("claim", self.memory.claim(worker, slots, now, lease_until)).await
-    }
-
-    async fn start(
-        &self,
-        fence: &Fence,
-        pod_uid: &str,
-        slot: Option<&Slot>,
-        now: Timestamp,
-    ) -> Result<Started> {
-        self.call("start", self.memory.start(fence, pod_uid, slot, now)).await
-    }
-
-    async fn stall(&self, fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Result<Option<Entry>> {
-        self.call("stall", self.memory.stall(fence, failure, now)).await
-    }
-
-    async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
-        self.call("renew", self.memory.renew(fences, lease_until)).await
-    }
-
-    async fn finish(&self, fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
-        self.call("finish", self.memory.finish(fence, seq, outcome, now)).await
-    }
-
-    async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
-        self.call("retry", self.memory.retry(fence, retry, now)).await
-    }
-
-    async fn release(&self, fences: &[Fence]) -> Result<()> {
-        self.call("release", self.memory.release(fences)).await
-    }
-
-    async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
-        self.call("postpone", self.memory.postpone(fence, until)).await
-    }
-
-    async fn hurry(&self, targets: &[Target]) -> Result<u64> {
-        self.call("hurry", self.memory.hurry(targets)).await
-    }
-
-    async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
-        self.memory.release_all_but(worker, held).await
-    }
-
-    async fn release_all(&self) -> Result<u64> {
-        self.memory.release_all().await
-    }
-
-    async fn request_cancel(
-        &self,
-        target: &Target,
-        id: &JobId,
-        idempotency: Option<&IdempotencyKey>,
-        now: Timestamp,
-    ) -> Result<Option<CancelRequested>> {
-        self.memory.request_cancel(target, id, idempotency, now).await
-    }
-
-    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {
-        self.memory.job(target, id).await
-    }
-
-    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>> {
-        self.memory.job_of_stream(target, stream).await
-    }
-
-    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
-        self.memory.jobs(target, before, limit).await
-    }
-
-    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>> {
-        self.memory.unfinished(ids).await
-    }
-
-    async fn check(&self) -> Result<()> {
-        TaskQueue::check(&self.memory).await
-    }
+calls! { TaskQueue:
+    fn enqueue(new: NewJob) -> Enqueued;
+    fn first_use(key: &IdempotencyKey, now: Timestamp) -> Timestamp;
+    fn request_cancel(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp)
+        -> Option<CancelRequested>;
+    fn reopen(id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Reopened>;
+    fn job(target: &Target, id: &JobId) -> Option<Job>;
+    fn job_of_stream(target: &Target, stream: &StreamId) -> Option<Job>;
+    fn jobs(target: &Target, before: Option<&JobId>, limit: u32) -> Vec<Job>;
+    fn tasks(filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Vec<Job>;
+    fn queue_position(id: &JobId, now: Timestamp) -> Option<QueuePosition>;
+    fn unfinished(ids: &[JobId]) -> Vec<Unfinished>;
+    fn check() -> ();
 }
 
-#[async_trait]
-impl EventLog for Faulty {
-    async fn append(&self, fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Result<Vec<Entry>> {
-        self.call("append", self.memory.append(fence, chunks, now)).await
-    }
+calls! { TaskLeases:
+    fn claim(worker: &WorkerId, limits: ClaimLimits, now: Timestamp, lease_until: Timestamp) -> Vec<Claim>;
+    fn start(fence: &Fence, pod_uid: &str, slot: Option<&Slot>, now: Timestamp) -> StartAnswer;
+    fn stall(fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Option<Entry>;
+    fn wait_for(fence: &Fence, waiting_for: Option<WaitingFor>, now: Timestamp) -> Option<Entry>;
+    fn renew(fences: &[Fence], lease_until: Timestamp) -> Renewal;
+    fn finish(fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Entry;
+    fn retry(fence: &Fence, retry: Retry, now: Timestamp) -> Entry;
+    fn release(fences: &[Fence]) -> ();
+    fn postpone(fence: &Fence, until: Timestamp) -> ();
+    fn hurry(targets: &[Target]) -> u64;
+    fn release_all_but(worker: &WorkerId, held: &[Fence]) -> u64;
+    fn release_all() -> u64;
+}
 
-    async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        self.call("read_command", self.memory.read_job(id, after, limit)).await
-    }
+calls! { PoolQueue:
+    fn occupancy() -> Occupancy;
+    fn set_draining(worker: &WorkerName, draining: bool, key: Option<&IdempotencyKey>, now: Timestamp) -> Occurrence;
+    fn backlog(now: Timestamp) -> Backlog;
+    fn stats() -> QueueStats;
+}
 
-    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        self.memory.read_target(target, after, limit).await
-    }
+calls! { EventLog:
+    fn append(fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Vec<Entry>;
+    fn read_job(id: &JobId, after: Position, limit: u32) -> Vec<Entry>;
+    fn read_target(target: &Target, after: Position, limit: u32) -> Vec<Entry>;
+    fn position_of(id: &JobId, seq: Seq) -> Position;
+    fn ends(ids: &[JobId]) -> Vec<(JobId, Position)>;
+    fn last(target: &Target, to: Position) -> Position;
+    fn pruned(target: &Target) -> Position;
+    fn last_seq(id: &JobId) -> Option<Seq>;
+    fn flush() -> ();
+}
 
-    async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
-        self.memory.position_of(id, seq).await
-    }
-
-    async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
-        self.memory.ends(ids).await
-    }
-
-    async fn last(&self, target: &Target, to: Position) -> Result<Position> {
-        self.memory.last(target, to).await
-    }
-
-    async fn pruned(&self, target: &Target) -> Result<Position> {
-        self.memory.pruned(target).await
-    }
-
-    async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
-        self.memory.last_seq(id).await
-    }
-
-    async fn flush(&self) -> Result<()> {
-        self.memory.flush().await
-    }
+calls! { Artefacts:
+    fn keep(fence: &Fence, writes: &[ArtefactWrite]) -> ();
+    fn artefacts(id: &JobId) -> Vec<(u32, Artefact)>;
+    fn part(id: &JobId, file: u32, part: u32) -> Option<Bytes>;
 }
