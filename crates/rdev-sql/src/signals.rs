@@ -63,18 +63,18 @@ struct Pending {
     resync: bool,
 }
 
-/// Payload of a notification.
+/// Payload of a notification. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Message {
     /// Number of the sender, which ignores its own notifications.
     from: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "grown", default, skip_serializing_if = "Vec::is_empty")]
     appended: Vec<(String, String, u64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cancel: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     work: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "anything", default, skip_serializing_if = "std::ops::Not::not")]
     resync: bool,
 }
 

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use rdev_domain::{Artefact, Content, Result, Seq, SkipReason};
 
-use crate::ArtefactWrite;
 use crate::testing::contract::steps::*;
-use crate::{Artefacts, TaskLeases, TaskQueue};
+use crate::{ArtefactWrite, Artefacts, TaskLeases, TaskQueue};
 
 /// Store under test; clones share their data. Files belong to tasks that run.
 pub trait Store: Artefacts + TaskQueue + TaskLeases + Clone + 'static {}

@@ -1,13 +1,13 @@
 //! Promises of [`PoolQueue`](crate::PoolQueue). [`pool_contract!`](crate::pool_contract) makes a test of each.
 
-use rdev_domain::{
-    Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target, TaskKind,
-};
+use rdev_domain::{Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, new_job, task};
-use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, Hold, NewJob, Slot, TaskFilter};
-use crate::{PoolQueue, TaskLeases, TaskQueue};
+use crate::testing::{id, idempotency_key, new_job, task};
+use crate::{
+    Backlog, BacklogState, ClaimLimits, NewJob, Occurrence, PoolQueue, Slot, StartAnswer, TaskLeases,
+    TaskQueue,
+};
 
 /// Store under test; clones share their data. Tasks are accepted and started through the queue.
 pub trait Store: PoolQueue + TaskQueue + TaskLeases + Clone + 'static {}
@@ -24,10 +24,10 @@ macro_rules! pool_contract {
         $crate::contract_tests! { pool, $fresh;
             a_slot_is_for_one_task_at_a_time
             a_worker_has_several_slots
-            occupancy_tells_who_works
+            occupancy_shows_the_busy_slots
             draining_holds_until_it_is_undone
             stats_count_by_kind_and_status
-            the_backlog_tells_what_workers_could_do
+            the_backlog_counts_what_workers_could_do
             a_worker_is_drained_once_a_key
         }
     };
@@ -66,7 +66,7 @@ pub async fn a_worker_has_several_slots(store: &impl Store) -> Result<()> {
 }
 
 /// The busy workers are told with their tasks, while these run.
-pub async fn occupancy_tells_who_works(store: &impl Store) -> Result<()> {
+pub async fn occupancy_shows_the_busy_slots(store: &impl Store) -> Result<()> {
     let running = run_task(store, 1, "slot-2").await?;
     enqueue_task(store, TaskKind::Test, 2).await?;
     enqueue(store, 3).await?;
@@ -109,7 +109,7 @@ pub async fn stats_count_by_kind_and_status(store: &impl Store) -> Result<()> {
 }
 
 /// What has not ended is counted by what could be done about it.
-pub async fn the_backlog_tells_what_workers_could_do(store: &impl Store) -> Result<()> {
+pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Result<()> {
     assert_eq!(store.backlog(at(0)).await?, Backlog::default());
     let ended = run_task(store, 1, "slot-1").await?;
     fail_task(store, &ended, 1).await?;

@@ -1,11 +1,11 @@
 //! Writes that come again because their answer was lost: the first answer comes back, and nothing is stored twice.
 
-use rdev_domain::{Ending, EntryBody, Job, JobStatus, Outcome, Position, Reason, Result, Seq, TaskKind};
+use rdev_domain::{Ending, EntryBody, JobStatus, Outcome, Reason, Result, Seq};
 
 use super::Store;
+use crate::Retry;
+use crate::testing::chunk;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, idempotency_key, job, new_job, task};
-use crate::{NewJob, Retry};
 
 fn retry() -> Retry {
     let error = "exit_code: 2".to_owned();
@@ -13,7 +13,7 @@ fn retry() -> Retry {
 }
 
 /// The first start of a command is told with its entry each time it is asked for; a later one has none.
-pub async fn a_start_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+pub async fn a_start_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
     let first = start(store, &fence, "pod-1", None, at(1)).await?;
@@ -28,7 +28,7 @@ pub async fn a_start_that_comes_again_is_told_as_the_first(store: &impl Store) -
 }
 
 /// An end is told again to the claim that has stored it, and another end is refused.
-pub async fn an_end_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+pub async fn an_end_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::NoResult), "a\0b");
@@ -44,7 +44,7 @@ pub async fn an_end_that_comes_again_is_told_as_the_first(store: &impl Store) ->
 }
 
 /// The end of an attempt is told again, also when the next one has begun.
-pub async fn an_attempts_end_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+pub async fn an_attempts_end_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
     let first = store.retry(&fence, retry(), at(2)).await?;
@@ -60,7 +60,7 @@ pub async fn an_attempts_end_that_comes_again_is_told_as_the_first(store: &impl 
 }
 
 /// The same, where somebody has asked for the command's end.
-pub async fn a_cancelled_attempts_end_that_comes_again_is_told_as_the_first(
+pub async fn a_cancelled_attempts_end_that_comes_again_gets_the_first_answer(
     store: &impl Store,
 ) -> Result<()> {
     let fence = run(store, 1).await?;

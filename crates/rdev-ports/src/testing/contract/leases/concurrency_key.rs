@@ -145,7 +145,7 @@ pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> R
                     for claim in store.claim(&worker, slots(2), at(0), at(LEASE)).await? {
                         let key = key_of(&claim.fence.id);
                         assert!(held.lock().expect("nobody panics").insert(key), "two of key {key}");
-                        start(store, &claim.fence, "pod-1", None, at(1)).await?;
+                        start(&store, &claim.fence, "pod-1", None, at(1)).await?;
                         held.lock().expect("nobody panics").remove(&key);
                         store.finish(&claim.fence, Seq(1), completed(), at(1)).await?;
                         done.lock().expect("nobody panics").insert(claim.fence.id);

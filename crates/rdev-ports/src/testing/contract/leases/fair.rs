@@ -46,7 +46,7 @@ pub async fn a_flood_does_not_starve_others(store: &impl Store) -> Result<()> {
 }
 
 /// And so have the callers in one project.
-pub async fn callers_have_turns_in_one_project(store: &impl Store) -> Result<()> {
+pub async fn callers_are_served_round_robin_in_one_project(store: &impl Store) -> Result<()> {
     for (n, key) in [(1, "key-1"), (2, "key-1"), (3, "key-1"), (4, "key-2")] {
         let job = Job { created_by: id(key), ..job("demo", n) };
         store.enqueue(new_job(job)).await?;

@@ -20,7 +20,7 @@ pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
 }
 
 /// Claims that passed on are lost, those under which a command has ended are not; the others are renewed all the same.
-pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
+pub async fn renewing_returns_lost_claims(store: &impl Store) -> Result<()> {
     let passed_on = run(store, 1).await?;
     let taken_over = claim(store, LEASE + 1).await?;
     let ended = run(store, 2).await?;
@@ -35,7 +35,7 @@ pub async fn renewing_tells_what_is_lost(store: &impl Store) -> Result<()> {
 }
 
 /// A worker hears with its renewal which commands are to end; it keeps their leases to end them.
-pub async fn renewing_tells_what_is_cancelled(store: &impl Store) -> Result<()> {
+pub async fn renewing_returns_cancelled_claims(store: &impl Store) -> Result<()> {
     let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
     store.request_cancel(&demo(), &asked.id, None, at(1)).await?;
     let renewal = store.renew(&[asked.clone(), other], at(2 * LEASE)).await?;
@@ -119,7 +119,7 @@ pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<
 }
 
 /// What was claimed for a worker that was not told of it goes on at once; its other claims stay, and those of others.
-pub async fn a_worker_gives_back_what_it_does_not_know_of(store: &impl Store) -> Result<()> {
+pub async fn a_worker_releases_what_it_does_not_know_of(store: &impl Store) -> Result<()> {
     for n in 1..=4 {
         enqueue(store, n).await?;
     }
@@ -139,7 +139,7 @@ pub async fn a_worker_gives_back_what_it_does_not_know_of(store: &impl Store) ->
 }
 
 /// Every lease is given back and counted, and nothing else.
-pub async fn releasing_all_gives_back_every_lease(store: &impl Store) -> Result<()> {
+pub async fn releasing_all_releases_every_lease(store: &impl Store) -> Result<()> {
     let ended = run(store, 1).await?;
     store.finish(&ended, Seq(1), completed(), at(0)).await?;
     let running = run(store, 2).await?;
@@ -154,7 +154,7 @@ pub async fn releasing_all_gives_back_every_lease(store: &impl Store) -> Result<
 }
 
 /// A command that was postponed for a place can be claimed when the place tells that it is ready; leases stay.
-pub async fn what_was_postponed_is_due_when_its_home_is_ready(store: &impl Store) -> Result<()> {
+pub async fn what_was_postponed_is_due_when_its_target_is_ready(store: &impl Store) -> Result<()> {
     let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
     enqueue(store, 3).await?;
     let pending = claim(store, 0).await?;

@@ -56,23 +56,23 @@ macro_rules! leases_contract {
             the_highest_priority_is_claimed_first
             nothing_is_claimed_before_its_time
             a_flood_does_not_starve_others
-            callers_have_turns_in_one_project
+            callers_are_served_round_robin_in_one_project
             commands_and_tasks_have_slots_of_their_own
             a_running_task_is_taken_over_without_a_slot
             what_is_not_due_does_not_hold_its_key
 
             the_first_start_makes_it_running
             a_second_start_keeps_place_and_time
-            a_start_tells_of_a_wish_to_cancel
+            a_start_returns_a_requested_cancellation
             a_stale_claim_cannot_start
             finishing_stores_the_complete_entry
             what_never_started_can_be_finished
             a_stale_claim_cannot_finish
             an_end_has_a_number_of_its_own
             nothing_ends_twice
-            any_text_may_tell_of_an_end
+            any_text_may_be_the_message_of_an_end
 
-            what_stalls_a_command_is_told_until_it_is_over
+            a_failure_of_a_running_job_is_shown_until_it_is_over
             only_what_runs_can_stall
             a_running_job_waits_for_something
             a_wait_outlives_its_worker
@@ -80,17 +80,17 @@ macro_rules! leases_contract {
             a_waiting_job_counts_as_running
 
             renewing_extends_the_lease
-            renewing_tells_what_is_lost
-            renewing_tells_what_is_cancelled
+            renewing_returns_lost_claims
+            renewing_returns_cancelled_claims
             a_released_command_is_claimed_at_once
             releasing_a_lost_claim_changes_nothing
             a_postponed_command_is_not_claimed_before_its_time
             postponing_a_lost_claim_changes_nothing
             what_runs_can_be_postponed_too
             releasing_what_runs_keeps_it_running
-            a_worker_gives_back_what_it_does_not_know_of
-            releasing_all_gives_back_every_lease
-            what_was_postponed_is_due_when_its_home_is_ready
+            a_worker_releases_what_it_does_not_know_of
+            releasing_all_releases_every_lease
+            what_was_postponed_is_due_when_its_target_is_ready
 
             a_retried_command_waits_for_its_time
             a_retried_command_starts_anew_in_any_place
@@ -100,10 +100,10 @@ macro_rules! leases_contract {
             a_stale_claim_cannot_retry
             a_cancel_between_attempts_goes_on_counting
 
-            a_start_that_comes_again_is_told_as_the_first
-            an_end_that_comes_again_is_told_as_the_first
-            an_attempts_end_that_comes_again_is_told_as_the_first
-            a_cancelled_attempts_end_that_comes_again_is_told_as_the_first
+            a_start_that_comes_again_gets_the_first_answer
+            an_end_that_comes_again_gets_the_first_answer
+            an_attempts_end_that_comes_again_gets_the_first_answer
+            a_cancelled_attempts_end_that_comes_again_gets_the_first_answer
             nothing_comes_again_under_a_claim_that_was_lost
         }
     };

@@ -1,9 +1,8 @@
 //! A job is started, and ends.
 
-use rdev_domain::{Ending, EntryBody, Failure, JobState, JobStatus, Outcome, Reason, Result, Seq};
+use rdev_domain::{Ending, EntryBody, JobState, JobStatus, Outcome, Reason, Result, Seq};
 
 use super::Store;
-use crate::Retry;
 use crate::testing::chunk;
 use crate::testing::contract::steps::*;
 
@@ -37,7 +36,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
 }
 
 /// A wish that came between claim and start is told at the start, the first and any later one.
-pub async fn a_start_tells_of_a_wish_to_cancel(store: &impl Store) -> Result<()> {
+pub async fn a_start_returns_a_requested_cancellation(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
     store.request_cancel(&demo(), &fence.id, None, at(0)).await?;
@@ -122,7 +121,7 @@ pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
 }
 
 /// What a program said last may hold any character; what no store can hold is replaced, not refused.
-pub async fn any_text_may_tell_of_an_end(store: &impl Store) -> Result<()> {
+pub async fn any_text_may_be_the_message_of_an_end(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::NoResult), "\u{1F600} a\0b '\"\\ \u{7f}");
     let entry = store.finish(&fence, Seq(1), outcome, at(1)).await?;

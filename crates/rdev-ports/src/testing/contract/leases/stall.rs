@@ -8,7 +8,7 @@ use crate::testing::chunk;
 use crate::testing::contract::steps::*;
 
 /// What keeps a command from running is told once, with the command and in its log, and so is that it is over.
-pub async fn what_stalls_a_command_is_told_until_it_is_over(store: &impl Store) -> Result<()> {
+pub async fn a_failure_of_a_running_job_is_shown_until_it_is_over(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
     let failure = Failure::new(Reason::RunnerFailed, "no space\0left");

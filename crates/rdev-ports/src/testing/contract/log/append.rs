@@ -1,11 +1,10 @@
 //! Output is appended by the worker that has the job.
 
-use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
+use rdev_domain::{EntryBody, Result, Seq};
 
 use super::Store;
-use crate::READ_BYTES;
+use crate::testing::chunk;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, job, new_job, target};
 
 /// The entries that come back are those that are read later, in the order of the chunks.
 pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {

@@ -32,11 +32,11 @@ macro_rules! log_contract {
             the_log_is_read_in_order_from_a_position
             a_project_is_read_across_its_commands
             a_reader_that_follows_sees_every_entry_once
-            the_last_entry_of_a_project_is_told
+            the_last_entry_of_a_project_is_found
             a_position_is_the_last_entry_that_was_seen
             status_entries_count_as_seen
             a_position_of_what_has_no_entries_is_zero
-            the_ends_of_many_logs_are_told_at_once
+            the_ends_of_many_logs_are_found_at_once
             flushing_changes_nothing
         }
     };

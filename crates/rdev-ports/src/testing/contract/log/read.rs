@@ -1,6 +1,6 @@
 //! The log is read in order, from any position.
 
-use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
+use rdev_domain::{Chunk, Position, Result, Seq};
 
 use super::Store;
 use crate::READ_BYTES;
@@ -98,7 +98,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
 }
 
 /// Entries of the project alone are told, and up to any position.
-pub async fn the_last_entry_of_a_project_is_told(store: &impl Store) -> Result<()> {
+pub async fn the_last_entry_of_a_project_is_found(store: &impl Store) -> Result<()> {
     assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
@@ -159,7 +159,7 @@ pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Re
 }
 
 /// Of commands that nobody knows nothing is told.
-pub async fn the_ends_of_many_logs_are_told_at_once(store: &impl Store) -> Result<()> {
+pub async fn the_ends_of_many_logs_are_found_at_once(store: &impl Store) -> Result<()> {
     assert!(store.ends(&[]).await?.is_empty());
     let (first, second) = (run(store, 1).await?, run(store, 2).await?);
     let entries = store.append(&first, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;

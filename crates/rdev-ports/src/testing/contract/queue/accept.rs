@@ -1,10 +1,11 @@
 //! Jobs are accepted once, and survive.
 
-use rdev_domain::{EntryBody, JobStatus, Position, Result, Seq};
+use rdev_domain::{EntryBody, Job, JobStatus, Position, Result, Seq, TaskKind};
 
 use super::Store;
+use crate::NewJob;
 use crate::testing::contract::steps::*;
-use crate::testing::{id, job, new_job, target};
+use crate::testing::{chunk, id, idempotency_key, job, new_job, target, task};
 
 /// The command is stored as it was given, with an entry that says that it is pending.
 pub async fn an_accepted_command_is_stored_as_pending(store: &impl Store) -> Result<()> {
@@ -57,7 +58,7 @@ pub async fn a_stream_name_is_free_in_another_project(store: &impl Store) -> Res
 
 /// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever
 /// has become of it since.
-pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
+pub async fn an_accepted_command_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let plain = new_job(job("demo", 1));
     let keyed = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 2)) };
     let pooled = new_job(task(TaskKind::Shell, 3));

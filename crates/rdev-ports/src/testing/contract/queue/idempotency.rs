@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{IdempotencyKey, Job, Result};
+use rdev_domain::{Job, Result};
 
 use super::Store;
 use crate::testing::contract::steps::*;

@@ -31,7 +31,7 @@ macro_rules! queue_contract {
             a_stream_name_is_taken_once_in_a_project
             a_refused_command_leaves_nothing_behind
             a_stream_name_is_free_in_another_project
-            an_accepted_command_that_comes_again_is_told_as_the_first
+            an_accepted_command_that_comes_again_gets_the_first_answer
             another_command_is_not_taken_for_the_first
 
             the_same_request_again_gives_the_first_command
@@ -46,10 +46,10 @@ macro_rules! queue_contract {
             a_command_is_found_in_its_project_only
             a_command_is_found_by_its_stream
             commands_come_newest_first_in_pages
-            of_many_commands_the_unfinished_are_told
+            the_unfinished_of_many_jobs_are_returned
             a_store_that_can_be_written_is_sound
             tasks_are_listed_and_filtered
-            a_task_knows_its_place_in_line
+            a_pending_job_has_a_position_in_its_queue
             waiting_tasks_are_listed_by_their_status
 
             a_waiting_command_is_cancelled_at_once

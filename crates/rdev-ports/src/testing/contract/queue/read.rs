@@ -1,11 +1,11 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{Job, Position, Result, Seq};
+use rdev_domain::{Job, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor};
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{id, job, new_job, target};
-use crate::{Retry, Unfinished};
+use crate::testing::{id, job, new_job, target, task};
+use crate::{Hold, NewJob, QueuePosition, Retry, TaskFilter, Unfinished};
 
 /// A command is seen in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
@@ -46,7 +46,7 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
 
 /// Commands of all homes that wait or run are told, with their attempts. One that has ended, and one that
 /// nobody has stored, are not.
-pub async fn of_many_commands_the_unfinished_are_told(store: &impl Store) -> Result<()> {
+pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Result<()> {
     let (ended, retried) = (run(store, 1).await?, run(store, 2).await?);
     store.finish(&ended, Seq(1), completed(), at(1)).await?;
     let retry = Retry {
@@ -106,7 +106,7 @@ pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
 }
 
 /// What waits is told how many are before it, and what holds it up.
-pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
+pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
         enqueue_task(store, TaskKind::Test, n).await?;
     }
@@ -125,7 +125,7 @@ pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
     ];
     for (n, ahead, blocked_by) in expected {
         let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
-        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
+        assert_eq!(line, Some(QueuePosition { ahead, blocked_by }), "{n}");
     }
     claim_all(store, 0).await?;
     assert!(store.queue_position(&task(TaskKind::Test, 99).id, at(0)).await?.is_none());

@@ -7,7 +7,7 @@ use rdev_domain::{
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, id, idempotency_key, task};
+use crate::testing::{chunk, idempotency_key, task};
 use crate::{Claim, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened};
 
 async fn reopen(store: &impl Store, id: &JobId, now: u64) -> Result<(Job, Entry)> {

@@ -26,7 +26,7 @@ macro_rules! retention_contract {
             a_task_that_was_run_again_is_not_removed
             much_is_removed_in_small_steps
             the_oldest_output_goes_first
-            what_tells_of_states_and_ends_outlives_output
+            entries_about_states_and_ends_outlive_output
             output_that_fits_is_left_alone
             removed_output_is_counted_no_more
             a_log_says_how_far_it_was_pruned

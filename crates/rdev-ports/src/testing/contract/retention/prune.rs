@@ -143,7 +143,7 @@ pub async fn the_oldest_output_goes_first(store: &impl Store) -> Result<()> {
 }
 
 /// A reader learns how it ended, also where nothing is left of what it said.
-pub async fn what_tells_of_states_and_ends_outlives_output(store: &impl Store) -> Result<()> {
+pub async fn entries_about_states_and_ends_outlive_output(store: &impl Store) -> Result<()> {
     let id = ended(store, 1, 5, 1).await?;
     assert_eq!(prune(store, PruneRule::Output { bytes_max: 0 }).await?, 5);
     let left = store.read_job(&id, Position::ZERO, ALL).await?;

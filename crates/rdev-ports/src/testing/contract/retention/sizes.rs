@@ -31,10 +31,10 @@ fn files(parts: &[u32]) -> Vec<ArtefactWrite> {
 /// Has the `n`th task started; so many seconds after the start.
 async fn start_task(store: &impl Store, n: u64, seconds: u64) -> Result<Fence> {
     store.enqueue(new_job(task(TaskKind::Test, n))).await?;
-    start(store, seconds).await
+    start_next(store, seconds).await
 }
 
-async fn start(store: &impl Store, seconds: u64) -> Result<Fence> {
+async fn start_next(store: &impl Store, seconds: u64) -> Result<Fence> {
     let fence = claim(store, seconds).await?;
     start(store, &fence, "pod-1", None, at(seconds)).await?;
     Ok(fence)
@@ -128,7 +128,7 @@ pub async fn files_of_a_task_that_runs_again_weigh_once(store: &impl Store) -> R
     for (seq, anew) in [(2, None), (3, Some(files(&[2, 1]))), (4, Some(files(&[1])))] {
         store.reopen(&fence.id, None, at(seconds)).await?.expect("it has ended");
         assert_eq!(prune(store, fits).await?, 0);
-        let again = start(store, seconds).await?;
+        let again = start_next(store, seconds).await?;
         if let Some(steps) = anew {
             store.keep(&again, &steps).await?;
         }
