@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use rdev_domain::Reason;
 use rdev_kube::Kube;
 use rdev_kube_double::{Cluster, NewPod, PodHandle, Refusal, Times};
-use rdev_ports::testing::pods::a_place_is_reached_by_its_identity;
+use rdev_ports::testing::pods::a_pod_is_reached_by_its_identity;
 use rdev_ports::{Pod, PodRef, Pods, Reach, Readiness, Stdin};
 
 use crate::support::{
@@ -40,7 +40,7 @@ async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_serv
         let there = ready_pod(&kube).await;
         let beside = open_with(cluster.kubeconfig(), BUNDLED).await;
         status(&beside, "demo", "ready").await;
-        a_place_is_reached_by_its_identity(&kube, &beside, &there.pod_ref).await;
+        a_pod_is_reached_by_its_identity(&kube, &beside, &there.pod_ref).await;
         happens(&pod);
         let is_new = async || match kube.readiness(&there.pod_ref).await.unwrap() {
             Some(Readiness::Ready(_)) => None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::Reason;
 use rdev_kube_double::Cluster;
-use rdev_ports::testing::pods::two_sites_never_share_a_place;
+use rdev_ports::testing::pods::two_targets_never_share_a_pod;
 use rdev_ports::{PodRef, Pods, Reach, Readiness, Stdin};
 
 use crate::support::{demo_on, eventually, id, project, ready_pod, run, status};
@@ -18,7 +18,7 @@ async fn two_live_pods_with_one_folder_of_runs_are_refused_with_a_word() {
     let other = cluster.add_pod(project("other").runs(claim.path())).unwrap();
     status(&kube, "other", "ready").await;
     let sites = ["demo", "other"].map(|name| PodRef::Project(id(name)));
-    two_sites_never_share_a_place(&kube, [&sites[0], &sites[1]]).await;
+    two_targets_never_share_a_pod(&kube, [&sites[0], &sites[1]]).await;
     for (pod_ref, with) in sites.iter().zip(["claudebox-other-0", "claudebox-demo-0"]) {
         match kube.readiness(pod_ref).await.unwrap() {
             Some(Readiness::NotReady { cause: failure, .. }) => {

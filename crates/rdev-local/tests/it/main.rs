@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Audience, Config, Local, audience};
-use rdev_ports::testing::pods::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
+use rdev_ports::testing::pods::{a_pod_is_reached_by_its_identity, two_targets_never_share_a_pod};
 use rdev_ports::{Exec, Pod, PodRef, Pods, Reach, Readiness, Stdin};
 use tokio::time::timeout;
 
@@ -179,18 +179,18 @@ async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
         std::fs::create_dir_all(data.path().join("projects").join(project)).unwrap();
     }
     let sites = ["demo", "other"].map(|project| PodRef::Project(id(project)));
-    two_sites_never_share_a_place(&local, [&sites[0], &sites[1]]).await;
+    two_targets_never_share_a_pod(&local, [&sites[0], &sites[1]]).await;
 }
 
 #[tokio::test]
-async fn a_place_is_reached_by_its_identity_also_when_its_folder_or_its_worker_is_gone() {
+async fn a_pod_is_reached_by_its_identity_also_when_its_folder_or_its_worker_is_gone() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
     local.create_project(&id("demo")).unwrap();
     let another = open(data.path(), "another");
     let slot = PodRef::Worker("slot-2".parse().unwrap());
     for pod_ref in [PodRef::Project(id("demo")), slot] {
-        a_place_is_reached_by_its_identity(&local, &another, &pod_ref).await;
+        a_pod_is_reached_by_its_identity(&local, &another, &pod_ref).await;
     }
     let there = pod(&local).await;
     std::fs::remove_dir_all(&there.workspace).unwrap();

@@ -8,10 +8,10 @@ use rdev_domain::{JobId, Timestamp};
 use super::sample::job_id;
 use crate::{Clock, Ids, Random};
 
-/// 2026-01-24T20:00:00Z: when a [`FakeClock`] starts, and when sample commands are accepted.
+/// 2026-01-24T20:00:00Z: the first time of a [`FakeClock`], and the time of acceptance of sample jobs.
 pub const START: Timestamp = Timestamp::from_micros(1_769_284_800_000_000);
 
-/// A clock that stands still until it is told otherwise.
+/// Clock that stands still until a test moves it.
 #[derive(Debug)]
 pub struct FakeClock(AtomicI64);
 
@@ -21,7 +21,7 @@ impl FakeClock {
         self.0.store(now.as_micros(), Ordering::SeqCst);
     }
 
-    /// Lets time pass.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.set(self.now() + by);
     }
@@ -39,7 +39,7 @@ impl Clock for FakeClock {
     }
 }
 
-/// Ids that count from 1.
+/// Source of ids that count from 1.
 #[derive(Debug, Default)]
 pub struct FakeIds(AtomicU64);
 
@@ -49,7 +49,7 @@ impl Ids for FakeIds {
     }
 }
 
-/// The same number every time.
+/// Source of randomness that returns the same number every time.
 #[derive(Debug, Clone, Copy)]
 pub struct FakeRandom(pub f64);
 

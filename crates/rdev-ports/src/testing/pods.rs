@@ -2,33 +2,32 @@
 
 use crate::{PodRef, Pods, Reach, Readiness};
 
-/// A command runs where its place and workspace are: of two sites never both are the same, whatever they share.
-pub async fn two_sites_never_share_a_place(pods: &dyn Pods, sites: [&PodRef; 2]) {
-    let mut places = Vec::new();
-    // Twice: what is known of the one may come with the look at the other.
-    for pod_ref in [sites[0], sites[1], sites[0], sites[1]] {
-        if let Some(Readiness::Ready(pod)) = pods.readiness(pod_ref).await.expect("places are known") {
+/// Two projects or workers never share both pod and workspace, whatever else they share.
+pub async fn two_targets_never_share_a_pod(pods: &dyn Pods, targets: [&PodRef; 2]) {
+    let mut found = Vec::new();
+    // Twice: a look at one may bring knowledge of the other.
+    for pod_ref in [targets[0], targets[1], targets[0], targets[1]] {
+        if let Some(Readiness::Ready(pod)) = pods.readiness(pod_ref).await.expect("pods are known") {
             assert_eq!(pod.pod_ref, *pod_ref);
-            places.push(pod);
+            found.push(pod);
         }
     }
-    for one in &places {
-        for other in places.iter().filter(|other| other.pod_ref != one.pod_ref) {
+    for one in &found {
+        for other in found.iter().filter(|other| other.pod_ref != one.pod_ref) {
             assert_ne!((&one.uid, &one.workspace), (&other.uid, &other.workspace), "{one:?} and {other:?}");
         }
     }
 }
 
-/// A place is found by its identity, also by another process (`another`), and what was started there under no other
-/// identity.
-pub async fn a_place_is_reached_by_its_identity(pods: &dyn Pods, another: &dyn Pods, pod_ref: &PodRef) {
-    let Some(Readiness::Ready(pod)) = pods.readiness(pod_ref).await.expect("places are known") else {
+/// A pod is found by its identity, also by another process (`another`), and by no other identity.
+pub async fn a_pod_is_reached_by_its_identity(pods: &dyn Pods, another: &dyn Pods, pod_ref: &PodRef) {
+    let Some(Readiness::Ready(pod)) = pods.readiness(pod_ref).await.expect("pods are known") else {
         panic!("{pod_ref} is ready");
     };
     for pods in [another, pods] {
-        let reached = pods.reach(pod_ref, &pod.uid).await.expect("places are known");
+        let reached = pods.reach(pod_ref, &pod.uid).await.expect("pods are known");
         assert_eq!(reached, Reach::Reachable(pod.clone()));
-        let reached = pods.reach(pod_ref, "another.one").await.expect("places are known");
+        let reached = pods.reach(pod_ref, "another.one").await.expect("pods are known");
         assert!(matches!(reached, Reach::Lost(_)), "{reached:?}");
     }
 }

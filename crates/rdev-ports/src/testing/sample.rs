@@ -14,22 +14,22 @@ use rdev_domain::{
 use super::START;
 use crate::{ClaimLimits, NewJob};
 
-/// The target of a project.
+/// Returns the target of a project.
 pub fn target(project: &str) -> Target {
     Target::Project(id(project))
 }
 
-/// An id, of whatever kind is wanted.
+/// Parses an id of any kind.
 pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().expect("a test names a valid id")
 }
 
-/// The `n`th command's id; a higher number sorts after a lower one.
+/// Returns the `n`th job's id; a higher number sorts after a lower one.
 pub(crate) fn job_id(n: u64) -> JobId {
     id(&format!("cmd-{n:032x}"))
 }
 
-/// The `n`th command, as a project's caller asks for it at [`START`].
+/// Makes the `n`th job: a shell command of a project, accepted at [`START`].
 pub fn job(project: &str, n: u64) -> Job {
     let job = job_id(n);
     Job {
@@ -51,7 +51,7 @@ pub fn job(project: &str, n: u64) -> Job {
     }
 }
 
-/// The `n`th command, as a task of the pool that may be tried three times.
+/// Makes the `n`th job as a task of the pool with up to three attempts.
 pub fn task(kind: TaskKind, n: u64) -> Job {
     let work = TaskRequest {
         kind,
@@ -67,17 +67,17 @@ pub fn task(kind: TaskKind, n: u64) -> Job {
     Job { spec: JobSpec::Task(work), schedule, ..job("demo", n) }
 }
 
-/// A command to be stored, without any key.
+/// Makes a job to be stored, without any key.
 pub fn new_job(job: Job) -> NewJob {
     NewJob { job, concurrency_key: None, idempotency: None }
 }
 
-/// The idempotency key `value` of an API key, for the request that `request` stands for.
+/// Makes the idempotency key `value` of an API key; `request` is the fingerprint of the request.
 pub fn idempotency_key(key: &str, value: &str, request: u8) -> IdempotencyKey {
     IdempotencyKey { key: id(key), value: value.to_owned(), fingerprint: [request; 32] }
 }
 
-/// Output with the events `first` to `last`; the stores do not look into it.
+/// Makes output with the events `first` to `last`, whose content the stores ignore.
 pub fn chunk(first: u64, last: u64) -> Chunk {
     Chunk {
         first_seq: Seq(first),
@@ -86,7 +86,7 @@ pub fn chunk(first: u64, last: u64) -> Chunk {
     }
 }
 
-/// Room for so many commands of projects, and as many tasks of the pool.
+/// Makes limits of `n` commands of projects, and `n` tasks of the pool.
 pub fn slots(n: u32) -> ClaimLimits {
     ClaimLimits { jobs: n, pool: n }
 }

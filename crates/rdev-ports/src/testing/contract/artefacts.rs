@@ -1,4 +1,5 @@
-//! Promises of [`Artefacts`](crate::Artefacts). [`artefacts_contract!`](crate::artefacts_contract) makes a test of each.
+//! Promises of [`Artefacts`](crate::Artefacts).
+//! [`artefacts_contract!`](crate::artefacts_contract) makes a test of each.
 
 use bytes::Bytes;
 use rdev_domain::{Artefact, Content, Result, Seq, SkipReason};
@@ -35,7 +36,7 @@ fn part(file: u32, part: u32, bytes: &'static [u8]) -> ArtefactWrite {
     ArtefactWrite::Part { file, part, bytes: Bytes::from_static(bytes) }
 }
 
-/// Files come back as they were kept, and stay when the command has ended.
+/// Files come back as they were stored, and stay when the task has ended.
 pub async fn artefacts_are_kept_in_parts(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let whole = file("dist/ä b", 5, Content::Stored([7; 32]));
@@ -54,7 +55,7 @@ pub async fn artefacts_are_kept_in_parts(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Keeping begins anew after any cut, and nothing of before is left.
+/// Storing begins anew after an interruption, and nothing of the first time is left.
 pub async fn artefacts_are_kept_anew(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let before = ArtefactWrite::Listed { file: 0, artefact: file("before", 1, Content::Stored([0; 32])) };
@@ -68,7 +69,7 @@ pub async fn artefacts_are_kept_anew(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A claim that is not the latest keeps nothing, and neither does one whose command has ended.
+/// A claim that is not the latest stores nothing, and neither does one whose job has ended.
 pub async fn a_stale_claim_keeps_no_artefacts(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     let fence = claim_all(store, LEASE + 1).await?.remove(0).fence;
@@ -79,7 +80,7 @@ pub async fn a_stale_claim_keeps_no_artefacts(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// When keeping is given up, what is whole stays, and nothing is left of the rest.
+/// When storing is given up, whole files stay, and nothing is left of the others.
 pub async fn files_that_are_not_listed_are_forgotten(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let whole = file("whole", 2, Content::Stored([0; 32]));

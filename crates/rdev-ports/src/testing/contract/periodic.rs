@@ -1,4 +1,5 @@
-//! Promises of [`PeriodicLeases`](crate::PeriodicLeases). [`periodic_contract!`](crate::periodic_contract) makes a test of each.
+//! Promises of [`PeriodicLeases`](crate::PeriodicLeases).
+//! [`periodic_contract!`](crate::periodic_contract) makes a test of each.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Promises of [`PoolQueue`](crate::PoolQueue). [`pool_contract!`](crate::pool_contract) makes a test of each.
+//! Promises of [`PoolQueue`](crate::PoolQueue).
+//! [`pool_contract!`](crate::pool_contract) makes a test of each.
 
 use rdev_domain::{Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
@@ -65,7 +66,7 @@ pub async fn a_worker_has_several_slots(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// The busy workers are told with their tasks, while these run.
+/// Occupied slots are returned with their tasks, while these run.
 pub async fn occupancy_shows_the_busy_slots(store: &impl Store) -> Result<()> {
     let running = run_task(store, 1, "slot-2").await?;
     enqueue_task(store, TaskKind::Test, 2).await?;
@@ -78,7 +79,7 @@ pub async fn occupancy_shows_the_busy_slots(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A drained worker stays so, whether or not it is said again, until it is said otherwise.
+/// A worker drains until the setting is undone; setting it again changes nothing.
 pub async fn draining_holds_until_it_is_undone(store: &impl Store) -> Result<()> {
     for _ in 0..2 {
         store.set_draining(&id("slot-1"), true, None, at(0)).await?;
@@ -91,7 +92,7 @@ pub async fn draining_holds_until_it_is_undone(store: &impl Store) -> Result<()>
     Ok(())
 }
 
-/// Tasks are counted; of those that have ended the time to the start is told, of those that wait the oldest.
+/// Tasks are counted. Waiting times come from ended tasks, the oldest acceptance from pending ones.
 pub async fn stats_count_by_kind_and_status(store: &impl Store) -> Result<()> {
     assert_eq!(store.stats().await?, crate::QueueStats::default());
     enqueue(store, 9).await?;
@@ -108,7 +109,7 @@ pub async fn stats_count_by_kind_and_status(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What has not ended is counted by what could be done about it.
+/// Unfinished jobs are counted by what could be done about them.
 pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Result<()> {
     assert_eq!(store.backlog(at(0)).await?, Backlog::default());
     let ended = run_task(store, 1, "slot-1").await?;
@@ -152,7 +153,7 @@ pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Res
     Ok(())
 }
 
-/// The same holds for a worker that takes tasks again.
+/// A repeated request to drain does not undo a later setting.
 pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
     let (key, worker) = (idempotency_key("key-1", "a", 1), id("slot-1"));
     assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Occurrence::First);

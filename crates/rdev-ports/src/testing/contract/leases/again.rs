@@ -12,7 +12,7 @@ fn retry() -> Retry {
     Retry { reason: "exit_code".to_owned(), error, run_after: at(20), counts: true }
 }
 
-/// The first start of a command is told with its entry each time it is asked for; a later one has none.
+/// A first start that comes again returns its entry each time; a later one has none.
 pub async fn a_start_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -27,7 +27,7 @@ pub async fn a_start_that_comes_again_gets_the_first_answer(store: &impl Store) 
     Ok(())
 }
 
-/// An end is told again to the claim that has stored it, and another end is refused.
+/// An end that comes again under its claim returns the first entry, and another end is refused.
 pub async fn an_end_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
@@ -43,7 +43,7 @@ pub async fn an_end_that_comes_again_gets_the_first_answer(store: &impl Store) -
     Ok(())
 }
 
-/// The end of an attempt is told again, also when the next one has begun.
+/// An attempt's end that comes again returns the first entry, also when the next attempt has begun.
 pub async fn an_attempts_end_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
@@ -59,7 +59,7 @@ pub async fn an_attempts_end_that_comes_again_gets_the_first_answer(store: &impl
     Ok(())
 }
 
-/// The same, where somebody has asked for the command's end.
+/// An attempt's end that cancelled the job returns the complete entry again.
 pub async fn a_cancelled_attempts_end_that_comes_again_gets_the_first_answer(
     store: &impl Store,
 ) -> Result<()> {
@@ -73,7 +73,7 @@ pub async fn a_cancelled_attempts_end_that_comes_again_gets_the_first_answer(
     Ok(())
 }
 
-/// What another claim has stored since is not taken for one's own.
+/// An entry of another claim is not taken for one's own.
 pub async fn nothing_comes_again_under_a_claim_that_was_lost(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     store.append(&stale, vec![chunk(1, 4)], at(1)).await?;

@@ -19,7 +19,7 @@ pub async fn claims_in_the_order_of_coming(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A claim takes at most `limit`, the oldest; the next one goes on from there.
+/// A claim takes the oldest jobs up to its limit; the next claim goes on from there.
 pub async fn claims_no_more_than_the_limit(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         enqueue(store, n).await?;
@@ -32,7 +32,7 @@ pub async fn claims_no_more_than_the_limit(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// The worker gets the whole command, of which nothing is stored yet.
+/// A claim has the whole job, of which no event is stored yet.
 pub async fn a_claim_carries_the_command(store: &impl Store) -> Result<()> {
     let job = enqueue(store, 1).await?;
     let claims = claim_all(store, 0).await?;
@@ -50,7 +50,7 @@ pub async fn a_leased_command_is_not_claimed(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What is over is never claimed again.
+/// An ended job is never claimed again.
 pub async fn an_ended_command_is_not_claimed(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.finish(&fence, Seq(1), completed(), at(1)).await?;
@@ -60,7 +60,7 @@ pub async fn an_ended_command_is_not_claimed(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A dead worker's commands go to the next one, started or not, and its own claims are then worthless.
+/// Jobs of a dead worker go to the next one, started or not, and its own claims are then invalid.
 pub async fn an_expired_lease_is_claimed_with_a_higher_attempt(store: &impl Store) -> Result<()> {
     let running = run(store, 1).await?;
     enqueue(store, 2).await?;
@@ -74,7 +74,7 @@ pub async fn an_expired_lease_is_claimed_with_a_higher_attempt(store: &impl Stor
     Ok(())
 }
 
-/// Whoever attaches is told the last event that is stored.
+/// A claim has the number of the last stored event.
 pub async fn a_claim_tells_where_attaching_goes_on(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 3), chunk(4, 4)], at(1)).await?;

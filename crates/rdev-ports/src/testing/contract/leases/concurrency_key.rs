@@ -10,7 +10,7 @@ use crate::Fence;
 use crate::testing::contract::steps::*;
 use crate::testing::{id, job, slots};
 
-/// Of a key's commands only the oldest is claimed, and while it is leased or running no other.
+/// Only the oldest command of a key is claimed, and none while one is leased or running.
 pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         enqueue_keyed(store, n, "workspace").await?;
@@ -23,7 +23,7 @@ pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Re
     Ok(())
 }
 
-/// The commands of a key have their turns in the order of their ids.
+/// Commands of a key run in the order of their ids.
 pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
     for n in [2, 3, 1] {
         enqueue_keyed(store, n, "workspace").await?;
@@ -37,7 +37,7 @@ pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What runs unwatched still holds its key: it is claimed again, and the others wait on.
+/// A running command without a worker still holds its key: it is claimed again, and the others wait.
 pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
         enqueue_keyed(store, n, "workspace").await?;
@@ -49,7 +49,7 @@ pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &i
     Ok(())
 }
 
-/// Ids are made before commands are stored, so an older one may come when a newer one already runs.
+/// Ids are assigned before commands are stored, so an older one may come when a newer one already runs.
 pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> Result<()> {
     enqueue_keyed(store, 2, "workspace").await?;
     let running = claim(store, 0).await?;
@@ -63,7 +63,7 @@ pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> 
     Ok(())
 }
 
-/// A worker whose lease ran out before it started cannot start beside another command of the key.
+/// A worker whose lease expired before the start cannot start beside another command of the key.
 pub async fn a_late_start_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
     enqueue_keyed(store, 2, "workspace").await?;
     let late = claim(store, 0).await?;
@@ -72,7 +72,7 @@ pub async fn a_late_start_never_runs_two_commands_of_a_key(store: &impl Store) -
     Ok(())
 }
 
-/// Nor can one that has given its claim back.
+/// A worker that has released its claim cannot start beside another command of the key.
 pub async fn a_start_after_release_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
     enqueue_keyed(store, 2, "workspace").await?;
     let released = claim(store, 0).await?;
@@ -96,7 +96,7 @@ async fn starts_of_the_key(store: &impl Store, fence: Fence, now: u64) -> Result
     Ok(started)
 }
 
-/// The next command of a key has its turn as soon as the one before is over.
+/// The next command of a key can be claimed as soon as the one before has ended.
 pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> {
     enqueue_keyed(store, 1, "workspace").await?;
     let first = claim(store, 0).await?;
@@ -107,7 +107,7 @@ pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// A cancelled command no longer stands before the others of its key.
+/// A cancelled command no longer blocks the others of its key.
 pub async fn a_cancelled_command_frees_its_key(store: &impl Store) -> Result<()> {
     let first = enqueue_keyed(store, 1, "workspace").await?;
     let second = enqueue_keyed(store, 2, "workspace").await?;

@@ -11,7 +11,7 @@ async fn enqueue_with(store: &impl Store, n: u64, schedule: Schedule) -> Result<
     store.enqueue(new_job(Job { schedule, ..job("demo", n) })).await.map(drop)
 }
 
-/// Of what waits the highest priority comes first, and what has the same in the order of coming.
+/// The highest priority comes first; within a priority, first in first out.
 pub async fn the_highest_priority_is_claimed_first(store: &impl Store) -> Result<()> {
     for (n, priority) in [(1, -5), (2, 0), (3, 7), (4, 0)] {
         enqueue_with(store, n, Schedule { priority, ..Schedule::default() }).await?;
@@ -20,7 +20,7 @@ pub async fn the_highest_priority_is_claimed_first(store: &impl Store) -> Result
     Ok(())
 }
 
-/// What is to run later is not claimed before that moment, and at it.
+/// A scheduled job is claimed from its time on, inclusive.
 pub async fn nothing_is_claimed_before_its_time(store: &impl Store) -> Result<()> {
     enqueue_with(store, 1, Schedule { run_after: Some(at(10)), ..Schedule::default() }).await?;
     assert!(claim_all(store, 9).await?.is_empty());
@@ -28,7 +28,7 @@ pub async fn nothing_is_claimed_before_its_time(store: &impl Store) -> Result<()
     Ok(())
 }
 
-/// Projects have turns: what comes after a flood does not wait for all of it.
+/// Projects are served round-robin: a job that comes after a flood does not wait for all of it.
 pub async fn a_flood_does_not_starve_others(store: &impl Store) -> Result<()> {
     for n in 1..=20 {
         store.enqueue(new_job(job("flood", n))).await?;
@@ -45,7 +45,7 @@ pub async fn a_flood_does_not_starve_others(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// And so have the callers in one project.
+/// Callers within one project are served round-robin too.
 pub async fn callers_are_served_round_robin_in_one_project(store: &impl Store) -> Result<()> {
     for (n, key) in [(1, "key-1"), (2, "key-1"), (3, "key-1"), (4, "key-2")] {
         let job = Job { created_by: id(key), ..job("demo", n) };
@@ -55,7 +55,7 @@ pub async fn callers_are_served_round_robin_in_one_project(store: &impl Store) -
     Ok(())
 }
 
-/// Neither kind takes the other's slots.
+/// Neither kind uses the other's limit.
 pub async fn commands_and_tasks_have_slots_of_their_own(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         enqueue(store, n).await?;
@@ -70,7 +70,7 @@ pub async fn commands_and_tasks_have_slots_of_their_own(store: &impl Store) -> R
     Ok(())
 }
 
-/// A task that runs has its worker already: it needs no slot to be gone on with.
+/// A running task has its slot already, and is claimed beyond the limit.
 pub async fn a_running_task_is_taken_over_without_a_slot(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
         store.enqueue(new_job(task(TaskKind::Test, n))).await?;
@@ -84,7 +84,7 @@ pub async fn a_running_task_is_taken_over_without_a_slot(store: &impl Store) -> 
     Ok(())
 }
 
-/// The next of a key need not wait for one whose time has not come.
+/// A job whose time has not come does not block the others of its key.
 pub async fn what_is_not_due_does_not_hold_its_key(store: &impl Store) -> Result<()> {
     for (n, run_after) in [(1, Some(at(100))), (2, None)] {
         let schedule = Schedule { run_after, ..Schedule::default() };

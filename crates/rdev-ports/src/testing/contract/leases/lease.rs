@@ -19,7 +19,7 @@ pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Claims that passed on are lost, those under which a command has ended are not; the others are renewed all the same.
+/// Claims that are not the latest are lost, those under which a job has ended are not. The others are renewed.
 pub async fn renewing_returns_lost_claims(store: &impl Store) -> Result<()> {
     let passed_on = run(store, 1).await?;
     let taken_over = claim(store, LEASE + 1).await?;
@@ -34,7 +34,7 @@ pub async fn renewing_returns_lost_claims(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A worker hears with its renewal which commands are to end; it keeps their leases to end them.
+/// A worker learns of a requested cancellation by its renewal, and keeps the lease to end the job.
 pub async fn renewing_returns_cancelled_claims(store: &impl Store) -> Result<()> {
     let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
     store.request_cancel(&demo(), &asked.id, None, at(1)).await?;
@@ -45,7 +45,7 @@ pub async fn renewing_returns_cancelled_claims(store: &impl Store) -> Result<()>
     Ok(())
 }
 
-/// Nobody waits for the lease of a claim that was given back.
+/// A released job is claimed at once.
 pub async fn a_released_command_is_claimed_at_once(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -56,7 +56,7 @@ pub async fn a_released_command_is_claimed_at_once(store: &impl Store) -> Result
     Ok(())
 }
 
-/// A worker can give back only what is still its own.
+/// A worker can release only its latest claims.
 pub async fn releasing_a_lost_claim_changes_nothing(store: &impl Store) -> Result<()> {
     let lost = run(store, 1).await?;
     let latest = claim(store, LEASE + 1).await?;
@@ -69,7 +69,7 @@ pub async fn releasing_a_lost_claim_changes_nothing(store: &impl Store) -> Resul
     Ok(())
 }
 
-/// Its place is not ready: others are not held up by it.
+/// A postponed job is claimed after its time, and does not block others.
 pub async fn a_postponed_command_is_not_claimed_before_its_time(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -85,7 +85,7 @@ pub async fn a_postponed_command_is_not_claimed_before_its_time(store: &impl Sto
     Ok(())
 }
 
-/// A worker can put off only what is still its own.
+/// A worker can postpone only its latest claims.
 pub async fn postponing_a_lost_claim_changes_nothing(store: &impl Store) -> Result<()> {
     let lost = run(store, 1).await?;
     let latest = claim(store, LEASE + 1).await?;
@@ -97,7 +97,7 @@ pub async fn postponing_a_lost_claim_changes_nothing(store: &impl Store) -> Resu
     Ok(())
 }
 
-/// It keeps its place and its start, and the claim says so.
+/// A running job that is postponed keeps its pod and its start.
 pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.postpone(&fence, at(3)).await?;
@@ -108,7 +108,7 @@ pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What runs goes on to run for the next worker, which attaches to it.
+/// A released job that runs goes on, and the next worker attaches to it.
 pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.release(from_ref(&fence)).await?;
@@ -118,7 +118,7 @@ pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// What was claimed for a worker that was not told of it goes on at once; its other claims stay, and those of others.
+/// Claims whose answer was lost are released; the worker's other claims stay, and those of others.
 pub async fn a_worker_releases_what_it_does_not_know_of(store: &impl Store) -> Result<()> {
     for n in 1..=4 {
         enqueue(store, n).await?;
@@ -138,7 +138,7 @@ pub async fn a_worker_releases_what_it_does_not_know_of(store: &impl Store) -> R
     Ok(())
 }
 
-/// Every lease is given back and counted, and nothing else.
+/// Every lease is released and counted, and nothing else.
 pub async fn releasing_all_releases_every_lease(store: &impl Store) -> Result<()> {
     let ended = run(store, 1).await?;
     store.finish(&ended, Seq(1), completed(), at(0)).await?;
@@ -153,7 +153,7 @@ pub async fn releasing_all_releases_every_lease(store: &impl Store) -> Result<()
     Ok(())
 }
 
-/// A command that was postponed for a place can be claimed when the place tells that it is ready; leases stay.
+/// Postponed jobs of a target are due at once when its pod is ready; leases stay.
 pub async fn what_was_postponed_is_due_when_its_target_is_ready(store: &impl Store) -> Result<()> {
     let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
     enqueue(store, 3).await?;

@@ -1,4 +1,5 @@
-//! Promises of [`TaskLeases`](crate::TaskLeases). [`leases_contract!`](crate::leases_contract) makes a test of each.
+//! Promises of [`TaskLeases`](crate::TaskLeases).
+//! [`leases_contract!`](crate::leases_contract) makes a test of each.
 
 mod again;
 mod claim;

@@ -11,7 +11,7 @@ fn retry(run_after: Timestamp) -> Retry {
     Retry { reason: "exit_code".to_owned(), error: "exit_code: 2".to_owned(), run_after, counts: true }
 }
 
-/// Between attempts a command is pending, and nobody takes it before its time.
+/// Between attempts a command is pending, and not claimed before its time.
 pub async fn a_retried_command_waits_for_its_time(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.retry(&fence, retry(at(20)), at(1)).await?;
@@ -27,7 +27,7 @@ pub async fn a_retried_command_waits_for_its_time(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// The next attempt is one more, runs where it may, and goes on after the last number that is stored.
+/// The next attempt counts, runs in any pod, and goes on after the last stored number.
 pub async fn a_retried_command_starts_anew_in_any_place(store: &impl Store) -> Result<()> {
     let first = run(store, 1).await?;
     store.append(&first, vec![chunk(1, 4)], at(1)).await?;
@@ -43,7 +43,7 @@ pub async fn a_retried_command_starts_anew_in_any_place(store: &impl Store) -> R
     Ok(())
 }
 
-/// The entry between two attempts says why, and stands at the last number without taking one.
+/// The entry between two attempts has the reason, and the last number without one of its own.
 pub async fn a_retry_takes_no_number(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
@@ -55,7 +55,7 @@ pub async fn a_retry_takes_no_number(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// An attempt that was ended by what it had no part in is not one of those that a command may have.
+/// An attempt that something outside of the job has ended does not count towards its maximum.
 pub async fn an_attempt_may_go_uncounted(store: &impl Store) -> Result<()> {
     let first = run(store, 1).await?;
     let allowed = stored(store, &first.id).await?.schedule.attempts_allowed();
@@ -68,7 +68,7 @@ pub async fn an_attempt_may_go_uncounted(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Nobody starts again what somebody wants to end.
+/// A job whose cancellation was requested is not retried.
 pub async fn a_retry_of_what_is_to_be_cancelled_cancels(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
@@ -80,7 +80,7 @@ pub async fn a_retry_of_what_is_to_be_cancelled_cancels(store: &impl Store) -> R
     Ok(())
 }
 
-/// A retry needs the latest claim, and makes it worthless.
+/// A retry needs the latest claim, and invalidates it.
 pub async fn a_stale_claim_cannot_retry(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     let fence = claim(store, LEASE + 1).await?;
@@ -91,7 +91,7 @@ pub async fn a_stale_claim_cannot_retry(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// The end of a command that is cancelled between attempts comes after what the first ones wrote.
+/// The end of a command that is cancelled between attempts comes after the output of the first ones.
 pub async fn a_cancel_between_attempts_goes_on_counting(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;

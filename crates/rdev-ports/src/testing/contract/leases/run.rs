@@ -6,7 +6,7 @@ use super::Store;
 use crate::testing::chunk;
 use crate::testing::contract::steps::*;
 
-/// The first start makes the command running, and stores the entry that says so.
+/// The first start makes the job running, and stores an entry of that status.
 pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -21,7 +21,7 @@ pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// Whoever takes over gets the first place and time, and no further entry.
+/// A worker that takes over gets the first pod and time, and no further entry.
 pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<()> {
     let first = run(store, 1).await?;
     let second = claim(store, LEASE + 1).await?;
@@ -35,7 +35,7 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
     Ok(())
 }
 
-/// A wish that came between claim and start is told at the start, the first and any later one.
+/// A cancellation that was requested between claim and start comes with the first start and any later one.
 pub async fn a_start_returns_a_requested_cancellation(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -57,7 +57,7 @@ pub async fn a_stale_claim_cannot_start(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// The end is stored with its complete entry, which carries the given number and the whole outcome.
+/// The end is stored with its complete entry, which has the given number and the whole outcome.
 pub async fn finishing_stores_the_complete_entry(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 8)], at(1)).await?;
@@ -107,7 +107,7 @@ pub async fn an_end_has_a_number_of_its_own(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// After the end the claim is worthless, even though it was the last one.
+/// After the end the claim is invalid, even though it is the latest.
 pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.finish(&fence, Seq(1), completed(), at(1)).await?;
@@ -120,7 +120,7 @@ pub async fn nothing_ends_twice(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What a program said last may hold any character; what no store can hold is replaced, not refused.
+/// A message may have any character; one that no store can hold is replaced, not refused.
 pub async fn any_text_may_be_the_message_of_an_end(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::NoResult), "\u{1F600} a\0b '\"\\ \u{7f}");

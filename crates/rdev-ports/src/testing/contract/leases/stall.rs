@@ -7,7 +7,7 @@ use crate::Retry;
 use crate::testing::chunk;
 use crate::testing::contract::steps::*;
 
-/// What keeps a command from running is told once, with the command and in its log, and so is that it is over.
+/// A failure is stored with the job and reported in its log once, and so is its end.
 pub async fn a_failure_of_a_running_job_is_shown_until_it_is_over(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
@@ -32,7 +32,7 @@ pub async fn a_failure_of_a_running_job_is_shown_until_it_is_over(store: &impl S
     Ok(())
 }
 
-/// It needs the latest claim of a command that runs; what stalled one attempt is not told of the next.
+/// A failure needs the latest claim of a running job, and ends with its attempt.
 pub async fn only_what_runs_can_stall(store: &impl Store) -> Result<()> {
     let failure = || Some(Failure::new(Reason::RunnerFailed, "no space left"));
     enqueue(store, 1).await?;

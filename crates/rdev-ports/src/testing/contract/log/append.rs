@@ -22,7 +22,7 @@ pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Output that leaves a gap, or of which a part is stored already, tells that somebody else has written.
+/// Output with a gap, or of which a part is stored already, proves that another worker has written.
 pub async fn appending_goes_on_right_after_the_last_event(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     assert_lease_lost(store.append(&fence, vec![chunk(2, 3)], at(1)).await);
@@ -36,7 +36,7 @@ pub async fn appending_goes_on_right_after_the_last_event(store: &impl Store) ->
     Ok(())
 }
 
-/// Of output that is refused nothing is stored, and the right output still fits.
+/// Refused output leaves nothing behind, and the right output still fits.
 pub async fn appending_is_all_or_nothing(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let before = log(store).await?;
@@ -65,7 +65,7 @@ pub async fn nothing_follows_the_end(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Output that is stored comes back as it was stored, whatever it was cut into.
+/// Output that comes again returns the stored entries, whatever chunks it had.
 pub async fn output_that_comes_again_is_stored_once(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 1)], at(1)).await?;

@@ -1,4 +1,5 @@
-//! Promises of [`EventLog`](crate::EventLog). [`log_contract!`](crate::log_contract) makes a test of each.
+//! Promises of [`EventLog`](crate::EventLog).
+//! [`log_contract!`](crate::log_contract) makes a test of each.
 
 mod append;
 mod read;

@@ -7,7 +7,7 @@ use crate::READ_BYTES;
 use crate::testing::contract::steps::*;
 use crate::testing::{chunk, job, new_job, target};
 
-/// However many entries are asked for, a reader gets about [`READ_BYTES`] of them, and finds the rest after.
+/// A read ends at about [`READ_BYTES`], however large its limit, and the next read returns the rest.
 pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let large = |seq| Chunk { frames: vec![b'x'; READ_BYTES / 2].into(), ..chunk(seq, seq) };
@@ -64,8 +64,8 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
     Ok(())
 }
 
-/// Commands that write at the same time are seen whole by whoever follows the project from entry to entry:
-/// no entry appears before one that was returned already.
+/// A reader that follows a project while its commands write sees every entry once, and none before one that it has
+/// read.
 pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> Result<()> {
     const APPENDS: u64 = 150;
     let mut writing = Vec::new();
@@ -97,7 +97,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     Ok(())
 }
 
-/// Entries of the project alone are told, and up to any position.
+/// The last entry is one of the project alone, up to any position.
 pub async fn the_last_entry_of_a_project_is_found(store: &impl Store) -> Result<()> {
     assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
@@ -114,7 +114,7 @@ pub async fn the_last_entry_of_a_project_is_found(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// Reading goes on after the last entry that was seen whole: one that was seen in part comes again.
+/// Reading goes on after the last entry that was read whole: one that was read in part comes again.
 pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let chunks: Vec<Chunk> = vec![chunk(1, 3), chunk(4, 6)];
@@ -137,7 +137,7 @@ pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> R
     Ok(())
 }
 
-/// A status says nothing new to whoever has seen the event before it.
+/// A status counts as read with the event before it.
 pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
     let waiting = job("demo", 1);
     let pending = entry_of(store.enqueue(new_job(waiting.clone())).await?);
@@ -150,7 +150,7 @@ pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Whoever follows what has no entries yet reads from the start.
+/// A reader of a job without entries begins at the start.
 pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let unknown = job("demo", 2).id;
@@ -158,7 +158,7 @@ pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Re
     Ok(())
 }
 
-/// Of commands that nobody knows nothing is told.
+/// Unknown jobs are not in the answer.
 pub async fn the_ends_of_many_logs_are_found_at_once(store: &impl Store) -> Result<()> {
     assert!(store.ends(&[]).await?.is_empty());
     let (first, second) = (run(store, 1).await?, run(store, 2).await?);
@@ -171,7 +171,7 @@ pub async fn the_ends_of_many_logs_are_found_at_once(store: &impl Store) -> Resu
     Ok(())
 }
 
-/// Flushing shows in no log, and may be asked for at any time; that it outlives the machine each store shows by itself.
+/// Flushing changes no log, and may happen at any time. That it survives the machine, each store tests by itself.
 pub async fn flushing_changes_nothing(store: &impl Store) -> Result<()> {
     store.flush().await?;
     let fence = run(store, 1).await?;

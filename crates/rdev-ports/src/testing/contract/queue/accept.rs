@@ -7,7 +7,7 @@ use crate::NewJob;
 use crate::testing::contract::steps::*;
 use crate::testing::{chunk, id, idempotency_key, job, new_job, target, task};
 
-/// The command is stored as it was given, with an entry that says that it is pending.
+/// A command is stored as it was given, with an entry of the status `pending`.
 pub async fn an_accepted_command_is_stored_as_pending(store: &impl Store) -> Result<()> {
     let job = job("demo", 1);
     let entry = entry_of(store.enqueue(new_job(job.clone())).await?);
@@ -30,7 +30,7 @@ pub async fn a_stream_name_is_taken_once_in_a_project(store: &impl Store) -> Res
     Ok(())
 }
 
-/// What was refused is not in the queue, not in the log and never claimed.
+/// A refused command is not in the queue, not in the log, and never claimed.
 pub async fn a_refused_command_leaves_nothing_behind(store: &impl Store) -> Result<()> {
     let first = enqueue(store, 1).await?;
     let mut second = job("demo", 2);
@@ -56,8 +56,8 @@ pub async fn a_stream_name_is_free_in_another_project(store: &impl Store) -> Res
     Ok(())
 }
 
-/// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever
-/// has become of it since.
+/// A command is accepted once under its id, with an idempotency key or without. A repeated call returns the first
+/// entry, whatever has happened to the command since.
 pub async fn an_accepted_command_that_comes_again_gets_the_first_answer(store: &impl Store) -> Result<()> {
     let plain = new_job(job("demo", 1));
     let keyed = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 2)) };
@@ -77,7 +77,7 @@ pub async fn an_accepted_command_that_comes_again_gets_the_first_answer(store: &
     Ok(())
 }
 
-/// Another command is not taken for the one that has its name, or its id.
+/// A different command with the same stream name or id is refused.
 pub async fn another_command_is_not_taken_for_the_first(store: &impl Store) -> Result<()> {
     let first = enqueue(store, 1).await?;
     let of_its_name = Job { stream: first.stream.clone(), ..job("demo", 2) };

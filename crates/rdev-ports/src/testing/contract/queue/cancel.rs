@@ -44,7 +44,7 @@ pub async fn a_waiting_command_is_cancelled_at_once(store: &impl Store) -> Resul
     assert_ends_at_once(store, &waiting.id, 5).await
 }
 
-/// A worker that died before the start is nobody; should it live, its claim is worthless.
+/// A command with an expired lease that never started ends with the request. A late worker's claim is invalid.
 pub async fn a_command_whose_lease_ran_out_is_cancelled_at_once(store: &impl Store) -> Result<()> {
     let waiting = enqueue(store, 1).await?;
     let late = claim(store, 0).await?;
@@ -53,7 +53,7 @@ pub async fn a_command_whose_lease_ran_out_is_cancelled_at_once(store: &impl Sto
     Ok(())
 }
 
-/// Nobody works on it, so nobody else could end it.
+/// A postponed command has no worker, so it ends with the request.
 pub async fn a_postponed_command_is_cancelled_at_once(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
@@ -64,14 +64,14 @@ pub async fn a_postponed_command_is_cancelled_at_once(store: &impl Store) -> Res
     Ok(())
 }
 
-/// A claimed command is its worker's to end.
+/// A claimed command is ended by its worker.
 pub async fn a_leased_command_is_only_asked_to_end(store: &impl Store) -> Result<()> {
     let leased = enqueue(store, 1).await?;
     claim(store, 0).await?;
     assert_only_asked(store, &leased.id, JobStatus::Pending).await
 }
 
-/// What runs is ended by its next worker, even when it has none just now.
+/// A running command is ended by its next worker, even when it has none at the moment.
 pub async fn a_running_command_is_only_asked_to_end(store: &impl Store) -> Result<()> {
     let watched = run(store, 1).await?;
     assert_only_asked(store, &watched.id, JobStatus::Running).await?;
@@ -80,7 +80,7 @@ pub async fn a_running_command_is_only_asked_to_end(store: &impl Store) -> Resul
     assert_only_asked(store, &unwatched.id, JobStatus::Running).await
 }
 
-/// A second request finds the first one's work, and adds nothing.
+/// A second request changes nothing.
 pub async fn asking_again_changes_nothing(store: &impl Store) -> Result<()> {
     let running = run(store, 1).await?;
     let first = ask(store, &running.id, 1).await?;
@@ -92,7 +92,7 @@ pub async fn asking_again_changes_nothing(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What is over stays as it ended, cancelled or not.
+/// An ended command stays as it ended, cancelled or not.
 pub async fn asking_an_ended_command_changes_nothing(store: &impl Store) -> Result<()> {
     let finished = run(store, 1).await?;
     store.finish(&finished, Seq(1), completed(), at(1)).await?;
@@ -110,7 +110,7 @@ pub async fn asking_an_ended_command_changes_nothing(store: &impl Store) -> Resu
     Ok(())
 }
 
-/// A command that does not exist, and one of another project, look alike.
+/// An unknown command and one of another project look alike.
 pub async fn only_commands_of_the_project_can_be_cancelled(store: &impl Store) -> Result<()> {
     let waiting = enqueue(store, 1).await?;
     let unknown = job("demo", 2).id;

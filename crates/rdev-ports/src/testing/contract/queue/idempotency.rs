@@ -35,7 +35,7 @@ pub async fn the_same_request_again_gives_the_first_command(store: &impl Store) 
     Ok(())
 }
 
-/// A repeated request is answered with the command's present state.
+/// A repeated request returns the command's present state.
 pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
     let first = job("demo", 1);
@@ -91,7 +91,7 @@ pub async fn a_refused_command_does_not_use_up_its_key(store: &impl Store) -> Re
     Ok(())
 }
 
-/// The first use is told until the key's lifetime is over; the next use is then the first.
+/// The first use is returned until the key's lifetime is over; the next use is then the first.
 pub async fn the_first_use_of_a_key_is_remembered(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
     assert_eq!(store.first_use(&key, at(0)).await?, at(0));

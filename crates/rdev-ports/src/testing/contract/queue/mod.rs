@@ -1,4 +1,5 @@
-//! Promises of [`TaskQueue`](crate::TaskQueue). [`queue_contract!`](crate::queue_contract) makes a test of each.
+//! Promises of [`TaskQueue`](crate::TaskQueue).
+//! [`queue_contract!`](crate::queue_contract) makes a test of each.
 
 mod accept;
 mod cancel;

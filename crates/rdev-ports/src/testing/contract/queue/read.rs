@@ -7,7 +7,7 @@ use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, target, task};
 use crate::{Hold, NewJob, QueuePosition, Retry, TaskFilter, Unfinished};
 
-/// A command is seen in its own project, and in no other.
+/// A command is found in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
     let expected = enqueue(store, 1).await?;
     assert_eq!(store.job(&demo(), &expected.id).await?, Some(expected.clone()));
@@ -44,8 +44,7 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
     Ok(())
 }
 
-/// Commands of all homes that wait or run are told, with their attempts. One that has ended, and one that
-/// nobody has stored, are not.
+/// Pending and running jobs of all targets are returned with their attempts. Ended and unknown ones are not.
 pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Result<()> {
     let (ended, retried) = (run(store, 1).await?, run(store, 2).await?);
     store.finish(&ended, Seq(1), completed(), at(1)).await?;
@@ -70,7 +69,7 @@ pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Res
     Ok(())
 }
 
-/// A store that can be written says so, however many ask at once, and shows nothing of how it found out.
+/// A check succeeds, however many run at once, and leaves nothing behind.
 pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<()> {
     store.enqueue(new_job(job("demo", 1))).await?;
     let before = (store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?);
@@ -81,7 +80,7 @@ pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// Tasks come newest first in pages, and no commands of projects are among them.
+/// Tasks come newest first in pages, without commands of projects.
 pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
     enqueue(store, 9).await?;
     let failed = run_task(store, 1, "slot-1").await?;
@@ -105,7 +104,7 @@ pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What waits is told how many are before it, and what holds it up.
+/// A pending job has a number of jobs before it, and a cause of its wait.
 pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
         enqueue_task(store, TaskKind::Test, n).await?;
@@ -132,7 +131,7 @@ pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Re
     Ok(())
 }
 
-/// A task that waits for a decision or a resource is found by that status, and among the running.
+/// A task that waits for a decision or a resource is found by that status, and as a running one.
 pub async fn waiting_tasks_are_listed_by_their_status(store: &impl Store) -> Result<()> {
     let (waiting, running) = (run_task(store, 1, "slot-1").await?, run_task(store, 2, "slot-2").await?);
     store.wait_for(&waiting.fence, Some(WaitingFor::Approval), at(6)).await?;

@@ -29,7 +29,7 @@ async fn begin(store: &impl Store, now: u64) -> Result<Claim> {
     Ok(claim)
 }
 
-/// It waits for one more round, and its stream goes on at the next number.
+/// A reopened task is pending for one more round, and its stream goes on at the next number.
 pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
@@ -51,7 +51,7 @@ pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// However often it is asked for: a round is as long as the first one, and a deploy's is one attempt.
+/// Every round is as long as the first one.
 pub async fn every_round_has_as_many_attempts(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     fail_task(store, &first, 1).await?;
@@ -66,8 +66,8 @@ pub async fn every_round_has_as_many_attempts(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// Reopening removes nothing: the end reads as a former one with its own outcome, whatever comes later, at its
-/// place and under its number. The log has one end, which is its last entry.
+/// Reopening removes nothing: the end reads as a former one, at its position and under its number, with its own
+/// outcome. The log has one end, which is its last entry.
 pub async fn a_former_end_stays_in_the_log(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
@@ -93,7 +93,7 @@ pub async fn a_former_end_stays_in_the_log(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Whoever has a former end goes on with what came after it, and whoever has less gets it.
+/// A reader that has a former end goes on after it, and one that has less gets it.
 pub async fn reading_goes_on_around_a_former_end(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     store.append(&first.fence, vec![chunk(1, 3)], at(5)).await?;
@@ -109,7 +109,7 @@ pub async fn reading_goes_on_around_a_former_end(store: &impl Store) -> Result<(
     Ok(())
 }
 
-/// One that is cancelled before it runs again has an end of its own.
+/// A task that is cancelled before its next round has an end of its own.
 pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     let end = fail_task(store, &first, 1).await?;
@@ -123,7 +123,7 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// A task that waits or runs is not reopened, and no command of a project is.
+/// Pending and running tasks are not reopened, and no command of a project is.
 pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
     let waiting = enqueue_task(store, TaskKind::Test, 1).await?;
     assert_conflict(store.reopen(&waiting.id, None, at(1)).await, "TASK_NOT_ENDED");
@@ -134,7 +134,7 @@ pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// The same request again gives the task as it stands, also when it has ended once more.
+/// A repeated request returns the task as it stands, also when it has ended once more.
 pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
     let key = |value, request| idempotency_key("key-1", value, request);
     let first = run_task(store, 1, "slot-1").await?;
@@ -165,7 +165,7 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A cancel that comes again, late, does not meet the round that was asked for since.
+/// A repeated cancellation does not affect a round that was requested since.
 pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
     let task = enqueue_task(store, TaskKind::Test, 1).await?;

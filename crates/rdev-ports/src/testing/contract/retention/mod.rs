@@ -1,4 +1,5 @@
-//! Promises of [`Retention`](crate::Retention). [`retention_contract!`](crate::retention_contract) makes a test of each.
+//! Promises of [`Retention`](crate::Retention).
+//! [`retention_contract!`](crate::retention_contract) makes a test of each.
 
 mod prune;
 mod sizes;

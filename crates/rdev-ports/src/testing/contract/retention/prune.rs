@@ -59,7 +59,7 @@ async fn numbers(store: &impl Store, id: &JobId) -> Result<Vec<u64>> {
     Ok(output.map(|entry| entry.first_seq.0).collect())
 }
 
-/// The command and everything that is stored of it; a younger one stays as it is.
+/// An old job goes with all of its data; a younger one stays as it is.
 pub async fn what_ended_long_ago_is_removed_whole(store: &impl Store) -> Result<()> {
     let (old, young) = (ended(store, 1, 3, 10).await?, ended(store, 2, 3, 20).await?);
     let kept = store.read_job(&young, Position::ZERO, ALL).await?;
@@ -75,7 +75,7 @@ pub async fn what_ended_long_ago_is_removed_whole(store: &impl Store) -> Result<
     Ok(())
 }
 
-/// However long ago it was accepted or started.
+/// Unfinished jobs stay, however long ago they were accepted or started.
 pub async fn what_has_not_ended_is_never_too_old(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, output(1, 3), at(1)).await?;
@@ -86,7 +86,7 @@ pub async fn what_has_not_ended_is_never_too_old(store: &impl Store) -> Result<(
     Ok(())
 }
 
-/// The end that counts is the last one.
+/// Only the last end of a task counts.
 pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Result<()> {
     store.enqueue(new_job(task(TaskKind::Test, 1))).await?;
     let fence = claim(store, 0).await?;
@@ -99,7 +99,7 @@ pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Res
     Ok(())
 }
 
-/// Whatever there is to remove: callers come again while more is left.
+/// A step removes a little; callers come again while more is left.
 pub async fn much_is_removed_in_small_steps(store: &impl Store) -> Result<()> {
     const COMMANDS: u64 = 40;
     const LINES: u64 = 600;
@@ -121,7 +121,7 @@ pub async fn much_is_removed_in_small_steps(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// Whether or not its command has ended, and not more than it takes.
+/// The oldest output goes first, also of running jobs, and no more of it than needed.
 pub async fn the_oldest_output_goes_first(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, output(1, 3), at(1)).await?;
@@ -142,7 +142,7 @@ pub async fn the_oldest_output_goes_first(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// A reader learns how it ended, also where nothing is left of what it said.
+/// A reader learns how a job ended, also where all of its output is gone.
 pub async fn entries_about_states_and_ends_outlive_output(store: &impl Store) -> Result<()> {
     let id = ended(store, 1, 5, 1).await?;
     assert_eq!(prune(store, PruneRule::Output { bytes_max: 0 }).await?, 5);
@@ -155,7 +155,7 @@ pub async fn entries_about_states_and_ends_outlive_output(store: &impl Store) ->
     Ok(())
 }
 
-/// A bound that is not reached costs nothing.
+/// A log within its bound loses nothing.
 pub async fn output_that_fits_is_left_alone(store: &impl Store) -> Result<()> {
     ended(store, 1, 5, 1).await?;
     let before = log(store).await?;
@@ -165,7 +165,7 @@ pub async fn output_that_fits_is_left_alone(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What was removed for another reason makes room.
+/// Output that another rule has removed makes room.
 pub async fn removed_output_is_counted_no_more(store: &impl Store) -> Result<()> {
     ended(store, 1, 5, 1).await?;
     let young = ended(store, 2, 5, 2).await?;
@@ -178,7 +178,7 @@ pub async fn removed_output_is_counted_no_more(store: &impl Store) -> Result<()>
     Ok(())
 }
 
-/// Of each home by itself, and never backwards; a position is given once.
+/// The position is one of the target alone and never goes backwards. No position is assigned twice.
 pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let early = store.append(&fence, output(1, 2), at(1)).await?;
@@ -197,7 +197,7 @@ pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> 
     Ok(())
 }
 
-/// Neither sooner nor in vain: a key that was taken anew in the meantime stays.
+/// A key goes after its lifetime, unless it was used anew meanwhile.
 pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result<()> {
     let key = |value| idempotency_key("key-1", value, 1);
     let accept = async |n, value, now: Timestamp| {
@@ -217,7 +217,7 @@ pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result
     Ok(())
 }
 
-/// The name of a command that is gone stays taken for a while, if a caller gave it; and in its own project only.
+/// A stream name that a caller chose stays taken for a while after its job is gone, in its own project only.
 pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
     let named = |project, n| {
         let mut job = job(project, n);

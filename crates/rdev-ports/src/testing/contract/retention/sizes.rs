@@ -74,7 +74,7 @@ async fn bytes(store: &impl Store, id: &JobId) -> Result<u64> {
     }
 }
 
-/// Output and files are one size; what ended first goes first, and is listed as removed with the size that it had.
+/// Output and files are one size. What ended first goes first, and is listed as removed with its former size.
 pub async fn files_count_in_the_size(store: &impl Store) -> Result<()> {
     let old = left(store, 1, &[2, 1], 1).await?;
     let job = run(store, 2).await?;
@@ -114,7 +114,7 @@ pub async fn removed_files_are_counted_no_more(store: &impl Store) -> Result<()>
     Ok(())
 }
 
-/// The files of a task that is run again weigh with its next end alone, be they the same or others.
+/// Files of a task that runs again count with its next end alone, whether they are the same or others.
 pub async fn files_of_a_task_that_runs_again_weigh_once(store: &impl Store) -> Result<()> {
     let failed =
         || Outcome::without_process(rdev_domain::Ending::Failed(rdev_domain::Reason::ExitCode), "said");
@@ -143,8 +143,7 @@ pub async fn files_of_a_task_that_runs_again_weigh_once(store: &impl Store) -> R
     Ok(())
 }
 
-/// By age or by size, of files or of output: a step removes [`STEP_BYTES_MAX`] at most, and no file is listed of which a
-/// part is gone.
+/// A step removes [`STEP_BYTES_MAX`] at most, by age or by size, of files or of output. No listed file has lost a part.
 pub async fn a_step_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
     for (n, rule) in
         [(1, PruneRule::Output { bytes_max: 0 }), (2, PruneRule::Ended { before: at(100), now: at(200) })]
