@@ -51,8 +51,6 @@ pub(crate) async fn leased(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<bo
     )
 }
 
-/// The code of a refusal: a home has a stream of that name.
-
 pub(crate) async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
     let job = &new.job;
     let request = stored_spec(&job.spec)?;
