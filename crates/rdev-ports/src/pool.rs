@@ -15,7 +15,7 @@ pub trait PoolQueue: Send + Sync {
     /// idempotency key that was used before nothing is set.
     ///
     /// # Errors
-    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn set_draining(
         &self,
         worker: &WorkerName,

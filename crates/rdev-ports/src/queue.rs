@@ -20,15 +20,15 @@ pub trait TaskQueue: Send + Sync {
     /// process. Under an idempotency key that was used before nothing is stored, and the first job comes back.
     ///
     /// # Errors
-    /// `Conflict` with `STREAM_ID_TAKEN` when the target has a stream of that name, or had one that retention removed
-    /// less than [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME) ago, and with `IDEMPOTENCY_KEY_REUSED` when the
+    /// `Conflict` with `StreamIdTaken` when the target has a stream of that name, or had one that retention removed
+    /// less than [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME) ago, and with `IdempotencyKeyReused` when the
     /// key was used for another request.
     async fn enqueue(&self, new: NewJob) -> Result<Enqueued>;
 
     /// Returns the time of the first use of this idempotency key: `now` for a new key, which is remembered.
     ///
     /// # Errors
-    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
 
     /// Requests the cancellation of a job. A job that no worker holds ends at once. For any other the request is
@@ -37,7 +37,7 @@ pub trait TaskQueue: Send + Sync {
     /// the target has no such job.
     ///
     /// # Errors
-    /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn request_cancel(
         &self,
         target: &Target,
@@ -51,7 +51,7 @@ pub trait TaskQueue: Send + Sync {
     /// Under an idempotency key that was used before nothing changes. `None` when there is no such task.
     ///
     /// # Errors
-    /// `Conflict` with `TASK_NOT_ENDED`, and with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+    /// `Conflict` with `TaskNotEnded`, and with `IdempotencyKeyReused` when the key was used for another request.
     async fn reopen(
         &self,
         id: &JobId,

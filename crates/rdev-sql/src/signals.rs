@@ -63,7 +63,7 @@ struct Pending {
     resync: bool,
 }
 
-/// Payload of a notification. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read.
+/// Payload of a notification. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Message {
     /// Number of the sender, which ignores its own notifications.

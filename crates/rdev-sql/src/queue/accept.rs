@@ -1,6 +1,8 @@
 //! Jobs are accepted, once.
 
-use rdev_domain::{Entry, EntryBody, Error, IdempotencyKey, Job, JobStatus, Result, Seq, Timestamp};
+use rdev_domain::{
+    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobStatus, Resource, Result, Seq, Timestamp,
+};
 use rdev_ports::{Enqueued, EventLog, NewJob};
 
 use super::idempotency;
@@ -13,9 +15,6 @@ use crate::log::entries::{entry, store_entry};
 use crate::log::rows::{EventRow, entries_where};
 use crate::store::SqlStore;
 use crate::values::{as_micros, column_of};
-
-/// Code of the refusal of a stream name that the target has, or had.
-const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
 
 pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
     let job = &new.job;
@@ -31,7 +30,7 @@ pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
     }
     match enqueue_alone(store, &new).await {
         // The transaction is over: on Postgres a failed one takes no further query.
-        Err(refused @ Error::Conflict { code: STREAM_ID_TAKEN, .. }) => {
+        Err(refused @ Error::Conflict { conflict: Conflict::StreamIdTaken, .. }) => {
             let stored = write!(&store.db, Commit::Visible, |tx| { accepted(&mut tx, job).await })?;
             let entry = stored.ok_or(refused)?;
             // On SQLite the entry may be visible before the disk has it, whose failure lost the answer.
@@ -49,7 +48,8 @@ async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
             let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
             let first = first.and_then(|first| first.task_id);
             if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
-                let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
+                let row =
+                    task(&mut tx, &id).await?.ok_or(Error::NotFound { resource: Resource::Command, id })?;
                 return Ok(Enqueued::Existing(Box::new(row.job()?)));
             }
         }
@@ -87,9 +87,9 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
 async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
     let job = &new.job;
     let request = stored_spec(&job.spec)?;
-    let taken = |what: &str| Error::Conflict {
-        code: STREAM_ID_TAKEN,
-        message: format!("{} {what} {:?}", job.target(), job.stream.as_str()),
+    let taken = |what: &str| {
+        let message = format!("{} {what} {:?}", job.target(), job.stream.as_str());
+        Error::conflict(Conflict::StreamIdTaken, message)
     };
     let refused = |error: sqlx::Error| match &error {
         sqlx::Error::Database(db) if db.is_unique_violation() => taken("already has a stream"),

@@ -1,6 +1,6 @@
 //! Idempotency keys: requests that came before.
 
-use rdev_domain::{Error, IdempotencyKey, Result, Timestamp};
+use rdev_domain::{Conflict, Error, IdempotencyKey, Result, Timestamp};
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
 use crate::db::{Tx, execute, run};
@@ -51,10 +51,8 @@ pub(crate) async fn take(
         &key.value,
     )?;
     if first.fingerprint != key.fingerprint {
-        return Err(Error::Conflict {
-            code: "IDEMPOTENCY_KEY_REUSED",
-            message: format!("Idempotency-Key {:?} was used for another request", key.value),
-        });
+        let message = format!("Idempotency-Key {:?} was used for another request", key.value);
+        return Err(Error::conflict(Conflict::IdempotencyKeyReused, message));
     }
     Ok(Some(first))
 }

@@ -1,7 +1,7 @@
 //! Many callers at the same moment, whose writes a store may take together: each is told its own.
 
 use futures_util::future::join_all;
-use rdev_domain::{Ending, EntryBody, Error, JobStatus, Outcome, Position, Seq, StreamId};
+use rdev_domain::{Conflict, Ending, EntryBody, Error, JobStatus, Outcome, Position, Seq, StreamId};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
 use rdev_ports::{Enqueued, EventLog, NewJob, StartAnswer, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
@@ -86,7 +86,8 @@ async fn a_stream_is_taken_once_at_the_same_moment(on: On) {
     let (stored, refused): (Vec<_>, Vec<_>) = stored.await.into_iter().partition(Result::is_ok);
     assert_eq!((stored.len(), refused.len()), (11, 9));
     for refused in refused {
-        assert!(matches!(refused, Err(Error::Conflict { code: "STREAM_ID_TAKEN", .. })), "{refused:?}");
+        let is_taken = matches!(refused, Err(Error::Conflict { conflict: Conflict::StreamIdTaken, .. }));
+        assert!(is_taken, "{refused:?}");
     }
 }
 

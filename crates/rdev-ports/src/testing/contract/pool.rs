@@ -1,7 +1,7 @@
 //! Promises of [`PoolQueue`](crate::PoolQueue).
 //! [`pool_contract!`](crate::pool_contract) makes a test of each.
 
-use rdev_domain::{Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
+use rdev_domain::{Conflict, Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
 use crate::testing::contract::steps::*;
 use crate::testing::{id, idempotency_key, new_job, task};
@@ -161,6 +161,9 @@ pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
     assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Occurrence::Repeated);
     assert!(store.occupancy().await?.draining.is_empty());
     let other = idempotency_key("key-1", "a", 2);
-    assert_conflict(store.set_draining(&worker, true, Some(&other), at(3)).await, "IDEMPOTENCY_KEY_REUSED");
+    assert_conflict(
+        store.set_draining(&worker, true, Some(&other), at(3)).await,
+        Conflict::IdempotencyKeyReused,
+    );
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use rdev_domain::{
-    Ending, Entry, Error, Job, JobId, Outcome, Position, Reason, Result, Seq, Target, TaskKind, Timestamp,
-    WorkerId,
+    Conflict, Ending, Entry, Error, Job, JobId, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
+    Timestamp, WorkerId,
 };
 
 use crate::testing::{START, id, job, new_job, slots, target, task};
@@ -143,10 +143,10 @@ pub(super) async fn log(store: &impl EventLog) -> Result<Vec<Entry>> {
     store.read_target(&demo(), Position::ZERO, ALL).await
 }
 
-pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: &str) {
+pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: Conflict) {
     match result {
-        Err(Error::Conflict { code, .. }) => assert_eq!(code, expected),
-        other => panic!("{expected} was expected: {other:?}"),
+        Err(Error::Conflict { conflict, .. }) => assert_eq!(conflict, expected),
+        other => panic!("{expected:?} was expected: {other:?}"),
     }
 }
 

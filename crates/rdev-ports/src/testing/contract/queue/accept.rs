@@ -1,6 +1,6 @@
 //! Jobs are accepted once, and survive.
 
-use rdev_domain::{EntryBody, Job, JobStatus, Position, Result, Seq, TaskKind};
+use rdev_domain::{Conflict, EntryBody, Job, JobStatus, Position, Result, Seq, TaskKind};
 
 use super::Store;
 use crate::NewJob;
@@ -26,7 +26,7 @@ pub async fn a_stream_name_is_taken_once_in_a_project(store: &impl Store) -> Res
     let first = enqueue(store, 1).await?;
     let mut second = job("demo", 2);
     second.stream = first.stream;
-    assert_conflict(store.enqueue(new_job(second)).await, "STREAM_ID_TAKEN");
+    assert_conflict(store.enqueue(new_job(second)).await, Conflict::StreamIdTaken);
     Ok(())
 }
 
@@ -83,7 +83,7 @@ pub async fn another_command_is_not_taken_for_the_first(store: &impl Store) -> R
     let of_its_name = Job { stream: first.stream.clone(), ..job("demo", 2) };
     let of_its_id = Job { created_at: at(1), ..first };
     for other in [of_its_name, of_its_id] {
-        assert_conflict(store.enqueue(new_job(other)).await, "STREAM_ID_TAKEN");
+        assert_conflict(store.enqueue(new_job(other)).await, Conflict::StreamIdTaken);
     }
     assert_eq!(log(store).await?.len(), 1);
     Ok(())

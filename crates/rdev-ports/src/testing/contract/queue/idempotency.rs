@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Job, Result};
+use rdev_domain::{Conflict, Job, Result};
 
 use super::Store;
 use crate::testing::contract::steps::*;
@@ -53,7 +53,7 @@ pub async fn another_request_under_a_used_key_is_refused(store: &impl Store) -> 
     let (first, second) = (job("demo", 1), job("demo", 2));
     store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?;
     let refused = store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await;
-    assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");
+    assert_conflict(refused, Conflict::IdempotencyKeyReused);
     assert_eq!(store.job(&demo(), &second.id).await?, None);
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
@@ -85,7 +85,7 @@ pub async fn a_refused_command_does_not_use_up_its_key(store: &impl Store) -> Re
     let mut second = job("demo", 2);
     second.stream = taken.stream;
     let refused = store.enqueue(under(idempotency_key("key-1", "a", 1), &second)).await;
-    assert_conflict(refused, "STREAM_ID_TAKEN");
+    assert_conflict(refused, Conflict::StreamIdTaken);
     second.stream = (&second.id).into();
     entry_of(store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await?);
     Ok(())
@@ -107,7 +107,7 @@ pub async fn the_first_use_is_refused_to_another_request(store: &impl Store) -> 
     store.enqueue(under(idempotency_key("key-1", "b", 1), &job("demo", 1))).await?;
     for value in ["a", "b"] {
         let refused = store.first_use(&idempotency_key("key-1", value, 2), at(1)).await;
-        assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");
+        assert_conflict(refused, Conflict::IdempotencyKeyReused);
     }
     Ok(())
 }

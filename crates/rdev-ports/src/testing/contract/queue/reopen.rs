@@ -1,8 +1,8 @@
 //! Tasks that have ended are reopened.
 
 use rdev_domain::{
-    Ending, Entry, EntryBody, Job, JobId, JobState, Outcome, Position, Reason, Result, Retrying, Seq, Target,
-    TaskKind,
+    Conflict, Ending, Entry, EntryBody, Job, JobId, JobState, Outcome, Position, Reason, Result, Retrying,
+    Seq, Target, TaskKind,
 };
 
 use super::Store;
@@ -126,7 +126,7 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
 /// Pending and running tasks are not reopened, and no command of a project is.
 pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
     let waiting = enqueue_task(store, TaskKind::Test, 1).await?;
-    assert_conflict(store.reopen(&waiting.id, None, at(1)).await, "TASK_NOT_ENDED");
+    assert_conflict(store.reopen(&waiting.id, None, at(1)).await, Conflict::TaskNotEnded);
     let job = enqueue(store, 2).await?;
     store.request_cancel(&demo(), &job.id, None, at(1)).await?;
     assert!(store.reopen(&job.id, None, at(1)).await?.is_none());
@@ -140,7 +140,7 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     let id = &first.fence.id;
     // A refusal does not use up the key.
-    assert_conflict(store.reopen(id, Some(&key("a", 1)), at(8)).await, "TASK_NOT_ENDED");
+    assert_conflict(store.reopen(id, Some(&key("a", 1)), at(8)).await, Conflict::TaskNotEnded);
     fail_task(store, &first, 1).await?;
     let reopened = store.reopen(id, Some(&key("a", 1)), at(10)).await?;
     assert!(matches!(reopened, Some(Reopened::New(..))), "{reopened:?}");
@@ -155,7 +155,7 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
         assert_eq!((*job, &stands), (stands.clone(), &the_task(store, id).await?));
         assert_eq!(log_of(store, id).await?, log);
     }
-    assert_conflict(store.reopen(id, Some(&key("a", 2)), at(13)).await, "IDEMPOTENCY_KEY_REUSED");
+    assert_conflict(store.reopen(id, Some(&key("a", 2)), at(13)).await, Conflict::IdempotencyKeyReused);
     let later = at(11) + IDEMPOTENCY_KEY_LIFETIME;
     for (value, now) in [("b", at(14)), ("a", later)] {
         let reopened = store.reopen(id, Some(&key(value, 1)), now).await?;
@@ -181,6 +181,6 @@ pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
     assert_eq!(the_task(store, &task.id).await?, again.job);
     let other =
         store.request_cancel(&Target::Pool, &task.id, Some(&idempotency_key("key-1", "a", 2)), at(3)).await;
-    assert_conflict(other, "IDEMPOTENCY_KEY_REUSED");
+    assert_conflict(other, Conflict::IdempotencyKeyReused);
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    Chunk, Ending, Entry, EntryBody, JobId, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
-    Timestamp,
+    Chunk, Conflict, Ending, Entry, EntryBody, JobId, Outcome, Position, Reason, Result, Seq, Target,
+    TaskKind, Timestamp,
 };
 
 use super::Store;
@@ -234,12 +234,12 @@ pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
     for keyed in [false, true] {
         let mut again = named("demo", 3);
         again.idempotency = keyed.then(|| idempotency_key("key-1", "a", 1));
-        assert_conflict(store.enqueue(again).await, "STREAM_ID_TAKEN");
+        assert_conflict(store.enqueue(again).await, Conflict::StreamIdTaken);
     }
     store.enqueue(named("other", 4)).await?;
     store.enqueue(new_job(job("demo", 2))).await?;
     assert_eq!(prune(store, PruneRule::Streams { before: removed_at }).await?, 0);
-    assert_conflict(store.enqueue(named("demo", 5)).await, "STREAM_ID_TAKEN");
+    assert_conflict(store.enqueue(named("demo", 5)).await, Conflict::StreamIdTaken);
     assert_eq!(prune(store, PruneRule::Streams { before: removed_at + Duration::from_micros(1) }).await?, 1);
     store.enqueue(named("demo", 5)).await?;
     Ok(())
