@@ -147,7 +147,7 @@ pub struct Claim {
 #[derive(Debug, Clone)]
 pub enum StartAnswer {
     /// The job is running.
-    Started(Started),
+    Started(Box<Started>),
     /// Another task runs in the slot. The job is as it was before, and may be started in another slot.
     SlotTaken,
 }

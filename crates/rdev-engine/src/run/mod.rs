@@ -217,7 +217,7 @@ impl Executor {
         if is_first && (started.cancel_requested || tail.stop.is_cancelled()) {
             return Ok(Some(Next::End(never_started())));
         }
-        Ok(Some(Next::Supervise(pod, Box::new(started))))
+        Ok(Some(Next::Supervise(pod, started)))
     }
 
     async fn attach(&self, claim: &Claim, tail: CommandTail, pod: Pod, started: Started) -> Result<()> {

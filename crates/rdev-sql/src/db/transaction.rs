@@ -29,6 +29,9 @@ pub(crate) enum Commit {
 
 /// A kind of database.
 pub(crate) trait Engine: Database {
+    /// True for a server, which may fall silent; false for a local file.
+    const IS_REMOTE: bool;
+
     /// The statements that begin a transaction which writes.
     fn begin(commit: Commit) -> &'static str;
 
@@ -40,6 +43,8 @@ pub(crate) trait Engine: Database {
 }
 
 impl Engine for Sqlite {
+    const IS_REMOTE: bool = false;
+
     fn begin(commit: Commit) -> &'static str {
         match commit {
             Commit::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
@@ -53,6 +58,8 @@ impl Engine for Sqlite {
 }
 
 impl Engine for Postgres {
+    const IS_REMOTE: bool = true;
+
     fn begin(commit: Commit) -> &'static str {
         match commit {
             Commit::Durable | Commit::Visible => "BEGIN",
@@ -116,6 +123,10 @@ impl<D: Engine> Transaction<D> {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        if !D::IS_REMOTE {
+            // Its drop returns it, and takes as long as it takes: a local file does not fall silent.
+            return;
+        }
         let returning = connection.return_to_pool();
         tokio::spawn(async move {
             if timeout(PING_TIMEOUT, returning).await.is_err() {

@@ -24,14 +24,14 @@ pub(super) async fn start(
         let step = Start { fence: fence.clone(), pod_uid: pod_uid.to_owned(), now };
         if let Some(started) = batchers.start.write(step).await?.pop() {
             let running = EntryBody::Status(JobStatus::Running);
-            return Ok(StartAnswer::Started(Started {
+            return Ok(StartAnswer::Started(Box::new(Started {
                 entry: Some(started.inserted.entry(now, running)?),
                 pod_uid: started.pod_uid,
                 slot: None,
                 started_at: now,
                 attempt: started.attempts.unsigned_abs(),
                 cancel_requested: started.cancel_requested,
-            }));
+            })));
         }
     }
     let started = write!(&store.db, Commit::Visible, |tx| {
@@ -70,7 +70,7 @@ pub(super) async fn start(
     match started {
         // Whoever chose the same slot at the same time was first.
         Err(error) if slot.is_some() && is_unique_violation(&error) => Ok(StartAnswer::SlotTaken),
-        started => started.map(StartAnswer::Started),
+        started => started.map(Box::new).map(StartAnswer::Started),
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn start(
     now: Timestamp,
 ) -> Result<Started> {
     match store.start(fence, pod_uid, slot, now).await? {
-        StartAnswer::Started(started) => Ok(started),
+        StartAnswer::Started(started) => Ok(*started),
         StartAnswer::SlotTaken => panic!("{slot:?} is occupied"),
     }
 }
