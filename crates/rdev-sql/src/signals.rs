@@ -63,7 +63,7 @@ struct Pending {
     resync: bool,
 }
 
-/// Payload of a notification. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read. The names are those that replicas of earlier versions read.
+/// Payload of a notification, with the names that replicas of earlier versions read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Message {
     /// Number of the sender, which ignores its own notifications.
@@ -175,7 +175,7 @@ async fn send(pool: &PgPool, messages: Vec<Message>) -> Result<()> {
 }
 
 impl Pending {
-    /// As few as hold it all.
+    /// Returns as few messages as can hold all hints.
     fn messages(self, from: u64) -> Vec<Message> {
         let appended: Vec<_> = self
             .appended
