@@ -49,7 +49,10 @@ fn only_what_runs_is_stalled_and_goes_on() {
     let failure = Failure::new(Reason::PodNotReady, "the pod is not ready");
     let running = JobState::running(at(3));
     let stalled = running.stalled(Some(failure.clone())).unwrap();
-    assert_eq!(stalled, JobState::Running { started_at: at(3), failure: Some(failure.clone()) });
+    assert_eq!(
+        stalled,
+        JobState::Running { started_at: at(3), failure: Some(failure.clone()), waiting_for: None }
+    );
     assert_eq!(stalled.stalled(None).unwrap(), running);
     for state in [JobState::Pending, ended(Ending::Completed)] {
         assert!(matches!(state.stalled(Some(failure.clone())), Err(Error::LeaseLost)), "{state:?}");

@@ -40,6 +40,9 @@ fn statuses() {
     for (status, name) in [
         (JobStatus::Pending, "pending"),
         (JobStatus::Running, "running"),
+        (JobStatus::WaitingApproval, "waiting_approval"),
+        (JobStatus::WaitingQuota, "waiting_quota"),
+        (JobStatus::WaitingBudget, "waiting_budget"),
         (JobStatus::Completed, "completed"),
         (JobStatus::Failed, "failed"),
         (JobStatus::Cancelled, "cancelled"),
