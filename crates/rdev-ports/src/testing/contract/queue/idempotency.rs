@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Conflict, Job, Result};
+use rdev_domain::{Conflict, IdempotencyKey, Job, Result};
 
 use super::Store;
 use crate::testing::contract::steps::*;
