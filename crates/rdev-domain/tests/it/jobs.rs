@@ -124,7 +124,7 @@ fn a_project_that_is_not_ready_says_why() {
 
 #[test]
 fn errors_carry_what_was_asked_for() {
-    let missing = Error::not_found("project", "demo");
+    let missing = Error::not_found(rdev_domain::Resource::Project, "demo");
     assert_eq!(missing.to_string(), "project \"demo\" does not exist");
     let away = Error::unavailable("Postgres", std::io::Error::other("refused"));
     assert_eq!(away.to_string(), "Postgres is not available");

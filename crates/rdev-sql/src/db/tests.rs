@@ -1,8 +1,8 @@
 //! Transactions on a SQLite file that meet a full disk, or are large.
 
-use rdev_domain::Error;
+use rdev_domain::{Error, Result};
 
-use super::*;
+use super::{Commit, Db, execute, sqlite, write};
 
 /// SQLite rolls back by itself then, so that the ROLLBACK after it fails.
 #[tokio::test]
