@@ -1,11 +1,7 @@
-//! How long 500 projects take to be found, and a change of one to be seen, each beside a bare list or a bare
-//! watch of the same pods by the same client in the same run: `cargo bench -p rdev-kube`.
+//! Time to discover 500 projects, and to see a change of one, each beside a bare list or a bare watch of
+//! the same pods by the same client in the same run: `cargo bench -p rdev-kube`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a bench prints, and ends when something is wrong"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and panics on any error")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::sse::Counter;
 
 const EVENTS: &str = "text/event-stream";
 
-/// A client with a connection for the request, and one for the events where the server wants two.
+/// A client with one connection for requests, and one for events where the server requires two.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     rdev: &'a Rdev,
@@ -25,9 +25,9 @@ impl<'a> Client<'a> {
         Ok(Self { rdev, requests: Connection::open(port).await?, events: Connection::open(port).await? })
     }
 
-    /// Runs a command and shows every piece of its event stream, to its end.
+    /// Runs a command and passes every piece of its event stream to `see`, to the end.
     ///
-    /// The POST asks for events itself; a server that answers it with 202 is asked for them with a GET.
+    /// The POST requests events itself; when the server answers with 202, a GET requests them.
     pub(crate) async fn events(
         &mut self,
         command: &str,
@@ -62,7 +62,7 @@ impl<'a> Client<'a> {
         Ok(counter)
     }
 
-    /// Starts a command: its id and where its events are.
+    /// Starts a command; returns its id and the URL of its events.
     pub(crate) async fn submit(&mut self, command: &str) -> anyhow::Result<(String, String)> {
         let body = json!({ "command": command, "timeout_seconds": 120 }).to_string();
         let post = self.rdev.request("POST", "/projects/demo/shell", "application/json", &body);
@@ -71,7 +71,7 @@ impl<'a> Client<'a> {
         Ok((field(&answer, "id")?, field(&answer, "stream_url")?))
     }
 
-    /// Any other request: status and body.
+    /// Sends any other request; returns status and body.
     pub(crate) async fn call(&mut self, method: &str, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
         self.requests.call(&self.rdev.request(method, path, "*/*", "")).await
     }

@@ -24,7 +24,7 @@ async fn next(stream: &mut (impl Stream<Item = kube::Result<WatchEvent<Pod>>> + 
 }
 
 #[tokio::test]
-async fn a_watch_tells_what_matches_it() {
+async fn a_watch_reports_matching_pods() {
     let cluster = Cluster::start().await.unwrap();
     let pods = pods(&cluster, "a").await;
     let pod = cluster.add_pod(NewPod::new("a", "a-0").label("colour", "red")).unwrap();
@@ -74,11 +74,11 @@ async fn a_version_that_is_too_old_is_gone() {
     assert!(soon(watch.try_next()).await.unwrap().is_none());
 }
 
-/// Reads events until the state is complete, and returns the names in it.
+/// Reads events until the state is complete, and returns its names.
 async fn complete(stream: &mut (impl Stream<Item = watcher::Result<Event<Pod>>> + Unpin)) -> Vec<String> {
     let mut names = Vec::new();
     loop {
-        // An error is what the watcher tells on its way to the next try.
+        // The watcher reports an error before each retry.
         match soon(stream.next()).await.unwrap() {
             Ok(Event::Init) => names.clear(),
             Ok(Event::InitApply(pod)) => names.push(pod.metadata.name.unwrap()),
@@ -133,7 +133,7 @@ async fn a_bookmark_saves_a_list() {
     assert!(complete(&mut stream).await.is_empty());
     let reading = tokio::spawn(async move { applied(&mut stream).await });
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
-    // Changes that this watch does not see; then what was before them is forgotten.
+    // Changes that this watch does not see; then the history before them is dropped.
     cluster.compact();
     cluster.bookmark();
     let version = cluster.resource_version().to_string();

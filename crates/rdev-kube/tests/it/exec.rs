@@ -1,4 +1,4 @@
-//! Programs over the exec protocol, whole and cut.
+//! Programs over the exec protocol: complete and cut.
 
 use std::time::Duration;
 
@@ -29,11 +29,11 @@ async fn output_comes_byte_for_byte_over_both_protocols() {
 }
 
 #[tokio::test]
-async fn an_end_that_is_no_success_is_told() {
+async fn an_unsuccessful_end_is_reported() {
     let (_cluster, _pod, kube) = demo().await;
     let place = ready_pod(&kube).await;
     for (argv, words) in [
-        (&["sh", "-c", "echo why >&2; exit 3"][..], "it ended with code 3: why"),
+        (&["sh", "-c", "echo why >&2; exit 3"][..], "program ended with code 3: why"),
         (&["sh", "-c", "kill -9 $$"], "137"),
         (&["no-such-program"], "not found"),
     ] {
@@ -65,7 +65,7 @@ async fn a_half_open_connection_is_noticed() {
     cluster.cut_next([Cut::half_open(300)]);
     let (bytes, end) = run(&kube, &place, &["sh", "-c", "seq 1 1000; sleep 300"], Stdin::None).await;
     assert!(bytes.len() < 1000, "{}", bytes.len());
-    assert!(end.unwrap_err().contains("nothing was heard"), "an answer was asked for, and none came");
+    assert!(end.unwrap_err().contains("no message arrived"), "a ping was sent, and had no answer");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_slow_reader_slows_the_program_and_loses_nothing() {
     let mut output = kube.exec(&place, Exec { argv, stdin: Stdin::None }).await.unwrap();
     let first = within("the first bytes", output.next()).await.unwrap().unwrap();
     let wrote_all = pod.workspace().unwrap().join("wrote-all");
-    // Nobody reads: what is on its way fills up, and the program waits.
+    // Without a reader the buffers fill up, and the program blocks.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!wrote_all.exists(), "20 MiB went somewhere");
     let mut bytes = first.len();

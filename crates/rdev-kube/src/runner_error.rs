@@ -1,17 +1,17 @@
-//! Why a pod's runner cannot be called, and how long that is borne with.
+//! Failures to call a pod's runner, and the time after which one is permanent.
 
 use std::time::Duration;
 
 use rdev_domain::{Failure, Reason, Timestamp};
 use rdev_ports::Readiness;
 
-use crate::exec::{ExecError, Target};
+use crate::exec::{ExecError, ExecTarget};
 
-/// A refusal is meant in earnest when it was the same for so long, and the cluster answered meanwhile.
+/// A refusal is permanent once it has repeated for this time while the cluster answered other calls.
 pub(crate) const REFUSED_MAX: Duration = Duration::from_secs(30);
-/// Exit codes from here on are those of a program that a signal has ended, or of one that could not be started.
+/// Smallest exit code of a program that a signal has ended, or that could not be started.
 const EXIT_SIGNALED: i32 = 128;
-/// Words of a program that was out of processes, memory, disk or files.
+/// Messages of a program that ran out of processes, memory, disk or files.
 const OUT_OF: [&str; 6] = [
     "Resource temporarily unavailable",
     "annot fork",
@@ -21,27 +21,27 @@ const OUT_OF: [&str; 6] = [
     "Too many open files",
 ];
 
-/// Why a pod's runner cannot be called.
+/// Failure to call a pod's runner.
 #[derive(Debug)]
-pub(crate) enum Missing {
-    /// It will not be had without somebody's doing.
-    Unusable(Failure),
-    /// Somebody refuses, which may pass: a cluster that has just been started forbids everything until it knows its
-    /// Roles.
+pub(crate) enum RunnerError {
+    /// Permanent: an operator has to act.
+    Permanent(Failure),
+    /// Refused, perhaps for a while: a cluster that has just started forbids everything until it has
+    /// loaded its Roles.
     Refused(Failure),
-    /// It may be had later.
-    Later(Failure),
+    /// Transient.
+    Transient(Failure),
 }
 
-impl Missing {
-    /// After an exec in the pod.
-    pub(crate) fn of(target: &Target, error: ExecError) -> Self {
+impl RunnerError {
+    /// Classifies a failed exec in the pod.
+    pub(crate) fn of(target: &ExecTarget, error: ExecError) -> Self {
         match error {
-            // Every call fails so: rdev gets other credentials, and what waits goes on.
+            // Every call fails like this until rdev gets other credentials; waiting jobs then go on.
             ExecError::Unauthorized => Self::Later(Failure::new(Reason::ExecForbidden, error.to_string())),
             ExecError::Forbidden => Self::Refused(Failure::new(Reason::ExecForbidden, error.to_string())),
             ExecError::Exit { code, stderr } if passes(code, &stderr) => {
-                let message = format!("its container is short of something (exit code {code}): {stderr}");
+                let message = format!("its container lacks a resource (exit code {code}): {stderr}");
                 Self::Later(Failure::new(Reason::RunnerMissing, message))
             }
             ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => {
@@ -56,47 +56,51 @@ impl Missing {
     }
 }
 
-/// Tells whether a short program that ended so may do better: it was killed, or wanted something of which none was left.
+/// Tells whether a retry of a short program may succeed: it was killed, or lacked a resource.
 fn passes(code: i32, stderr: &str) -> bool {
     code >= EXIT_SIGNALED || OUT_OF.iter().any(|words| stderr.contains(words))
 }
 
-/// Looks at a container that were in vain, all for the same reason.
+/// Failed probes of a container in a row, all for the same reason.
 #[derive(Debug, Clone)]
-pub(crate) struct InVain {
-    /// As it was told last.
+pub(crate) struct RepeatedFailure {
+    /// The last failure.
     failure: Failure,
-    /// The first.
+    /// Time of the first failure.
     since: Timestamp,
-    /// It will not pass.
-    pub(crate) is_final: bool,
+    /// True once the failure is permanent.
+    pub(crate) is_permanent: bool,
 }
 
-impl InVain {
-    /// After one more look. `cluster_answers` tells whether it does so beside this.
+impl RepeatedFailure {
+    /// Adds a failed probe. `cluster_answers` tells whether other calls to the cluster succeed.
     pub(crate) fn after(
         before: Option<&Self>,
-        missing: Missing,
+        error: RunnerError,
         cluster_answers: bool,
         now: Timestamp,
     ) -> Self {
-        let (failure, borne) = match missing {
-            Missing::Unusable(failure) => (failure, Some(Duration::ZERO)),
-            Missing::Refused(failure) => (failure, cluster_answers.then_some(REFUSED_MAX)),
-            Missing::Later(failure) => (failure, None),
+        let (failure, tolerated) = match error {
+            RunnerError::Permanent(failure) => (failure, Some(Duration::ZERO)),
+            RunnerError::Refused(failure) => (failure, cluster_answers.then_some(REFUSED_MAX)),
+            RunnerError::Transient(failure) => (failure, None),
         };
         let before = before.filter(|before| before.failure.reason == failure.reason);
         let since = before.map_or(now, |before| before.since);
-        Self { is_final: borne.is_some_and(|borne| now.since(since) >= borne), failure, since }
+        Self {
+            is_permanent: tolerated.is_some_and(|tolerated| now.since(since) >= tolerated),
+            failure,
+            since,
+        }
     }
 
-    /// As it was told last, and since when.
+    /// Returns the last failure, and the time of the first.
     pub(crate) fn failure(&self) -> (&Failure, Timestamp) {
         (&self.failure, self.since)
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
-        match self.is_final {
+        match self.is_permanent {
             true => Readiness::Unusable { cause: self.failure.clone() },
             false => Readiness::NotReady { cause: self.failure.clone(), since: self.since },
         }
@@ -109,13 +113,13 @@ mod tests {
 
     use super::*;
 
-    fn missing(error: ExecError) -> Missing {
+    fn error(error: ExecError) -> RunnerError {
         let [namespace, node, pod, container] = ["rdev", "n1", "demo-0", "main"].map(str::to_owned);
-        Missing::of(&Target { namespace, node, pod, container }, error)
+        RunnerError::of(&ExecTarget { namespace, node, pod, container }, error)
     }
 
     #[test]
-    fn what_a_shell_was_short_of_may_come_back() {
+    fn a_lack_of_resources_is_transient() {
         for (code, stderr) in [
             (137, ""),
             (143, "Terminated"),
@@ -126,8 +130,8 @@ mod tests {
             (4, "head: error writing 'standard output': Disk quota exceeded"),
             (1, "sh: cannot create pipe: Too many open files"),
         ] {
-            let missing = missing(ExecError::Exit { code, stderr: stderr.to_owned() });
-            assert!(matches!(missing, Missing::Later(_)), "{missing:?}");
+            let error = error(ExecError::Exit { code, stderr: stderr.to_owned() });
+            assert!(matches!(error, RunnerError::Transient(_)), "{error:?}");
         }
     }
 
@@ -142,10 +146,10 @@ mod tests {
             (ExecError::NotRun("ttrpc: closed".to_owned()), "later", Reason::PodNotReady, "ttrpc"),
             (ExecError::Cut(anyhow::anyhow!("too many requests")), "later", Reason::PodNotReady, "too many"),
         ] {
-            let (told, failure) = match missing(error) {
-                Missing::Refused(failure) => ("refused", failure),
-                Missing::Later(failure) => ("later", failure),
-                Missing::Unusable(failure) => ("unusable", failure),
+            let (told, failure) = match error(error) {
+                RunnerError::Refused(failure) => ("refused", failure),
+                RunnerError::Transient(failure) => ("later", failure),
+                RunnerError::Permanent(failure) => ("unusable", failure),
             };
             assert_eq!((told, failure.reason), (how, reason), "{}", failure.message);
             assert!(failure.message.contains(words), "{}", failure.message);
@@ -153,21 +157,23 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_final_when_it_is_the_same_for_a_while() {
-        let forbidden = || missing(ExecError::Forbidden);
-        let first = InVain::after(None, forbidden(), true, START);
+    fn a_refusal_is_permanent_when_it_repeats_for_a_while() {
+        let forbidden = || error(ExecError::Forbidden);
+        let first = RepeatedFailure::after(None, forbidden(), true, START);
         assert!(matches!(first.readiness(), Readiness::NotReady { since: START, .. }));
-        let soon = InVain::after(Some(&first), forbidden(), true, START + REFUSED_MAX / 2);
+        let soon = RepeatedFailure::after(Some(&first), forbidden(), true, START + REFUSED_MAX / 2);
         assert!(matches!(soon.readiness(), Readiness::NotReady { since: START, .. }));
         let late = START + REFUSED_MAX;
-        assert!(InVain::after(Some(&soon), forbidden(), true, late).is_final);
-        // It forbids everything: it is being started.
-        assert!(!InVain::after(Some(&soon), forbidden(), false, late).is_final);
-        // Another trouble in between, and it begins anew.
-        let other = InVain::after(Some(&soon), missing(ExecError::NotThere(404)), true, late);
-        assert!(!InVain::after(Some(&other), forbidden(), true, late).is_final);
-        // What may pass is never final.
-        let waits = InVain::after(None, missing(ExecError::Unauthorized), true, START);
-        assert!(!InVain::after(Some(&waits), missing(ExecError::Unauthorized), true, late).is_final);
+        assert!(RepeatedFailure::after(Some(&soon), forbidden(), true, late).is_permanent);
+        // A cluster that forbids everything is starting.
+        assert!(!RepeatedFailure::after(Some(&soon), forbidden(), false, late).is_permanent);
+        // Another failure in between restarts the time.
+        let other = RepeatedFailure::after(Some(&soon), error(ExecError::NotThere(404)), true, late);
+        assert!(!RepeatedFailure::after(Some(&other), forbidden(), true, late).is_permanent);
+        // A transient failure never becomes permanent.
+        let waits = RepeatedFailure::after(None, error(ExecError::Unauthorized), true, START);
+        assert!(
+            !RepeatedFailure::after(Some(&waits), error(ExecError::Unauthorized), true, late).is_permanent
+        );
     }
 }
