@@ -103,8 +103,8 @@ mod tests {
             assert!(check_repository(bad).is_err(), "{bad}");
         }
         for secret in ["https://user:hush@host/a", "https://hush@host/a"] {
-            let told = check_repository(secret).unwrap_err();
-            assert!(!told.contains("hush") && told.contains("ssh://git@host/path"), "{told}");
+            let message = check_repository(secret).unwrap_err();
+            assert!(!message.contains("hush") && message.contains("ssh://git@host/path"), "{message}");
         }
     }
 

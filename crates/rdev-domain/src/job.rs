@@ -25,7 +25,7 @@ pub struct Job {
     pub created_by: KeyId,
     /// Time of acceptance.
     pub created_at: Timestamp,
-    /// True once somebody has requested its cancellation.
+    /// True once its cancellation was requested.
     pub cancel_requested: bool,
     /// Priority, start time and attempts.
     pub schedule: Schedule,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// How the job ended.
+    /// Ending of a job.
     pub ending: Ending,
     /// Exit code of the process, if one was reached; 128 + the number for a death by signal.
     pub exit_code: Option<i32>,
@@ -15,7 +15,7 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
-/// How a job ended.
+/// Ending of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Exit code 0, and for an agent its result event.

@@ -119,7 +119,7 @@ impl Cluster {
 
     /// Replaces the administrator's token in his kubeconfig, and revokes the old one.
     pub fn renew_token(&mut self) -> anyhow::Result<()> {
-        self.token = self.inner.identities.renew(&self.token).context("nobody holds the token")?;
+        self.token = self.inner.identities.renew(&self.token).context("unknown token")?;
         self.rewrite_kubeconfig()
     }
 

@@ -50,7 +50,7 @@ pub enum Times {
     All,
 }
 
-/// Answer in pod_folder of the requested one.
+/// Answer in place of the requested one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// 401: the token has expired.

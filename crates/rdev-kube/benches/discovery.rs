@@ -48,7 +48,7 @@ async fn main() {
         }
         found.push(began.elapsed());
     }
-    tell("500 projects, from start to found", &mut found, "a bare list", &mut bare);
+    report("500 projects, from start to found", &mut found, "a bare list", &mut bare);
 
     let kube = open(&cluster).await;
     let version = pods.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
@@ -73,7 +73,7 @@ async fn main() {
         watch.try_next().await.unwrap();
         bare.push(began.elapsed());
     }
-    tell("a change, until it is seen", &mut seen, "a bare watch", &mut bare);
+    report("a change, until it is seen", &mut seen, "a bare watch", &mut bare);
 
     let calls = 100_000_u32;
     let began = Instant::now();
@@ -97,7 +97,7 @@ async fn open(cluster: &Cluster) -> Kube {
     .unwrap()
 }
 
-fn tell(what: &str, ours: &mut [Duration], beside: &str, theirs: &mut [Duration]) {
+fn report(what: &str, ours: &mut [Duration], beside: &str, theirs: &mut [Duration]) {
     ours.sort();
     theirs.sort();
     let (ours, theirs, worst) = (ours[ours.len() / 2], theirs[theirs.len() / 2], ours[ours.len() - 1]);

@@ -146,7 +146,7 @@ impl Cluster {
         }
     }
 
-    /// StartLimiter a program in a pod under a start permit, which is held until the program's first output,
+    /// Starts a program in a pod under a start permit, which is held until the program's first output,
     /// within the time that the port promises.
     pub(crate) async fn start(
         &self,

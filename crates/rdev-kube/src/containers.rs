@@ -11,11 +11,11 @@ use rdev_ports::{Clock, PodRef, Random, Reach, Readiness};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
+use crate::broadcast::Broadcast;
 use crate::cluster::Cluster;
 use crate::exec::ExecTarget;
 use crate::labels::Role;
 use crate::lock::lock;
-use crate::broadcast::Broadcast;
 use crate::pod::PodView;
 use crate::probe::{Failed, ProbeState, Running};
 use crate::registry::Registry;
@@ -66,7 +66,7 @@ struct ContainerKey {
     container_id: String,
 }
 
-/// How a runner is called in a pod.
+/// A usable runner, with its container.
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
     pub(crate) target: ExecTarget,
@@ -119,7 +119,7 @@ impl Containers {
         self.cached_readiness(&pod)
     }
 
-    /// Returns the status of a ready pod from the cache. StartLimiter a probe when one is due.
+    /// Returns the status of a ready pod from the cache. Starts a probe when one is due.
     pub(crate) fn status(&self, pod: &PodView) -> ProjectStatus {
         self.probe(pod);
         let condition = |reason: &str, failure: Failure, since| Condition {
@@ -149,10 +149,14 @@ impl Containers {
         let replaced = || Failure::new(Reason::PodLost, "the folder of runs is gone, so the end is unknown");
         match self.readiness(pod, PROBE_AWAITED).await {
             // Its own identity, or that of a pod before it.
-            Readiness::Ready(place)
-                if self.ready(&place.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
+            Readiness::Ready(ready_pod)
+                if self.ready(&ready_pod.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
             {
-                Reach::Reachable(rdev_ports::Pod { pod_ref: pod_ref.clone(), uid: uid.to_owned(), ..place })
+                Reach::Reachable(rdev_ports::Pod {
+                    pod_ref: pod_ref.clone(),
+                    uid: uid.to_owned(),
+                    ..ready_pod
+                })
             }
             Readiness::Ready(_) => Reach::Lost(replaced()),
             Readiness::NotReady { cause: failure, since } => Reach::Unreachable { cause: failure, since },
@@ -167,7 +171,7 @@ impl Containers {
         self.cache().ready.get(pod_uid).cloned()
     }
 
-    /// Tells whether a lack of memory ends every job of a pod at once, as far as it is cache.
+    /// Tells whether a lack of memory ends every job of a pod at once, as far as that is known.
     pub(crate) fn kills_all(&self, pod_uid: &str) -> bool {
         let cache = self.cache();
         cache.ready.values().any(|ready| ready.key.pod_uid == pod_uid && ready.runner.kills_all == Some(true))
@@ -201,7 +205,7 @@ impl Containers {
         Readiness::NotReady { cause: Failure::new(Reason::PodNotReady, message), since }
     }
 
-    /// StartLimiter a probe of the container, unless one runs, has succeeded, or is not due yet.
+    /// Starts a probe of the container, unless one runs, has succeeded, or is not due yet.
     fn probe(&self, pod: &PodView) {
         let key = key(pod);
         let mut cache = self.cache();
@@ -264,8 +268,9 @@ impl Containers {
 
     fn broadcast_if_ready(&self, pod: &PodView) {
         // A terminating pod is probed as well, for the jobs that run there.
-        if let (Readiness::Ready(place), ProjectStatus::Ready) = (self.cached_readiness(pod), &pod.status) {
-            self.0.became_ready.send(place.pod_ref);
+        if let (Readiness::Ready(ready_pod), ProjectStatus::Ready) = (self.cached_readiness(pod), &pod.status)
+        {
+            self.0.became_ready.send(ready_pod.pod_ref);
         }
     }
 

@@ -163,15 +163,15 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Diagnosis> {
     let name = pod.name.clone();
     let watched = &kube.projects;
     let readiness = watched.containers.readiness(pod, PROBE_AWAITED).await;
-    let place = match readiness {
-        Readiness::Ready(place) => place,
+    let ready_pod = match readiness {
+        Readiness::Ready(ready_pod) => ready_pod,
         Readiness::NotReady { cause: failure, .. } | Readiness::Unusable { cause: failure } => {
             let fix = "see docs/troubleshooting.md, reason ".to_owned() + failure.reason.as_str();
             return vec![Diagnosis::bad("exec", failure.message, fix)];
         }
     };
     let mut findings = vec![Diagnosis::good("exec", format!("works in pod {name}"))];
-    if let Some(ready) = watched.containers.ready(&place.uid) {
+    if let Some(ready) = watched.containers.ready(&ready_pod.uid) {
         findings.push(ready.runner.finding());
         findings.push(ready.runner.finding_of_memory());
     }

@@ -102,7 +102,7 @@ pub(crate) struct Channel {
     stderr: BytesMut,
 }
 
-/// StartLimiter a program and sends its input.
+/// Starts a program and sends its input.
 pub(crate) async fn start(
     client: &Client,
     target: &ExecTarget,
@@ -136,7 +136,7 @@ pub(crate) async fn start(
 impl Channel {
     /// Returns the next bytes of standard output; `None` when the program has ended with code 0.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ExecError> {
-        // Silence counts from the call: before it, nobody read from the socket.
+        // Silence counts from the call: before the call, no reader served the socket.
         let (mut received, mut pinged) = (Instant::now(), Instant::now());
         loop {
             let message = tokio::select! {

@@ -257,9 +257,9 @@ impl Pods for Kube {
         Ok(self.watched(pod_ref).registry.disruption(pod_uid, since))
     }
 
-    async fn exec(&self, place: &rdev_ports::Pod, exec: Exec) -> ExecResult<ExecOutput> {
-        let containers = &self.watched(&place.pod_ref).containers;
-        let Some(ready) = containers.ready(&place.uid) else {
+    async fn exec(&self, pod: &rdev_ports::Pod, exec: Exec) -> ExecResult<ExecOutput> {
+        let containers = &self.watched(&pod.pod_ref).containers;
+        let Some(ready) = containers.ready(&pod.uid) else {
             return Err(anyhow::anyhow!("no pod has these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);

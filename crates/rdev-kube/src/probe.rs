@@ -1,4 +1,4 @@
-//! State of the probe of a container: how its runner is called, or cause it cannot be. Each probe is a task
+//! State of the probe of a container: how its runner is called, or why not. Each probe is a task
 //! of its own; this file holds its results only.
 
 use std::time::Duration;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_looks_before_the_pause_is_over() {
+    async fn no_probe_starts_before_the_pause_is_over() {
         assert!(ProbeState::due(None).is_some());
         let look = ProbeState::Failed(Failed::after(None, later(), true, START, 0.0));
         assert!(ProbeState::due(Some(&look)).is_none());

@@ -122,7 +122,7 @@ impl Registry {
     }
 
     /// Removes a pod that has left the watch; `last` is its last object. Returns the pod for a lookup
-    /// when nobody was deleting it: perhaps only its label was removed.
+    /// when no deletion was requested: perhaps only its label was removed.
     pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Unwatched> {
         let uid = uid_of(last);
         self.change(|pods| {
@@ -149,7 +149,7 @@ impl Registry {
     /// Adds a pod in which a job of this project was started, and which no longer belongs to the project.
     ///
     /// # Errors
-    /// Why the container of that job is unknown.
+    /// When the container of that job is unknown; the text has the reason.
     pub(crate) fn adopt(&self, pod: &Pod, project: ProjectId, now: Timestamp) -> Result<(), String> {
         let view = PodView::of(pod, details_as(pod, self.role, project)?);
         self.change(|pods| pods.index.adopt(view, now));

@@ -88,7 +88,7 @@ pub struct Bundled {
     pub machine: &'static str,
 }
 
-/// How the runner of a pod is called.
+/// Call of a pod's runner: program, checksum and folder of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Runner {
     program: String,
@@ -164,22 +164,22 @@ impl Runner {
         shared_runs: &SharedRuns,
         now: Timestamp,
     ) -> Result<Self, RunnerError> {
-        let mut place = IdentityQuery { cluster, target, program: IN_IMAGE.to_owned(), runs: None, pod };
+        let mut query = IdentityQuery { cluster, target, program: IN_IMAGE.to_owned(), runs: None, pod };
         let mut checksum = None;
-        let answer = match place.query(None).await {
+        let answer = match query.query(None).await {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
             // The image has the runner of another version, one whose folder cannot be written, or none:
             // the bundled one is copied in. A report of a missing program may mean something else: the
             // shell's words are clearer.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. } | ExecError::NotRun(_)) => {
-                (place.program, place.runs) = install(cluster, bundled, target).await?;
+                (query.program, query.runs) = install(cluster, bundled, target).await?;
                 checksum = Some(bundled.sha256);
-                place.query(None).await.map_err(|error| RunnerError::of(target, error))?
+                query.query(None).await.map_err(|error| RunnerError::of(target, error))?
             }
             Err(error) => return Err(RunnerError::of(target, error)),
         };
-        let Answer { uid, former, kills_all, .. } = place.claim_folder(answer, shared_runs, now).await?;
-        Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former, kills_all })
+        let Answer { uid, former, kills_all, .. } = query.claim_folder(answer, shared_runs, now).await?;
+        Ok(Self { program: query.program, checksum, runs: query.runs, runs_uid: uid, former, kills_all })
     }
 }
 

@@ -92,7 +92,7 @@ impl Input<'_> {
         match self.pod.metadata.deletion_timestamp {
             None => lost,
             Some(_) => format!(
-                "{lost}, so the deletion of pod {pod} does not end, and no other takes its place. When the node is \
+                "{lost}, so the deletion of pod {pod} does not end, and no other replaces it. When the node is \
                  certainly off: kubectl delete pod {pod} --force, or \
                  kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
             ),
@@ -114,7 +114,8 @@ impl Input<'_> {
             let state = init.state.as_ref()?;
             if let Some(waiting) = &state.waiting {
                 let reason = waiting.reason.as_deref().filter(|reason| !ON_ITS_WAY.contains(reason))?;
-                let last = init.last_state.as_ref().and_then(|last| last.terminated.as_ref()).map(describe_exit);
+                let last =
+                    init.last_state.as_ref().and_then(|last| last.terminated.as_ref()).map(describe_exit);
                 let message = last.or_else(|| waiting.message.clone()).unwrap_or_default();
                 return Some((format!("Init:{reason}"), format!("{}: {message}", init.name)));
             }

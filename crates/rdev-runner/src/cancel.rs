@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
 use crate::journal::{Header, Reader};
-use crate::out::say;
 use crate::orphans;
+use crate::out::say;
 use crate::supervisor::CANCEL;
 
 /// Number of attempts to reach a supervisor that drops connections before it answers.

@@ -336,7 +336,7 @@ impl Run {
         std::fs::remove_file(self.0.join(RESERVE)).ok();
     }
 
-    /// Removes the socket's name, so that nobody connects any more.
+    /// Removes the socket's name, so that no client connects any more.
     pub(crate) fn close_socket(&self) {
         // A name that stays refuses connections, which has the same effect.
         std::fs::remove_file(self.0.join(SOCKET)).ok();

@@ -77,7 +77,7 @@ pub enum Loss {
     Journal,
 }
 
-/// How the command's main process ended.
+/// End of the command's main process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The process exited with this code.
@@ -104,7 +104,7 @@ pub enum StopCause {
 /// The last entry of a finished journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// How the command's main process ended.
+    /// End of the command's main process.
     pub ended: Ended,
     /// Cause for which the supervisor stopped it, if it did.
     pub cause: StopCause,

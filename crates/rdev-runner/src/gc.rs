@@ -8,8 +8,8 @@ use crate::clock::now_us;
 use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs, create};
 use crate::list::{State, state};
-use crate::out::say;
 use crate::orphans;
+use crate::out::say;
 
 /// Minimum age at which the scratch folder of a dead process is removed: the process may only be
 /// invisible.
@@ -70,8 +70,8 @@ pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Removes the marks of runs that are gone, when they are older than `age`: nobody requests such a start
-/// any more.
+/// Removes the marks of runs that are gone, when they are older than `age`: no request for such a start is
+/// pending any more.
 pub(crate) fn remove_marks(runs: &Runs, age: Duration) -> Result<(), Fault> {
     for mark in runs.all_marks_alone()? {
         let age_us = now_us().saturating_sub(modified_us(&mark));

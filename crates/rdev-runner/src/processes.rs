@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_behind_any_name_and_zombies_are_told_apart() {
+    fn fields_are_found_behind_any_name_and_zombies_are_excluded() {
         let rest = "43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0";
         let line = |head: &str, threads: u32| format!("{head} {rest} {threads} 0 99").into_bytes();
         let mut live = line("1 (a) R 7 (b)) S", 1);

@@ -33,7 +33,7 @@ pub struct RunRequest {
     pub id: String,
     /// Sequence number after which events are wanted.
     pub after: u64,
-    /// Whether a missing run of this id may be started.
+    /// Handling of a missing run: start it, or report it as lost.
     pub mode: Mode,
     /// Identity of the folder of runs; empty: any.
     pub identity: String,

@@ -35,7 +35,7 @@ pub(super) struct Row {
     pub(super) names: &'static str,
 }
 
-/// How an option takes a value.
+/// Arity of an option: the way in which it takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
     /// Never.

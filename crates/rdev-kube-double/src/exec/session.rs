@@ -125,7 +125,7 @@ async fn start(
     };
     let mut child = match started {
         Ok(child) => child,
-        Err(failure) => return tell(&queue, &failure.status()).await,
+        Err(failure) => return send_status(&queue, &failure.status()).await,
     };
     if let Some(stdin) = child.stdin.take() {
         // Without a session the input ends.
@@ -302,10 +302,10 @@ async fn finish(
             tracing::debug!(%error, "an output was not read to its end");
         }
     }
-    tell(&queue, &status).await;
+    send_status(&queue, &status).await;
 }
 
-async fn tell(queue: &mpsc::Sender<Message>, status: &Status) {
+async fn send_status(queue: &mpsc::Sender<Message>, status: &Status) {
     let bytes = serde_json::to_vec(status).unwrap_or_default();
     // Fails when the session has ended.
     queue.send(message(STATUS, &bytes)).await.ok();

@@ -160,7 +160,7 @@ impl Watch {
             Ok(changes) => {
                 for change in changes {
                     self.seen = change.version;
-                    self.lines.extend(self.tell(&change));
+                    self.lines.extend(self.event_of(&change));
                 }
                 self.seen = self.seen.max(world.store.version());
             }
@@ -177,7 +177,7 @@ impl Watch {
 
     /// Returns the event for a change. An object that begins to match the selector is new to this watch,
     /// one that no longer matches is deleted.
-    fn tell(&self, change: &Change) -> Option<Bytes> {
+    fn event_of(&self, change: &Change) -> Option<Bytes> {
         let before = change.before.as_ref().is_some_and(|before| self.selector.matches(&before.pod));
         let after = !change.deleted && self.selector.matches(&change.after.pod);
         match (before, after) {

@@ -8,7 +8,7 @@ use rdev_kube_double::{Cluster, Config, How, NewPod};
 
 use crate::{pods, soon};
 
-fn told(event: &WatchEvent<Pod>) -> String {
+fn describe(event: &WatchEvent<Pod>) -> String {
     let name = |pod: &Pod| pod.metadata.name.clone().unwrap();
     match event {
         WatchEvent::Added(pod) => format!("added {}", name(pod)),
@@ -20,7 +20,7 @@ fn told(event: &WatchEvent<Pod>) -> String {
 }
 
 async fn next(stream: &mut (impl Stream<Item = kube::Result<WatchEvent<Pod>>> + Unpin)) -> String {
-    told(&soon(stream.try_next()).await.unwrap().unwrap())
+    describe(&soon(stream.try_next()).await.unwrap().unwrap())
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_watch_ends_at_its_timeout_and_one_from_nothing_begins_with_all() {
     let params = WatchParams::default().timeout(1);
     let watch = soon(pods(&cluster, "a").await.watch(&params, "0")).await.unwrap();
     let events: Vec<_> = soon(watch.try_collect()).await.unwrap();
-    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), ["added a-0"]);
+    assert_eq!(events.iter().map(describe).collect::<Vec<_>>(), ["added a-0"]);
 }
 
 #[tokio::test]

@@ -210,9 +210,9 @@ async fn a_transient_failure_is_waited_out() {
 }
 
 /// Returns the disruption of the pod, once it is known.
-async fn disruption(kube: &rdev_kube::Kube, place: &Pod) -> Disruption {
+async fn disruption(kube: &rdev_kube::Kube, run_pod: &Pod) -> Disruption {
     eventually("its disruption", async || {
-        Some(kube.disruption(&place.pod_ref, &place.uid, START).await.unwrap())
+        Some(kube.disruption(&run_pod.pod_ref, &run_pod.uid, START).await.unwrap())
             .filter(|disruption| *disruption != Disruption::Unknown)
     })
     .await

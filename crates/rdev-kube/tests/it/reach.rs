@@ -13,8 +13,8 @@ use crate::support::{
     BUNDLED, NAMESPACE, demo, eventually, id, open_with, project, ready_pod, run, status, within,
 };
 
-async fn reach(kube: &Kube, place: &Pod) -> Reach {
-    eventually("an answer", async || kube.reach(&place.pod_ref, &place.uid).await.ok()).await
+async fn reach(kube: &Kube, run_pod: &Pod) -> Reach {
+    eventually("an answer", async || kube.reach(&run_pod.pod_ref, &run_pod.uid).await.ok()).await
 }
 
 fn gone(reach: Reach) -> Reason {
@@ -28,7 +28,7 @@ fn gone(reach: Reach) -> Reason {
 type Happens = fn(&PodHandle);
 
 #[tokio::test]
-async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_server() {
+async fn a_terminating_or_relabelled_pod_is_reached_also_by_another_server() {
     let happens: [Happens; 4] = [
         |pod| pod.delete(Duration::from_secs(60)).unwrap(),
         |pod| pod.set_ready(false).unwrap(),

@@ -95,7 +95,7 @@ async fn a_silent_pod_is_detected_by_the_first_abandoned_start() {
     let kube = open(cluster.kubeconfig()).await;
     let pod_ref = PodRef::Worker("slot".parse().unwrap());
     let there = eventually("a pod", async || match kube.readiness(&pod_ref).await {
-        Ok(Some(Readiness::Ready(place))) => Some(place),
+        Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
         _ => None,
     });
     let there: Pod = there.await;
@@ -122,7 +122,7 @@ async fn many_cuts_share_one_lookup() {
     for id in &ids {
         let pod_ref = PodRef::Project(id.parse().unwrap());
         let ready = async || match kube.readiness(&pod_ref).await {
-            Ok(Some(Readiness::Ready(place))) => Some(place),
+            Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
             _ => None,
         };
         containers.push(eventually("a pod", ready).await);
@@ -133,17 +133,18 @@ async fn many_cuts_share_one_lookup() {
     cluster.pod(NAMESPACE, "claudebox-p7-0").delete(std::time::Duration::ZERO).unwrap();
     cluster.forget_requests();
     let asked = containers.iter().cycle().take(200);
-    let fates =
-        join_all(asked.map(|place| kube.disruption(&place.pod_ref, &place.uid, rdev_ports::testing::START)))
-            .await;
+    let disruptions = join_all(
+        asked.map(|run_pod| kube.disruption(&run_pod.pod_ref, &run_pod.uid, rdev_ports::testing::START)),
+    )
+    .await;
     let asked = cluster
         .requests()
         .into_iter()
         .filter(|request| request.is("get", "pods") || request.is("list", "pods"));
     let asked = asked.count();
     assert!((1..=4).contains(&asked), "asked {asked} times");
-    for (place, disruption) in containers.iter().cycle().zip(fates) {
-        let is_p7 = place.pod_ref == PodRef::Project(id("p7"));
-        assert_eq!(matches!(disruption.unwrap(), Disruption::Lost(_)), is_p7, "{}", place.pod_ref);
+    for (run_pod, disruption) in containers.iter().cycle().zip(disruptions) {
+        let is_p7 = run_pod.pod_ref == PodRef::Project(id("p7"));
+        assert_eq!(matches!(disruption.unwrap(), Disruption::Lost(_)), is_p7, "{}", run_pod.pod_ref);
     }
 }

@@ -130,7 +130,7 @@ fn describe(status: &ProjectStatus) -> String {
 /// Returns the pod of `demo`, once jobs can run in it.
 pub(crate) async fn ready_pod(kube: &Kube) -> Pod {
     eventually("a pod", async || match kube.readiness(&PodRef::Project(id("demo"))).await {
-        Ok(Some(Readiness::Ready(place))) => Some(place),
+        Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
         _ => None,
     })
     .await
@@ -139,14 +139,14 @@ pub(crate) async fn ready_pod(kube: &Kube) -> Pod {
 /// Runs a program in the pod: its output, and the end of the channel.
 pub(crate) async fn run(
     kube: &Kube,
-    place: &Pod,
+    run_pod: &Pod,
     argv: &[&str],
     stdin: Stdin,
 ) -> (Bytes, Result<(), String>) {
     let argv = argv.iter().map(|&word| word.to_owned()).collect();
     let mut all = BytesMut::new();
     let told = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
-    let mut output = match kube.exec(place, Exec { argv, stdin }).await {
+    let mut output = match kube.exec(run_pod, Exec { argv, stdin }).await {
         Ok(output) => output,
         Err(error) => return (all.freeze(), Err(told(error))),
     };

@@ -115,7 +115,7 @@ async fn a_program_runs_in_the_workspace_with_its_variables_only() {
 }
 
 #[tokio::test]
-async fn a_program_that_waits_is_used_once_and_another_takes_its_place() {
+async fn a_prestarted_program_is_used_once_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path(), "u");
     local.create_project(&id("demo")).unwrap();

@@ -113,7 +113,7 @@ fn damage_in_a_growing_journal_is_reported_once_a_frame_follows() {
     let mut journal = fs::read(&file).unwrap();
     let last = journal.len() - 1;
     journal[last] ^= 0x55;
-    // Written in sandbox: the supervisor continues in the same file.
+    // Written in place: the supervisor continues in the same file.
     let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
     open.write_all_at(&journal[last..], last as u64).unwrap();
     let mut live = Live::new(sandbox.command("attach --id g"));

@@ -32,7 +32,7 @@ fn output_of_a_grandchild_that_ends_in_time_is_kept() {
 }
 
 #[test]
-fn whoever_left_session_group_and_parent_is_stopped_too() {
+fn a_process_that_left_session_group_and_parent_is_stopped_too() {
     let sandbox = Sandbox::new();
     let script = "
         setsid sh -c 'sleep 1000 & sleep 1001' >/dev/null 2>&1 &
