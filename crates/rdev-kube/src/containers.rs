@@ -167,8 +167,8 @@ impl Containers {
     }
 
     /// Returns how the runner of a pod is called.
-    pub(crate) fn ready(&self, pod_uid: &str) -> Option<Ready> {
-        self.cache().ready.get(pod_uid).cloned()
+    pub(crate) fn ready(&self, identity: &str) -> Option<Ready> {
+        self.cache().ready.get(identity).cloned()
     }
 
     /// Tells whether a lack of memory ends every job of a pod at once, as far as that is known.

@@ -121,8 +121,8 @@ impl Runner {
     }
 
     /// Tells whether the folder has this identity, or had it before.
-    pub(crate) fn has_runs_of(&self, pod_uid: &str) -> bool {
-        self.runs_uid == pod_uid || self.former.iter().any(|former| former == pod_uid)
+    pub(crate) fn has_runs_of(&self, identity: &str) -> bool {
+        self.runs_uid == identity || self.former.iter().any(|former| former == identity)
     }
 
     /// Diagnosis of the node's handling of a lack of memory.
