@@ -51,7 +51,7 @@ impl Runtimes {
 
     /// Returns when a program of the pod may start on its node, whether or not its client is still
     /// connected.
-    pub(crate) async fn turn(&self, pod: &Key, node: &str) {
+    pub(crate) async fn acquire(&self, pod: &Key, node: &str) {
         self.answers(pod).await;
         let Some((each, of_node)) = self.pace_of(node) else { return };
         // The semaphore is never closed.

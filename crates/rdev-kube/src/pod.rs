@@ -8,7 +8,7 @@ use rdev_ports::PoolWorker;
 
 use crate::fields::{condition, describe_exit, of_container, terminal_failure, time};
 use crate::labels::{Details, Role, details};
-use crate::status::Input;
+use crate::status::pod_status;
 
 /// Precision of times in the cluster: whole seconds.
 const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl PodView {
             container_id: container.and_then(|c| c.container_id.clone()).unwrap_or_default(),
             created: time(meta.creation_timestamp.as_ref()),
             terminating: meta.deletion_timestamp.is_some(),
-            status: Input { pod, status, container }.status(),
+            status: pod_status(pod, status, container),
             over: terminal_failure(status),
             failure_if_gone: Self::deleted(pod),
             interrupted: container.and_then(interrupted),

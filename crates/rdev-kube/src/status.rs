@@ -14,16 +14,23 @@ pub(crate) const NODE_LOST: &str = "NodeLost";
 /// Reasons of a waiting container that are part of every start.
 const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// Input of the status.
-pub(crate) struct Input<'a> {
-    pub(crate) pod: &'a Pod,
-    pub(crate) status: &'a PodStatus,
-    /// The project's container in the pod.
-    pub(crate) container: Option<&'a ContainerStatus>,
+/// Returns the status of a pod; `container` is the one in which jobs run.
+pub(crate) fn pod_status(
+    pod: &Pod,
+    status: &PodStatus,
+    container: Option<&ContainerStatus>,
+) -> ProjectStatus {
+    Input { pod, status, container }.status()
+}
+
+struct Input<'a> {
+    pod: &'a Pod,
+    status: &'a PodStatus,
+    container: Option<&'a ContainerStatus>,
 }
 
 impl Input<'_> {
-    pub(crate) fn status(&self) -> ProjectStatus {
+    fn status(&self) -> ProjectStatus {
         let ready = condition(self.status, "Ready");
         let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
         let since = time(since.or(self.pod.metadata.creation_timestamp.as_ref()));
@@ -166,7 +173,7 @@ mod tests {
         );
         let pod: Pod = serde_json::from_str(&pod).unwrap();
         let status = pod.status.as_ref().unwrap();
-        Input { pod: &pod, status, container: of_container(status, "main") }.status()
+        pod_status(&pod, status, of_container(status, "main"))
     }
 
     /// Returns the status as `word reason`.

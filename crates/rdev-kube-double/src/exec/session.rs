@@ -118,7 +118,7 @@ async fn start(
 ) {
     let started = match context {
         Ok(context) => {
-            context.inner.runtimes.turn(&context.pod, &context.node).await;
+            context.inner.runtimes.acquire(&context.pod, &context.node).await;
             start_in(context, &order)
         }
         Err(failure) => Err(failure),
