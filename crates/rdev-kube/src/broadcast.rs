@@ -27,10 +27,10 @@ impl<T: Clone + Send + 'static> Broadcast<T> {
 
     /// Returns a stream of the messages sent from now on. It never ends.
     pub(crate) fn subscribe(&self) -> impl Stream<Item = T> + Send + use<T> {
-        unfold(self.0.subscribe(), |mut news| async {
+        unfold(self.0.subscribe(), |mut receiver| async {
             loop {
-                match news.recv().await {
-                    Ok(told) => return Some((told, news)),
+                match receiver.recv().await {
+                    Ok(message) => return Some((message, receiver)),
                     Err(RecvError::Lagged(_)) => {}
                     // The sender is gone: the stream stays silent.
                     Err(RecvError::Closed) => pending::<()>().await,

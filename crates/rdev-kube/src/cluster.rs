@@ -237,12 +237,12 @@ async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config
 /// Builds a client whose answers the start limiter observes.
 fn client(config: kube::Config, starts: &StartLimiter) -> anyhow::Result<Client> {
     let starts = starts.clone();
-    let heed = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
+    let observe = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
         starts.observe(answer.status(), answer.headers());
         answer
     });
     let client = ClientBuilder::try_from(config).context("the cluster's client")?;
-    Ok(client.with_layer(&heed).build())
+    Ok(client.with_layer(&observe).build())
 }
 
 async fn within<T>(

@@ -128,7 +128,7 @@ impl Watched {
             return Ok(&self.registry);
         }
         let error = match self.registry.watch_failure() {
-            Some(blind) => anyhow::Error::new(blind.why).context("its pods cannot be listed"),
+            Some(failure) => anyhow::Error::new(failure.why).context("its pods cannot be listed"),
             None => anyhow::anyhow!("its pods have not been listed yet"),
         };
         Err(Error::unavailable("cluster", error))
@@ -283,11 +283,11 @@ impl Pods for Kube {
     async fn check(&self) -> Result<()> {
         let now = self.clock.now();
         for (pods, watched) in [("projects", &self.projects), ("workers", &self.workers)] {
-            if let Some(blind) = watched.listed()?.watch_failure()
-                && now.since(blind.since) >= WATCH_FAILURE_MAX
+            if let Some(failure) = watched.listed()?.watch_failure()
+                && now.since(failure.since) >= WATCH_FAILURE_MAX
             {
                 let error =
-                    anyhow::Error::new(blind.why).context(format!("pods of {pods} cannot be watched"));
+                    anyhow::Error::new(failure.why).context(format!("pods of {pods} cannot be watched"));
                 return Err(Error::unavailable("cluster", error));
             }
         }

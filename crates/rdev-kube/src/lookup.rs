@@ -36,9 +36,9 @@ pub(crate) async fn refresh_all(
     clock: &dyn Clock,
     pods: impl IntoIterator<Item = Unwatched>,
 ) {
-    let looks = iter(pods)
+    let lookups = iter(pods)
         .for_each_concurrent(LOOKUPS_MAX, |pod| async move { refresh(cluster, registry, clock, &pod).await });
-    if timeout(ANSWER_TIMEOUT, looks).await.is_err() {
+    if timeout(ANSWER_TIMEOUT, lookups).await.is_err() {
         tracing::debug!("lookups of pods timed out");
     }
 }

@@ -225,9 +225,9 @@ impl PodIndex {
                 self.of_project.remove(id);
             }
         }
-        let told = self.gone.get(id).and_then(|left| left.project.status.clone().condition());
-        if !self.of_project.contains_key(id) && (was_member || told.is_some()) {
-            let since = told.map_or(now, |told| told.since);
+        let before = self.gone.get(id).and_then(|left| left.project.status.clone().condition());
+        if !self.of_project.contains_key(id) && (was_member || before.is_some()) {
+            let since = before.map_or(now, |before| before.since);
             let condition = Condition { reason: reason.to_owned(), message, since };
             let project = Project { status: ProjectStatus::Gone(condition), ..view.project() };
             self.gone.insert(project.id.clone(), GoneProject { project, pod: view.uid.clone() });

@@ -79,8 +79,8 @@ impl Running {
 
 impl ProbeState {
     /// Returns the failures so far, if a probe should start now.
-    pub(crate) fn due(look: Option<&Self>) -> Option<Option<Failed>> {
-        match look {
+    pub(crate) fn due(state: Option<&Self>) -> Option<Option<Failed>> {
+        match state {
             None => Some(None),
             Some(Self::Failed(before)) if before.again <= Instant::now() => Some(Some(before.clone())),
             // The task of the probe has died.
@@ -191,11 +191,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_probe_starts_before_the_pause_is_over() {
         assert!(ProbeState::due(None).is_some());
-        let look = ProbeState::Failed(Failed::after(None, later(), true, START, 0.0));
-        assert!(ProbeState::due(Some(&look)).is_none());
+        let state = ProbeState::Failed(Failed::after(None, later(), true, START, 0.0));
+        assert!(ProbeState::due(Some(&state)).is_none());
         advance(PAUSE_FIRST).await;
         assert!(
-            ProbeState::due(Some(&look)).is_some_and(|before| before.is_some_and(|before| before.count == 1))
+            ProbeState::due(Some(&state))
+                .is_some_and(|before| before.is_some_and(|before| before.count == 1))
         );
     }
 }

@@ -112,8 +112,8 @@ impl Registry {
                     pods.index.upsert(view, now);
                 }
                 Err(why) => {
-                    let was_known = pods.index.detach(&uid, Some(pod), &why, now);
-                    if (was_known || role.chooses(pod)) && pods.refused.insert(uid) {
+                    let was_member = pods.index.detach(&uid, Some(pod), &why, now);
+                    if (was_member || role.chooses(pod)) && pods.refused.insert(uid) {
                         tracing::warn!(pod = name, ?role, "nothing starts in this pod: {why}");
                     }
                 }
@@ -131,8 +131,8 @@ impl Registry {
                 pods.index.remove(&uid, PodView::deleted(last), now);
                 return None;
             }
-            let was_known = pods.index.detach(&uid, Some(last), MISSING, now);
-            was_known.then(|| Unwatched { name: last.metadata.name.clone().unwrap_or_default(), uid })
+            let was_member = pods.index.detach(&uid, Some(last), MISSING, now);
+            was_member.then(|| Unwatched { name: last.metadata.name.clone().unwrap_or_default(), uid })
         })
     }
 

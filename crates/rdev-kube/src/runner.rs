@@ -368,8 +368,8 @@ mod tests {
                 .env("NOEXEC", noexec)
                 .output()
                 .unwrap();
-            let told = String::from_utf8(output.stdout).unwrap();
-            let words: Vec<&str> = told.split_whitespace().collect();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let words: Vec<&str> = text.split_whitespace().collect();
             let program = format!("{bin}rdev-runner-0123456789abcdef");
             let seen = [std::env::consts::ARCH, "no", &program, runs];
             assert_eq!(words, seen, "{noexec}: {}", String::from_utf8_lossy(&output.stderr));
@@ -393,11 +393,11 @@ mod tests {
             .spawn()
             .unwrap();
         let mut stdin = copy.stdin.take().unwrap();
-        let mut told =
+        let mut output =
             BufReader::new(copy.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
         stdin.write_all(&bytes[..100_000]).unwrap();
         stdin.flush().unwrap();
-        assert!(told.any(|line| line.parse().is_ok_and(|bytes: u64| bytes > 50_000)), "it has half of it");
+        assert!(output.any(|line| line.parse().is_ok_and(|bytes: u64| bytes > 50_000)), "it has half of it");
         stdin.write_all(&bytes[100_000..]).unwrap();
         assert!(copy.wait().unwrap().success());
         assert_eq!(std::fs::read(&name).unwrap(), bytes);

@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    fn error(error: ExecError) -> RunnerError {
+    fn classify(error: ExecError) -> RunnerError {
         let [namespace, node, pod, container] = ["rdev", "n1", "demo-0", "main"].map(str::to_owned);
         RunnerError::of(&ExecTarget { namespace, node, pod, container }, error)
     }
@@ -130,7 +130,7 @@ mod tests {
             (4, "head: error writing 'standard output': Disk quota exceeded"),
             (1, "sh: cannot create pipe: Too many open files"),
         ] {
-            let error = error(ExecError::Exit { code, stderr: stderr.to_owned() });
+            let error = classify(ExecError::Exit { code, stderr: stderr.to_owned() });
             assert!(matches!(error, RunnerError::Transient(_)), "{error:?}");
         }
     }
@@ -138,27 +138,32 @@ mod tests {
     #[test]
     fn a_refusal_has_its_reason_and_its_words() {
         let exit = || ExecError::Exit { code: 3, stderr: "neither can be written".to_owned() };
-        for (error, how, reason, words) in [
-            (ExecError::Unauthorized, "later", Reason::ExecForbidden, "token or certificate"),
+        for (error, expected, reason, words) in [
+            (ExecError::Unauthorized, "transient", Reason::ExecForbidden, "token or certificate"),
             (ExecError::Forbidden, "refused", Reason::ExecForbidden, "pods/exec"),
             (exit(), "refused", Reason::RunnerMissing, "written"),
-            (ExecError::NotThere(404), "later", Reason::PodNotReady, "pod demo-0"),
-            (ExecError::NotRun("ttrpc: closed".to_owned()), "later", Reason::PodNotReady, "ttrpc"),
-            (ExecError::Cut(anyhow::anyhow!("too many requests")), "later", Reason::PodNotReady, "too many"),
+            (ExecError::NotThere(404), "transient", Reason::PodNotReady, "pod demo-0"),
+            (ExecError::NotRun("ttrpc: closed".to_owned()), "transient", Reason::PodNotReady, "ttrpc"),
+            (
+                ExecError::Cut(anyhow::anyhow!("too many requests")),
+                "transient",
+                Reason::PodNotReady,
+                "too many",
+            ),
         ] {
-            let (told, failure) = match error(error) {
+            let (kind, failure) = match classify(error) {
                 RunnerError::Refused(failure) => ("refused", failure),
-                RunnerError::Transient(failure) => ("later", failure),
-                RunnerError::Permanent(failure) => ("unusable", failure),
+                RunnerError::Transient(failure) => ("transient", failure),
+                RunnerError::Permanent(failure) => ("permanent", failure),
             };
-            assert_eq!((told, failure.reason), (how, reason), "{}", failure.message);
+            assert_eq!((kind, failure.reason), (expected, reason), "{}", failure.message);
             assert!(failure.message.contains(words), "{}", failure.message);
         }
     }
 
     #[test]
     fn a_refusal_is_permanent_when_it_repeats_for_a_while() {
-        let forbidden = || error(ExecError::Forbidden);
+        let forbidden = || classify(ExecError::Forbidden);
         let first = RepeatedFailure::after(None, forbidden(), true, START);
         assert!(matches!(first.readiness(), Readiness::NotReady { since: START, .. }));
         let soon = RepeatedFailure::after(Some(&first), forbidden(), true, START + REFUSED_MAX / 2);
@@ -168,12 +173,12 @@ mod tests {
         // A cluster that forbids everything is starting.
         assert!(!RepeatedFailure::after(Some(&soon), forbidden(), false, late).is_permanent);
         // Another failure in between restarts the time.
-        let other = RepeatedFailure::after(Some(&soon), error(ExecError::NotThere(404)), true, late);
+        let other = RepeatedFailure::after(Some(&soon), classify(ExecError::NotThere(404)), true, late);
         assert!(!RepeatedFailure::after(Some(&other), forbidden(), true, late).is_permanent);
         // A transient failure never becomes permanent.
-        let waits = RepeatedFailure::after(None, error(ExecError::Unauthorized), true, START);
+        let waits = RepeatedFailure::after(None, classify(ExecError::Unauthorized), true, START);
         assert!(
-            !RepeatedFailure::after(Some(&waits), error(ExecError::Unauthorized), true, late).is_permanent
+            !RepeatedFailure::after(Some(&waits), classify(ExecError::Unauthorized), true, late).is_permanent
         );
     }
 }

@@ -162,11 +162,11 @@ mod tests {
     use super::*;
 
     async fn permits(starts: &StartLimiter, node: &str, kind: Kind, count: usize) -> Vec<StartPermit> {
-        let mut turns = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..count {
-            turns.push(starts.acquire(node, kind).await.unwrap());
+            permits.push(starts.acquire(node, kind).await.unwrap());
         }
-        turns
+        permits
     }
 
     fn is_full(starts: &StartLimiter, node: &str, kind: Kind) -> bool {

@@ -180,8 +180,8 @@ async fn a_failed_probe_shell_is_retried() {
         let (_cluster, _pod, kube) =
             demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
         // The reporter of the copy ends a moment after a killed shell.
-        let told = async || (waiting(&readiness(&kube).await) == Reason::RunnerMissing).then_some(());
-        eventually(failure, told).await;
+        let failed = async || (waiting(&readiness(&kube).await) == Reason::RunnerMissing).then_some(());
+        eventually(failure, failed).await;
         std::fs::remove_file(&head).unwrap();
         ready_pod(&kube).await;
     }

@@ -178,13 +178,13 @@ async fn without_a_watch_pods_are_listed_and_the_failure_is_reported() {
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
     // The failure may be temporary.
     eventually("the list of the pool", async || kube.check().await.ok()).await;
-    let blind = async || {
+    let failure = async || {
         clock.advance(Duration::from_secs(60));
         kube.check().await.err()
     };
-    let error = eventually("the failure of the watch", blind).await;
-    let told = format!("{error:?}");
-    assert!(told.contains("cannot be watched") && told.contains("refused by the test"), "{told}");
+    let error = eventually("the failure of the watch", failure).await;
+    let text = format!("{error:?}");
+    assert!(text.contains("cannot be watched") && text.contains("refused by the test"), "{text}");
     // A list does not end the failure, and reports the pods.
     cluster.add_pod(project("second")).unwrap();
     projects(&kube, 2).await;
@@ -241,9 +241,9 @@ async fn refused_credentials_are_reported() {
     let cluster = Cluster::start().await.unwrap();
     let kube = open(&cluster.kubeconfig_with("expired").unwrap()).await;
     let word =
-        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|told| told.contains("token"));
-    let told = eventually("the error", word).await;
-    assert!(told.contains("does not accept rdev's token or certificate"), "{told}");
+        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|text| text.contains("token"));
+    let text = eventually("the error", word).await;
+    assert!(text.contains("does not accept rdev's token or certificate"), "{text}");
     let findings = kube.diagnose().await;
     assert!(format!("{findings:?}").contains("does not accept rdev's token"), "{findings:?}");
 }

@@ -50,8 +50,8 @@ async fn waiters_for_a_silent_pod_share_one_probe_and_delay_no_other_pod() {
             );
         }
         assert!(matches!(readiness(&kube, "other").await, Readiness::Ready(_)));
-        let looks = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
-        assert_eq!(looks, 1, "one probe runs already");
+        let probes = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
+        assert_eq!(probes, 1, "one probe runs already");
         cluster.pod(NAMESPACE, "claudebox-demo-0").release_execs();
         let there = ready_pod(&kube).await;
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
@@ -78,7 +78,7 @@ async fn an_unreachable_worker_is_not_free_until_it_is_reached() {
     cluster.add_pod(worker("well")).unwrap();
     let kube = open(cluster.kubeconfig()).await;
     let is = async |name: &str, wanted: &str| {
-        eventually(wanted, async || describe(&kube, name).await.filter(|told| told == wanted)).await;
+        eventually(wanted, async || describe(&kube, name).await.filter(|state| state == wanted)).await;
     };
     is("silent", "starting NotYetReached").await;
     is("well", "ready").await;
@@ -105,7 +105,7 @@ async fn a_silent_pod_is_detected_by_the_first_abandoned_start() {
     assert_eq!(describe(&kube, "slot").await.as_deref(), Some("ready"));
     drop(output);
     eventually("the failure", async || {
-        describe(&kube, "slot").await.filter(|told| told == "failing NotReachable")
+        describe(&kube, "slot").await.filter(|state| state == "failing NotReachable")
     })
     .await;
 }

@@ -90,11 +90,11 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// Polls until there is a result.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
-    mut look: impl FnMut() -> F,
+    mut poll: impl FnMut() -> F,
 ) -> T {
     within(what, async {
         loop {
-            if let Some(seen) = look().await {
+            if let Some(seen) = poll().await {
                 return seen;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -145,15 +145,15 @@ pub(crate) async fn run(
 ) -> (Bytes, Result<(), String>) {
     let argv = argv.iter().map(|&word| word.to_owned()).collect();
     let mut all = BytesMut::new();
-    let told = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
+    let text_of = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
     let mut output = match kube.exec(run_pod, Exec { argv, stdin }).await {
         Ok(output) => output,
-        Err(error) => return (all.freeze(), Err(told(error))),
+        Err(error) => return (all.freeze(), Err(text_of(error))),
     };
     loop {
         match within("output", output.next()).await {
             Some(Ok(bytes)) => all.extend_from_slice(&bytes),
-            Some(Err(error)) => return (all.freeze(), Err(told(error))),
+            Some(Err(error)) => return (all.freeze(), Err(text_of(error))),
             None => return (all.freeze(), Ok(())),
         }
     }
