@@ -38,11 +38,13 @@ impl RunnerError {
     pub(crate) fn of(target: &ExecTarget, error: ExecError) -> Self {
         match error {
             // Every call fails like this until rdev gets other credentials; waiting jobs then go on.
-            ExecError::Unauthorized => Self::Later(Failure::new(Reason::ExecForbidden, error.to_string())),
+            ExecError::Unauthorized => {
+                Self::Transient(Failure::new(Reason::ExecForbidden, error.to_string()))
+            }
             ExecError::Forbidden => Self::Refused(Failure::new(Reason::ExecForbidden, error.to_string())),
             ExecError::Exit { code, stderr } if passes(code, &stderr) => {
                 let message = format!("its container lacks a resource (exit code {code}): {stderr}");
-                Self::Later(Failure::new(Reason::RunnerMissing, message))
+                Self::Transient(Failure::new(Reason::RunnerMissing, message))
             }
             ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => {
                 Self::Refused(Failure::new(Reason::RunnerMissing, message))
@@ -50,7 +52,7 @@ impl RunnerError {
             ExecError::NotThere(_) | ExecError::NotRun(_) | ExecError::Cut(_) => {
                 let pod = &target.pod;
                 let message = format!("pod {pod} is ready, but programs cannot be started in it: {error}");
-                Self::Later(Failure::new(Reason::PodNotReady, message))
+                Self::Transient(Failure::new(Reason::PodNotReady, message))
             }
         }
     }

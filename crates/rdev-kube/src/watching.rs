@@ -103,15 +103,15 @@ impl Watcher {
         let mut events = pin!(events);
         let began = Instant::now();
         self.watch_restored();
-        let mut heard = false;
+        let mut received = false;
         while let Some(event) =
             timeout(SILENCE_MAX, events.next()).await.map_err(|_| CallError::Silent(SILENCE_MAX))?
         {
-            let unseen = self.apply(event?, version)?;
-            self.refresh_all(unseen).await;
-            heard = true;
+            let unwatched = self.apply(event?, version)?;
+            self.refresh_all(unwatched).await;
+            received = true;
         }
-        match heard || began.elapsed() >= WATCH_MIN {
+        match received || began.elapsed() >= WATCH_MIN {
             true => Ok(()),
             false => Err(CallError::Ended),
         }
@@ -119,14 +119,14 @@ impl Watcher {
 
     /// Applies an event of the watch; returns a pod that left the watch for an unknown reason.
     fn apply(&self, event: WatchEvent<Pod>, version: &mut String) -> Result<Option<Unwatched>, CallError> {
-        let (now, mut unseen) = (self.clock.now(), None);
+        let (now, mut unwatched) = (self.clock.now(), None);
         let seen = match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                 self.registry.apply(&pod, now);
                 pod.metadata.resource_version
             }
             WatchEvent::Deleted(pod) => {
-                unseen = self.registry.deleted(&pod, now);
+                unwatched = self.registry.deleted(&pod, now);
                 pod.metadata.resource_version
             }
             WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
@@ -135,7 +135,7 @@ impl Watcher {
         if let Some(seen) = seen {
             *version = seen;
         }
-        Ok(unseen)
+        Ok(unwatched)
     }
 
     async fn refresh_all(&self, pods: impl IntoIterator<Item = Unwatched>) {
