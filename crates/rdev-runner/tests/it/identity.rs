@@ -29,7 +29,7 @@ fn query(sandbox: &Sandbox, args: &str) -> FolderIdentity {
 }
 
 fn identity(sandbox: &Sandbox, within: &str) -> String {
-    items(sandbox, &format!("--within {within}")).identity
+    query(sandbox, &format!("--within {within}")).identity
 }
 
 /// Sends a run request for the folder of this identity.
