@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 /// A crate, and the crates of this workspace that it may depend on. A crate that is not here is refused.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
@@ -18,10 +18,12 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
-        &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
+        &["rdev-api-types", "rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
     ),
+    ("rdev-api-types", &[]),
+    ("rdev-client", &["rdev-api-types"]),
     ("rdev-kube-double", &[]),
-    ("rdev-bench", &[]),
+    ("rdev-bench", &["rdev-client"]),
     ("xtask", &[]),
 ];
 
