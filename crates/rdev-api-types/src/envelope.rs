@@ -56,6 +56,13 @@ pub struct ErrorBody {
     pub meta: Meta,
 }
 
+impl ErrorBody {
+    /// Returns the names of the fields that are not valid, in their order.
+    pub fn fields(&self) -> Vec<&str> {
+        self.error.details.iter().flatten().map(|detail| detail.field.as_str()).collect()
+    }
+}
+
 /// Failure of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

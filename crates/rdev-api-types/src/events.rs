@@ -181,8 +181,9 @@ pub struct HeartbeatEvent {
     pub timestamp: Timestamp,
 }
 
-/// Event of a stream, as a client reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Event of a stream, as a client reads it; written as its data alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Event {
     /// One line of standard output.
     Output(OutputEvent),

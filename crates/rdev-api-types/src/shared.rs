@@ -10,7 +10,8 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 
 text! {
-    /// Moment in UTC, as RFC 3339 with as many digits of a second as needed, at most six.
+    /// Moment in UTC, as RFC 3339 with as many digits of a second as needed, at most six. Texts have no order of their
+    /// own: parse both to compare them.
     Timestamp, |schema| {
         let format = utoipa::openapi::KnownFormat::DateTime;
         schema.format(Some(utoipa::openapi::SchemaFormat::KnownFormat(format)))
@@ -29,6 +30,7 @@ impl StreamName {
 
 text! {
     /// Name of an environment variable.
+    #[derive(PartialOrd, Ord)]
     VariableName, |schema| schema.pattern(Some(VariableName::PATTERN))
 }
 

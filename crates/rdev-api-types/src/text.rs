@@ -10,9 +10,10 @@ pub(crate) fn unindented(doc: &str) -> String {
 /// Defines a text with a schema of its own, shared by every field that holds one. Reading accepts any text: the server
 /// reports a text that breaks the rules together with the other fields that are not valid.
 macro_rules! text {
-    ($(#[doc = $doc:literal])+ $name:ident, $shape:expr) => {
+    ($(#[doc = $doc:literal])+ $(#[derive($($extra:ident),+)])? $name:ident, $shape:expr) => {
         $(#[doc = $doc])+
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        $(#[derive($($extra),+)])?
         #[serde(transparent)]
         pub struct $name(pub String);
 

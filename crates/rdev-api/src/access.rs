@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use rdev_domain::{Caller, KeyId, ProjectId, Scope};
+use rdev_domain::{KeyId, Principal, ProjectId, Scope};
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr};
@@ -161,7 +161,7 @@ impl Gate {
         access: Access,
         request: &Request,
         params: Option<&RawPathParams>,
-    ) -> Result<Caller, ApiError> {
+    ) -> Result<Principal, ApiError> {
         let (scope, ticket) = match access {
             Access::Scope(scope) => (scope, None),
             Access::ScopeOrTicket(scope) => (scope, ticket(request)),
@@ -179,13 +179,13 @@ impl Gate {
         Ok(caller)
     }
 
-    fn key_holder(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    fn key_holder(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
         let key = key(headers)?
             .ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
         self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn ticket_holder(&self, ticket: &str, params: Option<&RawPathParams>) -> Result<Caller, ApiError> {
+    fn ticket_holder(&self, ticket: &str, params: Option<&RawPathParams>) -> Result<Principal, ApiError> {
         let project = params.and_then(|params| params.iter().find(|(name, _)| *name == "project"));
         project
             .and_then(|(_, project)| project.parse::<ProjectId>().ok())

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use rdev_services::Keeping;
+use rdev_services::RetentionLimits;
 
 /// Runs coding agents, shell commands and git, and streams what they write.
 ///
@@ -215,9 +215,9 @@ impl Config {
     }
 
     /// How much is kept.
-    pub fn keeping(&self) -> Keeping {
+    pub fn keeping(&self) -> RetentionLimits {
         let (days, mib) = (self.retention_days, self.retention_log_mb);
-        Keeping {
+        RetentionLimits {
             ended: (days > 0).then(|| Duration::from_secs(days * 24 * 3600)),
             output_bytes: (mib > 0).then_some(mib * 1024 * 1024),
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use rdev_ports::{Finding, Verdict};
+use rdev_ports::{Diagnosis, Severity};
 
 use crate::config::{Config, Runtime};
 use crate::process::Inherited;
@@ -19,42 +19,42 @@ pub async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCo
         Ok(more) => findings.extend(more),
         Err(error) => {
             let fix = "see docs/configuration.md: RDEV_RUNTIME, KUBECONFIG, RDEV_DATA_DIR";
-            findings.push(Finding::bad("runtime", format!("{error:#}"), fix));
+            findings.push(Diagnosis::bad("runtime", format!("{error:#}"), fix));
         }
     }
     print(&findings).context("standard output")?;
-    let works = findings.iter().all(|finding| !matches!(finding.verdict, Verdict::Bad(_)));
+    let works = findings.iter().all(|finding| !matches!(finding.verdict, Severity::Bad(_)));
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn master_key(config: &Config) -> Finding {
+fn master_key(config: &Config) -> Diagnosis {
     const WHAT: &str = "master key";
     let file = config.data_dir.join("master.key");
     match (config.master_key, config.runtime()) {
-        (Some(_), _) => Finding::good(WHAT, "given as RDEV_MASTER_KEY"),
-        (None, Runtime::Kubernetes) => Finding::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
+        (Some(_), _) => Diagnosis::good(WHAT, "given as RDEV_MASTER_KEY"),
+        (None, Runtime::Kubernetes) => Diagnosis::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
         (None, Runtime::Local) if file.exists() => match keys::master_key(None, &file) {
-            Ok(_) => Finding::good(WHAT, format!("in {}", file.display())),
-            Err(error) => Finding::bad(WHAT, format!("{error:#}"), "restore the file from a backup"),
+            Ok(_) => Diagnosis::good(WHAT, format!("in {}", file.display())),
+            Err(error) => Diagnosis::bad(WHAT, format!("{error:#}"), "restore the file from a backup"),
         },
         (None, Runtime::Local) => {
             let seen = format!("{} is not there yet", file.display());
-            Finding::warning(WHAT, seen, "the first start of rdev-api makes it")
+            Diagnosis::warning(WHAT, seen, "the first start of rdev-api makes it")
         }
     }
 }
 
-fn print(findings: &[Finding]) -> std::io::Result<()> {
+fn print(findings: &[Diagnosis]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for Finding { what, seen, verdict } in findings {
+    for Diagnosis { what, seen, verdict } in findings {
         match verdict {
-            Verdict::Good => writeln!(out, "ok    {what}: {seen}")?,
-            Verdict::Warning(fix) => writeln!(out, "warn  {what}: {seen}\n      fix: {fix}")?,
-            Verdict::Bad(fix) => writeln!(out, "FAIL  {what}: {seen}\n      fix: {fix}")?,
+            Severity::Good => writeln!(out, "ok    {what}: {seen}")?,
+            Severity::Warning(fix) => writeln!(out, "warn  {what}: {seen}\n      fix: {fix}")?,
+            Severity::Bad(fix) => writeln!(out, "FAIL  {what}: {seen}\n      fix: {fix}")?,
         }
     }
-    let count = |wanted: fn(&Verdict) -> bool| findings.iter().filter(|f| wanted(&f.verdict)).count();
+    let count = |wanted: fn(&Severity) -> bool| findings.iter().filter(|f| wanted(&f.verdict)).count();
     let (bad, warnings) =
-        (count(|v| matches!(v, Verdict::Bad(_))), count(|v| matches!(v, Verdict::Warning(_))));
+        (count(|v| matches!(v, Severity::Bad(_))), count(|v| matches!(v, Severity::Warning(_))));
     writeln!(out, "{} looked at, {bad} failed, {warnings} warnings", findings.len())
 }

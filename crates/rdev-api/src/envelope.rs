@@ -3,17 +3,17 @@
 use axum::Json;
 use axum::http::HeaderName;
 use rdev_api_types::{Data, IDEMPOTENT_REPLAYED, List, ListMeta, Meta};
-use rdev_ports::Asked;
+use rdev_ports::Occurrence;
 
 use crate::request::RequestMeta;
 
 const REPLAYED: HeaderName = HeaderName::from_static(IDEMPOTENT_REPLAYED);
 
 /// Returns the header that marks a repetition, if this is one.
-pub(crate) fn replayed(asked: Asked) -> Option<[(HeaderName, &'static str); 1]> {
-    match asked {
-        Asked::Now => None,
-        Asked::Before => Some([(REPLAYED, "true")]),
+pub(crate) fn replayed(occurrence: Occurrence) -> Option<[(HeaderName, &'static str); 1]> {
+    match occurrence {
+        Occurrence::First => None,
+        Occurrence::Repeated => Some([(REPLAYED, "true")]),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::MediaType;
 use rdev_api_types::{IDEMPOTENCY_KEY, PAGE_DEFAULT, PAGE_MAX};
-use rdev_domain::{Caller, CommandId, Error, IdempotencyKey, ProjectId, StreamId, WorkerName};
+use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, StreamId, WorkerName};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -26,7 +26,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(crate) struct InProject(pub(crate) ProjectId);
 
 /// `{project}` and `{command_id}` in the path.
-pub(crate) struct CommandInProject(pub(crate) ProjectId, pub(crate) CommandId);
+pub(crate) struct CommandInProject(pub(crate) ProjectId, pub(crate) JobId);
 
 /// `{project}` and `{stream_id}` in the path.
 pub(crate) struct StreamInProject(pub(crate) ProjectId, pub(crate) StreamId);
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
 }
 
 /// `{task_id}` in the path.
-pub(crate) struct TaskPath(pub(crate) CommandId);
+pub(crate) struct TaskPath(pub(crate) JobId);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     type Rejection = ApiError;
@@ -70,7 +70,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
 }
 
 /// `{task_id}` and `{path}` in the path, the latter with its slashes.
-pub(crate) struct TaskFile(pub(crate) CommandId, pub(crate) String);
+pub(crate) struct TaskFile(pub(crate) JobId, pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
     type Rejection = ApiError;
@@ -264,9 +264,9 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, Api
 }
 
 /// Who makes the request; the gate has put it there.
-pub(crate) struct From(pub(crate) Caller);
+pub(crate) struct Caller(pub(crate) Principal);
 
-impl<S: Send + Sync> FromRequestParts<S> for From {
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
@@ -274,8 +274,8 @@ impl<S: Send + Sync> FromRequestParts<S> for From {
     }
 }
 
-fn caller(parts: &Parts) -> Result<Caller, ApiError> {
-    let caller = parts.extensions.get::<Caller>().cloned();
+fn caller(parts: &Parts) -> Result<Principal, ApiError> {
+    let caller = parts.extensions.get::<Principal>().cloned();
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rdev_domain::{Caller, KeyId, Scope};
+use rdev_domain::{KeyId, Principal, Scope};
 use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -44,10 +44,10 @@ impl Keys {
     }
 
     /// The caller whose key this is.
-    pub(crate) fn verify(&self, key: &str) -> Option<Caller> {
+    pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let same: bool = sha256.ct_eq(&self.admin_sha256).into();
-        same.then(|| Caller { key: self.admin.clone(), scopes: vec![Scope::Admin] })
+        same.then(|| Principal { key: self.admin.clone(), scopes: vec![Scope::Admin] })
     }
 }
 

@@ -11,8 +11,8 @@ use metrics::{
     Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use rdev_domain::{Timestamp, WorkKind};
-use rdev_ports::{Backlog, Clock, Pods, Stage};
+use rdev_domain::{TaskKind, Timestamp};
+use rdev_ports::{Backlog, BacklogState, Clock, Pods};
 use rdev_services::{Pool, WorkerView};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
@@ -133,8 +133,8 @@ impl Metrics {
 
 fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by kind and state");
-    for kind in WorkKind::ALL {
-        for stage in Stage::ALL {
+    for kind in TaskKind::ALL {
+        for stage in BacklogState::ALL {
             let of = backlog.tasks.iter().filter(|(k, s, _)| (*k, *s) == (kind, stage));
             let count: u64 = of.map(|(.., count)| count).sum();
             gauge!("rdev_pool_tasks", "kind" => kind.as_str(), "state" => stage.as_str()).set(count as f64);
@@ -146,8 +146,8 @@ fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     );
     // A worker that leaves is none of the pool's any more: for its tasks no other one is wanted.
     let leaves = workers.iter().filter(|worker| worker.leaves).map(|worker| worker.tasks.len() as u64).sum();
-    let running = backlog.count(Stage::Running).saturating_sub(leaves);
-    gauge!("rdev_pool_load").set((running + backlog.count(Stage::Waiting)) as f64);
+    let running = backlog.count(BacklogState::Running).saturating_sub(leaves);
+    gauge!("rdev_pool_load").set((running + backlog.count(BacklogState::Waiting)) as f64);
     describe_gauge!("rdev_pool_oldest_waiting_seconds", "How long the task has waited that waits longest");
     let waited = backlog.waiting_since.map_or(Duration::ZERO, |since| now.since(since));
     gauge!("rdev_pool_oldest_waiting_seconds").set(waited.as_secs_f64());

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
-use rdev_domain::{CommandId, Timestamp};
-use rdev_ports::{Chance, Clock, Ids};
+use rdev_domain::{JobId, Timestamp};
+use rdev_ports::{Clock, Ids, Random};
 use uuid::{ContextV7, Uuid};
 
 /// The machine's clock.
@@ -36,7 +36,7 @@ impl UuidIds {
 }
 
 impl Ids for UuidIds {
-    fn command_id(&self) -> CommandId {
+    fn job_id(&self) -> JobId {
         let since_1970 = self.clock.now().since(Timestamp::from_micros(0));
         let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());
         let time = uuid::Timestamp::from_unix(&self.sequence, seconds, nanos);
@@ -46,9 +46,9 @@ impl Ids for UuidIds {
 }
 
 /// Randomness that spreads things in time, and guards nothing.
-pub(crate) struct UuidChance;
+pub(crate) struct UuidRandom;
 
-impl Chance for UuidChance {
+impl Random for UuidRandom {
     fn fraction(&self) -> f64 {
         // Its last bytes are random.
         let [.., a, b, c, d] = Uuid::now_v7().into_bytes();

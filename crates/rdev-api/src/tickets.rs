@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use rdev_domain::{Caller, KeyId, ProjectId, Scope, Timestamp};
+use rdev_domain::{KeyId, Principal, ProjectId, Scope, Timestamp};
 use sha2::Sha256;
 
 use crate::config::MasterKey;
@@ -36,7 +36,7 @@ impl Tickets {
     }
 
     /// Who may read the project's events with this ticket.
-    pub(crate) fn verify(&self, ticket: &str, project: &ProjectId, now: Timestamp) -> Option<Caller> {
+    pub(crate) fn verify(&self, ticket: &str, project: &ProjectId, now: Timestamp) -> Option<Principal> {
         let (claim, mac) = ticket.rsplit_once('.')?;
         let (expires, key) = claim.split_once('.')?;
         self.sign(claim, project).verify_slice(&URL_SAFE_NO_PAD.decode(mac).ok()?).ok()?;
@@ -44,7 +44,7 @@ impl Tickets {
             return None;
         }
         let key = String::from_utf8(URL_SAFE_NO_PAD.decode(key).ok()?).ok()?;
-        Some(Caller { key: key.parse().ok()?, scopes: vec![Scope::ProjectsRead] })
+        Some(Principal { key: key.parse().ok()?, scopes: vec![Scope::ProjectsRead] })
     }
 
     fn sign(&self, claim: &str, project: &ProjectId) -> Hmac<Sha256> {

@@ -10,10 +10,10 @@ use anyhow::Context;
 use ipnet::IpNet;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, EventLog, Finding, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Clock, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{
-    Chores, Commands, Events, Journals, Live, Pool, Projects, Prune, Replicas, TaskPorts, Tasks, Worker,
+    Commands, Events, Journals, Live, Periodic, Pool, Projects, Prune, ReplicaSync, TaskPorts, Tasks, Worker,
     WorkerConfig, WorkerPorts,
 };
 use rdev_sql::SqlStore;
@@ -30,7 +30,7 @@ use crate::parts::Parts;
 use crate::process::Inherited;
 use crate::server::{self, Listeners, Places};
 use crate::sse::Streams;
-use crate::system::{SystemClock, UuidChance, UuidIds, random};
+use crate::system::{SystemClock, UuidIds, UuidRandom, random};
 use crate::tickets::Tickets;
 
 /// The runner for this machine, built by the build script.
@@ -53,8 +53,8 @@ pub struct Rdev {
     apps: Apps,
     trusted_proxies: Arc<[IpNet]>,
     worker: Worker,
-    replicas: Replicas,
-    chores: Chores,
+    replicas: ReplicaSync,
+    chores: Periodic,
     metrics: Metrics,
     store: SqlStore,
     /// Cancelled when a task by which the runtime lives has ended.
@@ -81,7 +81,7 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let (pods, runtime_failed) = pods(config, inherited, clock.clone()).await?;
     let signals = store.signals();
     let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
-    let replicas = Replicas::new(live.clone(), log.clone(), signals);
+    let replicas = ReplicaSync::new(live.clone(), log.clone(), signals);
 
     let projects = Projects::new(pods.clone());
     let events = Events::new(projects.clone(), queue.clone(), log.clone(), live.clone());
@@ -163,11 +163,11 @@ fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>) -
 }
 
 /// What is done now and then, by one of the servers on a store.
-fn chores(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Chores {
+fn chores(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Periodic {
     let store = Arc::new(store.clone());
     let prune = Prune::new(store.clone(), config.keeping());
     let journals = Journals::new(pods, store.clone(), store.clone(), config.journal_search());
-    Chores::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
+    Periodic::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
 }
 
 fn worker(
@@ -184,7 +184,7 @@ fn worker(
         artefacts: Arc::new(store.clone()),
         log: Arc::new(store.clone()),
         clock: clock.clone(),
-        chance: Arc::new(UuidChance),
+        random: Arc::new(UuidRandom),
     };
     Ok(Worker::new(worker_config(config)?, ports, live))
 }
@@ -241,7 +241,7 @@ async fn pods(
                 kubeconfig: None,
                 runner,
                 clock,
-                chance: Arc::new(UuidChance),
+                random: Arc::new(UuidRandom),
             };
             let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
             let failed = kube.failed();
@@ -287,7 +287,7 @@ pub(crate) async fn pending_migrations(config: &Config) -> anyhow::Result<Vec<St
 }
 
 /// A look at the store, for an operator; changes nothing.
-pub(crate) async fn examine_database(config: &Config) -> Vec<Finding> {
+pub(crate) async fn examine_database(config: &Config) -> Vec<Diagnosis> {
     match config.database() {
         DatabaseUrl::Sqlite(file) => vec![SqlStore::examine_sqlite(&file).await],
         DatabaseUrl::Postgres(url) => SqlStore::examine_postgres(&url.0, SystemClock.now()).await,
@@ -295,14 +295,14 @@ pub(crate) async fn examine_database(config: &Config) -> Vec<Finding> {
 }
 
 /// A look at the place where commands run; makes nothing that is not there.
-pub(crate) async fn examine_runtime(config: &Config, inherited: Inherited) -> anyhow::Result<Vec<Finding>> {
+pub(crate) async fn examine_runtime(config: &Config, inherited: Inherited) -> anyhow::Result<Vec<Diagnosis>> {
     let folder = &config.data_dir;
     if config.runtime() == Runtime::Local && !folder.exists() {
         let seen = format!("{} is not there yet", folder.display());
-        return Ok(vec![Finding::warning("data folder", seen, "the first start of rdev-api makes it")]);
+        return Ok(vec![Diagnosis::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
     let (pods, _) = pods(config, inherited, Arc::new(SystemClock)).await?;
-    Ok(pods.examine().await)
+    Ok(pods.diagnose().await)
 }
 
 impl Rdev {

@@ -11,21 +11,21 @@ pub struct Artefact {
     /// Its bytes.
     pub size: u64,
     /// Whether it is kept.
-    pub kept: Kept,
+    pub kept: Content,
 }
 
 /// Whether a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum Content {
     /// All of it, with this SHA-256.
-    Whole([u8; 32]),
+    Stored([u8; 32]),
     /// It is not, for this reason.
-    Not(Unkept),
+    Skipped(SkipReason),
 }
 
 /// Why a file is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unkept {
+pub enum SkipReason {
     /// Nothing fits the pattern.
     Missing,
     /// With it there would be more bytes than a task may leave.
@@ -42,7 +42,7 @@ pub enum Unkept {
     Removed,
 }
 
-impl Unkept {
+impl SkipReason {
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Missing,
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn reasons_are_read_back() {
-        for why in Unkept::ALL {
-            assert_eq!(Unkept::parse(why.as_str()), Some(why));
+        for why in SkipReason::ALL {
+            assert_eq!(SkipReason::parse(why.as_str()), Some(why));
         }
     }
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Home, Outcome, Status, StreamId, Timestamp, Trouble};
+use crate::{Failure, JobId, JobStatus, Outcome, StreamId, Target, Timestamp};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,9 +57,9 @@ pub struct Entry {
     /// Its place in the log.
     pub position: Position,
     /// Where the command belongs.
-    pub home: Home,
+    pub target: Target,
     /// The command that it tells about.
-    pub command: CommandId,
+    pub job: JobId,
     /// The command's stream.
     pub stream: StreamId,
     /// Number of its first event; a status has the number of the event before it, and takes none.
@@ -89,9 +89,9 @@ pub struct Retrying {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryBody {
     /// The command has reached a status that is not its last.
-    Status(Status),
+    Status(JobStatus),
     /// Something keeps a started command from running. It is over with the next entry.
-    Stalled(Trouble),
+    Stalled(Failure),
     /// An attempt is over, and the command waits for the next one.
     Retry(Retrying),
     /// Output, as frames of the runner.

@@ -87,7 +87,7 @@ id!(
 );
 id!(
     /// A command's id: `cmd-` and 32 hexadecimal digits that sort by time.
-    CommandId,
+    JobId,
     "command id",
     "\"cmd-\" and 32 hexadecimal digits",
     |text| text.strip_prefix("cmd-").is_some_and(|hex| {
@@ -124,8 +124,8 @@ id!(
     |text| is_label(text, 63)
 );
 
-impl From<&CommandId> for StreamId {
-    fn from(id: &CommandId) -> Self {
+impl From<&JobId> for StreamId {
+    fn from(id: &JobId) -> Self {
         Self(id.0.clone())
     }
 }
@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn command_ids_have_one_spelling() {
         let id = format!("cmd-{}", "0a".repeat(16));
-        assert_eq!(id.parse::<CommandId>().unwrap().as_str(), id);
+        assert_eq!(id.parse::<JobId>().unwrap().as_str(), id);
         for bad in ["cmd-", "cmd-1", &id.to_uppercase(), &id.replace("cmd", "CMD")] {
-            assert!(bad.parse::<CommandId>().is_err(), "{bad}");
+            assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }
 }

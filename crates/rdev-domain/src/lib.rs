@@ -5,32 +5,35 @@
 
 mod artefact;
 mod checkout;
-mod command;
 mod error;
 mod event;
 mod git;
-mod home;
 mod id;
+mod job;
 mod outcome;
 mod project;
 mod scope;
+mod target;
+mod task;
 mod time;
 mod validate;
-mod work;
 
-pub use artefact::{Artefact, Kept, Unkept};
-pub use command::{AgentRequest, Command, CommandKind, GitRequest, Request, ShellRequest, State, Status};
+pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Error, FieldError, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
-pub use home::Home;
-pub use id::{CommandId, IdError, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
-pub use outcome::{Ending, Outcome, Reason, Trouble};
+pub use id::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
+pub use job::{
+    AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobKind, JobSpec, JobState, JobStatus,
+    ShellRequest,
+};
+pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
-pub use scope::{Caller, Scope};
+pub use scope::{Principal, Scope};
+pub use target::Target;
+pub use task::{Schedule, TaskKind, TaskRequest, attempt_error};
 pub use time::Timestamp;
 pub use validate::{Limits, Validate};
-pub use work::{Schedule, WorkKind, WorkRequest, attempt_error};
 
 /// The first answer's fingerprint and time for an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]

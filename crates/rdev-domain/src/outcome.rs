@@ -79,14 +79,14 @@ pub enum Reason {
 
 /// What keeps a command from running, or has ended it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Failure {
     /// The reason of a command that ends by it.
     pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }
 
-impl Trouble {
+impl Failure {
     /// For this reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
@@ -149,13 +149,13 @@ impl Ending {
     }
 
     /// The ending that [`Ending::reason`] and the status were made from.
-    pub fn from_status_and_reason(status: crate::Status, reason: Option<&str>) -> Option<Self> {
+    pub fn from_status_and_reason(status: crate::JobStatus, reason: Option<&str>) -> Option<Self> {
         match status {
-            crate::Status::Completed => Some(Self::Completed),
-            crate::Status::Cancelled => Some(Self::Cancelled),
-            crate::Status::TimedOut => Some(Self::TimedOut),
-            crate::Status::Failed => reason.and_then(Reason::parse).map(Self::Failed),
-            crate::Status::Pending | crate::Status::Running => None,
+            crate::JobStatus::Completed => Some(Self::Completed),
+            crate::JobStatus::Cancelled => Some(Self::Cancelled),
+            crate::JobStatus::TimedOut => Some(Self::TimedOut),
+            crate::JobStatus::Failed => reason.and_then(Reason::parse).map(Self::Failed),
+            crate::JobStatus::Pending | crate::JobStatus::Running => None,
         }
     }
 }
@@ -181,16 +181,16 @@ fn storable(message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Status;
+    use crate::JobStatus;
 
     #[test]
     fn every_reason_is_read_back() {
         for (reason, name) in REASONS {
             let ending = Ending::Failed(reason);
             assert_eq!(ending.reason(), Some(name));
-            assert_eq!(Ending::from_status_and_reason(Status::Failed, Some(name)), Some(ending));
+            assert_eq!(Ending::from_status_and_reason(JobStatus::Failed, Some(name)), Some(ending));
         }
-        assert_eq!(Ending::from_status_and_reason(Status::Failed, Some("?")), None);
-        assert_eq!(Ending::from_status_and_reason(Status::Running, None), None);
+        assert_eq!(Ending::from_status_and_reason(JobStatus::Failed, Some("?")), None);
+        assert_eq!(Ending::from_status_and_reason(JobStatus::Running, None), None);
     }
 }

@@ -36,14 +36,14 @@ impl Scope {
 
 /// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub struct Principal {
     /// The key's public id.
     pub key: KeyId,
     /// What the key may do.
     pub scopes: Vec<Scope>,
 }
 
-impl Caller {
+impl Principal {
     /// Whether one of the caller's scopes includes `scope`.
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)

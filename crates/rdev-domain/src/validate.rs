@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::artefact::check_pattern;
 use crate::checkout::{check_ref, check_repository};
 use crate::{
-    AgentRequest, FieldError, GitRequest, Request, Schedule, ShellRequest, WorkKind, WorkRequest,
+    AgentRequest, CommandRequest, FieldError, GitRequest, Schedule, ShellRequest, TaskKind, TaskRequest,
     check_git_args,
 };
 
@@ -87,12 +87,11 @@ impl Validate {
     }
 
     /// Checks everything that a request says.
-    pub fn request(&mut self, limits: &Limits, request: &Request) {
+    pub fn request(&mut self, limits: &Limits, request: &CommandRequest) {
         match request {
-            Request::Claude(agent) => self.agent(limits, agent),
-            Request::Shell(shell) => self.shell(limits, shell),
-            Request::Git(git) => self.git(limits, git),
-            Request::Work(work) => self.work(limits, work),
+            CommandRequest::Claude(agent) => self.agent(limits, agent),
+            CommandRequest::Shell(shell) => self.shell(limits, shell),
+            CommandRequest::Git(git) => self.git(limits, git),
         }
     }
 
@@ -133,10 +132,11 @@ impl Validate {
         self.env(limits, &shell.env);
     }
 
-    fn work(&mut self, limits: &Limits, work: &WorkRequest) {
+    /// Checks a task of the pool.
+    pub fn task(&mut self, limits: &Limits, work: &TaskRequest) {
         match &work.repository {
             Some(repository) => self.check("repository", check_repository(repository)),
-            None if work.kind == WorkKind::Shell => {}
+            None if work.kind == TaskKind::Shell => {}
             None => self.fail("repository", format!("a {} needs one", work.kind.as_str())),
         }
         if let Some(name) = &work.git_ref {
@@ -266,7 +266,7 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn fields(request: Request) -> Vec<String> {
+    fn fields(request: CommandRequest) -> Vec<String> {
         let mut validate = Validate::default();
         validate.request(&Limits::DEFAULT, &request);
         match validate.finish() {
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn all_fields_are_told_at_once() {
-        let request = Request::Claude(AgentRequest {
+        let request = CommandRequest::Claude(AgentRequest {
             prompt: String::new(),
             session_id: Some("--resume".into()),
             model: Some(String::new()),
@@ -291,23 +291,23 @@ mod tests {
     fn a_prompt_says_something() {
         let agent = |prompt: &str| AgentRequest { prompt: prompt.to_owned(), ..AgentRequest::default() };
         for blank in ["", " ", " \n\t", "\u{3000}"] {
-            assert_eq!(fields(Request::Claude(agent(blank))), ["prompt"], "{blank:?}");
+            assert_eq!(fields(CommandRequest::Claude(agent(blank))), ["prompt"], "{blank:?}");
         }
-        assert!(fields(Request::Claude(agent(" x "))).is_empty());
+        assert!(fields(CommandRequest::Claude(agent(" x "))).is_empty());
     }
 
     #[test]
     fn shell_takes_sound_names_and_values() {
         let env = [("A_1", "x"), ("1A", "x"), ("B", "a\0b"), ("", "x")];
         let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
-        let request = Request::Shell(ShellRequest { command: "true".into(), env });
+        let request = CommandRequest::Shell(ShellRequest { command: "true".into(), env });
         assert_eq!(fields(request), ["env.", "env.1A", "env.B"]);
     }
 
     #[test]
     fn a_shell_line_has_a_limit() {
         let max = Limits::DEFAULT.item_bytes_max;
-        let shell = |n| Request::Shell(ShellRequest { command: "x".repeat(n), ..Default::default() });
+        let shell = |n| CommandRequest::Shell(ShellRequest { command: "x".repeat(n), ..Default::default() });
         assert!(fields(shell(max)).is_empty());
         assert_eq!(fields(shell(max + 1)), ["command"]);
     }

@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use rdev_kube::{Bundled, Config, Kube, PROJECTS};
 use rdev_kube_double::{Cluster, NewPod};
 use rdev_ports::Pods;
-use rdev_ports::testing::{FakeChance, FakeClock};
+use rdev_ports::testing::{FakeClock, FakeRandom};
 use tokio::time::Instant;
 
 const PODS: usize = 500;
@@ -95,7 +95,7 @@ async fn open(cluster: &Cluster) -> Kube {
         kubeconfig,
         runner,
         clock: Arc::new(FakeClock::default()),
-        chance: Arc::new(FakeChance(0.5)),
+        random: Arc::new(FakeRandom(0.5)),
     })
     .await
     .unwrap()

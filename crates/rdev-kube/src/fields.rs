@@ -2,20 +2,20 @@
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rdev_domain::{Reason, Timestamp, Trouble};
+use rdev_domain::{Failure, Reason, Timestamp};
 
 /// The end of a pod in which nothing will run again; `None` while something may.
-pub(crate) fn over(status: &PodStatus) -> Option<Trouble> {
+pub(crate) fn over(status: &PodStatus) -> Option<Failure> {
     let message = status.message.as_deref().unwrap_or("its containers have ended");
     match (status.phase.as_deref(), status.reason.as_deref()) {
         (Some("Failed"), Some(reason @ ("Evicted" | "Preempting" | "Preempted"))) => {
-            Some(Trouble::new(Reason::PodEvicted, format!("its pod was evicted ({reason}): {message}")))
+            Some(Failure::new(Reason::PodEvicted, format!("its pod was evicted ({reason}): {message}")))
         }
         (Some("Failed"), Some("NodeLost" | "NodeShutdown" | "Terminated")) => {
-            Some(Trouble::new(Reason::NodeLost, format!("its node went away: {message}")))
+            Some(Failure::new(Reason::NodeLost, format!("its node went away: {message}")))
         }
         (Some(phase @ ("Failed" | "Succeeded")), _) => {
-            Some(Trouble::new(Reason::PodLost, format!("its pod is over ({phase}): {message}")))
+            Some(Failure::new(Reason::PodLost, format!("its pod is over ({phase}): {message}")))
         }
         _ => None,
     }

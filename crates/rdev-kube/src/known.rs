@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Timestamp, Trouble};
+use rdev_domain::{Condition, Failure, Project, ProjectId, ProjectStatus, Timestamp};
 
 use crate::pod::PodView;
 
@@ -22,7 +22,7 @@ const DUPLICATE_ID: &str = "DuplicateId";
 /// The end of a pod that is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
-    pub(crate) trouble: Trouble,
+    pub(crate) failure: Failure,
     /// When it was noticed.
     pub(crate) at: Timestamp,
     /// Its folder of runs is on a volume that the next pod has.
@@ -109,9 +109,9 @@ impl Known {
     }
 
     /// A pod is not in the cluster any more.
-    pub(crate) fn remove(&mut self, uid: &str, trouble: Trouble, now: Timestamp) {
+    pub(crate) fn remove(&mut self, uid: &str, failure: Failure, now: Timestamp) {
         let runs_outlive = self.find(uid).is_some_and(|pod| pod.details.runs_outlive);
-        let end = End { trouble: trouble.clone(), at: now, runs_outlive };
+        let end = End { failure: failure.clone(), at: now, runs_outlive };
         if self.ends.insert(uid.to_owned(), end).is_none() {
             self.ends_in_order.push_back(uid.to_owned());
         }
@@ -123,7 +123,7 @@ impl Known {
         let member = self.by_uid.remove(uid);
         let was_member = member.is_some();
         if let Some(view) = member.or_else(|| self.out.remove(uid)) {
-            self.leave(&view, was_member, GONE, trouble.message, now);
+            self.leave(&view, was_member, GONE, failure.message, now);
         }
     }
 

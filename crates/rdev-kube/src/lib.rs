@@ -5,7 +5,8 @@
 //! knows nothing of the runner's frames, nor of HTTP or SQL.
 
 mod cluster;
-mod examine;
+mod containers;
+mod diagnose;
 mod exec;
 mod fields;
 mod fresh;
@@ -17,7 +18,6 @@ mod lookup;
 mod missing;
 mod neighbours;
 mod news;
-mod places;
 mod pod;
 mod proxy;
 mod reach;
@@ -34,22 +34,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select, unfold};
-use rdev_domain::{Condition, Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
+use rdev_domain::{Condition, Error, Failure, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
 use rdev_ports::{
-    Chance, Clock, Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, RUNNER_EXIT_LOST,
-    RUNNER_EXIT_OTHER_PLACE, Reach, Site, Standing, Stdin, spawn_for_good,
+    Clock, Diagnosis, Disruption, Exec, ExecOutput, ExecResult, PodRef, Pods, PoolWorker, RUNNER_EXIT_LOST,
+    RUNNER_EXIT_OTHER_PLACE, Random, Reach, Readiness, Stdin, spawn_for_good,
 };
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::containers::{Containers, LOOK_AWAITED, Means, Ready};
 use crate::exec::{Channel, ExecError};
 use crate::fresh::Fresh;
 use crate::labels::Role;
 use crate::lookup::Survey;
 use crate::neighbours::{Neighbours, RUNS_SHARED, pod_of};
-use crate::places::{LOOK_AWAITED, Means, Places, Ready};
 use crate::pod::PodView;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
@@ -86,7 +86,7 @@ pub struct Config {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance that spreads those who ask again.
-    pub chance: Arc<dyn Chance>,
+    pub random: Arc<dyn Random>,
 }
 
 /// Runs commands in pods.
@@ -104,7 +104,7 @@ pub struct Kube {
 /// The pods of one role, kept current by a watch, and what is known of their containers.
 struct Watched {
     registry: Arc<Registry>,
-    places: Places,
+    containers: Containers,
     fresh: Fresh,
     tasks: [AbortHandle; 2],
 }
@@ -112,13 +112,13 @@ struct Watched {
 impl Watched {
     fn begin(role: Role, registry: Arc<Registry>, means: Means, failed: &CancellationToken) -> Self {
         let (cluster, clock) = (means.cluster.clone(), means.clock.clone());
-        let places = Places::new(means, registry.clone());
+        let containers = Containers::new(means, registry.clone());
         // Listening before there is news.
-        let looking = places.keep();
+        let looking = containers.keep();
         let fresh = Fresh::new(cluster.clone(), registry.clone(), clock.clone());
         let watching = watching::keep(cluster, role, registry.clone(), clock);
         let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
-        Self { registry, places, fresh, tasks }
+        Self { registry, containers, fresh, tasks }
     }
 
     /// The pods as they are known, which they are once they were listed.
@@ -137,7 +137,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-        self.places.close();
+        self.containers.close();
     }
 }
 
@@ -157,7 +157,7 @@ impl Kube {
             bundled: config.runner,
             neighbours: neighbours.clone(),
             clock: config.clock.clone(),
-            chance: config.chance,
+            random: config.random,
         };
         let projects = Watched::begin(Role::Project, projects, means.clone(), &failed);
         let workers = Watched::begin(Role::Worker, workers, means, &failed);
@@ -175,10 +175,10 @@ impl Kube {
     }
 
     /// The pods of a site's role.
-    fn watched(&self, site: &Site) -> &Watched {
-        match site {
-            Site::Project(_) => &self.projects,
-            Site::Worker(_) => &self.workers,
+    fn watched(&self, pod_ref: &PodRef) -> &Watched {
+        match pod_ref {
+            PodRef::Project(_) => &self.projects,
+            PodRef::Worker(_) => &self.workers,
         }
     }
 
@@ -190,8 +190,8 @@ impl Kube {
 
     /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
     /// on with.
-    async fn once_listed(&self, site: &Site) -> Result<&Watched> {
-        let watched = self.watched(site);
+    async fn once_listed(&self, pod_ref: &PodRef) -> Result<&Watched> {
+        let watched = self.watched(pod_ref);
         // Whether they were listed in that time is what the next line tells.
         timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
         watched.listed().map(|_| watched)
@@ -215,10 +215,10 @@ impl Pods for Kube {
         let shown = |pod: PodView| {
             let status = self.neighbours.status(Role::Worker, &pod.details.project, pod.status.clone());
             let worker = pod.worker(match status {
-                ProjectStatus::Ready => self.workers.places.status(&pod),
+                ProjectStatus::Ready => self.workers.containers.status(&pod),
                 status => status,
             })?;
-            let shares_fate = worker.capacity > 1 && self.workers.places.kills_all(&pod.uid);
+            let shares_fate = worker.capacity > 1 && self.workers.containers.kills_all(&pod.uid);
             let (reason, message) = (OOM_GROUP.to_owned(), KILLS_ALL.to_owned());
             let warning = shares_fate.then_some(Condition { reason, message, since: pod.created });
             Some(PoolWorker { warning, ..worker })
@@ -226,9 +226,9 @@ impl Pods for Kube {
         Ok(pods.filter_map(shown).collect())
     }
 
-    async fn place(&self, site: &Site) -> Result<Option<Standing>> {
-        let Some(id) = id_of(site) else { return Ok(None) };
-        let watched = self.once_listed(site).await?;
+    async fn readiness(&self, pod_ref: &PodRef) -> Result<Option<Readiness>> {
+        let Some(id) = id_of(pod_ref) else { return Ok(None) };
+        let watched = self.once_listed(pod_ref).await?;
         let (registry, now) = (&watched.registry, self.clock.now());
         let Some(pod) = registry.pod_of(&id) else {
             let gone = registry.project(&id, now);
@@ -238,28 +238,28 @@ impl Pods for Kube {
         if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(watched.places.standing(pod, LOOK_AWAITED).await))
+        Ok(Some(watched.containers.readiness(pod, LOOK_AWAITED).await))
     }
 
-    fn became_ready(&self) -> BoxStream<'static, Site> {
-        select(self.projects.places.became_ready(), self.workers.places.became_ready()).boxed()
+    fn became_ready(&self) -> BoxStream<'static, PodRef> {
+        select(self.projects.containers.became_ready(), self.workers.containers.became_ready()).boxed()
     }
 
-    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
-        self.reach_place(site, place_uid).await
+    async fn reach(&self, pod_ref: &PodRef, pod_uid: &str) -> Result<Reach> {
+        self.reach_pod(pod_ref, pod_uid).await
     }
 
-    async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate> {
-        let pod_uid = pod_of(place_uid);
-        if let Err(error) = self.look_at(site, pod_uid).await {
+    async fn disruption(&self, pod_ref: &PodRef, pod_uid: &str, since: Timestamp) -> Result<Disruption> {
+        let pod_uid = pod_of(pod_uid);
+        if let Err(error) = self.look_at(pod_ref, pod_uid).await {
             tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
         }
-        Ok(self.watched(site).registry.fate(pod_uid, since))
+        Ok(self.watched(pod_ref).registry.disruption(pod_uid, since))
     }
 
-    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
-        let places = &self.watched(&place.site).places;
-        let Some(ready) = places.ready(&place.uid) else {
+    async fn exec(&self, place: &rdev_ports::Pod, exec: Exec) -> ExecResult<ExecOutput> {
+        let containers = &self.watched(&place.pod_ref).containers;
+        let Some(ready) = containers.ready(&place.uid) else {
             return Err(anyhow::anyhow!("there is no pod with these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);
@@ -269,14 +269,14 @@ impl Pods for Kube {
             Stdin::WaitedFor(bytes) => (Kind::Start, bytes.as_ref()),
         };
         let started = self.cluster.start(&ready.target, kind, &argv, stdin).await;
-        let mut starting = Starting { places: places.clone(), ready, turn: None, has_spoken: false };
+        let mut starting = Starting { containers: containers.clone(), ready, turn: None, has_spoken: false };
         let (channel, turn) = started?;
         starting.turn = Some(turn);
         Ok(output(channel, starting))
     }
 
-    async fn examine(&self) -> Vec<Finding> {
-        examine::findings(self).await
+    async fn diagnose(&self) -> Vec<Diagnosis> {
+        diagnose::findings(self).await
     }
 
     async fn check(&self) -> Result<()> {
@@ -295,15 +295,15 @@ impl Pods for Kube {
 }
 
 /// Id by which the pod of a site is known; `None` when no pod can be.
-fn id_of(site: &Site) -> Option<ProjectId> {
-    match site {
-        Site::Project(id) => Some(id.clone()),
-        Site::Worker(name) => name.as_str().parse().ok(),
+fn id_of(pod_ref: &PodRef) -> Option<ProjectId> {
+    match pod_ref {
+        PodRef::Project(id) => Some(id.clone()),
+        PodRef::Worker(name) => name.as_str().parse().ok(),
     }
 }
 
 /// A project that is not ready, as its commands see it.
-fn waiting(status: &ProjectStatus) -> Option<Standing> {
+fn waiting(status: &ProjectStatus) -> Option<Readiness> {
     let (condition, reason) = match status {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
         ProjectStatus::Failing(condition) if condition.reason == status::NODE_LOST => {
@@ -318,13 +318,13 @@ fn waiting(status: &ProjectStatus) -> Option<Standing> {
         ProjectStatus::Ready => return None,
     };
     let message = format!("its pod is not ready: {}: {}", condition.reason, condition.message);
-    Some(Standing::Waiting(Trouble::new(reason, message), condition.since))
+    Some(Readiness::NotReady { cause: Failure::new(reason, message), since: condition.since })
 }
 
 /// A program that is started. It has its turn until its first word, or its end. Without either, when nobody listens any
 /// more, its container is looked at again: it may be silent, and it, or its runner, may be another by now.
 struct Starting {
-    places: Places,
+    containers: Containers,
     ready: Ready,
     turn: Option<Turn>,
     has_spoken: bool,
@@ -340,7 +340,7 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if !self.has_spoken {
-            self.places.look_again(&self.ready);
+            self.containers.look_again(&self.ready);
         }
     }
 }

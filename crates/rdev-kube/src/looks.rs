@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Timestamp, Trouble};
-use rdev_ports::Standing;
+use rdev_domain::{Failure, Timestamp};
+use rdev_ports::Readiness;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
@@ -90,18 +90,18 @@ impl Look {
     }
 
     /// The trouble that was seen last, and since when, where there was any.
-    pub(crate) fn trouble(&self) -> Option<(&Trouble, Timestamp)> {
-        self.failed().map(Failed::trouble)
+    pub(crate) fn failure(&self) -> Option<(&Failure, Timestamp)> {
+        self.failed().map(Failed::failure)
     }
 
     /// Tells whether trouble that there was will pass. Nobody knows while somebody looks.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn readiness(&self) -> Option<Readiness> {
         match (self, self.failed()?) {
             (Self::Running(_), failed) => {
-                let (trouble, since) = failed.trouble();
-                Some(Standing::Waiting(trouble.clone(), since))
+                let (failure, since) = failed.failure();
+                Some(Readiness::NotReady { cause: failure.clone(), since })
             }
-            (Self::Ready(_) | Self::Failed(_), failed) => Some(failed.why.standing()),
+            (Self::Ready(_) | Self::Failed(_), failed) => Some(failed.why.readiness()),
         }
     }
 
@@ -143,8 +143,8 @@ impl Failed {
         Self { why, count: count.saturating_add(cluster_answers.into()), again }
     }
 
-    pub(crate) fn trouble(&self) -> (&Trouble, Timestamp) {
-        self.why.trouble()
+    pub(crate) fn failure(&self) -> (&Failure, Timestamp) {
+        self.why.failure()
     }
 
     /// Time that a short program has in the look after these.
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn later() -> Missing {
-        Missing::Later(Trouble::new(Reason::PodNotReady, "no answer"))
+        Missing::Later(Failure::new(Reason::PodNotReady, "no answer"))
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::Standing;
+use rdev_domain::{Failure, Reason, Timestamp};
+use rdev_ports::Readiness;
 
 use crate::exec::{ExecError, Target};
 
@@ -25,12 +25,12 @@ const OUT_OF: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) enum Missing {
     /// It will not be had without somebody's doing.
-    Unusable(Trouble),
+    Unusable(Failure),
     /// Somebody refuses, which may pass: a cluster that has just been started forbids everything until it knows its
     /// Roles.
-    Refused(Trouble),
+    Refused(Failure),
     /// It may be had later.
-    Later(Trouble),
+    Later(Failure),
 }
 
 impl Missing {
@@ -38,19 +38,19 @@ impl Missing {
     pub(crate) fn of(target: &Target, error: ExecError) -> Self {
         match error {
             // Every call fails so: rdev gets other credentials, and what waits goes on.
-            ExecError::Unauthorized => Self::Later(Trouble::new(Reason::ExecForbidden, error.to_string())),
-            ExecError::Forbidden => Self::Refused(Trouble::new(Reason::ExecForbidden, error.to_string())),
+            ExecError::Unauthorized => Self::Later(Failure::new(Reason::ExecForbidden, error.to_string())),
+            ExecError::Forbidden => Self::Refused(Failure::new(Reason::ExecForbidden, error.to_string())),
             ExecError::Exit { code, stderr } if passes(code, &stderr) => {
                 let message = format!("its container is short of something (exit code {code}): {stderr}");
-                Self::Later(Trouble::new(Reason::RunnerMissing, message))
+                Self::Later(Failure::new(Reason::RunnerMissing, message))
             }
             ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => {
-                Self::Refused(Trouble::new(Reason::RunnerMissing, message))
+                Self::Refused(Failure::new(Reason::RunnerMissing, message))
             }
             ExecError::NotThere(_) | ExecError::NotRun(_) | ExecError::Cut(_) => {
                 let pod = &target.pod;
                 let message = format!("pod {pod} is ready, but programs cannot be started in it: {error}");
-                Self::Later(Trouble::new(Reason::PodNotReady, message))
+                Self::Later(Failure::new(Reason::PodNotReady, message))
             }
         }
     }
@@ -65,7 +65,7 @@ fn passes(code: i32, stderr: &str) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct InVain {
     /// As it was told last.
-    trouble: Trouble,
+    failure: Failure,
     /// The first.
     since: Timestamp,
     /// It will not pass.
@@ -80,25 +80,25 @@ impl InVain {
         cluster_answers: bool,
         now: Timestamp,
     ) -> Self {
-        let (trouble, borne) = match missing {
-            Missing::Unusable(trouble) => (trouble, Some(Duration::ZERO)),
-            Missing::Refused(trouble) => (trouble, cluster_answers.then_some(REFUSED_MAX)),
-            Missing::Later(trouble) => (trouble, None),
+        let (failure, borne) = match missing {
+            Missing::Unusable(failure) => (failure, Some(Duration::ZERO)),
+            Missing::Refused(failure) => (failure, cluster_answers.then_some(REFUSED_MAX)),
+            Missing::Later(failure) => (failure, None),
         };
-        let before = before.filter(|before| before.trouble.reason == trouble.reason);
+        let before = before.filter(|before| before.failure.reason == failure.reason);
         let since = before.map_or(now, |before| before.since);
-        Self { is_final: borne.is_some_and(|borne| now.since(since) >= borne), trouble, since }
+        Self { is_final: borne.is_some_and(|borne| now.since(since) >= borne), failure, since }
     }
 
     /// As it was told last, and since when.
-    pub(crate) fn trouble(&self) -> (&Trouble, Timestamp) {
-        (&self.trouble, self.since)
+    pub(crate) fn failure(&self) -> (&Failure, Timestamp) {
+        (&self.failure, self.since)
     }
 
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn readiness(&self) -> Readiness {
         match self.is_final {
-            true => Standing::Unusable(self.trouble.clone()),
-            false => Standing::Waiting(self.trouble.clone(), self.since),
+            true => Readiness::Unusable { cause: self.failure.clone() },
+            false => Readiness::NotReady { cause: self.failure.clone(), since: self.since },
         }
     }
 }
@@ -142,13 +142,13 @@ mod tests {
             (ExecError::NotRun("ttrpc: closed".to_owned()), "later", Reason::PodNotReady, "ttrpc"),
             (ExecError::Cut(anyhow::anyhow!("too many requests")), "later", Reason::PodNotReady, "too many"),
         ] {
-            let (told, trouble) = match missing(error) {
-                Missing::Refused(trouble) => ("refused", trouble),
-                Missing::Later(trouble) => ("later", trouble),
-                Missing::Unusable(trouble) => ("unusable", trouble),
+            let (told, failure) = match missing(error) {
+                Missing::Refused(failure) => ("refused", failure),
+                Missing::Later(failure) => ("later", failure),
+                Missing::Unusable(failure) => ("unusable", failure),
             };
-            assert_eq!((told, trouble.reason), (how, reason), "{}", trouble.message);
-            assert!(trouble.message.contains(words), "{}", trouble.message);
+            assert_eq!((told, failure.reason), (how, reason), "{}", failure.message);
+            assert!(failure.message.contains(words), "{}", failure.message);
         }
     }
 
@@ -156,9 +156,9 @@ mod tests {
     fn a_refusal_is_final_when_it_is_the_same_for_a_while() {
         let forbidden = || missing(ExecError::Forbidden);
         let first = InVain::after(None, forbidden(), true, START);
-        assert!(matches!(first.standing(), Standing::Waiting(_, START)));
+        assert!(matches!(first.readiness(), Readiness::NotReady { since: START, .. }));
         let soon = InVain::after(Some(&first), forbidden(), true, START + REFUSED_MAX / 2);
-        assert!(matches!(soon.standing(), Standing::Waiting(_, START)));
+        assert!(matches!(soon.readiness(), Readiness::NotReady { since: START, .. }));
         let late = START + REFUSED_MAX;
         assert!(InVain::after(Some(&soon), forbidden(), true, late).is_final);
         // It forbids everything: it is being started.

@@ -67,7 +67,7 @@ impl Neighbours {
     }
 
     /// Why nothing may start at a site: its pod shares its folder of runs with one of another site.
-    pub(crate) fn trouble(&self, role: Role, id: &ProjectId) -> Option<Condition> {
+    pub(crate) fn failure(&self, role: Role, id: &ProjectId) -> Option<Condition> {
         let mut shared = lock(&self.shared);
         // Once one of them is gone the other has the folder alone.
         shared.retain(|one| one.pods.iter().all(|pod| self.living(&pod.uid).is_some()));
@@ -87,7 +87,7 @@ impl Neighbours {
 
     /// The status of a site as it is shown.
     pub(crate) fn status(&self, role: Role, id: &ProjectId, status: ProjectStatus) -> ProjectStatus {
-        match (status, self.trouble(role, id)) {
+        match (status, self.failure(role, id)) {
             (ProjectStatus::Ready, Some(condition)) => ProjectStatus::Failing(condition),
             (status, _) => status,
         }

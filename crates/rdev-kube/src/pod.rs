@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
-use rdev_domain::{Condition, Project, ProjectStatus, Reason, Timestamp, Trouble};
+use rdev_domain::{Condition, Failure, Project, ProjectStatus, Reason, Timestamp};
 use rdev_ports::PoolWorker;
 
 use crate::fields::{condition, of_container, over, time, told};
@@ -29,9 +29,9 @@ pub(crate) struct PodView {
     pub(crate) terminating: bool,
     pub(crate) status: ProjectStatus,
     /// Its end, after which nothing runs in it again.
-    pub(crate) over: Option<Trouble>,
+    pub(crate) over: Option<Failure>,
     /// Its end, should it be gone: nobody may tell of a last look.
-    pub(crate) should_it_be_gone: Trouble,
+    pub(crate) should_it_be_gone: Failure,
     /// The last end of its container, which was or will be started again.
     pub(crate) interrupted: Option<Interruption>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Interruption {
     container: Option<String>,
     /// By rdev's clock where the watch has seen it, else by that of the node, which may not know.
     at: Option<Timestamp>,
-    pub(crate) trouble: Trouble,
+    pub(crate) failure: Failure,
 }
 
 impl Interruption {
@@ -127,22 +127,22 @@ impl PodView {
     }
 
     /// Why commands in it ended with its deletion. `last` is the pod as it was then.
-    pub(crate) fn deleted(last: &Pod) -> Trouble {
+    pub(crate) fn deleted(last: &Pod) -> Failure {
         let name = last.metadata.name.as_deref().unwrap_or_default();
         let nothing = PodStatus::default();
         let status = last.status.as_ref().unwrap_or(&nothing);
-        if let Some(trouble) = over(status) {
-            return trouble;
+        if let Some(failure) = over(status) {
+            return failure;
         }
         let disruption = condition(status, "DisruptionTarget").and_then(|c| c.reason.as_deref());
         match (disruption, status.reason.as_deref()) {
             (Some("DeletionByTaintManager"), _) | (_, Some("NodeLost")) => {
-                Trouble::new(Reason::NodeLost, format!("the node of pod {name} was lost"))
+                Failure::new(Reason::NodeLost, format!("the node of pod {name} was lost"))
             }
             (Some(reason), _) => {
-                Trouble::new(Reason::PodEvicted, format!("pod {name} was evicted: {reason}"))
+                Failure::new(Reason::PodEvicted, format!("pod {name} was evicted: {reason}"))
             }
-            (None, _) => Trouble::new(Reason::PodLost, format!("pod {name} was deleted")),
+            (None, _) => Failure::new(Reason::PodLost, format!("pod {name} was deleted")),
         }
     }
 }
@@ -151,17 +151,17 @@ fn interrupted(container: &ContainerStatus) -> Option<Interruption> {
     let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let ended = now.or(before)?;
-    let trouble = match ended.reason.as_deref() {
-        Some("OOMKilled") => Trouble::new(
+    let failure = match ended.reason.as_deref() {
+        Some("OOMKilled") => Failure::new(
             Reason::OomKilled,
             "its container needed more memory than it may have, and was killed",
         ),
-        _ => Trouble::new(Reason::PodRestarted, format!("its container ended: {}", told(ended))),
+        _ => Failure::new(Reason::PodRestarted, format!("its container ended: {}", told(ended))),
     };
     // After a node was started anew it knows of no end, but of the next beginning.
     let next = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
     let at = ended.finished_at.as_ref().or(next).map(|at| time(Some(at)));
-    Some(Interruption { container: ended.container_id.clone(), at, trouble })
+    Some(Interruption { container: ended.container_id.clone(), at, failure })
 }
 
 #[cfg(test)]
@@ -264,9 +264,9 @@ mod tests {
             let ended = format!(r#""reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z""#);
             started_again(&ended).interrupted.unwrap()
         };
-        assert_eq!(last("OOMKilled").trouble.reason, Reason::OomKilled);
+        assert_eq!(last("OOMKilled").failure.reason, Reason::OomKilled);
         let end = last("Error");
-        assert_eq!(end.trouble.reason, Reason::PodRestarted);
+        assert_eq!(end.failure.reason, Reason::PodRestarted);
         assert_eq!(end.at.unwrap().to_string(), "2026-01-01T00:00:01Z");
     }
 

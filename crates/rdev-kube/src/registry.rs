@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::Stream;
 use k8s_openapi::api::core::v1::Pod;
-use rdev_domain::{Condition, Project, ProjectId, Reason, Timestamp, Trouble};
-use rdev_ports::Fate;
+use rdev_domain::{Condition, Failure, Project, ProjectId, Reason, Timestamp};
+use rdev_ports::Disruption;
 use tokio::sync::watch;
 
 use crate::cluster::CallError;
@@ -134,10 +134,10 @@ impl Registry {
     /// The pod of that uid is not in the cluster any more.
     pub(crate) fn not_found(&self, uid: &str, now: Timestamp) {
         self.change(|pods| {
-            let unknown = || Trouble::new(Reason::PodLost, "its pod is gone");
-            let trouble = pods.known.find(uid).map_or_else(unknown, |pod| pod.should_it_be_gone.clone());
+            let unknown = || Failure::new(Reason::PodLost, "its pod is gone");
+            let failure = pods.known.find(uid).map_or_else(unknown, |pod| pod.should_it_be_gone.clone());
             pods.refused.remove(uid);
-            pods.known.remove(uid, trouble, now);
+            pods.known.remove(uid, failure, now);
         });
     }
 
@@ -244,18 +244,18 @@ impl Registry {
     }
 
     /// What became of programs that ran in the pod of this uid.
-    pub(crate) fn fate(&self, uid: &str, since: Timestamp) -> Fate {
+    pub(crate) fn disruption(&self, uid: &str, since: Timestamp) -> Disruption {
         let pods = self.pods();
         if let Some(pod) = pods.known.find(uid) {
-            if let Some(trouble) = &pod.over {
-                return Fate::Gone(trouble.clone());
+            if let Some(failure) = &pod.over {
+                return Disruption::Lost(failure.clone());
             }
             return match &pod.interrupted {
-                Some(end) if end.is_after(since) => Fate::Interrupted(end.trouble.clone()),
-                _ => Fate::Unknown,
+                Some(end) if end.is_after(since) => Disruption::Restarted(end.failure.clone()),
+                _ => Disruption::Unknown,
             };
         }
-        pods.known.end(uid).map_or(Fate::Unknown, |end| Fate::Gone(end.trouble.clone()))
+        pods.known.end(uid).map_or(Disruption::Unknown, |end| Disruption::Lost(end.failure.clone()))
     }
 
     /// Something was started for this project in the pod of this uid, whatever that is by now.

@@ -1,7 +1,7 @@
 //! The runner of a pod: the image's own, or one that is copied in.
 
-use rdev_domain::{Reason, Timestamp, Trouble};
-use rdev_ports::Finding;
+use rdev_domain::{Failure, Reason, Timestamp};
+use rdev_ports::Diagnosis;
 
 use crate::KILLS_ALL;
 use crate::cluster::Cluster;
@@ -120,34 +120,34 @@ impl Runner {
     }
 
     /// Tells whether its folder is the place of this identity, or was before.
-    pub(crate) fn has_runs_of(&self, place_uid: &str) -> bool {
-        self.runs_uid == place_uid || self.former.iter().any(|former| former == place_uid)
+    pub(crate) fn has_runs_of(&self, pod_uid: &str) -> bool {
+        self.runs_uid == pod_uid || self.former.iter().any(|former| former == pod_uid)
     }
 
     /// For an examination: how the node treats a lack of memory.
-    pub(crate) fn finding_of_memory(&self) -> Finding {
+    pub(crate) fn finding_of_memory(&self) -> Diagnosis {
         match self.kills_all {
-            Some(true) => Finding::warning(
+            Some(true) => Diagnosis::warning(
                 "memory",
                 KILLS_ALL,
                 "singleProcessOOMKill: true in the kubelet's configuration (Kubernetes 1.32 on), or one task in a worker",
             ),
             Some(false) => {
-                Finding::good("memory", "a lack of memory ends one process (memory.oom.group is 0)")
+                Diagnosis::good("memory", "a lack of memory ends one process (memory.oom.group is 0)")
             }
             None => {
-                Finding::good("memory", "a lack of memory ends one process (control groups of version 1)")
+                Diagnosis::good("memory", "a lack of memory ends one process (control groups of version 1)")
             }
         }
     }
 
     /// For an examination.
-    pub(crate) fn finding(&self) -> Finding {
+    pub(crate) fn finding(&self) -> Diagnosis {
         if self.program == IN_IMAGE {
-            return Finding::good("runner", "the image's own, of this version");
+            return Diagnosis::good("runner", "the image's own, of this version");
         }
         let seen = format!("copied in as {}", self.program);
-        Finding::warning(
+        Diagnosis::warning(
             "runner",
             seen,
             "an image with this version's rdev-runner starts commands faster, and none of them can replace it",
@@ -205,7 +205,7 @@ impl Asked<'_> {
     /// Asks for the runner's version and the identity of its folder of runs. The folder gets one of this pod where it has
     /// none, or the one that it is to have another in the stead of.
     async fn ask(&self, instead_of: Option<&str>) -> Result<Answer, ExecError> {
-        let mut argv = vec![self.program.as_str(), "place", "--within", &self.pod.uid];
+        let mut argv = vec![self.program.as_str(), "identity", "--within", &self.pod.uid];
         argv.extend(instead_of.iter().flat_map(|uid| ["--instead-of", uid]));
         argv.extend(self.runs.iter().flat_map(|runs| ["--runs", runs]));
         let answer = run(self.cluster, self.target, &argv, &[]).await?;
@@ -250,7 +250,7 @@ impl Asked<'_> {
             }
             Ok(_) => Err(wait("another pod has taken its folder of runs".to_owned())),
             Err(ExecError::Exit { code: EXIT_SHARED, stderr }) => {
-                Err(Missing::Unusable(Trouble::new(Reason::RunsShared, stderr)))
+                Err(Missing::Unusable(Failure::new(Reason::RunsShared, stderr)))
             }
             Err(ExecError::Exit { code: EXIT_IN_USE, stderr }) => Err(wait(stderr)),
             Err(error) => Err(Missing::of(self.target, error)),
@@ -277,7 +277,7 @@ async fn copy_in(
             "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
             bundled.machine
         );
-        return Err(Missing::Unusable(Trouble::new(Reason::RunnerMissing, message)));
+        return Err(Missing::Unusable(Failure::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
@@ -303,7 +303,7 @@ async fn shell(
 
 fn of_shell(target: &Target, error: ExecError) -> Missing {
     match error {
-        ExecError::NoProgram(_) => Missing::Unusable(Trouble::new(
+        ExecError::NoProgram(_) => Missing::Unusable(Failure::new(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),

@@ -40,9 +40,9 @@ impl Look<'_> {
             let deleted = say("Terminating", "its pod is being deleted");
             return ProjectStatus::Starting(Condition { since, ..deleted });
         }
-        if let Some(trouble) = over {
+        if let Some(failure) = over {
             let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
-            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &trouble.message));
+            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &failure.message));
         }
         if let Some(failing) = self.failing_init() {
             return ProjectStatus::Failing(say(&failing.0, &failing.1));

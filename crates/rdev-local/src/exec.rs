@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use rdev_ports::{Exec, ExecError, ExecOutput, Place, RUNNER_EXIT_LOST, Stdin};
+use rdev_ports::{Exec, ExecError, ExecOutput, Pod, RUNNER_EXIT_LOST, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -52,21 +52,21 @@ impl Launch {
 }
 
 impl Programs {
-    pub(crate) fn start(&self, place: &Place, exec: Exec) -> Result<ExecOutput, ExecError> {
+    pub(crate) fn start(&self, pod: &Pod, exec: Exec) -> Result<ExecOutput, ExecError> {
         let mut child = match exec.stdin {
-            Stdin::None => spawned(self.command(place, &exec.argv, Stdio::null())?)?,
+            Stdin::None => spawned(self.command(pod, &exec.argv, Stdio::null())?)?,
             Stdin::Given(bytes) => {
-                let mut child = spawned(self.command(place, &exec.argv, Stdio::piped())?)?;
+                let mut child = spawned(self.command(pod, &exec.argv, Stdio::piped())?)?;
                 send(&mut child, bytes);
                 child
             }
             Stdin::WaitedFor(bytes) => {
                 let mut child = match self.waiting.take(&exec.argv) {
                     Some(child) => child,
-                    None => spawned(self.command(place, &exec.argv, Stdio::piped())?)?,
+                    None => spawned(self.command(pod, &exec.argv, Stdio::piped())?)?,
                 };
                 send(&mut child, bytes);
-                let next = self.command(place, &exec.argv, Stdio::piped())?;
+                let next = self.command(pod, &exec.argv, Stdio::piped())?;
                 self.waiting.start_later(exec.argv, next);
                 child
             }
@@ -86,14 +86,14 @@ impl Programs {
         }))
     }
 
-    fn command(&self, place: &Place, argv: &[String], stdin: Stdio) -> Result<Command, ExecError> {
+    fn command(&self, pod: &Pod, argv: &[String], stdin: Stdio) -> Result<Command, ExecError> {
         let (program, args) = argv
             .split_first()
             .ok_or_else(|| ExecError::NotStarted("a program to start must have a name".to_owned()))?;
         // The runner serves every project, and is told where its command works.
         let (program, folder) = match program.as_str() {
             "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
-            other => (other.as_ref(), place.workspace.as_ref()),
+            other => (other.as_ref(), pod.workspace.as_ref()),
         };
         let mut command = Command::new(&self.runner);
         command

@@ -3,8 +3,8 @@
 //! It gives the same guarantees as a cluster, since the same runner supervises the commands; it gives no
 //! isolation: commands run as this user, on this machine. It must not know HTTP or SQL.
 
+mod diagnose;
 mod environment;
-mod examine;
 mod exec;
 mod runner;
 mod waiting;
@@ -19,9 +19,9 @@ use anyhow::Context;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Error, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble, WorkerName};
+use rdev_domain::{Error, Failure, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, WorkerName};
 use rdev_ports::{
-    Exec, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Reach, Site, Standing,
+    Diagnosis, Disruption, Exec, ExecOutput, ExecResult, Pod, PodRef, Pods, PoolWorker, Reach, Readiness,
 };
 use rdev_runner::durable::flush_names;
 
@@ -169,42 +169,42 @@ impl Pods for Local {
         Ok(self.slots.iter().map(worker).collect())
     }
 
-    async fn place(&self, site: &Site) -> Result<Option<Standing>> {
-        let is_there = match site {
-            Site::Project(_) => self.folder(site).is_dir(),
-            Site::Worker(name) => self.slots.contains(name),
+    async fn readiness(&self, pod_ref: &PodRef) -> Result<Option<Readiness>> {
+        let is_there = match pod_ref {
+            PodRef::Project(_) => self.folder(pod_ref).is_dir(),
+            PodRef::Worker(name) => self.slots.contains(name),
         };
-        Ok(is_there.then(|| Standing::Ready(self.place_at(site))))
+        Ok(is_there.then(|| Readiness::Ready(self.place_at(pod_ref))))
     }
 
-    fn became_ready(&self) -> BoxStream<'static, Site> {
+    fn became_ready(&self) -> BoxStream<'static, PodRef> {
         futures_util::stream::pending().boxed()
     }
 
-    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
-        if place_uid != self.uid {
-            return Ok(Reach::Gone(replaced()));
+    async fn reach(&self, pod_ref: &PodRef, pod_uid: &str) -> Result<Reach> {
+        if pod_uid != self.uid {
+            return Ok(Reach::Lost(replaced()));
         }
-        Ok(Reach::There(self.place_at(site)))
+        Ok(Reach::Reachable(self.place_at(pod_ref)))
     }
 
-    async fn fate(&self, _site: &Site, place_uid: &str, _since: Timestamp) -> Result<Fate> {
-        if place_uid == self.uid {
-            return Ok(Fate::Undisturbed);
+    async fn disruption(&self, _site: &PodRef, pod_uid: &str, _since: Timestamp) -> Result<Disruption> {
+        if pod_uid == self.uid {
+            return Ok(Disruption::None);
         }
-        Ok(Fate::Gone(replaced()))
+        Ok(Disruption::Lost(replaced()))
     }
 
-    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput> {
-        self.programs.start(place, exec)
+    async fn exec(&self, pod: &Pod, exec: Exec) -> ExecResult<ExecOutput> {
+        self.programs.start(pod, exec)
     }
 
     fn agent_env(&self) -> Vec<(String, String)> {
         self.agent_env.clone()
     }
 
-    async fn examine(&self) -> Vec<Finding> {
-        examine::findings(&self.programs, self.workspaces.list())
+    async fn diagnose(&self) -> Vec<Diagnosis> {
+        diagnose::findings(&self.programs, self.workspaces.list())
     }
 
     async fn check(&self) -> Result<()> {
@@ -215,21 +215,21 @@ impl Pods for Local {
 }
 
 /// The end of what was started with another data folder.
-fn replaced() -> Trouble {
-    Trouble::new(Reason::PodLost, "the data folder was replaced, its end is unknown")
+fn replaced() -> Failure {
+    Failure::new(Reason::PodLost, "the data folder was replaced, its end is unknown")
 }
 
 impl Local {
-    fn folder(&self, site: &Site) -> PathBuf {
-        match site {
-            Site::Project(id) => self.workspaces.path(id),
-            Site::Worker(name) => self.pool.join(name.as_str()),
+    fn folder(&self, pod_ref: &PodRef) -> PathBuf {
+        match pod_ref {
+            PodRef::Project(id) => self.workspaces.path(id),
+            PodRef::Worker(name) => self.pool.join(name.as_str()),
         }
     }
 
-    fn place_at(&self, site: &Site) -> Place {
-        let workspace = self.folder(site).to_string_lossy().into_owned();
-        Place { site: site.clone(), uid: self.uid.clone(), workspace }
+    fn place_at(&self, pod_ref: &PodRef) -> Pod {
+        let workspace = self.folder(pod_ref).to_string_lossy().into_owned();
+        Pod { pod_ref: pod_ref.clone(), uid: self.uid.clone(), workspace }
     }
 
     fn describe(&self, id: &ProjectId) -> Project {

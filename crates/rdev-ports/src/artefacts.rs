@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
-use rdev_domain::{Artefact, CommandId, Result};
+use rdev_domain::{Artefact, JobId, Result};
 
 use crate::Fence;
 
@@ -9,22 +9,22 @@ use crate::Fence;
 pub trait Artefacts: Send + Sync {
     /// Does these steps, all of them or none; what is stored already, because an answer was lost, stays. While a task
     /// runs it is done again from the beginning as often as needed; once it has ended, what is there stays until the
-    /// task's next attempt, its own deletion, or until it makes room for what is newer ([`Rule::Output`](crate::Rule)).
+    /// task's next attempt, its own deletion, or until it makes room for what is newer ([`PruneRule::Output`](crate::Rule)).
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, or the command has ended.
-    async fn keep(&self, fence: &Fence, steps: &[Keep]) -> Result<()>;
+    async fn keep(&self, fence: &Fence, steps: &[ArtefactWrite]) -> Result<()>;
 
     /// The files of a command, in their order; none of a command that is not there.
-    async fn artefacts(&self, id: &CommandId) -> Result<Vec<(u32, Artefact)>>;
+    async fn artefacts(&self, id: &JobId) -> Result<Vec<(u32, Artefact)>>;
 
     /// A part of a file; `None` where there is none.
-    async fn part(&self, id: &CommandId, file: u32, part: u32) -> Result<Option<Bytes>>;
+    async fn part(&self, id: &JobId, file: u32, part: u32) -> Result<Option<Bytes>>;
 }
 
 /// A step of keeping the files of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keep {
+pub enum ArtefactWrite {
     /// Forgets everything that was kept of it.
     Anew,
     /// Forgets the parts of files that are not listed.

@@ -1,4 +1,4 @@
-use rdev_domain::{CommandId, Timestamp};
+use rdev_domain::{JobId, Timestamp};
 
 /// The time of day.
 pub trait Clock: Send + Sync {
@@ -9,11 +9,11 @@ pub trait Clock: Send + Sync {
 /// New ids.
 pub trait Ids: Send + Sync {
     /// An id that no command has; later ones sort after earlier ones of the same process.
-    fn command_id(&self) -> CommandId;
+    fn job_id(&self) -> JobId;
 }
 
 /// Randomness.
-pub trait Chance: Send + Sync {
+pub trait Random: Send + Sync {
     /// A number from 0 to 1, all of them equally likely.
     fn fraction(&self) -> f64;
 }

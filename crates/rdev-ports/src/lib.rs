@@ -17,22 +17,24 @@ mod signals;
 pub mod testing;
 mod upkeep;
 
-pub use artefacts::{Artefacts, Keep, PART_BYTES_MAX};
-pub use clock::{Chance, Clock, Ids};
+pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
+pub use clock::{Clock, Ids, Random};
 pub use log::{EventLog, READ_BYTES};
 pub use pods::{
-    EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place,
-    Pods, PoolWorker, RUNNER_EXIT_LOST, RUNNER_EXIT_OTHER_PLACE, RUNNER_EXITS_NOT_STARTED, Reach, Seat, Site,
-    Standing, Stdin, Verdict,
+    Diagnosis, Disruption, EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult,
+    Pod, PodRef, Pods, PoolWorker, RUNNER_EXIT_LOST, RUNNER_EXIT_OTHER_PLACE, RUNNER_EXITS_NOT_STARTED,
+    Reach, Readiness, Severity, Slot, Stdin,
 };
 pub use pool::{
-    BACKLOG_MAX, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, Stage,
-    TaskFilter,
+    BACKLOG_MAX, Backlog, BacklogPosition, BacklogState, Hold, Occupancy, PoolQueue, QueueStats, Reopened,
+    STATS_WAITS_MAX, TaskFilter,
 };
 pub use queue::{
-    Asked, CancelRequested, Claim, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewCommand, Renewal, Retry,
-    Slots, Started, TaskQueue, Unfinished,
+    CancelRequested, Claim, ClaimLimits, Enqueued, Fence, IDEMPOTENCY_KEY_LIFETIME, NewJob, Occurrence,
+    Renewal, Retry, Started, TaskQueue, Unfinished,
 };
-pub use retention::{Progress, Retention, Rule, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, Turn, Turns};
-pub use signals::{Alone, Growth, Signal, Signals};
+pub use retention::{
+    PeriodicLease, PeriodicLeases, PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport,
+};
+pub use signals::{Appended, Signal, Signals, SingleProcess};
 pub use upkeep::spawn_for_good;

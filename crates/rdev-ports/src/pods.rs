@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Condition, Project, ProjectId, ProjectStatus, Result, Timestamp, Trouble, WorkerName};
+use rdev_domain::{Condition, Failure, Project, ProjectId, ProjectStatus, Result, Timestamp, WorkerName};
 
 /// The places in which commands run: pods of a cluster, or directories of this machine.
 #[async_trait]
@@ -19,18 +19,18 @@ pub trait Pods: Send + Sync {
 
     /// The place at this site now, for what is to be started; `None` when there is no such project or worker. While one
     /// place stays there it is the same for every process that asks.
-    async fn place(&self, site: &Site) -> Result<Option<Standing>>;
+    async fn readiness(&self, pod_ref: &PodRef) -> Result<Option<Readiness>>;
 
     /// The place of this identity, for what was started there for this site: it is found for as long as it is there,
     /// whatever keeps new work from it (it is to go, is not ready, belongs to the site no more, or another one has come
-    /// beside it), also by a process that was not there at the start. Whether anything new may start in it, [`place`]
+    /// beside it), also by a process that was not there at the start. Whether anything new may start in it, [`pod`]
     /// tells alone.
     ///
     /// # Errors
     /// `Unavailable` while nothing is known of any place.
     ///
-    /// [`place`]: Self::place
-    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach>;
+    /// [`pod`]: Self::place
+    async fn reach(&self, pod_ref: &PodRef, pod_uid: &str) -> Result<Reach>;
 
     /// The folder of bare repositories that git commands may reach by their path, absolute and as places see it. `None`
     /// where places share no disk: there git reaches other repositories over the network only.
@@ -41,11 +41,11 @@ pub trait Pods: Send + Sync {
     /// Tells of sites whose places become ready from now on, so that what waits for one need not ask. It never ends.
     /// It is a hint: some may go untold, and some be told that are not ready any more. Where places are always ready
     /// nothing is told.
-    fn became_ready(&self) -> BoxStream<'static, Site>;
+    fn became_ready(&self) -> BoxStream<'static, PodRef>;
 
     /// Fate, since then, of the programs that ran in the place of this identity. It is asked for when their runner
     /// cannot be reached, or has lost them.
-    async fn fate(&self, site: &Site, place_uid: &str, since: Timestamp) -> Result<Fate>;
+    async fn disruption(&self, pod_ref: &PodRef, pod_uid: &str, since: Timestamp) -> Result<Disruption>;
 
     /// Starts a program in the place and sends its standard output as it comes. The first argument
     /// `rdev-runner` names the runner of that place. The stream ends when the program is known to have
@@ -55,7 +55,7 @@ pub trait Pods: Send + Sync {
     ///
     /// # Errors
     /// [`ExecError`], here or as the stream's last item, whichever the place finds out first.
-    async fn exec(&self, place: &Place, exec: Exec) -> ExecResult<ExecOutput>;
+    async fn exec(&self, pod: &Pod, exec: Exec) -> ExecResult<ExecOutput>;
 
     /// Variables that the programs of coding agents get beside those that every command of their place has: what
     /// reaches their model. A place that gives them itself names none.
@@ -64,7 +64,7 @@ pub trait Pods: Send + Sync {
     }
 
     /// Looks at everything that commands need, for an operator. Takes up to a minute.
-    async fn examine(&self) -> Vec<Finding>;
+    async fn diagnose(&self) -> Vec<Diagnosis>;
 
     /// Fails when commands cannot be run at all now: the reason is for operators.
     async fn check(&self) -> Result<()>;
@@ -72,7 +72,7 @@ pub trait Pods: Send + Sync {
 
 /// What a place is found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Site {
+pub enum PodRef {
     /// That of a project.
     Project(ProjectId),
     /// That of a worker of the pool.
@@ -81,20 +81,20 @@ pub enum Site {
 
 /// One of the tasks that a worker of the pool runs at once: each has a seat of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seat {
+pub struct Slot {
     /// The worker.
     pub worker: WorkerName,
     /// From 0 to one less than the worker's capacity.
     pub number: u32,
 }
 
-impl std::fmt::Display for Seat {
+impl std::fmt::Display for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "seat {} of worker {}", self.number, self.worker)
     }
 }
 
-impl std::fmt::Display for Site {
+impl std::fmt::Display for PodRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Project(id) => write!(f, "project {id}"),
@@ -120,9 +120,9 @@ pub struct PoolWorker {
 
 /// Where commands run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Pod {
     /// What it was found by.
-    pub site: Site,
+    pub pod_ref: PodRef,
     /// Identity of the runs folder there: it changes when what ran there before is gone for good. The
     /// runner starts nothing in a folder of another identity.
     pub uid: String,
@@ -132,53 +132,66 @@ pub struct Place {
 
 /// Answer to whether something new can run in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Readiness {
     /// They can.
-    Ready(Place),
-    /// Not now; it may become ready by itself.
-    Waiting(Trouble, Timestamp),
-    /// Not before somebody has mended it.
-    Unusable(Trouble),
+    Ready(Pod),
+    /// Not now; the pod may become ready by itself.
+    NotReady {
+        /// Why the pod is not ready.
+        cause: Failure,
+        /// When that began.
+        since: Timestamp,
+    },
+    /// Not before somebody has repaired the pod.
+    Unusable {
+        /// What is wrong with the pod.
+        cause: Failure,
+    },
 }
 
 /// Answer to whether what was started in a place can be attached to, and ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// The place is there; or it is over, and what was written there can be read in the one that has come in its stead.
-    There(Place),
-    /// It cannot be reached now, and since then; it may be there.
-    Later(Trouble, Timestamp),
-    /// It is gone with everything that was there.
-    Gone(Trouble),
+    Reachable(Pod),
+    /// The pod cannot be reached now, and may be there.
+    Unreachable {
+        /// Why it cannot be reached.
+        cause: Failure,
+        /// When that began.
+        since: Timestamp,
+    },
+    /// The pod is gone with everything that was in it.
+    Lost(Failure),
 }
 
 /// What became of the programs in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disruption {
     /// Nothing has happened to the place itself.
-    Undisturbed,
+    None,
     /// Nothing is known, or not yet: they may be running.
     Unknown,
     /// They were ended, but what they wrote may still be read there.
-    Interrupted(Trouble),
-    /// They are over for good. What they wrote is gone as well, unless [`Pods::reach`] finds it.
-    Gone(Trouble),
+    Restarted(Failure),
+    /// The programs are over for good. Their output is gone as well, unless [`Pods::reach`] finds it.
+    Lost(Failure),
 }
 
 /// One thing that an examination has looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnosis {
     /// What was looked at.
     pub what: String,
     /// What was seen.
     pub seen: String,
     /// How good that is.
-    pub verdict: Verdict,
+    pub verdict: Severity,
 }
 
 /// How good a finding is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     Good,
     /// rdev works, but something is less than it should be; what to do.
@@ -187,20 +200,20 @@ pub enum Verdict {
     Bad(String),
 }
 
-impl Finding {
+impl Diagnosis {
     /// As it should be.
     pub fn good(what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Good }
+        Self { what: what.into(), seen: seen.into(), verdict: Severity::Good }
     }
 
     /// Less than it should be, with what to do.
     pub fn warning(what: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Warning(fix.into()) }
+        Self { what: what.into(), seen: seen.into(), verdict: Severity::Warning(fix.into()) }
     }
 
     /// Not working, with what to do.
     pub fn bad(what: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), seen: seen.into(), verdict: Verdict::Bad(fix.into()) }
+        Self { what: what.into(), seen: seen.into(), verdict: Severity::Bad(fix.into()) }
     }
 }
 

@@ -1,21 +1,16 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, IdempotencyKey, ProjectId, ProjectStatus, Result, Status, Timestamp, WorkKind,
+    Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, ProjectStatus, Result, TaskKind, Timestamp,
     WorkerName,
 };
 
-use crate::{Asked, PoolWorker, Seat};
+use crate::{Occurrence, PoolWorker, Slot};
 
 /// What is asked of the queue about the pool, and told to it.
 #[async_trait]
 pub trait PoolQueue: Send + Sync {
     /// Up to `limit` tasks of the pool that are older than `before`, newest first.
-    async fn tasks(
-        &self,
-        filter: &TaskFilter,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>>;
+    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
 
     /// Has a task of the pool that has ended wait again, for one more round of as many attempts as the first had.
     /// Its log keeps all that it has: the complete entry reads as a former end from then on, and an entry that
@@ -26,13 +21,13 @@ pub trait PoolQueue: Send + Sync {
     /// `Conflict` with `TASK_NOT_ENDED`, and with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn reopen(
         &self,
-        id: &CommandId,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<Reopened>>;
 
     /// Where a command stands that waits; `None` when it does not wait.
-    async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>>;
+    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>>;
 
     /// Who works in the pool, and who is to take nothing new.
     async fn occupancy(&self) -> Result<Occupancy>;
@@ -48,7 +43,7 @@ pub trait PoolQueue: Send + Sync {
         draining: bool,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<Asked>;
+    ) -> Result<Occurrence>;
 
     /// How much there is to do; of what waits, [`BACKLOG_MAX`] are looked at.
     async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
@@ -61,9 +56,9 @@ pub trait PoolQueue: Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
     /// In one of these; empty: in any.
-    pub statuses: Vec<Status>,
+    pub statuses: Vec<JobStatus>,
     /// Of this kind.
-    pub kind: Option<WorkKind>,
+    pub kind: Option<TaskKind>,
     /// Done for this project.
     pub project: Option<ProjectId>,
 }
@@ -72,18 +67,18 @@ pub struct TaskFilter {
 #[derive(Debug, Clone)]
 pub enum Reopened {
     /// It waits again; the entry says so.
-    Now(Box<Command>, Entry),
+    New(Box<Job>, Entry),
     /// The same request had reopened it before: it stands as it is here.
-    Before(Box<Command>),
+    Existing(Box<Job>),
 }
 
 /// A place in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InLine {
+pub struct BacklogPosition {
     /// How many wait before it.
     pub ahead: u64,
     /// What holds it up, as far as the queue knows.
-    pub hold: Option<Hold>,
+    pub blocked_by: Option<Hold>,
 }
 
 /// What holds a command up.
@@ -99,7 +94,7 @@ pub enum Hold {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Occupancy {
     /// The seats that are taken, each with its task.
-    pub busy: Vec<(Seat, CommandId)>,
+    pub busy: Vec<(Slot, JobId)>,
     /// The workers that take nothing new.
     pub draining: Vec<WorkerName>,
     /// Whether tasks wait.
@@ -113,10 +108,10 @@ impl Occupancy {
     }
 
     /// The seats of a worker in which a task could begin now.
-    pub fn free_seats(&self, worker: &PoolWorker) -> impl Iterator<Item = Seat> {
+    pub fn free_slots(&self, worker: &PoolWorker) -> impl Iterator<Item = Slot> {
         let seats = (0..if self.takes_tasks(worker) { worker.capacity } else { 0 })
-            .map(|number| Seat { worker: worker.name.clone(), number });
-        seats.filter(|seat| !self.busy.iter().any(|(busy, _)| busy == seat))
+            .map(|number| Slot { worker: worker.name.clone(), number });
+        seats.filter(|slot| !self.busy.iter().any(|(busy, _)| busy == slot))
     }
 }
 
@@ -124,7 +119,7 @@ impl Occupancy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Tasks of the pool that have not ended, by kind and stage.
-    pub tasks: Vec<(WorkKind, Stage, u64)>,
+    pub tasks: Vec<(TaskKind, BacklogState, u64)>,
     /// Since when the task of the pool waits that could have started first.
     pub waiting_since: Option<Timestamp>,
     /// Commands of projects that wait.
@@ -135,19 +130,22 @@ pub struct Backlog {
 
 impl Backlog {
     /// Tasks of the pool in a stage.
-    pub fn count(&self, stage: Stage) -> u64 {
+    pub fn count(&self, stage: BacklogState) -> u64 {
         self.tasks.iter().filter(|(_, of, _)| *of == stage).map(|(.., count)| count).sum()
     }
 
     /// Tasks of the pool that wait, for whatever.
     pub fn waiting(&self) -> u64 {
-        [Stage::Waiting, Stage::Blocked, Stage::Scheduled].map(|stage| self.count(stage)).iter().sum()
+        [BacklogState::Waiting, BacklogState::Blocked, BacklogState::Scheduled]
+            .map(|stage| self.count(stage))
+            .iter()
+            .sum()
     }
 }
 
 /// How far a task has come that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
+pub enum BacklogState {
     /// One more worker would run it.
     Waiting,
     /// It waits for another task of its key, and no worker could help it.
@@ -158,7 +156,7 @@ pub enum Stage {
     Running,
 }
 
-impl Stage {
+impl BacklogState {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Blocked, Self::Scheduled, Self::Running];
 
@@ -185,7 +183,7 @@ pub const BACKLOG_MAX: u32 = 100_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueStats {
     /// Tasks by kind and status.
-    pub counts: Vec<(WorkKind, Status, u64)>,
+    pub counts: Vec<(TaskKind, JobStatus, u64)>,
     /// When the oldest task was accepted that waits and is due.
     pub oldest_waiting: Option<Timestamp>,
     /// Microseconds from acceptance, or from the time before which it must not run, to the start, ascending.

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Home, IdempotencyKey, Outcome, Result, Seq, StreamId, Timestamp,
-    Trouble, WorkerId,
+    Entry, EntryBody, Failure, IdempotencyKey, Job, JobId, Outcome, Result, Seq, StreamId, Target, Timestamp,
+    WorkerId,
 };
 
-use crate::Seat;
+use crate::Slot;
 
 /// The queue of commands: what was accepted, who works on it, and how it ended.
 ///
@@ -25,7 +25,7 @@ pub trait TaskQueue: Send + Sync {
     /// # Errors
     /// `Conflict` with `STREAM_ID_TAKEN` when its home has a stream of that name, or had one that was removed, and with
     /// `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
-    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued>;
+    async fn enqueue(&self, new: NewJob) -> Result<Enqueued>;
 
     /// When this idempotency key was first used: now, for a new one.
     ///
@@ -41,12 +41,12 @@ pub trait TaskQueue: Send + Sync {
     async fn claim(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>>;
 
-    /// The worker is about to start the command in the place `place_uid`, in the `seat` of its worker for a
+    /// The worker is about to start the command in the place `pod_uid`, in the `slot` of its worker for a
     /// task of the pool: it becomes running, with the entry that says so, and this is one more try. A command
     /// that was started before keeps its first place, seat and time, and comes back with these and no entry.
     ///
@@ -56,8 +56,8 @@ pub trait TaskQueue: Send + Sync {
     async fn start(
         &self,
         fence: &Fence,
-        place_uid: &str,
-        seat: Option<&Seat>,
+        pod_uid: &str,
+        slot: Option<&Slot>,
         now: Timestamp,
     ) -> Result<Started>;
 
@@ -66,7 +66,7 @@ pub trait TaskQueue: Send + Sync {
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the command's latest claim, or the command does not run.
-    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>>;
+    async fn stall(&self, fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Result<Option<Entry>>;
 
     /// Extends the leases of these claims to `lease_until`.
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
@@ -96,7 +96,7 @@ pub trait TaskQueue: Send + Sync {
 
     /// Makes what was postponed in these homes due at once. Returns how many there were; commands of other homes
     /// may be among them.
-    async fn hurry(&self, homes: &[Home]) -> Result<u64>;
+    async fn hurry(&self, targets: &[Target]) -> Result<u64>;
 
     /// Gives back what is leased to this worker, all but these: claims of which it was not told, because the
     /// answer was lost. Returns how many there were.
@@ -115,23 +115,23 @@ pub trait TaskQueue: Send + Sync {
     /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
     async fn request_cancel(
         &self,
-        home: &Home,
-        id: &CommandId,
+        target: &Target,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>>;
 
     /// One command of a home.
-    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>>;
+    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>>;
 
     /// The command whose events a stream of the home carries.
-    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>>;
+    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>>;
 
     /// Up to `limit` commands of a home that are older than `before`, newest first.
-    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>>;
+    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
 
     /// The commands among these, of whatever home, that are not over, in no order.
-    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>>;
+    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>>;
 
     /// Fails when the store cannot be written, or could not a second ago.
     async fn check(&self) -> Result<()>;
@@ -141,16 +141,16 @@ pub trait TaskQueue: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its id.
-    pub id: CommandId,
+    pub id: JobId,
     /// How many attempts of it have begun; those before the last are over.
-    pub tries: u32,
+    pub attempt: u32,
 }
 
 /// A command to be stored; its state is pending.
 #[derive(Debug, Clone)]
-pub struct NewCommand {
+pub struct NewJob {
     /// The command.
-    pub command: Command,
+    pub job: Job,
     /// At most one task of this key runs at a time.
     pub concurrency_key: Option<String>,
     /// The caller's idempotency key.
@@ -163,23 +163,23 @@ pub enum Enqueued {
     /// It is stored, by this call or by one before whose answer was lost; the entry says that it is pending.
     New(Entry),
     /// The same request had been stored before, as this command, which has another id.
-    Before(Box<Command>),
+    Existing(Box<Job>),
 }
 
 /// Proof of a claim: a later claim of the same command makes it worthless.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The command.
-    pub id: CommandId,
-    /// Number of the claim.
-    pub attempt: i64,
+    pub id: JobId,
+    /// Fencing token: the number of the claim, higher than that of any earlier claim.
+    pub token: i64,
 }
 
 /// How many commands a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slots {
+pub struct ClaimLimits {
     /// Commands of projects.
-    pub commands: u32,
+    pub jobs: u32,
     /// Tasks of the pool that wait. One that runs is always taken over: it has its place in the pool.
     pub pool: u32,
 }
@@ -216,26 +216,26 @@ pub struct Claim {
     /// The proof that every write of the worker needs.
     pub fence: Fence,
     /// The command.
-    pub command: Command,
+    pub job: Job,
     /// Number of the last event that is stored: attaching goes on after it.
     pub last_seq: Seq,
     /// The place in which it was started, if it was.
-    pub place_uid: Option<String>,
+    pub pod_uid: Option<String>,
     /// Its seat in the pool.
-    pub seat: Option<Seat>,
+    pub slot: Option<Slot>,
 }
 
 /// A command that its worker may now start, or attach to.
 #[derive(Debug, Clone)]
 pub struct Started {
     /// The place in which it was started first; in any other it must not be started again.
-    pub place_uid: String,
+    pub pod_uid: String,
     /// Its seat in the pool.
-    pub seat: Option<Seat>,
+    pub slot: Option<Slot>,
     /// When it was started first.
     pub started_at: Timestamp,
     /// Number of this attempt.
-    pub tries: u32,
+    pub attempt: u32,
     /// Whether somebody has asked for its end.
     pub cancel_requested: bool,
     /// The entry that says that it is running, when it was not before.
@@ -256,20 +256,20 @@ pub struct Renewal {
 #[derive(Debug, Clone)]
 pub struct CancelRequested {
     /// The command as it stands now.
-    pub command: Command,
+    pub job: Job,
     /// The complete entry, when it ended with this request.
     pub entry: Option<Entry>,
     /// Tells whether this is the first request under its idempotency key.
-    pub asked: Asked,
+    pub asked: Occurrence,
 }
 
 /// Tells whether a request is the first under its idempotency key, as one without a key always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Occurrence {
     /// It is, and was done.
-    Now,
+    First,
     /// The same request came before, and nothing was done again.
-    Before,
+    Repeated,
 }
 
 /// How long an idempotency key is remembered.

@@ -7,16 +7,16 @@ use rdev_domain::{Result, Timestamp};
 #[async_trait]
 pub trait Retention: Send + Sync {
     /// Removes a little of what a rule no longer allows, at most [`STEP_BYTES_MAX`]: one small transaction. Callers come
-    /// again while more is left, and by turns ([`Turns`]).
+    /// again while more is left, and by turns ([`PeriodicLeases`]).
     ///
     /// What was removed from a home's log shows in [`EventLog::pruned`](crate::EventLog::pruned) with the same
     /// transaction.
-    async fn prune(&self, rule: Rule) -> Result<Progress>;
+    async fn prune(&self, rule: PruneRule) -> Result<StepReport>;
 }
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum PruneRule {
     /// Idempotency keys that were first used before this moment.
     Keys {
         /// The moment.
@@ -54,7 +54,7 @@ pub const STREAM_NAME_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How far a piece of periodic work has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct StepReport {
     /// How many things it has dealt with.
     pub done: u64,
     /// Whether more is left.
@@ -63,20 +63,25 @@ pub struct Progress {
 
 /// Whose turn it is: of the processes that share a store, one does a chore at a time.
 #[async_trait]
-pub trait Turns: Send + Sync {
+pub trait PeriodicLeases: Send + Sync {
     /// Takes the turn of a chore, unless somebody took or kept it less than `period` ago: of those who ask at the
     /// same time one gets it. A turn needs no end: whoever dies in it is followed after `period` as well.
-    async fn take_turn(&self, chore: &'static str, period: Duration, now: Timestamp) -> Result<Option<Turn>>;
+    async fn try_acquire(
+        &self,
+        job_name: &'static str,
+        period: Duration,
+        now: Timestamp,
+    ) -> Result<Option<PeriodicLease>>;
 
     /// Goes on with a turn, or finds that another process has taken it over.
-    async fn keep_turn(&self, turn: Turn, now: Timestamp) -> Result<Option<Turn>>;
+    async fn extend(&self, turn: PeriodicLease, now: Timestamp) -> Result<Option<PeriodicLease>>;
 }
 
 /// A turn, as it was taken or kept last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn {
+pub struct PeriodicLease {
     /// What is done.
-    pub chore: &'static str,
+    pub job_name: &'static str,
     /// When the store last saw a sign of life.
     pub at: Timestamp,
 }

@@ -1,5 +1,5 @@
 use futures_util::stream::{self, BoxStream, StreamExt};
-use rdev_domain::{CommandId, Home, Position};
+use rdev_domain::{JobId, Position, Target};
 
 /// Hints between the processes that share a store. They come soon, mostly: they may be late, merged with
 /// others, or lost, so whoever waits for one looks now and then all the same. Nothing is true because a
@@ -9,7 +9,7 @@ pub trait Signals: Send + Sync {
     fn publish(&self, signal: Signal);
 
     /// What the other processes tell from now on; nothing of what this one publishes. When signals may have
-    /// been lost, [`Signal::Anything`] says so.
+    /// been lost, [`Signal::Resync`] says so.
     fn subscribe(&self) -> BoxStream<'static, Signal>;
 
     /// Whether there may be other processes.
@@ -20,31 +20,31 @@ pub trait Signals: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// These logs have grown.
-    Grown(Vec<Growth>),
+    Appended(Vec<Appended>),
     /// There is something to claim.
     Work,
     /// Somebody has asked for this command's end.
-    Cancel(CommandId),
+    Cancel(JobId),
     /// Signals may have been missed: everything may have changed.
-    Anything,
+    Resync,
 }
 
 /// A command's log has grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Growth {
+pub struct Appended {
     /// Where the command belongs.
-    pub home: Home,
+    pub target: Target,
     /// The command.
-    pub command: CommandId,
+    pub job: JobId,
     /// Its last entry.
     pub position: Position,
 }
 
 /// For a store that no other process uses.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
+pub struct SingleProcess;
 
-impl Signals for Alone {
+impl Signals for SingleProcess {
     fn publish(&self, _signal: Signal) {}
 
     fn subscribe(&self) -> BoxStream<'static, Signal> {

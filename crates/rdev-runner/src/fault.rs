@@ -51,7 +51,7 @@ impl Fault {
         }
     }
 
-    pub(crate) fn other_place(message: String) -> Self {
+    pub(crate) fn other_identity(message: String) -> Self {
         Self { code: EXIT_OTHER_PLACE, message }
     }
 

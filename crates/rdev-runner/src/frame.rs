@@ -29,7 +29,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
 pub const FRAME_EVENTS_MAX: u32 = 1024;
 /// Version of this format and of the command line; a runner and a server of different versions refuse each other.
-pub const PROTOCOL_VERSION: u8 = 7;
+pub const PROTOCOL_VERSION: u8 = 8;
 
 /// Which of the command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

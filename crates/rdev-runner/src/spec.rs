@@ -28,7 +28,7 @@ pub struct Spec {
 /// A command to run or to attach to, all of it on standard input: a program that waits for its order can be
 /// started before there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct RunRequest {
     /// The run's id.
     pub id: String,
     /// Only what comes after this sequence number is wanted.
@@ -36,7 +36,7 @@ pub struct Order {
     /// Whether a run of this id that is not there may be started.
     pub mode: Mode,
     /// Identity of the folder of runs that it is for; empty: any.
-    pub place: String,
+    pub identity: String,
     /// What to run, should the id be new.
     pub spec: Spec,
 }
@@ -63,11 +63,11 @@ impl Mode {
     }
 }
 
-impl Order {
+impl RunRequest {
     /// A line with id, number, mode and place, then the encoded specification.
     pub fn encode(&self) -> Vec<u8> {
         let mut out =
-            format!("{} {} {} {}\n", self.id, self.after, self.mode.word(), self.place).into_bytes();
+            format!("{} {} {} {}\n", self.id, self.after, self.mode.word(), self.identity).into_bytes();
         out.extend_from_slice(&self.spec.encode());
         out
     }
@@ -87,14 +87,20 @@ impl Order {
         }
         let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no order"))?;
         let mut words = line.splitn(4, ' ');
-        let (Some(id), Some(after), Some(mode), Some(place)) =
+        let (Some(id), Some(after), Some(mode), Some(identity)) =
             (words.next(), words.next(), words.next(), words.next())
         else {
             return Err(invalid("standard input holds no order"));
         };
         let after = after.parse().map_err(|_| invalid("the order's sequence number is no whole number"))?;
         let mode = Mode::of(mode).ok_or_else(|| invalid("the order says neither start nor attach"))?;
-        Ok(Some(Self { id: id.to_owned(), after, mode, place: place.to_owned(), spec: Spec::read(from)? }))
+        Ok(Some(Self {
+            id: id.to_owned(),
+            after,
+            mode,
+            identity: identity.to_owned(),
+            spec: Spec::read(from)?,
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
-use crate::spec::Order;
+use crate::spec::RunRequest;
 use crate::supervisor::{EXISTS, STARTED};
 
 /// A supervisor that waits for its order. Dropped without one, it ends.
@@ -30,12 +30,12 @@ impl Waiting {
     }
 
     /// Has the run started unless its id is known. True: this call has started it.
-    pub(crate) fn start(mut self, runs: &Runs, id: &RunId, order: &Order) -> Result<bool, Fault> {
+    pub(crate) fn start(mut self, runs: &Runs, id: &RunId, request: &RunRequest) -> Result<bool, Fault> {
         if runs.find(id)?.is_some() {
             return Ok(false);
         }
         // Should it have failed before it read this, then what it says is the better reason.
-        let sent = self.supervisor.stdin.take().map(|mut pipe| pipe.write_all(&order.encode()));
+        let sent = self.supervisor.stdin.take().map(|mut pipe| pipe.write_all(&request.encode()));
         let mut answer = Vec::new();
         if let Some(mut pipe) = self.supervisor.stdout.take() {
             pipe.read_to_end(&mut answer).map_err(cannot)?;

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use rdev_domain::{Artefact, Kept, Result, Unkept};
-use rdev_ports::{Claim, EXEC_START_TIMEOUT, Exec, ExecError, Fate, Keep, PART_BYTES_MAX, Place, Started};
+use rdev_domain::{Artefact, Content, Result, SkipReason};
+use rdev_ports::{
+    ArtefactWrite, Claim, Disruption, EXEC_START_TIMEOUT, Exec, ExecError, PART_BYTES_MAX, Pod, Started,
+};
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::attach::{EXEC_ANSWER_MAX, UNREACHED_MAX};
 use crate::executor::Executor;
 use crate::invocation::checkout;
-use crate::patience::{Backoff, until_available};
+use crate::retry::{Backoff, until_available};
 use crate::runner::{SILENCE_MAX, in_place};
-use crate::supervise::{EXEC_ANSWER_MAX, UNREACHED_MAX};
 
 /// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
 /// matter.
@@ -56,17 +58,17 @@ impl Executor {
     pub(crate) async fn collect(
         &self,
         claim: &Claim,
-        place: &Place,
+        pod: &Pod,
         started: &Started,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let patterns = claim.command.request.artefacts();
+        let patterns = claim.job.spec.artefacts();
         if patterns.is_empty() {
             return Ok(());
         }
-        let folder = checkout(&claim.command, place, started.seat.as_ref(), started.tries);
+        let folder = checkout(&claim.job, pod, started.slot.as_ref(), started.attempt);
         let patterns: Vec<String> = ["--".to_owned()].into_iter().chain(patterns.iter().cloned()).collect();
-        let call = in_place(place, &["collect", "--cwd", &folder], &patterns);
+        let call = in_place(pod, &["collect", "--cwd", &folder], &patterns);
         let (mut backoff, since, mut failed) = (Backoff::default(), Instant::now(), 0);
         let cancelled = async {
             stop.cancelled().await;
@@ -74,13 +76,13 @@ impl Executor {
         };
         tokio::pin!(cancelled);
         // What another attempt has left is not of this one.
-        self.keep(claim, &[Keep::Anew]).await?;
+        self.keep(claim, &[ArtefactWrite::Anew]).await?;
         loop {
             let collected = tokio::select! {
-                collected = self.collect_once(claim, place, call.clone()) => collected?,
+                collected = self.collect_once(claim, pod, call.clone()) => collected?,
                 () = &mut cancelled => return self.give_up(claim).await,
             };
-            let command = &claim.fence.id;
+            let job = &claim.fence.id;
             let error = match collected {
                 Collected::All => return Ok(()),
                 Collected::Unreached(error) => error,
@@ -91,14 +93,14 @@ impl Executor {
             };
             let error = format!("{error:#}");
             let gone = matches!(
-                self.fate(claim, (&place.site, &place.uid, started.started_at)).await?,
-                Fate::Gone(_)
+                self.disruption(claim, (&pod.pod_ref, &pod.uid, started.started_at)).await?,
+                Disruption::Lost(_)
             );
             if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
-                tracing::warn!(%command, error, "files of a task are lost");
+                tracing::warn!(%job, error, "files of a task are lost");
                 return self.give_up(claim).await;
             }
-            tracing::warn!(%command, error, "the files of a task were not collected, trying again");
+            tracing::warn!(%job, error, "the files of a task were not collected, trying again");
             tokio::select! {
                 () = backoff.wait() => {}
                 () = &mut cancelled => return self.give_up(claim).await,
@@ -108,26 +110,26 @@ impl Executor {
 
     /// Says of everything that an attempt was to leave that it is lost.
     pub(crate) async fn lose(&self, claim: &Claim) -> Result<()> {
-        let patterns = claim.command.request.artefacts();
+        let patterns = claim.job.spec.artefacts();
         if patterns.is_empty() {
             return Ok(());
         }
-        self.keep(claim, &lost(Keep::Anew, 0, patterns.iter())).await
+        self.keep(claim, &lost(ArtefactWrite::Anew, 0, patterns.iter())).await
     }
 
     /// Says of each pattern that something of it is lost, unless it names a file that was stored by now: those stay.
     async fn give_up(&self, claim: &Claim) -> Result<()> {
-        let command = &claim.fence.id;
-        let listed = until_available(command, || self.artefacts.artefacts(command)).await?;
+        let job = &claim.fence.id;
+        let listed = until_available(job, || self.artefacts.artefacts(job)).await?;
         let next = listed.last().map_or(0, |(file, _)| file + 1);
         let is_listed = |pattern: &&String| listed.iter().any(|(_, file)| file.path == **pattern);
-        let patterns = claim.command.request.artefacts().iter().filter(|pattern| !is_listed(pattern));
-        self.keep(claim, &lost(Keep::OnlyListed, next, patterns)).await
+        let patterns = claim.job.spec.artefacts().iter().filter(|pattern| !is_listed(pattern));
+        self.keep(claim, &lost(ArtefactWrite::OnlyListed, next, patterns)).await
     }
 
     /// An error ends it; all else is told.
-    async fn collect_once(&self, claim: &Claim, place: &Place, call: Exec) -> Result<Collected> {
-        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(place, call));
+    async fn collect_once(&self, claim: &Claim, pod: &Pod, call: Exec) -> Result<Collected> {
+        let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(pod, call));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),
@@ -137,13 +139,13 @@ impl Executor {
             }
         };
         // What the try before has stored stays until there is something in its place.
-        let (mut taking, mut anew) = (Taking::default(), Some(Keep::Anew));
+        let (mut taking, mut anew) = (Taking::default(), Some(ArtefactWrite::Anew));
         loop {
             let error = match timeout(SILENCE_MAX, output.next()).await {
                 Ok(Some(Ok(bytes))) => match taking.push(&bytes) {
                     Ok(steps) => {
                         if !steps.is_empty() || taking.done {
-                            let steps: Vec<Keep> = anew.take().into_iter().chain(steps).collect();
+                            let steps: Vec<ArtefactWrite> = anew.take().into_iter().chain(steps).collect();
                             self.keep(claim, &steps).await?;
                         }
                         if taking.done {
@@ -162,16 +164,20 @@ impl Executor {
         }
     }
 
-    async fn keep(&self, claim: &Claim, steps: &[Keep]) -> Result<()> {
+    async fn keep(&self, claim: &Claim, steps: &[ArtefactWrite]) -> Result<()> {
         until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
     }
 }
 
 /// After the first step, those that list these patterns as lost, from a number on.
-fn lost<'a>(first: Keep, from: u32, patterns: impl Iterator<Item = &'a String>) -> Vec<Keep> {
-    let lost = |(file, pattern): (u32, &String)| Keep::Listed {
+fn lost<'a>(
+    first: ArtefactWrite,
+    from: u32,
+    patterns: impl Iterator<Item = &'a String>,
+) -> Vec<ArtefactWrite> {
+    let lost = |(file, pattern): (u32, &String)| ArtefactWrite::Listed {
         file,
-        artefact: Artefact { path: pattern.clone(), size: 0, kept: Kept::Not(Unkept::Lost) },
+        artefact: Artefact { path: pattern.clone(), size: 0, kept: Content::Skipped(SkipReason::Lost) },
     };
     [first].into_iter().chain((from..).zip(patterns).map(lost)).collect()
 }
@@ -198,7 +204,7 @@ struct Open {
 }
 
 impl Taking {
-    fn push(&mut self, bytes: &[u8]) -> std::result::Result<Vec<Keep>, Bad> {
+    fn push(&mut self, bytes: &[u8]) -> std::result::Result<Vec<ArtefactWrite>, Bad> {
         self.decoder.push(bytes);
         let mut steps = Vec::new();
         while let Some(item) = self.decoder.next_item()? {
@@ -217,12 +223,12 @@ impl Taking {
                     self.close_when_whole(&mut steps)?;
                 }
                 Item::Not { path, size, why } => {
-                    let kept = Kept::Not(match why {
-                        Why::Missing => Unkept::Missing,
-                        Why::TooLarge => Unkept::TooLarge,
-                        Why::TooMany => Unkept::TooMany,
-                        Why::Unreadable => Unkept::Unreadable,
-                        Why::Unsearched => Unkept::Unsearched,
+                    let kept = Content::Skipped(match why {
+                        Why::Missing => SkipReason::Missing,
+                        Why::TooLarge => SkipReason::TooLarge,
+                        Why::TooMany => SkipReason::TooMany,
+                        Why::Unreadable => SkipReason::Unreadable,
+                        Why::Unsearched => SkipReason::Unsearched,
                     });
                     self.list(Artefact { path, size, kept }, &mut steps)?;
                 }
@@ -232,7 +238,7 @@ impl Taking {
         Ok(steps)
     }
 
-    fn piece(&mut self, piece: Bytes, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+    fn piece(&mut self, piece: Bytes, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
         let open = self.open.as_mut().ok_or(Bad::Loose)?;
         open.left = open.left.checked_sub(piece.len() as u64).ok_or(Bad::Loose)?;
         open.sum.update(&piece);
@@ -240,24 +246,24 @@ impl Taking {
         while open.buffer.len() >= PART_BYTES_MAX || open.left == 0 && !open.buffer.is_empty() {
             let length = open.buffer.len().min(PART_BYTES_MAX);
             let bytes = open.buffer.split_to(length).freeze();
-            steps.push(Keep::Part { file: self.file, part: open.part, bytes });
+            steps.push(ArtefactWrite::Part { file: self.file, part: open.part, bytes });
             open.part += 1;
         }
         self.close_when_whole(steps)
     }
 
-    fn close_when_whole(&mut self, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+    fn close_when_whole(&mut self, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
         let Some(open) = self.open.take_if(|open| open.left == 0) else { return Ok(()) };
-        let kept = Kept::Whole(open.sum.finalize().into());
+        let kept = Content::Stored(open.sum.finalize().into());
         self.list(Artefact { path: open.path, size: open.size, kept }, steps)
     }
 
-    fn list(&mut self, artefact: Artefact, steps: &mut Vec<Keep>) -> std::result::Result<(), Bad> {
+    fn list(&mut self, artefact: Artefact, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
         // A word on each pattern may follow the files.
         if self.file as usize >= 2 * FILES_MAX {
             return Err(Bad::TooMany);
         }
-        steps.push(Keep::Listed { file: self.file, artefact });
+        steps.push(ArtefactWrite::Listed { file: self.file, artefact });
         self.file += 1;
         Ok(())
     }
@@ -267,7 +273,7 @@ impl Taking {
 mod tests {
     use super::*;
 
-    fn take(items: &[Item]) -> std::result::Result<(Vec<Keep>, bool), Bad> {
+    fn take(items: &[Item]) -> std::result::Result<(Vec<ArtefactWrite>, bool), Bad> {
         let mut bytes = Vec::new();
         items.iter().for_each(|item| item.encode(&mut bytes));
         let (mut taking, mut steps) = (Taking::default(), Vec::new());
@@ -291,16 +297,16 @@ mod tests {
         let items =
             [vec![file("empty", 0), file("large", size as u64)], pieces(size), vec![Item::Done]].concat();
         let (steps, done) = take(&items).unwrap();
-        let Keep::Listed { file: 0, artefact } = &steps[0] else { panic!("{:?}", steps[0]) };
-        assert_eq!(artefact.kept, Kept::Whole(Sha256::digest(b"").into()));
-        let part = |step: &Keep| match step {
-            Keep::Part { file: 1, part, bytes } => (*part, bytes.len()),
+        let ArtefactWrite::Listed { file: 0, artefact } = &steps[0] else { panic!("{:?}", steps[0]) };
+        assert_eq!(artefact.kept, Content::Stored(Sha256::digest(b"").into()));
+        let part = |step: &ArtefactWrite| match step {
+            ArtefactWrite::Part { file: 1, part, bytes } => (*part, bytes.len()),
             other => panic!("{other:?}"),
         };
         let lengths = [part(&steps[1]), part(&steps[2])];
         assert_eq!(lengths, [(0, PART_BYTES_MAX), (1, 5)]);
-        let Keep::Listed { file: 1, artefact } = &steps[3] else { panic!("{:?}", steps[3]) };
-        assert_eq!(artefact.kept, Kept::Whole(Sha256::digest(vec![9; size]).into()));
+        let ArtefactWrite::Listed { file: 1, artefact } = &steps[3] else { panic!("{:?}", steps[3]) };
+        assert_eq!(artefact.kept, Content::Stored(Sha256::digest(vec![9; size]).into()));
         assert!(done && steps.len() == 4);
     }
 

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Caller, Command, CommandId, Error, Home, IdempotencyKey, Limits, ProjectId, Request, Result, Schedule,
-    State, StreamId, Timestamp, Validate,
+    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, ProjectId,
+    Result, Schedule, StreamId, Target, Timestamp, Validate,
 };
-use rdev_ports::{Asked, Clock, Enqueued, Ids, NewCommand, TaskQueue};
+use rdev_ports::{Clock, Enqueued, Ids, NewJob, Occurrence, TaskQueue};
 
-use crate::patience::for_a_caller;
-use crate::{Events, Follow, Live, Projects};
+use crate::retry::for_a_caller;
+use crate::{Events, Live, LogReader, Projects};
 
 /// Accepting, reading and cancelling of commands.
 #[derive(Clone)]
@@ -24,9 +24,9 @@ pub struct Commands {
 
 /// A command as a caller asks for it.
 #[derive(Debug, Clone)]
-pub struct Submit {
+pub struct SubmitCommand {
     /// What is to run.
-    pub request: Request,
+    pub request: CommandRequest,
     /// The name of its stream; the command's id when there is none.
     pub stream_id: Option<String>,
     /// Seconds after which it is stopped.
@@ -56,10 +56,10 @@ impl Commands {
     /// stream's name is taken or the idempotency key was used for another request.
     pub async fn submit(
         &self,
-        caller: &Caller,
+        caller: &Principal,
         project: &ProjectId,
-        submit: Submit,
-    ) -> Result<(Command, Asked)> {
+        submit: SubmitCommand,
+    ) -> Result<(Job, Occurrence)> {
         self.projects.get(project).await?;
         let git_remotes = self.projects.git_remotes().map(str::to_owned);
         let limits = Limits { git_remotes, ..Limits::DEFAULT };
@@ -70,43 +70,37 @@ impl Commands {
             submit.stream_id.and_then(|stream| validate.parse("stream_id", &stream));
         validate.finish()?;
 
-        let id = self.ids.command_id();
-        let command = Command {
+        let id = self.ids.job_id();
+        let job = Job {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,
-            home: project.clone().into(),
-            request: submit.request,
+            spec: JobSpec::Command { project: project.clone(), request: submit.request },
             timeout,
             created_by: caller.key.clone(),
             created_at: self.clock.now(),
             cancel_requested: false,
             schedule: Schedule::default(),
-            state: State::Pending,
+            state: JobState::Pending,
         };
-        accept(&*self.queue, &self.live, command, submit.idempotency).await
+        accept(&*self.queue, &self.live, job, submit.idempotency).await
     }
 
     /// One command.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.
-    pub async fn get(&self, project: &ProjectId, id: &CommandId) -> Result<Command> {
+    pub async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
         self.projects.get(project).await?;
-        self.queue.command(&project.clone().into(), id).await?.ok_or_else(|| Error::not_found("command", id))
+        self.queue.job(&project.clone().into(), id).await?.ok_or_else(|| Error::not_found("command", id))
     }
 
     /// Up to `limit` commands older than `before`, newest first.
     ///
     /// # Errors
     /// `NotFound` when the project does not exist.
-    pub async fn list(
-        &self,
-        project: &ProjectId,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
+    pub async fn list(&self, project: &ProjectId, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         self.projects.get(project).await?;
-        self.queue.commands(&project.clone().into(), before, limit).await
+        self.queue.jobs(&project.clone().into(), before, limit).await
     }
 
     /// Asks for a command's end; asking again, or after its end, changes nothing.
@@ -117,23 +111,23 @@ impl Commands {
     pub async fn cancel(
         &self,
         project: &ProjectId,
-        id: &CommandId,
+        id: &JobId,
         idempotency: Option<IdempotencyKey>,
-    ) -> Result<(Command, Asked)> {
+    ) -> Result<(Job, Occurrence)> {
         self.projects.get(project).await?;
-        let home = project.clone().into();
+        let target = project.clone().into();
         let cancelled =
-            cancel(&*self.queue, &self.live, (&home, id), idempotency.as_ref(), self.clock.now()).await?;
+            cancel(&*self.queue, &self.live, (&target, id), idempotency.as_ref(), self.clock.now()).await?;
         cancelled.ok_or_else(|| Error::not_found("command", id))
     }
 
-    /// A command's stored events from the first on; [`Follow::ready`] ends where the log ends now.
+    /// A command's stored events from the first on; [`LogReader::ready`] ends where the log ends now.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.
-    pub async fn output(&self, project: &ProjectId, id: &CommandId) -> Result<Follow> {
-        let command = self.get(project, id).await?;
-        self.events.follow_command(&command, None).await
+    pub async fn output(&self, project: &ProjectId, id: &JobId) -> Result<LogReader> {
+        let job = self.get(project, id).await?;
+        self.events.follow_job(&job, None).await
     }
 }
 
@@ -142,18 +136,18 @@ impl Commands {
 pub(crate) async fn accept(
     queue: &dyn TaskQueue,
     live: &Live,
-    command: Command,
+    job: Job,
     idempotency: Option<IdempotencyKey>,
-) -> Result<(Command, Asked)> {
-    let concurrency_key = command.request.concurrency_key(&command.home);
-    let new = NewCommand { command: command.clone(), concurrency_key, idempotency };
+) -> Result<(Job, Occurrence)> {
+    let concurrency_key = job.spec.concurrency_key();
+    let new = NewJob { job: job.clone(), concurrency_key, idempotency };
     match for_a_caller(|| queue.enqueue(new.clone())).await? {
         Enqueued::New(entry) => {
             live.publish(entry);
             live.work_came();
-            Ok((command, Asked::Now))
+            Ok((job, Occurrence::First))
         }
-        Enqueued::Before(command) => Ok((*command, Asked::Before)),
+        Enqueued::Existing(job) => Ok((*job, Occurrence::Repeated)),
     }
 }
 
@@ -161,17 +155,17 @@ pub(crate) async fn accept(
 pub(crate) async fn cancel(
     queue: &dyn TaskQueue,
     live: &Live,
-    (home, id): (&Home, &CommandId),
+    (target, id): (&Target, &JobId),
     idempotency: Option<&IdempotencyKey>,
     now: Timestamp,
-) -> Result<Option<(Command, Asked)>> {
-    let Some(cancel) = queue.request_cancel(home, id, idempotency, now).await? else { return Ok(None) };
+) -> Result<Option<(Job, Occurrence)>> {
+    let Some(cancel) = queue.request_cancel(target, id, idempotency, now).await? else { return Ok(None) };
     if let Some(entry) = cancel.entry {
         live.publish(entry);
     }
     // Also of a request that came before: whoever answered it may have died before it told the worker.
-    if cancel.command.cancel_requested {
+    if cancel.job.cancel_requested {
         live.cancel(id);
     }
-    Ok(Some((cancel.command, cancel.asked)))
+    Ok(Some((cancel.job, cancel.asked)))
 }

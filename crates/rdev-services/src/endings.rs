@@ -1,6 +1,6 @@
 //! Ends of commands whose runner did not tell them.
 
-use rdev_domain::{Ending, Outcome, Reason, Trouble};
+use rdev_domain::{Ending, Failure, Outcome, Reason};
 
 /// The end of a command that was cancelled before anything of it ran.
 pub(crate) fn never_started() -> Outcome {
@@ -13,8 +13,8 @@ pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Outcome {
 }
 
 /// Why a command ended whose container went for want of memory, where another one had more.
-pub(crate) fn ended_with_another() -> Trouble {
+pub(crate) fn ended_with_another() -> Failure {
     let message =
         "another command needed more memory than their container may have, and this one was ended with it";
-    Trouble::new(Reason::PodRestarted, message)
+    Failure::new(Reason::PodRestarted, message)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Command, Error, Home, Position, ProjectId, Result, Seq, StreamId};
+use rdev_domain::{Error, Job, Position, ProjectId, Result, Seq, StreamId, Target};
 use rdev_ports::{EventLog, TaskQueue};
 
-use crate::follow::{Follow, Source};
+use crate::log_reader::{LogReader, Source};
 use crate::{Live, Projects};
 
 /// Reading of events: one path for what is old and what is new.
@@ -18,11 +18,11 @@ pub struct Events {
 }
 
 /// A subscription.
-pub enum Following {
+pub enum Subscription {
     /// The stream is over, and the subscriber has all of it.
     Over,
     /// There is, or may come, more.
-    Open(Follow),
+    Open(LogReader),
 }
 
 impl Events {
@@ -40,82 +40,82 @@ impl Events {
         project: &ProjectId,
         stream: &StreamId,
         after: Option<Seq>,
-    ) -> Result<Following> {
+    ) -> Result<Subscription> {
         self.projects.get(project).await?;
-        let command = self.queue.command_of_stream(&project.clone().into(), stream).await?;
-        let command = command.ok_or_else(|| Error::not_found("stream", stream))?;
-        self.follow_on(&command, after).await
+        let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
+        let job = job.ok_or_else(|| Error::not_found("stream", stream))?;
+        self.follow_on(&job, after).await
     }
 
     /// Subscribes to a command that is at hand, after the event `after`, if there is more to come.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn follow_on(&self, command: &Command, after: Option<Seq>) -> Result<Following> {
+    pub async fn follow_on(&self, job: &Job, after: Option<Seq>) -> Result<Subscription> {
         if let Some(after) = after
-            && command.state.is_ended()
-            && self.log.last_seq(&command.id).await? == Some(after)
+            && job.state.is_ended()
+            && self.log.last_seq(&job.id).await? == Some(after)
         {
-            return Ok(Following::Over);
+            return Ok(Subscription::Over);
         }
-        self.follow_command(command, after).await.map(Following::Open)
+        self.follow_job(job, after).await.map(Subscription::Open)
     }
 
     /// Subscribes to every command of a project, from a place in its log.
     ///
     /// # Errors
     /// `NotFound` when there is no such project.
-    pub async fn follow_project(&self, project: &ProjectId, from: Begin) -> Result<ProjectFollow> {
+    pub async fn follow_project(&self, project: &ProjectId, from: Begin) -> Result<ProjectLogReader> {
         self.projects.get(project).await?;
-        let home = Home::Project(project.clone());
-        let tail = self.live.home_tail(&home);
+        let target = Target::Project(project.clone());
+        let tail = self.live.target_tail(&target);
         let head = tail.head();
         let (begun, unknown) = match from {
             // Every log has a start: there is nothing to look up.
             Begin::Start => (Position::ZERO, false),
-            Begin::Latest => (self.last_known(&home, Position::MAX).await?, false),
-            Begin::Within(entry) => self.begin(&home, entry, entry).await?,
-            Begin::From(position) => self.begin(&home, position, position.before()).await?,
+            Begin::Latest => (self.last_known(&target, Position::MAX).await?, false),
+            Begin::Within(entry) => self.begin(&target, entry, entry).await?,
+            Begin::From(position) => self.begin(&target, position, position.before()).await?,
         };
-        let source = Source::Home { home, tail, told: begun };
-        Ok(ProjectFollow { follow: Follow::new(self.log.clone(), source, head, begun), begun, unknown })
+        let source = Source::Target { target, tail, told: begun };
+        Ok(ProjectLogReader { reader: LogReader::new(self.log.clone(), source, head, begun), begun, unknown })
     }
 
     /// Position after which reading begins for a reader who was told of `position`, and whether this log has never had
     /// anything between
     /// `least` and there: positions are never given twice, so the reader's is then of another log.
-    async fn begin(&self, home: &Home, position: Position, least: Position) -> Result<(Position, bool)> {
-        let known = self.last_known(home, position).await?;
+    async fn begin(&self, target: &Target, position: Position, least: Position) -> Result<(Position, bool)> {
+        let known = self.last_known(target, position).await?;
         Ok(if known >= least { (position.before(), false) } else { (known, true) })
     }
 
     /// The last entry of a home that does not lie beyond `to`, or one that was removed since.
-    async fn last_known(&self, home: &Home, to: Position) -> Result<Position> {
-        Ok(self.log.last(home, to).await?.max(self.log.pruned(home).await?))
+    async fn last_known(&self, target: &Target, to: Position) -> Result<Position> {
+        Ok(self.log.last(target, to).await?.max(self.log.pruned(target).await?))
     }
 
     /// Subscribes to a command that is at hand. Of one whose end is not beyond `after`, the end is read.
-    pub async fn follow_command(&self, command: &Command, after: Option<Seq>) -> Result<Follow> {
-        let tail = self.live.tail(&command.id);
+    pub async fn follow_job(&self, job: &Job, after: Option<Seq>) -> Result<LogReader> {
+        let tail = self.live.tail(&job.id);
         let head = tail.head();
         let cursor = match after {
             None => Position::ZERO,
             Some(mut seq) => {
-                if command.state.is_ended()
-                    && let Some(end) = self.log.last_seq(&command.id).await?
+                if job.state.is_ended()
+                    && let Some(end) = self.log.last_seq(&job.id).await?
                 {
                     seq = seq.min(end.before());
                 }
-                self.log.position_of(&command.id, seq).await?
+                self.log.position_of(&job.id, seq).await?
             }
         };
         let source = Source::Command {
-            id: command.id.clone(),
-            stream: command.stream.clone(),
+            id: job.id.clone(),
+            stream: job.stream.clone(),
             tail,
-            end_is_due: command.state.is_ended(),
+            end_is_due: job.state.is_ended(),
         };
-        Ok(Follow::new(self.log.clone(), source, head, cursor))
+        Ok(LogReader::new(self.log.clone(), source, head, cursor))
     }
 }
 
@@ -133,9 +133,9 @@ pub enum Begin {
 }
 
 /// A subscription to a project's log.
-pub struct ProjectFollow {
+pub struct ProjectLogReader {
     /// The reader.
-    pub follow: Follow,
+    pub reader: LogReader,
     /// The position after which it reads.
     pub begun: Position,
     /// True: the log has never had the position that was asked for. It reads on after the last one before it that the

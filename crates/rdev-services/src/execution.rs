@@ -6,20 +6,21 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rdev_domain::{
-    Command, Error, Home, Outcome, Position, Reason, Request, Result, Seq, State, Timestamp, attempt_error,
+    CommandRequest, Error, Job, JobSpec, JobState, Outcome, Position, Reason, Result, Seq, Target, Timestamp,
+    attempt_error,
 };
-use rdev_ports::{Claim, Place, Reach, Retry, Seat, Site, Standing, Started};
+use rdev_ports::{Claim, Pod, PodRef, Reach, Readiness, Retry, Slot, Started};
 use rdev_runner::frame::decode_all;
 
 use crate::agent::AgentWatch;
+use crate::attach::{Attachment, unreached_max};
 use crate::endings::{failed, never_started};
 use crate::executor::Executor;
 use crate::invocation::checkout;
 use crate::live::CommandTail;
-use crate::patience::until_available;
 use crate::refusal::Refusals;
+use crate::retry::until_available;
 use crate::runner::RunId;
-use crate::supervise::{Execution, unreached_max};
 
 /// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
 /// has waited, within these bounds, or at once when its place tells that it is ready.
@@ -31,7 +32,7 @@ const REREAD_ENTRIES: u32 = 16;
 /// What is to be done with a claimed command.
 enum Next {
     /// Start it there, or attach to it.
-    Supervise(Place, Box<Started>),
+    Supervise(Pod, Box<Started>),
     /// Nothing can run any more: it ends.
     End(Outcome),
     /// Its place may become ready. It has waited for that since then.
@@ -50,25 +51,25 @@ impl Executor {
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
         // Held from the beginning, so that a wish to cancel is heard whenever it comes.
         let tail = self.live.work_on(&claim.fence.id);
-        if claim.command.schedule.tries > 0 {
+        if claim.job.schedule.attempts > 0 {
             tail.tail.forget();
         }
         match self.next(claim, &tail).await? {
             Next::End(outcome) => {
                 // What is asked for once it has ended is not for this run.
                 drop(tail);
-                let (seq, tries) = (claim.last_seq.next(), claim.command.schedule.tries);
-                match claim.command.state {
-                    State::Running { .. } => {
+                let (seq, attempt) = (claim.last_seq.next(), claim.job.schedule.attempts);
+                match claim.job.state {
+                    JobState::Running { .. } => {
                         self.lose(claim).await?;
-                        self.conclude(claim, tries, seq, outcome, true).await
+                        self.conclude(claim, attempt, seq, outcome, true).await
                     }
                     // What cannot be started at all is no attempt, and trying again would not end.
-                    State::Pending | State::Ended { .. } => self.finish(claim, seq, outcome).await,
+                    JobState::Pending | JobState::Ended { .. } => self.finish(claim, seq, outcome).await,
                 }
             }
             Next::Later(since) => self.postpone(claim, since).await,
-            Next::Supervise(place, started) => self.supervise(claim, tail, place, *started).await,
+            Next::Supervise(pod, started) => self.attach(claim, tail, pod, *started).await,
         }
     }
 
@@ -76,37 +77,39 @@ impl Executor {
     async fn postpone(&self, claim: &Claim, since: Timestamp) -> Result<()> {
         let now = self.clock.now();
         let pause = (now.since(since) / 2).clamp(PLACE_PAUSE_MIN, PLACE_PAUSE_MAX);
-        let until = now + pause.mul_f64(1.0 - self.chance.fraction() / 4.0);
+        let until = now + pause.mul_f64(1.0 - self.random.fraction() / 4.0);
         until_available(&claim.fence.id, || self.queue.postpone(&claim.fence, until)).await
     }
 
     async fn next(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
-        let command = &claim.command;
-        let site = match (&command.home, &claim.seat) {
-            (Home::Project(id), _) => Site::Project(id.clone()),
-            (Home::Pool, Some(seat)) => Site::Worker(seat.worker.clone()),
-            (Home::Pool, None) => return self.next_in_pool(claim, tail).await,
+        let job = &claim.job;
+        let pod_ref = match (job.target(), &claim.slot) {
+            (Target::Project(id), _) => PodRef::Project(id),
+            (Target::Pool, Some(slot)) => PodRef::Worker(slot.worker.clone()),
+            (Target::Pool, None) => return self.next_in_pool(claim, tail).await,
         };
-        if let (Some(uid), State::Running { started_at, .. }) = (&claim.place_uid, &command.state) {
-            return self.next_of_started(claim, tail, (&site, uid, *started_at)).await;
+        if let (Some(uid), JobState::Running { started_at, .. }) = (&claim.pod_uid, &job.state) {
+            return self.next_of_started(claim, tail, (&pod_ref, uid, *started_at)).await;
         }
-        let standing = match self.pods.place(&site).await {
+        let standing = match self.pods.readiness(&pod_ref).await {
             // Nothing is known of any place, so it is not known to be ready.
-            Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(command))),
+            Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(job))),
             standing => standing?,
         };
         match standing {
-            Some(Standing::Ready(place)) => self.start(claim, tail, place, claim.seat.as_ref()).await,
-            Some(Standing::Waiting(..)) if command.cancel_requested => Ok(Next::End(never_started())),
-            Some(Standing::Waiting(trouble, since)) => {
-                let since = since.max(waiting_since(command));
+            Some(Readiness::Ready(pod)) => self.start(claim, tail, pod, claim.slot.as_ref()).await,
+            Some(Readiness::NotReady { .. }) if job.cancel_requested => Ok(Next::End(never_started())),
+            Some(Readiness::NotReady { cause: failure, since }) => {
+                let since = since.max(waiting_since(job));
                 if self.clock.now().since(since) <= self.place_patience {
                     return Ok(Next::Later(since));
                 }
-                Ok(Next::End(failed(trouble.reason, trouble.message)))
+                Ok(Next::End(failed(failure.reason, failure.message)))
             }
-            Some(Standing::Unusable(trouble)) => Ok(Next::End(failed(trouble.reason, trouble.message))),
-            None => Ok(Next::End(failed(Reason::PodLost, format!("{site} is gone")))),
+            Some(Readiness::Unusable { cause: failure }) => {
+                Ok(Next::End(failed(failure.reason, failure.message)))
+            }
+            None => Ok(Next::End(failed(Reason::PodLost, format!("{pod_ref} is gone")))),
         }
     }
 
@@ -115,29 +118,29 @@ impl Executor {
         &self,
         claim: &Claim,
         tail: &CommandTail,
-        place: (&Site, &str, Timestamp),
+        pod: (&PodRef, &str, Timestamp),
     ) -> Result<Next> {
-        let (site, uid, started_at) = place;
-        let trouble = match self.pods.reach(site, uid).await {
-            Ok(Reach::There(place)) => return self.start(claim, tail, place, claim.seat.as_ref()).await,
-            Ok(Reach::Later(trouble, since)) => {
-                let (since, patience) = (since.max(started_at), unreached_max(&claim.command));
+        let (pod_ref, uid, started_at) = pod;
+        let failure = match self.pods.reach(pod_ref, uid).await {
+            Ok(Reach::Reachable(pod)) => return self.start(claim, tail, pod, claim.slot.as_ref()).await,
+            Ok(Reach::Unreachable { cause: failure, since }) => {
+                let (since, patience) = (since.max(started_at), unreached_max(&claim.job));
                 if self.clock.now().since(since) <= patience {
                     return Ok(Next::Later(since));
                 }
-                trouble
+                failure
             }
-            Ok(Reach::Gone(trouble)) => self.why_gone(claim, place, trouble).await?,
+            Ok(Reach::Lost(failure)) => self.why_gone(claim, pod, failure).await?,
             Err(Error::Unavailable { .. }) => return Ok(Next::Later(started_at)),
             Err(error) => return Err(error),
         };
-        Ok(Next::End(failed(trouble.reason, trouble.message)))
+        Ok(Next::End(failed(failure.reason, failure.message)))
     }
 
     /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while there is
     /// none. All workers are asked at once: one that does not answer keeps nobody from another.
     async fn next_in_pool(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
-        if claim.command.cancel_requested {
+        if claim.job.cancel_requested {
             return Ok(Next::End(never_started()));
         }
         let occupancy = until_available(&claim.fence.id, || self.pool.occupancy()).await?;
@@ -145,44 +148,38 @@ impl Executor {
             Err(Error::Unavailable { .. }) => Vec::new(),
             workers => workers?,
         };
-        let mut seats: Vec<Seat> = workers.iter().flat_map(|worker| occupancy.free_seats(worker)).collect();
-        seats.sort_by_key(|seat| seat.number);
-        let mut free: Vec<Site> = seats.iter().map(|seat| Site::Worker(seat.worker.clone())).collect();
+        let mut seats: Vec<Slot> = workers.iter().flat_map(|worker| occupancy.free_slots(worker)).collect();
+        seats.sort_by_key(|slot| slot.number);
+        let mut free: Vec<PodRef> = seats.iter().map(|slot| PodRef::Worker(slot.worker.clone())).collect();
         free.sort();
         free.dedup();
         let asked: FuturesUnordered<_> =
-            free.iter().map(async |site| (site, self.pods.place(site).await)).collect();
+            free.iter().map(async |pod_ref| (pod_ref, self.pods.readiness(pod_ref).await)).collect();
         // Those that answer at once are one chunk.
         let mut answers = asked.ready_chunks(free.len().max(1));
         while let Some(answers) = answers.next().await {
             let mut ready = HashMap::new();
-            for (site, answer) in answers {
+            for (pod_ref, answer) in answers {
                 match answer {
-                    Ok(Some(Standing::Ready(place))) => drop(ready.insert(site, place)),
+                    Ok(Some(Readiness::Ready(pod))) => drop(ready.insert(pod_ref, pod)),
                     Ok(_) | Err(Error::Unavailable { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
-            for seat in &seats {
-                let Some(place) = ready.get(&Site::Worker(seat.worker.clone())) else { continue };
-                match self.start(claim, tail, place.clone(), Some(seat)).await {
+            for slot in &seats {
+                let Some(pod) = ready.get(&PodRef::Worker(slot.worker.clone())) else { continue };
+                match self.start(claim, tail, pod.clone(), Some(slot)).await {
                     Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
                     next => return next,
                 }
             }
         }
-        Ok(Next::Later(waiting_since(&claim.command)))
+        Ok(Next::Later(waiting_since(&claim.job)))
     }
 
-    async fn start(
-        &self,
-        claim: &Claim,
-        tail: &CommandTail,
-        place: Place,
-        seat: Option<&Seat>,
-    ) -> Result<Next> {
+    async fn start(&self, claim: &Claim, tail: &CommandTail, pod: Pod, slot: Option<&Slot>) -> Result<Next> {
         let (fence, now) = (&claim.fence, self.clock.now());
-        let start = || self.queue.start(fence, &place.uid, seat, now);
+        let start = || self.queue.start(fence, &pod.uid, slot, now);
         let started = until_available(&fence.id, start).await?;
         let is_first = started.entry.is_some();
         if let Some(entry) = &started.entry {
@@ -191,31 +188,25 @@ impl Executor {
         if is_first && (started.cancel_requested || tail.stop.is_cancelled()) {
             return Ok(Next::End(never_started()));
         }
-        Ok(Next::Supervise(place, Box::new(started)))
+        Ok(Next::Supervise(pod, Box::new(started)))
     }
 
-    async fn supervise(
-        &self,
-        claim: &Claim,
-        tail: CommandTail,
-        place: Place,
-        started: Started,
-    ) -> Result<()> {
+    async fn attach(&self, claim: &Claim, tail: CommandTail, pod: Pod, started: Started) -> Result<()> {
         if started.cancel_requested {
             tail.stop.cancel();
         }
-        let agent = match &claim.command.request {
-            Request::Claude(_) => Some(self.reread(claim).await?),
-            Request::Shell(_) | Request::Git(_) | Request::Work(_) => None,
+        let agent = match &claim.job.spec {
+            JobSpec::Command { request: CommandRequest::Claude(_), .. } => Some(self.reread(claim).await?),
+            JobSpec::Command { .. } | JobSpec::Task(_) => None,
         };
-        let tries = started.tries;
+        let attempt = started.attempt;
         let refusals = Refusals::new(started.entry.is_some());
         let (last_seq, was_there, starts) = (claim.last_seq, false, started.entry.is_some());
-        let mut execution = Execution {
+        let mut execution = Attachment {
             to: self,
             claim,
             tail,
-            place,
+            pod,
             started,
             last_seq,
             agent,
@@ -224,20 +215,20 @@ impl Executor {
             starts,
             bystander: false,
         };
-        let (outcome, seq) = execution.supervise().await?;
-        let (place, started, tail) = (execution.place, execution.started, execution.tail);
+        let (outcome, seq) = execution.attach().await?;
+        let (pod, started, tail) = (execution.pod, execution.started, execution.tail);
         let counts = !execution.bystander;
-        self.collect(claim, &place, &started, &tail.stop).await?;
+        self.collect(claim, &pod, &started, &tail.stop).await?;
         // What is asked for once it has ended is not for this run.
         drop(tail);
-        self.conclude(claim, tries, seq, outcome, counts).await?;
-        let folder = checkout(&claim.command, &place, started.seat.as_ref(), tries);
-        let folder = (!claim.command.request.artefacts().is_empty()).then_some(folder);
-        let site = place.site.clone();
-        self.janitor.ended(place, RunId::of(&claim.command, tries), folder);
-        if !matches!(self.pods.place(&site).await, Ok(Some(Standing::Ready(_)))) {
+        self.conclude(claim, attempt, seq, outcome, counts).await?;
+        let folder = checkout(&claim.job, &pod, started.slot.as_ref(), attempt);
+        let folder = (!claim.job.spec.artefacts().is_empty()).then_some(folder);
+        let pod_ref = pod.pod_ref.clone();
+        self.journal_gc.ended(pod, RunId::of(&claim.job, attempt), folder);
+        if !matches!(self.pods.readiness(&pod_ref).await, Ok(Some(Readiness::Ready(_)))) {
             // It may be about to go, and wait for its journals to be taken.
-            self.janitor.hurry();
+            self.journal_gc.hurry();
         }
         Ok(())
     }
@@ -247,29 +238,29 @@ impl Executor {
     async fn conclude(
         &self,
         claim: &Claim,
-        tries: u32,
+        attempt: u32,
         seq: Seq,
         outcome: Outcome,
         counts: bool,
     ) -> Result<()> {
         let outcome = outcome.storable();
-        let schedule = &claim.command.schedule;
+        let schedule = &claim.job.schedule;
         let again =
-            schedule.tries_again(tries, outcome.ending) || !counts && schedule.tries_again_uncounted();
+            schedule.allows_retry(attempt, outcome.ending) || !counts && schedule.allows_uncounted_retry();
         let done = if again {
-            self.retry(claim, tries, &outcome, counts).await
+            self.retry(claim, attempt, &outcome, counts).await
         } else {
             self.finish(claim, seq, outcome).await
         };
-        if claim.command.home == Home::Pool {
+        if claim.job.spec.is_task() {
             // Its worker is free for the next one.
             self.live.work_came();
         }
         done
     }
 
-    async fn retry(&self, claim: &Claim, tries: u32, outcome: &Outcome, counts: bool) -> Result<()> {
-        let pause = claim.command.schedule.backoff(tries, self.chance.fraction());
+    async fn retry(&self, claim: &Claim, attempt: u32, outcome: &Outcome, counts: bool) -> Result<()> {
+        let pause = claim.job.schedule.backoff(attempt, self.random.fraction());
         let now = self.clock.now();
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),
@@ -301,7 +292,7 @@ impl Executor {
         let mut after = Position::ZERO;
         loop {
             let id = &claim.fence.id;
-            let read = || self.log.read_command(id, after, REREAD_ENTRIES);
+            let read = || self.log.read_job(id, after, REREAD_ENTRIES);
             let entries = until_available(id, read).await?;
             let Some(last) = entries.last() else { break };
             after = last.position;
@@ -318,6 +309,6 @@ impl Executor {
 }
 
 /// Since when a command that has not started has waited for a place.
-fn waiting_since(command: &Command) -> Timestamp {
-    command.schedule.run_after.map_or(command.created_at, |due| due.max(command.created_at))
+fn waiting_since(job: &Job) -> Timestamp {
+    job.schedule.run_after.map_or(job.created_at, |due| due.max(job.created_at))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Result, Timestamp, Trouble};
-use rdev_ports::{Artefacts, Chance, Claim, Clock, EventLog, Fate, Pods, PoolQueue, Site, TaskQueue};
+use rdev_domain::{Failure, Result, Timestamp};
+use rdev_ports::{Artefacts, Claim, Clock, Disruption, EventLog, PodRef, Pods, PoolQueue, Random, TaskQueue};
 
-use crate::janitor::Janitor;
+use crate::journal_gc::JournalGc;
 use crate::live::Live;
-use crate::patience::until_available;
+use crate::retry::until_available;
 
 /// Ports and helpers of every execution.
 pub(crate) struct Executor {
@@ -18,30 +18,34 @@ pub(crate) struct Executor {
     pub(crate) artefacts: Arc<dyn Artefacts>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) live: Live,
-    pub(crate) janitor: Janitor,
+    pub(crate) journal_gc: JournalGc,
     /// How long a command waits for its place to be ready.
     pub(crate) place_patience: Duration,
 }
 
 impl Executor {
     /// Fate of what has run in a place since then.
-    pub(crate) async fn fate(&self, claim: &Claim, place: (&Site, &str, Timestamp)) -> Result<Fate> {
-        let (site, uid, since) = place;
-        until_available(&claim.fence.id, || self.pods.fate(site, uid, since)).await
+    pub(crate) async fn disruption(
+        &self,
+        claim: &Claim,
+        pod: (&PodRef, &str, Timestamp),
+    ) -> Result<Disruption> {
+        let (pod_ref, uid, since) = pod;
+        until_available(&claim.fence.id, || self.pods.disruption(pod_ref, uid, since)).await
     }
 
-    /// Why what has run in a place since then is gone; `trouble` where nothing else is known.
+    /// Why what has run in a place since then is gone; `failure` where nothing else is known.
     pub(crate) async fn why_gone(
         &self,
         claim: &Claim,
-        place: (&Site, &str, Timestamp),
-        trouble: Trouble,
-    ) -> Result<Trouble> {
-        Ok(match self.fate(claim, place).await? {
-            Fate::Gone(trouble) | Fate::Interrupted(trouble) => trouble,
-            Fate::Unknown | Fate::Undisturbed => trouble,
+        pod: (&PodRef, &str, Timestamp),
+        failure: Failure,
+    ) -> Result<Failure> {
+        Ok(match self.disruption(claim, pod).await? {
+            Disruption::Lost(failure) | Disruption::Restarted(failure) => failure,
+            Disruption::Unknown | Disruption::None => failure,
         })
     }
 }

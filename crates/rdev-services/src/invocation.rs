@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdev_domain::{AgentRequest, Command, Request, WorkRequest};
-use rdev_ports::{Place, Seat};
+use rdev_domain::{AgentRequest, CommandRequest, Job, JobSpec, TaskRequest};
+use rdev_ports::{Pod, Slot};
 use rdev_runner::spec::Spec;
 
 use crate::runner::RunId;
@@ -17,28 +17,28 @@ const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// The runner's specification of a command. `git_remotes` is [`rdev_ports::Pods::git_remotes`].
 pub(crate) fn spec(
-    command: &Command,
-    place: &Place,
+    job: &Job,
+    pod: &Pod,
     git_remotes: Option<&str>,
-    seat: Option<&Seat>,
-    tries: u32,
+    slot: Option<&Slot>,
+    attempt: u32,
 ) -> Spec {
-    let mut spec = match &command.request {
-        Request::Shell(shell) => {
+    let mut spec = match &job.spec {
+        JobSpec::Command { request: CommandRequest::Shell(shell), .. } => {
             let mut spec = Spec::new(words(["sh", "-c", "--", &shell.command]));
             spec.env = shell.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
             spec
         }
-        Request::Git(git) => {
+        JobSpec::Command { request: CommandRequest::Git(git), .. } => {
             let mut spec = Spec::new(git::argv(&git.args));
             spec.env = git::env(git_remotes);
             spec
         }
-        Request::Claude(agent) => claude(agent),
-        Request::Work(work) => work_spec(command, work, place, seat, tries),
+        JobSpec::Command { request: CommandRequest::Claude(agent), .. } => claude(agent),
+        JobSpec::Task(work) => work_spec(job, work, pod, slot, attempt),
     };
-    spec.cwd.clone_from(&place.workspace);
-    spec.timeout_ms = millis(command.timeout);
+    spec.cwd.clone_from(&pod.workspace);
+    spec.timeout_ms = millis(job.timeout);
     spec.grace_ms = millis(GRACE);
     spec.journal_bytes_max = OUTPUT_BYTES_MAX;
     spec
@@ -67,28 +67,28 @@ fn claude(agent: &AgentRequest) -> Spec {
 }
 
 /// The folder of an attempt of a task, in its place.
-pub(crate) fn checkout(command: &Command, place: &Place, seat: Option<&Seat>, tries: u32) -> String {
-    format!("{}/{}{}", place.workspace, checkouts(seat), RunId::of(command, tries))
+pub(crate) fn checkout(job: &Job, pod: &Pod, slot: Option<&Slot>, attempt: u32) -> String {
+    format!("{}/{}{}", pod.workspace, checkouts(slot), RunId::of(job, attempt))
 }
 
 /// The folders that an attempt has beside its checkout, and its tools' variables for them: what one task leaves in its
 /// home, no other finds. The usual places below a home are named too, as the worker's own environment may name others.
 fn own_folders(checkout: &str) -> [(&'static str, String); 7] {
-    let (home, scratch) = (format!("{checkout}.home"), format!("{checkout}.tmp"));
+    let (target, scratch) = (format!("{checkout}.home"), format!("{checkout}.tmp"));
     [
-        ("XDG_CACHE_HOME", format!("{home}/.cache")),
-        ("XDG_CONFIG_HOME", format!("{home}/.config")),
-        ("XDG_DATA_HOME", format!("{home}/.local/share")),
-        ("XDG_STATE_HOME", format!("{home}/.local/state")),
+        ("XDG_CACHE_HOME", format!("{target}/.cache")),
+        ("XDG_CONFIG_HOME", format!("{target}/.config")),
+        ("XDG_DATA_HOME", format!("{target}/.local/share")),
+        ("XDG_STATE_HOME", format!("{target}/.local/state")),
         ("XDG_RUNTIME_DIR", scratch.clone()),
-        ("HOME", home),
+        ("HOME", target),
         ("TMPDIR", scratch),
     ]
 }
 
 /// What the folders of a seat begin with.
-fn checkouts(seat: Option<&Seat>) -> String {
-    format!("task-{}-", seat.map_or(0, |seat| seat.number))
+fn checkouts(slot: Option<&Slot>) -> String {
+    format!("task-{}-", slot.map_or(0, |slot| slot.number))
 }
 
 /// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
@@ -131,17 +131,16 @@ for step; do
 done
 "#;
 
-fn work_spec(command: &Command, work: &WorkRequest, place: &Place, seat: Option<&Seat>, tries: u32) -> Spec {
-    let before = format!("{}/{}", place.workspace, checkouts(seat));
-    let folder = checkout(command, place, seat, tries);
+fn work_spec(job: &Job, work: &TaskRequest, pod: &Pod, slot: Option<&Slot>, attempt: u32) -> Spec {
+    let before = format!("{}/{}", pod.workspace, checkouts(slot));
+    let folder = checkout(job, pod, slot, attempt);
     let stays = if work.artefacts.is_empty() { "" } else { "yes" };
     let mut argv = words(["sh", "-c", CHECKOUT_AND_STEPS, "sh", &before, &folder, stays]);
     argv.push(work.repository.clone().unwrap_or_default());
     argv.push(work.git_ref.clone().unwrap_or_default());
     argv.extend(work.steps.iter().cloned());
     let mut spec = Spec::new(argv);
-    let about =
-        [git::PROTOCOLS, ("RDEV_TASK_ID", command.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
+    let about = [git::PROTOCOLS, ("RDEV_TASK_ID", job.id.as_str()), ("RDEV_TASK_KIND", work.kind.as_str())];
     let fixed = git::UNATTENDED.into_iter().chain(about);
     spec.env = fixed.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     spec.env.extend(own_folders(&folder).map(|(k, v)| (k.to_owned(), v)));

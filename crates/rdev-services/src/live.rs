@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rdev_domain::{CommandId, Entry, Home, Position};
-use rdev_ports::{Alone, Growth, Signal, Signals};
+use rdev_domain::{Entry, JobId, Position, Target};
+use rdev_ports::{Appended, Signal, Signals, SingleProcess};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,9 @@ pub struct Live {
 }
 
 struct Inner {
-    commands: Mutex<HashMap<CommandId, Weak<Tail>>>,
-    stops: Mutex<HashMap<CommandId, Weak<CancellationToken>>>,
-    homes: Mutex<HashMap<Home, Weak<Tail>>>,
+    jobs: Mutex<HashMap<JobId, Weak<Tail>>>,
+    stops: Mutex<HashMap<JobId, Weak<CancellationToken>>>,
+    targets: Mutex<HashMap<Target, Weak<Tail>>>,
     budget: Arc<Budget>,
     work: Notify,
     renewal: Notify,
@@ -30,7 +30,7 @@ struct Inner {
 
 impl Default for Live {
     fn default() -> Self {
-        Self::beside(Arc::new(Alone))
+        Self::beside(Arc::new(SingleProcess))
     }
 }
 
@@ -38,9 +38,9 @@ impl Live {
     /// Tells the other processes what it is told, by these signals.
     pub fn beside(signals: Arc<dyn Signals>) -> Self {
         let inner = Inner {
-            commands: Mutex::default(),
+            jobs: Mutex::default(),
             stops: Mutex::default(),
-            homes: Mutex::default(),
+            targets: Mutex::default(),
             budget: Arc::default(),
             work: Notify::new(),
             renewal: Notify::new(),
@@ -51,21 +51,21 @@ impl Live {
 
     /// Tells those who wait that an entry was stored.
     pub(crate) fn publish(&self, entry: Entry) {
-        let (home, position) = (entry.home.clone(), entry.position);
+        let (target, position) = (entry.target.clone(), entry.position);
         if self.inner.signals.shared() {
-            let (home, command) = (home.clone(), entry.command.clone());
-            self.inner.signals.publish(Signal::Grown(vec![Growth { home, command, position }]));
+            let (target, job) = (target.clone(), entry.job.clone());
+            self.inner.signals.publish(Signal::Appended(vec![Appended { target, job, position }]));
         }
-        if let Some(tail) = self.existing(&entry.command) {
-            if home == Home::Pool && entry.is_last() {
+        if let Some(tail) = self.existing(&entry.job) {
+            if target == Target::Pool && entry.is_last() {
                 // Somebody may ask for one more round, of any server: whether it is the last is for the log to say.
                 tail.forget();
-                tail.has_grown(position);
+                tail.has_advanced(position);
             } else {
                 tail.push(Arc::new(entry));
             }
         }
-        self.home_has_grown(&home, position);
+        self.target_has_advanced(&target, position);
     }
 
     /// Something can be claimed, by whoever comes first.
@@ -80,7 +80,7 @@ impl Live {
     }
 
     /// Somebody has asked for a command's end: whoever works on it is told.
-    pub(crate) fn cancel(&self, id: &CommandId) {
+    pub(crate) fn cancel(&self, id: &JobId) {
         self.stop(id);
         self.inner.signals.publish(Signal::Cancel(id.clone()));
     }
@@ -88,14 +88,14 @@ impl Live {
     /// Another process has told something.
     pub(crate) fn heard(&self, signal: Signal) {
         match signal {
-            Signal::Grown(grown) => grown.iter().for_each(|growth| {
-                self.has_grown(&growth.command, growth.position);
-                self.home_has_grown(&growth.home, growth.position);
+            Signal::Appended(grown) => grown.iter().for_each(|growth| {
+                self.has_advanced(&growth.job, growth.position);
+                self.target_has_advanced(&growth.target, growth.position);
             }),
             Signal::Work => self.inner.work.notify_one(),
             Signal::Cancel(id) => self.stop(&id),
             // What is followed is looked at by whoever has heard this.
-            Signal::Anything => {
+            Signal::Resync => {
                 self.inner.work.notify_one();
                 self.inner.renewal.notify_one();
             }
@@ -103,33 +103,33 @@ impl Live {
     }
 
     /// A command's log goes at least this far.
-    pub(crate) fn has_grown(&self, id: &CommandId, position: Position) {
+    pub(crate) fn has_advanced(&self, id: &JobId, position: Position) {
         if let Some(tail) = self.existing(id) {
-            tail.has_grown(position);
+            tail.has_advanced(position);
         }
     }
 
     /// A home's log goes at least this far.
-    pub(crate) fn home_has_grown(&self, home: &Home, position: Position) {
-        let tail = lock(&self.inner.homes).get(home).and_then(Weak::upgrade);
+    pub(crate) fn target_has_advanced(&self, target: &Target, position: Position) {
+        let tail = lock(&self.inner.targets).get(target).and_then(Weak::upgrade);
         if let Some(tail) = tail {
-            tail.has_grown(position);
+            tail.has_advanced(position);
         }
     }
 
     /// The logs that somebody waits for.
-    pub(crate) fn followed(&self) -> (Vec<CommandId>, Vec<Home>) {
-        let commands = lock(&self.inner.commands);
+    pub(crate) fn followed(&self) -> (Vec<JobId>, Vec<Target>) {
+        let jobs = lock(&self.inner.jobs);
         let followed = |tail: &Weak<Tail>| tail.upgrade().is_some_and(|tail| tail.is_followed());
-        let commands = commands.iter().filter(|(_, tail)| followed(tail));
-        let commands = commands.map(|(id, _)| id.clone()).collect();
-        let homes = lock(&self.inner.homes);
-        let homes = homes.iter().filter(|(_, tail)| followed(tail));
-        (commands, homes.map(|(home, _)| home.clone()).collect())
+        let jobs = jobs.iter().filter(|(_, tail)| followed(tail));
+        let jobs = jobs.map(|(id, _)| id.clone()).collect();
+        let targets = lock(&self.inner.targets);
+        let targets = targets.iter().filter(|(_, tail)| followed(tail));
+        (jobs, targets.map(|(target, _)| target.clone()).collect())
     }
 
     /// Tells whoever works on a command in this process that somebody has asked for its end.
-    pub(crate) fn stop(&self, id: &CommandId) {
+    pub(crate) fn stop(&self, id: &JobId) {
         let stop = lock(&self.inner.stops).get(id).and_then(Weak::upgrade);
         if let Some(stop) = stop {
             stop.cancel();
@@ -137,23 +137,23 @@ impl Live {
     }
 
     /// The end of a command's stream, made when nobody holds it yet.
-    pub(crate) fn tail(&self, id: &CommandId) -> Arc<Tail> {
-        held(&self.inner.commands, id, || Tail::new(&self.inner.budget))
+    pub(crate) fn tail(&self, id: &JobId) -> Arc<Tail> {
+        held(&self.inner.jobs, id, || Tail::new(&self.inner.budget))
     }
 
     /// State of a command, which whoever works on it holds meanwhile.
-    pub(crate) fn work_on(&self, id: &CommandId) -> CommandTail {
+    pub(crate) fn work_on(&self, id: &JobId) -> CommandTail {
         CommandTail { tail: self.tail(id), stop: held(&self.inner.stops, id, CancellationToken::new) }
     }
 
     /// The end of a home's log, made when nobody holds it yet.
-    pub(crate) fn home_tail(&self, home: &Home) -> Arc<Tail> {
-        held(&self.inner.homes, home, || Tail::new(&self.inner.budget))
+    pub(crate) fn target_tail(&self, target: &Target) -> Arc<Tail> {
+        held(&self.inner.targets, target, || Tail::new(&self.inner.budget))
     }
 
     /// The end of a command's stream, if anybody holds it.
-    pub(crate) fn existing(&self, id: &CommandId) -> Option<Arc<Tail>> {
-        lock(&self.inner.commands).get(id).and_then(Weak::upgrade)
+    pub(crate) fn existing(&self, id: &JobId) -> Option<Arc<Tail>> {
+        lock(&self.inner.jobs).get(id).and_then(Weak::upgrade)
     }
 
     /// Rung when there is something to claim.
@@ -206,13 +206,13 @@ mod tests {
 
     #[test]
     fn a_wish_for_the_end_is_not_for_the_next_run_whoever_reads_along() {
-        let (live, command) = (Live::default(), id(&format!("cmd-{}", "0".repeat(32))));
-        let reader = live.tail(&command);
-        let first = live.work_on(&command);
-        live.cancel(&command);
+        let (live, job) = (Live::default(), id(&format!("cmd-{}", "0".repeat(32))));
+        let reader = live.tail(&job);
+        let first = live.work_on(&job);
+        live.cancel(&job);
         assert!(first.stop.is_cancelled());
         drop(first);
-        let next = live.work_on(&command);
+        let next = live.work_on(&job);
         assert!(!next.stop.is_cancelled());
         assert!(Arc::ptr_eq(&reader, &next.tail));
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{CommandId, Condition, Error, IdempotencyKey, ProjectStatus, Result, WorkerName};
-use rdev_ports::{Asked, Backlog, Clock, Occupancy, Pods, PoolQueue, PoolWorker};
+use rdev_domain::{Condition, Error, IdempotencyKey, JobId, ProjectStatus, Result, WorkerName};
+use rdev_ports::{Backlog, Clock, Occupancy, Occurrence, Pods, PoolQueue, PoolWorker};
 
 use crate::Live;
 
@@ -28,7 +28,7 @@ pub struct WorkerView {
     /// A lack that somebody is to know of, whatever its status.
     pub warning: Option<Condition>,
     /// The tasks that run in it.
-    pub tasks: Vec<CommandId>,
+    pub tasks: Vec<JobId>,
     /// Whether it takes nothing new.
     pub draining: bool,
     /// It is to be gone when what runs in it has ended.
@@ -37,7 +37,7 @@ pub struct WorkerView {
 
 /// What the workers of the pool can do, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seats {
+pub struct PoolUsage {
     /// Tasks that run at once in workers that are ready, and not draining.
     pub capacity: usize,
     /// Tasks that run.
@@ -72,10 +72,10 @@ impl Pool {
     }
 
     /// What the workers can do, counted.
-    pub async fn seats(&self) -> Result<Seats> {
+    pub async fn seats(&self) -> Result<PoolUsage> {
         let workers = self.workers().await?;
         let takes = || workers.iter().filter(|worker| worker.takes_tasks());
-        Ok(Seats {
+        Ok(PoolUsage {
             capacity: takes().map(|worker| worker.capacity as usize).sum(),
             busy: workers.iter().map(|worker| worker.tasks.len()).sum(),
             idle: takes().map(WorkerView::free).sum(),
@@ -98,7 +98,7 @@ impl Pool {
         name: &WorkerName,
         draining: bool,
         idempotency: Option<IdempotencyKey>,
-    ) -> Result<(WorkerView, Asked)> {
+    ) -> Result<(WorkerView, Occurrence)> {
         self.worker(name).await?;
         let now = self.clock.now();
         let asked = self.queue.set_draining(name, draining, idempotency.as_ref(), now).await?;
@@ -125,7 +125,7 @@ impl WorkerView {
 }
 
 fn view(worker: PoolWorker, occupancy: &Occupancy) -> WorkerView {
-    let tasks = occupancy.busy.iter().filter(|(seat, _)| seat.worker == worker.name);
+    let tasks = occupancy.busy.iter().filter(|(slot, _)| slot.worker == worker.name);
     WorkerView {
         tasks: tasks.map(|(_, task)| task.clone()).collect(),
         capacity: worker.capacity,

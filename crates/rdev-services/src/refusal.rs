@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Reason, Trouble};
+use rdev_domain::{Failure, Reason};
 use rdev_ports::{ExecError, RUNNER_EXITS_NOT_STARTED};
 use tokio::time::Instant;
 
@@ -31,9 +31,9 @@ pub(crate) enum Then {
     /// Asking again.
     Nothing,
     /// Telling of it, once, and asking again.
-    Tell(Trouble),
+    Tell(Failure),
     /// Ending the command: nothing of it has run, and nothing will.
-    End(Trouble),
+    End(Failure),
 }
 
 impl Refusals {
@@ -55,11 +55,11 @@ impl Refusals {
             _ => ENDS_AFTER,
         };
         if lasted >= ends_after && self.nothing_ran {
-            return Then::End(trouble(answer));
+            return Then::End(failure(answer));
         }
         if lasted >= TOLD_AFTER && !self.told {
             self.told = true;
-            return Then::Tell(trouble(answer));
+            return Then::Tell(failure(answer));
         }
         Then::Nothing
     }
@@ -80,7 +80,7 @@ impl Refusals {
     }
 }
 
-fn trouble(answer: &ExecError) -> Trouble {
+fn failure(answer: &ExecError) -> Failure {
     let message = match answer {
         ExecError::Failed { stderr, .. } if !stderr.is_empty() => stderr.clone(),
         answer => answer.to_string(),
@@ -89,7 +89,7 @@ fn trouble(answer: &ExecError) -> Trouble {
         ExecError::Forbidden(_) => Reason::ExecForbidden,
         _ => Reason::RunnerFailed,
     };
-    Trouble::new(reason, message)
+    Failure::new(reason, message)
 }
 
 #[cfg(test)]
@@ -103,8 +103,8 @@ mod tests {
         ExecError::Failed { code: 73, stderr }
     }
 
-    fn told() -> Trouble {
-        Trouble::new(Reason::RunnerFailed, "rdev-runner: cannot create /runs/.x: No space left on device")
+    fn told() -> Failure {
+        Failure::new(Reason::RunnerFailed, "rdev-runner: cannot create /runs/.x: No space left on device")
     }
 
     #[tokio::test(start_paused = true)]
@@ -123,13 +123,13 @@ mod tests {
     async fn whom_nobody_lets_through_waits_longer() {
         let mut refusals = Refusals::new(true);
         let forbidden = || ExecError::Forbidden("the Role needs a verb".to_owned());
-        let trouble = || Trouble::new(Reason::ExecForbidden, "the Role needs a verb");
+        let failure = || Failure::new(Reason::ExecForbidden, "the Role needs a verb");
         assert_eq!(refusals.refused(&forbidden()), Then::Nothing);
         advance(ENDS_AFTER).await;
-        assert_eq!(refusals.refused(&forbidden()), Then::Tell(trouble()));
+        assert_eq!(refusals.refused(&forbidden()), Then::Tell(failure()));
         assert!(refusals.nothing_ran());
         advance(FORBIDDEN_ENDS_AFTER).await;
-        assert_eq!(refusals.refused(&forbidden()), Then::End(trouble()));
+        assert_eq!(refusals.refused(&forbidden()), Then::End(failure()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Command, CommandId, Home};
-use rdev_ports::{Exec, Place, Pods, Stdin};
+use rdev_domain::{Job, JobId, Target};
+use rdev_ports::{Exec, Pod, Pods, Stdin};
 use rdev_runner::spec::encode_arguments;
 use tokio::time::timeout;
 
@@ -19,27 +19,27 @@ pub(crate) const FREED_AT_ONCE: usize = 64;
 /// The name of a run: a command of a project is one, and each attempt of a task is one of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunId {
-    pub(crate) command: CommandId,
+    pub(crate) job: JobId,
     /// The attempt's number, from 1; `None` for a command of a project.
     pub(crate) attempt: Option<u32>,
 }
 
 impl RunId {
     /// The run of a command that has begun so often.
-    pub(crate) fn of(command: &Command, tries: u32) -> Self {
-        let attempt = match command.home {
-            Home::Project(_) => None,
-            Home::Pool => Some(tries),
+    pub(crate) fn of(job: &Job, attempt: u32) -> Self {
+        let attempt = match job.target() {
+            Target::Project(_) => None,
+            Target::Pool => Some(attempt),
         };
-        Self { command: command.id.clone(), attempt }
+        Self { job: job.id.clone(), attempt }
     }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.attempt {
-            None => write!(f, "{}", self.command),
-            Some(attempt) => write!(f, "{}-{attempt}", self.command),
+            None => write!(f, "{}", self.job),
+            Some(attempt) => write!(f, "{}-{attempt}", self.job),
         }
     }
 }
@@ -52,12 +52,12 @@ impl FromStr for RunId {
     type Err = Foreign;
 
     fn from_str(text: &str) -> Result<Self, Foreign> {
-        if let Ok(command) = text.parse() {
-            return Ok(Self { command, attempt: None });
+        if let Ok(job) = text.parse() {
+            return Ok(Self { job, attempt: None });
         }
-        let (command, attempt) = text.rsplit_once('-').ok_or(Foreign)?;
-        let command = command.parse().map_err(|_| Foreign)?;
-        Ok(Self { command, attempt: Some(attempt.parse().map_err(|_| Foreign)?) })
+        let (job, attempt) = text.rsplit_once('-').ok_or(Foreign)?;
+        let job = job.parse().map_err(|_| Foreign)?;
+        Ok(Self { job, attempt: Some(attempt.parse().map_err(|_| Foreign)?) })
     }
 }
 
@@ -69,9 +69,9 @@ pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
 /// A call of the runner of this place, which does nothing where another place has come in its stead. `call` is a verb of
 /// the runner and what follows it; `more` are arguments that go by standard input: the whole command line is part of a
 /// URL in a cluster, which has a longest length and is logged.
-pub(crate) fn in_place(place: &Place, call: &[&str], more: &[String]) -> Exec {
+pub(crate) fn in_place(pod: &Pod, call: &[&str], more: &[String]) -> Exec {
     let (verb, rest) = call.split_at(call.len().min(1));
-    let argv = [&["rdev-runner"], verb, &["--place", &place.uid], rest].concat();
+    let argv = [&["rdev-runner"], verb, &["--identity", &pod.uid], rest].concat();
     if more.is_empty() {
         return exec(&argv, Stdin::None);
     }
@@ -79,32 +79,32 @@ pub(crate) fn in_place(place: &Place, call: &[&str], more: &[String]) -> Exec {
 }
 
 /// Calls the runner of a place, to the call's end.
-pub(crate) async fn control(pods: &dyn Pods, place: &Place, call: &[&str]) -> anyhow::Result<()> {
-    to_its_end(pods, place, in_place(place, call, &[]), |_| Ok(())).await
+pub(crate) async fn control(pods: &dyn Pods, pod: &Pod, call: &[&str]) -> anyhow::Result<()> {
+    to_its_end(pods, pod, in_place(pod, call, &[]), |_| Ok(())).await
 }
 
 /// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
-pub(crate) async fn free(pods: &dyn Pods, place: &Place, runs: &[RunId]) -> anyhow::Result<()> {
+pub(crate) async fn free(pods: &dyn Pods, pod: &Pod, runs: &[RunId]) -> anyhow::Result<()> {
     let ids: Vec<String> = runs.iter().flat_map(|run| ["--id".to_owned(), run.to_string()]).collect();
-    to_its_end(pods, place, in_place(place, &["gc"], &ids), |_| Ok(())).await
+    to_its_end(pods, pod, in_place(pod, &["gc"], &ids), |_| Ok(())).await
 }
 
 /// Removes folders of a place.
-pub(crate) async fn remove(pods: &dyn Pods, place: &Place, folders: &[String]) -> anyhow::Result<()> {
+pub(crate) async fn remove(pods: &dyn Pods, pod: &Pod, folders: &[String]) -> anyhow::Result<()> {
     let removal = ["--", "rm", "-rf", "--"].map(str::to_owned);
     let removal: Vec<String> = removal.into_iter().chain(folders.iter().cloned()).collect();
-    to_its_end(pods, place, in_place(place, &["exec"], &removal), |_| Ok(())).await
+    to_its_end(pods, pod, in_place(pod, &["exec"], &removal), |_| Ok(())).await
 }
 
 /// Calls the runner of a place, and gives the text that it writes. More than `bytes_max` is an error.
 pub(crate) async fn read(
     pods: &dyn Pods,
-    place: &Place,
+    pod: &Pod,
     call: &[&str],
     bytes_max: usize,
 ) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    to_its_end(pods, place, in_place(place, call, &[]), |bytes| {
+    to_its_end(pods, pod, in_place(pod, call, &[]), |bytes| {
         text.extend_from_slice(bytes);
         anyhow::ensure!(text.len() <= bytes_max, "{call:?} wrote more than {bytes_max} bytes");
         Ok(())
@@ -115,12 +115,12 @@ pub(crate) async fn read(
 
 async fn to_its_end(
     pods: &dyn Pods,
-    place: &Place,
+    pod: &Pod,
     call: Exec,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let run = async {
-        let mut output = pods.exec(place, call).await?;
+        let mut output = pods.exec(pod, call).await?;
         while let Some(bytes) = output.next().await {
             take(&bytes?)?;
         }
@@ -135,13 +135,11 @@ mod tests {
 
     #[test]
     fn a_runs_name_comes_back_and_names_of_others_are_foreign() {
-        let command = format!("cmd-{}", "0a".repeat(16));
-        for name in [command.clone(), format!("{command}-1"), format!("{command}-4294967295")] {
+        let job = format!("cmd-{}", "0a".repeat(16));
+        for name in [job.clone(), format!("{job}-1"), format!("{job}-4294967295")] {
             assert_eq!(name.parse::<RunId>().map(|run| run.to_string()), Ok(name));
         }
-        for name in
-            ["build-7", "cmd-7", &format!("{command}-x"), &format!("{command}-"), &format!("{command}-1-2")]
-        {
+        for name in ["build-7", "cmd-7", &format!("{job}-x"), &format!("{job}-"), &format!("{job}-1-2")] {
             assert_eq!(name.parse::<RunId>(), Err(Foreign), "{name}");
         }
     }

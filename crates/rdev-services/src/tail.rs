@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// The log goes at least this far.
-    pub(crate) fn has_grown(&self, position: Position) {
+    pub(crate) fn has_advanced(&self, position: Position) {
         self.head.send_if_modified(|known| {
             let grown = position > *known;
             *known = position.max(*known);
@@ -99,7 +99,7 @@ impl Tail {
         } else {
             self.forget();
         }
-        self.has_grown(position);
+        self.has_advanced(position);
     }
 
     /// Reads on in a log with many writers, on behalf of everybody who follows it: the entries after `cursor`,
@@ -239,17 +239,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use rdev_domain::{Chunk, EntryBody};
-    use rdev_ports::testing::{START, chunk, command};
+    use rdev_ports::testing::{START, chunk, job};
 
     use super::*;
 
     fn entry(position: u64, bytes: usize) -> Arc<Entry> {
-        let of = command("demo", 1);
+        let of = job("demo", 1);
         let Chunk { first_seq, last_seq, .. } = chunk(position, position);
         Arc::new(Entry {
             position: Position(position),
-            home: of.home,
-            command: of.id,
+            target: of.target(),
+            job: of.id,
             stream: of.stream,
             first_seq,
             last_seq,

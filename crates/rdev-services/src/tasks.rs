@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Caller, Command, CommandId, Error, Home, IdempotencyKey, Kept, Limits, Request, Result,
-    Schedule, State, StreamId, Timestamp, Validate, WorkRequest,
+    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, Result,
+    Schedule, StreamId, Target, TaskRequest, Timestamp, Validate,
 };
 use rdev_ports::{
-    Artefacts, Asked, Clock, Hold, Ids, Pods, PoolQueue, QueueStats, Reopened, Site, Standing, TaskFilter,
-    TaskQueue,
+    Artefacts, Clock, Hold, Ids, Occurrence, PodRef, Pods, PoolQueue, QueueStats, Readiness, Reopened,
+    TaskFilter, TaskQueue,
 };
 
 use crate::commands::{accept, cancel};
-use crate::{Events, Follow, Live};
+use crate::{Events, Live, LogReader};
 
 /// Work for the pool.
 #[derive(Clone)]
@@ -44,9 +44,9 @@ pub struct TaskPorts {
 
 /// A task as a caller asks for it.
 #[derive(Debug, Clone)]
-pub struct SubmitWork {
+pub struct SubmitTask {
     /// What is to be done.
-    pub work: WorkRequest,
+    pub work: TaskRequest,
     /// Of what waits, the higher runs first.
     pub priority: i32,
     /// Not before this moment.
@@ -62,7 +62,7 @@ pub struct SubmitWork {
 /// A file that is read part by part.
 pub struct ArtefactFile {
     store: Arc<dyn Artefacts>,
-    id: CommandId,
+    id: JobId,
     /// What there is to say of it.
     pub about: Artefact,
     file: u32,
@@ -135,10 +135,10 @@ impl Tasks {
     /// request.
     pub async fn submit(
         &self,
-        caller: &Caller,
-        submit: SubmitWork,
+        caller: &Principal,
+        submit: SubmitTask,
         noted: Validate,
-    ) -> Result<(Command, Asked)> {
+    ) -> Result<(Job, Occurrence)> {
         let (limits, mut validate) = (Limits::DEFAULT, noted);
         let schedule = Schedule {
             priority: submit.priority,
@@ -146,43 +146,36 @@ impl Tasks {
             max_attempts: submit.max_attempts.unwrap_or(submit.work.kind.attempts_default()),
             ..Schedule::default()
         };
-        let request = Request::Work(submit.work);
-        validate.request(&limits, &request);
+        validate.task(&limits, &submit.work);
         validate.schedule(&limits, &schedule);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
         validate.finish()?;
-        let id = self.ports.ids.command_id();
-        let command = Command {
+        let id = self.ports.ids.job_id();
+        let job = Job {
             stream: StreamId::from(&id),
             id,
-            home: Home::Pool,
-            request,
+            spec: JobSpec::Task(submit.work),
             timeout,
             created_by: caller.key.clone(),
             created_at: self.ports.clock.now(),
             cancel_requested: false,
             schedule,
-            state: State::Pending,
+            state: JobState::Pending,
         };
-        accept(&*self.ports.queue, &self.live, command, submit.idempotency).await
+        accept(&*self.ports.queue, &self.live, job, submit.idempotency).await
     }
 
     /// One task.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn get(&self, id: &CommandId) -> Result<Command> {
-        let task = self.ports.queue.command(&Home::Pool, id).await?;
+    pub async fn get(&self, id: &JobId) -> Result<Job> {
+        let task = self.ports.queue.job(&Target::Pool, id).await?;
         task.ok_or_else(|| Error::not_found("task", id))
     }
 
     /// Up to `limit` tasks older than `before`, newest first.
-    pub async fn list(
-        &self,
-        filter: &TaskFilter,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
+    pub async fn list(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         self.ports.pool.tasks(filter, before, limit).await
     }
 
@@ -190,13 +183,9 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the idempotency key was used for another request.
-    pub async fn cancel(
-        &self,
-        id: &CommandId,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<(Command, Asked)> {
+    pub async fn cancel(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
-        let task = (&Home::Pool, id);
+        let task = (&Target::Pool, id);
         let cancelled = cancel(&*self.ports.queue, &self.live, task, idempotency.as_ref(), now).await?;
         cancelled.ok_or_else(|| Error::not_found("task", id))
     }
@@ -206,34 +195,30 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`, and when the idempotency key was used for another request.
-    pub async fn retry(
-        &self,
-        id: &CommandId,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<(Command, Asked)> {
+    pub async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
         let reopened = self.ports.pool.reopen(id, idempotency.as_ref(), now).await?;
         match reopened.ok_or_else(|| Error::not_found("task", id))? {
-            Reopened::Now(task, entry) => {
+            Reopened::New(task, entry) => {
                 self.live.publish(entry);
                 self.live.work_came();
-                Ok((*task, Asked::Now))
+                Ok((*task, Occurrence::First))
             }
-            Reopened::Before(task) => Ok((*task, Asked::Before)),
+            Reopened::Existing(task) => Ok((*task, Occurrence::Repeated)),
         }
     }
 
-    /// A task's stored events from the first on; [`Follow::ready`] ends where the log ends now.
+    /// A task's stored events from the first on; [`LogReader::ready`] ends where the log ends now.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn output(&self, id: &CommandId) -> Result<Follow> {
+    pub async fn output(&self, id: &JobId) -> Result<LogReader> {
         let task = self.get(id).await?;
-        self.events.follow_command(&task, None).await
+        self.events.follow_job(&task, None).await
     }
 
     /// The files that a task has left, and those that it was to leave.
-    pub async fn artefacts(&self, task: &Command) -> Result<Vec<Artefact>> {
+    pub async fn artefacts(&self, task: &Job) -> Result<Vec<Artefact>> {
         let files = self.ports.artefacts.artefacts(&task.id).await?;
         Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
     }
@@ -242,9 +227,9 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound` when there is no such task, or no such file is kept of it.
-    pub async fn artefact(&self, id: &CommandId, path: &str) -> Result<ArtefactFile> {
+    pub async fn artefact(&self, id: &JobId, path: &str) -> Result<ArtefactFile> {
         self.get(id).await?;
-        let kept = |artefact: &Artefact| matches!(artefact.kept, Kept::Whole(_)) && artefact.path == path;
+        let kept = |artefact: &Artefact| matches!(artefact.kept, Content::Stored(_)) && artefact.path == path;
         let mut files = self.ports.artefacts.artefacts(id).await?.into_iter();
         let found = files.find(|(_, artefact)| kept(artefact));
         let (file, about) = found.ok_or_else(|| Error::not_found("artefact", path))?;
@@ -257,22 +242,24 @@ impl Tasks {
     }
 
     /// Where a command, of a project or of the pool, stands that waits; `None` when it does not.
-    pub async fn waiting(&self, command: &Command) -> Result<Option<Waiting>> {
-        if command.state != State::Pending {
+    pub async fn waiting(&self, job: &Job) -> Result<Option<Waiting>> {
+        if job.state != JobState::Pending {
             return Ok(None);
         }
-        let Some(line) = self.ports.pool.in_line(&command.id, self.ports.clock.now()).await? else {
+        let Some(line) = self.ports.pool.queue_position(&job.id, self.ports.clock.now()).await? else {
             return Ok(None);
         };
-        let blocked_by = match (line.hold, &command.home) {
+        let blocked_by = match (line.blocked_by, &job.target()) {
             (Some(Hold::RunAfter), _) => BlockedBy::RunAfter,
-            (Some(Hold::ConcurrencyKey), Home::Project(_)) => BlockedBy::Workspace,
-            (Some(Hold::ConcurrencyKey), Home::Pool) => BlockedBy::ConcurrencyKey,
-            (None, Home::Pool) => self.blocked_in_pool().await?,
-            (None, Home::Project(id)) => match self.ports.pods.place(&Site::Project(id.clone())).await? {
-                Some(Standing::Ready(_)) => BlockedBy::WorkerConcurrency,
-                _ => BlockedBy::PodNotReady,
-            },
+            (Some(Hold::ConcurrencyKey), Target::Project(_)) => BlockedBy::Workspace,
+            (Some(Hold::ConcurrencyKey), Target::Pool) => BlockedBy::ConcurrencyKey,
+            (None, Target::Pool) => self.blocked_in_pool().await?,
+            (None, Target::Project(id)) => {
+                match self.ports.pods.readiness(&PodRef::Project(id.clone())).await? {
+                    Some(Readiness::Ready(_)) => BlockedBy::WorkerConcurrency,
+                    _ => BlockedBy::PodNotReady,
+                }
+            }
         };
         Ok(Some(Waiting { position: line.ahead + 1, blocked_by }))
     }

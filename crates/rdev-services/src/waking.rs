@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use rdev_domain::Home;
-use rdev_ports::Site;
+use rdev_domain::Target;
+use rdev_ports::PodRef;
 
 use crate::executor::Executor;
 
@@ -16,9 +16,9 @@ const SITES_MAX: usize = 256;
 pub(crate) async fn wake(executor: Arc<Executor>) {
     let mut ready = executor.pods.became_ready().ready_chunks(SITES_MAX);
     while let Some(sites) = ready.next().await {
-        let homes: BTreeSet<Home> = sites.into_iter().map(home).collect();
-        let homes: Vec<Home> = homes.into_iter().collect();
-        match executor.queue.hurry(&homes).await {
+        let targets: BTreeSet<Target> = sites.into_iter().map(target).collect();
+        let targets: Vec<Target> = targets.into_iter().collect();
+        match executor.queue.hurry(&targets).await {
             Ok(0) => {}
             Ok(_) => executor.live.work_came(),
             // They are looked at again anyway, some seconds later.
@@ -28,9 +28,9 @@ pub(crate) async fn wake(executor: Arc<Executor>) {
 }
 
 /// The home of the commands that run at a site.
-fn home(site: Site) -> Home {
-    match site {
-        Site::Project(id) => Home::Project(id),
-        Site::Worker(_) => Home::Pool,
+fn target(pod_ref: PodRef) -> Target {
+    match pod_ref {
+        PodRef::Project(id) => Target::Project(id),
+        PodRef::Worker(_) => Target::Pool,
     }
 }

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Error, Home, Result, WorkerId};
-use rdev_ports::{Artefacts, Chance, Claim, Clock, EventLog, Fence, Pods, PoolQueue, Slots, TaskQueue};
+use rdev_domain::{Error, Result, WorkerId};
+use rdev_ports::{Artefacts, Claim, ClaimLimits, Clock, EventLog, Fence, Pods, PoolQueue, Random, TaskQueue};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Live;
 use crate::executor::Executor;
-use crate::janitor::Janitor;
-use crate::patience::until_available;
+use crate::journal_gc::JournalGc;
 use crate::pulse::Pulse;
+use crate::retry::until_available;
 use crate::waking::wake;
 
 /// Work is claimed at least this often, whether or not anybody has rung.
@@ -74,7 +74,7 @@ impl Claims {
             }
             let since = *running.lost_since.get_or_insert(asked);
             if asked.duration_since(since) >= after && !running.task.is_finished() {
-                tracing::warn!(command = %running.fence.id, "another worker has taken over");
+                tracing::warn!(job = %running.fence.id, "another worker has taken over");
                 running.task.abort();
             }
         }
@@ -97,7 +97,7 @@ pub struct WorkerPorts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What spreads the attempts of tasks that failed together.
-    pub chance: Arc<dyn Chance>,
+    pub random: Arc<dyn Random>,
 }
 
 /// The loop that claims commands and runs them.
@@ -114,9 +114,9 @@ pub struct Worker {
 impl Worker {
     /// Wires the worker.
     pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
-        let WorkerPorts { pods, queue, pool, artefacts, log, clock, chance } = ports;
+        let WorkerPorts { pods, queue, pool, artefacts, log, clock, random } = ports;
         let place_patience = config.place_patience;
-        let janitor = Janitor::default();
+        let journal_gc = JournalGc::default();
         let executor = Arc::new(Executor {
             pods,
             queue,
@@ -124,9 +124,9 @@ impl Worker {
             artefacts,
             log,
             clock,
-            chance,
+            random,
             live,
-            janitor,
+            journal_gc,
             place_patience,
         });
         let pulse = Pulse::new(config.lease * LEASES_TO_DEATH);
@@ -190,12 +190,12 @@ impl Worker {
     }
 
     /// A task of the pool is claimed only for a worker that is free: it waits in the queue, not here.
-    async fn slots(&self) -> Result<Slots> {
-        let commands = self.claims.lock().values().filter(|running| !running.in_pool).count();
-        let commands = self.config.concurrency.saturating_sub(commands as u32);
+    async fn slots(&self) -> Result<ClaimLimits> {
+        let jobs = self.claims.lock().values().filter(|running| !running.in_pool).count();
+        let jobs = self.config.concurrency.saturating_sub(jobs as u32);
         let occupancy = self.executor.pool.occupancy().await?;
         if !occupancy.waits {
-            return Ok(Slots { commands, pool: 0 });
+            return Ok(ClaimLimits { jobs, pool: 0 });
         }
         let workers = match self.executor.pods.workers().await {
             Ok(workers) => workers,
@@ -203,25 +203,25 @@ impl Worker {
             Err(Error::Unavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let free: usize = workers.iter().map(|worker| occupancy.free_seats(worker).count()).sum();
+        let free: usize = workers.iter().map(|worker| occupancy.free_slots(worker).count()).sum();
         let seated = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
         let claims = self.claims.lock();
         let starting = claims.values().filter(|running| running.in_pool && !seated(running)).count();
-        Ok(Slots { commands, pool: free.saturating_sub(starting) as u32 })
+        Ok(ClaimLimits { jobs, pool: free.saturating_sub(starting) as u32 })
     }
 
     fn spawn(&mut self, claim: Claim) {
         let executor = self.executor.clone();
-        let (fence, in_pool) = (claim.fence.clone(), claim.command.home == Home::Pool);
+        let (fence, in_pool) = (claim.fence.clone(), claim.job.spec.is_task());
         let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
                 Ok(()) => return,
                 Err(Error::LeaseLost) => {
                     let what = "another worker has taken over, or an answer of the store was lost";
-                    tracing::warn!(command = %claim.fence.id, "{what}");
+                    tracing::warn!(job = %claim.fence.id, "{what}");
                 }
                 Err(error) => {
-                    tracing::error!(command = %claim.fence.id, ?error, "the command was let go");
+                    tracing::error!(job = %claim.fence.id, ?error, "the command was let go");
                     sleep(POLL).await;
                 }
             }
@@ -231,7 +231,7 @@ impl Worker {
                 executor.queue.release(std::slice::from_ref(&claim.fence))
             });
             if let Err(error) = given_back.await {
-                tracing::error!(command = %claim.fence.id, ?error, "its lease will run out");
+                tracing::error!(job = %claim.fence.id, ?error, "its lease will run out");
             }
         });
         self.claims.lock().insert(task.id(), Running { fence, task, in_pool, lost_since: None });
@@ -255,7 +255,7 @@ impl Worker {
         let fences = self.claims.fences();
         if !fences.is_empty() {
             tracing::info!(
-                commands = fences.len(),
+                jobs = fences.len(),
                 "these commands go on, and are attached to at the next start"
             );
             release(&self.executor, &fences).await;
@@ -304,9 +304,9 @@ async fn sweep(executor: Arc<Executor>) {
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = executor.janitor.hurried() => {}
+            () = executor.journal_gc.hurried() => {}
         }
-        executor.janitor.sweep(&*executor.pods, &*executor.log).await;
+        executor.journal_gc.sweep(&*executor.pods, &*executor.log).await;
     }
 }
 

@@ -1,10 +1,11 @@
 //! Writes that come again because their answer was lost: they are told what was stored the first time.
 
-use rdev_domain::{Chunk, Command, Entry, Error, Outcome, Result, Seq, State, Timestamp};
+use rdev_domain::{Chunk, Entry, Error, Job, JobState, Outcome, Result, Seq, Timestamp};
 use rdev_ports::{Fence, Retry};
 
 use crate::db::{Tx, run};
 use crate::rows::{EventRow, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STATUS, event_columns};
+use crate::target::column_of;
 use crate::tasks::task;
 
 /// The entries of a task that match the rest of the condition; `$1` is the task.
@@ -20,7 +21,7 @@ macro_rules! entries {
 }
 
 /// The first entry of a command that was accepted under this id before, with this name at this moment.
-pub(crate) async fn accepted(tx: &mut Tx, command: &Command) -> Result<Option<Entry>> {
+pub(crate) async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
     let row = run!(
         tx,
         fetch_optional,
@@ -28,10 +29,10 @@ pub(crate) async fn accepted(tx: &mut Tx, command: &Command) -> Result<Option<En
         entries!(
             "e.position > 0 AND t.project = $2 AND t.stream = $3 AND t.created_us = $4 ORDER BY e.position LIMIT 1"
         ),
-        command.id.as_str(),
-        command.home.as_str(),
-        command.stream.as_str(),
-        command.created_at.as_micros(),
+        job.id.as_str(),
+        column_of(&job.spec),
+        job.stream.as_str(),
+        job.created_at.as_micros(),
     )?;
     row.map(EventRow::entry).transpose()
 }
@@ -56,7 +57,7 @@ pub(crate) async fn appended(tx: &mut Tx, fence: &Fence, chunks: &[Chunk]) -> Re
         return Ok(Vec::new());
     };
     let row = task(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
-    if row.attempt != fence.attempt || row.last_seq != last.last_seq.0.cast_signed() {
+    if row.attempt != fence.token || row.last_seq != last.last_seq.0.cast_signed() {
         return Err(Error::LeaseLost);
     }
     let rows = run!(
@@ -79,8 +80,8 @@ pub(crate) async fn appended(tx: &mut Tx, fence: &Fence, chunks: &[Chunk]) -> Re
 /// The complete entry of a command that this claim has ended so.
 pub(crate) async fn finished(tx: &mut Tx, fence: &Fence, seq: Seq, outcome: &Outcome) -> Result<Entry> {
     let row = task(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
-    let so = matches!(row.command()?.state, State::Ended { outcome: stored, .. } if stored == *outcome);
-    if row.attempt != fence.attempt || !so {
+    let so = matches!(row.job()?.state, JobState::Ended { outcome: stored, .. } if stored == *outcome);
+    if row.attempt != fence.token || !so {
         return Err(Error::LeaseLost);
     }
     let row = run!(

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rdev_domain::{Artefact, CommandId, Kept, Result, Unkept};
-use rdev_ports::{Artefacts, Fence, Keep};
+use rdev_domain::{Artefact, Content, JobId, Result, SkipReason};
+use rdev_ports::{ArtefactWrite, Artefacts, Fence};
 use sqlx::FromRow;
 
 use crate::SqlStore;
@@ -24,10 +24,10 @@ struct Row {
 impl Row {
     fn artefact(self) -> Result<(u32, Artefact)> {
         let sum = self.sha256.as_deref().map(<[u8; 32]>::try_from);
-        let kept = match (sum, self.problem.as_deref().map(Unkept::parse)) {
-            (Some(Ok(sum)), None) => Kept::Whole(sum),
-            (None, Some(Some(_))) if self.removed => Kept::Not(Unkept::Removed),
-            (None, Some(Some(why))) => Kept::Not(why),
+        let kept = match (sum, self.problem.as_deref().map(SkipReason::parse)) {
+            (Some(Ok(sum)), None) => Content::Stored(sum),
+            (None, Some(Some(_))) if self.removed => Content::Skipped(SkipReason::Removed),
+            (None, Some(Some(why))) => Content::Skipped(why),
             _ => return Err(unreadable("artefact", &(&self.path, &self.problem))),
         };
         let (path, size) = (self.path, self.size.unsigned_abs());
@@ -37,8 +37,8 @@ impl Row {
 
 #[async_trait]
 impl Artefacts for SqlStore {
-    async fn keep(&self, fence: &Fence, steps: &[Keep]) -> Result<()> {
-        write!(&self.db, Commit::Told, |tx| {
+    async fn keep(&self, fence: &Fence, steps: &[ArtefactWrite]) -> Result<()> {
+        write!(&self.db, Commit::Visible, |tx| {
             fenced(&mut tx, fence).await?;
             for step in steps {
                 keep(&mut tx, &fence.id, step).await?;
@@ -47,7 +47,7 @@ impl Artefacts for SqlStore {
         })
     }
 
-    async fn artefacts(&self, id: &CommandId) -> Result<Vec<(u32, Artefact)>> {
+    async fn artefacts(&self, id: &JobId) -> Result<Vec<(u32, Artefact)>> {
         let rows = read!(
             &self.db,
             fetch_all,
@@ -58,7 +58,7 @@ impl Artefacts for SqlStore {
         rows.into_iter().map(Row::artefact).collect()
     }
 
-    async fn part(&self, id: &CommandId, file: u32, part: u32) -> Result<Option<Bytes>> {
+    async fn part(&self, id: &JobId, file: u32, part: u32) -> Result<Option<Bytes>> {
         let body = read!(
             &self.db,
             fetch_optional,
@@ -72,19 +72,19 @@ impl Artefacts for SqlStore {
     }
 }
 
-async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
+async fn keep(tx: &mut Tx, id: &JobId, step: &ArtefactWrite) -> Result<()> {
     let done = match step {
-        Keep::Anew => {
+        ArtefactWrite::Anew => {
             execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
             execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())
         }
-        Keep::OnlyListed => execute!(
+        ArtefactWrite::OnlyListed => execute!(
             &mut *tx,
             "DELETE FROM artefact_parts WHERE task_id = $1
                 AND number NOT IN (SELECT number FROM artefacts WHERE task_id = $1)",
             id.as_str(),
         ),
-        Keep::Part { file, part, bytes } => execute!(
+        ArtefactWrite::Part { file, part, bytes } => execute!(
             &mut *tx,
             "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             id.as_str(),
@@ -92,10 +92,10 @@ async fn keep(tx: &mut Tx, id: &CommandId, step: &Keep) -> Result<()> {
             part.cast_signed(),
             &bytes[..],
         ),
-        Keep::Listed { file, artefact } => {
+        ArtefactWrite::Listed { file, artefact } => {
             let (sum, problem) = match &artefact.kept {
-                Kept::Whole(sum) => (Some(&sum[..]), None),
-                Kept::Not(why) => (None, Some(why.as_str())),
+                Content::Stored(sum) => (Some(&sum[..]), None),
+                Content::Skipped(why) => (None, Some(why.as_str())),
             };
             execute!(
                 &mut *tx,

@@ -1,7 +1,7 @@
 //! How much there is to do, for those who ask often.
 
-use rdev_domain::{Result, Status, Timestamp, WorkKind};
-use rdev_ports::{BACKLOG_MAX, Backlog, Stage};
+use rdev_domain::{JobStatus, Result, TaskKind, Timestamp};
+use rdev_ports::{BACKLOG_MAX, Backlog, BacklogState};
 
 use crate::db::{Db, read};
 use crate::error::unreadable;
@@ -46,18 +46,18 @@ pub(crate) async fn backlog(db: &Db, now: Timestamp) -> Result<Backlog> {
     )?;
     let mut backlog = Backlog::default();
     for (kind, stage, count, since_us) in rows {
-        let (of, count) = (WorkKind::parse(&kind), count.unsigned_abs());
-        match (of, Stage::parse(&stage), Status::parse(&stage)) {
+        let (of, count) = (TaskKind::parse(&kind), count.unsigned_abs());
+        match (of, BacklogState::parse(&stage), JobStatus::parse(&stage)) {
             (Some(of), Some(stage), _) => {
                 backlog.tasks.push((of, stage, count));
-                if stage == Stage::Waiting {
+                if stage == BacklogState::Waiting {
                     let since = Timestamp::from_micros(since_us);
                     backlog.waiting_since =
                         Some(backlog.waiting_since.map_or(since, |other| other.min(since)));
                 }
             }
-            (None, _, Some(Status::Pending)) => backlog.commands_waiting = count,
-            (None, _, Some(Status::Running)) => backlog.commands_running = count,
+            (None, _, Some(JobStatus::Pending)) => backlog.commands_waiting = count,
+            (None, _, Some(JobStatus::Running)) => backlog.commands_running = count,
             _ => return Err(unreadable("backlog", &(kind, stage))),
         }
     }

@@ -1,7 +1,7 @@
 //! Claiming: which commands a worker takes, in one statement.
 
 use rdev_domain::{Error, Result, Seq, Timestamp, WorkerId};
-use rdev_ports::{Claim, Fence, Slots};
+use rdev_ports::{Claim, ClaimLimits, Fence};
 
 use crate::SqlStore;
 use crate::db::{Db, run, write_once};
@@ -41,7 +41,7 @@ macro_rules! first {
     };
 }
 
-macro_rules! commands {
+macro_rules! jobs {
     () => {
         first!("t.status IN ('pending', 'running') AND NOT t.pool", "$4")
     };
@@ -70,7 +70,7 @@ macro_rules! claim {
             $from,
             " WHERE id ",
             $begin,
-            commands!(),
+            jobs!(),
             $between,
             waiting_tasks!(),
             $between,
@@ -104,7 +104,7 @@ impl SqlStore {
     pub(crate) async fn claim_first(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
@@ -125,7 +125,7 @@ impl SqlStore {
     async fn try_claim(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<TaskRow>> {
@@ -142,7 +142,7 @@ impl SqlStore {
                 worker.as_str(),
                 lease_until.as_micros(),
                 now.as_micros(),
-                i64::from(slots.commands),
+                i64::from(slots.jobs),
                 i64::from(slots.pool),
             )
         })
@@ -160,10 +160,10 @@ fn met_another(error: &Error) -> bool {
 
 fn claim(row: &TaskRow) -> Result<Claim> {
     Ok(Claim {
-        fence: Fence { id: parse(&row.id)?, attempt: row.attempt },
-        command: row.command()?,
+        fence: Fence { id: parse(&row.id)?, token: row.attempt },
+        job: row.job()?,
         last_seq: Seq(row.last_seq as u64),
-        place_uid: row.place_uid.clone(),
-        seat: row.seat()?,
+        pod_uid: row.place_uid.clone(),
+        slot: row.slot()?,
     })
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::Work;
+use crate::db::Transaction;
 use crate::db::{Db, bounded};
 use crate::error::database;
 
@@ -107,7 +107,7 @@ async fn keep(pool: PgPool, hand: Arc<Mutex<Hand>>) {
 
 async fn look(pool: &PgPool) -> Result<Seen> {
     bounded(&Db::Postgres(pool.clone()), async {
-        let mut work = Work::reading(pool).await?;
+        let mut work = Transaction::reading(pool).await?;
         let asked = Instant::now();
         let micros = sqlx::query_scalar(NOW).fetch_one(work.connection()?).await.map_err(database);
         let answered = Instant::now();

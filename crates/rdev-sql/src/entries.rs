@@ -1,9 +1,10 @@
 //! Entries of the log, as the transactions store them that they tell of.
 
-use rdev_domain::{Command, Entry, EntryBody, Error, Home, Position, Result, Seq, Timestamp};
+use rdev_domain::{Entry, EntryBody, Error, Job, Position, Result, Seq, Target, Timestamp};
 
 use crate::db::{Tx, run};
 use crate::rows::{FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled};
+use crate::target::column;
 
 /// Stores an entry, with how its values come about.
 macro_rules! insert {
@@ -38,12 +39,12 @@ const INSERT_IN_TURN: &str = insert!(
 );
 
 /// An entry that tells of a command, still to be stored.
-pub(crate) fn entry(command: &Command, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
+pub(crate) fn entry(job: &Job, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
     Entry {
         position: Position::ZERO,
-        home: command.home.clone(),
-        command: command.id.clone(),
-        stream: command.stream.clone(),
+        target: job.target(),
+        job: job.id.clone(),
+        stream: job.stream.clone(),
         first_seq: seq,
         last_seq: seq,
         at,
@@ -59,7 +60,7 @@ pub(crate) async fn stored(tx: &mut Tx, mut entry: Entry) -> Result<Entry> {
 
 async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     let json = match &entry.body {
-        EntryBody::Stalled(trouble) => serde_json::to_vec(&Stalled::by(trouble)),
+        EntryBody::Stalled(failure) => serde_json::to_vec(&Stalled::by(failure)),
         EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
         EntryBody::FormerEnd(outcome) => serde_json::to_vec(&FormerEnd::of(outcome)),
         EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
@@ -74,7 +75,7 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     };
     let sql = match tx {
         // Of the pool's log each task is read alone, and whoever stores an entry of one holds its row.
-        Tx::Postgres(_) if entry.home == Home::Pool => INSERT,
+        Tx::Postgres(_) if entry.target == Target::Pool => INSERT,
         Tx::Postgres(_) => INSERT_IN_TURN,
         Tx::Sqlite(_) => INSERT,
     };
@@ -83,8 +84,8 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         fetch_one,
         query_scalar<i64>,
         sql,
-        entry.command.as_str(),
-        entry.home.as_str(),
+        entry.job.as_str(),
+        column(&entry.target),
         kind,
         entry.first_seq.0 as i64,
         entry.last_seq.0 as i64,

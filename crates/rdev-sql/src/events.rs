@@ -2,17 +2,18 @@
 
 use async_trait::async_trait;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Home, Position, Result, Seq, StreamId, Timestamp};
+use rdev_domain::{Chunk, Entry, EntryBody, JobId, Position, Result, Seq, StreamId, Target, Timestamp};
 use rdev_ports::{EventLog, Fence, READ_BYTES};
 
 use crate::SqlStore;
 use crate::again;
-use crate::db::Work;
+use crate::batch::{Append, InsertedEntry};
+use crate::db::Transaction;
 use crate::db::{Commit, Db, bounded, read, run, write};
 use crate::entries::stored;
 use crate::error::database;
-use crate::group::{Append, Told};
 use crate::rows::{EventRow, event_columns, parse};
+use crate::target::column;
 
 pub(crate) const READ_COMMAND: &str = concat!(
     "SELECT ",
@@ -96,7 +97,7 @@ impl EventLog for SqlStore {
             // By itself it is told why not.
             return self.append_alone(fence, before, last, chunks, now).await;
         }
-        let entry = |(told, chunk): (&Told, Chunk)| {
+        let entry = |(told, chunk): (&InsertedEntry, Chunk)| {
             let entry = told.entry(now, EntryBody::Output(chunk.frames))?;
             Ok(Entry { first_seq: chunk.first_seq, last_seq: chunk.last_seq, ..entry })
         };
@@ -111,21 +112,21 @@ impl EventLog for SqlStore {
         }
     }
 
-    async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+    async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
         page(&self.db, [READ_COMMAND, READ_COMMAND_ON_POSTGRES], id.as_str(), after, limit).await
     }
 
-    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        page(&self.db, [READ_HOME, READ_HOME_ON_POSTGRES], home.as_str(), after, limit).await
+    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        page(&self.db, [READ_HOME, READ_HOME_ON_POSTGRES], column(target), after, limit).await
     }
 
-    async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+    async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
         let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
         let position = read!(&self.db, fetch_optional, query_scalar<i64>, POSITION_OF, id.as_str(), seq)?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
-    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+    async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
         let mut ends = Vec::new();
         match &self.db {
             Db::Sqlite { .. } => {
@@ -135,9 +136,9 @@ impl EventLog for SqlStore {
                 ends.retain(|(_, position)| *position > Position::ZERO);
             }
             Db::Postgres(pool) => {
-                let ids: Vec<_> = ids.iter().map(CommandId::as_str).collect();
+                let ids: Vec<_> = ids.iter().map(JobId::as_str).collect();
                 let rows: Vec<(String, i64)> = bounded(&self.db, async {
-                    let mut work = Work::reading(pool).await?;
+                    let mut work = Transaction::reading(pool).await?;
                     let rows = sqlx::query_as(ENDS_ON_POSTGRES).bind(ids).fetch_all(work.connection()?).await;
                     work.end(rows.map_err(database)).await
                 })
@@ -150,22 +151,22 @@ impl EventLog for SqlStore {
         Ok(ends)
     }
 
-    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+    async fn last(&self, target: &Target, to: Position) -> Result<Position> {
         let sql = match &self.db {
             Db::Sqlite { .. } => LAST,
             Db::Postgres(_) => LAST_ON_POSTGRES,
         };
         let to = i64::try_from(to.0).unwrap_or(i64::MAX);
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, home.as_str(), to)?;
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, sql, column(target), to)?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
-    async fn pruned(&self, home: &Home) -> Result<Position> {
-        let position = read!(&self.db, fetch_optional, query_scalar<i64>, PRUNED, home.as_str())?;
+    async fn pruned(&self, target: &Target) -> Result<Position> {
+        let position = read!(&self.db, fetch_optional, query_scalar<i64>, PRUNED, column(target))?;
         Ok(Position(position.unwrap_or(0) as u64))
     }
 
-    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+    async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
         let seq = read!(&self.db, fetch_optional, query_scalar<i64>, LAST_SEQ, id.as_str())?;
         Ok(seq.map(|seq| Seq(seq as u64)))
     }
@@ -180,7 +181,7 @@ impl SqlStore {
         chunks: Vec<Chunk>,
         now: Timestamp,
     ) -> Result<Vec<Entry>> {
-        write!(&self.db, Commit::Told, |tx| {
+        write!(&self.db, Commit::Visible, |tx| {
             let owner = run!(
                 &mut tx,
                 fetch_optional,
@@ -190,19 +191,19 @@ impl SqlStore {
                  RETURNING project, stream",
                 last.0 as i64,
                 fence.id.as_str(),
-                fence.attempt,
+                fence.token,
                 before.0 as i64,
             )?;
             let Some((project, stream)) = owner else {
                 return again::appended(&mut tx, fence, &chunks).await;
             };
-            let (home, stream): (Home, StreamId) = (parse(&project)?, parse(&stream)?);
+            let (target, stream): (Target, StreamId) = (crate::target::target(&project)?, parse(&stream)?);
             let mut entries = Vec::with_capacity(chunks.len());
             for chunk in chunks {
                 let entry = Entry {
                     position: Position::ZERO,
-                    home: home.clone(),
-                    command: fence.id.clone(),
+                    target: target.clone(),
+                    job: fence.id.clone(),
                     stream: stream.clone(),
                     first_seq: chunk.first_seq,
                     last_seq: chunk.last_seq,
@@ -231,7 +232,7 @@ async fn page(
         }
         Db::Postgres(pool) => {
             bounded(db, async {
-                let mut work = Work::reading(pool).await?;
+                let mut work = Transaction::reading(pool).await?;
                 let query = sqlx::query_as(on_postgres).bind(of).bind(after).bind(limit);
                 let rows = query.fetch(work.connection()?);
                 let entries = take(rows).await;

@@ -1,7 +1,7 @@
 //! Which requests came before.
 
 use rdev_domain::{Error, IdempotencyKey, Result, Timestamp};
-use rdev_ports::{Asked, IDEMPOTENCY_KEY_LIFETIME};
+use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
 use crate::db::{Tx, execute, run};
 use crate::rows::as_micros;
@@ -57,8 +57,8 @@ pub(crate) async fn take(
 }
 
 /// Takes the key of a request that stores nothing else under it, in the transaction in which it is done.
-pub(crate) async fn asked(tx: &mut Tx, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Asked> {
-    let Some(key) = key else { return Ok(Asked::Now) };
+pub(crate) async fn asked(tx: &mut Tx, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Occurrence> {
+    let Some(key) = key else { return Ok(Occurrence::First) };
     let first = take(tx, key, None, now).await?;
-    Ok(if first.is_some() { Asked::Before } else { Asked::Now })
+    Ok(if first.is_some() { Occurrence::Repeated } else { Occurrence::First })
 }

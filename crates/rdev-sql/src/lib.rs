@@ -9,16 +9,17 @@ mod again;
 mod artefacts;
 mod backlog;
 mod backup;
+mod batch;
 mod claim;
 mod clock;
 mod db;
+mod diagnose;
 mod entries;
 mod error;
 mod events;
-mod examine;
-mod group;
 mod idempotency;
 mod migrations;
+mod periodic;
 #[cfg(test)]
 mod plans;
 mod pool;
@@ -26,22 +27,22 @@ mod queue;
 mod retention;
 mod rows;
 mod signals;
+mod target;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod turns;
 mod write_check;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::{Alone, Clock, Finding, Signals};
+use rdev_ports::{Clock, Diagnosis, Signals, SingleProcess};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::Batchers;
 use crate::clock::PostgresClock;
 use crate::db::Db;
-use crate::group::Groups;
 use crate::signals::PostgresSignals;
 use crate::write_check::WriteCheck;
 
@@ -50,7 +51,7 @@ use crate::write_check::WriteCheck;
 pub struct SqlStore {
     db: Db,
     /// What Postgres is told together; SQLite is a call away.
-    groups: Option<Groups>,
+    groups: Option<Batchers>,
     write_check: WriteCheck,
     /// Cancelled when one of its own tasks has ended.
     failed: CancellationToken,
@@ -73,7 +74,7 @@ impl SqlStore {
     /// They name the place of the database, never the user or the password.
     pub async fn postgres(url: &str) -> Result<Self> {
         let pool = db::postgres::open(url).await?;
-        let groups = Some(Groups::on(&pool));
+        let groups = Some(Batchers::on(&pool));
         Ok(Self {
             db: Db::Postgres(pool),
             groups,
@@ -93,19 +94,19 @@ impl SqlStore {
     }
 
     /// Looks at the SQLite database in `file`, for an operator, and changes nothing: a server may be using it.
-    pub async fn examine_sqlite(file: &Path) -> Finding {
-        examine::sqlite(file).await
+    pub async fn examine_sqlite(file: &Path) -> Diagnosis {
+        diagnose::sqlite(file).await
     }
 
     /// Looks at the Postgres database of a URL, for an operator, and changes nothing.
-    pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Finding> {
-        examine::postgres(url, now).await
+    pub async fn examine_postgres(url: &str, now: Timestamp) -> Vec<Diagnosis> {
+        diagnose::postgres(url, now).await
     }
 
     /// Begins to exchange signals with the other processes on this database; a SQLite file has none.
     pub fn signals(&self) -> Arc<dyn Signals> {
         match &self.db {
-            Db::Sqlite { .. } => Arc::new(Alone),
+            Db::Sqlite { .. } => Arc::new(SingleProcess),
             Db::Postgres(pool) => Arc::new(PostgresSignals::start(pool.clone(), &self.failed)),
         }
     }

@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::SqlStore;
 use crate::backlog::BACKLOG;
+use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
 use crate::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
@@ -11,7 +12,6 @@ use crate::events::{
     ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_COMMAND, READ_COMMAND_ON_POSTGRES,
     READ_HOME, READ_HOME_ON_POSTGRES,
 };
-use crate::group::{Append, Enqueue, Finish, Start, Step};
 use crate::queue::{HURRY, UNFINISHED, UNFINISHED_ON_POSTGRES};
 use crate::retention::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
@@ -78,11 +78,11 @@ async fn a_turn_is_found_without_reading_tasks() {
         "SEARCH tasks USING INDEX tasks_by_share (pool=? AND created_by=? AND share=? AND priority=?)",
         "SEARCH tasks USING COVERING INDEX tasks_running (pool=? AND priority=?)",
     ];
-    for (query, in_line) in [
+    for (query, queue_position) in [
         (TURN_OF_COMMAND, "SEARCH tasks USING INDEX commands_in_line (priority=?)"),
         (TURN_OF_TASK, "SEARCH tasks USING INDEX tasks_waiting_in_pool (priority=?)"),
     ] {
-        assert_searches(query, &[&searches[..], &[in_line]].concat()).await;
+        assert_searches(query, &[&searches[..], &[queue_position]].concat()).await;
     }
 }
 

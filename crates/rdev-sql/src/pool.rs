@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Seq, State, Status,
-    Timestamp, WorkKind, WorkerName,
+    EntryBody, Error, IdempotencyKey, Job, JobId, JobState, JobStatus, Outcome, Result, Seq, TaskKind,
+    Timestamp, WorkerName,
 };
 use rdev_ports::{
-    Asked, Backlog, Hold, InLine, Occupancy, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX, TaskFilter,
+    Backlog, BacklogPosition, Hold, Occupancy, Occurrence, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX,
+    TaskFilter,
 };
 
 use crate::SqlStore;
@@ -17,14 +18,14 @@ use crate::entries::{entry, stored};
 use crate::error::unreadable;
 use crate::idempotency;
 use crate::retention::weigh_no_more;
-use crate::rows::{FormerEnd, KIND_COMPLETE, TaskRow, parse, seat, task_columns};
-use crate::tasks::{locked, turn, wait_again};
+use crate::rows::{FormerEnd, KIND_COMPLETE, TaskRow, parse, slot, task_columns};
+use crate::tasks::{locked, requeue, turn};
 
 macro_rules! ahead {
-    ($in_line:literal) => {
+    ($queue_position:literal) => {
         concat!(
             "SELECT COUNT(*) FROM tasks t JOIN tasks me ON me.id = $1 WHERE ",
-            $in_line,
+            $queue_position,
             " AND t.status = 'pending'
               AND (t.priority > me.priority OR t.priority = me.priority
                    AND (t.turn < me.turn OR t.turn = me.turn AND t.id < me.id))"
@@ -37,12 +38,7 @@ const TASKS_AHEAD: &str = ahead!("t.status = 'pending' AND t.pool");
 
 #[async_trait]
 impl PoolQueue for SqlStore {
-    async fn tasks(
-        &self,
-        filter: &TaskFilter,
-        before: Option<&CommandId>,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
+    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         // As a text between commas: how lists are bound differs between the databases.
         let statuses: String =
             filter.statuses.iter().map(|status| format!(",{},", status.as_str())).collect();
@@ -58,20 +54,20 @@ impl PoolQueue for SqlStore {
                    AND ($4 = '' OR kind = $4) AND ($5 = '' OR share = $5)
                   ORDER BY id DESC LIMIT $6"
             ),
-            Home::Pool.as_str(),
+            crate::target::POOL,
             // Every id begins with a letter, which sorts before this.
-            before.map_or("~", CommandId::as_str),
+            before.map_or("~", JobId::as_str),
             &statuses,
-            filter.kind.map_or("", WorkKind::as_str),
+            filter.kind.map_or("", TaskKind::as_str),
             filter.project.as_ref().map_or("", |project| project.as_str()),
             i64::from(limit),
         )?;
-        rows.iter().map(TaskRow::command).collect()
+        rows.iter().map(TaskRow::job).collect()
     }
 
     async fn reopen(
         &self,
-        id: &CommandId,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<Reopened>> {
@@ -79,16 +75,16 @@ impl PoolQueue for SqlStore {
             let Some(row) = locked(&mut tx, id.as_str()).await?.filter(|row| row.pool) else {
                 return Ok(None);
             };
-            let before = row.command()?;
-            if idempotency::asked(&mut tx, idempotency, now).await? == Asked::Before {
-                return Ok(Some(Reopened::Before(Box::new(before))));
+            let before = row.job()?;
+            if idempotency::asked(&mut tx, idempotency, now).await? == Occurrence::Repeated {
+                return Ok(Some(Reopened::Existing(Box::new(before))));
             }
-            let (command, retrying) = before.reopened()?;
-            if let State::Ended { outcome, .. } = &before.state {
+            let (job, retrying) = before.reopened()?;
+            if let JobState::Ended { outcome, .. } = &before.state {
                 keep_end(&mut tx, &row, outcome).await?;
             }
-            let turn = turn(&mut tx, &command).await?;
-            wait_again(&mut tx, id, Timestamp::from_micros(0), &retrying.message, true).await?;
+            let turn = turn(&mut tx, &job).await?;
+            requeue(&mut tx, id, Timestamp::from_micros(0), &retrying.message, true).await?;
             execute!(
                 &mut tx,
                 "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,
@@ -97,12 +93,12 @@ impl PoolQueue for SqlStore {
                 turn,
                 id.as_str(),
             )?;
-            let entry = entry(&command, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
-            Ok(Some(Reopened::Now(Box::new(command), stored(&mut tx, entry).await?)))
+            let entry = entry(&job, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
+            Ok(Some(Reopened::New(Box::new(job), stored(&mut tx, entry).await?)))
         })
     }
 
-    async fn in_line(&self, id: &CommandId, now: Timestamp) -> Result<Option<InLine>> {
+    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>> {
         let me = read!(
             &self.db,
             fetch_optional,
@@ -118,12 +114,12 @@ impl PoolQueue for SqlStore {
         let Some((pool, run_after_us, key_is_held)) = me else { return Ok(None) };
         let sql = if pool { TASKS_AHEAD } else { COMMANDS_AHEAD };
         let ahead = read!(&self.db, fetch_one, query_scalar<i64>, sql, id.as_str())?;
-        let hold = match () {
+        let blocked_by = match () {
             () if run_after_us > now.as_micros() => Some(Hold::RunAfter),
             () if key_is_held => Some(Hold::ConcurrencyKey),
             () => None,
         };
-        Ok(Some(InLine { ahead: ahead.unsigned_abs(), hold }))
+        Ok(Some(BacklogPosition { ahead: ahead.unsigned_abs(), blocked_by }))
     }
 
     async fn occupancy(&self) -> Result<Occupancy> {
@@ -138,9 +134,9 @@ impl PoolQueue for SqlStore {
         )?;
         let mut occupancy = Occupancy::default();
         for row in &rows {
-            match (row.2.as_deref(), seat(row.0.as_deref(), row.1)?) {
-                (Some(task), Some(seat)) => occupancy.busy.push((seat, parse(task)?)),
-                (None, Some(seat)) => occupancy.draining.push(seat.worker),
+            match (row.2.as_deref(), slot(row.0.as_deref(), row.1)?) {
+                (Some(task), Some(slot)) => occupancy.busy.push((slot, parse(task)?)),
+                (None, Some(slot)) => occupancy.draining.push(slot.worker),
                 (_, None) => occupancy.waits = true,
             }
         }
@@ -155,18 +151,18 @@ impl PoolQueue for SqlStore {
         draining: bool,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<Asked> {
+    ) -> Result<Occurrence> {
         write!(&self.db, Commit::Durable, |tx| {
             let asked = idempotency::asked(&mut tx, idempotency, now).await?;
             match (asked, draining) {
-                (Asked::Before, _) => Ok(0),
-                (Asked::Now, true) => execute!(
+                (Occurrence::Repeated, _) => Ok(0),
+                (Occurrence::First, true) => execute!(
                     &mut tx,
                     "INSERT INTO draining_workers (worker, since_us) VALUES ($1, $2) ON CONFLICT DO NOTHING",
                     worker.as_str(),
                     now.as_micros(),
                 ),
-                (Asked::Now, false) => {
+                (Occurrence::First, false) => {
                     execute!(&mut tx, "DELETE FROM draining_workers WHERE worker = $1", worker.as_str())
                 }
             }
@@ -198,12 +194,12 @@ impl PoolQueue for SqlStore {
             "SELECT started_us - CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END
              FROM tasks WHERE project = $1 AND started_us IS NOT NULL AND ended_us IS NOT NULL
              ORDER BY id DESC LIMIT $2",
-            Home::Pool.as_str(),
+            crate::target::POOL,
             STATS_WAITS_MAX as i64,
         )?;
         waits_us.sort_unstable();
         let count = |(kind, status, count): &(String, String, i64)| {
-            let (Some(kind), Some(status)) = (WorkKind::parse(kind), Status::parse(status)) else {
+            let (Some(kind), Some(status)) = (TaskKind::parse(kind), JobStatus::parse(status)) else {
                 return Err(unreadable("task", &(kind, status)));
             };
             Ok((kind, status, count.unsigned_abs()))

@@ -1,28 +1,29 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, Result, Retrying, Seq, State,
-    Status, StreamId, Timestamp, Trouble, WorkerId,
+    Entry, EntryBody, Error, Failure, IdempotencyKey, Job, JobId, JobState, JobStatus, Outcome, Result,
+    Retrying, Seq, StreamId, Target, Timestamp, WorkerId,
 };
 use rdev_ports::{
-    Asked, CancelRequested, Claim, Enqueued, EventLog, Fence, NewCommand, Renewal, Retry, Seat, Slots,
+    CancelRequested, Claim, ClaimLimits, Enqueued, EventLog, Fence, NewJob, Occurrence, Renewal, Retry, Slot,
     Started, TaskQueue, Unfinished,
 };
 
 use crate::SqlStore;
 use crate::again;
-use crate::db::{Commit, Db, Tx, Work, bounded, execute, read, run, write};
+use crate::batch::{Enqueue, Finish, Start};
+use crate::db::{Commit, Db, Transaction, Tx, bounded, execute, read, run, write};
 use crate::entries::{entry, stored};
 use crate::error::database;
-use crate::group::{Enqueue, Finish, Start};
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
-use crate::tasks::{STREAM_ID_TAKEN, end, fenced, insert_task, leased, locked, task, wait_again};
+use crate::target::column;
+use crate::tasks::{STREAM_ID_TAKEN, end, fenced, insert_task, leased, locked, requeue, task};
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.
-macro_rules! give_back {
+macro_rules! release_lease {
     () => {
-        give_back!("0")
+        release_lease!("0")
     };
     ($not_before:literal) => {
         concat!(
@@ -45,23 +46,22 @@ pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, tries FROM tasks
 
 #[async_trait]
 impl TaskQueue for SqlStore {
-    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
-        let command = &new.command;
+    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
+        let job = &new.job;
         if let Some(groups) = &self.groups
             && new.idempotency.is_none()
         {
             let step = Enqueue::try_from(&new).map_err(anyhow::Error::from)?;
             if let Some(told) = groups.enqueue.take(step).await?.first() {
-                let pending = EntryBody::Status(Status::Pending);
-                return told.entry(command.created_at, pending).map(Enqueued::New);
+                let pending = EntryBody::Status(JobStatus::Pending);
+                return told.entry(job.created_at, pending).map(Enqueued::New);
             }
             // By itself it is told why not; so are the others below.
         }
         match self.enqueue_alone(&new).await {
             // Its transaction is over: on Postgres nothing more can be asked in it.
             Err(refused @ Error::Conflict { code: STREAM_ID_TAKEN, .. }) => {
-                let before =
-                    write!(&self.db, Commit::Told, |tx| { again::accepted(&mut tx, command).await })?;
+                let before = write!(&self.db, Commit::Visible, |tx| { again::accepted(&mut tx, job).await })?;
                 let entry = before.ok_or(refused)?;
                 // On SQLite it may be seen before the disk has it, whose failure has lost the answer.
                 self.flush().await?;
@@ -72,7 +72,7 @@ impl TaskQueue for SqlStore {
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
-        write!(&self.db, Commit::Told, |tx| {
+        write!(&self.db, Commit::Visible, |tx| {
             let first = idempotency::take(&mut tx, key, None, now).await?;
             Ok(first.map_or(now, |first| Timestamp::from_micros(first.created_us)))
         })
@@ -81,7 +81,7 @@ impl TaskQueue for SqlStore {
     async fn claim(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
@@ -92,53 +92,59 @@ impl TaskQueue for SqlStore {
         &self,
         fence: &Fence,
         place_uid: &str,
-        seat: Option<&Seat>,
+        slot: Option<&Slot>,
         now: Timestamp,
     ) -> Result<Started> {
         if let Some(groups) = &self.groups
-            && seat.is_none()
+            && slot.is_none()
         {
             let step = Start { fence: fence.clone(), place_uid: place_uid.to_owned(), now };
             if let Some(started) = groups.start.take(step).await?.pop() {
-                let running = EntryBody::Status(Status::Running);
+                let running = EntryBody::Status(JobStatus::Running);
                 return Ok(Started {
                     entry: Some(started.told.entry(now, running)?),
-                    place_uid: started.place_uid,
-                    seat: None,
+                    pod_uid: started.place_uid,
+                    slot: None,
                     started_at: now,
-                    tries: started.tries.unsigned_abs(),
+                    attempt: started.tries.unsigned_abs(),
                     cancel_requested: started.cancel_requested,
                 });
             }
         }
-        write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = fenced(&mut tx, fence).await?;
-            let State::Running { started_at, .. } = command.state.start(now)? else {
+        write!(&self.db, Commit::Visible, |tx| {
+            let (row, job) = fenced(&mut tx, fence).await?;
+            let JobState::Running { started_at, .. } = job.state.start(now)? else {
                 return Err(Error::LeaseLost);
             };
-            let (kept, tries) = (row.seat()?, row.tries.unsigned_abs());
+            let (kept, tries) = (row.slot()?, row.tries.unsigned_abs());
             let place_uid = row.place_uid.unwrap_or_else(|| place_uid.to_owned());
-            let cancel_requested = command.cancel_requested;
-            let mut started =
-                Started { place_uid, seat: kept, started_at, tries, cancel_requested, entry: None };
-            if command.state == State::Pending {
-                started.tries += 1;
-                started.seat = seat.cloned();
+            let cancel_requested = job.cancel_requested;
+            let mut started = Started {
+                pod_uid: place_uid,
+                slot: kept,
+                started_at,
+                attempt: tries,
+                cancel_requested,
+                entry: None,
+            };
+            if job.state == JobState::Pending {
+                started.attempt += 1;
+                started.slot = slot.cloned();
                 execute!(
-                    else |error| taken(error, seat);
+                    else |error| taken(error, slot);
                     &mut tx,
                     "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4,
                                       seat = $5
                      WHERE id = $6",
-                    &started.place_uid,
+                    &started.pod_uid,
                     started_at.as_micros(),
-                    started.tries.cast_signed(),
-                    seat.map(|seat| seat.worker.as_str()),
-                    seat.map_or(0, |seat| seat.number.cast_signed()),
+                    started.attempt.cast_signed(),
+                    slot.map(|slot| slot.worker.as_str()),
+                    slot.map_or(0, |slot| slot.number.cast_signed()),
                     fence.id.as_str(),
                 )?;
                 let last_seq = Seq(row.last_seq as u64);
-                let running = entry(&command, last_seq, now, EntryBody::Status(Status::Running));
+                let running = entry(&job, last_seq, now, EntryBody::Status(JobStatus::Running));
                 started.entry = Some(stored(&mut tx, running).await?);
             } else if started_at == now {
                 started.entry = again::started(&mut tx, fence, Seq(row.last_seq as u64)).await?;
@@ -147,28 +153,28 @@ impl TaskQueue for SqlStore {
         })
     }
 
-    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
-        let trouble = trouble.map(Trouble::storable);
-        write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = fenced(&mut tx, fence).await?;
-            if command.state.stalled(trouble.clone())? == command.state {
+    async fn stall(&self, fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Result<Option<Entry>> {
+        let failure = failure.map(Failure::storable);
+        write!(&self.db, Commit::Visible, |tx| {
+            let (row, job) = fenced(&mut tx, fence).await?;
+            if job.state.stalled(failure.clone())? == job.state {
                 return Ok(None);
             }
             execute!(
                 &mut tx,
                 "UPDATE tasks SET reason = $1, message = $2 WHERE id = $3",
-                trouble.as_ref().map(|trouble| trouble.reason.as_str()),
-                trouble.as_ref().map(|trouble| trouble.message.as_str()),
+                failure.as_ref().map(|failure| failure.reason.as_str()),
+                failure.as_ref().map(|failure| failure.message.as_str()),
                 fence.id.as_str(),
             )?;
-            let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
-            let entry = entry(&command, Seq(row.last_seq as u64), now, body);
+            let body = failure.map_or(EntryBody::Status(JobStatus::Running), EntryBody::Stalled);
+            let entry = entry(&job, Seq(row.last_seq as u64), now, body);
             stored(&mut tx, entry).await.map(Some)
         })
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             let mut renewal = Renewal::default();
             for fence in in_order(fences) {
                 let cancelled = run!(
@@ -180,7 +186,7 @@ impl TaskQueue for SqlStore {
                      RETURNING cancel_requested",
                     lease_until.as_micros(),
                     fence.id.as_str(),
-                    fence.attempt,
+                    fence.token,
                 )?;
                 match cancelled {
                     // It has ended.
@@ -202,49 +208,49 @@ impl TaskQueue for SqlStore {
                 return told.entry(now, EntryBody::Complete(outcome));
             }
         }
-        write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = match fenced(&mut tx, fence).await {
+        write!(&self.db, Commit::Visible, |tx| {
+            let (row, job) = match fenced(&mut tx, fence).await {
                 Err(Error::LeaseLost) => return again::finished(&mut tx, fence, seq, &outcome).await,
                 found => found?,
             };
             if seq.0 as i64 <= row.last_seq {
                 return Err(Error::LeaseLost);
             }
-            end(&mut tx, command, seq, outcome, now).await.map(|(_, entry)| entry)
+            end(&mut tx, job, seq, outcome, now).await.map(|(_, entry)| entry)
         })
     }
 
     async fn retry(&self, fence: &Fence, retry: Retry, now: Timestamp) -> Result<Entry> {
-        write!(&self.db, Commit::Told, |tx| {
-            let (row, command) = match fenced(&mut tx, fence).await {
+        write!(&self.db, Commit::Visible, |tx| {
+            let (row, job) = match fenced(&mut tx, fence).await {
                 Err(Error::LeaseLost) => return again::retried(&mut tx, fence, &retry, now).await,
                 found => found?,
             };
             let last_seq = Seq(row.last_seq as u64);
-            if command.cancel_requested {
+            if job.cancel_requested {
                 let outcome = Outcome::without_process(rdev_domain::Ending::Cancelled, retry.error);
-                let ended = end(&mut tx, command, last_seq.next(), outcome, now).await?;
+                let ended = end(&mut tx, job, last_seq.next(), outcome, now).await?;
                 return Ok(ended.1);
             }
-            command.state.retry()?;
-            wait_again(&mut tx, &fence.id, retry.run_after, &retry.error, retry.counts).await?;
-            let attempt = command.schedule.tries + 1;
+            job.state.retry()?;
+            requeue(&mut tx, &fence.id, retry.run_after, &retry.error, retry.counts).await?;
+            let attempt = job.schedule.attempts + 1;
             let retrying = Retrying { attempt, reason: retry.reason, message: retry.error, counted: false };
-            stored(&mut tx, entry(&command, last_seq, now, EntryBody::Retry(retrying))).await
+            stored(&mut tx, entry(&job, last_seq, now, EntryBody::Retry(retrying))).await
         })
     }
 
     async fn release(&self, fences: &[Fence]) -> Result<()> {
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             for fence in in_order(fences) {
                 execute!(
                     &mut tx,
                     concat!(
-                        give_back!(),
+                        release_lease!(),
                         " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
                     ),
                     fence.id.as_str(),
-                    fence.attempt,
+                    fence.token,
                 )?;
             }
             Ok(())
@@ -252,33 +258,33 @@ impl TaskQueue for SqlStore {
     }
 
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             execute!(
                 &mut tx,
                 concat!(
-                    give_back!("$1"),
+                    release_lease!("$1"),
                     " WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')"
                 ),
                 until.as_micros(),
                 fence.id.as_str(),
-                fence.attempt,
+                fence.token,
             )
             .map(|_| ())
         })
     }
 
-    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
-        let homes = between_commas(homes.iter().map(Home::as_str));
-        write!(&self.db, Commit::Light, |tx| { execute!(&mut tx, HURRY, homes.as_str()) })
+    async fn hurry(&self, targets: &[Target]) -> Result<u64> {
+        let targets = between_commas(targets.iter().map(column));
+        write!(&self.db, Commit::Async, |tx| { execute!(&mut tx, HURRY, targets.as_str()) })
     }
 
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
         let held = between_commas(held.iter().map(|fence| fence.id.as_str()));
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             execute!(
                 &mut tx,
                 concat!(
-                    give_back!(),
+                    release_lease!(),
                     " WHERE status IN ('pending', 'running') AND lease_owner = $1
                         AND $2 NOT LIKE '%,' || id || ',%'"
                 ),
@@ -289,72 +295,75 @@ impl TaskQueue for SqlStore {
     }
 
     async fn release_all(&self) -> Result<u64> {
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             execute!(
                 &mut tx,
-                concat!(give_back!(), " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"),
+                concat!(
+                    release_lease!(),
+                    " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"
+                ),
             )
         })
     }
 
     async fn request_cancel(
         &self,
-        home: &Home,
-        id: &CommandId,
+        target: &Target,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
-        write!(&self.db, Commit::Told, |tx| {
+        write!(&self.db, Commit::Visible, |tx| {
             let Some(row) = locked(&mut tx, id.as_str()).await? else {
                 return Ok(None);
             };
-            let mut command = row.command()?;
+            let mut job = row.job()?;
             let seq = Seq(row.last_seq as u64).next();
-            if command.home != *home {
+            if job.target() != *target {
                 return Ok(None);
             }
             let asked = idempotency::asked(&mut tx, idempotency, now).await?;
-            if asked == Asked::Before || command.state.is_ended() || command.cancel_requested {
-                return Ok(Some(CancelRequested { command, entry: None, asked }));
+            if asked == Occurrence::Repeated || job.state.is_ended() || job.cancel_requested {
+                return Ok(Some(CancelRequested { job, entry: None, asked }));
             }
             execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
-            command.cancel_requested = true;
+            job.cancel_requested = true;
             let leased = leased(&mut tx, id, now).await?;
-            if command.state != State::Pending || leased {
-                return Ok(Some(CancelRequested { command, entry: None, asked }));
+            if job.state != JobState::Pending || leased {
+                return Ok(Some(CancelRequested { job, entry: None, asked }));
             }
             let outcome =
                 Outcome::without_process(rdev_domain::Ending::Cancelled, "cancelled before it started");
-            let (command, entry) = end(&mut tx, command, seq, outcome, now).await?;
-            Ok(Some(CancelRequested { command, entry: Some(entry), asked }))
+            let (job, entry) = end(&mut tx, job, seq, outcome, now).await?;
+            Ok(Some(CancelRequested { job, entry: Some(entry), asked }))
         })
     }
 
-    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
+    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {
         let row = read!(
             &self.db,
             fetch_optional,
             query_as<TaskRow>,
             concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
             id.as_str(),
-            home.as_str(),
+            column(target),
         )?;
-        row.map(|row| row.command()).transpose()
+        row.map(|row| row.job()).transpose()
     }
 
-    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>> {
+    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>> {
         let row = read!(
             &self.db,
             fetch_optional,
             query_as<TaskRow>,
             concat!("SELECT ", task_columns!(), " FROM tasks WHERE project = $1 AND stream = $2"),
-            home.as_str(),
+            column(target),
             stream.as_str(),
         )?;
-        row.map(|row| row.command()).transpose()
+        row.map(|row| row.job()).transpose()
     }
 
-    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
+    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         let rows = read!(
             &self.db,
             fetch_all,
@@ -364,16 +373,16 @@ impl TaskQueue for SqlStore {
                 task_columns!(),
                 " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
             ),
-            home.as_str(),
+            column(target),
             // Every id begins with a letter, which sorts before this.
-            before.map_or("~", CommandId::as_str),
+            before.map_or("~", JobId::as_str),
             i64::from(limit),
         )?;
-        rows.iter().map(TaskRow::command).collect()
+        rows.iter().map(TaskRow::job).collect()
     }
 
-    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
-        let ids: Vec<&str> = ids.iter().map(CommandId::as_str).collect();
+    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>> {
+        let ids: Vec<&str> = ids.iter().map(JobId::as_str).collect();
         let rows: Vec<(String, i32)> = match &self.db {
             Db::Sqlite { read, .. } => {
                 let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
@@ -381,7 +390,7 @@ impl TaskQueue for SqlStore {
             }
             Db::Postgres(pool) => {
                 bounded(&self.db, async {
-                    let mut work = Work::reading(pool).await?;
+                    let mut work = Transaction::reading(pool).await?;
                     let query = sqlx::query_as(UNFINISHED_ON_POSTGRES).bind(ids);
                     let rows = query.fetch_all(work.connection()?).await;
                     work.end(rows.map_err(database)).await
@@ -390,7 +399,7 @@ impl TaskQueue for SqlStore {
             }
         };
         rows.iter()
-            .map(|(id, tries)| Ok(Unfinished { id: parse(id)?, tries: tries.unsigned_abs() }))
+            .map(|(id, tries)| Ok(Unfinished { id: parse(id)?, attempt: tries.unsigned_abs() }))
             .collect()
     }
 
@@ -400,20 +409,19 @@ impl TaskQueue for SqlStore {
 }
 
 impl SqlStore {
-    async fn enqueue_alone(&self, new: &NewCommand) -> Result<Enqueued> {
-        let command = &new.command;
+    async fn enqueue_alone(&self, new: &NewJob) -> Result<Enqueued> {
+        let job = &new.job;
         write!(&self.db, Commit::Durable, |tx| {
             if let Some(key) = &new.idempotency {
-                let first =
-                    idempotency::take(&mut tx, key, Some(command.id.as_str()), command.created_at).await?;
+                let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
                 let first = first.and_then(|first| first.task_id);
-                if let Some(id) = first.filter(|id| *id != command.id.as_str()) {
+                if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
                     let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
-                    return Ok(Enqueued::Before(Box::new(row.command()?)));
+                    return Ok(Enqueued::Existing(Box::new(row.job()?)));
                 }
             }
             insert_task(&mut tx, new).await?;
-            let entry = entry(command, Seq::ZERO, command.created_at, EntryBody::Status(Status::Pending));
+            let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));
             Ok(Enqueued::New(stored(&mut tx, entry).await?))
         })
     }
@@ -439,16 +447,16 @@ async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
         query_scalar<String>,
         "SELECT status FROM tasks WHERE id = $1 AND attempt = $2",
         fence.id.as_str(),
-        fence.attempt,
+        fence.token,
     )?;
     Ok(status.is_some())
 }
 
 /// Another task has that seat of the pool.
-fn taken(error: sqlx::Error, seat: Option<&Seat>) -> Error {
-    match (&error, seat) {
-        (sqlx::Error::Database(db), Some(seat)) if db.is_unique_violation() => {
-            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task has {seat}") }
+fn taken(error: sqlx::Error, slot: Option<&Slot>) -> Error {
+    match (&error, slot) {
+        (sqlx::Error::Database(db), Some(slot)) if db.is_unique_violation() => {
+            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task has {slot}") }
         }
         _ => crate::error::database(error),
     }

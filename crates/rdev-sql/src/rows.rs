@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Command, Ending, Entry, EntryBody, Outcome, Position, Reason, Request, Result, Schedule, Seq, State,
-    Status, Timestamp, Trouble,
+    Ending, Entry, EntryBody, Failure, Job, JobState, JobStatus, Outcome, Position, Reason, Result, Schedule,
+    Seq, Timestamp,
 };
-use rdev_ports::Seat;
+use rdev_ports::Slot;
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
@@ -48,26 +48,23 @@ pub(crate) struct TaskRow {
     pub(crate) turn: i64,
     run_after_us: i64,
     pub(crate) tries: i32,
-    earlier_tries: i32,
+    earlier_attempts: i32,
     max_attempts: i32,
     last_error: Option<String>,
     worker: Option<String>,
-    seat: i32,
+    slot: i32,
 }
 
 impl TaskRow {
-    pub(crate) fn command(&self) -> Result<Command> {
+    pub(crate) fn job(&self) -> Result<Job> {
         self.read().map_err(|error| about(error, format_args!("task {}", self.id)))
     }
 
-    fn read(&self) -> Result<Command> {
-        let request: Request =
-            serde_json::from_str(&self.request).map_err(|_| unreadable("request", &self.id))?;
-        Ok(Command {
+    fn read(&self) -> Result<Job> {
+        Ok(Job {
             id: parse(&self.id)?,
-            home: parse(&self.project)?,
+            spec: crate::target::spec(&self.project, &self.request, &self.id)?,
             stream: parse(&self.stream)?,
-            request,
             timeout: micros(self.timeout_us),
             created_by: parse(&self.created_by)?,
             created_at: Timestamp::from_micros(self.created_us),
@@ -77,18 +74,18 @@ impl TaskRow {
         })
     }
 
-    pub(crate) fn seat(&self) -> Result<Option<Seat>> {
-        seat(self.worker.as_deref(), self.seat)
+    pub(crate) fn slot(&self) -> Result<Option<Slot>> {
+        slot(self.worker.as_deref(), self.slot)
     }
 
     /// What keeps it from running, while it has not ended.
-    fn trouble(&self) -> Result<Option<Trouble>> {
-        let trouble = |reason: &String| {
+    fn failure(&self) -> Result<Option<Failure>> {
+        let failure = |reason: &String| {
             let message = self.message.clone().unwrap_or_default();
             let reason = Reason::parse(reason).ok_or_else(|| unreadable("reason", reason))?;
-            Ok(Trouble { reason, message })
+            Ok(Failure { reason, message })
         };
-        self.reason.as_ref().map(trouble).transpose()
+        self.reason.as_ref().map(failure).transpose()
     }
 
     fn schedule(&self) -> Schedule {
@@ -96,19 +93,19 @@ impl TaskRow {
             priority: self.priority,
             run_after: (self.run_after_us > 0).then(|| Timestamp::from_micros(self.run_after_us)),
             max_attempts: self.max_attempts.unsigned_abs(),
-            tries: self.tries.unsigned_abs(),
-            earlier_tries: self.earlier_tries.unsigned_abs(),
+            attempts: self.tries.unsigned_abs(),
+            earlier_attempts: self.earlier_attempts.unsigned_abs(),
             last_error: self.last_error.clone(),
         }
     }
 
-    fn state(&self) -> Result<State> {
-        let status = Status::parse(&self.status).ok_or_else(|| unreadable("status", &self.status))?;
+    fn state(&self) -> Result<JobState> {
+        let status = JobStatus::parse(&self.status).ok_or_else(|| unreadable("status", &self.status))?;
         let started_at = self.started_us.map(Timestamp::from_micros);
         match (status, started_at) {
-            (Status::Pending, _) => Ok(State::Pending),
-            (Status::Running, Some(started_at)) => {
-                Ok(State::Running { started_at, trouble: self.trouble()? })
+            (JobStatus::Pending, _) => Ok(JobState::Pending),
+            (JobStatus::Running, Some(started_at)) => {
+                Ok(JobState::Running { started_at, failure: self.failure()? })
             }
             (_, started_at) => {
                 let ending = Ending::from_status_and_reason(status, self.reason.as_deref());
@@ -121,7 +118,7 @@ impl TaskRow {
                     message: self.message.clone(),
                     duration: micros(self.duration_us.unwrap_or(0)),
                 };
-                Ok(State::Ended { started_at, ended_at: Timestamp::from_micros(ended_us), outcome })
+                Ok(JobState::Ended { started_at, ended_at: Timestamp::from_micros(ended_us), outcome })
             }
         }
     }
@@ -169,8 +166,8 @@ impl EventRow {
     fn read(self) -> Result<Entry> {
         Ok(Entry {
             position: Position(self.position as u64),
-            home: parse(&self.project)?,
-            command: parse(&self.task_id)?,
+            target: crate::target::target(&self.project)?,
+            job: parse(&self.task_id)?,
             stream: parse(&self.stream)?,
             first_seq: Seq(self.first_seq as u64),
             last_seq: Seq(self.last_seq as u64),
@@ -181,7 +178,7 @@ impl EventRow {
                 KIND_STALLED => EntryBody::Stalled(
                     serde_json::from_slice::<Stalled>(&self.body)
                         .ok()
-                        .and_then(Stalled::trouble)
+                        .and_then(Stalled::failure)
                         .ok_or_else(|| unreadable("trouble", &self.task_id))?,
                 ),
                 KIND_RETRY => EntryBody::Retry(
@@ -192,7 +189,7 @@ impl EventRow {
                 ),
                 // The outcome stands in the task's row, until the task is reopened.
                 KIND_COMPLETE => EntryBody::Complete(Outcome {
-                    ending: Status::parse(&self.status)
+                    ending: JobStatus::parse(&self.status)
                         .and_then(|status| Ending::from_status_and_reason(status, self.reason.as_deref()))
                         .ok_or_else(|| unreadable("ending", &self.task_id))?,
                     exit_code: self.exit_code,
@@ -218,7 +215,7 @@ pub(crate) struct FormerEnd {
 impl FormerEnd {
     pub(crate) fn of(outcome: &Outcome) -> Self {
         Self {
-            status: Status::from(outcome.ending).as_str().to_owned(),
+            status: JobStatus::from(outcome.ending).as_str().to_owned(),
             reason: outcome.ending.reason().map(str::to_owned),
             exit_code: outcome.exit_code,
             message: outcome.message.clone(),
@@ -228,7 +225,7 @@ impl FormerEnd {
 
     fn read(body: &[u8]) -> Option<Outcome> {
         let former: Self = serde_json::from_slice(body).ok()?;
-        let status = Status::parse(&former.status)?;
+        let status = JobStatus::parse(&former.status)?;
         Some(Outcome {
             ending: Ending::from_status_and_reason(status, former.reason.as_deref())?,
             exit_code: former.exit_code,
@@ -238,7 +235,7 @@ impl FormerEnd {
     }
 }
 
-/// A [`Trouble`] as it lies in the body of an event.
+/// A [`Failure`] as it lies in the body of an event.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Stalled {
     reason: String,
@@ -246,22 +243,22 @@ pub(crate) struct Stalled {
 }
 
 impl Stalled {
-    pub(crate) fn by(trouble: &Trouble) -> Self {
-        Self { reason: trouble.reason.as_str().to_owned(), message: trouble.message.clone() }
+    pub(crate) fn by(failure: &Failure) -> Self {
+        Self { reason: failure.reason.as_str().to_owned(), message: failure.message.clone() }
     }
 
-    fn trouble(self) -> Option<Trouble> {
-        Some(Trouble { reason: Reason::parse(&self.reason)?, message: self.message })
+    fn failure(self) -> Option<Failure> {
+        Some(Failure { reason: Reason::parse(&self.reason)?, message: self.message })
     }
 }
 
-fn status_of(body: &[u8]) -> Result<Status> {
-    std::str::from_utf8(body).ok().and_then(Status::parse).ok_or_else(|| unreadable("status", &body))
+fn status_of(body: &[u8]) -> Result<JobStatus> {
+    std::str::from_utf8(body).ok().and_then(JobStatus::parse).ok_or_else(|| unreadable("status", &body))
 }
 
-pub(crate) fn seat(worker: Option<&str>, number: i32) -> Result<Option<Seat>> {
-    let seat = |worker| Ok(Seat { worker: parse(worker)?, number: number.unsigned_abs() });
-    worker.map(seat).transpose()
+pub(crate) fn slot(worker: Option<&str>, number: i32) -> Result<Option<Slot>> {
+    let slot = |worker| Ok(Slot { worker: parse(worker)?, number: number.unsigned_abs() });
+    worker.map(slot).transpose()
 }
 
 pub(crate) fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {

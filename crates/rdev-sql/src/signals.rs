@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
-use rdev_domain::{CommandId, Home, Position, Result};
-use rdev_ports::{Growth, Signal, Signals, spawn_for_good};
+use rdev_domain::{JobId, Position, Result, Target};
+use rdev_ports::{Appended, Signal, Signals, spawn_for_good};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::{Notify, broadcast};
@@ -19,9 +19,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::Work;
+use crate::db::Transaction;
 use crate::db::{Commit, postgres};
 use crate::error::database;
+use crate::target::column;
 
 const CHANNEL: &str = "rdev";
 /// Pause after each sending.
@@ -56,8 +57,8 @@ struct Waiting {
 
 #[derive(Default)]
 struct Bag {
-    grown: HashMap<CommandId, (Home, Position)>,
-    cancel: Vec<CommandId>,
+    grown: HashMap<JobId, (Target, Position)>,
+    cancel: Vec<JobId>,
     work: bool,
     anything: bool,
 }
@@ -100,14 +101,14 @@ impl Signals for PostgresSignals {
     fn publish(&self, signal: Signal) {
         let mut bag = self.waiting.bag();
         match signal {
-            Signal::Grown(grown) => {
-                for Growth { home, command, position } in grown {
-                    bag.grown.insert(command, (home, position));
+            Signal::Appended(grown) => {
+                for Appended { target, job, position } in grown {
+                    bag.grown.insert(job, (target, position));
                 }
             }
             Signal::Work => bag.work = true,
             Signal::Cancel(id) => bag.cancel.push(id),
-            Signal::Anything => bag.anything = true,
+            Signal::Resync => bag.anything = true,
         }
         if bag.grown.len() + bag.cancel.len() > WAITING_MAX {
             *bag = Bag { anything: true, ..Bag::default() };
@@ -120,7 +121,7 @@ impl Signals for PostgresSignals {
         unfold(self.heard.subscribe(), |mut heard| async {
             match heard.recv().await {
                 Ok(signal) => Some((signal, heard)),
-                Err(broadcast::error::RecvError::Lagged(_)) => Some((Signal::Anything, heard)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((Signal::Resync, heard)),
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         })
@@ -158,7 +159,7 @@ async fn send(pool: &PgPool, messages: Vec<Message>) -> Result<()> {
     let payloads = payloads.map_err(anyhow::Error::from)?;
     let sending = async {
         // A hint that a crash takes is worth no flush, least of all one with the server's lock in hand.
-        let mut work = Work::begin(pool, Commit::Light).await?;
+        let mut work = Transaction::begin(pool, Commit::Async).await?;
         let sent = sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::TEXT[]) payload")
             .bind(CHANNEL)
             .bind(payloads)
@@ -178,9 +179,7 @@ impl Bag {
         let grown: Vec<_> = self
             .grown
             .iter()
-            .map(|(command, (home, position))| {
-                (home.as_str().to_owned(), command.as_str().to_owned(), position.0)
-            })
+            .map(|(job, (target, position))| (column(target).to_owned(), job.as_str().to_owned(), position.0))
             .collect();
         let cancel: Vec<_> = self.cancel.iter().map(|id| id.as_str().to_owned()).collect();
         let grown = grown.chunks(NAMED_MAX).map(|grown| Message {
@@ -207,7 +206,7 @@ async fn listen_always(options: PgConnectOptions, heard: broadcast::Sender<Signa
         let error = match timeout(ANSWER, listener(&options)).await {
             Ok(Ok(listener)) => {
                 pause = RETRY_FIRST;
-                tell(&heard, Signal::Anything);
+                tell(&heard, Signal::Resync);
                 listen(listener, &heard, own).await
             }
             Ok(Err(error)) => error,
@@ -247,26 +246,26 @@ async fn listen(mut listener: PgListener, heard: &broadcast::Sender<Signal>, own
 fn hear(payload: &str, heard: &broadcast::Sender<Signal>, own: u64) {
     // Of another version, or of another program: whatever it means, the store knows.
     let Ok(message) = serde_json::from_str::<Message>(payload) else {
-        return tell(heard, Signal::Anything);
+        return tell(heard, Signal::Resync);
     };
     if message.from == own {
         return;
     }
     let mut grown = Vec::new();
-    for (home, command, position) in &message.grown {
-        if let (Ok(home), Ok(command)) = (home.parse(), command.parse()) {
-            grown.push(Growth { home, command, position: Position(*position) });
+    for (target, job, position) in &message.grown {
+        if let (Ok(target), Ok(job)) = (crate::target::target(target), job.parse()) {
+            grown.push(Appended { target, job, position: Position(*position) });
         }
     }
     if !grown.is_empty() {
-        tell(heard, Signal::Grown(grown));
+        tell(heard, Signal::Appended(grown));
     }
     message.cancel.iter().filter_map(|id| id.parse().ok()).for_each(|id| tell(heard, Signal::Cancel(id)));
     if message.work {
         tell(heard, Signal::Work);
     }
     if message.anything {
-        tell(heard, Signal::Anything);
+        tell(heard, Signal::Resync);
     }
 }
 
@@ -289,9 +288,10 @@ mod tests {
     fn no_notification_is_too_long() {
         let mut bag = Bag { work: true, ..Bag::default() };
         for n in 0..1000 {
-            let command: CommandId = format!("cmd-{n:032x}").parse().unwrap();
-            bag.grown.insert(command.clone(), ("p".repeat(63).parse().unwrap(), Position(u64::MAX)));
-            bag.cancel.push(command);
+            let job: JobId = format!("cmd-{n:032x}").parse().unwrap();
+            bag.grown
+                .insert(job.clone(), (Target::Project("p".repeat(63).parse().unwrap()), Position(u64::MAX)));
+            bag.cancel.push(job);
         }
         let messages = bag.messages(u64::MAX);
         let named: usize = messages.iter().map(|message| message.grown.len()).sum();

@@ -1,15 +1,14 @@
 //! The steps that the transactions of the queue are made of.
 
-use rdev_domain::{
-    Command, CommandId, Entry, EntryBody, Error, Home, Outcome, Request, Result, Schedule, Seq, Timestamp,
-};
-use rdev_ports::{Fence, NewCommand};
+use rdev_domain::{Entry, EntryBody, Error, Job, JobId, Outcome, Result, Schedule, Seq, Timestamp};
+use rdev_ports::{Fence, NewJob};
 
 use crate::db::{Tx, execute, run};
 use crate::entries::{entry, stored};
 use crate::error::database;
 use crate::retention::weigh_files;
 use crate::rows::{TaskRow, as_micros, task_columns};
+use crate::target::{column_of, stored_spec};
 
 macro_rules! task {
     ($lock:literal) => {
@@ -32,16 +31,16 @@ pub(crate) async fn locked(tx: &mut Tx, id: &str) -> Result<Option<TaskRow>> {
 }
 
 /// The unfinished command of a claim that is still the latest.
-pub(crate) async fn fenced(tx: &mut Tx, fence: &Fence) -> Result<(TaskRow, Command)> {
+pub(crate) async fn fenced(tx: &mut Tx, fence: &Fence) -> Result<(TaskRow, Job)> {
     let row = locked(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
-    let command = row.command()?;
-    if row.attempt != fence.attempt || command.state.is_ended() {
+    let job = row.job()?;
+    if row.attempt != fence.token || job.state.is_ended() {
         return Err(Error::LeaseLost);
     }
-    Ok((row, command))
+    Ok((row, job))
 }
 
-pub(crate) async fn leased(tx: &mut Tx, id: &CommandId, now: Timestamp) -> Result<bool> {
+pub(crate) async fn leased(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<bool> {
     run!(
         tx,
         fetch_one,
@@ -55,39 +54,39 @@ pub(crate) async fn leased(tx: &mut Tx, id: &CommandId, now: Timestamp) -> Resul
 /// The code of a refusal: a home has a stream of that name.
 pub(crate) const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
 
-pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
-    let command = &new.command;
-    let request = serde_json::to_string(&command.request).map_err(|error| Error::Internal(error.into()))?;
+pub(crate) async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
+    let job = &new.job;
+    let request = stored_spec(&job.spec)?;
     let taken = |what: &str| Error::Conflict {
         code: STREAM_ID_TAKEN,
-        message: format!("project {} {what} {:?}", command.home, command.stream.as_str()),
+        message: format!("{} {what} {:?}", job.target(), job.stream.as_str()),
     };
     let refused = |error: sqlx::Error| match &error {
         sqlx::Error::Database(db) if db.is_unique_violation() => taken("already has a stream"),
         _ => database(error),
     };
-    if command.stream.as_str() != command.id.as_str() && is_removed(tx, command).await? {
+    if job.stream.as_str() != job.id.as_str() && is_removed(tx, job).await? {
         return Err(taken("had, not long ago, a stream"));
     }
-    let turn = turn(tx, command).await?;
-    let schedule = &command.schedule;
+    let turn = turn(tx, job).await?;
+    let schedule = &job.schedule;
     execute!(
         else refused;
         tx,
         "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
                             concurrency_key, pool, share, priority, turn, run_after_us, max_attempts, status)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending')",
-        command.id.as_str(),
-        command.home.as_str(),
-        command.stream.as_str(),
-        command.request.kind().as_str(),
+        job.id.as_str(),
+        column_of(&job.spec),
+        job.stream.as_str(),
+        job.spec.kind().as_str(),
         request,
-        as_micros(command.timeout),
-        command.created_by.as_str(),
-        command.created_at.as_micros(),
+        as_micros(job.timeout),
+        job.created_by.as_str(),
+        job.created_at.as_micros(),
         new.concurrency_key.as_deref(),
-        command.home == Home::Pool,
-        share(command),
+        job.spec.is_task(),
+        share(job),
         schedule.priority,
         turn,
         run_after_us(schedule),
@@ -97,14 +96,14 @@ pub(crate) async fn insert_task(tx: &mut Tx, new: &NewCommand) -> Result<()> {
 }
 
 /// Tells whether retention has removed a stream of that name.
-async fn is_removed(tx: &mut Tx, command: &Command) -> Result<bool> {
+async fn is_removed(tx: &mut Tx, job: &Job) -> Result<bool> {
     run!(
         tx,
         fetch_one,
         query_scalar<bool>,
         "SELECT EXISTS (SELECT 1 FROM removed_streams WHERE project = $1 AND stream = $2)",
-        command.home.as_str(),
-        command.stream.as_str(),
+        column_of(&job.spec),
+        job.stream.as_str(),
     )
 }
 
@@ -113,18 +112,14 @@ pub(crate) fn run_after_us(schedule: &Schedule) -> i64 {
 }
 
 /// The project among which turns are taken; empty for none.
-pub(crate) fn share(command: &Command) -> &str {
-    match (&command.home, &command.request) {
-        (Home::Project(id), _) => id.as_str(),
-        (Home::Pool, Request::Work(work)) => work.project.as_ref().map_or("", |id| id.as_str()),
-        (Home::Pool, _) => "",
-    }
+pub(crate) fn share(job: &Job) -> &str {
+    job.spec.project().map_or("", rdev_domain::ProjectId::as_str)
 }
 
 /// After all of its caller and project, and not before those that had their turn: the last that runs, and the
 /// one before the next.
 macro_rules! turn_in {
-    ($in_line:literal, $pool:literal, $created_by:literal, $share:literal, $priority:literal) => {
+    ($queue_position:literal, $pool:literal, $created_by:literal, $share:literal, $priority:literal) => {
         concat!(
             "SELECT COALESCE(MAX(turn), 0) + 1 FROM (
                  SELECT MAX(turn) AS turn FROM tasks
@@ -143,7 +138,7 @@ macro_rules! turn_in {
             $priority,
             " UNION ALL
                  SELECT MIN(turn) - 1 FROM tasks WHERE ",
-            $in_line,
+            $queue_position,
             " AND priority = ",
             $priority,
             ") AS turns"
@@ -170,25 +165,25 @@ pub(crate) use turn_of_task;
 pub(crate) const TURN_OF_COMMAND: &str = turn_of_command!("(SELECT $1)", "$2", "$3", "$4");
 pub(crate) const TURN_OF_TASK: &str = turn_of_task!("(SELECT $1)", "$2", "$3", "$4");
 
-pub(crate) async fn turn(tx: &mut Tx, command: &Command) -> Result<i64> {
-    let pool = command.home == Home::Pool;
+pub(crate) async fn turn(tx: &mut Tx, job: &Job) -> Result<i64> {
+    let pool = job.spec.is_task();
     run!(
         tx,
         fetch_one,
         query_scalar<i64>,
         if pool { TURN_OF_TASK } else { TURN_OF_COMMAND },
         pool,
-        command.created_by.as_str(),
-        share(command),
-        command.schedule.priority,
+        job.created_by.as_str(),
+        share(job),
+        job.schedule.priority,
     )
 }
 
 /// Has a command wait for its next attempt, in whatever place. Its claim is worthless from then on. An attempt that does
 /// not count is one before those that it may have.
-pub(crate) async fn wait_again(
+pub(crate) async fn requeue(
     tx: &mut Tx,
-    id: &CommandId,
+    id: &JobId,
     run_after: Timestamp,
     error: &str,
     counts: bool,
@@ -211,30 +206,30 @@ pub(crate) async fn wait_again(
 /// Ends a command: its row and its last entry.
 pub(crate) async fn end(
     tx: &mut Tx,
-    mut command: Command,
+    mut job: Job,
     seq: Seq,
     outcome: Outcome,
     now: Timestamp,
-) -> Result<(Command, Entry)> {
-    command.state = command.state.end(outcome.clone(), now)?;
+) -> Result<(Job, Entry)> {
+    job.state = job.state.end(outcome.clone(), now)?;
     execute!(
         &mut *tx,
         "UPDATE tasks SET status = $1, ended_us = $2, exit_code = $3, reason = $4, message = $5,
                           duration_us = $6, last_seq = $7, lease_owner = NULL, lease_until_us = 0
          WHERE id = $8",
-        command.state.status().as_str(),
+        job.state.status().as_str(),
         now.as_micros(),
         outcome.exit_code,
         outcome.ending.reason(),
         &outcome.message,
         as_micros(outcome.duration),
         seq.0 as i64,
-        command.id.as_str(),
+        job.id.as_str(),
     )?;
-    let complete = entry(&command, seq, now, EntryBody::Complete(outcome));
+    let complete = entry(&job, seq, now, EntryBody::Complete(outcome));
     let complete = stored(&mut *tx, complete).await?;
-    if command.home == Home::Pool {
-        weigh_files(tx, command.id.as_str(), complete.position).await?;
+    if job.spec.is_task() {
+        weigh_files(tx, job.id.as_str(), complete.position).await?;
     }
-    Ok((command, complete))
+    Ok((job, complete))
 }

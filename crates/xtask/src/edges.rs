@@ -18,7 +18,16 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
-        &["rdev-api-types", "rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
+        &[
+            "rdev-api-types",
+            "rdev-domain",
+            "rdev-ports",
+            "rdev-services",
+            "rdev-runner",
+            "rdev-sql",
+            "rdev-local",
+            "rdev-kube",
+        ],
     ),
     ("rdev-api-types", &[]),
     ("rdev-client", &["rdev-api-types"]),

@@ -6,8 +6,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
 use rdev_api_types::{Accepted, Data, ErrorBody, ServerSentEvent};
-use rdev_domain::{Caller, ProjectId};
-use rdev_services::{Commands, Events, Submit};
+use rdev_domain::{Principal, ProjectId};
+use rdev_services::{Commands, Events, SubmitCommand};
 use utoipa::IntoResponses;
 
 use crate::app::AppState;
@@ -65,9 +65,9 @@ impl Acceptance {
     /// Stores the command, and answers as was asked for.
     pub(super) async fn answer(
         &self,
-        caller: &Caller,
+        caller: &Principal,
         project: &ProjectId,
-        submit: Submit,
+        submit: SubmitCommand,
         answer: Answer,
     ) -> Result<Response, ApiError> {
         let (command, asked) = self.commands.submit(caller, project, submit).await?;
@@ -75,7 +75,7 @@ impl Acceptance {
         let answer = match answer {
             Answer::Accepted => (StatusCode::ACCEPTED, data(accepted(&command))).into_response(),
             Answer::Events(opening) => {
-                let follow = self.events.follow_command(&command, None).await?;
+                let follow = self.events.follow_job(&command, None).await?;
                 self.streams.command(opening, follow, None)
             }
         };

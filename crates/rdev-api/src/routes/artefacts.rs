@@ -10,7 +10,7 @@ use futures_util::stream::try_unfold;
 use futures_util::{Stream, TryStreamExt};
 use rdev_api_types as types;
 use rdev_api_types::{ArtefactPath, ArtefactProblem, ArtefactSummary, ErrorBody, List};
-use rdev_domain::{Artefact, CommandId, Kept, Unkept};
+use rdev_domain::{Artefact, Content, JobId, SkipReason};
 use rdev_services::{ArtefactFile, Tasks};
 
 use crate::envelope::whole;
@@ -18,10 +18,10 @@ use crate::error::ApiError;
 use crate::extract::{TaskFile, TaskPath};
 
 /// Shows a file that a task has left, or was to leave.
-fn shown(task: &CommandId, artefact: Artefact) -> types::Artefact {
+fn shown(task: &JobId, artefact: Artefact) -> types::Artefact {
     let (sha256, problem) = match artefact.kept {
-        Kept::Whole(sum) => (Some(sum.iter().map(|byte| format!("{byte:02x}")).collect()), None),
-        Kept::Not(why) => (None, Some(self::problem(why))),
+        Content::Stored(sum) => (Some(sum.iter().map(|byte| format!("{byte:02x}")).collect()), None),
+        Content::Skipped(why) => (None, Some(self::problem(why))),
     };
     let url = problem.is_none().then(|| {
         let path: String = artefact.path.bytes().map(escaped).collect();
@@ -30,21 +30,21 @@ fn shown(task: &CommandId, artefact: Artefact) -> types::Artefact {
     types::Artefact { path: artefact.path, size: artefact.size, sha256, problem, url }
 }
 
-fn problem(why: Unkept) -> ArtefactProblem {
+fn problem(why: SkipReason) -> ArtefactProblem {
     match why {
-        Unkept::Missing => ArtefactProblem::Missing,
-        Unkept::TooLarge => ArtefactProblem::TooLarge,
-        Unkept::TooMany => ArtefactProblem::TooMany,
-        Unkept::Unreadable => ArtefactProblem::Unreadable,
-        Unkept::Unsearched => ArtefactProblem::Unsearched,
-        Unkept::Lost => ArtefactProblem::Lost,
-        Unkept::Removed => ArtefactProblem::Removed,
+        SkipReason::Missing => ArtefactProblem::Missing,
+        SkipReason::TooLarge => ArtefactProblem::TooLarge,
+        SkipReason::TooMany => ArtefactProblem::TooMany,
+        SkipReason::Unreadable => ArtefactProblem::Unreadable,
+        SkipReason::Unsearched => ArtefactProblem::Unsearched,
+        SkipReason::Lost => ArtefactProblem::Lost,
+        SkipReason::Removed => ArtefactProblem::Removed,
     }
 }
 
 /// Counts the files that a task has left.
 pub(crate) fn summary(artefacts: &[Artefact]) -> ArtefactSummary {
-    let kept = || artefacts.iter().filter(|artefact| matches!(artefact.kept, Kept::Whole(_)));
+    let kept = || artefacts.iter().filter(|artefact| matches!(artefact.kept, Content::Stored(_)));
     let (files, bytes) = (kept().count(), kept().map(|artefact| artefact.size).sum());
     ArtefactSummary { files, bytes, problems: artefacts.len() - files }
 }

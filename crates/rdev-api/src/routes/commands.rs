@@ -8,13 +8,13 @@ use rdev_api_types::{
     Accepted, ClaudeBody, CommandPage, CommandPath, CommandType, Data, ErrorBody, GitBody,
     IdempotencyKeyHeader, List, ProjectPath, ShellBody,
 };
-use rdev_domain::{AgentRequest, Command, CommandId, CommandKind, GitRequest, Request, ShellRequest};
-use rdev_services::{Commands, Submit, Tasks, Waiting};
+use rdev_domain::{AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobId, JobKind, ShellRequest};
+use rdev_services::{Commands, SubmitCommand, Tasks, Waiting};
 
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
 use crate::extract::{
-    CommandInProject, From as Caller, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
+    Caller, CommandInProject, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
 };
 use crate::routes::acceptance::{AcceptAnswers, Acceptance, Answer};
 use crate::routes::progress::{progress, status, summary};
@@ -33,10 +33,10 @@ pub(crate) async fn claude(
     JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
 ) -> Result<Response, ApiError> {
     let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
-    let request = Request::Claude(AgentRequest { prompt, session_id, model, max_turns });
+    let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
     let stream_id = stream_id.map(|name| name.0);
     let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -55,10 +55,10 @@ pub(crate) async fn shell(
 ) -> Result<Response, ApiError> {
     let ShellBody { command, stream_id, timeout_seconds, env } = body;
     let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
-    let request = Request::Shell(ShellRequest { command, env });
+    let request = CommandRequest::Shell(ShellRequest { command, env });
     let stream_id = stream_id.map(|name| name.0);
     let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -76,10 +76,10 @@ pub(crate) async fn git(
     JsonBody { body, idempotency }: JsonBody<GitBody>,
 ) -> Result<Response, ApiError> {
     let GitBody { args, stream_id, timeout_seconds } = body;
-    let request = Request::Git(GitRequest { args });
+    let request = CommandRequest::Git(GitRequest { args });
     let stream_id = stream_id.map(|name| name.0);
     let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = Submit { request, stream_id, timeout_seconds, idempotency };
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
     acceptance.answer(&caller, &project, submit, answer).await
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn list(
     Query(query): Query<CommandPage>,
 ) -> Result<Json<List<types::Command>>, ApiError> {
     let limit = page_limit(query.limit)?;
-    let before: Option<CommandId> = page_cursor(query.cursor.as_deref())?;
+    let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
     let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
     let commands = commands.iter().map(|command| shown(command, None)).collect();
     Ok(page(commands, limit, |command| command.accepted.id.clone()))
@@ -135,16 +135,17 @@ pub(crate) async fn cancel(
 }
 
 /// Shows a command as it was accepted.
-pub(crate) fn accepted(command: &Command) -> Accepted {
-    let (project, stream) = (&command.home, &command.stream);
+pub(crate) fn accepted(command: &Job) -> Accepted {
+    let project = command.spec.project().map(ToString::to_string).unwrap_or_default();
+    let stream = &command.stream;
     Accepted {
         id: command.id.to_string(),
         command_id: command.id.to_string(),
-        project: project.to_string(),
-        kind: match command.request.kind() {
-            CommandKind::Claude => CommandType::Claude,
-            CommandKind::Git => CommandType::Git,
-            CommandKind::Shell | CommandKind::Work(_) => CommandType::Shell,
+        project: project.clone(),
+        kind: match command.spec.kind() {
+            JobKind::Command(CommandKind::Claude) => CommandType::Claude,
+            JobKind::Command(CommandKind::Git) => CommandType::Git,
+            JobKind::Command(CommandKind::Shell) | JobKind::Task(_) => CommandType::Shell,
         },
         status: types::Status::Pending,
         stream_id: stream.to_string(),
@@ -153,10 +154,10 @@ pub(crate) fn accepted(command: &Command) -> Accepted {
 }
 
 /// Shows a command as it is now.
-fn shown(command: &Command, waiting: Option<Waiting>) -> types::Command {
+fn shown(command: &Job, waiting: Option<Waiting>) -> types::Command {
     types::Command {
         accepted: Accepted { status: status(command.state.status()), ..accepted(command) },
-        summary: summary(&command.request),
+        summary: summary(&command.spec),
         progress: progress(command, waiting),
     }
 }

@@ -8,7 +8,7 @@ use rdev_api_types::{
     ProjectPath, ServerSentEvent, StreamPath,
 };
 use rdev_domain::{Error, ProjectId, Seq, StreamId};
-use rdev_services::{Begin, Events, Following};
+use rdev_services::{Begin, Events, Subscription};
 
 use crate::error::ApiError;
 use crate::extract::{InProject, Query, StreamInProject};
@@ -81,12 +81,12 @@ async fn one_stream(
 pub(crate) fn answer(
     streams: &Streams,
     opening: Opening,
-    following: Following,
+    following: Subscription,
     after: Option<Seq>,
 ) -> Response {
     match following {
-        Following::Over => StatusCode::NO_CONTENT.into_response(),
-        Following::Open(follow) => streams.command(opening, follow, after),
+        Subscription::Over => StatusCode::NO_CONTENT.into_response(),
+        Subscription::Open(follow) => streams.command(opening, follow, after),
     }
 }
 

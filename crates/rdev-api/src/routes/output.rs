@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
 use rdev_api_types::{CommandPath, ErrorBody};
-use rdev_services::{Commands, Follow};
+use rdev_services::{Commands, LogReader};
 
 use crate::error::ApiError;
 use crate::extract::{CommandInProject, liked};
@@ -40,7 +40,7 @@ pub(crate) async fn output(
 }
 
 /// What is stored, in the form that is asked for.
-pub(crate) async fn answer(follow: Follow, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn answer(follow: LogReader, headers: &HeaderMap) -> Result<Response, ApiError> {
     let (form, content_type) = if liked(headers, &[PLAIN, NDJSON]) == Some(&NDJSON) {
         (Form::Ndjson, "application/x-ndjson")
     } else {

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use rdev_api_types as types;
-use rdev_domain::{Command, Ending, Reason, Request, State, Status, Timestamp};
+use rdev_domain::{CommandRequest, Ending, Job, JobSpec, JobState, JobStatus, Reason, Timestamp};
 use rdev_services::{BlockedBy, Waiting};
 
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
 
 /// Shows the progress of a command or a task; `waiting` has its position where one is asked for.
-pub(crate) fn progress(command: &Command, waiting: Option<Waiting>) -> types::Progress {
+pub(crate) fn progress(job: &Job, waiting: Option<Waiting>) -> types::Progress {
     let progress = types::Progress {
-        timeout_ms: millis(command.timeout),
-        cancel_requested: command.cancel_requested,
-        created_at: time(command.created_at),
+        timeout_ms: millis(job.timeout),
+        cancel_requested: job.cancel_requested,
+        created_at: time(job.created_at),
         started_at: None,
         ended_at: None,
         duration_ms: None,
@@ -23,15 +23,15 @@ pub(crate) fn progress(command: &Command, waiting: Option<Waiting>) -> types::Pr
         message: None,
         queue: waiting.map(queue_position),
     };
-    match &command.state {
-        State::Pending => progress,
-        State::Running { started_at, trouble } => types::Progress {
+    match &job.state {
+        JobState::Pending => progress,
+        JobState::Running { started_at, failure } => types::Progress {
             started_at: Some(time(*started_at)),
-            reason: trouble.as_ref().map(|trouble| reason(trouble.reason)),
-            message: trouble.as_ref().map(|trouble| trouble.message.clone()),
+            reason: failure.as_ref().map(|failure| reason(failure.reason)),
+            message: failure.as_ref().map(|failure| failure.message.clone()),
             ..progress
         },
-        State::Ended { started_at, ended_at, outcome } => types::Progress {
+        JobState::Ended { started_at, ended_at, outcome } => types::Progress {
             started_at: started_at.map(time),
             ended_at: Some(time(*ended_at)),
             duration_ms: Some(millis(outcome.duration)),
@@ -57,14 +57,14 @@ fn queue_position(waiting: Waiting) -> types::QueuePosition {
 }
 
 /// Shows a status.
-pub(crate) fn status(status: Status) -> types::Status {
+pub(crate) fn status(status: JobStatus) -> types::Status {
     match status {
-        Status::Pending => types::Status::Pending,
-        Status::Running => types::Status::Running,
-        Status::Completed => types::Status::Completed,
-        Status::Failed => types::Status::Failed,
-        Status::Cancelled => types::Status::Cancelled,
-        Status::TimedOut => types::Status::TimedOut,
+        JobStatus::Pending => types::Status::Pending,
+        JobStatus::Running => types::Status::Running,
+        JobStatus::Completed => types::Status::Completed,
+        JobStatus::Failed => types::Status::Failed,
+        JobStatus::Cancelled => types::Status::Cancelled,
+        JobStatus::TimedOut => types::Status::TimedOut,
     }
 }
 
@@ -118,13 +118,16 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 /// Shows the beginning of what a command or a task runs.
-pub(crate) fn summary(request: &Request) -> String {
-    let cut = |text: &str| text.chars().take(SUMMARY_CHARS_MAX).collect();
+pub(crate) fn summary(spec: &JobSpec) -> String {
+    let cut = |text: &str| -> String { text.chars().take(SUMMARY_CHARS_MAX).collect() };
+    let request = match spec {
+        JobSpec::Command { request, .. } => request,
+        JobSpec::Task(task) => return cut(&task.steps.join("; ")),
+    };
     match request {
-        Request::Claude(agent) => cut(&agent.prompt),
-        Request::Shell(shell) => cut(&shell.command),
-        Request::Git(git) => cut(&git.args.join(" ")),
-        Request::Work(work) => cut(&work.steps.join("; ")),
+        CommandRequest::Claude(agent) => cut(&agent.prompt),
+        CommandRequest::Shell(shell) => cut(&shell.command),
+        CommandRequest::Git(git) => cut(&git.args.join(" ")),
     }
 }
 
@@ -146,7 +149,7 @@ mod tests {
             assert_eq!(reason(stored), *known);
         }
         for known in types::Status::ALL {
-            assert_eq!(Status::parse(known.as_str()).map(status), Some(*known));
+            assert_eq!(JobStatus::parse(known.as_str()).map(status), Some(*known));
         }
         assert_eq!(ending_reason(Ending::TimedOut).map(types::Reason::as_str), Ending::TimedOut.reason());
     }

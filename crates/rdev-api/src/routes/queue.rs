@@ -12,16 +12,16 @@ use rdev_api_types::{
     Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, QueueStats, QueueWait,
     ServerSentEvent, TaskBody, TaskPage, TaskStatusFilter,
 };
-use rdev_domain::{Command, CommandId, ProjectId, Status, Validate};
+use rdev_domain::{Job, JobId, JobStatus, ProjectId, Validate};
 use rdev_ports::{Clock, TaskFilter};
-use rdev_services::{Events, Pool, SubmitWork, Tasks};
+use rdev_services::{Events, Pool, SubmitTask, Tasks};
 
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
-use crate::extract::{From as Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
+use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
 use crate::routes::events::{answer, event_number, last_event_id};
 use crate::routes::progress::status;
-use crate::routes::work::{read, shown, task_type, work_kind};
+use crate::routes::work::{read, shown, task_kind, task_type};
 use crate::routes::{artefacts, output};
 use crate::sse::{Opening, Streams};
 
@@ -39,7 +39,7 @@ pub(crate) async fn submit(
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = read(body);
-    let (task, asked) = tasks.submit(&caller, SubmitWork { idempotency, ..submit }, noted).await?;
+    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
     let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
     let body = with_details(&tasks, task).await?;
     Ok((StatusCode::ACCEPTED, replayed(asked), location, body).into_response())
@@ -56,7 +56,7 @@ fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
         statuses.unwrap_or_default()
     });
     let kind = page.kind.as_ref().and_then(|wanted| {
-        let kind = wanted.known().and_then(work_kind);
+        let kind = wanted.known().and_then(task_kind);
         if kind.is_none() {
             validate.fail("kind", "accepted is build, test, deploy or shell");
         }
@@ -69,15 +69,15 @@ fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
 }
 
 /// Returns the statuses that a filter names.
-fn statuses(filter: TaskStatusFilter) -> Vec<Status> {
+fn statuses(filter: TaskStatusFilter) -> Vec<JobStatus> {
     match filter {
-        TaskStatusFilter::Pending => vec![Status::Pending],
-        TaskStatusFilter::Running => vec![Status::Running],
-        TaskStatusFilter::Completed => vec![Status::Completed],
-        TaskStatusFilter::Failed => vec![Status::Failed],
-        TaskStatusFilter::Cancelled => vec![Status::Cancelled],
-        TaskStatusFilter::TimedOut => vec![Status::TimedOut],
-        TaskStatusFilter::Dead => vec![Status::Failed, Status::TimedOut],
+        TaskStatusFilter::Pending => vec![JobStatus::Pending],
+        TaskStatusFilter::Running => vec![JobStatus::Running],
+        TaskStatusFilter::Completed => vec![JobStatus::Completed],
+        TaskStatusFilter::Failed => vec![JobStatus::Failed],
+        TaskStatusFilter::Cancelled => vec![JobStatus::Cancelled],
+        TaskStatusFilter::TimedOut => vec![JobStatus::TimedOut],
+        TaskStatusFilter::Dead => vec![JobStatus::Failed, JobStatus::TimedOut],
         TaskStatusFilter::Unknown => Vec::new(),
     }
 }
@@ -91,7 +91,7 @@ pub(crate) async fn list(
     Query(query): Query<TaskPage>,
 ) -> Result<Json<List<types::Task>>, ApiError> {
     let limit = page_limit(query.limit)?;
-    let before: Option<CommandId> = page_cursor(query.cursor.as_deref())?;
+    let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
     let tasks = tasks.list(&filter(&query)?, before.as_ref(), limit + 1).await?;
     let tasks = tasks.iter().map(|task| shown(task, None, None)).collect();
     Ok(page(tasks, limit, |task| task.id.clone()))
@@ -188,9 +188,9 @@ pub(crate) async fn retry(
     Ok((replayed(asked), with_details(&tasks, task).await?).into_response())
 }
 
-async fn with_details(tasks: &Tasks, task: Command) -> Result<Json<Data<types::Task>>, ApiError> {
+async fn with_details(tasks: &Tasks, task: Job) -> Result<Json<Data<types::Task>>, ApiError> {
     let waiting = tasks.waiting(&task).await?;
-    let left = match task.request.artefacts() {
+    let left = match task.spec.artefacts() {
         [] => None,
         _ => Some(artefacts::summary(&tasks.artefacts(&task).await?)),
     };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{Data, ErrorBody, IdempotencyKeyHeader, ProjectPath, Ticket};
-use rdev_ports::{Asked, Clock, TaskQueue};
+use rdev_ports::{Clock, Occurrence, TaskQueue};
 use rdev_services::Projects;
 
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{From as Caller, Idempotency, InProject};
+use crate::extract::{Caller, Idempotency, InProject};
 use crate::routes::progress::time;
 use crate::tickets::{TICKET_LIFETIME, Tickets};
 
@@ -41,7 +41,7 @@ pub(crate) async fn issue(
         Some(key) => queue.first_use(key, now).await?,
         None => now,
     };
-    let asked = if first < now { Asked::Before } else { Asked::Now };
+    let asked = if first < now { Occurrence::Repeated } else { Occurrence::First };
     let expires = first + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
     let body = data(Ticket { ticket, expires_at: time(expires) });

@@ -2,19 +2,19 @@
 
 use rdev_api_types as types;
 use rdev_api_types::{ArtefactSummary, TaskBody, TaskType};
-use rdev_domain::{Command, ProjectId, Request, State, Timestamp, Validate, WorkKind, WorkRequest};
-use rdev_services::{SubmitWork, Waiting};
+use rdev_domain::{Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Timestamp, Validate};
+use rdev_services::{SubmitTask, Waiting};
 
 use crate::routes::progress::{progress, status, summary, time};
 
 /// Reads a request: the task, and every field of it that is not valid.
-pub(crate) fn read(body: TaskBody) -> (SubmitWork, Validate) {
+pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
     let mut validate = Validate::default();
-    let kind = body.kind.known().and_then(work_kind).unwrap_or_else(|| {
+    let kind = body.kind.known().and_then(task_kind).unwrap_or_else(|| {
         let shown: String = body.kind.to_string().chars().take(80).collect();
         validate.fail("type", format!("{shown:?} is not valid: build, test, deploy or shell"));
         // The other faults are reported as well; this type asks for least.
-        WorkKind::Shell
+        TaskKind::Shell
     });
     let run_after = body.run_after.and_then(|text| {
         let time = Timestamp::parse(text.as_str());
@@ -30,7 +30,7 @@ pub(crate) fn read(body: TaskBody) -> (SubmitWork, Validate) {
         validate.fail("credentials", "this version has no credentials; leave it out, or set env");
     }
     let env = body.env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
-    let work = WorkRequest {
+    let work = TaskRequest {
         kind,
         repository: body.repository,
         git_ref: body.r#ref,
@@ -40,7 +40,7 @@ pub(crate) fn read(body: TaskBody) -> (SubmitWork, Validate) {
         project,
         concurrency_key: body.concurrency_key,
     };
-    let submit = SubmitWork {
+    let submit = SubmitTask {
         work,
         priority: body.priority,
         run_after,
@@ -52,17 +52,13 @@ pub(crate) fn read(body: TaskBody) -> (SubmitWork, Validate) {
 }
 
 /// Shows a task as it is now, with its queue position and the counts of its files where they are asked for.
-pub(crate) fn shown(
-    task: &Command,
-    waiting: Option<Waiting>,
-    artefacts: Option<ArtefactSummary>,
-) -> types::Task {
-    let work = match &task.request {
-        Request::Work(work) => Some(work),
-        Request::Claude(_) | Request::Shell(_) | Request::Git(_) => None,
+pub(crate) fn shown(task: &Job, waiting: Option<Waiting>, artefacts: Option<ArtefactSummary>) -> types::Task {
+    let work = match &task.spec {
+        JobSpec::Task(work) => Some(work),
+        JobSpec::Command { .. } => None,
     };
     let last_error = match &task.state {
-        State::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
+        JobState::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),
         _ => task.schedule.last_error.clone(),
     };
     types::Task {
@@ -74,12 +70,12 @@ pub(crate) fn shown(
         stream_url: format!("/queue/tasks/{}/events", task.id),
         repository: work.and_then(|work| work.repository.clone()),
         r#ref: work.and_then(|work| work.git_ref.clone()),
-        summary: summary(&task.request),
+        summary: summary(&task.spec),
         project: work.and_then(|work| work.project.as_ref()).map(ToString::to_string),
         priority: task.schedule.priority,
         run_after: task.schedule.run_after.map(time),
-        concurrency_key: work.and_then(WorkRequest::key).map(|key| key.replacen("pool:", "", 1)),
-        attempts: task.schedule.tries,
+        concurrency_key: work.and_then(TaskRequest::key).map(|key| key.replacen("pool:", "", 1)),
+        attempts: task.schedule.attempts,
         max_attempts: task.schedule.attempts_allowed(),
         last_error,
         created_by: task.created_by.to_string(),
@@ -89,22 +85,22 @@ pub(crate) fn shown(
 }
 
 /// Returns the kind that a type names.
-pub(crate) fn work_kind(kind: TaskType) -> Option<WorkKind> {
+pub(crate) fn task_kind(kind: TaskType) -> Option<TaskKind> {
     match kind {
-        TaskType::Build => Some(WorkKind::Build),
-        TaskType::Test => Some(WorkKind::Test),
-        TaskType::Deploy => Some(WorkKind::Deploy),
-        TaskType::Shell => Some(WorkKind::Shell),
+        TaskType::Build => Some(TaskKind::Build),
+        TaskType::Test => Some(TaskKind::Test),
+        TaskType::Deploy => Some(TaskKind::Deploy),
+        TaskType::Shell => Some(TaskKind::Shell),
         TaskType::Unknown => None,
     }
 }
 
 /// Shows a kind.
-pub(crate) fn task_type(kind: WorkKind) -> TaskType {
+pub(crate) fn task_type(kind: TaskKind) -> TaskType {
     match kind {
-        WorkKind::Build => TaskType::Build,
-        WorkKind::Test => TaskType::Test,
-        WorkKind::Deploy => TaskType::Deploy,
-        WorkKind::Shell => TaskType::Shell,
+        TaskKind::Build => TaskType::Build,
+        TaskKind::Test => TaskType::Test,
+        TaskKind::Deploy => TaskType::Deploy,
+        TaskKind::Shell => TaskType::Shell,
     }
 }

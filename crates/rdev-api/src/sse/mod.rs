@@ -19,7 +19,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_ports::Clock;
-use rdev_services::{Begin, Follow, ProjectFollow};
+use rdev_services::{Begin, LogReader, ProjectLogReader};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
@@ -112,7 +112,7 @@ impl Streams {
     }
 
     /// The events of a command after `after`; ends with its last.
-    pub(crate) fn command(&self, opening: Opening, follow: Follow, after: Option<Seq>) -> Response {
+    pub(crate) fn command(&self, opening: Opening, follow: LogReader, after: Option<Seq>) -> Response {
         let (Opening { share, handoff }, after) = (opening, after.unwrap_or(Seq::ZERO));
         response(Subscriber::command(self.clone(), share, follow, after).events().boxed(), handoff)
     }
@@ -121,11 +121,11 @@ impl Streams {
     pub(crate) fn project(
         &self,
         opening: Opening,
-        following: ProjectFollow,
+        following: ProjectLogReader,
         asked: Option<ProjectEventId>,
     ) -> Response {
         let Opening { share, handoff } = opening;
-        let ProjectFollow { follow, begun, unknown } = following;
+        let ProjectLogReader { reader: follow, begun, unknown } = following;
         let (after, unknown) = match asked {
             Some(asked) if unknown => (ProjectEventId::after(begun), Some(asked)),
             Some(asked) => (asked, None),

@@ -5,7 +5,7 @@ use rdev_api_types::{
     CompleteEvent, EventName, GapEvent, GapReason, HeartbeatEvent, OutputStream, ProjectGapEvent, Reason,
     StatusEvent,
 };
-use rdev_domain::{Entry, EntryBody, Outcome, Retrying, Seq, Status, StreamId, Timestamp, Trouble};
+use rdev_domain::{Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, StreamId, Timestamp};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
@@ -49,8 +49,8 @@ pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) ->
     let writer = Writer { form, entry };
     match &entry.body {
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
-        EntryBody::Stalled(trouble) => writer.status(out, Status::Running, &trouble.into()),
-        EntryBody::Retry(retrying) => writer.status(out, Status::Pending, &retrying.into()),
+        EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
+        EntryBody::Retry(retrying) => writer.status(out, JobStatus::Pending, &retrying.into()),
         EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
         EntryBody::Complete(outcome) => writer.complete(out, outcome),
         EntryBody::FormerEnd(outcome) => writer.status(out, outcome.ending.into(), &outcome.into()),
@@ -122,10 +122,10 @@ impl<'a> From<&'a Outcome> for Why<'a> {
     }
 }
 
-impl<'a> From<&'a Trouble> for Why<'a> {
-    fn from(trouble: &'a Trouble) -> Self {
-        let reason = Some(reason(trouble.reason));
-        Self { reason, message: Some(&trouble.message), ..Self::default() }
+impl<'a> From<&'a Failure> for Why<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        let reason = Some(reason(failure.reason));
+        Self { reason, message: Some(&failure.message), ..Self::default() }
     }
 }
 
@@ -196,7 +196,7 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, to: Status, why: &Why<'_>) {
+    fn status(&self, out: &mut Vec<u8>, to: JobStatus, why: &Why<'_>) {
         if self.form == Form::ProjectSse || why.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
@@ -312,8 +312,8 @@ mod tests {
         let id = format!("cmd-{}", "0".repeat(32));
         Entry {
             position: Position(9),
-            home: "demo".parse().unwrap(),
-            command: id.parse().unwrap(),
+            target: rdev_domain::Target::Project("demo".parse().unwrap()),
+            job: id.parse().unwrap(),
             stream: "s".parse().unwrap(),
             first_seq: Seq(frames[0].first_seq),
             last_seq: Seq(frames[frames.len() - 1].last_seq()),

@@ -10,7 +10,7 @@ use rdev_domain::KeyId;
 
 use super::Streams;
 use crate::error::ApiError;
-use crate::extract::From as Caller;
+use crate::extract::Caller;
 use crate::metrics::{self, OpenStream};
 use crate::server::Handoff;
 

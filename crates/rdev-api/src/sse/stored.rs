@@ -6,14 +6,14 @@ use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Entry, Error, Seq};
-use rdev_services::{Follow, Next};
+use rdev_services::{LogReader, Next};
 
 use super::render::{self, Form, Unsent};
 use super::{is_counted, missing};
 
 /// A command's output that is about to be sent.
 pub(crate) struct Stored {
-    follow: Follow,
+    follow: LogReader,
     form: Form,
     /// What was read already.
     read: VecDeque<Next>,
@@ -28,7 +28,7 @@ impl Stored {
     ///
     /// # Errors
     /// `NotFound` when the command was removed just now.
-    pub(crate) async fn begin(mut follow: Follow, form: Form) -> rdev_domain::Result<Self> {
+    pub(crate) async fn begin(mut follow: LogReader, form: Form) -> rdev_domain::Result<Self> {
         let (mut read, mut missing_to, mut begun) = (VecDeque::new(), Seq::ZERO, false);
         while !begun && let Some(next) = follow.ready().await? {
             match &next {
@@ -39,8 +39,8 @@ impl Stored {
                     missing_to = missing.map(|(_, to)| Seq(to)).fold(missing_to, Seq::max);
                     begun = first.is_some();
                 }
-                Next::Gone(Some(last)) => (missing_to, begun) = (*last, true),
-                Next::Gone(None) => {
+                Next::Missing(Some(last)) => (missing_to, begun) = (*last, true),
+                Next::Missing(None) => {
                     let stream = follow.stream().map_or("", |stream| stream.as_str());
                     return Err(Error::not_found("stream", stream));
                 }
@@ -76,8 +76,8 @@ impl Stored {
             Next::Entries(entries) => {
                 entries.iter().try_for_each(|entry| self.entry(&mut out, entry))?;
             }
-            Next::Gone(Some(last)) if last <= self.last => {}
-            Next::Gone(last) => self.gap(&mut out, self.last.next().0, last.map(|last| last.0))?,
+            Next::Missing(Some(last)) if last <= self.last => {}
+            Next::Missing(last) => self.gap(&mut out, self.last.next().0, last.map(|last| last.0))?,
             Next::Pruned(_) => {}
         }
         Ok(Some(out.into()))

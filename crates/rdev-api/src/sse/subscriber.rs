@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use rdev_domain::{Entry, Position, Seq};
-use rdev_services::{Follow, Next};
+use rdev_services::{LogReader, Next};
 use tokio::time::{Instant, sleep_until};
 
 use super::render::{self, Form, Unsent};
@@ -23,7 +23,7 @@ const WRITE_BYTES: usize = 32 * 1024;
 
 pub(super) struct Subscriber {
     streams: Streams,
-    follow: Follow,
+    follow: LogReader,
     place: Place,
     pending: VecDeque<Arc<Entry>>,
     next_heartbeat: Instant,
@@ -49,7 +49,7 @@ enum Phase {
 }
 
 impl Subscriber {
-    pub(super) fn command(streams: Streams, share: Share, follow: Follow, after: Seq) -> Self {
+    pub(super) fn command(streams: Streams, share: Share, follow: LogReader, after: Seq) -> Self {
         Self::new(streams, share, follow, Place::Command(after))
     }
 
@@ -57,7 +57,7 @@ impl Subscriber {
     pub(super) fn project(
         streams: Streams,
         share: Share,
-        follow: Follow,
+        follow: LogReader,
         after: ProjectEventId,
         unknown: Option<ProjectEventId>,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Subscriber {
         Self { phase, ..Self::new(streams, share, follow, Place::Project { began: after, last: after }) }
     }
 
-    fn new(streams: Streams, share: Share, follow: Follow, place: Place) -> Self {
+    fn new(streams: Streams, share: Share, follow: LogReader, place: Place) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
         let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown: None });
         Self { streams, follow, place, pending, next_heartbeat, phase, _share: share }
@@ -106,7 +106,7 @@ impl Subscriber {
                 next = self.follow.next() => match next {
                     Ok(Next::Entries(entries)) => self.pending.extend(entries),
                     Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
-                    Ok(Next::Gone(last)) => {
+                    Ok(Next::Missing(last)) => {
                         let gap = self.gone(last);
                         if !gap.is_empty() {
                             return Some(gap);

@@ -121,7 +121,7 @@ async fn attach_all(count: usize) {
         let up = async || (client.output(id).await == "up\n").then_some(());
         eventually("its first line", up).await;
     }
-    let started = cluster.execs("--order-stdin");
+    let started = cluster.execs("--request-stdin");
     assert_eq!(started, count, "one exec for each start");
 
     cluster.stop().await;
@@ -138,7 +138,7 @@ async fn attach_all(count: usize) {
     for id in &ids {
         assert_eq!(client.output(id).await, "up\ndown\n");
     }
-    let execs = cluster.execs("--order-stdin");
+    let execs = cluster.execs("--request-stdin");
     assert!(execs <= 2 * count, "{execs} execs for {count} commands");
 }
 

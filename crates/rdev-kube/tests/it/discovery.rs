@@ -7,10 +7,10 @@ use futures_util::{FutureExt, StreamExt};
 use rdev_kube::PROJECTS;
 use rdev_kube_double::{Cluster, How, NewPod, Refusal, Request, Times};
 use rdev_ports::testing::FakeClock;
-use rdev_ports::{Pods, Site};
+use rdev_ports::{PodRef, Pods};
 
 use crate::support::{
-    BUNDLED, NAMESPACE, demo, eventually, id, open, open_at, place, project, projects, status, within,
+    BUNDLED, NAMESPACE, demo, eventually, id, open, open_at, project, projects, ready_pod, status, within,
 };
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_project_follows_its_pod() {
 #[tokio::test]
 async fn a_pod_that_becomes_ready_tells_so() {
     let (_cluster, pod, kube) = demo().await;
-    place(&kube).await;
+    ready_pod(&kube).await;
     let mut ready = kube.became_ready();
     for _ in 0..2 {
         pod.set_ready(false).unwrap();
@@ -77,7 +77,7 @@ async fn a_pod_that_becomes_ready_tells_so() {
         // Another word on a pod that is ready is none of its becoming so.
         pod.set_ready(true).unwrap();
         pod.annotate("rdev.orchard9.ai/description", Some("new")).unwrap();
-        assert_eq!(within("the news", ready.next()).await, Some(Site::Project(id("demo"))));
+        assert_eq!(within("the news", ready.next()).await, Some(PodRef::Project(id("demo"))));
         status(&kube, "demo", "ready").await;
     }
     assert!(ready.next().now_or_never().is_none());
@@ -233,7 +233,7 @@ async fn certificates_and_tokens_that_are_replaced_are_read_again() {
     cluster.cut_watches_now(How::Close);
     cluster.add_pod(project("third")).unwrap();
     eventually("the project that came after another token", async || seen(3).await.then_some(())).await;
-    place(&kube).await;
+    ready_pod(&kube).await;
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn who_is_not_known_to_the_cluster_is_told_so() {
         async || Some(format!("{:?}", kube.check().await.err()?)).filter(|told| told.contains("token"));
     let told = eventually("the word", word).await;
     assert!(told.contains("does not accept rdev's token or certificate"), "{told}");
-    let findings = kube.examine().await;
+    let findings = kube.diagnose().await;
     assert!(format!("{findings:?}").contains("does not accept rdev's token"), "{findings:?}");
 }
 

@@ -6,14 +6,14 @@ use futures_util::StreamExt;
 use rdev_kube_double::{Cluster, Config, Cut, How};
 use rdev_ports::{Exec, Pods, Stdin};
 
-use crate::support::{demo, demo_on, place, project, run, within};
+use crate::support::{demo, demo_on, project, ready_pod, run, within};
 
 #[tokio::test]
 async fn output_comes_byte_for_byte_over_both_protocols() {
     for config in [Config::kubernetes_1_20(), Config::kubernetes_1_35()] {
         let (_cluster, _pod, kube) =
             demo_on(Cluster::start_with(config).await.unwrap(), project("demo")).await;
-        let place = place(&kube).await;
+        let place = ready_pod(&kube).await;
         let (bytes, end) = run(&kube, &place, &["seq", "1", "100000"], Stdin::None).await;
         assert_eq!(end, Ok(()));
         let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
@@ -31,7 +31,7 @@ async fn output_comes_byte_for_byte_over_both_protocols() {
 #[tokio::test]
 async fn an_end_that_is_no_success_is_told() {
     let (_cluster, _pod, kube) = demo().await;
-    let place = place(&kube).await;
+    let place = ready_pod(&kube).await;
     for (argv, words) in [
         (&["sh", "-c", "echo why >&2; exit 3"][..], "it ended with code 3: why"),
         (&["sh", "-c", "kill -9 $$"], "137"),
@@ -46,7 +46,7 @@ async fn an_end_that_is_no_success_is_told() {
 #[tokio::test]
 async fn a_cut_is_an_error_at_every_point() {
     let (cluster, _pod, kube) = demo().await;
-    let place = place(&kube).await;
+    let place = ready_pod(&kube).await;
     for after in [0, 1, 2, 3, 100, 1000, 65_536, 500_000] {
         cluster.cut_next([Cut::close(after)]);
         let script = "seq 1 100000; sleep 60";
@@ -61,7 +61,7 @@ async fn a_cut_is_an_error_at_every_point() {
 #[tokio::test]
 async fn a_half_open_connection_is_noticed() {
     let (cluster, _pod, kube) = demo().await;
-    let place = place(&kube).await;
+    let place = ready_pod(&kube).await;
     cluster.cut_next([Cut::half_open(300)]);
     let (bytes, end) = run(&kube, &place, &["sh", "-c", "seq 1 1000; sleep 300"], Stdin::None).await;
     assert!(bytes.len() < 1000, "{}", bytes.len());
@@ -71,7 +71,7 @@ async fn a_half_open_connection_is_noticed() {
 #[tokio::test]
 async fn a_slow_reader_slows_the_program_and_loses_nothing() {
     let (_cluster, pod, kube) = demo().await;
-    let place = place(&kube).await;
+    let place = ready_pod(&kube).await;
     let argv = ["sh", "-c", "seq 1 3000000; touch wrote-all"].map(str::to_owned).to_vec();
     let mut output = kube.exec(&place, Exec { argv, stdin: Stdin::None }).await.unwrap();
     let first = within("the first bytes", output.next()).await.unwrap().unwrap();
@@ -91,7 +91,7 @@ async fn a_slow_reader_slows_the_program_and_loses_nothing() {
 #[tokio::test]
 async fn a_connection_that_is_cut_from_outside_ends_the_reading() {
     let (cluster, _pod, kube) = demo().await;
-    let place = place(&kube).await;
+    let place = ready_pod(&kube).await;
     let argv = ["sh", "-c", "echo up; sleep 300"].map(str::to_owned).to_vec();
     let mut output = kube.exec(&place, Exec { argv, stdin: Stdin::None }).await.unwrap();
     assert_eq!(within("output", output.next()).await.unwrap().unwrap(), "up\n");

@@ -3,10 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
+mod containers;
 mod discovery;
 mod exec;
 mod permissions;
-mod places;
 mod reach;
 mod shared;
 mod silent;

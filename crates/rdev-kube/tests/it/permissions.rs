@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use rdev_kube::PERMISSIONS;
 use rdev_kube_double::Cluster;
-use rdev_ports::{Pods, Stdin, Verdict};
+use rdev_ports::{Pods, Severity, Stdin};
 use serde::Deserialize;
 
-use crate::support::{id, open, place, project, run, status};
+use crate::support::{id, open, project, ready_pod, run, status};
 
 fn role() -> Vec<PolicyRule> {
     const ACCESS: &str = include_str!("../../../../deployments/k8s/access/role.yaml");
@@ -44,10 +44,10 @@ async fn with_the_role_everything_works_and_all_of_it_is_used() {
     let cluster = Cluster::start().await.unwrap();
     let pod = cluster.add_pod(project("demo")).unwrap();
     let kube = open(&cluster.kubeconfig_for(role()).unwrap()).await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     run(&kube, &there, &["true"], Stdin::None).await.1.unwrap();
     // A look at the pod itself follows a loss.
-    kube.fate(&there.site, &there.uid, rdev_ports::testing::START).await.unwrap();
+    kube.disruption(&there.pod_ref, &there.uid, rdev_ports::testing::START).await.unwrap();
     pod.delete(std::time::Duration::ZERO).unwrap();
     status(&kube, "demo", "gone Gone").await;
 
@@ -67,10 +67,10 @@ async fn an_examination_names_what_is_not_granted() {
     let mut rules = role();
     rules.retain(|rule| rule.resources.as_deref() != Some(&["pods/exec".to_owned()]));
     let kube = open(&cluster.kubeconfig_for(rules).unwrap()).await;
-    let findings = kube.examine().await;
+    let findings = kube.diagnose().await;
     let bad: Vec<&str> = findings
         .iter()
-        .filter(|finding| matches!(&finding.verdict, Verdict::Bad(fix) if !fix.is_empty()))
+        .filter(|finding| matches!(&finding.verdict, Severity::Bad(fix) if !fix.is_empty()))
         .map(|finding| finding.what.as_str())
         .collect();
     assert_eq!(bad, ["may get pods/exec", "may create pods/exec", "exec"], "{findings:?}");

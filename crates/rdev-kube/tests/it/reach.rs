@@ -6,20 +6,20 @@ use futures_util::StreamExt;
 use rdev_domain::Reason;
 use rdev_kube::Kube;
 use rdev_kube_double::{Cluster, NewPod, PodHandle, Refusal, Times};
-use rdev_ports::testing::places::a_place_is_reached_by_its_identity;
-use rdev_ports::{Place, Pods, Reach, Site, Standing, Stdin};
+use rdev_ports::testing::pods::a_place_is_reached_by_its_identity;
+use rdev_ports::{Pod, PodRef, Pods, Reach, Readiness, Stdin};
 
 use crate::support::{
-    BUNDLED, NAMESPACE, demo, eventually, id, open_with, place, project, run, status, within,
+    BUNDLED, NAMESPACE, demo, eventually, id, open_with, project, ready_pod, run, status, within,
 };
 
-async fn reach(kube: &Kube, place: &Place) -> Reach {
-    eventually("a word", async || kube.reach(&place.site, &place.uid).await.ok()).await
+async fn reach(kube: &Kube, place: &Pod) -> Reach {
+    eventually("a word", async || kube.reach(&place.pod_ref, &place.uid).await.ok()).await
 }
 
 fn gone(reach: Reach) -> Reason {
     match reach {
-        Reach::Gone(trouble) => trouble.reason,
+        Reach::Lost(failure) => failure.reason,
         other => panic!("{other:?}"),
     }
 }
@@ -37,28 +37,31 @@ async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_serv
     ];
     for (number, happens) in happens.iter().enumerate() {
         let (cluster, pod, kube) = demo().await;
-        let there = place(&kube).await;
+        let there = ready_pod(&kube).await;
         let beside = open_with(cluster.kubeconfig(), BUNDLED).await;
         status(&beside, "demo", "ready").await;
-        a_place_is_reached_by_its_identity(&kube, &beside, &there.site).await;
+        a_place_is_reached_by_its_identity(&kube, &beside, &there.pod_ref).await;
         happens(&pod);
-        let is_new = async || match kube.place(&there.site).await.unwrap() {
-            Some(Standing::Ready(_)) => None,
-            standing => Some(standing),
+        let is_new = async || match kube.readiness(&there.pod_ref).await.unwrap() {
+            Some(Readiness::Ready(_)) => None,
+            readiness => Some(readiness),
         };
         eventually("that nothing new starts there", is_new).await;
         let another = open_with(cluster.kubeconfig(), BUNDLED).await;
         for kube in [&kube, &another] {
-            assert_eq!(reach(kube, &there).await, Reach::There(there.clone()), "{number}");
+            assert_eq!(reach(kube, &there).await, Reach::Reachable(there.clone()), "{number}");
             assert_eq!(run(kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
-            assert!(!matches!(kube.place(&there.site).await.unwrap(), Some(Standing::Ready(_))), "{number}");
+            assert!(
+                !matches!(kube.readiness(&there.pod_ref).await.unwrap(), Some(Readiness::Ready(_))),
+                "{number}"
+            );
         }
-        let site = Site::Project(id("demo"));
-        assert_eq!(gone(kube.reach(&site, "0b5a.other").await.unwrap()), Reason::PodLost);
+        let pod_ref = PodRef::Project(id("demo"));
+        assert_eq!(gone(kube.reach(&pod_ref, "0b5a.other").await.unwrap()), Reason::PodLost);
         pod.delete(Duration::ZERO).unwrap();
         for kube in [&kube, &another] {
             eventually("its end", async || {
-                matches!(reach(kube, &there).await, Reach::Gone(trouble) if trouble.reason == Reason::PodLost)
+                matches!(reach(kube, &there).await, Reach::Lost(failure) if failure.reason == Reason::PodLost)
                     .then_some(())
             })
             .await;
@@ -69,38 +72,38 @@ async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_serv
 #[tokio::test]
 async fn a_folder_that_was_emptied_and_a_pod_that_was_replaced_are_gone() {
     let (_cluster, pod, kube) = demo().await;
-    let first = place(&kube).await;
+    let first = ready_pod(&kube).await;
     pod.restart_container("main", false, "Error", 1).unwrap();
-    let emptied = async || Some(reach(&kube, &first).await).filter(|reach| matches!(reach, Reach::Gone(_)));
+    let emptied = async || Some(reach(&kube, &first).await).filter(|reach| matches!(reach, Reach::Lost(_)));
     eventually("its end", emptied).await;
-    let second = place(&kube).await;
+    let second = ready_pod(&kube).await;
     pod.replace().unwrap();
-    let replaced = async || Some(reach(&kube, &second).await).filter(|reach| matches!(reach, Reach::Gone(_)));
+    let replaced = async || Some(reach(&kube, &second).await).filter(|reach| matches!(reach, Reach::Lost(_)));
     eventually("its end", replaced).await;
 }
 
 #[tokio::test]
 async fn a_server_of_another_version_brings_its_runner_to_what_runs_in_a_pod_that_is_to_go() {
     let (cluster, pod, kube) = demo().await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     std::fs::remove_dir_all(pod.run_folder().unwrap().join("bin")).unwrap();
     pod.delete(Duration::from_secs(60)).unwrap();
     let another = open_with(cluster.kubeconfig(), BUNDLED).await;
-    assert_eq!(reach(&another, &there).await, Reach::There(there));
+    assert_eq!(reach(&another, &there).await, Reach::Reachable(there));
     assert_eq!(std::fs::read_dir(pod.run_folder().unwrap().join("bin")).unwrap().count(), 1);
 }
 
 #[tokio::test]
 async fn a_label_that_may_be_off_or_not_lets_nothing_new_start() {
     let (cluster, pod, kube) = demo().await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     cluster.refuse("get", "pods", Times::All, Refusal::Unavailable);
     pod.set_label("rdev.orchard9.ai/project", None).unwrap();
     status(&kube, "demo", "gone TakenOut").await;
-    assert_eq!(reach(&kube, &there).await, Reach::There(there.clone()));
+    assert_eq!(reach(&kube, &there).await, Reach::Reachable(there.clone()));
     cluster.refuse_nothing();
     pod.delete(Duration::ZERO).unwrap();
-    assert!(matches!(reach(&kube, &there).await, Reach::Gone(_)));
+    assert!(matches!(reach(&kube, &there).await, Reach::Lost(_)));
 }
 
 #[tokio::test]
@@ -125,8 +128,8 @@ async fn of_two_pods_the_older_is_chosen_in_whatever_order_they_come() {
     assert_eq!(warning.reason, "DuplicateId");
     assert!(warning.message.contains("a, b") || warning.message.contains("b, a"), "{}", warning.message);
     assert_eq!(warned(&second).await, warning);
-    let chosen = place(&first).await;
-    assert_eq!(place(&second).await, chosen);
+    let chosen = ready_pod(&first).await;
+    assert_eq!(ready_pod(&second).await, chosen);
     // It stays while it is not ready, and goes when it is to go.
     let (older, younger) = match chosen.uid.starts_with(&later.uid().unwrap()) {
         true => (&later, &sooner),
@@ -134,14 +137,14 @@ async fn of_two_pods_the_older_is_chosen_in_whatever_order_they_come() {
     };
     older.set_ready(false).unwrap();
     status(&first, "demo", "starting ContainersNotReady").await;
-    assert_eq!(reach(&first, &chosen).await, Reach::There(chosen.clone()));
+    assert_eq!(reach(&first, &chosen).await, Reach::Reachable(chosen.clone()));
     let mut ready = first.became_ready();
     older.delete(Duration::from_secs(60)).unwrap();
     status(&first, "demo", "ready").await;
-    assert_eq!(within("the news", ready.next()).await, Some(Site::Project(id("demo"))));
-    let next = place(&first).await;
+    assert_eq!(within("the news", ready.next()).await, Some(PodRef::Project(id("demo"))));
+    let next = ready_pod(&first).await;
     assert!(next.uid.starts_with(&younger.uid().unwrap()));
-    assert_eq!(reach(&second, &chosen).await, Reach::There(chosen));
+    assert_eq!(reach(&second, &chosen).await, Reach::Reachable(chosen));
     assert_eq!(first.project(&id("demo")).await.unwrap().unwrap().warning, None);
 }
 

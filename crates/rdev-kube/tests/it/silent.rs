@@ -4,9 +4,9 @@ use futures_util::future::join_all;
 use rdev_domain::{ProjectStatus, Reason};
 use rdev_kube::Kube;
 use rdev_kube_double::{Cluster, Config, NewPod, Request};
-use rdev_ports::{Exec, Fate, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::{Disruption, Exec, Pod, PodRef, Pods, Readiness, Stdin};
 
-use crate::support::{NAMESPACE, eventually, id, open, place, project, run, status, within};
+use crate::support::{NAMESPACE, eventually, id, open, project, ready_pod, run, status, within};
 
 /// An exec of any kind in this pod.
 fn exec_in(pod: &str) -> impl Fn(&Request) -> bool {
@@ -14,9 +14,9 @@ fn exec_in(pod: &str) -> impl Fn(&Request) -> bool {
 }
 
 /// The standing of a project, which the watch has told of.
-async fn standing(kube: &Kube, project: &str) -> Standing {
-    let site = Site::Project(id(project));
-    eventually("a standing", async || kube.place(&site).await.ok().flatten()).await
+async fn readiness(kube: &Kube, project: &str) -> Readiness {
+    let pod_ref = PodRef::Project(id(project));
+    eventually("a standing", async || kube.readiness(&pod_ref).await.ok().flatten()).await
 }
 
 fn worker(name: &str) -> NewPod {
@@ -43,17 +43,17 @@ async fn many_who_wait_for_a_silent_pod_look_once_and_keep_nobody_from_another()
         cluster.add_pod(project("other")).unwrap();
         let kube = open(cluster.kubeconfig()).await;
         status(&kube, "other", "ready").await;
-        let asking = (0..100).map(|_| standing(&kube, "demo"));
-        for standing in within("the answers", join_all(asking)).await {
+        let asking = (0..100).map(|_| readiness(&kube, "demo"));
+        for readiness in within("the answers", join_all(asking)).await {
             assert!(
-                matches!(standing, Standing::Waiting(ref trouble, _) if trouble.reason == Reason::PodNotReady)
+                matches!(readiness, Readiness::NotReady { cause: ref failure, .. } if failure.reason == Reason::PodNotReady)
             );
         }
-        assert!(matches!(standing(&kube, "other").await, Standing::Ready(_)));
+        assert!(matches!(readiness(&kube, "other").await, Readiness::Ready(_)));
         let looks = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
         assert_eq!(looks, 1, "somebody looks already");
         cluster.pod(NAMESPACE, "claudebox-demo-0").release_execs();
-        let there = place(&kube).await;
+        let there = ready_pod(&kube).await;
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
     }
 }
@@ -93,12 +93,12 @@ async fn a_pod_that_falls_silent_is_found_by_the_first_start_that_is_given_up() 
     let cluster = Cluster::start().await.unwrap();
     let pod = cluster.add_pod(worker("slot")).unwrap();
     let kube = open(cluster.kubeconfig()).await;
-    let site = Site::Worker("slot".parse().unwrap());
-    let there = eventually("a place", async || match kube.place(&site).await {
-        Ok(Some(Standing::Ready(place))) => Some(place),
+    let pod_ref = PodRef::Worker("slot".parse().unwrap());
+    let there = eventually("a place", async || match kube.readiness(&pod_ref).await {
+        Ok(Some(Readiness::Ready(place))) => Some(place),
         _ => None,
     });
-    let there: Place = there.await;
+    let there: Pod = there.await;
     pod.hang_execs();
     let argv = ["rdev-runner", "run", "true"].map(str::to_owned).to_vec();
     let output = kube.exec(&there, Exec { argv, stdin: Stdin::None }).await.unwrap();
@@ -116,31 +116,32 @@ async fn many_cuts_are_asked_about_together() {
         cluster.add_pod(project(id)).unwrap();
     }
     let kube = open(cluster.kubeconfig()).await;
-    let mut places = Vec::new();
+    let mut containers = Vec::new();
     for id in &ids {
-        let site = Site::Project(id.parse().unwrap());
-        let ready = async || match kube.place(&site).await {
-            Ok(Some(Standing::Ready(place))) => Some(place),
+        let pod_ref = PodRef::Project(id.parse().unwrap());
+        let ready = async || match kube.readiness(&pod_ref).await {
+            Ok(Some(Readiness::Ready(place))) => Some(place),
             _ => None,
         };
-        places.push(eventually("a place", ready).await);
+        containers.push(eventually("a place", ready).await);
     }
     // Nothing of what happens is told by the watch.
     cluster.refuse("watch", "pods", rdev_kube_double::Times::All, rdev_kube_double::Refusal::Unavailable);
     cluster.cut_watches_now(rdev_kube_double::How::Close);
     cluster.pod(NAMESPACE, "claudebox-p7-0").delete(std::time::Duration::ZERO).unwrap();
     cluster.forget_requests();
-    let asked = places.iter().cycle().take(200);
+    let asked = containers.iter().cycle().take(200);
     let fates =
-        join_all(asked.map(|place| kube.fate(&place.site, &place.uid, rdev_ports::testing::START))).await;
+        join_all(asked.map(|place| kube.disruption(&place.pod_ref, &place.uid, rdev_ports::testing::START)))
+            .await;
     let asked = cluster
         .requests()
         .into_iter()
         .filter(|request| request.is("get", "pods") || request.is("list", "pods"));
     let asked = asked.count();
     assert!((1..=4).contains(&asked), "asked {asked} times");
-    for (place, fate) in places.iter().cycle().zip(fates) {
-        let is_p7 = place.site == Site::Project(id("p7"));
-        assert_eq!(matches!(fate.unwrap(), Fate::Gone(_)), is_p7, "{}", place.site);
+    for (place, disruption) in containers.iter().cycle().zip(fates) {
+        let is_p7 = place.pod_ref == PodRef::Project(id("p7"));
+        assert_eq!(matches!(disruption.unwrap(), Disruption::Lost(_)), is_p7, "{}", place.pod_ref);
     }
 }

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_kube::{Bundled, Config, Kube};
 use rdev_kube_double::{Cluster, NewPod, PodHandle};
-use rdev_ports::testing::{FakeChance, FakeClock};
-use rdev_ports::{Exec, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::testing::{FakeClock, FakeRandom};
+use rdev_ports::{Exec, Pod, PodRef, Pods, Readiness, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -23,7 +23,7 @@ const RUNNER: &str = r#"#!/bin/sh
 verb=$1; shift
 runs=${RDEV_RUNS_DIR:-/run/rdev}
 case $verb in
-place)
+identity)
     mkdir -p "$runs"
     [ -s "$runs/.uid" ] || echo "$2.$$" >"$runs/.uid"
     if [ "$3" = --instead-of ] && [ "$4" = "$(cat "$runs/.uid")" ]; then
@@ -31,7 +31,7 @@ place)
         echo "$2.$$" >"$runs/.uid"
     fi
     [ ! -e "$runs/.uid.before" ] || before=" before=$(paste -sd , "$runs/.uid.before")"
-    echo "rdev-runner 7 $runs $(cat "$runs/.uid")$before" ;;
+    echo "rdev-runner 8 $runs $(cat "$runs/.uid")$before" ;;
 run) exec "$@" ;;
 esac
 "#;
@@ -41,7 +41,7 @@ pub(crate) const BUNDLED: Bundled = Bundled {
     program: RUNNER.as_bytes(),
     // A change of the script above changes it.
     sha256: "0910515a3fed55c946a932b028c0011ba2ff797b0418cafb97409ee85b216423",
-    protocol: 7,
+    protocol: 8,
     machine: std::env::consts::ARCH,
 };
 
@@ -56,7 +56,7 @@ pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
 /// With a clock that the test sets.
 pub(crate) async fn open_at(kubeconfig: &Path, runner: Bundled, clock: Arc<FakeClock>) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
-    Kube::open(Config { namespace, kubeconfig, runner, clock, chance: Arc::new(FakeChance(0.5)) })
+    Kube::open(Config { namespace, kubeconfig, runner, clock, random: Arc::new(FakeRandom(0.5)) })
         .await
         .unwrap()
 }
@@ -128,9 +128,9 @@ fn told(status: &ProjectStatus) -> String {
 }
 
 /// The place of `demo`, once commands can run in it.
-pub(crate) async fn place(kube: &Kube) -> Place {
-    eventually("a place", async || match kube.place(&Site::Project(id("demo"))).await {
-        Ok(Some(Standing::Ready(place))) => Some(place),
+pub(crate) async fn ready_pod(kube: &Kube) -> Pod {
+    eventually("a place", async || match kube.readiness(&PodRef::Project(id("demo"))).await {
+        Ok(Some(Readiness::Ready(place))) => Some(place),
         _ => None,
     })
     .await
@@ -139,7 +139,7 @@ pub(crate) async fn place(kube: &Kube) -> Place {
 /// Runs a program in the place: what it wrote, and how the channel ended.
 pub(crate) async fn run(
     kube: &Kube,
-    place: &Place,
+    place: &Pod,
     argv: &[&str],
     stdin: Stdin,
 ) -> (Bytes, Result<(), String>) {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rdev_domain::ProjectId;
 use rdev_local::{Audience, Config, Local, audience};
-use rdev_ports::testing::places::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
-use rdev_ports::{Exec, Place, Pods, Reach, Site, Standing, Stdin};
+use rdev_ports::testing::pods::{a_place_is_reached_by_its_identity, two_sites_never_share_a_place};
+use rdev_ports::{Exec, Pod, PodRef, Pods, Reach, Readiness, Stdin};
 use tokio::time::timeout;
 
 /// Longest time that anything here may take.
@@ -44,17 +44,17 @@ fn id(text: &str) -> ProjectId {
     text.parse().unwrap()
 }
 
-async fn place(local: &Local) -> Place {
-    match local.place(&Site::Project(id("demo"))).await.unwrap() {
-        Some(Standing::Ready(place)) => place,
+async fn pod(local: &Local) -> Pod {
+    match local.readiness(&PodRef::Project(id("demo"))).await.unwrap() {
+        Some(Readiness::Ready(pod)) => pod,
         other => panic!("{other:?}"),
     }
 }
 
 async fn output(local: &Local, argv: &[&str], stdin: Stdin) -> Result<String, String> {
-    let place = place(local).await;
+    let pod = pod(local).await;
     let exec = Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin };
-    let mut stream = local.exec(&place, exec).await.map_err(|error| error.to_string())?;
+    let mut stream = local.exec(&pod, exec).await.map_err(|error| error.to_string())?;
     let mut out = Vec::new();
     while let Some(bytes) = timeout(PATIENCE, stream.next()).await.unwrap() {
         match bytes {
@@ -83,7 +83,7 @@ async fn directories_are_projects_as_they_come_and_go() {
     std::fs::remove_dir(workspaces.join("b")).unwrap();
     assert_eq!(names().await, ["demo"]);
     assert!(local.project(&id("b")).await.unwrap().is_none());
-    assert!(local.place(&Site::Project(id("b"))).await.unwrap().is_none());
+    assert!(local.readiness(&PodRef::Project(id("b"))).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -92,11 +92,11 @@ async fn the_place_keeps_its_identity_over_restarts_and_not_over_a_new_folder() 
     for uid in ["first", "second"] {
         let local = open(folder.path(), uid);
         local.create_project(&id("demo")).unwrap();
-        assert_eq!(place(&local).await.uid, "first");
+        assert_eq!(pod(&local).await.uid, "first");
     }
     std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
     let local = open(folder.path(), "third");
-    assert_eq!(place(&local).await.uid, "third");
+    assert_eq!(pod(&local).await.uid, "third");
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
     for project in ["demo", "other"] {
         std::fs::create_dir_all(data.path().join("projects").join(project)).unwrap();
     }
-    let sites = ["demo", "other"].map(|project| Site::Project(id(project)));
+    let sites = ["demo", "other"].map(|project| PodRef::Project(id(project)));
     two_sites_never_share_a_place(&local, [&sites[0], &sites[1]]).await;
 }
 
@@ -188,12 +188,12 @@ async fn a_place_is_reached_by_its_identity_also_when_its_folder_or_its_worker_i
     let local = open(data.path(), "one");
     local.create_project(&id("demo")).unwrap();
     let another = open(data.path(), "another");
-    let slot = Site::Worker("slot-2".parse().unwrap());
-    for site in [Site::Project(id("demo")), slot] {
-        a_place_is_reached_by_its_identity(&local, &another, &site).await;
+    let slot = PodRef::Worker("slot-2".parse().unwrap());
+    for pod_ref in [PodRef::Project(id("demo")), slot] {
+        a_place_is_reached_by_its_identity(&local, &another, &pod_ref).await;
     }
-    let there = place(&local).await;
+    let there = pod(&local).await;
     std::fs::remove_dir_all(&there.workspace).unwrap();
-    assert_eq!(local.place(&there.site).await.unwrap(), None);
-    assert_eq!(local.reach(&there.site, &there.uid).await.unwrap(), Reach::There(there));
+    assert_eq!(local.readiness(&there.pod_ref).await.unwrap(), None);
+    assert_eq!(local.reach(&there.pod_ref, &there.uid).await.unwrap(), Reach::Reachable(there));
 }

@@ -1,10 +1,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdev_domain::{CommandId, Timestamp};
+use rdev_domain::{JobId, Timestamp};
 
-use super::sample::command_id;
-use crate::{Chance, Clock, Ids};
+use super::sample::job_id;
+use crate::{Clock, Ids, Random};
 
 /// 2026-01-24T20:00:00Z: when a [`FakeClock`] starts, and when sample commands are accepted.
 pub const START: Timestamp = Timestamp::from_micros(1_769_284_800_000_000);
@@ -42,16 +42,16 @@ impl Clock for FakeClock {
 pub struct FakeIds(AtomicU64);
 
 impl Ids for FakeIds {
-    fn command_id(&self) -> CommandId {
-        command_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    fn job_id(&self) -> JobId {
+        job_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
     }
 }
 
 /// The same number every time.
 #[derive(Debug, Clone, Copy)]
-pub struct FakeChance(pub f64);
+pub struct FakeRandom(pub f64);
 
-impl Chance for FakeChance {
+impl Random for FakeRandom {
     fn fraction(&self) -> f64 {
         self.0
     }
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn ids_ascend() {
         let ids = FakeIds::default();
-        let made: Vec<_> = (0..20).map(|_| ids.command_id()).collect();
+        let made: Vec<_> = (0..20).map(|_| ids.job_id()).collect();
         assert!(made.is_sorted_by(|a, b| a < b));
-        assert_eq!(made[0], command_id(1));
+        assert_eq!(made[0], job_id(1));
     }
 }

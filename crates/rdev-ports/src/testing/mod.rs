@@ -4,9 +4,9 @@
 mod clock;
 pub mod contract;
 mod memory;
-pub mod places;
+pub mod pods;
 mod sample;
 
-pub use clock::{FakeChance, FakeClock, FakeIds, START};
+pub use clock::{FakeClock, FakeIds, FakeRandom, START};
 pub use memory::MemoryStore;
-pub use sample::{chunk, command, id, idempotency_key, new_command, slots, task};
+pub use sample::{chunk, id, idempotency_key, job, new_job, slots, target, task};

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Chunk, Command, CommandId, Home, IdempotencyKey, Request, Schedule, Seq, ShellRequest, State, WorkKind,
-    WorkRequest,
+    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, Schedule, Seq, ShellRequest,
+    Target, TaskKind, TaskRequest,
 };
 
 use super::START;
-use crate::{NewCommand, Slots};
+use crate::{ClaimLimits, NewJob};
+
+/// The target of a project.
+pub fn target(project: &str) -> Target {
+    Target::Project(id(project))
+}
 
 /// An id, of whatever kind is wanted.
 pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
@@ -18,30 +23,35 @@ pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
 }
 
 /// The `n`th command's id; a higher number sorts after a lower one.
-pub(crate) fn command_id(n: u64) -> CommandId {
+pub(crate) fn job_id(n: u64) -> JobId {
     id(&format!("cmd-{n:032x}"))
 }
 
 /// The `n`th command, as a project's caller asks for it at [`START`].
-pub fn command(project: &str, n: u64) -> Command {
-    let command = command_id(n);
-    Command {
-        stream: (&command).into(),
-        id: command,
-        home: id(project),
-        request: Request::Shell(ShellRequest { command: format!("echo {n}"), ..ShellRequest::default() }),
+pub fn job(project: &str, n: u64) -> Job {
+    let job = job_id(n);
+    Job {
+        stream: (&job).into(),
+        id: job,
+        spec: JobSpec::Command {
+            project: id(project),
+            request: CommandRequest::Shell(ShellRequest {
+                command: format!("echo {n}"),
+                ..ShellRequest::default()
+            }),
+        },
         timeout: Duration::from_secs(60),
         created_by: id("key-1"),
         created_at: START,
         cancel_requested: false,
         schedule: Schedule::default(),
-        state: State::Pending,
+        state: JobState::Pending,
     }
 }
 
 /// The `n`th command, as a task of the pool that may be tried three times.
-pub fn task(kind: WorkKind, n: u64) -> Command {
-    let work = WorkRequest {
+pub fn task(kind: TaskKind, n: u64) -> Job {
+    let work = TaskRequest {
         kind,
         repository: None,
         git_ref: None,
@@ -52,12 +62,12 @@ pub fn task(kind: WorkKind, n: u64) -> Command {
         concurrency_key: None,
     };
     let schedule = Schedule { max_attempts: 3, ..Schedule::default() };
-    Command { home: Home::Pool, request: Request::Work(work), schedule, ..command("demo", n) }
+    Job { spec: JobSpec::Task(work), schedule, ..job("demo", n) }
 }
 
 /// A command to be stored, without any key.
-pub fn new_command(command: Command) -> NewCommand {
-    NewCommand { command, concurrency_key: None, idempotency: None }
+pub fn new_job(job: Job) -> NewJob {
+    NewJob { job, concurrency_key: None, idempotency: None }
 }
 
 /// The idempotency key `value` of an API key, for the request that `request` stands for.
@@ -75,6 +85,6 @@ pub fn chunk(first: u64, last: u64) -> Chunk {
 }
 
 /// Room for so many commands of projects, and as many tasks of the pool.
-pub fn slots(n: u32) -> Slots {
-    Slots { commands: n, pool: n }
+pub fn slots(n: u32) -> ClaimLimits {
+    ClaimLimits { jobs: n, pool: n }
 }

@@ -9,8 +9,8 @@ use lexopt::prelude::*;
 
 use crate::fault::Fault;
 use crate::folder::{ID_RULE, RunId, Runs};
-use crate::place;
-use crate::spec::{Order, SPEC_BYTES_MAX, Spec, read_arguments};
+use crate::identity;
+use crate::spec::{RunRequest, SPEC_BYTES_MAX, Spec, read_arguments};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
 /// How long `drain` waits after the last end.
@@ -26,7 +26,7 @@ const SECONDS_MAX: f64 = 3_155_760_000.0;
 pub(super) struct Request {
     pub(super) runs: Runs,
     /// The identity that the folder of runs must have.
-    pub(super) place: Option<String>,
+    pub(super) identity: Option<String>,
     pub(super) action: Action,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Action {
     /// Send the files of a folder that fit these patterns.
     Collect(PathBuf, Vec<String>),
     /// Name the runs folder, and what made it.
-    Place(place::Claim),
+    Identity(identity::Claim),
     Gc(Vec<RunId>, Option<Duration>),
     /// Run what comes on standard input.
     RunOrder {
@@ -102,13 +102,13 @@ impl Command {
 }
 
 /// Waits for the order on standard input; `None` when it ends without one.
-pub(super) fn order() -> Result<Option<Order>, Fault> {
-    Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::usage(format!("--order-stdin: {e}")))
+pub(super) fn request() -> Result<Option<RunRequest>, Fault> {
+    RunRequest::read(&mut std::io::stdin().lock()).map_err(|e| Fault::usage(format!("--request-stdin: {e}")))
 }
 
 /// The id that an order names.
-pub(super) fn order_id(order: &Order) -> Result<RunId, Fault> {
-    RunId::parse(&order.id).ok_or_else(|| refused("order-stdin", &order.id, ID_RULE))
+pub(super) fn order_id(request: &RunRequest) -> Result<RunId, Fault> {
+    RunId::parse(&request.id).ok_or_else(|| refused("request-stdin", &request.id, ID_RULE))
 }
 
 /// Options as they come; which of them a command takes is checked on the way.
@@ -116,17 +116,17 @@ pub(super) fn order_id(order: &Order) -> Result<RunId, Fault> {
 struct Given {
     verb: Option<String>,
     runs: Option<PathBuf>,
-    place: Option<String>,
+    identity: Option<String>,
     ids: Vec<RunId>,
     follow: Follow,
     age: Option<Duration>,
     wait: Option<Duration>,
     uncollected: bool,
     limit: Option<usize>,
-    claim: place::Claim,
+    claim: identity::Claim,
     limits: Limits,
     spec: Spec,
-    order_stdin: bool,
+    request_stdin: bool,
     stdin: bool,
 }
 
@@ -141,17 +141,17 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut given = Given {
         verb: None,
         runs: None,
-        place: None,
+        identity: None,
         ids: Vec::new(),
         follow: Follow::default(),
         age: None,
         wait: None,
         uncollected: false,
         limit: None,
-        claim: place::Claim::default(),
+        claim: identity::Claim::default(),
         limits: Limits::default(),
         spec: Spec::new(Vec::new()),
-        order_stdin: false,
+        request_stdin: false,
         stdin: false,
     };
     while let Some(arg) = parser.next().map_err(usage)? {
@@ -181,27 +181,27 @@ impl Given {
         let verb = self.verb.as_deref().unwrap_or_default();
         let fits = match name {
             "runs" => true,
-            "place" => matches!(verb, "attach" | "cancel" | "list" | "gc" | "collect" | "exec"),
-            "id" => !matches!(verb, "" | "list" | "drain" | "place" | "collect" | "exec"),
+            "identity" => matches!(verb, "attach" | "cancel" | "list" | "gc" | "collect" | "exec"),
+            "id" => !matches!(verb, "" | "list" | "drain" | "identity" | "collect" | "exec"),
             "after" | "text" => matches!(verb, "run" | "attach"),
             "older-than" => verb == "gc",
             "wait" => verb == "drain",
             "uncollected" | "limit" => verb == "list",
-            "within" | "instead-of" => verb == "place",
+            "within" | "instead-of" => verb == "identity",
             "umask" | "open-files" => verb == "exec",
             "cwd" => matches!(verb, "run" | "collect"),
-            "order-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
+            "request-stdin" | "env" | "timeout" | "grace" | "journal-max" | "stdin" | "interrupt" => {
                 verb == "run"
             }
             _ => false,
         };
         if !fits {
-            let place = if verb.is_empty() { "before a command" } else { verb };
-            return Err(Fault::usage(format!("--{name} is no option of {place}")));
+            let identity = if verb.is_empty() { "before a command" } else { verb };
+            return Err(Fault::usage(format!("--{name} is no option of {identity}")));
         }
         match name {
             "text" => self.follow.text = true,
-            "order-stdin" => self.order_stdin = true,
+            "request-stdin" => self.request_stdin = true,
             "stdin" => self.stdin = true,
             "interrupt" => self.spec.interrupt_first = true,
             "uncollected" => self.uncollected = true,
@@ -220,7 +220,7 @@ impl Given {
     fn valued(&mut self, name: &str, value: String) -> Result<(), Fault> {
         match name {
             "id" => self.ids.push(RunId::parse(&value).ok_or_else(|| refused(name, &value, ID_RULE))?),
-            "place" => self.place = Some(value),
+            "identity" => self.identity = Some(value),
             "after" => self.follow.after = number(name, &value)?,
             "older-than" => self.age = Some(seconds(name, &value)?),
             "wait" => self.wait = Some(seconds(name, &value)?),
@@ -254,14 +254,14 @@ impl Given {
             _ => Err(Fault::usage(format!("{verb} takes one --id"))),
         };
         let action = match verb.as_str() {
-            "run" if self.order_stdin => return self.run_order(&ids),
+            "run" if self.request_stdin => return self.run_request(&ids),
             "run" => Action::Run(needed()?, self.follow, self.command()?),
             "attach" => Action::Attach(needed()?, self.follow),
             "cancel" => Action::Cancel(needed()?),
             "list" => self.list()?,
             "drain" => Action::Drain(self.wait.unwrap_or(DRAIN_WAIT)),
             "collect" => self.collect()?,
-            "place" => Action::Place(std::mem::take(&mut self.claim)),
+            "identity" => Action::Identity(std::mem::take(&mut self.claim)),
             "gc" => Action::Gc(ids, self.age),
             "exec" => self.exec()?,
             _ => Action::Supervise,
@@ -293,10 +293,10 @@ impl Given {
         Ok(Action::Exec(self.limits, argv))
     }
 
-    fn run_order(self, ids: &[RunId]) -> Result<Request, Fault> {
+    fn run_request(self, ids: &[RunId]) -> Result<Request, Fault> {
         let follow = self.follow;
         if !ids.is_empty() || follow.after > 0 || self.stdin || self.spec != Spec::new(Vec::new()) {
-            let message = "--order-stdin brings the whole order; no other option of it is accepted";
+            let message = "--request-stdin brings the whole order; no other option of it is accepted";
             return Err(Fault::usage(message));
         }
         Ok(self.request(Action::RunOrder { text: follow.text }))
@@ -306,7 +306,7 @@ impl Given {
         let spec = std::mem::replace(&mut self.spec, Spec::new(Vec::new()));
         if spec.argv.is_empty() {
             return Err(Fault::usage(
-                "run needs a command: -- COMMAND [ARGUMENT]... or, with its id, --order-stdin",
+                "run needs a command: -- COMMAND [ARGUMENT]... or, with its id, --request-stdin",
             ));
         }
         Ok(Command { spec, stdin: self.stdin })
@@ -316,15 +316,15 @@ impl Given {
     fn request(self, action: Action) -> Request {
         let from_environment = || std::env::var_os(RUNS_VARIABLE).filter(|dir| !dir.is_empty());
         let runs = self.runs.or_else(|| from_environment().map(PathBuf::from));
-        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), place: self.place, action }
+        Request { runs: Runs(runs.unwrap_or_else(|| RUNS_DEFAULT.into())), identity: self.identity, action }
     }
 }
 
-const VERBS: &str = "run, attach, cancel, list, gc, drain, collect, place or exec";
+const VERBS: &str = "run, attach, cancel, list, gc, drain, collect, identity or exec";
 
 fn known_verb(verb: String) -> Result<String, Fault> {
     match verb.as_str() {
-        "run" | "attach" | "cancel" | "list" | "gc" | "drain" | "collect" | "place" | "exec"
+        "run" | "attach" | "cancel" | "list" | "gc" | "drain" | "collect" | "identity" | "exec"
         | "supervise" => Ok(verb),
         _ => Err(Fault::usage(format!("{verb:?} is no command; {VERBS} is accepted"))),
     }

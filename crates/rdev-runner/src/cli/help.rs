@@ -4,14 +4,14 @@ pub(super) const TEXT: &str = "\
 rdev-runner: runs a command under a detached supervisor and journals its output
 
   rdev-runner run --id ID [--after SEQ] [--text] [OPTIONS] -- COMMAND [ARGUMENT]...
-  rdev-runner run --order-stdin [--text]
+  rdev-runner run --request-stdin [--text]
   rdev-runner attach --id ID [--after SEQ] [--text]
   rdev-runner cancel --id ID
   rdev-runner list [--uncollected [--limit COUNT]]
   rdev-runner gc [--id ID]... [--older-than SECONDS]
   rdev-runner drain [--wait SECONDS]
   rdev-runner collect --cwd DIR -- PATTERN...
-  rdev-runner place [--within NAME [--instead-of IDENTITY]]
+  rdev-runner identity [--within NAME [--instead-of IDENTITY]]
   rdev-runner exec [--umask MODE] [--open-files COUNT] -- PROGRAM [ARGUMENT]...
 
 run starts the command if its id is new and follows its output to the end; with an id that
@@ -20,13 +20,13 @@ that it started, then SIGKILL. list shows every run, in the order of ids. gc --i
 of a finished run, keeps how it ended, and marks it as collected; gc --older-than removes collected
 runs that ended longer ago. drain returns when no run is running and each was collected, or this time after
 the last end. collect sends the
-files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. place
+files in a folder that fit a pattern, 256 of 16 MiB in all at most, and says what it leaves out. identity
 makes the folder of runs if it is missing, and prints protocol version, folder, the folder's identity, and
 what else there is to know as NAME=VALUE; with --instead-of a folder of that identity gets one of NAME.
 exec becomes the program, with this umask and this soft limit of open files.
 
   --runs DIR           where runs are kept (default: $RDEV_RUNS_DIR, else /run/rdev)
-  --place IDENTITY     do nothing unless the folder has this identity (not for run and place)
+  --identity IDENTITY     do nothing unless the folder has this identity (not for run and identity)
   --id ID              1 to 128 of A-Z a-z 0-9 . _ - and the first neither . nor -
   --after SEQ          only what comes after this sequence number (default: 0, everything)
   --text               plain output and the command's own exit code instead of frames
@@ -45,7 +45,7 @@ exec becomes the program, with this umask and this soft limit of open files.
   --limit COUNT        so many ids at most
   --umask MODE         octal; bits that the program's new files do not get
   --open-files COUNT   soft limit of the program's open files
-  --order-stdin        wait for id, folder's identity, sequence number and command on standard input, in the
+  --request-stdin        wait for id, folder's identity, sequence number and command on standard input, in the
                        form of the library; without any, end
   --arguments-stdin    the last one: read the rest of the arguments from standard input, in the library's form
 

@@ -14,12 +14,12 @@ use crate::attach::{Followed, follow};
 use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
 use crate::folder::{RunId, Runs};
 use crate::frame::{Ended, Exit, Loss, StopCause};
+use crate::identity::Named;
 use crate::out::{say, write_all};
-use crate::place::Named;
 use crate::sink::Sink;
-use crate::spec::{Mode, Order};
+use crate::spec::{Mode, RunRequest};
 use crate::start::Waiting;
-use crate::{cancel, collect, drain, gc, list, place, remains, supervisor};
+use crate::{cancel, collect, drain, gc, identity, list, remains, supervisor};
 use args::{Action, Follow, Request};
 
 /// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
@@ -46,39 +46,41 @@ pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> Exi
 
 fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
     let runs = &request.runs;
-    if let Some(place) = &request.place {
-        let named = place::check(runs, place)?;
+    if let Some(identity) = &request.identity {
+        let named = identity::check(runs, identity)?;
         // What was started before stays by its id. Files outside the folder of runs may be another task's by now.
         if named == Named::Former && matches!(request.action, Action::Collect(..) | Action::Exec(..)) {
-            return Err(Fault::other_place(format!("the files of {place:?} are the next pod's by now")));
+            return Err(Fault::other_identity(format!(
+                "the files of {identity:?} are the next pod's by now"
+            )));
         }
     }
     match request.action {
         Action::Help => print(help::TEXT)?,
         Action::Version => print(concat!("rdev-runner ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Action::Run(id, following, command) => {
-            let order = Order {
+            let request = RunRequest {
                 id: id.to_string(),
                 after: following.after,
                 mode: Mode::Start,
-                place: String::new(),
+                identity: String::new(),
                 spec: command.into_spec()?,
             };
             let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
-            let started = waiting.start(runs, &id, &order)?;
-            drop(order);
+            let started = waiting.start(runs, &id, &request)?;
+            drop(request);
             return attach_to_known(runs, &id, following, started);
         }
         Action::RunOrder { text } => {
             // Its supervisor waits beside it: once the order comes, nothing is left to be started.
             let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
-            let Some(order) = args::order()? else { return Ok(0) };
-            let id = args::order_id(&order)?;
-            let named = place::check(runs, &order.place).map_err(Fault::before_the_start)?;
-            let may_start = named == Named::Present && order.mode == Mode::Start;
-            let following = args::Follow { after: order.after, text };
-            let started = may_start && waiting.start(runs, &id, &order)?;
-            drop(order);
+            let Some(request) = args::request()? else { return Ok(0) };
+            let id = args::order_id(&request)?;
+            let named = identity::check(runs, &request.identity).map_err(Fault::before_the_start)?;
+            let may_start = named == Named::Present && request.mode == Mode::Start;
+            let following = args::Follow { after: request.after, text };
+            let started = may_start && waiting.start(runs, &id, &request)?;
+            drop(request);
             return attach_to_known(runs, &id, following, started);
         }
         Action::Attach(id, following) => return attach(runs, &id, following, false),
@@ -87,7 +89,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::ListUncollected(limit) => list::uncollected(runs, limit)?,
         Action::Collect(folder, patterns) => collect::collect(&folder, &patterns)?,
         Action::Drain(wait) => drain::drain(runs, wait)?,
-        Action::Place(claim) => place::print(runs, &claim)?,
+        Action::Identity(claim) => identity::print(runs, &claim)?,
         Action::Gc(ids, age) => {
             // One run that cannot be read must not keep the others' space.
             let mut done: Vec<Result<(), Fault>> = ids.iter().map(|id| gc::shrink(runs, id)).collect();

@@ -24,7 +24,7 @@ use crate::frame::{Ended, Exit, StopCause, Stream};
 use crate::journal::Journal;
 use crate::out::write_all;
 use crate::remains::Mark;
-use crate::spec::{Order, Spec};
+use crate::spec::{RunRequest, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
 use guard::Guard;
@@ -54,9 +54,10 @@ const ROUND_READS: usize = 4;
 pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
     let signals = detach().map_err(|e| Fault::io("cannot detach from the starter", e))?;
     let prepared = runs.prepare()?;
-    let order = Order::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e));
-    let (id, spec) = match order {
-        Ok(Some(Order { id, spec, .. })) => (id, spec),
+    let request =
+        RunRequest::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e));
+    let (id, spec) = match request {
+        Ok(Some(RunRequest { id, spec, .. })) => (id, spec),
         Ok(None) => return prepared.discard(),
         Err(fault) => {
             prepared.discard()?;

@@ -25,10 +25,10 @@ fn refused(args: &str, says: &[&str]) {
 fn a_wrong_call_is_told_what_is_accepted() {
     refused("", &["a command is needed", "attach"]);
     refused("dance", &["\"dance\"", "attach"]);
-    refused("run --id a", &["--order-stdin", "-- COMMAND"]);
+    refused("run --id a", &["--request-stdin", "-- COMMAND"]);
     refused("run -- true", &["run needs --id"]);
-    refused("run --id a --order-stdin", &["--order-stdin"]);
-    refused("run --order-stdin --timeout 3", &["--order-stdin"]);
+    refused("run --id a --request-stdin", &["--request-stdin"]);
+    refused("run --request-stdin --timeout 3", &["--request-stdin"]);
     refused("attach", &["attach needs --id"]);
     refused("attach --id a --timeout 3", &["--timeout", "attach"]);
     refused("attach --id a extra", &["\"extra\""]);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rdev_runner::frame::{Body, Ended, Loss};
-use rdev_runner::spec::{Mode, Order, Spec};
+use rdev_runner::spec::{Mode, RunRequest, Spec};
 
 use crate::support::{Place, exit, frames, signal, stdout};
 
@@ -65,9 +65,14 @@ fn an_order_that_may_only_attach_finds_a_run_that_is_gone_lost() {
     let mut spec = Spec::new(vec!["sh".to_owned(), "-c".to_owned(), "echo ran >>effects".to_owned()]);
     spec.cwd = place.path().to_string_lossy().into_owned();
     let run = |mode| {
-        let order = Order { id: "once".to_owned(), after: 0, mode, place: String::new(), spec: spec.clone() };
-        let mut child =
-            place.command("run --order-stdin").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let order =
+            RunRequest { id: "once".to_owned(), after: 0, mode, identity: String::new(), spec: spec.clone() };
+        let mut child = place
+            .command("run --request-stdin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(&order.encode()).unwrap();
         let output = child.wait_with_output().unwrap();
         (output.status.code(), frames(&output.stdout))

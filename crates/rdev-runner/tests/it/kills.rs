@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use rdev_runner::spec::{Mode, Order, Spec};
+use rdev_runner::spec::{Mode, RunRequest, Spec};
 
 use crate::support::{PROGRAM, Place};
 
@@ -59,7 +59,7 @@ fn started_again(place: &Place, folder_goes: bool, when: &str) {
             fs::remove_dir_all(place.run_folder("once")).ok();
         }
         let mut child =
-            place.command("run --order-stdin").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            place.command("run --request-stdin").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&order(place).encode()).unwrap();
         let code = child.wait().unwrap().code();
         assert!(matches!(code, Some(0 | 67)), "{when}: {code:?}");
@@ -68,10 +68,10 @@ fn started_again(place: &Place, folder_goes: bool, when: &str) {
     }
 }
 
-fn order(place: &Place) -> Order {
+fn order(place: &Place) -> RunRequest {
     let mut spec = Spec::new(vec!["sh".to_owned(), "-c".to_owned(), "echo ran >>effects".to_owned()]);
     spec.cwd = place.path().to_string_lossy().into_owned();
-    Order { id: "once".to_owned(), after: 0, mode: Mode::Start, place: String::new(), spec }
+    RunRequest { id: "once".to_owned(), after: 0, mode: Mode::Start, identity: String::new(), spec }
 }
 
 fn effects(place: &Place) -> String {

@@ -119,7 +119,7 @@ fn of_those_that_went_with_their_container_the_one_with_most_memory_is_told_apar
 fn a_place_tells_what_its_kernel_does() {
     for kills_all in [false, true] {
         let (place, group) = (Place::new(), Group::new(kills_all));
-        let output = group.within(place.command("place --within pod-1"), "").output().unwrap();
+        let output = group.within(place.command("identity --within pod-1"), "").output().unwrap();
         let line = String::from_utf8(output.stdout).unwrap();
         assert!(line.trim_end().ends_with(&format!(" oom-group={}", u8::from(kills_all))), "{line}");
     }

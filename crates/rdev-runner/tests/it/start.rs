@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use rdev_runner::frame::{Ended, StopCause};
-use rdev_runner::spec::{Mode, Order, Spec};
+use rdev_runner::spec::{Mode, RunRequest, Spec};
 
 use crate::support::{PROGRAM, Place, bytes, exit, frames, started, stderr, stdout};
 
@@ -48,9 +48,9 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     spec.cwd = "/".to_owned();
     spec.stdin = Some(b"input\n".to_vec());
     let (id, mode) = ("ordered".to_owned(), Mode::Start);
-    let order = Order { id, after: 0, mode, place: String::new(), spec };
+    let order = RunRequest { id, after: 0, mode, identity: String::new(), spec };
     for again in [false, true] {
-        let mut command = place.command("run --order-stdin");
+        let mut command = place.command("run --request-stdin");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&order.encode()).unwrap();
@@ -59,17 +59,21 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
         assert_eq!(started(&frames), !again);
         drop(stdin);
     }
-    let nobody = place.command("run --order-stdin").stdin(Stdio::null()).output().unwrap();
+    let nobody = place.command("run --request-stdin").stdin(Stdio::null()).output().unwrap();
     assert!(nobody.status.success() && nobody.stdout.is_empty());
     for (nonsense, told) in [
-        ("x\n", "--order-stdin: "),
+        ("x\n", "--request-stdin: "),
         ("x y start z\n", "number"),
         ("x 0\n", "order"),
         ("x 0 start p\nRDS?", "order"),
         ("x 0 go p\n", "neither"),
     ] {
-        let mut child =
-            place.command("run --order-stdin").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = place
+            .command("run --request-stdin")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(nonsense.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{nonsense:?}");

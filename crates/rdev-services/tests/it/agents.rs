@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Ending, Reason, State};
+use rdev_domain::{Ending, JobState, Reason};
 
 use crate::support::{Answer, Bench};
 
@@ -14,7 +14,7 @@ async fn an_agent_that_hangs_after_its_result_is_ended_and_told() {
     let bench = Bench::new([Answer::Hangs(RESULT)]);
     let id = bench.ask_agent().await;
     let (ended, after) = bench.ended(&id).await;
-    let State::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
+    let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
     assert_eq!(outcome.ending, Ending::Failed(Reason::HungAfterResult), "{outcome:?}");
     assert!((10..15).contains(&after.as_secs()), "{after:?}");
 }
@@ -27,7 +27,7 @@ async fn an_agent_that_is_cancelled_after_its_result_or_still_works_is_not_hung(
         tokio::time::sleep(Duration::from_secs(wait)).await;
         bench.cancel(&id).await;
         let (ended, _) = bench.ended(&id).await;
-        let State::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
+        let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
         assert_eq!(outcome.ending, Ending::Cancelled, "{line}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::Status;
+use rdev_domain::JobStatus;
 use tokio::time::sleep;
 
 use crate::support::{Answer, Bench, Fault};
@@ -12,21 +12,21 @@ async fn a_cancel_while_a_command_starts_is_heard_at_once() {
     let bench = Bench::new([Answer::Hangs("")]);
     // The start is stored, and the worker does not know yet.
     bench.store.fail("start", Fault::AnswerLost, 5);
-    let command = bench.submit(1).await;
-    bench.when(&command, |command| command.state.status() == Status::Running).await;
-    bench.cancel(&command).await;
-    let (ended, took) = bench.ended(&command).await;
-    assert_eq!(ended.state.status(), Status::Cancelled);
+    let job = bench.submit(1).await;
+    bench.when(&job, |job| job.state.status() == JobStatus::Running).await;
+    bench.cancel(&job).await;
+    let (ended, took) = bench.ended(&job).await;
+    assert_eq!(ended.state.status(), JobStatus::Cancelled);
     assert!(took < Duration::from_secs(10), "it was heard by the renewal of leases: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_never_started_is_cancelled_while_its_runner_refuses() {
     let bench = Bench::new([Answer::Fails(73, "cannot create the run: No space left on device")]);
-    let command = bench.submit(1).await;
+    let job = bench.submit(1).await;
     sleep(Duration::from_secs(5)).await;
-    bench.cancel(&command).await;
-    let (ended, took) = bench.ended(&command).await;
-    assert_eq!(ended.state.status(), Status::Cancelled);
+    bench.cancel(&job).await;
+    let (ended, took) = bench.ended(&job).await;
+    assert_eq!(ended.state.status(), JobStatus::Cancelled);
     assert!(took < Duration::from_secs(10), "{took:?}");
 }

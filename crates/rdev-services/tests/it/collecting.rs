@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdev_domain::{Artefact, Command, CommandId, Kept, Unkept};
+use rdev_domain::{Artefact, Content, Job, JobId, SkipReason};
 use rdev_ports::Artefacts;
 use rdev_runner::files::Item;
 
@@ -16,25 +16,25 @@ fn one_and_a_half(path: &str) -> Vec<Item> {
     vec![file(path, 4), piece(), file("half", 8), piece()]
 }
 
-async fn begin(tries: impl IntoIterator<Item = (Vec<Item>, Collecting)>) -> (Bench, CommandId) {
+async fn begin(attempt: impl IntoIterator<Item = (Vec<Item>, Collecting)>) -> (Bench, JobId) {
     let bench = Bench::new([Answer::Runs(1)]);
-    bench.pods.set_collections(tries);
+    bench.pods.set_collections(attempt);
     let id = bench.submit_task(&["a", "half", "*.log"]).await;
     (bench, id)
 }
 
-fn is_over(task: &Command, _: &[Artefact]) -> bool {
+fn is_over(task: &Job, _: &[Artefact]) -> bool {
     task.state.is_ended()
 }
 
 /// That of a try the first file is kept, and that of everything else it is said that it is lost.
-async fn assert_kept(bench: &Bench, id: &CommandId, files: &[Artefact], path: &str) {
+async fn assert_kept(bench: &Bench, id: &JobId, files: &[Artefact], path: &str) {
     let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.size)).collect();
     let lost: &[_] =
         if path == "a" { &[("half", 0), ("*.log", 0)] } else { &[("a", 0), ("half", 0), ("*.log", 0)] };
     assert_eq!(told, [&[(path, 4)], lost].concat());
-    assert!(matches!(files[0].kept, Kept::Whole(_)));
-    assert!(files[1..].iter().all(|file| file.kept == Kept::Not(Unkept::Lost)));
+    assert!(matches!(files[0].kept, Content::Stored(_)));
+    assert!(files[1..].iter().all(|file| file.kept == Content::Skipped(SkipReason::Lost)));
     let store = &bench.store.memory;
     assert_eq!(store.part(id, 0, 0).await.expect("it answers").as_deref(), Some(&b"four"[..]));
     assert_eq!(store.part(id, 1, 0).await.expect("it answers"), None);
@@ -47,8 +47,8 @@ fn collected(bench: &Bench) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_fails_is_tried_three_times() {
-    let tries = ["0", "1", "a"].map(|path| (one_and_a_half(path), Collecting::Ends));
-    let (bench, id) = begin(tries).await;
+    let attempt = ["0", "1", "a"].map(|path| (one_and_a_half(path), Collecting::Ends));
+    let (bench, id) = begin(attempt).await;
     let (files, took) = bench.task_when(&id, is_over).await;
     assert_kept(&bench, &id, &files, "a").await;
     assert_eq!(collected(&bench), 3);
@@ -57,8 +57,8 @@ async fn a_collector_that_fails_is_tried_three_times() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_try_has_stored_stays_where_the_next_one_brings_nothing() {
-    let tries = [(one_and_a_half("0"), Collecting::Ends), (Vec::new(), Collecting::Ends)];
-    let (bench, id) = begin(tries).await;
+    let attempt = [(one_and_a_half("0"), Collecting::Ends), (Vec::new(), Collecting::Ends)];
+    let (bench, id) = begin(attempt).await;
     let (files, _) = bench.task_when(&id, is_over).await;
     assert_kept(&bench, &id, &files, "0").await;
     assert_eq!(collected(&bench), 3);

@@ -15,8 +15,8 @@ async fn a_store_that_is_away_is_waited_for_and_nothing_is_let_go() {
         let bench = Bench::new([Answer::Runs(3)]);
         bench.store.fail(what, Fault::Away, 20);
         let id = bench.submit(1).await;
-        let (command, _) = bench.ended(&id).await;
-        assert_eq!(command.state.status().as_str(), "completed", "{what}");
+        let (job, _) = bench.ended(&id).await;
+        assert_eq!(job.state.status().as_str(), "completed", "{what}");
         assert_eq!(bench.told(&id).await, ["pending", "running", "output 1-3", "completed 4"]);
         assert_eq!((bench.store.calls("release"), bench.store.calls(what)), (0, 21), "{what}");
         assert_eq!(bench.pods.orders.lock().unwrap().len(), 1);

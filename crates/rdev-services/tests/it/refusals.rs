@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Ending, Reason, State, Trouble};
+use rdev_domain::{Ending, Failure, JobState, Reason};
 
 use crate::support::{Answer, Bench};
 
 const FULL: &str = "cannot create /runs/.x: No space left on device";
 
-fn trouble(command: &rdev_domain::Command) -> Option<&Trouble> {
-    match &command.state {
-        State::Running { trouble, .. } => trouble.as_ref(),
-        State::Pending | State::Ended { .. } => None,
+fn failure(job: &rdev_domain::Job) -> Option<&Failure> {
+    match &job.state {
+        JobState::Running { failure, .. } => failure.as_ref(),
+        JobState::Pending | JobState::Ended { .. } => None,
     }
 }
 
@@ -20,10 +20,10 @@ async fn what_cannot_start_is_told_in_seconds_and_ends_in_a_minute() {
     for answer in [Answer::Fails(73, FULL), Answer::NotStarted(FULL)] {
         let bench = Bench::new([answer]);
         let id = bench.submit(1).await;
-        let (stalled, told_after) = bench.when(&id, |command| trouble(command).is_some()).await;
-        assert_eq!(trouble(&stalled), Some(&Trouble::new(Reason::RunnerFailed, FULL)));
+        let (stalled, told_after) = bench.when(&id, |job| failure(job).is_some()).await;
+        assert_eq!(failure(&stalled), Some(&Failure::new(Reason::RunnerFailed, FULL)));
         let (ended, ended_after) = bench.ended(&id).await;
-        let State::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
+        let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
         assert_eq!(outcome.ending, Ending::Failed(Reason::RunnerFailed));
         assert_eq!(outcome.message.as_deref(), Some(FULL));
         assert!(told_after < Duration::from_secs(6), "{told_after:?}");
@@ -52,7 +52,7 @@ async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
         let bench = Bench::new([doubt, Answer::Fails(73, FULL)]);
         let id = bench.submit(1).await;
         let (ended, after) = bench.ended(&id).await;
-        let State::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
+        let JobState::Ended { outcome, .. } = ended.state else { panic!("it has ended") };
         assert_eq!(outcome.ending, Ending::Failed(Reason::RunnerLost));
         assert!(after > Duration::from_secs(360), "its own time, and five minutes: {after:?}");
         assert_eq!(bench.told(&id).await[2], format!("stalled runner_failed: {FULL}"));
@@ -60,10 +60,10 @@ async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
 }
 
 /// The runs that were ordered for a task which may be tried so often, as its worker says no word to the first two orders.
-async fn ordered(tries: u32) -> Vec<String> {
+async fn ordered(attempt: u32) -> Vec<String> {
     let bench = Bench::new([Answer::Silent, Answer::Silent, Answer::Runs(1)]);
-    let id = bench.submit_tries(&[], tries).await;
-    bench.task_when(&id, |task, _| task.state.status() == rdev_domain::Status::Completed).await;
+    let id = bench.submit_tries(&[], attempt).await;
+    bench.task_when(&id, |task, _| task.state.status() == rdev_domain::JobStatus::Completed).await;
     let orders = bench.pods.orders.lock().expect("nobody has panicked");
     orders.iter().map(|order| order.id.trim_start_matches(id.as_str()).to_owned()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::Status;
+use rdev_domain::JobStatus;
 use tokio::time::sleep;
 
 use crate::support::{Answer, Bench, Fault};
@@ -18,7 +18,7 @@ async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
     bench.store.fail("finish", Fault::AnswerLost, 9);
     bench.cancel(&id).await;
     let (ended, _) = bench.ended(&id).await;
-    assert_eq!(ended.state.status(), Status::Cancelled);
+    assert_eq!(ended.state.status(), JobStatus::Cancelled);
     let before = bench.store.calls("renew");
     let controls = || bench.pods.controls.lock().unwrap().clone();
     let freed =

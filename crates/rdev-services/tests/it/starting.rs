@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdev_domain::{CommandId, Result, Timestamp};
-use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
+use rdev_domain::{JobId, Result, Timestamp};
+use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
 use rdev_ports::{EventLog, Retry, TaskQueue};
 use rdev_runner::spec::Mode;
 
@@ -29,10 +29,10 @@ async fn next_mode(before: Before) -> Mode {
 }
 
 /// Nothing here waits, so the worker of the bench sees the command only afterwards.
-async fn begun(bench: &Bench, before: &Before) -> Result<CommandId> {
+async fn begun(bench: &Bench, before: &Before) -> Result<JobId> {
     let (store, at) = (&bench.store.memory, before.at);
-    let stored = command("demo", 1);
-    store.enqueue(new_command(stored.clone())).await?;
+    let stored = job("demo", 1);
+    store.enqueue(new_job(stored.clone())).await?;
     for attempt in 1..=before.attempts {
         let mut claims =
             store.claim(&id("worker-0"), slots(1), START, START + Duration::from_secs(30)).await?;

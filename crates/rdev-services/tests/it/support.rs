@@ -1,24 +1,24 @@
-//! What the tests stand on: places, a store that fails, and a worker between them.
+//! What the tests stand on: pods, a store that fails, and a worker between them.
 
-mod places;
+mod pods;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    AgentRequest, Artefact, Caller, Command, CommandId, Entry, EntryBody, Home, Position, Request, Result,
-    Schedule, Scope, Status, Timestamp, WorkKind, WorkRequest,
+    AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
+    Principal, Result, Schedule, Scope, Target, TaskKind, TaskRequest, Timestamp,
 };
-use rdev_ports::testing::{FakeChance, FakeIds, MemoryStore, START, command, id, new_command, task};
-use rdev_ports::{Artefacts, Clock, EventLog, Slots, TaskQueue, testing};
+use rdev_ports::testing::{FakeIds, FakeRandom, MemoryStore, START, id, job, new_job, task};
+use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskQueue, testing};
 use rdev_services::{
-    Commands, Events, Live, Projects, Submit, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
+    Commands, Events, Live, Projects, SubmitCommand, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use places::{Answer, Collecting, FakePods};
+pub(crate) use pods::{Answer, Collecting, FakePods};
 pub(crate) use store::{Fault, Faulty};
 
 /// Longest lease that is needed here; nobody takes over.
@@ -43,7 +43,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// With places that answer so, one after the other; the last answer stands.
+    /// With pods that answer so, one after the other; the last answer stands.
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::with_lease(LEASE, answers)
     }
@@ -67,66 +67,68 @@ impl Bench {
             artefacts: Arc::new(bench.store.memory.clone()),
             log: Arc::new(bench.store.clone()),
             clock: bench.clock.clone(),
-            chance: Arc::new(FakeChance(0.5)),
+            random: Arc::new(FakeRandom(0.5)),
         };
         tokio::spawn(Worker::new(config, ports, bench.live.clone()).run(bench.stop.clone()));
         bench
     }
 
     /// Has an agent asked for something in project `demo`.
-    pub(crate) async fn ask_agent(&self) -> CommandId {
-        let request = Request::Claude(AgentRequest { prompt: "think".to_owned(), ..AgentRequest::default() });
-        let command = Command { request, created_at: self.clock.now(), ..command("demo", 1) };
-        let stored = command.id.clone();
-        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+    pub(crate) async fn ask_agent(&self) -> JobId {
+        let request =
+            CommandRequest::Claude(AgentRequest { prompt: "think".to_owned(), ..AgentRequest::default() });
+        let spec = JobSpec::Command { project: id("demo"), request };
+        let job = Job { spec, created_at: self.clock.now(), ..job("demo", 1) };
+        let stored = job.id.clone();
+        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
     /// Asks for a command's end, as a caller does.
-    pub(crate) async fn cancel(&self, command: &CommandId) {
-        self.commands().cancel(&id("demo"), command, None).await.expect("it is there");
+    pub(crate) async fn cancel(&self, job: &JobId) {
+        self.jobs().cancel(&id("demo"), job, None).await.expect("it is there");
     }
 
     /// Asks for a command in project `demo`, as a caller does.
-    pub(crate) async fn post(&self) -> Result<CommandId> {
-        let caller = Caller { key: id("key-1"), scopes: vec![Scope::ProjectsExecute] };
-        let Command { request, .. } = command("demo", 1);
-        let submit = Submit { request, stream_id: None, timeout_seconds: None, idempotency: None };
-        self.commands().submit(&caller, &id("demo"), submit).await.map(|(command, _)| command.id)
+    pub(crate) async fn post(&self) -> Result<JobId> {
+        let caller = Principal { key: id("key-1"), scopes: vec![Scope::ProjectsExecute] };
+        let JobSpec::Command { request, .. } = job("demo", 1).spec else { panic!("job makes commands") };
+        let submit = SubmitCommand { request, stream_id: None, timeout_seconds: None, idempotency: None };
+        self.jobs().submit(&caller, &id("demo"), submit).await.map(|(job, _)| job.id)
     }
 
     /// Has a task stored that is to leave these files, and is tried once.
-    pub(crate) async fn submit_task(&self, artefacts: &[&str]) -> CommandId {
+    pub(crate) async fn submit_task(&self, artefacts: &[&str]) -> JobId {
         self.submit_tries(artefacts, 1).await
     }
 
     /// The same, tried so often.
-    pub(crate) async fn submit_tries(&self, artefacts: &[&str], max_attempts: u32) -> CommandId {
-        let Command { request: Request::Work(work), schedule, .. } = task(WorkKind::Test, 1) else {
+    pub(crate) async fn submit_tries(&self, artefacts: &[&str], max_attempts: u32) -> JobId {
+        let Job { spec: JobSpec::Task(work), schedule, .. } = task(TaskKind::Test, 1) else {
             panic!("it is work")
         };
         let artefacts = artefacts.iter().map(|pattern| (*pattern).to_owned()).collect();
-        let command = Command {
-            request: Request::Work(WorkRequest { artefacts, ..work }),
+        let job = Job {
+            spec: JobSpec::Task(TaskRequest { artefacts, ..work }),
             schedule: Schedule { max_attempts, ..schedule },
             created_at: self.clock.now(),
-            ..task(WorkKind::Test, 1)
+            ..task(TaskKind::Test, 1)
         };
-        let stored = command.id.clone();
-        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+        let stored = job.id.clone();
+        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
     /// The task once this holds of it and its files, with the time that has passed until then.
     pub(crate) async fn task_when(
         &self,
-        id: &CommandId,
-        holds: impl Fn(&Command, &[Artefact]) -> bool,
+        id: &JobId,
+        holds: impl Fn(&Job, &[Artefact]) -> bool,
     ) -> (Vec<Artefact>, Duration) {
         let since = Instant::now();
         loop {
             let task =
-                self.store.memory.command(&Home::Pool, id).await.expect("it answers").expect("it is stored");
+                self.store.memory.job(&Target::Pool, id).await.expect("it answers").expect("it is stored");
             let files = self.store.memory.artefacts(id).await.expect("it answers");
             let files: Vec<Artefact> = files.into_iter().map(|(_, file)| file).collect();
             if holds(&task, &files) {
@@ -141,7 +143,7 @@ impl Bench {
     }
 
     /// Asks for a task's end, as a caller does.
-    pub(crate) async fn cancel_task(&self, task: &CommandId) {
+    pub(crate) async fn cancel_task(&self, task: &JobId) {
         let store = Arc::new(self.store.memory.clone());
         let ports = TaskPorts {
             pods: self.pods.clone(),
@@ -156,7 +158,7 @@ impl Bench {
         tasks.cancel(task, None).await.expect("it is there");
     }
 
-    fn commands(&self) -> Commands {
+    fn jobs(&self) -> Commands {
         let queue = Arc::new(self.store.clone());
         let projects = Projects::new(self.pods.clone());
         let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
@@ -166,44 +168,44 @@ impl Bench {
 
     /// Has another worker claim all that can be claimed now; how much that is.
     pub(crate) async fn taken_over(&self) -> usize {
-        let (now, slots) = (self.clock.now(), Slots { commands: 100, pool: 0 });
+        let (now, slots) = (self.clock.now(), ClaimLimits { jobs: 100, pool: 0 });
         let claims = self.store.memory.claim(&id("worker-2"), slots, now, now + LEASE).await;
         claims.expect("the store answers").len()
     }
 
     /// Has the `n`th command of project `demo` stored.
-    pub(crate) async fn submit(&self, n: u64) -> CommandId {
-        let command = Command { created_at: self.clock.now(), ..command("demo", n) };
-        let stored = command.id.clone();
-        self.store.memory.enqueue(new_command(command)).await.expect("it is new");
+    pub(crate) async fn submit(&self, n: u64) -> JobId {
+        let job = Job { created_at: self.clock.now(), ..job("demo", n) };
+        let stored = job.id.clone();
+        self.store.memory.enqueue(new_job(job)).await.expect("it is new");
         stored
     }
 
-    pub(crate) async fn command(&self, id: &CommandId) -> Command {
-        let found = self.store.memory.command(&testing::id("demo"), id).await;
+    pub(crate) async fn job(&self, id: &JobId) -> Job {
+        let found = self.store.memory.job(&testing::target("demo"), id).await;
         found.expect("the store answers").expect("it is stored")
     }
 
     /// The command as it is when this holds, with the time that has passed until then.
-    pub(crate) async fn when(&self, id: &CommandId, holds: impl Fn(&Command) -> bool) -> (Command, Duration) {
+    pub(crate) async fn when(&self, id: &JobId, holds: impl Fn(&Job) -> bool) -> (Job, Duration) {
         let since = Instant::now();
         loop {
-            let command = self.command(id).await;
-            if holds(&command) {
-                return (command, since.elapsed());
+            let job = self.job(id).await;
+            if holds(&job) {
+                return (job, since.elapsed());
             }
-            assert!(since.elapsed() < Duration::from_secs(24 * 3600), "it never comes to that: {command:?}");
+            assert!(since.elapsed() < Duration::from_secs(24 * 3600), "it never comes to that: {job:?}");
             sleep(Duration::from_millis(10)).await;
         }
     }
 
-    pub(crate) async fn ended(&self, id: &CommandId) -> (Command, Duration) {
-        self.when(id, |command| command.state.is_ended()).await
+    pub(crate) async fn ended(&self, id: &JobId) -> (Job, Duration) {
+        self.when(id, |job| job.state.is_ended()).await
     }
 
     /// What the command's log says, each entry in a few words.
-    pub(crate) async fn told(&self, id: &CommandId) -> Vec<String> {
-        let entries = self.store.memory.read_command(id, Position::ZERO, 1000).await.expect("it answers");
+    pub(crate) async fn told(&self, id: &JobId) -> Vec<String> {
+        let entries = self.store.memory.read_job(id, Position::ZERO, 1000).await.expect("it answers");
         entries.iter().map(words).collect()
     }
 }
@@ -217,11 +219,11 @@ impl Drop for Bench {
 fn words(entry: &Entry) -> String {
     match &entry.body {
         EntryBody::Status(status) => status.as_str().to_owned(),
-        EntryBody::Stalled(trouble) => format!("stalled {}: {}", trouble.reason.as_str(), trouble.message),
+        EntryBody::Stalled(failure) => format!("stalled {}: {}", failure.reason.as_str(), failure.message),
         EntryBody::Retry(retrying) => format!("retry {}", retrying.reason),
         EntryBody::Output(_) => format!("output {}-{}", entry.first_seq.0, entry.last_seq.0),
         EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
-            format!("{} {}", Status::from(outcome.ending).as_str(), entry.last_seq.0)
+            format!("{} {}", JobStatus::from(outcome.ending).as_str(), entry.last_seq.0)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
-mod work;
+mod transaction;
 
 use std::future::Future;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rdev_domain::Result;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{PgPool, Postgres, Sqlite};
 
-pub(crate) use self::work::Work;
+pub(crate) use self::transaction::Transaction;
 
 /// The database, by its kind.
 #[derive(Debug, Clone)]
@@ -35,15 +35,15 @@ pub(crate) enum Commit {
     /// Accepts something: it survives the death of the machine.
     Durable,
     /// Tells something: it survives the death of rdev, and that of the Postgres server.
-    Told,
+    Visible,
     /// Promises nothing that is not mended by time: a lease's end that is forgotten is an earlier one.
-    Light,
+    Async,
 }
 
 /// A transaction that writes, or a single read.
 pub(crate) enum Tx {
-    Sqlite(Work<Sqlite>),
-    Postgres(Work<Postgres>),
+    Sqlite(Transaction<Sqlite>),
+    Postgres(Transaction<Postgres>),
 }
 
 /// Runs a block in a transaction that writes; an error in it rolls everything back.
@@ -79,9 +79,9 @@ macro_rules! read {
             }
             $crate::db::Db::Postgres(pool) => {
                 $crate::db::bounded($db, async {
-                    let mut work = $crate::db::Work::reading(pool).await?;
-                    let rows = sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await;
-                    work.end(rows.map_err($crate::error::database)).await
+                    let mut transaction = $crate::db::Transaction::reading(pool).await?;
+                    let rows = sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(transaction.connection()?).await;
+                    transaction.end(rows.map_err($crate::error::database)).await
                 })
                 .await
             }
@@ -96,11 +96,11 @@ macro_rules! run {
     };
     (else $error:expr; $tx:expr, $fetch:ident, $query:ident $(<$row:ty>)?, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
-            $crate::db::Tx::Sqlite(work) => {
-                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await.map_err($error)
+            $crate::db::Tx::Sqlite(transaction) => {
+                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(transaction.connection()?).await.map_err($error)
             }
-            $crate::db::Tx::Postgres(work) => {
-                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(work.connection()?).await.map_err($error)
+            $crate::db::Tx::Postgres(transaction) => {
+                sqlx::$query$(::<_, $row>)?($sql)$(.bind($bind))*.$fetch(transaction.connection()?).await.map_err($error)
             }
         }
     };
@@ -113,12 +113,12 @@ macro_rules! execute {
     };
     (else $error:expr; $tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $tx {
-            $crate::db::Tx::Sqlite(work) => {
-                let done = sqlx::query($sql)$(.bind($bind))*.execute(work.connection()?).await;
+            $crate::db::Tx::Sqlite(transaction) => {
+                let done = sqlx::query($sql)$(.bind($bind))*.execute(transaction.connection()?).await;
                 done.map(|done| done.rows_affected()).map_err($error)
             }
-            $crate::db::Tx::Postgres(work) => {
-                let done = sqlx::query($sql)$(.bind($bind))*.execute(work.connection()?).await;
+            $crate::db::Tx::Postgres(transaction) => {
+                let done = sqlx::query($sql)$(.bind($bind))*.execute(transaction.connection()?).await;
                 done.map(|done| done.rows_affected()).map_err($error)
             }
         }
@@ -135,16 +135,16 @@ impl Db {
 
     pub(crate) async fn begin(&self, commit: Commit) -> Result<Tx> {
         match self {
-            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Work::begin(write, commit).await?)),
-            Self::Postgres(pool) => Ok(Tx::Postgres(Work::begin(pool, commit).await?)),
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Transaction::begin(write, commit).await?)),
+            Self::Postgres(pool) => Ok(Tx::Postgres(Transaction::begin(pool, commit).await?)),
         }
     }
 
     /// For one statement: SQLite needs the transaction to set what its commit survives.
     pub(crate) async fn begin_statement(&self) -> Result<Tx> {
         match self {
-            Self::Sqlite { .. } => self.begin(Commit::Told).await,
-            Self::Postgres(pool) => Ok(Tx::Postgres(Work::reading(pool).await?)),
+            Self::Sqlite { .. } => self.begin(Commit::Visible).await,
+            Self::Postgres(pool) => Ok(Tx::Postgres(Transaction::reading(pool).await?)),
         }
     }
 
@@ -163,17 +163,17 @@ impl Tx {
     /// Commits what went well, and rolls back what did not.
     pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
         match self {
-            Self::Sqlite(work) => work.end(done).await,
-            Self::Postgres(work) => work.end(done).await,
+            Self::Sqlite(transaction) => transaction.end(done).await,
+            Self::Postgres(transaction) => transaction.end(done).await,
         }
     }
 }
 
 /// Bounds a piece of work on Postgres as a whole. Dropping it closes its connection. A local file has
 /// timeouts of its own, and nobody far away who could fall silent.
-pub(crate) async fn bounded<T>(db: &Db, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn bounded<T>(db: &Db, transaction: impl Future<Output = Result<T>>) -> Result<T> {
     match db {
-        Db::Sqlite { .. } => work.await,
-        Db::Postgres(_) => postgres::within(postgres::WORK_TIMEOUT, work).await,
+        Db::Sqlite { .. } => transaction.await,
+        Db::Postgres(_) => postgres::within(postgres::WORK_TIMEOUT, transaction).await,
     }
 }

@@ -138,8 +138,8 @@ async fn lock_migrations(connection: &mut PgConnection) -> Result<bool> {
 }
 
 /// Bounds work that a server far away takes part in.
-pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match timeout(limit, work).await {
+pub(crate) async fn within<T>(limit: Duration, transaction: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(limit, transaction).await {
         Ok(done) => done,
         Err(_) => Err(Error::unavailable("database", anyhow::anyhow!("no answer in {limit:?}"))),
     }

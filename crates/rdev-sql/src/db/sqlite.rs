@@ -197,7 +197,7 @@ mod tests {
         let db = Db::sqlite(&file).await.unwrap();
         let (ahead, kept) = (dir.path().join("rdev.db-wal"), JOURNAL_BYTES_KEPT.parse().unwrap());
         let add = async |name: String| -> Result<u64> {
-            write!(&db, Commit::Told, |tx| {
+            write!(&db, Commit::Visible, |tx| {
                 execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
             })
         };

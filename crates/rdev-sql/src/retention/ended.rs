@@ -1,7 +1,7 @@
 //! Commands that have ended, with all that is stored of them: files first, then entries, then the row.
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::Progress;
+use rdev_ports::StepReport;
 use sqlx::FromRow;
 
 use super::files::End;
@@ -67,52 +67,52 @@ struct Ended {
     pool: bool,
 }
 
-pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<Progress> {
+pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<StepReport> {
     let sql = match tx {
         Tx::Sqlite(_) => ENDED,
         Tx::Postgres(_) => ENDED_BESIDE_OTHERS,
     };
-    let commands = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), COMMANDS_MAX as i64)?;
-    if commands.is_empty() {
-        return Ok(Progress::default());
+    let jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), COMMANDS_MAX as i64)?;
+    if jobs.is_empty() {
+        return Ok(StepReport::default());
     }
     let mut step = Step::begin(tx).await?;
     let mut done = 0;
-    for command in &commands {
-        if step.room.is_full() || !step.remove_command(command, now).await? {
+    for job in &jobs {
+        if step.room.is_full() || !step.remove_command(job, now).await? {
             break;
         }
         done += 1;
     }
     step.end().await?;
-    Ok(Progress { done, more: done == COMMANDS_MAX as u64 || done < commands.len() as u64 })
+    Ok(StepReport { done, more: done == COMMANDS_MAX as u64 || done < jobs.len() as u64 })
 }
 
 impl Step<'_> {
     /// Removes a command, or as much of it as there is room for; whether nothing is left.
-    async fn remove_command(&mut self, command: &Ended, now: Timestamp) -> Result<bool> {
-        if command.pool
-            && let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &command.id)?
-            && !self.remove_files(&command.id, &end).await?
+    async fn remove_command(&mut self, job: &Ended, now: Timestamp) -> Result<bool> {
+        if job.pool
+            && let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &job.id)?
+            && !self.remove_files(&job.id, &end).await?
         {
             return Ok(false);
         }
-        if !self.remove_entries(&command.id).await? {
+        if !self.remove_entries(&job.id).await? {
             return Ok(false);
         }
-        let ends = run!(&mut *self.tx, fetch_all, query_as<EntrySize>, REMOVE_END, &command.id)?;
+        let ends = run!(&mut *self.tx, fetch_all, query_as<EntrySize>, REMOVE_END, &job.id)?;
         self.count_gone(ends);
-        if command.stream != command.id {
+        if job.stream != job.id {
             execute!(
                 &mut *self.tx,
                 "INSERT INTO removed_streams (project, stream, removed_us) VALUES ($1, $2, $3)
                  ON CONFLICT (project, stream) DO UPDATE SET removed_us = excluded.removed_us",
-                &command.project,
-                &command.stream,
+                &job.project,
+                &job.stream,
                 now.as_micros(),
             )?;
         }
-        execute!(&mut *self.tx, "DELETE FROM tasks WHERE id = $1", &command.id)?;
+        execute!(&mut *self.tx, "DELETE FROM tasks WHERE id = $1", &job.id)?;
         Ok(true)
     }
 

@@ -1,6 +1,6 @@
 //! The files that a task has left: they are told as removed first, and then go part by part.
 
-use rdev_domain::{Result, Unkept};
+use rdev_domain::{Result, SkipReason};
 use sqlx::FromRow;
 
 use super::{ROWS_MAX, Step};
@@ -38,7 +38,7 @@ impl Step<'_> {
         let fitting = parts.iter().take_while(|part| self.room.take(part.bytes)).count();
         let is_all = fitting == parts.len() && parts.len() < ROWS_MAX;
         if let Some(last) = parts[..fitting].last() {
-            execute!(&mut *self.tx, TELL_REMOVED, Unkept::Lost.as_str(), task)?;
+            execute!(&mut *self.tx, TELL_REMOVED, SkipReason::Lost.as_str(), task)?;
             execute!(&mut *self.tx, REMOVE_PARTS, task, last.number, last.part)?;
         }
         let bytes: i64 = parts[..fitting].iter().map(|part| part.bytes).sum();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::{Progress, Retention, Rule, STEP_BYTES_MAX};
+use rdev_ports::{PruneRule, Retention, STEP_BYTES_MAX, StepReport};
 use sqlx::FromRow;
 
 #[cfg(test)]
@@ -54,14 +54,14 @@ use size_columns;
 
 #[async_trait]
 impl Retention for SqlStore {
-    async fn prune(&self, rule: Rule) -> Result<Progress> {
+    async fn prune(&self, rule: PruneRule) -> Result<StepReport> {
         // What a crash brings back is removed again.
-        write!(&self.db, Commit::Light, |tx| {
+        write!(&self.db, Commit::Async, |tx| {
             match rule {
-                Rule::Keys { before } => remove_names(&mut tx, REMOVE_KEYS, before).await,
-                Rule::Streams { before } => remove_names(&mut tx, REMOVE_STREAMS, before).await,
-                Rule::Ended { before, now } => ended::remove(&mut tx, before, now).await,
-                Rule::Output { bytes_max } => {
+                PruneRule::Keys { before } => remove_names(&mut tx, REMOVE_KEYS, before).await,
+                PruneRule::Streams { before } => remove_names(&mut tx, REMOVE_STREAMS, before).await,
+                PruneRule::Ended { before, now } => ended::remove(&mut tx, before, now).await,
+                PruneRule::Output { bytes_max } => {
                     size::remove(&mut tx, i64::try_from(bytes_max).unwrap_or(i64::MAX)).await
                 }
             }
@@ -69,9 +69,9 @@ impl Retention for SqlStore {
     }
 }
 
-async fn remove_names(tx: &mut Tx, sql: &'static str, before: Timestamp) -> Result<Progress> {
+async fn remove_names(tx: &mut Tx, sql: &'static str, before: Timestamp) -> Result<StepReport> {
     let done = execute!(tx, sql, before.as_micros())?;
-    Ok(Progress { done, more: done == NAMES_MAX as u64 })
+    Ok(StepReport { done, more: done == NAMES_MAX as u64 })
 }
 
 /// An entry, as far as its size goes.

@@ -1,7 +1,7 @@
 //! The size of the log, output and files together, and the rule that bounds it.
 
 use rdev_domain::{Position, Result};
-use rdev_ports::Progress;
+use rdev_ports::StepReport;
 use sqlx::FromRow;
 
 use super::files::End;
@@ -57,11 +57,11 @@ pub(crate) async fn weigh_no_more(tx: &mut Tx, task: &str, last_seq: i64) -> Res
     size.store(tx).await
 }
 
-pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<Progress> {
+pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<StepReport> {
     let mut step = Step::begin(tx).await?;
     if step.count().await? {
         step.end().await?;
-        return Ok(Progress { done: 0, more: true });
+        return Ok(StepReport { done: 0, more: true });
     }
     let done = step.remove_oldest(bytes_max).await?;
     let more = step.room.rows > 0 && step.size.bytes > bytes_max;
@@ -69,7 +69,7 @@ pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<Progress> {
         step.size.count_to = last_position(step.tx).await?.max(step.size.count_to);
     }
     step.end().await?;
-    Ok(Progress { done, more })
+    Ok(StepReport { done, more })
 }
 
 impl Step<'_> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result, Seq};
-use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
+use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
 use rdev_ports::{EventLog, Fence, TaskQueue};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::{PostgresDatabase, Proxy};
@@ -17,7 +17,7 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T>) {
 }
 
 async fn running(store: &SqlStore) -> Fence {
-    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    store.enqueue(new_job(job("demo", 1))).await.unwrap();
     let fence = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0).fence;
     store.start(&fence, "pod-1", None, START).await.unwrap();
     fence
@@ -38,7 +38,10 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
             match n % 3 {
                 0 => store.check().await,
                 1 => store.append(&fence, vec![chunk(1, 1)], START).await.map(|_| ()),
-                _ => store.read_home(&id("demo"), Position::ZERO, 9).await.map(|_| ()),
+                _ => store
+                    .read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 9)
+                    .await
+                    .map(|_| ()),
             }
         }));
     }
@@ -62,7 +65,7 @@ async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
     let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
-    let demo = id("demo");
+    let demo = rdev_ports::testing::target("demo");
     store.last(&demo, Position::MAX).await.unwrap();
     proxy.fall_silent();
     for _ in 0..40 {
@@ -88,7 +91,7 @@ async fn a_cut_connection_is_unavailable_and_the_next_one_works() {
             }
         }
     }
-    assert_eq!(store.read_command(&fence.id, Position::ZERO, 100).await.unwrap().len(), 22);
+    assert_eq!(store.read_job(&fence.id, Position::ZERO, 100).await.unwrap().len(), 22);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +112,7 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_long() {
 async fn a_server_that_cannot_be_written_is_not_sound_until_it_can() {
     let database = PostgresDatabase::create().await;
     let store = SqlStore::postgres(&database.url()).await.unwrap();
-    let (name, demo) = (database.name(), id("demo"));
+    let (name, demo) = (database.name(), rdev_ports::testing::target("demo"));
     for (read_only, sound) in [("on", false), ("off", true)] {
         let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}");
         database.run(&format!("BEGIN READ WRITE; {set}; COMMIT")).await;

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Command, Ending, Entry, Error, Outcome, Position, Result, Seq, Timestamp};
-use rdev_ports::testing::{START, chunk, command, id, idempotency_key, new_command, slots};
-use rdev_ports::{Claim, Enqueued, EventLog, NewCommand, TaskQueue};
+use rdev_domain::{Ending, Entry, Error, Job, Outcome, Position, Result, Seq, Timestamp};
+use rdev_ports::testing::{START, chunk, id, idempotency_key, job, new_job, slots};
+use rdev_ports::{Claim, Enqueued, EventLog, NewJob, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_000);
 
-async fn everything(store: &SqlStore) -> Result<(Vec<Command>, Vec<Entry>)> {
-    let demo = id("demo");
-    let commands = store.commands(&demo, None, 100).await?;
-    Ok((commands, store.read_home(&demo, Position::ZERO, 100).await?))
+async fn everything(store: &SqlStore) -> Result<(Vec<Job>, Vec<Entry>)> {
+    let demo = rdev_ports::testing::target("demo");
+    let jobs = store.jobs(&demo, None, 100).await?;
+    Ok((jobs, store.read_target(&demo, Position::ZERO, 100).await?))
 }
 
 /// Stores a command that has ended, one that runs, and one that waits under an idempotency key.
 async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
-    let keyed = |n: u64| NewCommand {
+    let keyed = |n: u64| NewJob {
         idempotency: Some(idempotency_key("key-1", &n.to_string(), 1)),
-        ..new_command(command("demo", n))
+        ..new_job(job("demo", n))
     };
     for n in 1..=3 {
         store.enqueue(keyed(n)).await?;
@@ -33,7 +33,7 @@ async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
     }
     let outcome = Outcome::without_process(Ending::TimedOut, "its time was up");
     store.finish(&claims[0].fence, Seq(6), outcome, START).await?;
-    store.request_cancel(&id("demo"), &claims[1].fence.id, None, START).await?;
+    store.request_cancel(&rdev_ports::testing::target("demo"), &claims[1].fence.id, None, START).await?;
     Ok(claims)
 }
 
@@ -50,12 +50,11 @@ async fn reopening_the_file_keeps_everything() {
     assert_eq!(everything(&store).await.unwrap(), before);
     let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
     assert_eq!(renewal.cancelled, [claims[1].fence.clone()], "claim and wish are kept");
-    let again =
-        NewCommand { idempotency: Some(idempotency_key("key-1", "3", 1)), ..new_command(command("demo", 9)) };
-    let Enqueued::Before(third) = store.enqueue(again).await.unwrap() else {
+    let again = NewJob { idempotency: Some(idempotency_key("key-1", "3", 1)), ..new_job(job("demo", 9)) };
+    let Enqueued::Existing(third) = store.enqueue(again).await.unwrap() else {
         panic!("the idempotency key was forgotten");
     };
-    assert_eq!(*third, command("demo", 3));
+    assert_eq!(*third, job("demo", 3));
     let later = LEASE_END + Duration::from_secs(1);
     let attached = store.claim(&id("worker-2"), slots(1), later, later).await.unwrap();
     assert_eq!((&attached[0].fence.id, attached[0].last_seq), (&claims[1].fence.id, Seq(5)));
@@ -114,7 +113,7 @@ async fn a_transaction_that_a_power_cut_left_half_done_is_taken_back() {
     std::fs::copy(dir.path().join("before.db-journal"), dir.path().join("rdev.db-journal")).unwrap();
 
     let store = SqlStore::sqlite(&file).await.unwrap();
-    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    store.enqueue(new_job(job("demo", 1))).await.unwrap();
     let mut connection = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap();
     assert_eq!(rows, 0);

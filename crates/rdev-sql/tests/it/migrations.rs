@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rdev_domain::{Ending, EntryBody, Error, Outcome, Position, Seq, State, Status};
-use rdev_ports::testing::{START, command, id, idempotency_key, new_command, slots};
-use rdev_ports::{Enqueued, EventLog, NewCommand, TaskQueue};
+use rdev_domain::{Ending, EntryBody, Error, JobState, JobStatus, Outcome, Position, Seq};
+use rdev_ports::testing::{START, id, idempotency_key, job, new_job, slots};
+use rdev_ports::{Enqueued, EventLog, NewJob, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
@@ -79,32 +79,31 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     let place = on.place().await;
     place.of_version(1, ROWS_1).await;
     let store = place.open().await.unwrap();
-    let demo = id("demo");
-    let commands = store.commands(&demo, None, 10).await.unwrap();
-    assert_eq!(commands[0], command("demo", 3));
-    assert_eq!((commands[1].stream.as_str(), commands[1].cancel_requested), ("nightly", true));
-    assert_eq!(commands[1].state, State::running(START));
-    let State::Ended { outcome, .. } = &commands[2].state else { panic!("{:?}", commands[2]) };
+    let demo = rdev_ports::testing::target("demo");
+    let jobs = store.jobs(&demo, None, 10).await.unwrap();
+    assert_eq!(jobs[0], job("demo", 3));
+    assert_eq!((jobs[1].stream.as_str(), jobs[1].cancel_requested), ("nightly", true));
+    assert_eq!(jobs[1].state, JobState::running(START));
+    let JobState::Ended { outcome, .. } = &jobs[2].state else { panic!("{:?}", jobs[2]) };
     assert_eq!((outcome.exit_code, outcome.message.as_deref()), (Some(3), Some("said")));
     assert!(matches!(outcome.ending, Ending::Failed(_)));
 
-    let entries = store.read_home(&demo, Position::ZERO, 10).await.unwrap();
+    let entries = store.read_target(&demo, Position::ZERO, 10).await.unwrap();
     let bodies: Vec<&EntryBody> = entries.iter().map(|entry| &entry.body).collect();
-    assert_eq!(bodies[0], &EntryBody::Status(Status::Pending));
+    assert_eq!(bodies[0], &EntryBody::Status(JobStatus::Pending));
     assert_eq!(bodies[1], &EntryBody::Output(bytes::Bytes::from_static(&[0, 0xff])));
     assert_eq!(bodies[2], &EntryBody::Complete(outcome.clone()));
     assert_eq!((entries.len(), entries[3].last_seq), (4, Seq(5)));
 
-    let again =
-        NewCommand { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_command(command("demo", 9)) };
-    assert!(matches!(store.enqueue(again).await, Ok(Enqueued::Before(first)) if first.id == commands[2].id));
+    let again = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 9)) };
+    assert!(matches!(store.enqueue(again).await, Ok(Enqueued::Existing(first)) if first.id == jobs[2].id));
     // What runs holds its key, also under the index that came later, and is claimed when its lease is over.
     let later = START + std::time::Duration::from_secs(31);
     let claims = store.claim(&id("worker-2"), slots(10), later, later).await.unwrap();
     assert_eq!(claims.len(), 1);
-    assert!(claims[0].fence.attempt > 2, "a later claim has a higher number");
+    assert!(claims[0].fence.token > 2, "a later claim has a higher number");
     assert_eq!(claims[0].last_seq, Seq(5));
-    assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));
+    assert_eq!(claims[0].pod_uid.as_deref(), Some("pod-1"));
 }
 
 async fn what_is_pending_is_told_and_changes_nothing(on: On) {
@@ -125,20 +124,20 @@ const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success
 /// Two programs share a database while one replaces the other, forward or back.
 async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) {
     let (newer, place) = on.fresh().await;
-    let demo = id("demo");
-    newer.enqueue(new_command(command("demo", 1))).await.unwrap();
+    let demo = rdev_ports::testing::target("demo");
+    newer.enqueue(new_job(job("demo", 1))).await.unwrap();
     place.run(LATER).await;
     place.run("CREATE TABLE later (what TEXT NOT NULL)").await;
     place.run("ALTER TABLE tasks ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
     let older = place.open().await.unwrap();
-    older.enqueue(new_command(command("demo", 2))).await.unwrap();
+    older.enqueue(new_job(job("demo", 2))).await.unwrap();
     let claims = older.claim(&id("w"), slots(2), START, START).await.unwrap();
     for claim in &claims {
         newer.start(&claim.fence, "pod-1", None, START).await.unwrap();
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         older.finish(&claim.fence, Seq(1), outcome, START).await.unwrap();
     }
-    assert_eq!(newer.commands(&demo, None, 9).await.unwrap().len(), 2);
+    assert_eq!(newer.jobs(&demo, None, 9).await.unwrap().len(), 2);
     older.close().await;
 
     place.run("UPDATE schema_compatibility SET oldest_program = 9999").await;
@@ -211,7 +210,7 @@ async fn a_file_is_copied_before_it_is_migrated_and_two_copies_stay() {
 
 /// Stores a command; the position of its first entry comes back.
 async fn accepted(store: &SqlStore, number: u64) -> Position {
-    match store.enqueue(new_command(command("demo", number))).await {
+    match store.enqueue(new_job(job("demo", number))).await {
         Ok(Enqueued::New(entry)) => entry.position,
         other => panic!("{other:?}"),
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
-use rdev_ports::testing::{START, command, id, new_command, slots};
-use rdev_ports::{EventLog, NewCommand, TaskQueue};
+use rdev_ports::testing::{START, id, job, new_job, slots};
+use rdev_ports::{EventLog, NewJob, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
 
@@ -41,16 +41,17 @@ async fn two_writers_never_find_the_database_locked(on: On) {
         written.unwrap().unwrap();
     }
     let store = place.open().await.unwrap();
-    let entries = store.read_home(&id("demo"), Position::ZERO, 1000).await.unwrap();
+    let entries =
+        store.read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 1000).await.unwrap();
     assert_eq!(entries.len() as u64, 2 * COMMANDS);
 }
 
 /// Writes, and reads in between as a server does.
 async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>) -> Result<()> {
     for n in numbers {
-        let command = command("demo", n);
-        store.enqueue(new_command(command.clone())).await?;
-        assert_eq!(store.command(&command.home, &command.id).await?, Some(command));
+        let job = job("demo", n);
+        store.enqueue(new_job(job.clone())).await?;
+        assert_eq!(store.job(&job.target(), &job.id).await?, Some(job));
         if n % 20 == 0 {
             store.claim(&id("worker-1"), slots(20), START, START).await?;
         }
@@ -64,8 +65,7 @@ async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>
 async fn a_claim_waits_for_another_process_claim_of_the_key() {
     let (store, place) = On::Postgres.fresh().await;
     let Place::Postgres(database) = &place else { panic!("Postgres was asked for") };
-    let keyed =
-        |n| NewCommand { concurrency_key: Some("workspace".to_owned()), ..new_command(command("demo", n)) };
+    let keyed = |n| NewJob { concurrency_key: Some("workspace".to_owned()), ..new_job(job("demo", n)) };
     store.enqueue(keyed(2)).await.unwrap();
     let mut other = database.connect().await;
     sqlx::raw_sql("BEGIN; UPDATE tasks SET lease_owner = 'worker-2', lease_until_us = 9000000000000000")

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use rdev_domain::{CommandId, Position};
-use rdev_ports::testing::{command, id};
-use rdev_ports::{Growth, Signal};
+use rdev_domain::{JobId, Position};
+use rdev_ports::testing::job;
+use rdev_ports::{Appended, Signal};
 
 use crate::{On, Place};
 
@@ -16,8 +16,12 @@ async fn heard(signals: &mut BoxStream<'static, Signal>) -> Signal {
     tokio::time::timeout(PATIENCE, signals.next()).await.expect("a signal").expect("they never end")
 }
 
-fn growth(n: u64, position: u64) -> Growth {
-    Growth { home: id("demo"), command: command("demo", n).id, position: Position(position) }
+fn growth(n: u64, position: u64) -> Appended {
+    Appended {
+        target: rdev_ports::testing::target("demo"),
+        job: job("demo", n).id,
+        position: Position(position),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,20 +31,20 @@ async fn a_process_hears_the_others_and_not_itself() {
     let (a, b) = (a.signals(), b.signals());
     let (mut at_a, mut at_b) = (a.subscribe(), b.subscribe());
     // Both say when they have begun to listen.
-    assert_eq!((heard(&mut at_a).await, heard(&mut at_b).await), (Signal::Anything, Signal::Anything));
-    let cancelled: CommandId = command("demo", 7).id;
+    assert_eq!((heard(&mut at_a).await, heard(&mut at_b).await), (Signal::Resync, Signal::Resync));
+    let cancelled: JobId = job("demo", 7).id;
     a.publish(Signal::Cancel(cancelled.clone()));
     assert_eq!(heard(&mut at_b).await, Signal::Cancel(cancelled));
     b.publish(Signal::Work);
     assert_eq!(heard(&mut at_a).await, Signal::Work, "what it has published itself was heard");
     // What comes while others are being told is told together.
     for position in 1..=100 {
-        a.publish(Signal::Grown(vec![growth(1, position)]));
+        a.publish(Signal::Appended(vec![growth(1, position)]));
     }
     let mut times = 0;
     loop {
         times += 1;
-        let Signal::Grown(grown) = heard(&mut at_b).await else { panic!("only growth was told") };
+        let Signal::Appended(grown) = heard(&mut at_b).await else { panic!("only growth was told") };
         assert_eq!(grown.len(), 1);
         if grown[0] == growth(1, 100) {
             break;
@@ -56,12 +60,12 @@ async fn after_a_cut_everything_may_have_changed() {
     let (a, b) = (place.open().await.unwrap(), place.open().await.unwrap());
     let (a, b) = (a.signals(), b.signals());
     let mut at_b = b.subscribe();
-    assert_eq!(heard(&mut at_b).await, Signal::Anything);
+    assert_eq!(heard(&mut at_b).await, Signal::Resync);
     database.cut_connections().await;
-    assert_eq!(heard(&mut at_b).await, Signal::Anything);
+    assert_eq!(heard(&mut at_b).await, Signal::Resync);
     a.publish(Signal::Work);
     // Of the sender's own connections one may have been cut: then it says that anything may have changed.
-    while heard(&mut at_b).await == Signal::Anything {
+    while heard(&mut at_b).await == Signal::Resync {
         a.publish(Signal::Work);
     }
 }

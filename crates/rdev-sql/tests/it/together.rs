@@ -1,9 +1,9 @@
 //! Many callers at the same moment, whose writes a store may take together: each is told its own.
 
 use futures_util::future::join_all;
-use rdev_domain::{Ending, EntryBody, Error, Outcome, Position, Seq, Status, StreamId};
-use rdev_ports::testing::{START, chunk, command, id, new_command, slots};
-use rdev_ports::{Enqueued, EventLog, NewCommand, TaskQueue};
+use rdev_domain::{Ending, EntryBody, Error, JobStatus, Outcome, Position, Seq, StreamId};
+use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+use rdev_ports::{Enqueued, EventLog, NewJob, TaskQueue};
 use rdev_sql::SqlStore;
 
 use crate::{On, on_both};
@@ -16,8 +16,8 @@ on_both! {
 const COMMANDS: u64 = 300;
 const PROJECTS: u64 = 3;
 
-fn new(n: u64) -> NewCommand {
-    new_command(command(&format!("p{}", n % PROJECTS), n))
+fn new(n: u64) -> NewJob {
+    new_job(job(&format!("p{}", n % PROJECTS), n))
 }
 
 async fn commands_at_the_same_moment_are_all_run(on: On) {
@@ -32,21 +32,21 @@ async fn commands_at_the_same_moment_are_all_run(on: On) {
     join_all((0..).zip(&claims).map(|(n, claim)| async move {
         let (store, fence) = (store_of(n), &claim.fence);
         let started = store.start(fence, "pod-1", None, START).await.unwrap();
-        assert_eq!((started.tries, started.started_at), (1, START));
+        assert_eq!((started.attempt, started.started_at), (1, START));
         let output = store.append(fence, vec![chunk(1, 2), chunk(3, 3)], START).await.unwrap();
         assert!(output[0].position < output[1].position);
         let ended = store.finish(fence, Seq(4), outcome(), START).await.unwrap();
-        assert_eq!((ended.command, ended.last_seq), (fence.id.clone(), Seq(4)));
+        assert_eq!((ended.job, ended.last_seq), (fence.id.clone(), Seq(4)));
     }))
     .await;
     for n in 0..COMMANDS {
         assert_eq!(told(&store, n).await, ["pending", "running", "1-2", "3-3", "complete 4"]);
     }
     for project in 0..PROJECTS {
-        let project = id(&format!("p{project}"));
+        let project = rdev_ports::testing::target(&format!("p{project}"));
         let mut after = Position::ZERO;
         let mut entries = 0;
-        while let page = store.read_home(&project, after, 100).await.unwrap()
+        while let page = store.read_target(&project, after, 100).await.unwrap()
             && let Some(last) = page.last()
         {
             (after, entries) = (last.position, entries + page.len() as u64);
@@ -60,7 +60,7 @@ fn outcome() -> Outcome {
 }
 
 async fn told(store: &SqlStore, n: u64) -> Vec<String> {
-    let entries = store.read_command(&new(n).command.id, Position::ZERO, 10).await.unwrap();
+    let entries = store.read_job(&new(n).job.id, Position::ZERO, 10).await.unwrap();
     let told = entries.iter().map(|entry| match &entry.body {
         EntryBody::Status(status) => status.as_str().to_owned(),
         EntryBody::Output(_) => format!("{}-{}", entry.first_seq.0, entry.last_seq.0),
@@ -75,7 +75,7 @@ async fn a_stream_is_taken_once_at_the_same_moment(on: On) {
     let (store, _place) = on.fresh().await;
     let named = |n| {
         let mut new = new(n * PROJECTS);
-        new.command.stream = "the-one".parse::<StreamId>().unwrap();
+        new.job.stream = "the-one".parse::<StreamId>().unwrap();
         new
     };
     let stored = join_all((0..20).map(|n| {
@@ -103,8 +103,8 @@ async fn what_cannot_be_stored_fails_alone() {
         store.start(&claim.fence, place, None, START)
     }));
     for (n, started) in (0..).zip(started.await) {
-        let command = store.command(&claims[n].command.home, &claims[n].fence.id).await.unwrap().unwrap();
-        let expected = if n == 10 { Status::Pending } else { Status::Running };
-        assert_eq!((started.is_err(), command.state.status()), (n == 10, expected));
+        let job = store.job(&claims[n].job.target(), &claims[n].fence.id).await.unwrap().unwrap();
+        let expected = if n == 10 { JobStatus::Pending } else { JobStatus::Running };
+        assert_eq!((started.is_err(), job.state.status()), (n == 10, expected));
     }
 }

@@ -1,7 +1,7 @@
 //! A row that this version cannot read is an error that names it, never a panic.
 
 use rdev_domain::{Error, Position};
-use rdev_ports::testing::{command, new_command};
+use rdev_ports::testing::{job, new_job};
 use rdev_ports::{EventLog, TaskQueue};
 use rdev_sql::SqlStore;
 
@@ -15,7 +15,7 @@ on_both! {
 /// A store with one command, and a change to its tables made behind its back.
 async fn damaged(on: On, change: &str) -> (SqlStore, Place) {
     let (store, place) = on.fresh().await;
-    store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    store.enqueue(new_job(job("demo", 1))).await.unwrap();
     place.run(change).await;
     (store, place)
 }
@@ -37,11 +37,11 @@ async fn a_command(on: On) {
         ("UPDATE tasks SET request = '{\"type\":\"dream\"}'", "request"),
         ("UPDATE tasks SET created_by = 'no key'", "no key"),
     ];
-    let command = command("demo", 1);
+    let job = job("demo", 1);
     for (change, value) in changes {
         let (store, _place) = damaged(on, change).await;
-        let found = store.command(&command.home, &command.id).await;
-        assert_names(found, command.id.as_str(), value);
+        let found = store.job(&job.target(), &job.id).await;
+        assert_names(found, job.id.as_str(), value);
     }
 }
 
@@ -59,12 +59,12 @@ async fn an_entry(on: On) {
         ("UPDATE events SET kind = 'complete'", "former end"),
         ("UPDATE tasks SET stream = 'a b'", "a b"),
     ];
-    let command = command("demo", 1);
+    let job = job("demo", 1);
     for (change, value) in changes {
         let (store, _place) = damaged(on, change).await;
-        let read = store.read_command(&command.id, Position::ZERO, 10).await;
+        let read = store.read_job(&job.id, Position::ZERO, 10).await;
         assert_names(read, "event ", value);
-        let read = store.read_home(&command.home, Position::ZERO, 10).await;
+        let read = store.read_target(&job.target(), Position::ZERO, 10).await;
         assert_names(read, "event ", value);
     }
 }
@@ -73,6 +73,6 @@ async fn an_entry(on: On) {
 async fn a_value_of_another_type() {
     // SQLite takes anything everywhere; Postgres holds its types.
     let (store, _place) = damaged(On::Sqlite, "UPDATE tasks SET created_us = 'yesterday'").await;
-    let command = command("demo", 1);
-    assert_names(store.command(&command.home, &command.id).await, "", "created_us");
+    let job = job("demo", 1);
+    assert_names(store.job(&job.target(), &job.id).await, "", "created_us");
 }

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use crate::clocks::with_clock;
-use crate::oracle::{Addresses, Clients, Keeper, Manners, PROJECTS, Task, Verdict, nothing_strange, seed};
+use crate::oracle::{Addresses, Clients, Keeper, Manners, PROJECTS, Severity, Task, nothing_strange, seed};
 use crate::support::{Fixture, Server};
 use readiness::Readiness;
 use small_disk::{SmallDisk, on_small_disk};
@@ -93,7 +93,7 @@ async fn chaos(size: Size) {
     accepted.extend(asked.accepted);
     println!("{} tasks accepted, {} refused: {:?}", accepted.len(), asked.refused, begun.elapsed());
 
-    let verdict = Verdict::over(accepted, &clients, begun + size.patience).await;
+    let verdict = Severity::over(accepted, &clients, begun + size.patience).await;
     println!("all have ended: {:?}", begun.elapsed());
     verdict.each_ran_as_often_as_it_says();
     verdict.none_is_stored_twice().await;

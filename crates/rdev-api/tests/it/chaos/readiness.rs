@@ -21,7 +21,7 @@ pub(super) struct Readiness<'a> {
 
 /// Tasks that were asked for.
 #[derive(Default)]
-pub(super) struct Asked {
+pub(super) struct Occurrence {
     pub(super) accepted: Vec<Accepted>,
     /// How often it was not ready, and the task was refused.
     pub(super) refused: usize,
@@ -29,8 +29,8 @@ pub(super) struct Asked {
 
 impl Readiness<'_> {
     /// Posts tasks with numbers from this one on until all is over. Each is posted until it is accepted.
-    pub(super) async fn is_truthful(&self, first: usize, over: watch::Receiver<bool>) -> Asked {
-        let mut asked = Asked::default();
+    pub(super) async fn is_truthful(&self, first: usize, over: watch::Receiver<bool>) -> Occurrence {
+        let mut asked = Occurrence::default();
         let mut untrue = None;
         for number in first.. {
             let task = Task { number, kind: Kind::Once, lines: 0 };

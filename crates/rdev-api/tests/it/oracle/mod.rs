@@ -13,7 +13,7 @@ pub(crate) use addresses::Addresses;
 pub(crate) use clients::{Accepted, Clients, Manners, Tried};
 pub(crate) use keeper::Keeper;
 pub(crate) use tasks::{Kind, PROJECTS, Task};
-pub(crate) use verdict::Verdict;
+pub(crate) use verdict::Severity;
 
 use crate::support::variable;
 

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     /// A task of the pool that must not run twice.
     Once,
     /// As [`Self::Once`], and never beside another one of its key; it fails where it does.
-    Alone,
+    SingleProcess,
     /// A task of the pool that may be tried again.
     MayRepeat,
     /// As [`Self::MayRepeat`]; its first attempt fails.
@@ -38,7 +38,7 @@ impl Task {
     pub(crate) fn drawn(number: usize, random: &mut Rng) -> Self {
         let kind = match random.usize(..20) {
             0..9 => Kind::Once,
-            9 => Kind::Alone,
+            9 => Kind::SingleProcess,
             10..15 => Kind::MayRepeat,
             15 => Kind::FailsFirst,
             _ => Kind::InProject(PROJECTS[random.usize(..PROJECTS.len())]),
@@ -73,7 +73,7 @@ impl Task {
         let attempts = if self.may_repeat() { 3 } else { 1 };
         match self.kind {
             Kind::InProject(_) => json!({"command": command}),
-            Kind::Alone => json!({"type": "shell", "steps": [command], "max_attempts": attempts,
+            Kind::SingleProcess => json!({"type": "shell", "steps": [command], "max_attempts": attempts,
                                   "concurrency_key": format!("key-{}", self.number % KEYS)}),
             _ => json!({"type": "shell", "steps": [command], "max_attempts": attempts}),
         }
@@ -87,7 +87,7 @@ impl Task {
             Kind::FailsFirst => {
                 (format!("mkdir {marks}/first-{number} 2>/dev/null && exit 3\n"), String::new())
             }
-            Kind::Alone => {
+            Kind::SingleProcess => {
                 (format!("mkdir {marks}/key-{key} || exit 4\n"), format!("rmdir {marks}/key-{key}\n"))
             }
             Kind::Once | Kind::MayRepeat | Kind::InProject(_) => Default::default(),

@@ -13,7 +13,7 @@ use crate::support::{Data, Event, List, Told, looking, within};
 /// Streams are read by so many at once.
 const READERS: usize = 8;
 
-pub(crate) struct Verdict<'a> {
+pub(crate) struct Severity<'a> {
     clients: &'a Clients,
     ended: Vec<Ended>,
     followed: Vec<(usize, Vec<Event>)>,
@@ -41,7 +41,7 @@ struct Answer {
     attempts: Option<usize>,
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> Severity<'a> {
     /// Waits until every task has ended.
     pub(crate) async fn over(accepted: Vec<Accepted>, clients: &'a Clients, until: Instant) -> Self {
         let (mut ended, mut followed) = (Vec::new(), Vec::new());

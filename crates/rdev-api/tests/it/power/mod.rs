@@ -22,7 +22,7 @@ use crate::oracle::{Kind, Task, seed};
 use crate::support::{Client, Data, Fixture, Server, eventually, within};
 use disk::Disk;
 use told::{Stored, Told};
-use verdict::Verdict;
+use verdict::Severity;
 
 /// Cuts of the test run, of four times as many that there are.
 const SAMPLE: usize = 16;
@@ -95,7 +95,7 @@ async fn cut_at(sample: Option<usize>) {
                 fs::write(&effects, &told.effects).expect("there is room");
                 disk.restore(&data);
                 server.restart().await;
-                let verdict = Verdict { accepted: &accepted, told: &told, before: &client, server: &server };
+                let verdict = Severity { accepted: &accepted, told: &told, before: &client, server: &server };
                 verdict.every_promise_is_kept(&effects).await;
                 server.lose_power().await;
             }

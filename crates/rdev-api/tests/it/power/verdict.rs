@@ -11,7 +11,7 @@ use super::told::{Told, in_stream};
 use crate::oracle::Task;
 use crate::support::{Client, Data, Event, Server, Told as Content, eventually};
 
-pub(super) struct Verdict<'a> {
+pub(super) struct Severity<'a> {
     pub(super) accepted: &'a [Accepted],
     /// Promises made before the cut.
     pub(super) told: &'a Told,
@@ -29,7 +29,7 @@ struct Ended {
     reason: Option<String>,
 }
 
-impl Verdict<'_> {
+impl Severity<'_> {
     pub(super) async fn every_promise_is_kept(&self, effects: &Path) {
         let (promised, events) = (self.told.accepted(), self.told.events());
         let client = self.server.client();

@@ -10,9 +10,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::oracle::{Clients, Manners, Task, Verdict, seed};
+use crate::oracle::{Clients, Manners, Severity, Task, seed};
 use crate::support::PrivatePostgres;
-use replicas::Replicas;
+use replicas::ReplicaSync;
 
 /// How hard it blows.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ async fn no_death_loses_or_repeats_anything_at_full_size() {
 async fn storm(size: Size) {
     let mut random = Rng::with_seed(seed("RDEV_STORM_SEED"));
     let postgres = PrivatePostgres::start().await;
-    let replicas = Replicas::start(&postgres, size).await;
+    let replicas = ReplicaSync::start(&postgres, size).await;
     let tasks: Vec<Task> = (0..size.tasks).map(|number| Task::drawn(number, &mut random)).collect();
     let clients = Clients::new(replicas.addresses(), replicas.marks(), size.patience, Manners::Usual);
 
@@ -57,7 +57,7 @@ async fn storm(size: Size) {
     };
     let (accepted, ()) = tokio::join!(clients.post_all(tasks, KILL_EVERY * size.kills), blowing);
     println!("{} tasks accepted: {:?}", accepted.len(), begun.elapsed());
-    let verdict = Verdict::over(accepted, &clients, begun + size.patience).await;
+    let verdict = Severity::over(accepted, &clients, begun + size.patience).await;
     println!("all have ended: {:?}", begun.elapsed());
     verdict.each_ran_as_often_as_it_says();
     verdict.none_is_stored_twice().await;

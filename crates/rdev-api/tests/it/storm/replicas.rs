@@ -15,13 +15,13 @@ const REPLICAS: usize = 3;
 /// Commands of projects that each server runs at once.
 const CONCURRENCY: &str = "4";
 
-pub(super) struct Replicas {
+pub(super) struct ReplicaSync {
     keepers: Vec<Keeper>,
     addresses: Addresses,
     marks: PathBuf,
 }
 
-impl Replicas {
+impl ReplicaSync {
     pub(super) async fn start(postgres: &PrivatePostgres, size: Size) -> Self {
         let database = PostgresDatabase::create_on(postgres.url()).await;
         let first = set(Runtime::Double.fixture()).with_database(database).start().await;

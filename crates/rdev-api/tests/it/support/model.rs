@@ -21,7 +21,7 @@ pub(crate) struct Model {
 
 /// One request that the agent has made.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct Occurrence {
     pub(crate) verb: String,
     pub(crate) outcome: String,
     pub(crate) messages: u32,
@@ -67,14 +67,14 @@ impl Model {
     }
 
     /// What it has been asked so far.
-    pub(crate) async fn asked(&self) -> Vec<Asked> {
+    pub(crate) async fn asked(&self) -> Vec<Occurrence> {
         let client = Client { address: self.address, key: None };
         client.get("/__stub/requests").send().await.json(200)
     }
 
     /// Waits for a request of this verb with this outcome.
-    pub(crate) async fn saw(&self, verb: &str, outcome: &str) -> Asked {
-        let wanted = |asked: &Asked| asked.verb == verb && asked.outcome == outcome;
+    pub(crate) async fn saw(&self, verb: &str, outcome: &str) -> Occurrence {
+        let wanted = |asked: &Occurrence| asked.verb == verb && asked.outcome == outcome;
         eventually(outcome, async || self.asked().await.into_iter().find(wanted)).await
     }
 }

@@ -1,11 +1,11 @@
 //! Writes whose answer was lost: the same again is told what was stored, and stores nothing.
 
-use rdev_domain::{Command, Ending, EntryBody, Outcome, Position, Reason, Result, Seq, Status, WorkKind};
+use rdev_domain::{Ending, EntryBody, Job, JobStatus, Outcome, Position, Reason, Result, Seq, TaskKind};
 
 use super::Store;
 use super::steps::*;
-use crate::testing::{chunk, command, idempotency_key, new_command, task};
-use crate::{NewCommand, Retry};
+use crate::testing::{chunk, idempotency_key, job, new_job, task};
+use crate::{NewJob, Retry};
 
 fn retry() -> Retry {
     let error = "exit_code: 2".to_owned();
@@ -15,10 +15,9 @@ fn retry() -> Retry {
 /// A command is accepted once under its id, with an idempotency key or without, and told with its first entry, whatever
 /// has become of it since.
 pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &impl Store) -> Result<()> {
-    let plain = new_command(command("demo", 1));
-    let keyed =
-        NewCommand { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_command(command("demo", 2)) };
-    let pooled = new_command(task(WorkKind::Shell, 3));
+    let plain = new_job(job("demo", 1));
+    let keyed = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 2)) };
+    let pooled = new_job(task(TaskKind::Shell, 3));
     for new in [plain, keyed, pooled] {
         let first = entry_of(store.enqueue(new.clone()).await?);
         assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
@@ -28,7 +27,7 @@ pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &i
         assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
         store.finish(&fence, Seq(2), completed(), at(2)).await?;
         assert_eq!(entry_of(store.enqueue(new.clone()).await?), first);
-        assert_eq!(store.read_command(&fence.id, Position::ZERO, ALL).await?.len(), 4);
+        assert_eq!(store.read_job(&fence.id, Position::ZERO, ALL).await?.len(), 4);
     }
     assert!(claim_all(store, LEASE).await?.is_empty(), "each was stored once");
     Ok(())
@@ -37,10 +36,10 @@ pub async fn an_accepted_command_that_comes_again_is_told_as_the_first(store: &i
 /// Another command is not taken for the one that has its name, or its id.
 pub async fn another_command_is_not_taken_for_the_first(store: &impl Store) -> Result<()> {
     let first = enqueue(store, 1).await?;
-    let of_its_name = Command { stream: first.stream.clone(), ..command("demo", 2) };
-    let of_its_id = Command { created_at: at(1), ..first };
+    let of_its_name = Job { stream: first.stream.clone(), ..job("demo", 2) };
+    let of_its_id = Job { created_at: at(1), ..first };
     for other in [of_its_name, of_its_id] {
-        assert_conflict(store.enqueue(new_command(other)).await, "STREAM_ID_TAKEN");
+        assert_conflict(store.enqueue(new_job(other)).await, "STREAM_ID_TAKEN");
     }
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
@@ -53,7 +52,7 @@ pub async fn a_start_that_comes_again_is_told_as_the_first(store: &impl Store) -
     let first = store.start(&fence, "pod-1", None, at(1)).await?;
     for _ in 0..2 {
         let again = store.start(&fence, "pod-1", None, at(1)).await?;
-        assert_eq!((&again.entry, again.tries), (&first.entry, 1));
+        assert_eq!((&again.entry, again.attempt), (&first.entry, 1));
     }
     assert!(first.entry.is_some());
     assert!(store.start(&fence, "pod-1", None, at(2)).await?.entry.is_none());
@@ -100,7 +99,7 @@ pub async fn an_attempts_end_that_comes_again_is_told_as_the_first(store: &impl 
     let first = store.retry(&fence, retry(), at(2)).await?;
     assert!(matches!(first.body, EntryBody::Retry(_)));
     assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);
-    assert_eq!(stored(store, &fence.id).await?.schedule.tries, 1);
+    assert_eq!(stored(store, &fence.id).await?.schedule.attempts, 1);
     let next = claim(store, 20).await?;
     store.start(&next, "pod-2", None, at(21)).await?;
     store.append(&next, vec![chunk(5, 5)], at(21)).await?;
@@ -118,7 +117,7 @@ pub async fn a_cancelled_attempts_end_that_comes_again_is_told_as_the_first(
     let first = store.retry(&fence, retry(), at(2)).await?;
     assert!(matches!(first.body, EntryBody::Complete(_)));
     assert_eq!(store.retry(&fence, retry(), at(2)).await?, first);
-    assert_eq!(stored(store, &fence.id).await?.state.status(), Status::Cancelled);
+    assert_eq!(stored(store, &fence.id).await?.state.status(), JobStatus::Cancelled);
     assert_eq!(log(store).await?.len(), 3);
     Ok(())
 }

@@ -1,18 +1,18 @@
 use std::collections::HashSet;
 
-use rdev_domain::{CommandId, Result, Seq};
+use rdev_domain::{JobId, Result, Seq};
 
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::{chunk, command, id, slots};
+use crate::testing::{chunk, id, job, slots};
 
 /// Commands of one caller and project are claimed in the order in which they were stored.
 pub async fn claims_in_the_order_of_coming(store: &impl Store) -> Result<()> {
     for n in [3, 1, 2] {
         enqueue(store, n).await?;
     }
-    let expected = [3, 1, 2].map(|n| command("demo", n).id);
+    let expected = [3, 1, 2].map(|n| job("demo", n).id);
     assert_eq!(ids(&claim_all(store, 0).await?), expected);
     Ok(())
 }
@@ -23,19 +23,19 @@ pub async fn claims_no_more_than_the_limit(store: &impl Store) -> Result<()> {
         enqueue(store, n).await?;
     }
     let first = store.claim(&worker(), slots(2), at(0), at(LEASE)).await?;
-    assert_eq!(ids(&first), [1, 2].map(|n| command("demo", n).id));
+    assert_eq!(ids(&first), [1, 2].map(|n| job("demo", n).id));
     let second = store.claim(&worker(), slots(2), at(0), at(LEASE)).await?;
-    assert_eq!(ids(&second), [command("demo", 3).id]);
+    assert_eq!(ids(&second), [job("demo", 3).id]);
     assert!(claim_all(store, 0).await?.is_empty());
     Ok(())
 }
 
 /// The worker gets the whole command, of which nothing is stored yet.
 pub async fn a_claim_carries_the_command(store: &impl Store) -> Result<()> {
-    let command = enqueue(store, 1).await?;
+    let job = enqueue(store, 1).await?;
     let claims = claim_all(store, 0).await?;
     assert_eq!(claims.len(), 1);
-    assert_eq!((&claims[0].command, claims[0].last_seq), (&command, Seq::ZERO));
+    assert_eq!((&claims[0].job, claims[0].last_seq), (&job, Seq::ZERO));
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub async fn an_expired_lease_is_claimed_with_a_higher_attempt(store: &impl Stor
     let claims = claim_all(store, LEASE + 1).await?;
     assert_eq!(ids(&claims), [running.id.clone(), pending.id.clone()]);
     for (claim, before) in claims.iter().zip([running, pending]) {
-        assert!(claim.fence.attempt > before.attempt);
+        assert!(claim.fence.token > before.token);
         assert_lease_lost(store.start(&before, "pod-1", None, at(LEASE + 1)).await);
     }
     Ok(())
@@ -78,7 +78,7 @@ pub async fn a_claim_tells_where_attaching_goes_on(store: &impl Store) -> Result
     store.append(&fence, vec![chunk(1, 3), chunk(4, 4)], at(1)).await?;
     let claims = claim_all(store, LEASE + 1).await?;
     assert_eq!(claims[0].last_seq, Seq(4));
-    assert_eq!(claims[0].command, stored(store, &fence.id).await?);
+    assert_eq!(claims[0].job, stored(store, &fence.id).await?);
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub async fn workers_at_the_same_time_never_share_a_command(store: &impl Store) 
     for worker in workers {
         claimed.extend(worker.await.expect("no worker panics")?);
     }
-    let distinct: HashSet<&CommandId> = claimed.iter().map(|fence| &fence.id).collect();
+    let distinct: HashSet<&JobId> = claimed.iter().map(|fence| &fence.id).collect();
     assert_eq!((claimed.len(), distinct.len()), (COMMANDS as usize, COMMANDS as usize));
     Ok(())
 }

@@ -1,12 +1,12 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use rdev_domain::{CommandId, Result, Seq};
+use rdev_domain::{JobId, Result, Seq};
 
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::{command, id, slots};
+use crate::testing::{id, job, slots};
 
 /// Of a key's commands only the oldest is claimed, and while it is leased or running no other.
 pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Result<()> {
@@ -14,7 +14,7 @@ pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Re
         enqueue_keyed(store, n, "workspace").await?;
     }
     let claims = claim_all(store, 0).await?;
-    assert_eq!(ids(&claims), [command("demo", 1).id]);
+    assert_eq!(ids(&claims), [job("demo", 1).id]);
     assert!(claim_all(store, 1).await?.is_empty());
     store.start(&claims[0].fence, "pod-1", None, at(1)).await?;
     assert!(claim_all(store, 2).await?.is_empty());
@@ -28,7 +28,7 @@ pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
     }
     for n in 1..=3 {
         let fence = claim(store, n).await?;
-        assert_eq!(fence.id, command("demo", n).id);
+        assert_eq!(fence.id, job("demo", n).id);
         store.start(&fence, "pod-1", None, at(n)).await?;
         store.finish(&fence, Seq(1), completed(), at(n)).await?;
     }
@@ -57,7 +57,7 @@ pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> 
     assert_eq!(ids(&claims), [running.id]);
     let end = at(LEASE + 1);
     store.finish(&claims[0].fence, Seq(1), completed(), end).await?;
-    assert_eq!(ids(&claim_all(store, LEASE + 1).await?), [command("demo", 1).id]);
+    assert_eq!(ids(&claim_all(store, LEASE + 1).await?), [job("demo", 1).id]);
     Ok(())
 }
 
@@ -123,7 +123,7 @@ pub async fn commands_of_other_keys_or_none_are_not_held_up(store: &impl Store) 
     for n in 4..=5 {
         enqueue(store, n).await?;
     }
-    let expected = [1, 3, 4, 5].map(|n| command("demo", n).id);
+    let expected = [1, 3, 4, 5].map(|n| job("demo", n).id);
     assert_eq!(ids(&claim_all(store, 0).await?), expected);
     Ok(())
 }
@@ -156,7 +156,7 @@ pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> R
         .collect();
     // Newest first: each of them is older than what is claimed at the same moment.
     for n in (1..=COMMANDS).rev() {
-        let key = key_of(&command("demo", n).id);
+        let key = key_of(&job("demo", n).id);
         enqueue_keyed(store, n, &format!("key-{key}")).await?;
     }
     for worker in workers {
@@ -166,7 +166,7 @@ pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> R
     return Ok(());
 
     /// The number of a sample command tells its key.
-    fn key_of(id: &CommandId) -> u64 {
+    fn key_of(id: &JobId) -> u64 {
         let number = id.as_str().trim_start_matches("cmd-");
         u64::from_str_radix(number, 16).expect("a sample's id is a number") % KEYS
     }

@@ -1,34 +1,34 @@
 use std::time::Duration;
 
-use rdev_domain::{Command, IdempotencyKey, Result};
+use rdev_domain::{IdempotencyKey, Job, Result};
 
 use super::Store;
 use super::steps::*;
-use crate::testing::{START, command, idempotency_key, new_command};
-use crate::{Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewCommand};
+use crate::testing::{START, idempotency_key, job, new_job};
+use crate::{Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewJob};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
-fn under(key: IdempotencyKey, command: &Command) -> NewCommand {
-    NewCommand { idempotency: Some(key), ..new_command(command.clone()) }
+fn under(key: IdempotencyKey, job: &Job) -> NewJob {
+    NewJob { idempotency: Some(key), ..new_job(job.clone()) }
 }
 
-fn before(enqueued: Enqueued) -> Command {
+fn before(enqueued: Enqueued) -> Job {
     match enqueued {
-        Enqueued::Before(command) => *command,
-        Enqueued::New(entry) => panic!("{} was stored", entry.command),
+        Enqueued::Existing(job) => *job,
+        Enqueued::New(entry) => panic!("{} was stored", entry.job),
     }
 }
 
 /// A repeated request stores nothing, even though its command has another id and the same stream.
 pub async fn the_same_request_again_gives_the_first_command(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
-    let first = command("demo", 1);
+    let first = job("demo", 1);
     entry_of(store.enqueue(under(key.clone(), &first)).await?);
-    let mut again = command("demo", 2);
+    let mut again = job("demo", 2);
     again.stream = first.stream.clone();
     assert_eq!(before(store.enqueue(under(key, &again)).await?), first);
-    assert_eq!(store.command(&demo(), &again.id).await?, None);
+    assert_eq!(store.job(&demo(), &again.id).await?, None);
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
 }
@@ -36,11 +36,11 @@ pub async fn the_same_request_again_gives_the_first_command(store: &impl Store) 
 /// A repeated request is answered with the command's present state.
 pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
-    let first = command("demo", 1);
+    let first = job("demo", 1);
     store.enqueue(under(key.clone(), &first)).await?;
     let fence = claim(store, 0).await?;
     store.start(&fence, "pod-1", None, at(1)).await?;
-    let again = before(store.enqueue(under(key, &command("demo", 2))).await?);
+    let again = before(store.enqueue(under(key, &job("demo", 2))).await?);
     assert_eq!(again, stored(store, &first.id).await?);
     assert_ne!(again.state, first.state);
     Ok(())
@@ -48,18 +48,18 @@ pub async fn the_first_command_comes_back_as_it_stands_now(store: &impl Store) -
 
 /// A key stands for one request only.
 pub async fn another_request_under_a_used_key_is_refused(store: &impl Store) -> Result<()> {
-    let (first, second) = (command("demo", 1), command("demo", 2));
+    let (first, second) = (job("demo", 1), job("demo", 2));
     store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?;
     let refused = store.enqueue(under(idempotency_key("key-1", "a", 2), &second)).await;
     assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(store.command(&demo(), &second.id).await?, None);
+    assert_eq!(store.job(&demo(), &second.id).await?, None);
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
 }
 
 /// Two API keys may use the same value for different requests.
 pub async fn keys_of_two_callers_are_independent(store: &impl Store) -> Result<()> {
-    let (first, second) = (command("demo", 1), command("demo", 2));
+    let (first, second) = (job("demo", 1), job("demo", 2));
     entry_of(store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?);
     entry_of(store.enqueue(under(idempotency_key("key-2", "a", 2), &second)).await?);
     Ok(())
@@ -67,7 +67,7 @@ pub async fn keys_of_two_callers_are_independent(store: &impl Store) -> Result<(
 
 /// A key is remembered to the end of its lifetime, and may then be used for anything.
 pub async fn a_key_is_forgotten_after_its_lifetime(store: &impl Store) -> Result<()> {
-    let (first, mut second) = (command("demo", 1), command("demo", 2));
+    let (first, mut second) = (job("demo", 1), job("demo", 2));
     store.enqueue(under(idempotency_key("key-1", "a", 1), &first)).await?;
     second.created_at = START + IDEMPOTENCY_KEY_LIFETIME;
     let again = store.enqueue(under(idempotency_key("key-1", "a", 1), &second)).await?;
@@ -80,7 +80,7 @@ pub async fn a_key_is_forgotten_after_its_lifetime(store: &impl Store) -> Result
 /// The key of a command that was refused is free for the next attempt.
 pub async fn a_refused_command_does_not_use_up_its_key(store: &impl Store) -> Result<()> {
     let taken = enqueue(store, 1).await?;
-    let mut second = command("demo", 2);
+    let mut second = job("demo", 2);
     second.stream = taken.stream;
     let refused = store.enqueue(under(idempotency_key("key-1", "a", 1), &second)).await;
     assert_conflict(refused, "STREAM_ID_TAKEN");
@@ -102,7 +102,7 @@ pub async fn the_first_use_of_a_key_is_remembered(store: &impl Store) -> Result<
 /// `first_use` refuses another request, whether the key was used here or for a command.
 pub async fn the_first_use_is_refused_to_another_request(store: &impl Store) -> Result<()> {
     store.first_use(&idempotency_key("key-1", "a", 1), at(0)).await?;
-    store.enqueue(under(idempotency_key("key-1", "b", 1), &command("demo", 1))).await?;
+    store.enqueue(under(idempotency_key("key-1", "b", 1), &job("demo", 1))).await?;
     for value in ["a", "b"] {
         let refused = store.first_use(&idempotency_key("key-1", value, 2), at(1)).await;
         assert_conflict(refused, "IDEMPOTENCY_KEY_REUSED");

@@ -1,11 +1,11 @@
 use std::slice::from_ref;
 
-use rdev_domain::{Result, Seq, State};
+use rdev_domain::{JobState, Result, Seq};
 
 use super::Store;
 use super::steps::*;
 use crate::Fence;
-use crate::testing::{command, id, new_command, slots};
+use crate::testing::{id, job, new_job, slots, target};
 
 /// A renewed lease lasts to its new end.
 pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
@@ -50,7 +50,7 @@ pub async fn a_released_command_is_claimed_at_once(store: &impl Store) -> Result
     store.release(from_ref(&fence)).await?;
     let again = claim(store, 0).await?;
     assert_eq!(again.id, fence.id);
-    assert!(again.attempt > fence.attempt);
+    assert!(again.token > fence.token);
     Ok(())
 }
 
@@ -78,7 +78,7 @@ pub async fn a_postponed_command_is_not_claimed_before_its_time(store: &impl Sto
     assert!(claim_all(store, 5).await?.is_empty());
     let again = claim(store, 6).await?;
     assert_eq!(again.id, fence.id);
-    assert!(again.attempt > fence.attempt);
+    assert!(again.token > fence.token);
     assert_lease_lost(store.start(&fence, "pod-1", None, at(6)).await);
     Ok(())
 }
@@ -100,9 +100,9 @@ pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.postpone(&fence, at(3)).await?;
     assert!(claim_all(store, 3).await?.is_empty());
-    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
+    assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(0)));
     let claims = claim_all(store, 4).await?;
-    assert_eq!(claims[0].place_uid.as_deref(), Some("pod-1"));
+    assert_eq!(claims[0].pod_uid.as_deref(), Some("pod-1"));
     Ok(())
 }
 
@@ -110,9 +110,9 @@ pub async fn what_runs_can_be_postponed_too(store: &impl Store) -> Result<()> {
 pub async fn releasing_what_runs_keeps_it_running(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.release(from_ref(&fence)).await?;
-    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
+    assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(0)));
     let next = claim(store, 1).await?;
-    assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.place_uid, "pod-1");
+    assert_eq!(store.start(&next, "pod-2", None, at(1)).await?.pod_uid, "pod-1");
     Ok(())
 }
 
@@ -156,12 +156,12 @@ pub async fn what_was_postponed_is_due_when_its_home_is_ready(store: &impl Store
     let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
     enqueue(store, 3).await?;
     let pending = claim(store, 0).await?;
-    store.enqueue(new_command(command("other", 4))).await?;
+    store.enqueue(new_job(job("other", 4))).await?;
     let other = claim(store, 0).await?;
     for fence in [&waiting, &pending, &other] {
         store.postpone(fence, at(1000)).await?;
     }
-    assert_eq!(store.hurry(&[id("nobody"), demo()]).await?, 2);
+    assert_eq!(store.hurry(&[target("nobody"), demo()]).await?, 2);
     assert_eq!(ids(&claim_all(store, 1).await?), [waiting.id, pending.id]);
     assert_eq!(store.hurry(&[demo()]).await?, 0);
     assert_eq!(store.renew(&[leased], at(2 * LEASE)).await?.lost, []);

@@ -3,7 +3,7 @@ use rdev_domain::{Chunk, EntryBody, Position, Result, Seq};
 use super::Store;
 use super::steps::*;
 use crate::READ_BYTES;
-use crate::testing::{chunk, command, id, new_command};
+use crate::testing::{chunk, job, new_job, target};
 
 /// The entries that come back are those that are read later, in the order of the chunks.
 pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
@@ -13,7 +13,7 @@ pub async fn appended_output_is_read_back(store: &impl Store) -> Result<()> {
     assert_eq!(entries.len(), 2);
     for (entry, chunk) in entries.iter().zip(chunks) {
         assert_eq!((entry.first_seq, entry.last_seq), (chunk.first_seq, chunk.last_seq));
-        assert_eq!((&entry.command, entry.at), (&fence.id, at(2)));
+        assert_eq!((&entry.job, entry.at), (&fence.id, at(2)));
         assert_eq!(entry.body, EntryBody::Output(chunk.frames));
     }
     assert!(entries[0].position < entries[1].position);
@@ -53,9 +53,9 @@ pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
     store.append(&fence, (1..=7).map(large).collect(), at(1)).await?;
     let (mut after, mut last_seq) = (Position::ZERO, Seq::ZERO);
     while last_seq < Seq(7) {
-        let entries = store.read_command(&fence.id, after, 100).await?;
+        let entries = store.read_job(&fence.id, after, 100).await?;
         assert!(!entries.is_empty() && entries.len() <= 4);
-        assert_eq!(store.read_home(&entries[0].home, after, 100).await?, entries);
+        assert_eq!(store.read_target(&entries[0].target, after, 100).await?, entries);
         let last = &entries[entries.len() - 1];
         (after, last_seq) = (last.position, last.last_seq);
     }
@@ -88,13 +88,13 @@ pub async fn the_log_is_read_in_order_from_a_position(store: &impl Store) -> Res
         store.append(&other, vec![chunk(n, n)], at(n)).await?;
     }
     store.finish(&fence, Seq(6), completed(), at(6)).await?;
-    let whole = store.read_command(&fence.id, Position::ZERO, ALL).await?;
+    let whole = store.read_job(&fence.id, Position::ZERO, ALL).await?;
     assert_eq!(whole.len(), 8);
-    assert!(whole.iter().all(|entry| entry.command == fence.id));
+    assert!(whole.iter().all(|entry| entry.job == fence.id));
     assert!(whole.is_sorted_by(|a, b| a.position < b.position && a.last_seq <= b.last_seq));
     let (mut paged, mut after) = (Vec::new(), Position::ZERO);
     loop {
-        let page = store.read_command(&fence.id, after, 3).await?;
+        let page = store.read_job(&fence.id, after, 3).await?;
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         after = last.position;
@@ -107,17 +107,17 @@ pub async fn the_log_is_read_in_order_from_a_position(store: &impl Store) -> Res
 /// A project's entries are those of all its commands, as they were stored.
 pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result<()> {
     let (a, b) = (run(store, 1).await?, run(store, 2).await?);
-    store.enqueue(new_command(command("other", 3))).await?;
+    store.enqueue(new_job(job("other", 3))).await?;
     for (fence, n) in [(&a, 1), (&b, 1), (&a, 2)] {
         store.append(fence, vec![chunk(n, n)], at(1)).await?;
     }
     let whole = log(store).await?;
-    let told: Vec<_> = whole.iter().map(|entry| (&entry.command, entry.last_seq.0)).collect();
+    let told: Vec<_> = whole.iter().map(|entry| (&entry.job, entry.last_seq.0)).collect();
     let (a, b) = (&a.id, &b.id);
     assert_eq!(told, [(a, 0), (a, 0), (b, 0), (b, 0), (a, 1), (b, 1), (a, 2)]);
     assert!(whole.is_sorted_by(|a, b| a.position < b.position));
-    assert_eq!(store.read_home(&demo(), whole[3].position, 2).await?, whole[4..6]);
-    assert!(store.read_home(&id("empty"), Position::ZERO, ALL).await?.is_empty());
+    assert_eq!(store.read_target(&demo(), whole[3].position, 2).await?, whole[4..6]);
+    assert!(store.read_target(&target("empty"), Position::ZERO, ALL).await?.is_empty());
     Ok(())
 }
 
@@ -138,7 +138,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     let (mut followed, mut after) = (Vec::new(), Position::ZERO);
     loop {
         let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
-        let page = store.read_home(&demo(), after, 5).await?;
+        let page = store.read_target(&demo(), after, 5).await?;
         match page.last() {
             Some(last) => after = last.position,
             None if last_look => break,
@@ -159,7 +159,7 @@ pub async fn the_last_entry_of_a_project_is_told(store: &impl Store) -> Result<(
     assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
-    store.enqueue(new_command(command("other", 2))).await?;
+    store.enqueue(new_job(job("other", 2))).await?;
     assert_eq!(store.last(&demo(), Position::MAX).await?, entries[1].position);
     let (first, second) = (entries[0].position, entries[1].position);
     for (to, last) in
@@ -167,7 +167,7 @@ pub async fn the_last_entry_of_a_project_is_told(store: &impl Store) -> Result<(
     {
         assert_eq!(store.last(&demo(), to).await?, last, "up to {to:?}");
     }
-    assert!(store.last(&id("other"), Position::MAX).await? > entries[1].position);
+    assert!(store.last(&target("other"), Position::MAX).await? > entries[1].position);
     Ok(())
 }
 
@@ -196,8 +196,8 @@ pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> R
 
 /// A status says nothing new to whoever has seen the event before it.
 pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
-    let waiting = command("demo", 1);
-    let pending = entry_of(store.enqueue(new_command(waiting.clone())).await?);
+    let waiting = job("demo", 1);
+    let pending = entry_of(store.enqueue(new_job(waiting.clone())).await?);
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, pending.position);
     let fence = claim(store, 0).await?;
     let running = store.start(&fence, "pod-1", None, at(0)).await?.entry;
@@ -210,7 +210,7 @@ pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
 /// Whoever follows what has no entries yet reads from the start.
 pub async fn a_position_of_what_has_no_entries_is_zero(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
-    let unknown = command("demo", 2).id;
+    let unknown = job("demo", 2).id;
     assert_eq!(store.position_of(&unknown, Seq(5)).await?, Position::ZERO);
     Ok(())
 }
@@ -221,7 +221,7 @@ pub async fn the_ends_of_many_logs_are_told_at_once(store: &impl Store) -> Resul
     let (first, second) = (run(store, 1).await?, run(store, 2).await?);
     let entries = store.append(&first, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     let complete = store.finish(&second, Seq(1), completed(), at(2)).await?;
-    let asked = [first.id.clone(), command("demo", 3).id, second.id.clone()];
+    let asked = [first.id.clone(), job("demo", 3).id, second.id.clone()];
     let mut ends = store.ends(&asked).await?;
     ends.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(ends, [(first.id, entries[1].position), (second.id, complete.position)]);

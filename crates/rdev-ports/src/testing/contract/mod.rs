@@ -42,9 +42,15 @@ pub use run::*;
 pub use sizes::*;
 pub use turns::*;
 
-use crate::{Artefacts, EventLog, PoolQueue, Retention, TaskQueue, Turns};
+use crate::{Artefacts, EventLog, PeriodicLeases, PoolQueue, Retention, TaskQueue};
 
 /// A store under test: all of its ports on the same data; clones share it.
-pub trait Store: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + Turns + Clone + 'static {}
+pub trait Store:
+    TaskQueue + EventLog + PoolQueue + Artefacts + Retention + PeriodicLeases + Clone + 'static
+{
+}
 
-impl<S: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + Turns + Clone + 'static> Store for S {}
+impl<S: TaskQueue + EventLog + PoolQueue + Artefacts + Retention + PeriodicLeases + Clone + 'static> Store
+    for S
+{
+}

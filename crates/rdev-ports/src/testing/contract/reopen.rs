@@ -1,32 +1,32 @@
 //! Commands that ended, and that somebody asks for again.
 
 use rdev_domain::{
-    Command, CommandId, Ending, Entry, EntryBody, Home, Outcome, Position, Reason, Result, Retrying, Seq,
-    State, WorkKind,
+    Ending, Entry, EntryBody, Job, JobId, JobState, Outcome, Position, Reason, Result, Retrying, Seq, Target,
+    TaskKind,
 };
 
 use super::Store;
 use super::pool::{enqueue_task, fail_task, run_task, the_task};
 use super::steps::*;
 use crate::testing::{chunk, id, idempotency_key, task};
-use crate::{Asked, Claim, IDEMPOTENCY_KEY_LIFETIME, Reopened};
+use crate::{Claim, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened};
 
-async fn reopen(store: &impl Store, id: &CommandId, now: u64) -> Result<(Command, Entry)> {
+async fn reopen(store: &impl Store, id: &JobId, now: u64) -> Result<(Job, Entry)> {
     match store.reopen(id, None, at(now)).await?.expect("there is such a task") {
-        Reopened::Now(command, entry) => Ok((*command, entry)),
-        Reopened::Before(command) => panic!("{} was reopened before", command.id),
+        Reopened::New(job, entry) => Ok((*job, entry)),
+        Reopened::Existing(job) => panic!("{} was reopened before", job.id),
     }
 }
 
 /// The log of a task, as it reads now.
-async fn log_of(store: &impl Store, id: &CommandId) -> Result<Vec<Entry>> {
-    store.read_command(id, Position::ZERO, ALL).await
+async fn log_of(store: &impl Store, id: &JobId) -> Result<Vec<Entry>> {
+    store.read_job(id, Position::ZERO, ALL).await
 }
 
 /// Claims and starts the only task that waits.
 async fn begin(store: &impl Store, now: u64) -> Result<Claim> {
     let claim = claim_all(store, now).await?.remove(0);
-    store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(now)).await?;
+    store.start(&claim.fence, "pod-2", Some(&slot("slot-2")), at(now)).await?;
     Ok(claim)
 }
 
@@ -37,16 +37,16 @@ pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
     fail_task(store, &first, 4).await?;
     let (reopened, entry) = reopen(store, &first.fence.id, 10).await?;
     assert_eq!(reopened, the_task(store, &first.fence.id).await?);
-    assert_eq!((&reopened.state, reopened.cancel_requested), (&State::Pending, false));
-    assert_eq!((reopened.schedule.tries, reopened.schedule.attempts_allowed()), (1, 4));
+    assert_eq!((&reopened.state, reopened.cancel_requested), (&JobState::Pending, false));
+    assert_eq!((reopened.schedule.attempts, reopened.schedule.attempts_allowed()), (1, 4));
     assert_eq!(reopened.schedule.last_error.as_deref(), Some("exit_code: step 2 failed"));
     let (reason, message) = ("retried".to_owned(), "exit_code: step 2 failed".to_owned());
     assert_eq!(entry.body, EntryBody::Retry(Retrying { attempt: 2, reason, message, counted: false }));
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(4), Seq(4), at(10)));
 
     let claim = claim_all(store, 10).await?.remove(0);
-    assert_eq!((claim.last_seq, &claim.command.schedule), (Seq(4), &reopened.schedule));
-    assert_eq!(store.start(&claim.fence, "pod-2", Some(&seat("slot-2")), at(11)).await?.tries, 2);
+    assert_eq!((claim.last_seq, &claim.job.schedule), (Seq(4), &reopened.schedule));
+    assert_eq!(store.start(&claim.fence, "pod-2", Some(&slot("slot-2")), at(11)).await?.attempt, 2);
     let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
     assert_eq!(complete.body, EntryBody::Complete(completed()));
     Ok(())
@@ -59,7 +59,7 @@ pub async fn every_round_has_as_many_attempts(store: &impl Store) -> Result<()> 
     for round in 1..=4 {
         let (reopened, _) = reopen(store, &first.fence.id, 10).await?;
         let schedule = &reopened.schedule;
-        assert_eq!((schedule.tries, schedule.attempts_allowed()), (round, round + 3), "round {round}");
+        assert_eq!((schedule.attempts, schedule.attempts_allowed()), (round, round + 3), "round {round}");
         let claim = begin(store, 10).await?;
         let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "again");
         store.finish(&claim.fence, claim.last_seq.next(), outcome, at(11)).await?;
@@ -89,7 +89,7 @@ pub async fn a_former_end_stays_in_the_log(store: &impl Store) -> Result<()> {
         let told = log_of(store, &first.fence.id).await?;
         assert_eq!((told.iter().filter(|entry| entry.is_last()).count(), told.last()), (1, Some(&complete)));
         assert_eq!(told[before.len() - 1], former);
-        assert_eq!(store.read_home(&Home::Pool, Position::ZERO, ALL).await?, told);
+        assert_eq!(store.read_target(&Target::Pool, Position::ZERO, ALL).await?, told);
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ pub async fn reading_goes_on_around_a_former_end(store: &impl Store) -> Result<(
     let claim = begin(store, 11).await?;
     let output = store.append(&claim.fence, vec![chunk(5, 6)], at(12)).await?;
     let after = store.position_of(&first.fence.id, Seq(4)).await?;
-    assert_eq!(store.read_command(&first.fence.id, after, ALL).await?, output);
+    assert_eq!(store.read_job(&first.fence.id, after, ALL).await?, output);
     Ok(())
 }
 
@@ -115,7 +115,8 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
     let first = run_task(store, 1, "slot-1").await?;
     let end = fail_task(store, &first, 1).await?;
     reopen(store, &first.fence.id, 10).await?;
-    let asked = store.request_cancel(&Home::Pool, &first.fence.id, None, at(11)).await?.expect("it is there");
+    let asked =
+        store.request_cancel(&Target::Pool, &first.fence.id, None, at(11)).await?.expect("it is there");
     let complete = asked.entry.expect("it ends at once");
     assert_eq!(complete.first_seq, end.last_seq.next());
     let ends: Vec<_> = log_of(store, &first.fence.id).await?.into_iter().filter(Entry::is_last).collect();
@@ -125,12 +126,12 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
 
 /// A task that waits or runs is not reopened, and no command of a project is.
 pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
-    let waiting = enqueue_task(store, WorkKind::Test, 1).await?;
+    let waiting = enqueue_task(store, TaskKind::Test, 1).await?;
     assert_conflict(store.reopen(&waiting.id, None, at(1)).await, "TASK_NOT_ENDED");
-    let command = enqueue(store, 2).await?;
-    store.request_cancel(&demo(), &command.id, None, at(1)).await?;
-    assert!(store.reopen(&command.id, None, at(1)).await?.is_none());
-    assert!(store.reopen(&task(WorkKind::Test, 3).id, None, at(1)).await?.is_none());
+    let job = enqueue(store, 2).await?;
+    store.request_cancel(&demo(), &job.id, None, at(1)).await?;
+    assert!(store.reopen(&job.id, None, at(1)).await?.is_none());
+    assert!(store.reopen(&task(TaskKind::Test, 3).id, None, at(1)).await?.is_none());
     Ok(())
 }
 
@@ -143,7 +144,7 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
     assert_conflict(store.reopen(id, Some(&key("a", 1)), at(8)).await, "TASK_NOT_ENDED");
     fail_task(store, &first, 1).await?;
     let reopened = store.reopen(id, Some(&key("a", 1)), at(10)).await?;
-    assert!(matches!(reopened, Some(Reopened::Now(..))), "{reopened:?}");
+    assert!(matches!(reopened, Some(Reopened::New(..))), "{reopened:?}");
     for ended in [false, true] {
         if ended {
             let claim = begin(store, 11).await?;
@@ -151,16 +152,16 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
         }
         let (stands, log) = (the_task(store, id).await?, log_of(store, id).await?);
         let again = store.reopen(id, Some(&key("a", 1)), at(13)).await?;
-        let Some(Reopened::Before(command)) = again else { panic!("{again:?}") };
-        assert_eq!((*command, &stands), (stands.clone(), &the_task(store, id).await?));
+        let Some(Reopened::Existing(job)) = again else { panic!("{again:?}") };
+        assert_eq!((*job, &stands), (stands.clone(), &the_task(store, id).await?));
         assert_eq!(log_of(store, id).await?, log);
     }
     assert_conflict(store.reopen(id, Some(&key("a", 2)), at(13)).await, "IDEMPOTENCY_KEY_REUSED");
     let later = at(11) + IDEMPOTENCY_KEY_LIFETIME;
     for (value, now) in [("b", at(14)), ("a", later)] {
         let reopened = store.reopen(id, Some(&key(value, 1)), now).await?;
-        assert!(matches!(reopened, Some(Reopened::Now(..))), "{value}: {reopened:?}");
-        store.request_cancel(&Home::Pool, id, None, now).await?;
+        assert!(matches!(reopened, Some(Reopened::New(..))), "{value}: {reopened:?}");
+        store.request_cancel(&Target::Pool, id, None, now).await?;
     }
     Ok(())
 }
@@ -168,19 +169,19 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
 /// A cancel that comes again, late, does not meet the round that was asked for since.
 pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
     let key = idempotency_key("key-1", "a", 1);
-    let task = enqueue_task(store, WorkKind::Test, 1).await?;
+    let task = enqueue_task(store, TaskKind::Test, 1).await?;
     let cancel = async |key| {
-        let asked = store.request_cancel(&Home::Pool, &task.id, Some(key), at(1)).await?;
+        let asked = store.request_cancel(&Target::Pool, &task.id, Some(key), at(1)).await?;
         Result::Ok(asked.expect("it is there"))
     };
-    assert_eq!(cancel(&key).await?.asked, Asked::Now);
+    assert_eq!(cancel(&key).await?.asked, Occurrence::First);
     reopen(store, &task.id, 2).await?;
     let again = cancel(&key).await?;
-    assert_eq!((again.asked, again.entry), (Asked::Before, None));
-    assert_eq!((&again.command.state, again.command.cancel_requested), (&State::Pending, false));
-    assert_eq!(the_task(store, &task.id).await?, again.command);
+    assert_eq!((again.asked, again.entry), (Occurrence::Repeated, None));
+    assert_eq!((&again.job.state, again.job.cancel_requested), (&JobState::Pending, false));
+    assert_eq!(the_task(store, &task.id).await?, again.job);
     let other =
-        store.request_cancel(&Home::Pool, &task.id, Some(&idempotency_key("key-1", "a", 2)), at(3)).await;
+        store.request_cancel(&Target::Pool, &task.id, Some(&idempotency_key("key-1", "a", 2)), at(3)).await;
     assert_conflict(other, "IDEMPOTENCY_KEY_REUSED");
     Ok(())
 }
@@ -188,9 +189,9 @@ pub async fn a_task_is_cancelled_once_a_key(store: &impl Store) -> Result<()> {
 /// The same holds for a worker that takes tasks again.
 pub async fn a_worker_is_drained_once_a_key(store: &impl Store) -> Result<()> {
     let (key, worker) = (idempotency_key("key-1", "a", 1), id("slot-1"));
-    assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Asked::Now);
-    assert_eq!(store.set_draining(&worker, false, None, at(1)).await?, Asked::Now);
-    assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Asked::Before);
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(0)).await?, Occurrence::First);
+    assert_eq!(store.set_draining(&worker, false, None, at(1)).await?, Occurrence::First);
+    assert_eq!(store.set_draining(&worker, true, Some(&key), at(2)).await?, Occurrence::Repeated);
     assert!(store.occupancy().await?.draining.is_empty());
     let other = idempotency_key("key-1", "a", 2);
     assert_conflict(store.set_draining(&worker, true, Some(&other), at(3)).await, "IDEMPOTENCY_KEY_REUSED");

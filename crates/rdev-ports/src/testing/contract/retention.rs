@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    Chunk, CommandId, Ending, Entry, EntryBody, Home, Outcome, Position, Reason, Result, Seq, Timestamp,
-    WorkKind,
+    Chunk, Ending, Entry, EntryBody, JobId, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
+    Timestamp,
 };
 
 use super::Store;
 use super::steps::*;
-use crate::testing::{chunk, command, id, idempotency_key, new_command, task};
-use crate::{IDEMPOTENCY_KEY_LIFETIME, NewCommand, Rule};
+use crate::testing::{chunk, id, idempotency_key, job, new_job, target, task};
+use crate::{IDEMPOTENCY_KEY_LIFETIME, NewJob, PruneRule};
 
 /// Steps that no rule here may need more of.
 const STEPS_MAX: usize = 10_000;
@@ -16,7 +16,7 @@ const STEPS_MAX: usize = 10_000;
 const CHUNK: u64 = 18;
 
 /// Follows a rule to its end, as often as it takes for the newest output to be counted.
-pub(super) async fn prune(store: &impl Store, rule: Rule) -> Result<u64> {
+pub(super) async fn prune(store: &impl Store, rule: PruneRule) -> Result<u64> {
     let mut done = 0;
     for _ in 0..3 {
         let mut steps = 0;
@@ -33,8 +33,8 @@ pub(super) async fn prune(store: &impl Store, rule: Rule) -> Result<u64> {
     Ok(done)
 }
 
-fn ended_before(now: Timestamp) -> Rule {
-    Rule::Ended { before: now, now: now + Duration::from_secs(1000) }
+fn ended_before(now: Timestamp) -> PruneRule {
+    PruneRule::Ended { before: now, now: now + Duration::from_secs(1000) }
 }
 
 /// Output that each chunk is as long as.
@@ -43,7 +43,7 @@ fn output(first: u64, last: u64) -> Vec<Chunk> {
 }
 
 /// The `n`th command, with so many lines; it ended so many seconds after the start.
-async fn ended(store: &impl Store, n: u64, lines: u64, seconds: u64) -> Result<CommandId> {
+async fn ended(store: &impl Store, n: u64, lines: u64, seconds: u64) -> Result<JobId> {
     let fence = run(store, n).await?;
     store.append(&fence, output(1, lines), at(seconds)).await?;
     store.finish(&fence, Seq(lines + 1), completed(), at(seconds)).await?;
@@ -51,8 +51,8 @@ async fn ended(store: &impl Store, n: u64, lines: u64, seconds: u64) -> Result<C
 }
 
 /// What there is of a command's log: its first and last numbers, where there is output.
-async fn numbers(store: &impl Store, id: &CommandId) -> Result<Vec<u64>> {
-    let entries = store.read_command(id, Position::ZERO, ALL).await?;
+async fn numbers(store: &impl Store, id: &JobId) -> Result<Vec<u64>> {
+    let entries = store.read_job(id, Position::ZERO, ALL).await?;
     let output = entries.iter().filter(|entry| matches!(entry.body, EntryBody::Output(_)));
     Ok(output.map(|entry| entry.first_seq.0).collect())
 }
@@ -60,16 +60,16 @@ async fn numbers(store: &impl Store, id: &CommandId) -> Result<Vec<u64>> {
 /// The command and everything that is stored of it; a younger one stays as it is.
 pub async fn what_ended_long_ago_is_removed_whole(store: &impl Store) -> Result<()> {
     let (old, young) = (ended(store, 1, 3, 10).await?, ended(store, 2, 3, 20).await?);
-    let kept = store.read_command(&young, Position::ZERO, ALL).await?;
+    let kept = store.read_job(&young, Position::ZERO, ALL).await?;
     assert_eq!(prune(store, ended_before(at(10))).await?, 0);
     assert_eq!(prune(store, ended_before(at(20))).await?, 1);
-    assert_eq!(store.command(&demo(), &old).await?, None);
+    assert_eq!(store.job(&demo(), &old).await?, None);
     assert_eq!(store.last_seq(&old).await?, None);
-    assert!(store.read_command(&old, Position::ZERO, ALL).await?.is_empty());
+    assert!(store.read_job(&old, Position::ZERO, ALL).await?.is_empty());
     assert_eq!(store.position_of(&old, Seq(u64::MAX)).await?, Position::ZERO);
     assert_eq!(log(store).await?, kept);
     // Its name is free again.
-    store.enqueue(new_command(command("demo", 1))).await?;
+    store.enqueue(new_job(job("demo", 1))).await?;
     Ok(())
 }
 
@@ -86,14 +86,14 @@ pub async fn what_has_not_ended_is_never_too_old(store: &impl Store) -> Result<(
 
 /// The end that counts is the last one.
 pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Result<()> {
-    store.enqueue(new_command(task(WorkKind::Test, 1))).await?;
+    store.enqueue(new_job(task(TaskKind::Test, 1))).await?;
     let fence = claim(store, 0).await?;
     store.start(&fence, "pod-1", None, at(0)).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "said");
     store.finish(&fence, Seq(1), outcome, at(1)).await?;
     store.reopen(&fence.id, None, at(2)).await?.expect("it has ended");
     assert_eq!(prune(store, ended_before(at(1_000_000))).await?, 0);
-    assert!(store.command(&Home::Pool, &fence.id).await?.is_some());
+    assert!(store.job(&Target::Pool, &fence.id).await?.is_some());
     Ok(())
 }
 
@@ -109,13 +109,13 @@ pub async fn much_is_removed_in_small_steps(store: &impl Store) -> Result<()> {
     let first = store.prune(ended_before(at(20))).await?;
     assert!(first.more);
     // A command goes with its last entry: what is left of its log has an end.
-    if store.command(&demo(), &large).await?.is_some() {
-        let rest = store.read_command(&large, Position::ZERO, ALL).await?;
+    if store.job(&demo(), &large).await?.is_some() {
+        let rest = store.read_job(&large, Position::ZERO, ALL).await?;
         assert!(rest.last().is_some_and(Entry::is_last));
         assert_eq!(store.last_seq(&large).await?, Some(Seq(LINES + 1)));
     }
     assert_eq!(first.done + prune(store, ended_before(at(20))).await?, COMMANDS);
-    assert!(log(store).await?.iter().all(|entry| entry.command == last));
+    assert!(log(store).await?.iter().all(|entry| entry.job == last));
     Ok(())
 }
 
@@ -126,7 +126,7 @@ pub async fn the_oldest_output_goes_first(store: &impl Store) -> Result<()> {
     let ended = ended(store, 2, 3, 2).await?;
     store.append(&fence, output(4, 6), at(3)).await?;
     let left = async |bytes_max| {
-        prune(store, Rule::Output { bytes_max }).await?;
+        prune(store, PruneRule::Output { bytes_max }).await?;
         Result::Ok((numbers(store, &fence.id).await?, numbers(store, &ended).await?))
     };
     assert_eq!(left(7 * CHUNK).await?, (vec![3, 4, 5, 6], vec![1, 2, 3]));
@@ -143,8 +143,8 @@ pub async fn the_oldest_output_goes_first(store: &impl Store) -> Result<()> {
 /// A reader learns how it ended, also where nothing is left of what it said.
 pub async fn what_tells_of_states_and_ends_outlives_output(store: &impl Store) -> Result<()> {
     let id = ended(store, 1, 5, 1).await?;
-    assert_eq!(prune(store, Rule::Output { bytes_max: 0 }).await?, 5);
-    let left = store.read_command(&id, Position::ZERO, ALL).await?;
+    assert_eq!(prune(store, PruneRule::Output { bytes_max: 0 }).await?, 5);
+    let left = store.read_job(&id, Position::ZERO, ALL).await?;
     let told: Vec<_> = left.iter().map(|entry| entry.last_seq.0).collect();
     assert_eq!(told, [0, 0, 6]);
     assert!(left[2].is_last());
@@ -157,7 +157,7 @@ pub async fn what_tells_of_states_and_ends_outlives_output(store: &impl Store) -
 pub async fn output_that_fits_is_left_alone(store: &impl Store) -> Result<()> {
     ended(store, 1, 5, 1).await?;
     let before = log(store).await?;
-    assert_eq!(prune(store, Rule::Output { bytes_max: 5 * CHUNK }).await?, 0);
+    assert_eq!(prune(store, PruneRule::Output { bytes_max: 5 * CHUNK }).await?, 0);
     assert_eq!(log(store).await?, before);
     assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
     Ok(())
@@ -167,7 +167,7 @@ pub async fn output_that_fits_is_left_alone(store: &impl Store) -> Result<()> {
 pub async fn removed_output_is_counted_no_more(store: &impl Store) -> Result<()> {
     ended(store, 1, 5, 1).await?;
     let young = ended(store, 2, 5, 2).await?;
-    let fits = Rule::Output { bytes_max: 10 * CHUNK };
+    let fits = PruneRule::Output { bytes_max: 10 * CHUNK };
     assert_eq!(prune(store, fits).await?, 0);
     assert_eq!(prune(store, ended_before(at(2))).await?, 1);
     ended(store, 3, 5, 3).await?;
@@ -180,16 +180,16 @@ pub async fn removed_output_is_counted_no_more(store: &impl Store) -> Result<()>
 pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let early = store.append(&fence, output(1, 2), at(1)).await?;
-    store.enqueue(new_command(command("other", 3))).await?;
+    store.enqueue(new_job(job("other", 3))).await?;
     let ended = ended(store, 2, 2, 2).await?;
     let end = store.last(&demo(), Position::MAX).await?;
     assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
     prune(store, ended_before(at(3))).await?;
     assert_eq!(store.pruned(&demo()).await?, end);
-    assert_eq!(store.pruned(&id("other")).await?, Position::ZERO);
-    prune(store, Rule::Output { bytes_max: 0 }).await?;
+    assert_eq!(store.pruned(&target("other")).await?, Position::ZERO);
+    prune(store, PruneRule::Output { bytes_max: 0 }).await?;
     assert!(store.pruned(&demo()).await? >= end && end > early[1].position);
-    assert_eq!(store.command(&demo(), &ended).await?, None);
+    assert_eq!(store.job(&demo(), &ended).await?, None);
     let next = store.append(&fence, output(3, 3), at(4)).await?;
     assert!(next[0].position > end);
     Ok(())
@@ -199,17 +199,17 @@ pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> 
 pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result<()> {
     let key = |value| idempotency_key("key-1", value, 1);
     let accept = async |n, value, now: Timestamp| {
-        let mut command = command("demo", n);
-        command.created_at = now;
-        let new = NewCommand { idempotency: Some(key(value)), ..new_command(command) };
+        let mut job = job("demo", n);
+        job.created_at = now;
+        let new = NewJob { idempotency: Some(key(value)), ..new_job(job) };
         store.enqueue(new).await
     };
     let later = at(0) + IDEMPOTENCY_KEY_LIFETIME + Duration::from_secs(1);
     entry_of(accept(1, "a", at(0)).await?);
     entry_of(accept(2, "b", at(0)).await?);
     entry_of(accept(3, "b", later).await?);
-    let overdue = Rule::Keys { before: later - IDEMPOTENCY_KEY_LIFETIME };
-    assert_eq!(prune(store, Rule::Keys { before: at(0) }).await?, 0);
+    let overdue = PruneRule::Keys { before: later - IDEMPOTENCY_KEY_LIFETIME };
+    assert_eq!(prune(store, PruneRule::Keys { before: at(0) }).await?, 0);
     assert_eq!(prune(store, overdue).await?, 1);
     assert_eq!(store.first_use(&key("b"), later).await?, later);
     Ok(())
@@ -218,27 +218,27 @@ pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result
 /// The name of a command that is gone stays taken for a while, if a caller gave it; and in its own project only.
 pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
     let named = |project, n| {
-        let mut command = command(project, n);
-        command.stream = id("nightly");
-        new_command(command)
+        let mut job = job(project, n);
+        job.stream = id("nightly");
+        new_job(job)
     };
-    for new in [named("demo", 1), new_command(command("demo", 2))] {
+    for new in [named("demo", 1), new_job(job("demo", 2))] {
         store.enqueue(new).await?;
         let fence = claim(store, 0).await?;
         store.finish(&fence, Seq(1), completed(), at(1)).await?;
     }
     let removed_at = at(100);
-    assert_eq!(prune(store, Rule::Ended { before: at(50), now: removed_at }).await?, 2);
+    assert_eq!(prune(store, PruneRule::Ended { before: at(50), now: removed_at }).await?, 2);
     for keyed in [false, true] {
         let mut again = named("demo", 3);
         again.idempotency = keyed.then(|| idempotency_key("key-1", "a", 1));
         assert_conflict(store.enqueue(again).await, "STREAM_ID_TAKEN");
     }
     store.enqueue(named("other", 4)).await?;
-    store.enqueue(new_command(command("demo", 2))).await?;
-    assert_eq!(prune(store, Rule::Streams { before: removed_at }).await?, 0);
+    store.enqueue(new_job(job("demo", 2))).await?;
+    assert_eq!(prune(store, PruneRule::Streams { before: removed_at }).await?, 0);
     assert_conflict(store.enqueue(named("demo", 5)).await, "STREAM_ID_TAKEN");
-    assert_eq!(prune(store, Rule::Streams { before: removed_at + Duration::from_micros(1) }).await?, 1);
+    assert_eq!(prune(store, PruneRule::Streams { before: removed_at + Duration::from_micros(1) }).await?, 1);
     store.enqueue(named("demo", 5)).await?;
     Ok(())
 }

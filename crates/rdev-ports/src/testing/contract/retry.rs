@@ -1,4 +1,4 @@
-use rdev_domain::{Ending, EntryBody, Result, Retrying, Seq, State, Status, Timestamp};
+use rdev_domain::{Ending, EntryBody, JobState, JobStatus, Result, Retrying, Seq, Timestamp};
 
 use super::Store;
 use super::steps::*;
@@ -14,9 +14,12 @@ pub async fn a_retried_command_waits_for_its_time(store: &impl Store) -> Result<
     let fence = run(store, 1).await?;
     store.retry(&fence, retry(at(20)), at(1)).await?;
     let waiting = stored(store, &fence.id).await?;
-    assert_eq!(waiting.state, State::Pending);
+    assert_eq!(waiting.state, JobState::Pending);
     assert_eq!(waiting.schedule.run_after, Some(at(20)));
-    assert_eq!((waiting.schedule.tries, waiting.schedule.last_error.as_deref()), (1, Some("exit_code: 2")));
+    assert_eq!(
+        (waiting.schedule.attempts, waiting.schedule.last_error.as_deref()),
+        (1, Some("exit_code: 2"))
+    );
     assert!(claim_all(store, 19).await?.is_empty());
     assert_eq!(claim_all(store, 20).await?.len(), 1);
     Ok(())
@@ -28,11 +31,11 @@ pub async fn a_retried_command_starts_anew_in_any_place(store: &impl Store) -> R
     store.append(&first, vec![chunk(1, 4)], at(1)).await?;
     store.retry(&first, retry(at(2)), at(1)).await?;
     let claim = claim_all(store, 2).await?.remove(0);
-    assert_eq!((claim.last_seq, &claim.place_uid, &claim.seat), (Seq(4), &None, &None));
+    assert_eq!((claim.last_seq, &claim.pod_uid, &claim.slot), (Seq(4), &None, &None));
     let started = store.start(&claim.fence, "pod-2", None, at(3)).await?;
-    assert_eq!((started.place_uid.as_str(), started.started_at, started.tries), ("pod-2", at(3), 2));
+    assert_eq!((started.pod_uid.as_str(), started.started_at, started.attempt), ("pod-2", at(3), 2));
     let running = started.entry.expect("it tells that it is running again");
-    assert_eq!((running.last_seq, running.body), (Seq(4), EntryBody::Status(Status::Running)));
+    assert_eq!((running.last_seq, running.body), (Seq(4), EntryBody::Status(JobStatus::Running)));
     store.append(&claim.fence, vec![chunk(5, 5)], at(3)).await?;
     assert_eq!(store.finish(&claim.fence, Seq(6), completed(), at(4)).await?.first_seq, Seq(6));
     Ok(())
@@ -59,7 +62,7 @@ pub async fn an_attempt_may_go_uncounted(store: &impl Store) -> Result<()> {
     store.start(&second, "pod-2", None, at(2)).await?;
     store.retry(&second, retry(at(4)), at(3)).await?;
     let schedule = stored(store, &first.id).await?.schedule;
-    assert_eq!((schedule.tries, schedule.attempts_allowed()), (2, allowed + 1));
+    assert_eq!((schedule.attempts, schedule.attempts_allowed()), (2, allowed + 1));
     Ok(())
 }
 
@@ -71,7 +74,7 @@ pub async fn a_retry_of_what_is_to_be_cancelled_cancels(store: &impl Store) -> R
     let entry = store.retry(&fence, retry(at(2)), at(1)).await?;
     assert!(matches!(&entry.body, EntryBody::Complete(outcome) if outcome.ending == Ending::Cancelled));
     assert_eq!(entry.first_seq, Seq(5));
-    assert_eq!(stored(store, &fence.id).await?.state.status(), Status::Cancelled);
+    assert_eq!(stored(store, &fence.id).await?.state.status(), JobStatus::Cancelled);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use rdev_domain::{Ending, EntryBody, Outcome, Reason, Result, Seq, State, Status, Trouble};
+use rdev_domain::{Ending, EntryBody, Failure, JobState, JobStatus, Outcome, Reason, Result, Seq};
 
 use super::Store;
 use super::steps::*;
@@ -10,13 +10,13 @@ pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> 
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
     let started = store.start(&fence, "pod-1", None, at(1)).await?;
-    assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(1)));
+    assert_eq!((started.pod_uid.as_str(), started.started_at), ("pod-1", at(1)));
     assert!(!started.cancel_requested);
     let entry = started.entry.expect("an entry says that it is running");
-    assert_eq!(entry.body, EntryBody::Status(Status::Running));
+    assert_eq!(entry.body, EntryBody::Status(JobStatus::Running));
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq::ZERO, Seq::ZERO, at(1)));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(1)));
+    assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(1)));
     Ok(())
 }
 
@@ -26,11 +26,11 @@ pub async fn a_second_start_keeps_place_and_time(store: &impl Store) -> Result<(
     let second = claim(store, LEASE + 1).await?;
     for fence in [&second, &second] {
         let started = store.start(fence, "pod-2", None, at(LEASE + 1)).await?;
-        assert_eq!((started.place_uid.as_str(), started.started_at), ("pod-1", at(0)));
+        assert_eq!((started.pod_uid.as_str(), started.started_at), ("pod-1", at(0)));
         assert!(started.entry.is_none());
     }
     assert_eq!(log(store).await?.len(), 2);
-    assert_eq!(stored(store, &first.id).await?.state, State::running(at(0)));
+    assert_eq!(stored(store, &first.id).await?.state, JobState::running(at(0)));
     Ok(())
 }
 
@@ -51,7 +51,7 @@ pub async fn a_stale_claim_cannot_start(store: &impl Store) -> Result<()> {
     let stale = claim(store, 0).await?;
     claim(store, LEASE + 1).await?;
     assert_lease_lost(store.start(&stale, "pod-1", None, at(LEASE + 1)).await);
-    assert_eq!(stored(store, &stale.id).await?.state, State::Pending);
+    assert_eq!(stored(store, &stale.id).await?.state, JobState::Pending);
     assert_eq!(log(store).await?.len(), 1);
     Ok(())
 }
@@ -70,7 +70,7 @@ pub async fn finishing_stores_the_complete_entry(store: &impl Store) -> Result<(
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(9), Seq(9), at(2)));
     assert_eq!(entry.body, EntryBody::Complete(outcome.clone()));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let ended = State::Ended { started_at: Some(at(0)), ended_at: at(2), outcome };
+    let ended = JobState::Ended { started_at: Some(at(0)), ended_at: at(2), outcome };
     assert_eq!(stored(store, &fence.id).await?.state, ended);
     Ok(())
 }
@@ -82,7 +82,7 @@ pub async fn what_never_started_can_be_finished(store: &impl Store) -> Result<()
     let outcome = Outcome::without_process(Ending::Failed(Reason::PodLost), "its place is gone");
     let entry = store.finish(&fence, Seq(1), outcome.clone(), at(1)).await?;
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let ended = State::Ended { started_at: None, ended_at: at(1), outcome };
+    let ended = JobState::Ended { started_at: None, ended_at: at(1), outcome };
     assert_eq!(stored(store, &fence.id).await?.state, ended);
     Ok(())
 }
@@ -92,7 +92,7 @@ pub async fn a_stale_claim_cannot_finish(store: &impl Store) -> Result<()> {
     let stale = run(store, 1).await?;
     claim(store, LEASE + 1).await?;
     assert_lease_lost(store.finish(&stale, Seq(1), completed(), at(LEASE + 1)).await);
-    assert_eq!(stored(store, &stale.id).await?.state, State::running(at(0)));
+    assert_eq!(stored(store, &stale.id).await?.state, JobState::running(at(0)));
     assert_eq!(log(store).await?.len(), 2);
     Ok(())
 }
@@ -135,35 +135,35 @@ pub async fn any_text_may_tell_of_an_end(store: &impl Store) -> Result<()> {
 pub async fn what_stalls_a_command_is_told_until_it_is_over(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 4)], at(1)).await?;
-    let trouble = Trouble::new(Reason::RunnerFailed, "no space\0left");
-    let kept = Trouble::new(Reason::RunnerFailed, "no space\u{fffd}left");
-    let entry = store.stall(&fence, Some(trouble.clone()), at(2)).await?.expect("it is news");
+    let failure = Failure::new(Reason::RunnerFailed, "no space\0left");
+    let kept = Failure::new(Reason::RunnerFailed, "no space\u{fffd}left");
+    let entry = store.stall(&fence, Some(failure.clone()), at(2)).await?.expect("it is news");
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(4), Seq(4), at(2)));
     assert_eq!(entry.body, EntryBody::Stalled(kept.clone()));
     assert_eq!(log(store).await?.last(), Some(&entry));
-    let stalled = State::Running { started_at: at(0), trouble: Some(kept) };
+    let stalled = JobState::Running { started_at: at(0), failure: Some(kept) };
     assert_eq!(stored(store, &fence.id).await?.state, stalled);
-    assert_eq!(store.stall(&fence, Some(trouble.clone()), at(3)).await?, None);
+    assert_eq!(store.stall(&fence, Some(failure.clone()), at(3)).await?, None);
     let over = store.stall(&fence, None, at(3)).await?.expect("it is news");
-    assert_eq!(over.body, EntryBody::Status(Status::Running));
+    assert_eq!(over.body, EntryBody::Status(JobStatus::Running));
     assert_eq!(store.stall(&fence, None, at(3)).await?, None);
-    assert_eq!(stored(store, &fence.id).await?.state, State::running(at(0)));
+    assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(0)));
     assert_eq!(log(store).await?.len(), 5);
-    store.stall(&fence, Some(trouble), at(4)).await?;
+    store.stall(&fence, Some(failure), at(4)).await?;
     store.finish(&fence, Seq(5), completed(), at(5)).await?;
-    let ended = State::Ended { started_at: Some(at(0)), ended_at: at(5), outcome: completed() };
+    let ended = JobState::Ended { started_at: Some(at(0)), ended_at: at(5), outcome: completed() };
     assert_eq!(stored(store, &fence.id).await?.state, ended);
     Ok(())
 }
 
 /// It needs the latest claim of a command that runs; what stalled one attempt is not told of the next.
 pub async fn only_what_runs_can_stall(store: &impl Store) -> Result<()> {
-    let trouble = || Some(Trouble::new(Reason::RunnerFailed, "no space left"));
+    let failure = || Some(Failure::new(Reason::RunnerFailed, "no space left"));
     enqueue(store, 1).await?;
     let fence = claim(store, 0).await?;
-    assert_lease_lost(store.stall(&fence, trouble(), at(1)).await);
+    assert_lease_lost(store.stall(&fence, failure(), at(1)).await);
     store.start(&fence, "pod-1", None, at(1)).await?;
-    store.stall(&fence, trouble(), at(1)).await?;
+    store.stall(&fence, failure(), at(1)).await?;
     let retry = Retry {
         reason: "runner_failed".to_owned(),
         error: "no space left".to_owned(),
@@ -171,9 +171,9 @@ pub async fn only_what_runs_can_stall(store: &impl Store) -> Result<()> {
         counts: true,
     };
     store.retry(&fence, retry, at(2)).await?;
-    assert_lease_lost(store.stall(&fence, trouble(), at(2)).await);
+    assert_lease_lost(store.stall(&fence, failure(), at(2)).await);
     let next = claim(store, 3).await?;
     store.start(&next, "pod-1", None, at(3)).await?;
-    assert_eq!(stored(store, &next.id).await?.state, State::running(at(3)));
+    assert_eq!(stored(store, &next.id).await?.state, JobState::running(at(3)));
     Ok(())
 }

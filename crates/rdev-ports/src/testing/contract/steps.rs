@@ -3,13 +3,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use rdev_domain::{
-    Command, CommandId, Ending, Entry, Error, Home, Outcome, Position, Result, Timestamp, WorkerId,
-};
+use rdev_domain::{Ending, Entry, Error, Job, JobId, Outcome, Position, Result, Target, Timestamp, WorkerId};
 
 use super::Store;
-use crate::testing::{START, command, id, new_command, slots};
-use crate::{Claim, Enqueued, Fence, NewCommand, Seat};
+use crate::testing::{START, id, job, new_job, slots, target};
+use crate::{Claim, Enqueued, Fence, NewJob, Slot};
 
 /// How long leases last here, in seconds.
 pub(super) const LEASE: u64 = 30;
@@ -21,8 +19,8 @@ pub(super) fn at(seconds: u64) -> Timestamp {
     START + Duration::from_secs(seconds)
 }
 
-pub(super) fn demo() -> Home {
-    id("demo")
+pub(super) fn demo() -> Target {
+    target("demo")
 }
 
 pub(super) fn worker() -> WorkerId {
@@ -30,30 +28,30 @@ pub(super) fn worker() -> WorkerId {
 }
 
 /// The first seat of a worker.
-pub(super) fn seat(worker: &str) -> Seat {
-    Seat { worker: id(worker), number: 0 }
+pub(super) fn slot(worker: &str) -> Slot {
+    Slot { worker: id(worker), number: 0 }
 }
 
 /// Stores the `n`th command.
-pub(super) async fn enqueue(store: &impl Store, n: u64) -> Result<Command> {
-    let command = command("demo", n);
-    store.enqueue(new_command(command.clone())).await?;
-    Ok(command)
+pub(super) async fn enqueue(store: &impl Store, n: u64) -> Result<Job> {
+    let job = job("demo", n);
+    store.enqueue(new_job(job.clone())).await?;
+    Ok(job)
 }
 
 /// Stores the `n`th command, of which at most one of the key may run.
-pub(super) async fn enqueue_keyed(store: &impl Store, n: u64, key: &str) -> Result<Command> {
-    let command = command("demo", n);
-    let new = NewCommand { concurrency_key: Some(key.to_owned()), ..new_command(command.clone()) };
+pub(super) async fn enqueue_keyed(store: &impl Store, n: u64, key: &str) -> Result<Job> {
+    let job = job("demo", n);
+    let new = NewJob { concurrency_key: Some(key.to_owned()), ..new_job(job.clone()) };
     store.enqueue(new).await?;
-    Ok(command)
+    Ok(job)
 }
 
 /// The entry of a command that was stored just now.
 pub(super) fn entry_of(enqueued: Enqueued) -> Entry {
     match enqueued {
         Enqueued::New(entry) => entry,
-        Enqueued::Before(command) => panic!("{} was stored before", command.id),
+        Enqueued::Existing(job) => panic!("{} was stored before", job.id),
     }
 }
 
@@ -68,7 +66,7 @@ pub(super) async fn claim(store: &impl Store, now: u64) -> Result<Fence> {
     Ok(claims.pop().expect("there is something to claim").fence)
 }
 
-pub(super) fn ids(claims: &[Claim]) -> Vec<CommandId> {
+pub(super) fn ids(claims: &[Claim]) -> Vec<JobId> {
     claims.iter().map(|claim| claim.fence.id.clone()).collect()
 }
 
@@ -90,14 +88,14 @@ pub(super) fn completed() -> Outcome {
 }
 
 /// The command as the store has it.
-pub(super) async fn stored(store: &impl Store, id: &CommandId) -> Result<Command> {
-    let command = store.command(&demo(), id).await?;
-    Ok(command.expect("the command is stored"))
+pub(super) async fn stored(store: &impl Store, id: &JobId) -> Result<Job> {
+    let job = store.job(&demo(), id).await?;
+    Ok(job.expect("the command is stored"))
 }
 
 /// Every entry of the project.
 pub(super) async fn log(store: &impl Store) -> Result<Vec<Entry>> {
-    store.read_home(&demo(), Position::ZERO, ALL).await
+    store.read_target(&demo(), Position::ZERO, ALL).await
 }
 
 pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: &str) {

@@ -1,29 +1,29 @@
 use async_trait::async_trait;
 use bytes::Bytes;
-use rdev_domain::{Artefact, CommandId, Result};
+use rdev_domain::{Artefact, JobId, Result};
 
 use super::MemoryStore;
-use crate::{Artefacts, Fence, Keep};
+use crate::{ArtefactWrite, Artefacts, Fence};
 
 #[async_trait]
 impl Artefacts for MemoryStore {
-    async fn keep(&self, fence: &Fence, steps: &[Keep]) -> Result<()> {
+    async fn keep(&self, fence: &Fence, steps: &[ArtefactWrite]) -> Result<()> {
         let mut tables = self.tables();
         let task = tables.fenced(fence)?;
         for step in steps {
             match step.clone() {
-                Keep::Anew => {
+                ArtefactWrite::Anew => {
                     task.artefacts.clear();
                     task.parts.clear();
                 }
-                Keep::OnlyListed => {
+                ArtefactWrite::OnlyListed => {
                     let listed = &task.artefacts;
                     task.parts.retain(|(file, _), _| listed.contains_key(file));
                 }
-                Keep::Part { file, part, bytes } => {
+                ArtefactWrite::Part { file, part, bytes } => {
                     task.parts.insert((file, part), bytes);
                 }
-                Keep::Listed { file, artefact } => {
+                ArtefactWrite::Listed { file, artefact } => {
                     task.artefacts.insert(file, artefact);
                 }
             }
@@ -31,13 +31,13 @@ impl Artefacts for MemoryStore {
         Ok(())
     }
 
-    async fn artefacts(&self, id: &CommandId) -> Result<Vec<(u32, Artefact)>> {
+    async fn artefacts(&self, id: &JobId) -> Result<Vec<(u32, Artefact)>> {
         let tables = self.tables();
         let task = tables.tasks.get(id).into_iter();
         Ok(task.flat_map(|task| &task.artefacts).map(|(file, artefact)| (*file, artefact.clone())).collect())
     }
 
-    async fn part(&self, id: &CommandId, file: u32, part: u32) -> Result<Option<Bytes>> {
+    async fn part(&self, id: &JobId, file: u32, part: u32) -> Result<Option<Bytes>> {
         Ok(self.tables().tasks.get(id).and_then(|task| task.parts.get(&(file, part)).cloned()))
     }
 }

@@ -1,5 +1,7 @@
 use async_trait::async_trait;
-use rdev_domain::{Chunk, CommandId, Entry, EntryBody, Error, Home, Position, Result, Seq, State, Timestamp};
+use rdev_domain::{
+    Chunk, Entry, EntryBody, Error, JobId, JobState, Position, Result, Seq, Target, Timestamp,
+};
 
 use super::{MemoryStore, Tables, Task};
 use crate::{EventLog, Fence, READ_BYTES};
@@ -12,7 +14,7 @@ impl EventLog for MemoryStore {
         };
         let mut tables = self.tables();
         let task = tables.fenced(fence)?;
-        let running = matches!(task.command.state, State::Running { .. });
+        let running = matches!(task.job.state, JobState::Running { .. });
         if !running || first.first_seq != task.last_seq.next() {
             let stored_before = task.last_seq == last.last_seq;
             return stored_before.then(|| tables.appended(fence, &chunks)).flatten().ok_or(Error::LeaseLost);
@@ -32,33 +34,33 @@ impl EventLog for MemoryStore {
         Ok(())
     }
 
-    async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        Ok(self.tables().read(|entry| entry.command == *id, after, limit))
+    async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        Ok(self.tables().read(|entry| entry.job == *id, after, limit))
     }
 
-    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        Ok(self.tables().read(|entry| entry.home == *home, after, limit))
+    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        Ok(self.tables().read(|entry| entry.target == *target, after, limit))
     }
 
-    async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
-        Ok(self.tables().last(|entry| entry.command == *id && entry.last_seq <= seq))
+    async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
+        Ok(self.tables().last(|entry| entry.job == *id && entry.last_seq <= seq))
     }
 
-    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+    async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
         let tables = self.tables();
-        let end = |id: &CommandId| (id.clone(), tables.last(|entry| entry.command == *id));
+        let end = |id: &JobId| (id.clone(), tables.last(|entry| entry.job == *id));
         Ok(ids.iter().map(end).filter(|(_, position)| *position > Position::ZERO).collect())
     }
 
-    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
-        Ok(self.tables().last(|entry| entry.home == *home && entry.position <= to))
+    async fn last(&self, target: &Target, to: Position) -> Result<Position> {
+        Ok(self.tables().last(|entry| entry.target == *target && entry.position <= to))
     }
 
-    async fn pruned(&self, home: &Home) -> Result<Position> {
-        Ok(self.tables().pruned.get(home).copied().unwrap_or(Position::ZERO))
+    async fn pruned(&self, target: &Target) -> Result<Position> {
+        Ok(self.tables().pruned.get(target).copied().unwrap_or(Position::ZERO))
     }
 
-    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+    async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
         Ok(self.tables().tasks.get(id).map(|task| task.last_seq))
     }
 }
@@ -91,9 +93,9 @@ impl Tables {
 
     /// An end reads as a former one once its task was reopened.
     fn as_it_reads(&self, entry: Entry) -> Entry {
-        let over = |task: &Task| task.command.state.is_ended() && task.last_seq == entry.last_seq;
+        let over = |task: &Task| task.job.state.is_ended() && task.last_seq == entry.last_seq;
         match entry.body {
-            EntryBody::Complete(outcome) if !self.tasks.get(&entry.command).is_some_and(over) => {
+            EntryBody::Complete(outcome) if !self.tasks.get(&entry.job).is_some_and(over) => {
                 Entry { body: EntryBody::FormerEnd(outcome), ..entry }
             }
             _ => entry,

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Command, CommandId, Entry, EntryBody, Error, Home, IdempotencyKey, KeyId, Outcome, Position,
-    Result, Seq, StreamId, Timestamp, WorkerId, WorkerName,
+    Artefact, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, KeyId, Outcome, Position, Result, Seq,
+    StreamId, Target, Timestamp, WorkerId, WorkerName,
 };
 
-use crate::{Asked, Fence, IDEMPOTENCY_KEY_LIFETIME, Seat};
+use crate::{Fence, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Slot};
 
 /// The queue and the event log in memory; clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -21,31 +21,31 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    tasks: BTreeMap<CommandId, Task>,
+    tasks: BTreeMap<JobId, Task>,
     log: Vec<Entry>,
     /// How many entries were ever stored: the position of the last one.
     entries_stored: u64,
     /// The last position of each home at which an entry was removed.
-    pruned: HashMap<Home, Position>,
+    pruned: HashMap<Target, Position>,
     turns: HashMap<&'static str, Timestamp>,
     keys: HashMap<(KeyId, String), FirstUse>,
     draining: BTreeSet<WorkerName>,
     /// Names that callers gave to streams, and when these were removed.
-    removed_streams: HashMap<(Home, StreamId), Timestamp>,
+    removed_streams: HashMap<(Target, StreamId), Timestamp>,
 }
 
 #[derive(Debug)]
 struct Task {
-    command: Command,
+    job: Job,
     concurrency_key: Option<String>,
-    attempt: i64,
+    token: i64,
     /// The end of the lease; `None` when nobody has claimed it, or its worker gave it back.
     lease_until: Option<Timestamp>,
     lease_owner: Option<WorkerId>,
     /// Not to be claimed before, nor at this moment.
     postponed_until: Option<Timestamp>,
-    place_uid: Option<String>,
-    seat: Option<Seat>,
+    pod_uid: Option<String>,
+    slot: Option<Slot>,
     /// Its place among the tasks of all callers: one of each has the same turn.
     turn: u64,
     last_seq: Seq,
@@ -56,7 +56,7 @@ struct Task {
 #[derive(Debug, Clone)]
 struct FirstUse {
     fingerprint: [u8; 32],
-    command: Option<CommandId>,
+    job: Option<JobId>,
     at: Timestamp,
 }
 
@@ -74,9 +74,9 @@ impl Task {
     fn entry(&self, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
         Entry {
             position: Position::ZERO,
-            home: self.command.home.clone(),
-            command: self.command.id.clone(),
-            stream: self.command.stream.clone(),
+            target: self.job.target().clone(),
+            job: self.job.id.clone(),
+            stream: self.job.stream.clone(),
             first_seq: seq,
             last_seq: seq,
             at,
@@ -86,7 +86,7 @@ impl Task {
 
     /// Ends the command; its last entry comes back, still to be stored.
     fn end(&mut self, seq: Seq, outcome: Outcome, now: Timestamp) -> Result<Entry> {
-        self.command.state = self.command.state.end(outcome.clone(), now)?;
+        self.job.state = self.job.state.end(outcome.clone(), now)?;
         self.lease_until = None;
         self.last_seq = seq;
         Ok(self.entry(seq, now, EntryBody::Complete(outcome)))
@@ -98,18 +98,18 @@ impl Tables {
     fn fenced(&mut self, fence: &Fence) -> Result<&mut Task> {
         self.tasks
             .get_mut(&fence.id)
-            .filter(|task| task.attempt == fence.attempt && !task.command.state.is_ended())
+            .filter(|task| task.token == fence.token && !task.job.state.is_ended())
             .ok_or(Error::LeaseLost)
     }
 
     /// Whether this claim is the latest of its task, which may have ended.
     fn is_latest(&self, fence: &Fence) -> bool {
-        self.tasks.get(&fence.id).is_some_and(|task| task.attempt == fence.attempt)
+        self.tasks.get(&fence.id).is_some_and(|task| task.token == fence.token)
     }
 
     /// The entry of the claim's task that says so.
     fn stored_before(&self, fence: &Fence, says: impl Fn(&Entry) -> bool) -> Option<Entry> {
-        self.log.iter().rfind(|entry| entry.command == fence.id && says(entry)).cloned()
+        self.log.iter().rfind(|entry| entry.job == fence.id && says(entry)).cloned()
     }
 
     fn store(&mut self, mut entry: Entry) -> Entry {
@@ -135,17 +135,17 @@ impl Tables {
     }
 
     /// Remembers a request that stores nothing else under its key, unless it came before.
-    fn asked(&mut self, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Asked> {
-        let Some(key) = key else { return Ok(Asked::Now) };
+    fn asked(&mut self, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Occurrence> {
+        let Some(key) = key else { return Ok(Occurrence::First) };
         if self.first_use(key, now)?.is_some() {
-            return Ok(Asked::Before);
+            return Ok(Occurrence::Repeated);
         }
         self.remember(key, None, now);
-        Ok(Asked::Now)
+        Ok(Occurrence::First)
     }
 
-    fn remember(&mut self, key: &IdempotencyKey, command: Option<CommandId>, at: Timestamp) {
-        let first = FirstUse { fingerprint: key.fingerprint, command, at };
+    fn remember(&mut self, key: &IdempotencyKey, job: Option<JobId>, at: Timestamp) {
+        let first = FirstUse { fingerprint: key.fingerprint, job, at };
         self.keys.insert((key.key.clone(), key.value.clone()), first);
     }
 }

@@ -1,50 +1,50 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Command, CommandId, Ending, Entry, EntryBody, Error, Home, IdempotencyKey, Outcome, ProjectId, Result,
-    Retrying, Seq, State, Status, StreamId, Timestamp, Trouble, WorkerId,
+    Ending, Entry, EntryBody, Error, Failure, IdempotencyKey, Job, JobId, JobState, JobStatus, Outcome,
+    ProjectId, Result, Retrying, Seq, StreamId, Target, Timestamp, WorkerId,
 };
 
 use super::{MemoryStore, Tables, Task};
 use crate::{
-    Asked, CancelRequested, Claim, Enqueued, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
+    CancelRequested, Claim, ClaimLimits, Enqueued, Fence, NewJob, Occurrence, Renewal, Retry, Slot, Started,
     TaskQueue, Unfinished,
 };
 
 #[async_trait]
 impl TaskQueue for MemoryStore {
-    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
+    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
         let mut tables = self.tables();
-        let now = new.command.created_at;
-        if let Some(entry) = tables.accepted(&new.command) {
+        let now = new.job.created_at;
+        if let Some(entry) = tables.accepted(&new.job) {
             return Ok(Enqueued::New(entry));
         }
         if let Some(key) = &new.idempotency {
-            let first = tables.first_use(key, now)?.and_then(|first| first.command);
+            let first = tables.first_use(key, now)?.and_then(|first| first.job);
             if let Some(task) = first.and_then(|id| tables.tasks.get(&id)) {
-                return Ok(Enqueued::Before(Box::new(task.command.clone())));
+                return Ok(Enqueued::Existing(Box::new(task.job.clone())));
             }
         }
-        tables.check_stream(&new.command)?;
+        tables.check_stream(&new.job)?;
         if let Some(key) = &new.idempotency {
-            tables.remember(key, Some(new.command.id.clone()), now);
+            tables.remember(key, Some(new.job.id.clone()), now);
         }
-        let turn = tables.turn(&new.command);
+        let turn = tables.turn(&new.job);
         let task = Task {
             turn,
-            seat: None,
+            slot: None,
             artefacts: Default::default(),
             parts: Default::default(),
-            command: new.command,
+            job: new.job,
             concurrency_key: new.concurrency_key,
-            attempt: 0,
+            token: 0,
             lease_until: None,
             lease_owner: None,
             postponed_until: None,
-            place_uid: None,
+            pod_uid: None,
             last_seq: Seq::ZERO,
         };
-        let pending = task.entry(Seq::ZERO, now, EntryBody::Status(Status::Pending));
-        tables.tasks.insert(task.command.id.clone(), task);
+        let pending = task.entry(Seq::ZERO, now, EntryBody::Status(JobStatus::Pending));
+        tables.tasks.insert(task.job.id.clone(), task);
         Ok(Enqueued::New(tables.store(pending)))
     }
 
@@ -60,31 +60,31 @@ impl TaskQueue for MemoryStore {
     async fn claim(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
         let mut tables = self.tables();
         let mut claims = Vec::new();
-        let (mut commands, mut pool) = (slots.commands, slots.pool);
-        while let Some(id) = tables.next_to_claim(now, commands > 0, pool > 0)
+        let (mut jobs, mut pool) = (slots.jobs, slots.pool);
+        while let Some(id) = tables.next_to_claim(now, jobs > 0, pool > 0)
             && let Some(task) = tables.tasks.get_mut(&id)
         {
-            match (&task.command.home, &task.command.state) {
-                (Home::Project(_), _) => commands -= 1,
-                (Home::Pool, State::Pending) => pool -= 1,
-                (Home::Pool, _) => {}
+            match (task.job.target(), &task.job.state) {
+                (Target::Project(_), _) => jobs -= 1,
+                (Target::Pool, JobState::Pending) => pool -= 1,
+                (Target::Pool, _) => {}
             }
-            task.attempt += 1;
+            task.token += 1;
             task.lease_until = Some(lease_until);
             task.lease_owner = Some(worker.clone());
             task.postponed_until = None;
             claims.push(Claim {
-                fence: Fence { id, attempt: task.attempt },
-                command: task.command.clone(),
+                fence: Fence { id, token: task.token },
+                job: task.job.clone(),
                 last_seq: task.last_seq,
-                place_uid: task.place_uid.clone(),
-                seat: task.seat.clone(),
+                pod_uid: task.pod_uid.clone(),
+                slot: task.slot.clone(),
             });
         }
         Ok(claims)
@@ -93,59 +93,59 @@ impl TaskQueue for MemoryStore {
     async fn start(
         &self,
         fence: &Fence,
-        place_uid: &str,
-        seat: Option<&Seat>,
+        pod_uid: &str,
+        slot: Option<&Slot>,
         now: Timestamp,
     ) -> Result<Started> {
         let mut tables = self.tables();
-        let running = |task: &&Task| matches!(task.command.state, State::Running { .. });
-        let mut others = tables.tasks.values().filter(running).filter(|task| task.command.id != fence.id);
-        let taken = seat.filter(|_| others.any(|other| other.seat.as_ref() == seat));
-        if let Some(seat) = taken.filter(|_| tables.fenced(fence).is_ok_and(|task| task.seat.is_none())) {
+        let running = |task: &&Task| matches!(task.job.state, JobState::Running { .. });
+        let mut others = tables.tasks.values().filter(running).filter(|task| task.job.id != fence.id);
+        let taken = slot.filter(|_| others.any(|other| other.slot.as_ref() == slot));
+        if let Some(slot) = taken.filter(|_| tables.fenced(fence).is_ok_and(|task| task.slot.is_none())) {
             return Err(Error::Conflict {
                 code: "WORKER_TAKEN",
-                message: format!("another task has {seat}"),
+                message: format!("another task has {slot}"),
             });
         }
         let task = tables.fenced(fence)?;
-        let state = task.command.state.start(now)?;
-        let State::Running { started_at, .. } = state else {
+        let state = task.job.state.start(now)?;
+        let JobState::Running { started_at, .. } = state else {
             return Err(Error::LeaseLost);
         };
-        let is_first = task.command.state == State::Pending;
-        task.command.state = state;
+        let is_first = task.job.state == JobState::Pending;
+        task.job.state = state;
         if is_first {
-            task.command.schedule.tries += 1;
-            task.seat = seat.cloned();
+            task.job.schedule.attempts += 1;
+            task.slot = slot.cloned();
         }
         let mut started = Started {
-            tries: task.command.schedule.tries,
-            place_uid: task.place_uid.get_or_insert_with(|| place_uid.to_owned()).clone(),
-            seat: task.seat.clone(),
+            attempt: task.job.schedule.attempts,
+            pod_uid: task.pod_uid.get_or_insert_with(|| pod_uid.to_owned()).clone(),
+            slot: task.slot.clone(),
             started_at,
-            cancel_requested: task.command.cancel_requested,
+            cancel_requested: task.job.cancel_requested,
             entry: None,
         };
         if is_first {
-            let running = task.entry(task.last_seq, now, EntryBody::Status(Status::Running));
+            let running = task.entry(task.last_seq, now, EntryBody::Status(JobStatus::Running));
             started.entry = Some(tables.store(running));
         } else if started_at == now {
-            let says = |entry: &Entry| entry.at == now && entry.body == EntryBody::Status(Status::Running);
+            let says = |entry: &Entry| entry.at == now && entry.body == EntryBody::Status(JobStatus::Running);
             started.entry = tables.stored_before(fence, says);
         }
         Ok(started)
     }
 
-    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
-        let trouble = trouble.map(Trouble::storable);
+    async fn stall(&self, fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Result<Option<Entry>> {
+        let failure = failure.map(Failure::storable);
         let mut tables = self.tables();
         let task = tables.fenced(fence)?;
-        let state = task.command.state.stalled(trouble.clone())?;
-        if state == task.command.state {
+        let state = task.job.state.stalled(failure.clone())?;
+        if state == task.job.state {
             return Ok(None);
         }
-        task.command.state = state;
-        let body = trouble.map_or(EntryBody::Status(Status::Running), EntryBody::Stalled);
+        task.job.state = state;
+        let body = failure.map_or(EntryBody::Status(JobStatus::Running), EntryBody::Stalled);
         let entry = task.entry(task.last_seq, now, body);
         Ok(Some(tables.store(entry)))
     }
@@ -161,7 +161,7 @@ impl TaskQueue for MemoryStore {
                 Err(_) => renewal.lost.push(fence.clone()),
                 Ok(task) => {
                     task.lease_until = Some(lease_until);
-                    if task.command.cancel_requested {
+                    if task.job.cancel_requested {
                         renewal.cancelled.push(fence.clone());
                     }
                 }
@@ -197,19 +197,19 @@ impl TaskQueue for MemoryStore {
             return Ok(entry);
         }
         let task = tables.fenced(fence)?;
-        if task.command.cancel_requested {
+        if task.job.cancel_requested {
             let outcome = Outcome::without_process(Ending::Cancelled, retry.error);
             let complete = task.end(task.last_seq.next(), outcome, now)?;
             return Ok(tables.store(complete));
         }
-        task.command.state = task.command.state.retry()?;
+        task.job.state = task.job.state.retry()?;
         task.give_back();
-        (task.place_uid, task.seat) = (None, None);
-        let schedule = &mut task.command.schedule;
+        (task.pod_uid, task.slot) = (None, None);
+        let schedule = &mut task.job.schedule;
         schedule.run_after = Some(retry.run_after);
         schedule.last_error = Some(retry.error.clone());
-        schedule.earlier_tries += u32::from(!retry.counts);
-        let attempt = schedule.tries + 1;
+        schedule.earlier_attempts += u32::from(!retry.counts);
+        let attempt = schedule.attempts + 1;
         let body = EntryBody::Retry(Retrying {
             attempt,
             reason: retry.reason,
@@ -238,16 +238,16 @@ impl TaskQueue for MemoryStore {
         Ok(())
     }
 
-    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
+    async fn hurry(&self, targets: &[Target]) -> Result<u64> {
         let mut tables = self.tables();
-        let tasks = tables.tasks.values_mut().filter(|task| homes.contains(&task.command.home));
+        let tasks = tables.tasks.values_mut().filter(|task| targets.contains(&task.job.target()));
         Ok(tasks.filter_map(|task| task.postponed_until.take()).count() as u64)
     }
 
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
         let mut tables = self.tables();
         let is_unknown = |task: &&mut Task| {
-            let known = held.iter().any(|fence| fence.id == task.command.id);
+            let known = held.iter().any(|fence| fence.id == task.job.id);
             task.lease_until.is_some() && task.lease_owner.as_ref() == Some(worker) && !known
         };
         Ok(tables.tasks.values_mut().filter(is_unknown).map(Task::give_back).count() as u64)
@@ -261,54 +261,53 @@ impl TaskQueue for MemoryStore {
 
     async fn request_cancel(
         &self,
-        home: &Home,
-        id: &CommandId,
+        target: &Target,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
         let mut tables = self.tables();
-        let is_there = |tables: &Tables| tables.tasks.get(id).is_some_and(|task| task.command.home == *home);
+        let is_there =
+            |tables: &Tables| tables.tasks.get(id).is_some_and(|task| task.job.target() == *target);
         let asked = if is_there(&tables) { tables.asked(idempotency, now)? } else { return Ok(None) };
         let Some(task) = tables.tasks.get_mut(id) else { return Ok(None) };
         let mut complete = None;
-        let is_open = !task.command.state.is_ended() && !task.command.cancel_requested;
-        if asked == Asked::Now && is_open {
-            task.command.cancel_requested = true;
-            if task.command.state == State::Pending && !task.is_leased(now) {
+        let is_open = !task.job.state.is_ended() && !task.job.cancel_requested;
+        if asked == Occurrence::First && is_open {
+            task.job.cancel_requested = true;
+            if task.job.state == JobState::Pending && !task.is_leased(now) {
                 let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
                 complete = Some(task.end(task.last_seq.next(), outcome, now)?);
             }
         }
-        let command = task.command.clone();
+        let job = task.job.clone();
         let entry = complete.map(|entry| tables.store(entry));
-        Ok(Some(CancelRequested { command, entry, asked }))
+        Ok(Some(CancelRequested { job, entry, asked }))
     }
 
-    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
-        Ok(self.tables().find(home, |command| command.id == *id))
+    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {
+        Ok(self.tables().find(target, |job| job.id == *id))
     }
 
-    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>> {
-        Ok(self.tables().find(home, |command| command.stream == *stream))
+    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>> {
+        Ok(self.tables().find(target, |job| job.stream == *stream))
     }
 
-    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
+    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         let tables = self.tables();
-        let commands = tables.tasks.values().rev().map(|task| &task.command);
-        Ok(commands
-            .filter(|command| command.home == *home && before.is_none_or(|before| command.id < *before))
+        let jobs = tables.tasks.values().rev().map(|task| &task.job);
+        Ok(jobs
+            .filter(|job| job.target() == *target && before.is_none_or(|before| job.id < *before))
             .take(limit as usize)
             .cloned()
             .collect())
     }
 
-    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
+    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>> {
         let tables = self.tables();
-        let commands = ids.iter().filter_map(|id| tables.tasks.get(id)).map(|task| &task.command);
-        let unfinished = commands.filter(|command| !command.state.is_ended());
-        Ok(unfinished
-            .map(|command| Unfinished { id: command.id.clone(), tries: command.schedule.tries })
-            .collect())
+        let jobs = ids.iter().filter_map(|id| tables.tasks.get(id)).map(|task| &task.job);
+        let unfinished = jobs.filter(|job| !job.state.is_ended());
+        Ok(unfinished.map(|job| Unfinished { id: job.id.clone(), attempt: job.schedule.attempts }).collect())
     }
 
     async fn check(&self) -> Result<()> {
@@ -320,34 +319,33 @@ impl Task {
     /// Nobody works on it any more, and the claim that gave it back is worthless.
     fn give_back(&mut self) {
         self.lease_until = None;
-        self.attempt += 1;
+        self.token += 1;
     }
 
     /// What runs comes before what waits in the pool, since no slot is counted for it.
-    pub(super) fn rank(&self) -> (bool, i32, u64, CommandId) {
-        let waits = is_in_pool(&self.command) && self.command.state == State::Pending;
-        (waits, -self.command.schedule.priority, self.turn, self.command.id.clone())
+    pub(super) fn rank(&self) -> (bool, i32, u64, JobId) {
+        let waits = is_in_pool(&self.job) && self.job.state == JobState::Pending;
+        (waits, -self.job.schedule.priority, self.turn, self.job.id.clone())
     }
 
     /// Running, or claimed and not given back: it holds its concurrency key, even when its lease ran out.
     fn is_under_way(&self) -> bool {
-        matches!(self.command.state, State::Running { .. }) || self.lease_until.is_some()
+        matches!(self.job.state, JobState::Running { .. }) || self.lease_until.is_some()
     }
 }
 
 impl Tables {
     /// The turn of a command that is stored now: after all of its caller and project, and not before those
     /// that had theirs.
-    pub(super) fn turn(&self, new: &Command) -> u64 {
+    pub(super) fn turn(&self, new: &Job) -> u64 {
         let unfinished = || {
-            let same = |command: &Command| {
-                is_in_pool(command) == is_in_pool(new) && command.schedule.priority == new.schedule.priority
+            let same = |job: &Job| {
+                is_in_pool(job) == is_in_pool(new) && job.schedule.priority == new.schedule.priority
             };
-            self.tasks.values().filter(move |task| !task.command.state.is_ended() && same(&task.command))
+            self.tasks.values().filter(move |task| !task.job.state.is_ended() && same(&task.job))
         };
-        let runs = |task: &&Task| task.command.state != State::Pending;
-        let of_share =
-            |task: &&Task| task.command.created_by == new.created_by && share(&task.command) == share(new);
+        let runs = |task: &&Task| task.job.state != JobState::Pending;
+        let of_share = |task: &&Task| task.job.created_by == new.created_by && share(&task.job) == share(new);
         let own = unfinished().filter(of_share).map(|task| task.turn).max();
         let had = unfinished().filter(runs).map(|task| task.turn).max();
         let next = unfinished().map(|task| task.turn).min().map(|turn| turn.saturating_sub(1));
@@ -355,22 +353,22 @@ impl Tables {
     }
 
     /// The next command that a worker may take now.
-    fn next_to_claim(&self, now: Timestamp, commands: bool, pool: bool) -> Option<CommandId> {
-        let wanted = |task: &Task| match task.command.home {
-            Home::Project(_) => commands,
-            Home::Pool => pool || task.command.state != State::Pending,
+    fn next_to_claim(&self, now: Timestamp, jobs: bool, pool: bool) -> Option<JobId> {
+        let wanted = |task: &Task| match task.job.target() {
+            Target::Project(_) => jobs,
+            Target::Pool => pool || task.job.state != JobState::Pending,
         };
         let free = |task: &&Task| {
             let waits = task.postponed_until.is_some_and(|until| until >= now);
             wanted(task)
-                && !task.command.state.is_ended()
+                && !task.job.state.is_ended()
                 && !task.is_leased(now)
                 && !waits
-                && is_due(&task.command, now)
+                && is_due(&task.job, now)
                 && self.is_first_of_its_key(task, now)
         };
         let next = self.tasks.values().filter(free).min_by_key(|task| task.rank());
-        next.map(|task| task.command.id.clone())
+        next.map(|task| task.job.id.clone())
     }
 
     pub(super) fn is_first_of_its_key(&self, task: &Task, now: Timestamp) -> bool {
@@ -378,58 +376,54 @@ impl Tables {
             return true;
         };
         let mut others = self.tasks.values().filter(|other| {
-            !other.command.state.is_ended()
+            !other.job.state.is_ended()
                 && other.concurrency_key.as_ref() == Some(key)
-                && other.command.id != task.command.id
+                && other.job.id != task.job.id
         });
-        let order = |task: &Task| (-task.command.schedule.priority, task.command.id.clone());
+        let order = |task: &Task| (-task.job.schedule.priority, task.job.id.clone());
         !others.any(|other| {
             other.is_under_way()
-                || !task.is_under_way() && is_due(&other.command, now) && order(other) < order(task)
+                || !task.is_under_way() && is_due(&other.job, now) && order(other) < order(task)
         })
     }
 
     /// The first entry of a command that is stored under this id, with this name and since the same moment.
-    fn accepted(&self, new: &Command) -> Option<Entry> {
-        let stored = &self.tasks.get(&new.id)?.command;
-        let same =
-            (&stored.home, &stored.stream, stored.created_at) == (&new.home, &new.stream, new.created_at);
-        self.log.iter().find(|entry| same && entry.command == new.id).cloned()
+    fn accepted(&self, new: &Job) -> Option<Entry> {
+        let stored = &self.tasks.get(&new.id)?.job;
+        let same = (stored.target(), &stored.stream, stored.created_at)
+            == (new.target(), &new.stream, new.created_at);
+        self.log.iter().find(|entry| same && entry.job == new.id).cloned()
     }
 
-    fn check_stream(&self, new: &Command) -> Result<()> {
+    fn check_stream(&self, new: &Job) -> Result<()> {
         let (has, had) = ("already has a stream", "had, not long ago, a stream");
-        let removed = self.removed_streams.contains_key(&(new.home.clone(), new.stream.clone()));
-        let taken = match self.find(&new.home, |command| command.stream == new.stream) {
+        let removed = self.removed_streams.contains_key(&(new.target(), new.stream.clone()));
+        let taken = match self.find(&new.target(), |job| job.stream == new.stream) {
             Some(_) => has,
             None if removed => had,
             None => return Ok(()),
         };
         Err(Error::Conflict {
             code: "STREAM_ID_TAKEN",
-            message: format!("project {} {taken} {:?}", new.home, new.stream.as_str()),
+            message: format!("{} {taken} {:?}", new.target(), new.stream.as_str()),
         })
     }
 
-    fn find(&self, home: &Home, wanted: impl Fn(&Command) -> bool) -> Option<Command> {
-        let mut commands = self.tasks.values().map(|task| &task.command);
-        commands.find(|command| command.home == *home && wanted(command)).cloned()
+    fn find(&self, target: &Target, wanted: impl Fn(&Job) -> bool) -> Option<Job> {
+        let mut jobs = self.tasks.values().map(|task| &task.job);
+        jobs.find(|job| job.target() == *target && wanted(job)).cloned()
     }
 }
 
-fn is_in_pool(command: &Command) -> bool {
-    command.home == Home::Pool
+fn is_in_pool(job: &Job) -> bool {
+    job.spec.is_task()
 }
 
-pub(super) fn is_due(command: &Command, now: Timestamp) -> bool {
-    command.schedule.run_after.is_none_or(|at| at <= now)
+pub(super) fn is_due(job: &Job, now: Timestamp) -> bool {
+    job.schedule.run_after.is_none_or(|at| at <= now)
 }
 
 /// The project among which turns are taken.
-pub(super) fn share(command: &Command) -> Option<&ProjectId> {
-    match (&command.home, &command.request) {
-        (Home::Project(id), _) => Some(id),
-        (Home::Pool, rdev_domain::Request::Work(work)) => work.project.as_ref(),
-        (Home::Pool, _) => None,
-    }
+pub(super) fn share(job: &Job) -> Option<&ProjectId> {
+    job.spec.project()
 }

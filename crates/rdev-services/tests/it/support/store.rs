@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Chunk, Command, CommandId, Entry, Error, Home, IdempotencyKey, Outcome, Position, Result, Seq, StreamId,
-    Timestamp, Trouble, WorkerId,
+    Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, Outcome, Position, Result, Seq, StreamId,
+    Target, Timestamp, WorkerId,
 };
 use rdev_ports::testing::MemoryStore;
 use rdev_ports::{
-    CancelRequested, Claim, Enqueued, EventLog, Fence, NewCommand, Renewal, Retry, Seat, Slots, Started,
+    CancelRequested, Claim, ClaimLimits, Enqueued, EventLog, Fence, NewJob, Renewal, Retry, Slot, Started,
     TaskQueue, Unfinished,
 };
 
-use super::places::lock;
+use super::pods::lock;
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Faulty {
 
 #[async_trait]
 impl TaskQueue for Faulty {
-    async fn enqueue(&self, new: NewCommand) -> Result<Enqueued> {
+    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
         self.call("enqueue", self.memory.enqueue(new)).await
     }
 
@@ -88,7 +88,7 @@ impl TaskQueue for Faulty {
     async fn claim(
         &self,
         worker: &WorkerId,
-        slots: Slots,
+        slots: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
@@ -98,15 +98,15 @@ impl TaskQueue for Faulty {
     async fn start(
         &self,
         fence: &Fence,
-        place_uid: &str,
-        seat: Option<&Seat>,
+        pod_uid: &str,
+        slot: Option<&Slot>,
         now: Timestamp,
     ) -> Result<Started> {
-        self.call("start", self.memory.start(fence, place_uid, seat, now)).await
+        self.call("start", self.memory.start(fence, pod_uid, slot, now)).await
     }
 
-    async fn stall(&self, fence: &Fence, trouble: Option<Trouble>, now: Timestamp) -> Result<Option<Entry>> {
-        self.call("stall", self.memory.stall(fence, trouble, now)).await
+    async fn stall(&self, fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Result<Option<Entry>> {
+        self.call("stall", self.memory.stall(fence, failure, now)).await
     }
 
     async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
@@ -129,8 +129,8 @@ impl TaskQueue for Faulty {
         self.call("postpone", self.memory.postpone(fence, until)).await
     }
 
-    async fn hurry(&self, homes: &[Home]) -> Result<u64> {
-        self.call("hurry", self.memory.hurry(homes)).await
+    async fn hurry(&self, targets: &[Target]) -> Result<u64> {
+        self.call("hurry", self.memory.hurry(targets)).await
     }
 
     async fn release_all_but(&self, worker: &WorkerId, held: &[Fence]) -> Result<u64> {
@@ -143,27 +143,27 @@ impl TaskQueue for Faulty {
 
     async fn request_cancel(
         &self,
-        home: &Home,
-        id: &CommandId,
+        target: &Target,
+        id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<CancelRequested>> {
-        self.memory.request_cancel(home, id, idempotency, now).await
+        self.memory.request_cancel(target, id, idempotency, now).await
     }
 
-    async fn command(&self, home: &Home, id: &CommandId) -> Result<Option<Command>> {
-        self.memory.command(home, id).await
+    async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {
+        self.memory.job(target, id).await
     }
 
-    async fn command_of_stream(&self, home: &Home, stream: &StreamId) -> Result<Option<Command>> {
-        self.memory.command_of_stream(home, stream).await
+    async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>> {
+        self.memory.job_of_stream(target, stream).await
     }
 
-    async fn commands(&self, home: &Home, before: Option<&CommandId>, limit: u32) -> Result<Vec<Command>> {
-        self.memory.commands(home, before, limit).await
+    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
+        self.memory.jobs(target, before, limit).await
     }
 
-    async fn unfinished(&self, ids: &[CommandId]) -> Result<Vec<Unfinished>> {
+    async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>> {
         self.memory.unfinished(ids).await
     }
 
@@ -178,31 +178,31 @@ impl EventLog for Faulty {
         self.call("append", self.memory.append(fence, chunks, now)).await
     }
 
-    async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        self.call("read_command", self.memory.read_command(id, after, limit)).await
+    async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        self.call("read_command", self.memory.read_job(id, after, limit)).await
     }
 
-    async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        self.memory.read_home(home, after, limit).await
+    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        self.memory.read_target(target, after, limit).await
     }
 
-    async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+    async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
         self.memory.position_of(id, seq).await
     }
 
-    async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+    async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
         self.memory.ends(ids).await
     }
 
-    async fn last(&self, home: &Home, to: Position) -> Result<Position> {
-        self.memory.last(home, to).await
+    async fn last(&self, target: &Target, to: Position) -> Result<Position> {
+        self.memory.last(target, to).await
     }
 
-    async fn pruned(&self, home: &Home) -> Result<Position> {
-        self.memory.pruned(home).await
+    async fn pruned(&self, target: &Target) -> Result<Position> {
+        self.memory.pruned(target).await
     }
 
-    async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+    async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
         self.memory.last_seq(id).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use rdev_domain::Timestamp;
-use rdev_ports::{EventLog, Fate, Place, Pods};
+use rdev_ports::{Disruption, EventLog, Pod, Pods};
 use tokio::sync::Notify;
 
 use crate::runner::{FREED_AT_ONCE, RunId, free, remove};
@@ -14,18 +14,18 @@ const WAITING_MAX: usize = 10_000;
 
 /// The journals that wait to be freed.
 #[derive(Default)]
-pub(crate) struct Janitor {
+pub(crate) struct JournalGc {
     waiting: Mutex<Vec<Ended>>,
     hurry: Notify,
 }
 
 struct Ended {
-    place: Place,
+    pod: Pod,
     run: RunId,
     folder: Option<String>,
 }
 
-impl Janitor {
+impl JournalGc {
     /// Ends when what waits should not wait longer: its place is to go, and waits for that (`rdev-runner drain`).
     pub(crate) async fn hurried(&self) {
         self.hurry.notified().await;
@@ -37,8 +37,8 @@ impl Janitor {
     }
 
     /// The command has ended, and everything in its journal is stored, as are the files of its folder.
-    pub(crate) fn ended(&self, place: Place, run: RunId, folder: Option<String>) {
-        self.wait([Ended { place, run, folder }]);
+    pub(crate) fn ended(&self, pod: Pod, run: RunId, folder: Option<String>) {
+        self.wait([Ended { pod, run, folder }]);
     }
 
     fn wait(&self, ended: impl IntoIterator<Item = Ended>) {
@@ -60,18 +60,18 @@ impl Janitor {
             return self.wait(waiting);
         }
         let mut places: HashMap<String, Leftovers> = HashMap::new();
-        for Ended { place, run, folder } in waiting {
+        for Ended { pod, run, folder } in waiting {
             // The runs of one place lie together, whatever their projects.
-            let left = places.entry(place.uid.clone()).or_insert_with(|| Leftovers::of(place));
+            let left = places.entry(pod.uid.clone()).or_insert_with(|| Leftovers::of(pod));
             left.runs.push(run);
             left.folders.extend(folder);
         }
-        for Leftovers { place, runs, folders } in places.values() {
+        for Leftovers { pod, runs, folders } in places.values() {
             for runs in runs.chunks(FREED_AT_ONCE) {
-                told(pods, place, free(pods, place, runs).await).await;
+                told(pods, pod, free(pods, pod, runs).await).await;
             }
             for folders in folders.chunks(FREED_AT_ONCE) {
-                told(pods, place, remove(pods, place, folders).await).await;
+                told(pods, pod, remove(pods, pod, folders).await).await;
             }
         }
     }
@@ -79,28 +79,28 @@ impl Janitor {
 
 /// What is to be freed in a place.
 struct Leftovers {
-    place: Place,
+    pod: Pod,
     runs: Vec<RunId>,
     folders: Vec<String>,
 }
 
 impl Leftovers {
-    fn of(place: Place) -> Self {
-        Self { place, runs: Vec::new(), folders: Vec::new() }
+    fn of(pod: Pod) -> Self {
+        Self { pod, runs: Vec::new(), folders: Vec::new() }
     }
 }
 
-async fn told(pods: &dyn Pods, place: &Place, done: anyhow::Result<()>) {
+async fn told(pods: &dyn Pods, pod: &Pod, done: anyhow::Result<()>) {
     if let Err(error) = done {
         // With the place its journals are gone as well.
-        if !is_gone(pods, place).await {
-            let place = &place.site;
-            tracing::warn!(%place, error = format!("{error:#}"), "journals or checkouts were not freed");
+        if !is_gone(pods, pod).await {
+            let pod = &pod.pod_ref;
+            tracing::warn!(%pod, error = format!("{error:#}"), "journals or checkouts were not freed");
         }
     }
 }
 
-async fn is_gone(pods: &dyn Pods, place: &Place) -> bool {
-    let fate = pods.fate(&place.site, &place.uid, Timestamp::from_micros(0)).await;
-    matches!(fate, Ok(Fate::Gone(_)))
+async fn is_gone(pods: &dyn Pods, pod: &Pod) -> bool {
+    let disruption = pods.disruption(&pod.pod_ref, &pod.uid, Timestamp::from_micros(0)).await;
+    matches!(disruption, Ok(Disruption::Lost(_)))
 }

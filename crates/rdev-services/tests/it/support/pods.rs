@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use rdev_domain::{Project, ProjectId, ProjectStatus, Reason, Result, Timestamp, Trouble};
+use rdev_domain::{Failure, Project, ProjectId, ProjectStatus, Reason, Result, Timestamp};
 use rdev_ports::testing::{START, id};
 use rdev_ports::{
-    Exec, ExecError, ExecOutput, ExecResult, Fate, Finding, Place, Pods, PoolWorker, Reach, Site, Standing,
-    Stdin,
+    Diagnosis, Disruption, Exec, ExecError, ExecOutput, ExecResult, Pod, PodRef, Pods, PoolWorker, Reach,
+    Readiness, Stdin,
 };
 use rdev_runner::files::Item;
 use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCause, Stream};
-use rdev_runner::spec::{Order, read_arguments};
+use rdev_runner::spec::{RunRequest, read_arguments};
 use tokio::sync::watch;
 
 /// What the runner does with an order.
@@ -51,7 +51,7 @@ pub(crate) struct FakePods {
     answers: Mutex<VecDeque<Answer>>,
     ready: watch::Sender<bool>,
     /// The orders that it was given.
-    pub(crate) orders: Mutex<Vec<Order>>,
+    pub(crate) orders: Mutex<Vec<RunRequest>>,
     stopped: watch::Sender<bool>,
     /// Results for files when they are collected, one try after the other; the last stands.
     collections: Mutex<VecDeque<(Vec<Item>, Collecting)>>,
@@ -59,8 +59,8 @@ pub(crate) struct FakePods {
     pub(crate) controls: Mutex<Vec<Vec<String>>>,
 }
 
-fn place() -> Place {
-    Place { site: Site::Project(id("demo")), uid: "place-1".to_owned(), workspace: "/w".to_owned() }
+fn pod() -> Pod {
+    Pod { pod_ref: PodRef::Project(id("demo")), uid: "place-1".to_owned(), workspace: "/w".to_owned() }
 }
 
 impl FakePods {
@@ -80,8 +80,8 @@ impl FakePods {
     }
 
     /// Has the tries to collect files go so.
-    pub(crate) fn set_collections(&self, tries: impl IntoIterator<Item = (Vec<Item>, Collecting)>) {
-        *lock(&self.collections) = tries.into_iter().collect();
+    pub(crate) fn set_collections(&self, attempt: impl IntoIterator<Item = (Vec<Item>, Collecting)>) {
+        *lock(&self.collections) = attempt.into_iter().collect();
     }
 
     fn collect(&self) -> ExecOutput {
@@ -101,7 +101,7 @@ impl FakePods {
         self.stopped.receiver_count()
     }
 
-    fn run(&self, order: Order) -> ExecResult<ExecOutput> {
+    fn run(&self, order: RunRequest) -> ExecResult<ExecOutput> {
         let (answer, next) = (next(&self.answers), order.after + 1);
         lock(&self.orders).push(order);
         let hello = frame(next, Body::Hello { version: PROTOCOL_VERSION, started: true });
@@ -176,7 +176,7 @@ impl Pods for FakePods {
             id: id.clone(),
             status: ProjectStatus::Ready,
             warning: None,
-            workspace: place().workspace,
+            workspace: pod().workspace,
             repository: None,
             description: None,
             default_agent: None,
@@ -193,42 +193,46 @@ impl Pods for FakePods {
         }])
     }
 
-    async fn place(&self, _: &Site) -> Result<Option<Standing>> {
+    async fn readiness(&self, _: &PodRef) -> Result<Option<Readiness>> {
         Ok(Some(match *self.ready.borrow() {
-            true => Standing::Ready(place()),
-            false => Standing::Waiting(Trouble::new(Reason::PodNotReady, "its pod starts"), START),
+            true => Readiness::Ready(pod()),
+            false => Readiness::NotReady {
+                cause: Failure::new(Reason::PodNotReady, "its pod starts"),
+                since: START,
+            },
         }))
     }
 
-    fn became_ready(&self) -> BoxStream<'static, Site> {
+    fn became_ready(&self) -> BoxStream<'static, PodRef> {
         // When the last worker is gone nobody listens.
         let ready = stream::unfold(self.ready.subscribe(), |mut ready| async {
             ready.changed().await.ok()?;
             let is_ready = *ready.borrow_and_update();
             Some((is_ready, ready))
         });
-        ready.filter_map(|is_ready| async move { is_ready.then(|| place().site) }).boxed()
+        ready.filter_map(|is_ready| async move { is_ready.then(|| pod().pod_ref) }).boxed()
     }
 
-    async fn reach(&self, site: &Site, place_uid: &str) -> Result<Reach> {
-        Ok(match place_uid == place().uid {
-            true => Reach::There(Place { site: site.clone(), ..place() }),
-            false => Reach::Gone(Trouble::new(Reason::PodLost, "its pod is gone")),
+    async fn reach(&self, pod_ref: &PodRef, pod_uid: &str) -> Result<Reach> {
+        Ok(match pod_uid == pod().uid {
+            true => Reach::Reachable(Pod { pod_ref: pod_ref.clone(), ..pod() }),
+            false => Reach::Lost(Failure::new(Reason::PodLost, "its pod is gone")),
         })
     }
 
-    async fn fate(&self, _: &Site, _: &str, _: Timestamp) -> Result<Fate> {
-        Ok(Fate::Undisturbed)
+    async fn disruption(&self, _: &PodRef, _: &str, _: Timestamp) -> Result<Disruption> {
+        Ok(Disruption::None)
     }
 
-    async fn exec(&self, _: &Place, exec: Exec) -> ExecResult<ExecOutput> {
+    async fn exec(&self, _: &Pod, exec: Exec) -> ExecResult<ExecOutput> {
         match exec.stdin {
             Stdin::WaitedFor(bytes) => {
-                let order = Order::read(&mut &bytes[..]).expect("it can be read").expect("it is an order");
+                let order =
+                    RunRequest::read(&mut &bytes[..]).expect("it can be read").expect("it is an order");
                 self.run(order)
             }
             given @ (Stdin::None | Stdin::Given(_)) => {
-                let for_this_place = ["--place".to_owned(), place().uid];
+                let for_this_place = ["--identity".to_owned(), pod().uid];
                 assert!(exec.argv.windows(2).any(|words| words == for_this_place), "{:?}", exec.argv);
                 if exec.argv.iter().any(|word| word == "cancel") {
                     self.stopped.send_replace(true);
@@ -244,7 +248,7 @@ impl Pods for FakePods {
         }
     }
 
-    async fn examine(&self) -> Vec<Finding> {
+    async fn diagnose(&self) -> Vec<Diagnosis> {
         Vec::new()
     }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 use rdev_runner::frame::{Body, Loss, PROTOCOL_VERSION};
-use rdev_runner::spec::{Mode, Order, Spec};
+use rdev_runner::spec::{Mode, RunRequest, Spec};
 
 use crate::support::{Place, exit, frames, signal, stdout};
 
@@ -15,7 +15,7 @@ struct Told {
 }
 
 fn told(place: &Place, args: &str) -> Told {
-    let output = place.call(&format!("place {args}"));
+    let output = place.call(&format!("identity {args}"));
     assert!(output.status.success(), "{output:?}");
     let line = String::from_utf8(output.stdout).unwrap();
     let mut words = line.split_whitespace();
@@ -36,8 +36,8 @@ fn identity(place: &Place, within: &str) -> String {
 fn order(place: &Place, wanted: &str, id: &str, mode: Mode) -> Output {
     let script = format!("echo {id}; touch {}", place.path().join(id).display());
     let spec = Spec::new(["sh", "-c", &script].map(str::to_owned).into());
-    let order = Order { id: id.to_owned(), after: 0, mode, place: wanted.to_owned(), spec };
-    let mut command = place.command("run --order-stdin");
+    let order = RunRequest { id: id.to_owned(), after: 0, mode, identity: wanted.to_owned(), spec };
+    let mut command = place.command("run --request-stdin");
     let mut child =
         command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&order.encode()).unwrap();
@@ -98,10 +98,10 @@ fn the_next_pod_takes_a_folder_over_and_reads_what_the_one_before_has_left() {
     assert!(!place.path().join("never").exists());
 
     // The files of then may be another task's by now.
-    for call in ["collect --place IDENTITY --cwd / -- none", "exec --place IDENTITY -- true"] {
+    for call in ["collect --identity IDENTITY --cwd / -- none", "exec --identity IDENTITY -- true"] {
         assert_eq!(place.call(&call.replace("IDENTITY", &first)).status.code(), Some(68), "{call}");
     }
-    assert!(place.call(&format!("gc --place {first} --id never")).status.success());
+    assert!(place.call(&format!("gc --identity {first} --id never")).status.success());
 
     // A third pod, and the folder still knows of both.
     let third = told(&place, &format!("--within pod-3 --instead-of {}", second.identity));
@@ -129,14 +129,14 @@ fn a_folder_that_another_pod_uses_is_not_taken_over() {
     let first = identity(&place, "pod-1");
     let mut live = place.live("works", "", "echo up; exec sleep 1000");
     live.until("up\n");
-    let refused = place.call(&format!("place --within pod-2 --instead-of {first}"));
+    let refused = place.call(&format!("identity --within pod-2 --instead-of {first}"));
     assert_eq!(refused.status.code(), Some(75), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("\"works\""), "{refused:?}");
     signal(place.supervisor("works"), "KILL");
     live.rest();
     let second = told(&place, &format!("--within pod-2 --instead-of {first}")).identity;
     // The first one lives after all, so both have it.
-    let refused = place.call(&format!("place --within pod-1 --instead-of {second}"));
+    let refused = place.call(&format!("identity --within pod-1 --instead-of {second}"));
     assert_eq!(refused.status.code(), Some(69), "{refused:?}");
     assert_eq!(identity(&place, "pod-1"), second);
 }
@@ -148,13 +148,13 @@ fn a_call_for_another_folder_does_nothing() {
     place.sh("x", "", "echo kept");
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let removal = format!("exec --place IDENTITY -- rm {}", file.display());
+    let removal = format!("exec --identity IDENTITY -- rm {}", file.display());
     for call in [
-        "attach --place IDENTITY --id x --text",
-        "cancel --place IDENTITY --id x",
-        "list --place IDENTITY --uncollected",
-        "collect --place IDENTITY --cwd / -- none",
-        "gc --place IDENTITY --id x",
+        "attach --identity IDENTITY --id x --text",
+        "cancel --identity IDENTITY --id x",
+        "list --identity IDENTITY --uncollected",
+        "collect --identity IDENTITY --cwd / -- none",
+        "gc --identity IDENTITY --id x",
         &removal,
     ] {
         let refused = place.call(&call.replace("IDENTITY", "pod-0.other"));

@@ -1,8 +1,8 @@
-use rdev_domain::{Chunk, CommandId, Seq, Timestamp};
+use rdev_domain::{Chunk, JobId, Seq, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, stored};
+use super::{BatchedWrite, InsertedEntry, stored};
 
 /// Output of a command, which goes on right after what is stored.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub(crate) struct Append {
     pub(crate) now: Timestamp,
 }
 
-impl Step for Append {
-    type Row = Told;
+impl BatchedWrite for Append {
+    type Row = InsertedEntry;
 
     const SQL: &'static str = concat!(
         "WITH asked AS (
@@ -34,7 +34,7 @@ impl Step for Append {
         stored!("'output'", "first_seq", "at_us", "body", in "nth", "")
     );
 
-    fn id(&self) -> &CommandId {
+    fn id(&self) -> &JobId {
         &self.fence.id
     }
 
@@ -42,11 +42,11 @@ impl Step for Append {
         self.chunks.iter().map(|chunk| chunk.frames.len()).sum()
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Told>> {
+    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
         let chunks = || steps.iter().flat_map(|step| step.chunks.iter().map(move |chunk| (step, chunk)));
         sqlx::query_as(Self::SQL)
             .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.attempt).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.before.0 as i64).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.last.0 as i64).collect::<Vec<_>>())
             .bind(chunks().map(|(step, _)| step.fence.id.as_str()).collect::<Vec<_>>())

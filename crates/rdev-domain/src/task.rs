@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, Ending, Outcome, ProjectId, Result, Retrying, State, Timestamp};
+use crate::{Ending, Job, JobState, Outcome, ProjectId, Result, Retrying, Timestamp};
 
 /// The first pause before another attempt; doubled with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const ATTEMPTS_DEFAULT: u32 = 3;
 /// What kind of work a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WorkKind {
+pub enum TaskKind {
     /// Makes something out of a checkout.
     Build,
     /// Checks a checkout.
@@ -28,7 +28,7 @@ pub enum WorkKind {
     Shell,
 }
 
-impl WorkKind {
+impl TaskKind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Build, Self::Test, Self::Deploy, Self::Shell];
 
@@ -58,9 +58,10 @@ impl WorkKind {
 
 /// Steps in a clean checkout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkRequest {
+#[serde(tag = "type", rename = "work")]
+pub struct TaskRequest {
     /// What kind of work it is.
-    pub kind: WorkKind,
+    pub kind: TaskKind,
     /// What is checked out; `None`: the steps run in an empty folder.
     pub repository: Option<String>,
     /// Branch, tag or commit; `None`: the repository's own choice.
@@ -78,10 +79,10 @@ pub struct WorkRequest {
     pub concurrency_key: Option<String>,
 }
 
-impl WorkRequest {
+impl TaskRequest {
     /// The key of which at most one task runs: the caller's, or for deploys the repository.
     pub fn key(&self) -> Option<String> {
-        let by_default = (self.kind == WorkKind::Deploy).then_some(self.repository.as_ref()).flatten();
+        let by_default = (self.kind == TaskKind::Deploy).then_some(self.repository.as_ref()).flatten();
         self.concurrency_key.as_ref().or(by_default).map(|key| format!("pool:{key}"))
     }
 }
@@ -96,9 +97,9 @@ pub struct Schedule {
     /// A round has at most so many attempts: the first round, and each that somebody asks for by hand.
     pub max_attempts: u32,
     /// How often it was started, in all rounds.
-    pub tries: u32,
+    pub attempts: u32,
     /// How often of these in the rounds before the present one.
-    pub earlier_tries: u32,
+    pub earlier_attempts: u32,
     /// How the attempt before the present one came to its end.
     pub last_error: Option<String>,
 }
@@ -106,34 +107,41 @@ pub struct Schedule {
 impl Default for Schedule {
     /// At once, and once.
     fn default() -> Self {
-        Self { priority: 0, run_after: None, max_attempts: 1, tries: 0, earlier_tries: 0, last_error: None }
+        Self {
+            priority: 0,
+            run_after: None,
+            max_attempts: 1,
+            attempts: 0,
+            earlier_attempts: 0,
+            last_error: None,
+        }
     }
 }
 
 impl Schedule {
-    /// Whether an attempt that came to this end, the `tries`th, is followed by another one.
-    pub fn tries_again(&self, tries: u32, ending: Ending) -> bool {
+    /// Whether an attempt that came to this end, the `attempts`th, is followed by another one.
+    pub fn allows_retry(&self, attempts: u32, ending: Ending) -> bool {
         match ending {
             Ending::Completed | Ending::Cancelled => false,
-            Ending::Failed(_) | Ending::TimedOut => tries < self.attempts_allowed(),
+            Ending::Failed(_) | Ending::TimedOut => attempts < self.attempts_allowed(),
         }
     }
 
     /// Tells whether an attempt that was ended by what it had no part in is followed by another one and does not count: where
     /// the command may run more than once.
-    pub fn tries_again_uncounted(&self) -> bool {
+    pub fn allows_uncounted_retry(&self) -> bool {
         self.max_attempts > 1
     }
 
     /// How often it may be started by the end of the present round.
     pub fn attempts_allowed(&self) -> u32 {
-        self.earlier_tries.saturating_add(self.max_attempts)
+        self.earlier_attempts.saturating_add(self.max_attempts)
     }
 
-    /// The pause after the `tries`th attempt: a `fraction` (0 to 1) of a time that doubles with every attempt of a
+    /// The pause after the `attempts`th attempt: a `fraction` (0 to 1) of a time that doubles with every attempt of a
     /// round, so that tasks which failed together do not come again together.
-    pub fn backoff(&self, tries: u32, fraction: f64) -> Duration {
-        let of_round = tries.saturating_sub(self.earlier_tries);
+    pub fn backoff(&self, attempts: u32, fraction: f64) -> Duration {
+        let of_round = attempts.saturating_sub(self.earlier_attempts);
         let doubled = 1_u32.checked_shl(of_round.saturating_sub(1)).unwrap_or(u32::MAX);
         BACKOFF_FIRST.saturating_mul(doubled).min(BACKOFF_LAST).mul_f64(fraction.clamp(0.0, 1.0))
     }
@@ -149,13 +157,13 @@ pub fn attempt_error(outcome: &Outcome) -> String {
     }
 }
 
-impl Command {
+impl Job {
     /// Whether it has used up its attempts without success: it is kept, and may be retried by hand.
     pub fn is_dead(&self) -> bool {
-        let crate::State::Ended { outcome, .. } = &self.state else {
+        let crate::JobState::Ended { outcome, .. } = &self.state else {
             return false;
         };
-        self.home == crate::Home::Pool && matches!(outcome.ending, Ending::Failed(_) | Ending::TimedOut)
+        self.spec.is_task() && matches!(outcome.ending, Ending::Failed(_) | Ending::TimedOut)
     }
 
     /// The command that has ended, as it waits for one more round; and what its log tells of that.
@@ -165,18 +173,18 @@ impl Command {
     pub fn reopened(&self) -> Result<(Self, Retrying)> {
         let state = self.state.reopen()?;
         let error = match &self.state {
-            State::Ended { outcome, .. } => attempt_error(outcome),
-            State::Pending | State::Running { .. } => String::new(),
+            JobState::Ended { outcome, .. } => attempt_error(outcome),
+            JobState::Pending | JobState::Running { .. } => String::new(),
         };
-        let tries = self.schedule.tries;
+        let attempts = self.schedule.attempts;
         let schedule = Schedule {
             run_after: None,
-            earlier_tries: tries,
+            earlier_attempts: attempts,
             last_error: Some(error.clone()),
             ..self.schedule.clone()
         };
         let retrying =
-            Retrying { attempt: tries + 1, reason: "retried".to_owned(), message: error, counted: false };
+            Retrying { attempt: attempts + 1, reason: "retried".to_owned(), message: error, counted: false };
         Ok((Self { state, schedule, cancel_requested: false, ..self.clone() }, retrying))
     }
 }
@@ -190,34 +198,40 @@ mod tests {
     fn only_what_failed_is_tried_again_and_only_so_often() {
         let schedule = Schedule { max_attempts: 3, ..Schedule::default() };
         let failed = Ending::Failed(Reason::ExitCode);
-        for (tries, ending, again) in [
+        for (attempts, ending, again) in [
             (1, failed, true),
             (2, Ending::TimedOut, true),
             (3, failed, false),
             (1, Ending::Cancelled, false),
             (1, Ending::Completed, false),
         ] {
-            assert_eq!(schedule.tries_again(tries, ending), again, "{tries} {ending:?}");
+            assert_eq!(schedule.allows_retry(attempts, ending), again, "{attempts} {ending:?}");
         }
-        let second_round = Schedule { earlier_tries: 2, ..schedule };
-        assert_eq!([3, 4, 5].map(|tries| second_round.tries_again(tries, failed)), [true, true, false]);
+        let second_round = Schedule { earlier_attempts: 2, ..schedule };
+        assert_eq!(
+            [3, 4, 5].map(|attempts| second_round.allows_retry(attempts, failed)),
+            [true, true, false]
+        );
     }
 
     #[test]
     fn pauses_double_to_a_limit_and_are_spread() {
         let first_round = Schedule::default();
-        let whole = |tries| first_round.backoff(tries, 1.0);
+        let whole = |attempts| first_round.backoff(attempts, 1.0);
         assert_eq!([1, 2, 3].map(whole), [1, 2, 4].map(Duration::from_secs));
         assert_eq!([20, 33, u32::MAX].map(whole), [BACKOFF_LAST; 3]);
         assert_eq!(first_round.backoff(3, 0.0), Duration::ZERO);
         assert_eq!(first_round.backoff(3, 0.5), Duration::from_secs(2));
-        let second_round = Schedule { earlier_tries: 20, ..first_round };
-        assert_eq!([21, 22].map(|tries| second_round.backoff(tries, 1.0)), [1, 2].map(Duration::from_secs));
+        let second_round = Schedule { earlier_attempts: 20, ..first_round };
+        assert_eq!(
+            [21, 22].map(|attempts| second_round.backoff(attempts, 1.0)),
+            [1, 2].map(Duration::from_secs)
+        );
     }
 
     #[test]
     fn a_deploy_runs_once_and_one_at_a_time() {
-        let work = |kind, key: Option<&str>| WorkRequest {
+        let work = |kind, key: Option<&str>| TaskRequest {
             kind,
             repository: Some("https://host/repo".to_owned()),
             git_ref: None,
@@ -227,9 +241,9 @@ mod tests {
             project: None,
             concurrency_key: key.map(str::to_owned),
         };
-        assert_eq!(work(WorkKind::Deploy, None).key().unwrap(), "pool:https://host/repo");
-        assert_eq!(work(WorkKind::Deploy, Some("live")).key().unwrap(), "pool:live");
-        assert_eq!(work(WorkKind::Build, None).key(), None);
-        assert_eq!(WorkKind::ALL.map(WorkKind::attempts_default), [3, 3, 1, 3]);
+        assert_eq!(work(TaskKind::Deploy, None).key().unwrap(), "pool:https://host/repo");
+        assert_eq!(work(TaskKind::Deploy, Some("live")).key().unwrap(), "pool:live");
+        assert_eq!(work(TaskKind::Build, None).key(), None);
+        assert_eq!(TaskKind::ALL.map(TaskKind::attempts_default), [3, 3, 1, 3]);
     }
 }

@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rdev_domain::{
-    Chunk, Command, Ending, Error, Home, Outcome, Reason, Request, Result, Seq, Timestamp, Trouble,
+    Chunk, CommandRequest, Ending, Error, Failure, Job, JobSpec, Outcome, Reason, Result, Seq, Timestamp,
 };
 use rdev_ports::{
-    Claim, EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, ExecError, ExecOutput, Fate, Place, Reach, Site, Standing,
-    Started, Stdin,
+    Claim, Disruption, EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, ExecError, ExecOutput, Pod, PodRef, Reach,
+    Readiness, Started, Stdin,
 };
 use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
-use rdev_runner::spec::{Mode, Order};
+use rdev_runner::spec::{Mode, RunRequest};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::AgentWatch;
 use crate::endings::{ended_with_another, failed, never_started};
 use crate::executor::Executor;
-use crate::frames::{Intake, Last};
+use crate::intake::{FrameIntake, Last};
 use crate::invocation::{GRACE, spec};
 use crate::live::CommandTail;
-use crate::patience::{Backoff, until_available};
 use crate::refusal::{Refusals, Then};
+use crate::retry::{Backoff, until_available};
 use crate::runner::{RunId, SILENCE_MAX, control, exec};
 
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
@@ -45,8 +45,8 @@ const GATHER: Duration = Duration::from_millis(3);
 const NUMBERS_PASSED_OVER: u32 = 1 << 20;
 
 /// Time without a word of its runner after which a command is given up.
-pub(crate) fn unreached_max(command: &Command) -> Duration {
-    command.timeout.saturating_add(UNREACHED_MAX)
+pub(crate) fn unreached_max(job: &Job) -> Duration {
+    job.timeout.saturating_add(UNREACHED_MAX)
 }
 
 /// How one connection to the runner ended.
@@ -64,11 +64,11 @@ enum Connection {
 }
 
 /// A command while a worker has it.
-pub(crate) struct Execution<'a> {
+pub(crate) struct Attachment<'a> {
     pub(crate) to: &'a Executor,
     pub(crate) claim: &'a Claim,
     pub(crate) tail: CommandTail,
-    pub(crate) place: Place,
+    pub(crate) pod: Pod,
     pub(crate) started: Started,
     pub(crate) last_seq: Seq,
     pub(crate) agent: Option<AgentWatch>,
@@ -81,14 +81,14 @@ pub(crate) struct Execution<'a> {
     pub(crate) bystander: bool,
 }
 
-impl Execution<'_> {
+impl Attachment<'_> {
     /// Connects to the runner until it has told the command's end.
-    pub(crate) async fn supervise(&mut self) -> Result<(Outcome, Seq)> {
+    pub(crate) async fn attach(&mut self) -> Result<(Outcome, Seq)> {
         let mut backoff = Backoff::default();
         let mut unreached_since = Instant::now();
         loop {
             let before = self.last_seq;
-            let (error, trouble) = match self.connect().await? {
+            let (error, failure) = match self.connect().await? {
                 Connection::Over(outcome, seq) => return Ok((outcome, seq)),
                 Connection::Lost(loss) => {
                     self.pass_over_numbers().await?;
@@ -99,20 +99,20 @@ impl Execution<'_> {
                 }
                 Connection::HeldBack => {
                     // What it was to run in is over, and only read by now.
-                    if let Fate::Gone(trouble) = self.fate().await? {
-                        return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+                    if let Disruption::Lost(failure) = self.disruption().await? {
+                        return Ok((failed(failure.reason, failure.message), self.last_seq.next()));
                     }
                     let message = "it has not begun, and its place takes nothing new";
-                    let trouble = Trouble::new(Reason::PodNotReady, message);
+                    let failure = Failure::new(Reason::PodNotReady, message);
                     let is_over = unreached_since.elapsed() > self.to.place_patience;
-                    (message.to_owned(), is_over.then_some(trouble))
+                    (message.to_owned(), is_over.then_some(failure))
                 }
                 Connection::Refused(answer) => {
                     if self.tail.stop.is_cancelled() && self.refusals.nothing_ran() {
                         return Ok((never_started(), self.last_seq.next()));
                     }
-                    let trouble = self.refused(&answer).await?;
-                    (answer.to_string(), trouble)
+                    let failure = self.refused(&answer).await?;
+                    (answer.to_string(), failure)
                 }
                 Connection::Cut(error) => {
                     self.refusals.unanswered();
@@ -120,81 +120,81 @@ impl Execution<'_> {
                 }
             };
             // A node may be away for hours: that is told once, every further attempt only on request.
-            let (command, after) = (&self.claim.fence.id, self.last_seq.0);
+            let (job, after) = (&self.claim.fence.id, self.last_seq.0);
             if backoff.is_first() || self.last_seq > before {
-                tracing::warn!(%command, after, error, "the connection to the runner was cut, attaching again");
+                tracing::warn!(%job, after, error, "the connection to the runner was cut, attaching again");
             } else {
-                tracing::debug!(%command, after, error, "the runner was not reached");
+                tracing::debug!(%job, after, error, "the runner was not reached");
             }
-            if let Some(trouble) = trouble {
-                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+            if let Some(failure) = failure {
+                return Ok((failed(failure.reason, failure.message), self.last_seq.next()));
             }
             if self.last_seq > before {
                 (backoff, unreached_since) = (Backoff::default(), Instant::now());
             }
-            if let Some(trouble) = self.given_back(unreached_since.elapsed()) {
-                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+            if let Some(failure) = self.given_back(unreached_since.elapsed()) {
+                return Ok((failed(failure.reason, failure.message), self.last_seq.next()));
             }
-            if let Some(trouble) = self.given_up(unreached_since.elapsed()).await? {
-                return Ok((failed(trouble.reason, trouble.message), self.last_seq.next()));
+            if let Some(failure) = self.given_up(unreached_since.elapsed()).await? {
+                return Ok((failed(failure.reason, failure.message), self.last_seq.next()));
             }
-            backoff.wait_drawn(&*self.to.chance).await;
+            backoff.wait_drawn(&*self.to.random).await;
         }
     }
 
     /// Why a task is to be tried elsewhere, as its worker does not say a word; whether it has begun there is not known,
     /// so one that may run but once stays. `None` while it is to wait.
-    fn given_back(&self, unreached: Duration) -> Option<Trouble> {
+    fn given_back(&self, unreached: Duration) -> Option<Failure> {
         let message = format!("its worker did not say a word for {} s", WORD_PATIENCE.as_secs());
-        let trouble = Trouble::new(Reason::RunnerLost, message);
-        let (command, never_spoke) = (&self.claim.command, self.started.entry.is_some() && !self.was_there);
-        let may_go = command.home == Home::Pool
-            && command.schedule.tries_again(self.started.tries, Ending::Failed(trouble.reason));
-        (never_spoke && may_go && unreached >= WORD_PATIENCE).then_some(trouble)
+        let failure = Failure::new(Reason::RunnerLost, message);
+        let (job, never_spoke) = (&self.claim.job, self.started.entry.is_some() && !self.was_there);
+        let may_go = job.spec.is_task()
+            && job.schedule.allows_retry(self.started.attempt, Ending::Failed(failure.reason));
+        (never_spoke && may_go && unreached >= WORD_PATIENCE).then_some(failure)
     }
 
     /// Why attaching again is of no use; `None` while it may be: only a place that is gone ends what ran there.
-    async fn given_up(&self, unreached: Duration) -> Result<Option<Trouble>> {
+    async fn given_up(&self, unreached: Duration) -> Result<Option<Failure>> {
         // It is asked first: what it has seen is known to what follows.
-        match self.fate().await? {
-            Fate::Interrupted(trouble) if unreached > UNREACHED_MAX => return Ok(Some(trouble)),
-            Fate::Gone(_) | Fate::Interrupted(_) | Fate::Unknown | Fate::Undisturbed => {}
+        match self.disruption().await? {
+            Disruption::Restarted(failure) if unreached > UNREACHED_MAX => return Ok(Some(failure)),
+            Disruption::Lost(_) | Disruption::Restarted(_) | Disruption::Unknown | Disruption::None => {}
         }
-        let is_given_up = unreached > unreached_max(&self.claim.command);
-        match self.to.pods.reach(&self.place.site, &self.place.uid).await {
-            Ok(Reach::Gone(trouble)) => self.to.why_gone(self.claim, self.was(), trouble).await.map(Some),
-            Ok(Reach::Later(trouble, _)) if is_given_up => Ok(Some(trouble)),
-            Ok(Reach::There(_)) | Err(Error::Unavailable { .. }) if is_given_up => {
+        let is_given_up = unreached > unreached_max(&self.claim.job);
+        match self.to.pods.reach(&self.pod.pod_ref, &self.pod.uid).await {
+            Ok(Reach::Lost(failure)) => self.to.why_gone(self.claim, self.was(), failure).await.map(Some),
+            Ok(Reach::Unreachable { cause: failure, .. }) if is_given_up => Ok(Some(failure)),
+            Ok(Reach::Reachable(_)) | Err(Error::Unavailable { .. }) if is_given_up => {
                 let message = "the runner was not reached again, its end is unknown";
-                Ok(Some(Trouble::new(Reason::RunnerLost, message)))
+                Ok(Some(Failure::new(Reason::RunnerLost, message)))
             }
-            Ok(Reach::There(_) | Reach::Later(..)) | Err(Error::Unavailable { .. }) => Ok(None),
+            Ok(Reach::Reachable(_) | Reach::Unreachable { .. }) | Err(Error::Unavailable { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// The place in which the command has run, and since when.
-    fn was(&self) -> (&Site, &str, Timestamp) {
-        (&self.place.site, &self.place.uid, self.started.started_at)
+    fn was(&self) -> (&PodRef, &str, Timestamp) {
+        (&self.pod.pod_ref, &self.pod.uid, self.started.started_at)
     }
 
-    async fn fate(&self) -> Result<Fate> {
-        self.to.fate(self.claim, self.was()).await
+    async fn disruption(&self) -> Result<Disruption> {
+        self.to.disruption(self.claim, self.was()).await
     }
 
     /// The runner does not speak of the command: that is told, and may be the command's end.
-    async fn refused(&mut self, answer: &ExecError) -> Result<Option<Trouble>> {
+    async fn refused(&mut self, answer: &ExecError) -> Result<Option<Failure>> {
         match self.refusals.refused(answer) {
             Then::Nothing => Ok(None),
-            Then::Tell(trouble) => self.tell(Some(trouble)).await.map(|()| None),
-            Then::End(trouble) => Ok(Some(trouble)),
+            Then::Tell(failure) => self.tell(Some(failure)).await.map(|()| None),
+            Then::End(failure) => Ok(Some(failure)),
         }
     }
 
     /// Tells what keeps the command from running, or that nothing does any more.
-    async fn tell(&self, trouble: Option<Trouble>) -> Result<()> {
+    async fn tell(&self, failure: Option<Failure>) -> Result<()> {
         let (to, fence, now) = (self.to, &self.claim.fence, self.to.clock.now());
-        let entry = until_available(&fence.id, || to.queue.stall(fence, trouble.clone(), now)).await?;
+        let entry = until_available(&fence.id, || to.queue.stall(fence, failure.clone(), now)).await?;
         entry.into_iter().for_each(|entry| to.live.publish(entry));
         Ok(())
     }
@@ -215,14 +215,14 @@ impl Execution<'_> {
         let until = Instant::now() + FATE_PATIENCE;
         let mut backoff = Backoff::default();
         loop {
-            match self.fate().await? {
-                Fate::Gone(trouble) | Fate::Interrupted(trouble) => {
-                    self.bystander = loss == Loss::Beside && trouble.reason == Reason::OomKilled;
-                    let trouble = if self.bystander { ended_with_another() } else { trouble };
-                    return Ok(failed(trouble.reason, trouble.message));
+            match self.disruption().await? {
+                Disruption::Lost(failure) | Disruption::Restarted(failure) => {
+                    self.bystander = loss == Loss::Beside && failure.reason == Reason::OomKilled;
+                    let failure = if self.bystander { ended_with_another() } else { failure };
+                    return Ok(failed(failure.reason, failure.message));
                 }
-                Fate::Unknown if Instant::now() < until => backoff.wait().await,
-                Fate::Unknown | Fate::Undisturbed => {
+                Disruption::Unknown if Instant::now() < until => backoff.wait().await,
+                Disruption::Unknown | Disruption::None => {
                     return Ok(match loss {
                         Loss::Supervisor | Loss::Beside => {
                             failed(Reason::RunnerLost, "its supervisor was killed, its end is unknown")
@@ -238,22 +238,22 @@ impl Execution<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let (command, seat, remotes) =
-            (&self.claim.command, self.started.seat.as_ref(), self.to.pods.git_remotes());
-        let mut spec = spec(command, &self.place, remotes, seat, self.started.tries);
-        if matches!(command.request, Request::Claude(_)) {
+        let (job, slot, remotes) = (&self.claim.job, self.started.slot.as_ref(), self.to.pods.git_remotes());
+        let mut spec = spec(job, &self.pod, remotes, slot, self.started.attempt);
+        if matches!(job.spec, JobSpec::Command { request: CommandRequest::Claude(_), .. }) {
             spec.env.splice(..0, self.to.pods.agent_env());
         }
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
-        let place = self.place.uid.clone();
-        let id = RunId::of(command, self.started.tries).to_string();
+        let identity = self.pod.uid.clone();
+        let id = RunId::of(job, self.started.attempt).to_string();
         let (may_start, after) = (self.may_start(), self.last_seq);
         let is_held_back = may_start && !std::mem::take(&mut self.starts) && !self.takes_new().await?;
         let mode = if may_start && !is_held_back { Mode::Start } else { Mode::Attach };
-        let order = Order { id, after: self.last_seq.0, mode, place, spec };
-        let program = exec(&["rdev-runner", "run", "--order-stdin"], Stdin::WaitedFor(order.encode().into()));
-        let output = match timeout(EXEC_ANSWER_MAX, self.to.pods.exec(&self.place, program)).await {
+        let request = RunRequest { id, after: self.last_seq.0, mode, identity, spec };
+        let program =
+            exec(&["rdev-runner", "run", "--request-stdin"], Stdin::WaitedFor(request.encode().into()));
+        let output = match timeout(EXEC_ANSWER_MAX, self.to.pods.exec(&self.pod, program)).await {
             Ok(Ok(output)) => output,
             Ok(Err(ExecError::Cut(error))) => return Ok(Connection::Cut(error)),
             Ok(Err(refused)) => return Ok(Connection::Refused(refused)),
@@ -261,10 +261,13 @@ impl Execution<'_> {
                 return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_ANSWER_MAX:?}")));
             }
         };
-        let mut intake = Intake::after(self.last_seq);
+        let mut intake = FrameIntake::after(self.last_seq);
         let connection = self.follow(output, &mut intake).await?;
         let is_not_there = self.last_seq == after && matches!(connection, Connection::Lost(_));
-        if is_held_back && is_not_there && matches!(self.fate().await?, Fate::Unknown | Fate::Undisturbed) {
+        if is_held_back
+            && is_not_there
+            && matches!(self.disruption().await?, Disruption::Unknown | Disruption::None)
+        {
             // It may not have begun, and then it does where its place takes what is new again.
             self.was_there = false;
             return Ok(Connection::HeldBack);
@@ -282,25 +285,23 @@ impl Execution<'_> {
     fn may_start(&self) -> bool {
         let may_be_unordered = || {
             let age = self.to.clock.now().since(self.started.started_at);
-            (self.started.tries > 1 || self.claim.last_seq == Seq::ZERO) && age < START_PATIENCE
+            (self.started.attempt > 1 || self.claim.last_seq == Seq::ZERO) && age < START_PATIENCE
         };
         !self.was_there && (self.started.entry.is_some() || may_be_unordered())
     }
 
     /// Tells whether something new may start in its place.
     async fn takes_new(&self) -> Result<bool> {
-        match self.to.pods.place(&self.place.site).await {
-            Ok(standing) => {
-                Ok(matches!(standing, Some(Standing::Ready(place)) if place.uid == self.place.uid))
-            }
+        match self.to.pods.readiness(&self.pod.pod_ref).await {
+            Ok(standing) => Ok(matches!(standing, Some(Readiness::Ready(pod)) if pod.uid == self.pod.uid)),
             Err(Error::Unavailable { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Takes what the runner sends, until the command's end or the connection's.
-    async fn follow(&mut self, mut output: ExecOutput, intake: &mut Intake) -> Result<Connection> {
-        let id = RunId::of(&self.claim.command, self.started.tries).to_string();
+    async fn follow(&mut self, mut output: ExecOutput, intake: &mut FrameIntake) -> Result<Connection> {
+        let id = RunId::of(&self.claim.job, self.started.attempt).to_string();
         let mut asked_to_stop = false;
         let mut gathered_until = Instant::now();
         loop {
@@ -374,11 +375,11 @@ impl Execution<'_> {
     }
 
     async fn stop_run(&self, id: &str) -> anyhow::Result<()> {
-        control(&*self.to.pods, &self.place, &["cancel", "--id", id]).await
+        control(&*self.to.pods, &self.pod, &["cancel", "--id", id]).await
     }
 
     /// Stores what has come.
-    async fn store(&mut self, intake: &mut Intake) -> Result<()> {
+    async fn store(&mut self, intake: &mut FrameIntake) -> Result<()> {
         self.append(intake.take()).await
     }
 
@@ -408,7 +409,10 @@ impl Execution<'_> {
             }
             Ended::SpawnFailed(errno) => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                let is_shell = matches!(self.claim.command.request, Request::Shell(_) | Request::Work(_));
+                let is_shell = matches!(
+                    self.claim.job.spec,
+                    JobSpec::Command { request: CommandRequest::Shell(_), .. } | JobSpec::Task(_)
+                );
                 let reason = match error.kind() {
                     std::io::ErrorKind::NotFound if is_shell => Reason::NoShell,
                     _ => Reason::SpawnFailed,
@@ -420,7 +424,7 @@ impl Execution<'_> {
             StopCause::None => (by_itself, message),
             StopCause::Cancelled => (Ending::Cancelled, message),
             StopCause::Timeout => {
-                let limit = self.claim.command.timeout.as_secs();
+                let limit = self.claim.job.timeout.as_secs();
                 (
                     Ending::TimedOut,
                     Some(format!("stopped after {limit} s, with {} s of grace", GRACE.as_secs())),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdev_domain::{CommandId, Error, Result};
-use rdev_ports::Chance;
+use rdev_domain::{Error, JobId, Result};
+use rdev_ports::Random;
 use tokio::time::{sleep, timeout};
 
 /// Pauses between two attempts: doubled each time, up to the last.
@@ -35,8 +35,8 @@ impl Backoff {
     }
 
     /// Waits for some part of the pause: of many that were cut off together no two come again together.
-    pub(crate) async fn wait_drawn(&mut self, chance: &dyn Chance) {
-        sleep(self.0.mul_f64(chance.fraction())).await;
+    pub(crate) async fn wait_drawn(&mut self, random: &dyn Random) {
+        sleep(self.0.mul_f64(random.fraction())).await;
         self.0 = (self.0 * 2).min(DRAWN_LAST);
     }
 }
@@ -67,17 +67,17 @@ pub(crate) async fn for_a_caller<T, F: Future<Output = Result<T>>>(mut ask: impl
 ///
 /// A write is asked for with the same arguments each time, so that one whose answer was lost is recognised.
 pub(crate) async fn until_available<T, F: Future<Output = Result<T>>>(
-    id: &CommandId,
+    id: &JobId,
     mut ask: impl FnMut() -> F,
 ) -> Result<T> {
     let mut backoff = Backoff::default();
     loop {
         match ask().await {
             Err(error @ Error::Unavailable { .. }) if backoff.is_first() => {
-                tracing::warn!(command = %id, ?error, "asked in vain, trying again");
+                tracing::warn!(job = %id, ?error, "asked in vain, trying again");
             }
             Err(error @ Error::Unavailable { .. }) => {
-                tracing::debug!(command = %id, ?error, "asked in vain, trying again");
+                tracing::debug!(job = %id, ?error, "asked in vain, trying again");
             }
             done => return done,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{CommandId, Entry, Home, Position, Result, Seq, StreamId};
+use rdev_domain::{Entry, JobId, Position, Result, Seq, StreamId, Target};
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
@@ -21,20 +21,20 @@ pub enum Next {
     Pruned(Position),
     /// Of a command's log: the events up to this number were removed. Without one the command itself was, with
     /// all that came before its end, and nothing follows.
-    Gone(Option<Seq>),
+    Missing(Option<Seq>),
 }
 
 /// The log that is read.
 pub(crate) enum Source {
     Command {
-        id: CommandId,
+        id: JobId,
         stream: StreamId,
         tail: Arc<Tail>,
         /// Whether the log must hold the end of the stream, which the reader has not come to.
         end_is_due: bool,
     },
-    Home {
-        home: Home,
+    Target {
+        target: Target,
         tail: Arc<Tail>,
         /// Up to here the reader knows that something may be missing.
         told: Position,
@@ -43,7 +43,7 @@ pub(crate) enum Source {
 
 /// A reader's place in the log: subscribe, read, follow. What a subscriber gets always comes from the log,
 /// so one that is slow falls behind and catches up.
-pub struct Follow {
+pub struct LogReader {
     log: Arc<dyn EventLog>,
     source: Source,
     head: watch::Receiver<Position>,
@@ -52,7 +52,7 @@ pub struct Follow {
     unread: bool,
 }
 
-impl Follow {
+impl LogReader {
     pub(crate) fn new(
         log: Arc<dyn EventLog>,
         source: Source,
@@ -66,7 +66,7 @@ impl Follow {
     pub fn stream(&self) -> Option<&StreamId> {
         match &self.source {
             Source::Command { stream, .. } => Some(stream),
-            Source::Home { .. } => None,
+            Source::Target { .. } => None,
         }
     }
 
@@ -86,7 +86,7 @@ impl Follow {
     /// What is stored already; `None` at the end of the log.
     pub async fn ready(&mut self) -> Result<Option<Next>> {
         let known = *self.head.borrow_and_update();
-        let (Source::Command { tail, .. } | Source::Home { tail, .. }) = &self.source;
+        let (Source::Command { tail, .. } | Source::Target { tail, .. }) = &self.source;
         let kept = tail.after(self.cursor, PAGE_ENTRIES_MAX as usize);
         if !kept.is_empty() {
             return Ok(Some(self.come_to(kept)));
@@ -99,20 +99,20 @@ impl Follow {
                 let (id, end_is_due) = (id.clone(), *end_is_due);
                 self.ready_of_command(&id, end_is_due, known).await
             }
-            Source::Home { home, tail, told } => {
-                let (home, tail, told) = (home.clone(), tail.clone(), *told);
-                self.ready_of_home(&home, &tail, told).await
+            Source::Target { target, tail, told } => {
+                let (target, tail, told) = (target.clone(), tail.clone(), *told);
+                self.ready_of_home(&target, &tail, told).await
             }
         }
     }
 
     async fn ready_of_command(
         &mut self,
-        id: &CommandId,
+        id: &JobId,
         end_is_due: bool,
         known: Position,
     ) -> Result<Option<Next>> {
-        let entries = self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?;
+        let entries = self.log.read_job(id, self.cursor, PAGE_ENTRIES_MAX).await?;
         if entries.is_empty() && (end_is_due || known > self.cursor) {
             return self.gone(id, known).await.map(Some);
         }
@@ -121,12 +121,12 @@ impl Follow {
     }
 
     /// One of those who follow a home reads on for all of them; whoever is behind reads alone.
-    async fn ready_of_home(&mut self, home: &Home, tail: &Tail, told: Position) -> Result<Option<Next>> {
+    async fn ready_of_home(&mut self, target: &Target, tail: &Tail, told: Position) -> Result<Option<Next>> {
         let log = &self.log;
         let read = async |after: Position| {
-            let entries = log.read_home(home, after, PAGE_ENTRIES_MAX).await?;
+            let entries = log.read_target(target, after, PAGE_ENTRIES_MAX).await?;
             // Asked after the read, so that nothing is removed in between unnoticed.
-            Ok((entries, log.pruned(home).await?))
+            Ok((entries, log.pruned(target).await?))
         };
         if let Some(entries) = tail.read_on(self.cursor, PAGE_ENTRIES_MAX as usize, &read).await? {
             // Of what came since then the bell tells.
@@ -135,7 +135,7 @@ impl Follow {
         }
         let (entries, pruned) = read(self.cursor).await?;
         if pruned > self.cursor.max(told) {
-            if let Source::Home { told, .. } = &mut self.source {
+            if let Source::Target { told, .. } = &mut self.source {
                 *told = pruned;
             }
             return Ok(Some(Next::Pruned(pruned)));
@@ -149,16 +149,16 @@ impl Follow {
 
     /// There was something after the reader's place, and a read has found nothing. Nothing is changed before the
     /// last wait, in which the future may be dropped.
-    async fn gone(&mut self, id: &CommandId, known: Position) -> Result<Next> {
+    async fn gone(&mut self, id: &JobId, known: Position) -> Result<Next> {
         let last = self.log.last_seq(id).await?;
         // What was stored since the read is not gone; up to `last`, what is not found now is.
-        let entries = self.log.read_command(id, self.cursor, PAGE_ENTRIES_MAX).await?;
+        let entries = self.log.read_job(id, self.cursor, PAGE_ENTRIES_MAX).await?;
         self.unread = !entries.is_empty();
         if self.unread {
             return Ok(self.come_to(shared(entries)));
         }
         self.cursor = known.max(self.cursor);
-        Ok(Next::Gone(last))
+        Ok(Next::Missing(last))
     }
 
     fn come_to(&mut self, entries: Vec<Arc<Entry>>) -> Next {
@@ -182,35 +182,35 @@ mod tests {
 
     use async_trait::async_trait;
     use futures_util::future::{join_all, poll_immediate};
-    use rdev_domain::{Chunk, Command, Ending, Outcome, Timestamp};
-    use rdev_ports::testing::{MemoryStore, START, chunk, command, id, new_command, slots};
-    use rdev_ports::{Fence, Retention, Rule, TaskQueue};
+    use rdev_domain::{Chunk, Ending, Job, Outcome, Timestamp};
+    use rdev_ports::testing::{MemoryStore, START, chunk, id, job, new_job, slots};
+    use rdev_ports::{Fence, PruneRule, Retention, TaskQueue};
     use tokio::task::yield_now;
 
     use super::*;
     use crate::Live;
 
-    const ALL_OUTPUT: Rule = Rule::Output { bytes_max: 0 };
-    const ENDED: Rule = Rule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
+    const ALL_OUTPUT: PruneRule = PruneRule::Output { bytes_max: 0 };
+    const ENDED: PruneRule = PruneRule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
 
-    async fn running(store: &MemoryStore) -> (Command, Fence) {
-        store.enqueue(new_command(command("demo", 1))).await.unwrap();
+    async fn running(store: &MemoryStore) -> (Job, Fence) {
+        store.enqueue(new_job(job("demo", 1))).await.unwrap();
         let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
         store.start(&claim.fence, "pod-1", None, START).await.unwrap();
-        (claim.command, claim.fence)
+        (claim.job, claim.fence)
     }
 
     /// Reads its first two entries, the statuses.
-    async fn begun(store: &MemoryStore, source: Source) -> Follow {
-        let (Source::Command { tail, .. } | Source::Home { tail, .. }) = &source;
+    async fn begun(store: &MemoryStore, source: Source) -> LogReader {
+        let (Source::Command { tail, .. } | Source::Target { tail, .. }) = &source;
         let head = tail.head();
-        let mut follow = Follow::new(Arc::new(store.clone()), source, head, Position::ZERO);
-        assert_eq!(seqs(follow.ready().await.unwrap()), [0, 0]);
-        follow
+        let mut reader = LogReader::new(Arc::new(store.clone()), source, head, Position::ZERO);
+        assert_eq!(seqs(reader.ready().await.unwrap()), [0, 0]);
+        reader
     }
 
-    fn of_command(live: &Live, command: &Command, end_is_due: bool) -> Source {
-        let (id, stream) = (command.id.clone(), command.stream.clone());
+    fn of_command(live: &Live, job: &Job, end_is_due: bool) -> Source {
+        let (id, stream) = (job.id.clone(), job.stream.clone());
         Source::Command { tail: live.tail(&id), id, stream, end_is_due }
     }
 
@@ -219,36 +219,36 @@ mod tests {
         entries.iter().map(|entry| entry.last_seq.0).collect()
     }
 
-    async fn prune(store: &MemoryStore, rule: Rule) {
+    async fn prune(store: &MemoryStore, rule: PruneRule) {
         while store.prune(rule).await.unwrap().more {}
     }
 
     #[tokio::test]
     async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
         let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let mut follow = begun(&store, of_command(&live, &command, false)).await;
-        assert!(follow.ready().await.unwrap().is_none());
+        let (job, fence) = running(&store).await;
+        let mut reader = begun(&store, of_command(&live, &job, false)).await;
+        assert!(reader.ready().await.unwrap().is_none());
         let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
-        live.has_grown(&command.id, stored[0].position);
+        live.has_advanced(&job.id, stored[0].position);
         prune(&store, ALL_OUTPUT).await;
-        assert!(matches!(follow.next().await.unwrap(), Next::Gone(Some(Seq(3)))));
-        assert!(follow.ready().await.unwrap().is_none());
+        assert!(matches!(reader.next().await.unwrap(), Next::Missing(Some(Seq(3)))));
+        assert!(reader.ready().await.unwrap().is_none());
         let stored = store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
-        live.has_grown(&command.id, stored[0].position);
-        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+        live.has_advanced(&job.id, stored[0].position);
+        assert_eq!(seqs(reader.ready().await.unwrap()), [4]);
     }
 
     #[tokio::test]
     async fn a_reader_of_a_command_that_is_gone_is_told_once() {
         let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let mut follow = begun(&store, of_command(&live, &command, true)).await;
+        let (job, fence) = running(&store).await;
+        let mut reader = begun(&store, of_command(&live, &job, true)).await;
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         store.finish(&fence, Seq(1), outcome, START).await.unwrap();
         prune(&store, ENDED).await;
-        assert!(matches!(follow.ready().await.unwrap(), Some(Next::Gone(None))));
-        assert!(follow.ready().await.unwrap().is_none());
+        assert!(matches!(reader.ready().await.unwrap(), Some(Next::Missing(None))));
+        assert!(reader.ready().await.unwrap().is_none());
     }
 
     /// Between any two waits a sign of life may be due, and the future is dropped.
@@ -256,13 +256,13 @@ mod tests {
     async fn a_reader_that_is_interrupted_anywhere_is_told() {
         for waits in 0..6 {
             let (store, live) = (MemoryStore::default(), Live::default());
-            let (command, fence) = running(&store).await;
-            let mut follow = begun(&store, of_command(&live, &command, true)).await;
+            let (job, fence) = running(&store).await;
+            let mut reader = begun(&store, of_command(&live, &job, true)).await;
             let outcome = Outcome::without_process(Ending::Cancelled, "");
             store.finish(&fence, Seq(1), outcome, START).await.unwrap();
             prune(&store, ENDED).await;
-            follow.log = Far::of(store);
-            let mut interrupted = Box::pin(follow.ready());
+            reader.log = Far::of(store);
+            let mut interrupted = Box::pin(reader.ready());
             let mut told = None;
             for _ in 0..waits {
                 if told.is_none() {
@@ -272,9 +272,9 @@ mod tests {
             drop(interrupted);
             let told = match told {
                 Some(told) => told,
-                None => follow.ready().await,
+                None => reader.ready().await,
             };
-            assert!(matches!(told.unwrap(), Some(Next::Gone(None))), "after {waits} waits");
+            assert!(matches!(told.unwrap(), Some(Next::Missing(None))), "after {waits} waits");
         }
     }
 
@@ -302,38 +302,38 @@ mod tests {
             self.store.flush().await
         }
 
-        async fn read_command(&self, id: &CommandId, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>> {
             yield_now().await;
-            self.store.read_command(id, after, limit).await
+            self.store.read_job(id, after, limit).await
         }
 
-        async fn read_home(&self, home: &Home, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
             self.reads.fetch_add(1, Ordering::SeqCst);
             yield_now().await;
-            self.store.read_home(home, after, limit).await
+            self.store.read_target(target, after, limit).await
         }
 
-        async fn position_of(&self, id: &CommandId, seq: Seq) -> Result<Position> {
+        async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
             yield_now().await;
             self.store.position_of(id, seq).await
         }
 
-        async fn ends(&self, ids: &[CommandId]) -> Result<Vec<(CommandId, Position)>> {
+        async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>> {
             yield_now().await;
             self.store.ends(ids).await
         }
 
-        async fn last(&self, home: &Home, to: Position) -> Result<Position> {
+        async fn last(&self, target: &Target, to: Position) -> Result<Position> {
             yield_now().await;
-            self.store.last(home, to).await
+            self.store.last(target, to).await
         }
 
-        async fn pruned(&self, home: &Home) -> Result<Position> {
+        async fn pruned(&self, target: &Target) -> Result<Position> {
             yield_now().await;
-            self.store.pruned(home).await
+            self.store.pruned(target).await
         }
 
-        async fn last_seq(&self, id: &CommandId) -> Result<Option<Seq>> {
+        async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
             yield_now().await;
             self.store.last_seq(id).await
         }
@@ -342,34 +342,34 @@ mod tests {
     #[tokio::test]
     async fn a_reader_of_a_home_is_told_before_it_goes_on() {
         let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
-        let tail = live.home_tail(&command.home);
-        let home = Source::Home { home: command.home.clone(), tail, told: Position::ZERO };
-        let mut follow = begun(&store, home).await;
+        let (job, fence) = running(&store).await;
+        let tail = live.target_tail(&job.target());
+        let target = Source::Target { target: job.target(), tail, told: Position::ZERO };
+        let mut reader = begun(&store, target).await;
         let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
         prune(&store, ALL_OUTPUT).await;
         store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
-        let told = follow.ready().await.unwrap();
+        let told = reader.ready().await.unwrap();
         assert!(matches!(told, Some(Next::Pruned(to)) if to == stored[0].position), "{told:?}");
-        assert_eq!(seqs(follow.ready().await.unwrap()), [4]);
+        assert_eq!(seqs(reader.ready().await.unwrap()), [4]);
         // What it has seen may go.
         prune(&store, ALL_OUTPUT).await;
-        live.home_has_grown(&command.home, Position(100));
-        assert!(follow.ready().await.unwrap().is_none());
+        live.target_has_advanced(&job.target(), Position(100));
+        assert!(reader.ready().await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn of_many_readers_of_a_home_one_reads_for_all() {
         const READERS: usize = 100;
         let (store, live) = (MemoryStore::default(), Live::default());
-        let (command, fence) = running(&store).await;
+        let (job, fence) = running(&store).await;
         let log = Far::of(store.clone());
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            let tail = live.home_tail(&command.home);
+            let tail = live.target_tail(&job.target());
             let head = tail.head();
-            let source = Source::Home { home: command.home.clone(), tail, told: Position::ZERO };
-            readers.push(Follow::new(log.clone(), source, head, Position::ZERO));
+            let source = Source::Target { target: job.target(), tail, told: Position::ZERO };
+            readers.push(LogReader::new(log.clone(), source, head, Position::ZERO));
         }
         for reader in &mut readers {
             while reader.ready().await.unwrap().is_some() {}
@@ -378,7 +378,7 @@ mod tests {
         for first in 1..=10 {
             let stored = store.append(&fence, vec![chunk(first, first)], START).await.unwrap();
             live.publish(stored[0].clone());
-            for next in join_all(readers.iter_mut().map(Follow::next)).await {
+            for next in join_all(readers.iter_mut().map(LogReader::next)).await {
                 assert_eq!(seqs(Some(next.unwrap())), [first]);
             }
             assert!(readers[0].ready().await.unwrap().is_none());

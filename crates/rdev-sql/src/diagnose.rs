@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rdev_domain::{Error, Result, Timestamp};
-use rdev_ports::Finding;
+use rdev_ports::Diagnosis;
 use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions, PgConnection};
 
@@ -14,10 +14,10 @@ use crate::migrations::{Schema, newest};
 
 const WHAT: &str = "database";
 
-pub(crate) async fn sqlite(path: &Path) -> Finding {
+pub(crate) async fn sqlite(path: &Path) -> Diagnosis {
     let name = path.display();
     if !path.exists() {
-        return Finding::warning(
+        return Diagnosis::warning(
             WHAT,
             format!("{name} is not there yet"),
             "the first start of rdev-api makes it",
@@ -26,28 +26,28 @@ pub(crate) async fn sqlite(path: &Path) -> Finding {
     match look(path).await {
         Ok((complaint, _)) if complaint != "ok" => {
             let fix = "stop rdev-api and restore a backup: see docs/kubernetes.md";
-            Finding::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
+            Diagnosis::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
         }
         Ok((_, schema)) => of_schema(format!("SQLite {name}"), &schema, &file::MIGRATIONS),
         Err(error) => {
             let fix = "check RDEV_DATABASE_URL or RDEV_DATA_DIR, and who may read the file";
-            Finding::bad(WHAT, format!("{name}: {error}"), fix)
+            Diagnosis::bad(WHAT, format!("{name}: {error}"), fix)
         }
     }
 }
 
 /// How a schema suits this program.
-fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Finding {
+fn of_schema(place: String, schema: &Schema, known: &Migrator) -> Diagnosis {
     let (version, newest) = (schema.version(), newest(known));
     let seen = format!("{place}, schema {version}");
     if schema.check(known).is_err() {
         let fix = "start a version of rdev-api that is at least as new, or restore a backup from before";
-        Finding::bad(WHAT, format!("{seen} keeps out this older version, which knows {newest}"), fix)
+        Diagnosis::bad(WHAT, format!("{seen} keeps out this older version, which knows {newest}"), fix)
     } else if schema.pending(known).next().is_some() {
         let fix = "the next start migrates it, or `rdev-api migrate` now";
-        Finding::warning(WHAT, format!("{seen}, this version has {newest}"), fix)
+        Diagnosis::warning(WHAT, format!("{seen}, this version has {newest}"), fix)
     } else {
-        Finding::good(WHAT, seen)
+        Diagnosis::good(WHAT, seen)
     }
 }
 
@@ -58,12 +58,12 @@ async fn look(path: &Path) -> sqlx::Result<(String, Schema)> {
     Ok((complaint, Schema::on_sqlite(&mut connection).await?))
 }
 
-pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Finding> {
+pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Diagnosis> {
     let options = match server::options(url) {
         Ok(options) => options,
         Err(error) => {
             let fix = "correct RDEV_DATABASE_URL: postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-            return vec![Finding::bad(WHAT, cause(error), fix)];
+            return vec![Diagnosis::bad(WHAT, cause(error), fix)];
         }
     };
     let place = server::place(&options);
@@ -75,17 +75,21 @@ pub(crate) async fn postgres(url: &str, now: Timestamp) -> Vec<Finding> {
         Ok(findings) => findings,
         Err(error) => {
             let fix = "check RDEV_DATABASE_URL, and whether Postgres runs and may be reached from here";
-            vec![Finding::bad(WHAT, format!("{place}: {}", cause(error)), fix)]
+            vec![Diagnosis::bad(WHAT, format!("{place}: {}", cause(error)), fix)]
         }
     }
 }
 
-async fn look_at_server(connection: &mut PgConnection, place: &str, now: Timestamp) -> Result<Vec<Finding>> {
+async fn look_at_server(
+    connection: &mut PgConnection,
+    place: &str,
+    now: Timestamp,
+) -> Result<Vec<Diagnosis>> {
     let number = server::version(connection).await?;
     let name = format!("Postgres {}.{}, {place}", number / 10_000, number % 10_000);
     if number < server::VERSION_MIN {
         let fix = format!("use Postgres {} or later", server::VERSION_MIN / 10_000);
-        return Ok(vec![Finding::bad(WHAT, name, fix)]);
+        return Ok(vec![Diagnosis::bad(WHAT, name, fix)]);
     }
     let schema = Schema::on_postgres(connection).await.map_err(database)?;
     let mut findings = vec![of_schema(name, &schema, &server::MIGRATIONS)];
@@ -103,21 +107,21 @@ async fn look_at_server(connection: &mut PgConnection, place: &str, now: Timesta
     let skew = (now_us - now.as_micros()) / 1_000_000;
     let seen = format!("{skew} s from this machine's, and the one that counts");
     findings.push(if skew.unsigned_abs() <= SKEW_MAX.as_secs() {
-        Finding::good("database clock", seen)
+        Diagnosis::good("database clock", seen)
     } else {
-        Finding::warning("database clock", seen, "let both machines keep their time by NTP")
+        Diagnosis::warning("database clock", seen, "let both machines keep their time by NTP")
     });
     let (free, needed) = (i64::from(most) - used, i64::from(server::CONNECTIONS) + 1);
     let seen = format!("{used} of {most} used, each rdev-api takes up to {needed}");
     findings.push(if free >= needed {
-        Finding::good("database connections", seen)
+        Diagnosis::good("database connections", seen)
     } else {
         let fix = "raise max_connections of Postgres, or run fewer replicas";
-        Finding::warning("database connections", seen, fix)
+        Diagnosis::warning("database connections", seen, fix)
     });
     if !flushed {
         let fix = "set fsync and synchronous_commit to on: what is accepted must survive a power cut";
-        findings.push(Finding::warning("database durability", "commits are not flushed to disk", fix));
+        findings.push(Diagnosis::warning("database durability", "commits are not flushed to disk", fix));
     }
     Ok(findings)
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::PostParams;
 use rdev_domain::{ProjectStatus, Timestamp};
-use rdev_ports::{Clock, Finding, Standing};
+use rdev_ports::{Clock, Diagnosis, Readiness};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{ANSWER_TIMEOUT, CallError};
@@ -34,7 +34,7 @@ timeout 3 bash -c 'exec 3<>"/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVIC
     echo open || echo closed
 "#;
 
-pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
+pub(crate) async fn findings(kube: &Kube) -> Vec<Diagnosis> {
     let (reached, mut findings) = api_server(kube).await;
     if !reached {
         return findings;
@@ -44,7 +44,7 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
     }
     if timeout(ANSWER_TIMEOUT, kube.projects.registry.synced()).await.is_err() {
         let fix = "see the permissions above; rdev-api's log tells why the watch fails";
-        findings.push(Finding::bad("projects", "the pods could not be listed", fix));
+        findings.push(Diagnosis::bad("projects", "the pods could not be listed", fix));
         return findings;
     }
     let pods = kube.projects.registry.all();
@@ -54,23 +54,23 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Finding> {
         Some(pod) => findings.extend(in_pod(kube, pod).await),
         None => {
             let fix = "see the state of the pods: kubectl get pods, kubectl describe pod";
-            findings.push(Finding::warning("exec", "not tried: no project is ready", fix));
+            findings.push(Diagnosis::warning("exec", "not tried: no project is ready", fix));
         }
     }
     findings
 }
 
-async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
+async fn api_server(kube: &Kube) -> (bool, Vec<Diagnosis>) {
     let address = &kube.cluster.address;
     let client = kube.cluster.client();
     let version = CallError::within(ANSWER_TIMEOUT, client.apiserver_version()).await;
     let fix =
         "check KUBECONFIG or the service account, the network policy for egress to it, and its certificate";
     let found = match version {
-        Ok(version) => Finding::good("API server", format!("{} at {address}", version.git_version)),
-        Err(error) => Finding::bad("API server", format!("{address}: {error}"), fix),
+        Ok(version) => Diagnosis::good("API server", format!("{} at {address}", version.git_version)),
+        Err(error) => Diagnosis::bad("API server", format!("{address}: {error}"), fix),
     };
-    let reached = matches!(found.verdict, rdev_ports::Verdict::Good);
+    let reached = matches!(found.verdict, rdev_ports::Severity::Good);
     let mut findings = vec![found];
     if reached {
         findings.extend(clock_of_api_server(kube).await);
@@ -78,7 +78,7 @@ async fn api_server(kube: &Kube) -> (bool, Vec<Finding>) {
     (reached, findings)
 }
 
-async fn clock_of_api_server(kube: &Kube) -> Option<Finding> {
+async fn clock_of_api_server(kube: &Kube) -> Option<Diagnosis> {
     let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
     let answer = timeout(ANSWER_TIMEOUT, kube.cluster.client().send(request)).await.ok()?.ok()?;
     let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
@@ -86,18 +86,18 @@ async fn clock_of_api_server(kube: &Kube) -> Option<Finding> {
     Some(skew("clock of the API server", Timestamp::from_micros(date.as_microsecond()), &*kube.clock))
 }
 
-fn skew(what: &str, theirs: Timestamp, clock: &dyn Clock) -> Finding {
+fn skew(what: &str, theirs: Timestamp, clock: &dyn Clock) -> Diagnosis {
     let ours = clock.now();
     let skew = ours.since(theirs).max(theirs.since(ours));
     // They tell whole seconds.
     let seen = format!("{} s apart from this machine's", skew.as_secs());
     if skew <= SKEW_MAX {
-        return Finding::good(what, seen);
+        return Diagnosis::good(what, seen);
     }
-    Finding::warning(what, seen, "run a time service (chrony) on every node")
+    Diagnosis::warning(what, seen, "run a time service (chrony) on every node")
 }
 
-async fn permission(kube: &Kube, resource: &str, verb: &str) -> Finding {
+async fn permission(kube: &Kube, resource: &str, verb: &str) -> Diagnosis {
     let what = format!("may {verb} {resource}");
     let (resource, subresource) = match resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
@@ -122,15 +122,15 @@ async fn permission(kube: &Kube, resource: &str, verb: &str) -> Finding {
         format!("apply deployments/k8s/access: its Role grants this; it belongs into namespace {namespace}");
     match CallError::within(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
         Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
-            Finding::good(what, format!("yes, in namespace {namespace}"))
+            Diagnosis::good(what, format!("yes, in namespace {namespace}"))
         }
-        Ok(_) => Finding::bad(what, format!("no, not in namespace {namespace}"), fix),
-        Err(error @ CallError::Unauthorized) => Finding::bad(what, error.to_string(), FIX_CREDENTIALS),
-        Err(error) => Finding::bad(what, error.to_string(), fix),
+        Ok(_) => Diagnosis::bad(what, format!("no, not in namespace {namespace}"), fix),
+        Err(error @ CallError::Unauthorized) => Diagnosis::bad(what, error.to_string(), FIX_CREDENTIALS),
+        Err(error) => Diagnosis::bad(what, error.to_string(), fix),
     }
 }
 
-fn projects(kube: &Kube, pods: &[PodView]) -> Finding {
+fn projects(kube: &Kube, pods: &[PodView]) -> Diagnosis {
     let ready = pods.iter().filter(|pod| pod.status == ProjectStatus::Ready).count();
     let namespace = &kube.cluster.namespace;
     let seen = format!(
@@ -139,38 +139,38 @@ fn projects(kube: &Kube, pods: &[PodView]) -> Finding {
         crate::PROJECTS
     );
     match pods.len() {
-        0 => Finding::warning(
+        0 => Diagnosis::warning(
             "projects",
             seen,
             "kubectl apply -k deployments/k8s/projects/…, or check RDEV_NAMESPACE",
         ),
-        all if ready < all => Finding::warning("projects", seen, "GET /projects tells the reason of each"),
-        _ => Finding::good("projects", seen),
+        all if ready < all => Diagnosis::warning("projects", seen, "GET /projects tells the reason of each"),
+        _ => Diagnosis::good("projects", seen),
     }
 }
 
 /// A word on each project of more than one pod.
-fn doubled(kube: &Kube) -> impl Iterator<Item = Finding> {
+fn doubled(kube: &Kube) -> impl Iterator<Item = Diagnosis> {
     let fix = "give each pod a label rdev.orchard9.ai/project-id of its own, or delete one: a project is one pod, \
                as in a StatefulSet with one replica";
     let doubled = kube.projects.registry.doubled().into_iter();
-    doubled.map(move |warning| Finding::warning("project ids", warning.message, fix))
+    doubled.map(move |warning| Diagnosis::warning("project ids", warning.message, fix))
 }
 
-async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Finding> {
+async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Diagnosis> {
     let target = kube.cluster.target(&pod);
     let name = pod.name.clone();
     let watched = &kube.projects;
-    let standing = watched.places.standing(pod, LOOK_AWAITED).await;
-    let place = match standing {
-        Standing::Ready(place) => place,
-        Standing::Waiting(trouble, _) | Standing::Unusable(trouble) => {
-            let fix = "see docs/troubleshooting.md, reason ".to_owned() + trouble.reason.as_str();
-            return vec![Finding::bad("exec", trouble.message, fix)];
+    let readiness = watched.containers.readiness(pod, LOOK_AWAITED).await;
+    let place = match readiness {
+        Readiness::Ready(place) => place,
+        Readiness::NotReady { cause: failure, .. } | Readiness::Unusable { cause: failure } => {
+            let fix = "see docs/troubleshooting.md, reason ".to_owned() + failure.reason.as_str();
+            return vec![Diagnosis::bad("exec", failure.message, fix)];
         }
     };
-    let mut findings = vec![Finding::good("exec", format!("works in pod {name}"))];
-    if let Some(ready) = watched.places.ready(&place.uid) {
+    let mut findings = vec![Diagnosis::good("exec", format!("works in pod {name}"))];
+    if let Some(ready) = watched.containers.ready(&place.uid) {
         findings.push(ready.runner.finding());
         findings.push(ready.runner.finding_of_memory());
     }
@@ -185,25 +185,27 @@ async fn sh(kube: &Kube, target: &Target, script: &str) -> Result<String, ExecEr
     kube.cluster.run(target, &argv, &[], ANSWER_BYTES_MAX).await
 }
 
-async fn pod_clock(kube: &Kube, target: &Target) -> Finding {
+async fn pod_clock(kube: &Kube, target: &Target) -> Diagnosis {
     let what = format!("clock of pod {}", target.pod);
     match sh(kube, target, "date +%s").await.map(|text| text.trim().parse::<i64>()) {
         Ok(Ok(seconds)) => skew(&what, Timestamp::from_micros(seconds * 1_000_000), &*kube.clock),
-        Ok(Err(error)) => Finding::warning(what, error.to_string(), "the image has an odd `date`"),
-        Err(error) => Finding::warning(what, error.to_string(), "the image has no shell or no `date`"),
+        Ok(Err(error)) => Diagnosis::warning(what, error.to_string(), "the image has an odd `date`"),
+        Err(error) => Diagnosis::warning(what, error.to_string(), "the image has no shell or no `date`"),
     }
 }
 
-async fn reach(kube: &Kube, target: &Target) -> Finding {
+async fn reach(kube: &Kube, target: &Target) -> Diagnosis {
     let what = "network policy";
     match sh(kube, target, REACH).await.as_deref().map(str::trim) {
-        Ok("closed") => Finding::good(what, "a project's pod does not reach the API server, as it should be"),
-        Ok("open") => Finding::warning(
+        Ok("closed") => {
+            Diagnosis::good(what, "a project's pod does not reach the API server, as it should be")
+        }
+        Ok("open") => Diagnosis::warning(
             what,
             "a project's pod reaches the API server: policies are missing, or this cluster does not enforce them",
             "apply deployments/k8s/isolation in its namespace, and use a network plugin that enforces policies (k3s does by default)",
         ),
-        _ => Finding::warning(
+        _ => Diagnosis::warning(
             what,
             "not tried: the image has no bash or no timeout",
             "use the claudebox image",
@@ -211,13 +213,13 @@ async fn reach(kube: &Kube, target: &Target) -> Finding {
     }
 }
 
-async fn silent(kube: &Kube, target: &Target) -> Finding {
+async fn silent(kube: &Kube, target: &Target) -> Diagnosis {
     let what = "silent exec";
     let began = Instant::now();
     let done = sh(kube, target, &format!("sleep {SILENT_SECONDS}")).await;
     let lived = began.elapsed();
     match done {
-        Ok(_) => Finding::good(
+        Ok(_) => Diagnosis::good(
             what,
             format!("lived for all of {SILENT_SECONDS} s; rdev's are never silent for 10 s"),
         ),
@@ -226,9 +228,9 @@ async fn silent(kube: &Kube, target: &Target) -> Finding {
             let fix = "raise the idle limit of what stands before the API server, the kubelet \
                        (streamingConnectionIdleTimeout) and the container runtime (stream_idle_timeout)";
             if lived > RUNNER_SPEAKS_EVERY + RUNNER_SPEAKS_EVERY / 2 {
-                return Finding::warning(what, seen, fix);
+                return Diagnosis::warning(what, seen, fix);
             }
-            Finding::bad(what, seen, fix)
+            Diagnosis::bad(what, seen, fix)
         }
     }
 }

@@ -10,7 +10,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const CHUNK_EVENTS: u64 = 1024;
 
 /// Takes the channel's bytes, checks that the events follow one another, and packs them into chunks.
-pub(crate) struct Intake {
+pub(crate) struct FrameIntake {
     decoder: Decoder,
     /// Whether the runner has said hello: it speaks of the command.
     heard: bool,
@@ -41,7 +41,7 @@ pub(crate) enum IntakeError {
     Order { want: u64, got: u64 },
 }
 
-impl Intake {
+impl FrameIntake {
     pub(crate) fn after(last_seq: Seq) -> Self {
         Self {
             decoder: Decoder::default(),
@@ -156,7 +156,7 @@ mod tests {
     fn chunks_hold_whole_frames_in_order_and_are_bounded() {
         let frames: Vec<Frame> = (0..100).map(|n| lines(1 + n * 100, 100, "some words\n")).collect();
         for step in [1, 1000, 1 << 20] {
-            let mut intake = Intake::after(Seq::ZERO);
+            let mut intake = FrameIntake::after(Seq::ZERO);
             for bytes in encoded(&frames).chunks(step) {
                 assert_eq!(intake.push(bytes, |_| ()).unwrap(), None);
             }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_does_not_follow_is_refused_and_what_came_before_is_kept() {
-        let mut intake = Intake::after(Seq(4));
+        let mut intake = FrameIntake::after(Seq(4));
         let bytes = encoded(&[lines(5, 1, "a\n"), lines(7, 1, "b\n")]);
         assert!(matches!(intake.push(&bytes, |_| ()), Err(IntakeError::Order { want: 6, got: 7 })));
         let chunks = intake.take();
@@ -189,11 +189,11 @@ mod tests {
         let exit = Exit { ended: Ended::Exited(3), cause: StopCause::None, duration_us: 5, leftovers: 0 };
         let hello = |version| frame(1, 0, Body::Hello { version, started: true });
         let bytes = encoded(&[hello(PROTOCOL_VERSION), lines(1, 2, "x\n"), frame(3, 1, Body::Exit(exit))]);
-        let mut intake = Intake::after(Seq::ZERO);
+        let mut intake = FrameIntake::after(Seq::ZERO);
         assert_eq!(intake.push(&bytes, |_| ()).unwrap(), Some(Last::Exit(exit, Seq(3))));
         assert_eq!(intake.take().len(), 1);
         for number in [0, 2, u64::MAX] {
-            let mut intake = Intake::after(Seq(2));
+            let mut intake = FrameIntake::after(Seq(2));
             let bytes = encoded(&[frame(number, 1, Body::Exit(exit))]);
             assert!(
                 matches!(intake.push(&bytes, |_| ()), Err(IntakeError::Order { want: 3, .. })),
@@ -202,9 +202,9 @@ mod tests {
         }
         for loss in [Loss::Supervisor, Loss::Journal] {
             let lost = encoded(&[frame(1, 0, Body::Lost(loss))]);
-            assert_eq!(Intake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost(loss)));
+            assert_eq!(FrameIntake::after(Seq::ZERO).push(&lost, |_| ()).unwrap(), Some(Last::Lost(loss)));
         }
         let foreign = encoded(&[hello(PROTOCOL_VERSION + 1)]);
-        assert!(matches!(Intake::after(Seq::ZERO).push(&foreign, |_| ()), Err(IntakeError::Version(_))));
+        assert!(matches!(FrameIntake::after(Seq::ZERO).push(&foreign, |_| ()), Err(IntakeError::Version(_))));
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn check(runs: &Runs, wanted: &str) -> Result<Named, Fault> {
     if before(&runs.0)?.iter().any(|former| former == wanted) {
         return Ok(Named::Former);
     }
-    Err(Fault::other_place(format!("the order is for the runs of {wanted:?}, these are {found:?}")))
+    Err(Fault::other_identity(format!("the order is for the runs of {wanted:?}, these are {found:?}")))
 }
 
 fn identity(folder: &Path) -> Result<Option<String>, Fault> {

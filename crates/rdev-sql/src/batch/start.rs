@@ -1,8 +1,8 @@
-use rdev_domain::{CommandId, Timestamp};
+use rdev_domain::{JobId, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, stored};
+use super::{BatchedWrite, InsertedEntry, stored};
 
 /// A command is started for the first time, in the place of its project.
 #[derive(Debug)]
@@ -16,19 +16,19 @@ pub(crate) struct Start {
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Started {
     #[sqlx(flatten)]
-    pub(crate) told: Told,
+    pub(crate) told: InsertedEntry,
     pub(crate) place_uid: String,
     pub(crate) tries: i32,
     pub(crate) cancel_requested: bool,
 }
 
-impl AsRef<Told> for Started {
-    fn as_ref(&self) -> &Told {
+impl AsRef<InsertedEntry> for Started {
+    fn as_ref(&self) -> &InsertedEntry {
         &self.told
     }
 }
 
-impl Step for Start {
+impl BatchedWrite for Start {
     type Row = Started;
 
     const SQL: &'static str = concat!(
@@ -44,14 +44,14 @@ impl Step for Start {
         stored!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
     );
 
-    fn id(&self) -> &CommandId {
+    fn id(&self) -> &JobId {
         &self.fence.id
     }
 
     async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Started>> {
         sqlx::query_as(Self::SQL)
             .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.attempt).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.place_uid.as_str()).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.now.as_micros()).collect::<Vec<_>>())
             .fetch_all(connection)

@@ -1,8 +1,8 @@
-use rdev_domain::{CommandId, Outcome, Seq, Status, Timestamp};
+use rdev_domain::{JobId, JobStatus, Outcome, Seq, Timestamp};
 use rdev_ports::Fence;
 use sqlx::PgConnection;
 
-use super::{Step, Told, stored};
+use super::{BatchedWrite, InsertedEntry, stored};
 use crate::retention::file_bytes;
 use crate::rows::as_micros;
 
@@ -22,8 +22,8 @@ pub(crate) struct Finish {
     pub(crate) now: Timestamp,
 }
 
-impl Step for Finish {
-    type Row = Told;
+impl BatchedWrite for Finish {
+    type Row = InsertedEntry;
 
     const SQL: &'static str = concat!(
         "WITH asked AS (
@@ -41,17 +41,17 @@ impl Step for Finish {
         stored!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
     );
 
-    fn id(&self) -> &CommandId {
+    fn id(&self) -> &JobId {
         &self.fence.id
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Told>> {
+    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
         let outcomes = || steps.iter().map(|step| &step.outcome);
         sqlx::query_as(Self::SQL)
             .bind(steps.iter().map(|step| step.fence.id.as_str()).collect::<Vec<_>>())
-            .bind(steps.iter().map(|step| step.fence.attempt).collect::<Vec<_>>())
+            .bind(steps.iter().map(|step| step.fence.token).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.seq.0 as i64).collect::<Vec<_>>())
-            .bind(outcomes().map(|outcome| Status::from(outcome.ending).as_str()).collect::<Vec<_>>())
+            .bind(outcomes().map(|outcome| JobStatus::from(outcome.ending).as_str()).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.exit_code).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.ending.reason()).collect::<Vec<_>>())
             .bind(outcomes().map(|outcome| outcome.message.as_deref()).collect::<Vec<_>>())

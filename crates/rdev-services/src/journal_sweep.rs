@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{Error, Result, Timestamp};
-use rdev_ports::{EventLog, Place, Pods, Progress, Site, Standing, TaskQueue, Unfinished};
+use rdev_ports::{EventLog, Pod, PodRef, Pods, Readiness, StepReport, TaskQueue, Unfinished};
 
-use crate::Chore;
+use crate::PeriodicJob;
 use crate::runner::{FREED_AT_ONCE, RunId, control, free, read};
 
 /// Runs that a place is asked for at once, and most bytes of a line of its answer: an id.
@@ -33,7 +33,7 @@ pub struct Journals {
 /// One turn of all places. One that another process has interrupted goes on at the next.
 #[derive(Default)]
 struct Round {
-    waiting: VecDeque<Site>,
+    waiting: VecDeque<PodRef>,
     /// Places that were asked, by their uid: several sites may be in one.
     asked: HashSet<String>,
 }
@@ -54,24 +54,24 @@ impl Journals {
     }
 
     /// The site whose turn it is; all have their turn again after the last one.
-    async fn next_site(&self) -> Result<Option<Site>> {
-        if let Some(site) = self.round().waiting.pop_front() {
-            return Ok(Some(site));
+    async fn next_site(&self) -> Result<Option<PodRef>> {
+        if let Some(pod_ref) = self.round().waiting.pop_front() {
+            return Ok(Some(pod_ref));
         }
-        let projects = self.pods.projects().await?.into_iter().map(|project| Site::Project(project.id));
-        let workers = self.pods.workers().await?.into_iter().map(|worker| Site::Worker(worker.name));
+        let projects = self.pods.projects().await?.into_iter().map(|project| PodRef::Project(project.id));
+        let workers = self.pods.workers().await?.into_iter().map(|worker| PodRef::Worker(worker.name));
         let mut round = self.round();
         *round = Round { waiting: projects.chain(workers).collect(), asked: HashSet::new() };
         Ok(round.waiting.pop_front())
     }
 
     /// Frees what is over in a place; how many journals, and whether there may be more.
-    async fn free(&self, place: &Place) -> Result<Progress> {
-        let runs = match unfreed(&*self.pods, place).await {
+    async fn free(&self, pod: &Pod) -> Result<StepReport> {
+        let runs = match unfreed(&*self.pods, pod).await {
             Ok(runs) => runs,
             Err(error) => {
-                put_off(place, &error, "its runs were not listed");
-                return Ok(Progress { done: 0, more: false });
+                put_off(pod, &error, "its runs were not listed");
+                return Ok(StepReport { done: 0, more: false });
             }
         };
         let is_full = runs.len() == RUNS_MAX;
@@ -82,17 +82,17 @@ impl Journals {
             self.log.flush().await?;
         }
         for runs in over.chunks(FREED_AT_ONCE) {
-            match free(&*self.pods, place, runs).await {
+            match free(&*self.pods, pod, runs).await {
                 Ok(()) => done += runs.len() as u64,
-                Err(error) => put_off(place, &error, "journals were not freed"),
+                Err(error) => put_off(pod, &error, "journals were not freed"),
             }
         }
-        Ok(Progress { done, more: is_full && done > 0 })
+        Ok(StepReport { done, more: is_full && done > 0 })
     }
 
     /// Those runs whose journal nobody needs: their attempt is over, or the store does not know them.
     async fn over(&self, mut runs: Vec<RunId>) -> Result<Vec<RunId>> {
-        let ids: Vec<_> = runs.iter().map(|run| run.command.clone()).collect();
+        let ids: Vec<_> = runs.iter().map(|run| run.job.clone()).collect();
         let unfinished = self.queue.unfinished(&ids).await?;
         runs.retain(|run| !is_needed(run, &unfinished));
         Ok(runs)
@@ -100,7 +100,7 @@ impl Journals {
 }
 
 #[async_trait]
-impl Chore for Journals {
+impl PeriodicJob for Journals {
     fn name(&self) -> &'static str {
         "journals"
     }
@@ -109,52 +109,52 @@ impl Chore for Journals {
         self.period
     }
 
-    async fn step(&self, _now: Timestamp) -> Result<Progress> {
-        let Some(site) = self.next_site().await? else { return Ok(Progress { done: 0, more: false }) };
+    async fn step(&self, _now: Timestamp) -> Result<StepReport> {
+        let Some(pod_ref) = self.next_site().await? else { return Ok(StepReport { done: 0, more: false }) };
         let mut done = 0;
-        match self.pods.place(&site).await {
-            Ok(Some(Standing::Ready(place))) if self.round().asked.insert(place.uid.clone()) => {
-                let progress = self.free(&place).await?;
+        match self.pods.readiness(&pod_ref).await {
+            Ok(Some(Readiness::Ready(pod))) if self.round().asked.insert(pod.uid.clone()) => {
+                let progress = self.free(&pod).await?;
                 done = progress.done;
                 if progress.more {
                     let mut round = self.round();
-                    round.asked.remove(&place.uid);
-                    round.waiting.push_back(site);
-                } else if let Err(error) = forget(&*self.pods, &place).await {
-                    put_off(&place, &error, "old runs were not forgotten");
+                    round.asked.remove(&pod.uid);
+                    round.waiting.push_back(pod_ref);
+                } else if let Err(error) = forget(&*self.pods, &pod).await {
+                    put_off(&pod, &error, "old runs were not forgotten");
                 }
             }
             // It was asked, or cannot be: its turn comes again.
             Ok(_) | Err(Error::Unavailable { .. }) => {}
             Err(error) => return Err(error),
         }
-        Ok(Progress { done, more: !self.round().waiting.is_empty() })
+        Ok(StepReport { done, more: !self.round().waiting.is_empty() })
     }
 }
 
 /// Runs that are over and not freed. Those of other programs than rdev are theirs.
-async fn unfreed(pods: &dyn Pods, place: &Place) -> anyhow::Result<Vec<RunId>> {
+async fn unfreed(pods: &dyn Pods, pod: &Pod) -> anyhow::Result<Vec<RunId>> {
     let limit = RUNS_MAX.to_string();
     let call = ["list", "--uncollected", "--limit", &limit];
-    let text = read(pods, place, &call, RUNS_MAX * LINE_BYTES_MAX).await?;
+    let text = read(pods, pod, &call, RUNS_MAX * LINE_BYTES_MAX).await?;
     Ok(text.lines().filter_map(|id| id.parse().ok()).collect())
 }
 
 /// Tells whether a worker may still read the journal, or is to.
 fn is_needed(run: &RunId, unfinished: &[Unfinished]) -> bool {
-    let attempt_is_over = |tries| run.attempt.is_some_and(|attempt| attempt < tries);
-    let command = unfinished.iter().find(|known| known.id == run.command);
-    command.is_some_and(|known| !attempt_is_over(known.tries))
+    let attempt_is_over = |last| run.attempt.is_some_and(|attempt| attempt < last);
+    let job = unfinished.iter().find(|known| known.id == run.job);
+    job.is_some_and(|known| !attempt_is_over(known.attempt))
 }
 
-async fn forget(pods: &dyn Pods, place: &Place) -> anyhow::Result<()> {
-    control(pods, place, &["gc", "--older-than", FORGET_AFTER_SECONDS]).await
+async fn forget(pods: &dyn Pods, pod: &Pod) -> anyhow::Result<()> {
+    control(pods, pod, &["gc", "--older-than", FORGET_AFTER_SECONDS]).await
 }
 
 /// A place that fails keeps no other waiting, and has its turn again.
-fn put_off(place: &Place, error: &anyhow::Error, what: &str) {
-    let place = &place.site;
-    tracing::warn!(%place, error = format!("{error:#}"), "{what}, trying again in the next turn");
+fn put_off(pod: &Pod, error: &anyhow::Error, what: &str) {
+    let pod = &pod.pod_ref;
+    tracing::warn!(%pod, error = format!("{error:#}"), "{what}, trying again in the next turn");
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_journal_of_the_attempt_that_is_not_over_is_needed_alone() {
         let [ended, unfinished] = ["0a", "0b"].map(|digits| format!("cmd-{}", digits.repeat(16)));
-        let known = [Unfinished { id: unfinished.parse().unwrap(), tries: 2 }];
+        let known = [Unfinished { id: unfinished.parse().unwrap(), attempt: 2 }];
         for (run, needed) in [
             (ended.clone(), false),
             (format!("{ended}-2"), false),

@@ -6,27 +6,27 @@ use std::time::Duration;
 use rdev_domain::Reason;
 use rdev_kube_double::{Cluster, Refusal, Times};
 use rdev_ports::testing::{FakeClock, START};
-use rdev_ports::{Clock, Fate, Place, Pods, Site, Standing, Stdin};
+use rdev_ports::{Clock, Disruption, Pod, PodRef, Pods, Readiness, Stdin};
 
 use crate::support::{
-    BUNDLED, demo, demo_on, eventually, id, open_at, open_with, place, project, run, status,
+    BUNDLED, demo, demo_on, eventually, id, open_at, open_with, project, ready_pod, run, status,
 };
 
-async fn standing(kube: &rdev_kube::Kube) -> Standing {
-    eventually("a standing", async || kube.place(&Site::Project(id("demo"))).await.ok().flatten()).await
+async fn readiness(kube: &rdev_kube::Kube) -> Readiness {
+    eventually("a standing", async || kube.readiness(&PodRef::Project(id("demo"))).await.ok().flatten()).await
 }
 
 /// The reason of a pod that cannot be used before somebody mends it.
-fn unusable(standing: &Standing) -> Reason {
-    match standing {
-        Standing::Unusable(trouble) => trouble.reason,
+fn unusable(readiness: &Readiness) -> Reason {
+    match readiness {
+        Readiness::Unusable { cause: failure } => failure.reason,
         other => panic!("{other:?}"),
     }
 }
 
-fn waiting(standing: &Standing) -> Reason {
-    match standing {
-        Standing::Waiting(trouble, _) => trouble.reason,
+fn waiting(readiness: &Readiness) -> Reason {
+    match readiness {
+        Readiness::NotReady { cause: failure, .. } => failure.reason,
         other => panic!("{other:?}"),
     }
 }
@@ -34,7 +34,7 @@ fn waiting(standing: &Standing) -> Reason {
 #[tokio::test]
 async fn the_runner_is_copied_in_once_and_called_by_its_name() {
     let (cluster, pod, kube) = demo().await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     let bin = pod.run_folder().unwrap().join("bin");
     let program = std::fs::read_dir(&bin).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
@@ -43,7 +43,7 @@ async fn the_runner_is_copied_in_once_and_called_by_its_name() {
     // Another server finds it there.
     cluster.forget_requests();
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
-    assert_eq!(place(&other).await, there);
+    assert_eq!(ready_pod(&other).await, there);
     let copies =
         cluster.requests().into_iter().filter(|r| r.command.iter().any(|word| word.contains("head -c")));
     assert_eq!(copies.count(), 0);
@@ -52,7 +52,7 @@ async fn the_runner_is_copied_in_once_and_called_by_its_name() {
 #[tokio::test]
 async fn a_copy_that_a_command_has_replaced_is_never_run() {
     let (_cluster, pod, kube) = demo().await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     let bin = pod.run_folder().unwrap().join("bin");
     let program = std::fs::read_dir(&bin).unwrap().next().unwrap().unwrap().path();
     for _ in 0..2 {
@@ -61,7 +61,7 @@ async fn a_copy_that_a_command_has_replaced_is_never_run() {
         assert_eq!(said, "");
         assert!(format!("{error:?}").contains("is not the runner"), "{error:?}");
         // The next look at the place has it copied again.
-        assert_eq!(place(&kube).await, there);
+        assert_eq!(ready_pod(&kube).await, there);
         assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
     }
@@ -69,19 +69,19 @@ async fn a_copy_that_a_command_has_replaced_is_never_run() {
 
 #[tokio::test]
 async fn a_runner_in_the_image_is_used_and_one_of_another_version_is_not() {
-    for (protocol, copied) in [(7, false), (6, true)] {
+    for (protocol, copied) in [(8, false), (7, true)] {
         let image = tempfile::tempdir().unwrap();
         let program = image.path().join("rdev-runner");
         let text = String::from_utf8(BUNDLED.program.to_vec())
             .unwrap()
-            .replace("rdev-runner 7", &format!("rdev-runner {protocol}"));
+            .replace("rdev-runner 8", &format!("rdev-runner {protocol}"));
         std::fs::write(&program, text).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
         let path = format!("{}:/usr/bin:/bin", image.path().display());
         let (_cluster, pod, kube) =
             demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
-        let there = place(&kube).await;
+        let there = ready_pod(&kube).await;
         assert_eq!(pod.run_folder().unwrap().join("bin").exists(), copied, "protocol {protocol}");
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
     }
@@ -92,7 +92,7 @@ async fn commands_run_in_a_sidecar_that_is_named() {
     let pod =
         project("demo").container("app").sidecar("agent").annotation("rdev.orchard9.ai/container", "agent");
     let (cluster, _pod, kube) = demo_on(Cluster::start().await.unwrap(), pod).await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     assert_eq!(run(&kube, &there, &["echo", "hi"], Stdin::None).await, ("hi\n".into(), Ok(())));
     cluster.request(|request| request.resource == "pods/exec").await.unwrap();
 }
@@ -101,11 +101,11 @@ async fn commands_run_in_a_sidecar_that_is_named() {
 async fn a_sidecar_that_is_started_again_is_none_of_a_projects_business() {
     let (_cluster, pod, kube) =
         demo_on(Cluster::start().await.unwrap(), project("demo").sidecar("mesh")).await;
-    let there = place(&kube).await;
+    let there = ready_pod(&kube).await;
     pod.restart_container("mesh", true, "OOMKilled", 137).unwrap();
     status(&kube, "demo", "ready").await;
-    assert_eq!(place(&kube).await, there);
-    assert_eq!(kube.fate(&there.site, &there.uid, START).await.unwrap(), Fate::Unknown);
+    assert_eq!(ready_pod(&kube).await, there);
+    assert_eq!(kube.disruption(&there.pod_ref, &there.uid, START).await.unwrap(), Disruption::Unknown);
 }
 
 #[tokio::test]
@@ -113,15 +113,16 @@ async fn what_keeps_commands_from_running_has_its_reason() {
     let cluster = Cluster::start().await.unwrap();
     let nothing = tempfile::tempdir().unwrap();
     let (cluster, _pod, kube) = demo_on(cluster, project("demo").path(nothing.path())).await;
-    assert_eq!(unusable(&standing(&kube).await), Reason::NoShell);
+    assert_eq!(unusable(&readiness(&kube).await), Reason::NoShell);
 
     let foreign = rdev_kube::Bundled { machine: "vax", ..BUNDLED };
     cluster.add_pod(project("other")).unwrap();
     let kube = open_with(cluster.kubeconfig(), foreign).await;
     let other =
-        eventually("a standing", async || kube.place(&Site::Project(id("other"))).await.ok().flatten()).await;
+        eventually("a standing", async || kube.readiness(&PodRef::Project(id("other"))).await.ok().flatten())
+            .await;
     assert_eq!(unusable(&other), Reason::RunnerMissing);
-    assert!(matches!(other, Standing::Unusable(trouble) if trouble.message.contains("vax")));
+    assert!(matches!(other, Readiness::Unusable { cause: failure } if failure.message.contains("vax")));
 }
 
 #[tokio::test]
@@ -131,17 +132,18 @@ async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
     let clock = Arc::new(FakeClock::default());
     cluster.refuse("get", "pods/exec", Times::All, Refusal::Forbidden);
     let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
-    assert_eq!(waiting(&standing(&kube).await), Reason::ExecForbidden);
+    assert_eq!(waiting(&readiness(&kube).await), Reason::ExecForbidden);
     clock.advance(Duration::from_secs(30));
-    let verdict =
-        async || Some(standing(&kube).await).filter(|standing| matches!(standing, Standing::Unusable(_)));
+    let verdict = async || {
+        Some(readiness(&kube).await).filter(|readiness| matches!(readiness, Readiness::Unusable { .. }))
+    };
     assert_eq!(unusable(&eventually("a verdict", verdict).await), Reason::ExecForbidden);
     // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
     cluster.forget_requests();
-    assert_eq!(unusable(&standing(&kube).await), Reason::ExecForbidden);
+    assert_eq!(unusable(&readiness(&kube).await), Reason::ExecForbidden);
     assert!(!cluster.requests().iter().any(|request| request.resource == "pods/exec"));
     cluster.refuse_nothing();
-    place(&kube).await;
+    ready_pod(&kube).await;
 }
 
 #[tokio::test]
@@ -152,13 +154,15 @@ async fn whom_the_cluster_does_not_know_it_may_know_later() {
     cluster.refuse("get", "pods/exec", Times::All, Refusal::Unauthorized);
     let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
     for _ in 0..2 {
-        let standing = standing(&kube).await;
-        assert_eq!(waiting(&standing), Reason::ExecForbidden);
-        assert!(matches!(standing, Standing::Waiting(trouble, _) if trouble.message.contains("token")));
+        let readiness = readiness(&kube).await;
+        assert_eq!(waiting(&readiness), Reason::ExecForbidden);
+        assert!(
+            matches!(readiness, Readiness::NotReady { cause: failure, .. } if failure.message.contains("token"))
+        );
         clock.advance(Duration::from_secs(3600));
     }
     cluster.refuse_nothing();
-    place(&kube).await;
+    ready_pod(&kube).await;
 }
 
 #[tokio::test]
@@ -174,10 +178,10 @@ async fn a_looking_shell_that_fails_for_once_is_asked_again() {
         let (_cluster, _pod, kube) =
             demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
         // What tells of the copy ends a moment after a shell that was killed.
-        let told = async || (waiting(&standing(&kube).await) == Reason::RunnerMissing).then_some(());
+        let told = async || (waiting(&readiness(&kube).await) == Reason::RunnerMissing).then_some(());
         eventually(failure, told).await;
         std::fs::remove_file(&head).unwrap();
-        place(&kube).await;
+        ready_pod(&kube).await;
     }
 }
 
@@ -189,38 +193,39 @@ async fn a_trouble_that_may_pass_is_waited_out() {
         let cluster = Cluster::start().await.unwrap();
         cluster.refuse("get", "pods/exec", Times::All, refusal);
         let (cluster, _pod, kube) = demo_on(cluster, project("demo")).await;
-        assert_eq!(waiting(&standing(&kube).await), Reason::PodNotReady, "{refusal:?}");
+        assert_eq!(waiting(&readiness(&kube).await), Reason::PodNotReady, "{refusal:?}");
         cluster.refuse_nothing();
-        place(&kube).await;
+        ready_pod(&kube).await;
     }
     let (_cluster, pod, kube) = demo().await;
-    place(&kube).await;
+    ready_pod(&kube).await;
     pod.node_lost().unwrap();
     status(&kube, "demo", "failing NodeLost").await;
-    assert_eq!(waiting(&standing(&kube).await), Reason::NodeLost);
+    assert_eq!(waiting(&readiness(&kube).await), Reason::NodeLost);
     pod.node_back().unwrap();
-    place(&kube).await;
-    assert!(kube.place(&Site::Project(id("unknown"))).await.unwrap().is_none());
+    ready_pod(&kube).await;
+    assert!(kube.readiness(&PodRef::Project(id("unknown"))).await.unwrap().is_none());
 }
 
 /// What became of the place, once it is known.
-async fn fate(kube: &rdev_kube::Kube, place: &Place) -> Fate {
+async fn disruption(kube: &rdev_kube::Kube, place: &Pod) -> Disruption {
     eventually("its fate", async || {
-        Some(kube.fate(&place.site, &place.uid, START).await.unwrap()).filter(|fate| *fate != Fate::Unknown)
+        Some(kube.disruption(&place.pod_ref, &place.uid, START).await.unwrap())
+            .filter(|disruption| *disruption != Disruption::Unknown)
     })
     .await
 }
 
-fn gone(fate: Fate) -> Reason {
-    match fate {
-        Fate::Gone(trouble) => trouble.reason,
+fn gone(disruption: Disruption) -> Reason {
+    match disruption {
+        Disruption::Lost(failure) => failure.reason,
         other => panic!("{other:?}"),
     }
 }
 
-fn interrupted(fate: Fate) -> Reason {
-    match fate {
-        Fate::Interrupted(trouble) => trouble.reason,
+fn interrupted(disruption: Disruption) -> Reason {
+    match disruption {
+        Disruption::Restarted(failure) => failure.reason,
         other => panic!("{other:?}"),
     }
 }
@@ -228,29 +233,31 @@ fn interrupted(fate: Fate) -> Reason {
 #[tokio::test]
 async fn every_loss_has_its_reason() {
     let (cluster, pod, kube) = demo().await;
-    let first = place(&kube).await;
-    assert_eq!(kube.fate(&first.site, &first.uid, START).await.unwrap(), Fate::Unknown);
+    let first = ready_pod(&kube).await;
+    assert_eq!(kube.disruption(&first.pod_ref, &first.uid, START).await.unwrap(), Disruption::Unknown);
 
     pod.oom_kill("main").unwrap();
-    assert_eq!(interrupted(fate(&kube, &first).await), Reason::OomKilled);
+    assert_eq!(interrupted(disruption(&kube, &first).await), Reason::OomKilled);
     // Its folder of runs is still there: what is in its journals is still to be had.
-    assert_eq!(place(&kube).await, first);
+    assert_eq!(ready_pod(&kube).await, first);
 
     pod.restart_container("main", false, "Error", 1).unwrap();
-    assert_eq!(interrupted(fate(&kube, &first).await), Reason::PodRestarted);
-    let second = eventually("another place", async || Some(place(&kube).await).filter(|p| *p != first)).await;
+    assert_eq!(interrupted(disruption(&kube, &first).await), Reason::PodRestarted);
+    let second =
+        eventually("another place", async || Some(ready_pod(&kube).await).filter(|p| *p != first)).await;
 
     pod.evict("the node needs room").unwrap();
-    assert_eq!(gone(fate(&kube, &second).await), Reason::PodEvicted);
+    assert_eq!(gone(disruption(&kube, &second).await), Reason::PodEvicted);
     pod.replace().unwrap();
-    assert_eq!(gone(fate(&kube, &second).await), Reason::PodEvicted);
+    assert_eq!(gone(disruption(&kube, &second).await), Reason::PodEvicted);
 
-    let third = eventually("another place", async || Some(place(&kube).await).filter(|p| *p != second)).await;
+    let third =
+        eventually("another place", async || Some(ready_pod(&kube).await).filter(|p| *p != second)).await;
     pod.delete(Duration::ZERO).unwrap();
-    assert_eq!(gone(fate(&kube, &third).await), Reason::PodLost);
+    assert_eq!(gone(disruption(&kube, &third).await), Reason::PodLost);
     // A server that was not there when it happened knows that it is gone.
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
-    assert_eq!(gone(fate(&other, &third).await), Reason::PodLost);
+    assert_eq!(gone(disruption(&other, &third).await), Reason::PodLost);
 }
 
 #[tokio::test]
@@ -262,16 +269,19 @@ async fn a_restart_is_told_by_our_clock_whatever_the_nodes_says() {
         let clock = Arc::new(FakeClock::default());
         clock.advance(Duration::from_secs(years * 365 * 24 * 3600));
         let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
-        let there = place(&kube).await;
+        let there = ready_pod(&kube).await;
         let started_before = clock.now();
         clock.advance(Duration::from_secs(5));
         pod.oom_kill("main").unwrap();
         let ended = async || {
-            Some(kube.fate(&there.site, &there.uid, started_before).await.unwrap())
-                .filter(|fate| *fate != Fate::Unknown)
+            Some(kube.disruption(&there.pod_ref, &there.uid, started_before).await.unwrap())
+                .filter(|disruption| *disruption != Disruption::Unknown)
         };
         assert_eq!(interrupted(eventually("the end", ended).await), Reason::OomKilled);
         clock.advance(Duration::from_secs(5));
-        assert_eq!(kube.fate(&there.site, &there.uid, clock.now()).await.unwrap(), Fate::Unknown);
+        assert_eq!(
+            kube.disruption(&there.pod_ref, &there.uid, clock.now()).await.unwrap(),
+            Disruption::Unknown
+        );
     }
 }

@@ -19,13 +19,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const ASKED_MAX: usize = 500;
 
 /// Keeps what this process knows abreast of the others.
-pub struct Replicas {
+pub struct ReplicaSync {
     live: Live,
     log: Arc<dyn EventLog>,
     signals: Arc<dyn Signals>,
 }
 
-impl Replicas {
+impl ReplicaSync {
     /// Wires the service.
     pub fn new(live: Live, log: Arc<dyn EventLog>, signals: Arc<dyn Signals>) -> Self {
         Self { live, log, signals }
@@ -43,7 +43,7 @@ impl Replicas {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(signal) = signals.next() => {
-                    let anything = signal == Signal::Anything;
+                    let anything = signal == Signal::Resync;
                     self.live.heard(signal);
                     if anything {
                         look.reset_immediately();
@@ -59,14 +59,14 @@ impl Replicas {
     }
 
     async fn look(&self) -> Result<()> {
-        let (commands, homes) = self.live.followed();
-        for commands in commands.chunks(ASKED_MAX) {
-            for (id, position) in self.log.ends(commands).await? {
-                self.live.has_grown(&id, position);
+        let (jobs, targets) = self.live.followed();
+        for jobs in jobs.chunks(ASKED_MAX) {
+            for (id, position) in self.log.ends(jobs).await? {
+                self.live.has_advanced(&id, position);
             }
         }
-        for home in homes {
-            self.live.home_has_grown(&home, self.log.last(&home, Position::MAX).await?);
+        for target in targets {
+            self.live.target_has_advanced(&target, self.log.last(&target, Position::MAX).await?);
         }
         Ok(())
     }

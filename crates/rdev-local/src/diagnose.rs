@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rdev_domain::ProjectId;
-use rdev_ports::Finding;
+use rdev_ports::Diagnosis;
 
 use crate::exec::Programs;
 
@@ -14,28 +14,28 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("claude", "npm install -g @anthropic-ai/claude-code, if POST …/claude is to work"),
 ];
 
-pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<ProjectId>>) -> Vec<Finding> {
+pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<ProjectId>>) -> Vec<Diagnosis> {
     let mut findings = vec![
         match projects {
-            Ok(projects) => Finding::good("projects", format!("{} workspaces", projects.len())),
+            Ok(projects) => Diagnosis::good("projects", format!("{} workspaces", projects.len())),
             Err(error) => {
-                Finding::bad("projects", error.to_string(), "make RDEV_DATA_DIR/workspaces readable")
+                Diagnosis::bad("projects", error.to_string(), "make RDEV_DATA_DIR/workspaces readable")
             }
         },
         match std::fs::metadata(&programs.runner) {
-            Ok(_) => Finding::good("runner", programs.runner.display().to_string()),
+            Ok(_) => Diagnosis::good("runner", programs.runner.display().to_string()),
             Err(error) => {
                 let seen = format!("{}: {error}", programs.runner.display());
-                Finding::bad("runner", seen, "start rdev-api again: it writes the program")
+                Diagnosis::bad("runner", seen, "start rdev-api again: it writes the program")
             }
         },
     ];
     findings.extend(PROGRAMS.map(|(program, fix)| match on_path(programs, program) {
-        Some(found) => Finding::good(program, found),
-        None => Finding::warning(program, "not on the PATH of commands", fix),
+        Some(found) => Diagnosis::good(program, found),
+        None => Diagnosis::warning(program, "not on the PATH of commands", fix),
     }));
     let seen = "commands run as this user on this machine, nothing is isolated";
-    findings.push(Finding::warning("isolation", seen, "use RDEV_RUNTIME=kubernetes for work of others"));
+    findings.push(Diagnosis::warning("isolation", seen, "use RDEV_RUNTIME=kubernetes for work of others"));
     findings
 }
 

@@ -27,7 +27,7 @@ impl Engine for Sqlite {
     fn begin(commit: Commit) -> &'static str {
         match commit {
             Commit::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            Commit::Told | Commit::Light => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            Commit::Visible | Commit::Async => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
         }
     }
 
@@ -39,8 +39,8 @@ impl Engine for Sqlite {
 impl Engine for Postgres {
     fn begin(commit: Commit) -> &'static str {
         match commit {
-            Commit::Durable | Commit::Told => "BEGIN",
-            Commit::Light => "BEGIN; SET LOCAL synchronous_commit = off",
+            Commit::Durable | Commit::Visible => "BEGIN",
+            Commit::Async => "BEGIN; SET LOCAL synchronous_commit = off",
         }
     }
 
@@ -53,17 +53,17 @@ impl Engine for Postgres {
 /// the connection, the caller going away, a timeout) closes it at once: nobody knows what state it is in. A
 /// pool would try it first, which waits for ever where the other side has fallen silent (sqlx#4349). And SQLite
 /// rolls back by itself when the disk is full, so that the ROLLBACK which follows fails. Closing rolls back.
-pub(crate) struct Work<D: Engine> {
+pub(crate) struct Transaction<D: Engine> {
     connection: Option<PoolConnection<D>>,
     in_transaction: bool,
 }
 
-impl<D: Engine> Work<D> {
+impl<D: Engine> Transaction<D> {
     pub(crate) async fn begin(pool: &Pool<D>, commit: Commit) -> Result<Self> {
-        let mut work = Self::reading(pool).await?;
-        D::execute(work.connection()?, D::begin(commit)).await.map_err(database)?;
-        work.in_transaction = true;
-        Ok(work)
+        let mut transaction = Self::reading(pool).await?;
+        D::execute(transaction.connection()?, D::begin(commit)).await.map_err(database)?;
+        transaction.in_transaction = true;
+        Ok(transaction)
     }
 
     /// For one statement, outside of any transaction.
@@ -88,12 +88,12 @@ impl<D: Engine> Work<D> {
         }
         // Nor is one given back whose read has failed midway, unless the server itself has said so.
         if self.in_transaction || done.is_ok() {
-            self.give_back();
+            self.release_lease();
         }
         done
     }
 
-    fn give_back(&mut self) {
+    fn release_lease(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
@@ -106,7 +106,7 @@ impl<D: Engine> Work<D> {
     }
 }
 
-impl<D: Engine> Drop for Work<D> {
+impl<D: Engine> Drop for Transaction<D> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             drop(connection.detach());

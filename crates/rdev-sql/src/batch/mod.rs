@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use rdev_domain::{CommandId, Entry, EntryBody, Error, Position, Result, Seq, Timestamp};
+use rdev_domain::{Entry, EntryBody, Error, JobId, Position, Result, Seq, Timestamp};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ pub(crate) use self::append::Append;
 pub(crate) use self::enqueue::Enqueue;
 pub(crate) use self::finish::Finish;
 pub(crate) use self::start::Start;
-use crate::db::Work;
+use crate::db::Transaction;
 use crate::db::postgres::WORK_TIMEOUT;
 use crate::error::{Shared, database, may_go_alone};
 use crate::rows::parse;
@@ -42,7 +42,7 @@ const WAITING_MAX: usize = 10_000;
 /// `taken` by a join, whose rows the planner cannot foresee.
 macro_rules! stored {
     ($kind:literal, $first_seq:literal, $at:literal, $body:literal, in $order:literal, $told:literal) => {
-        $crate::group::stored!($kind, $first_seq, $at, $body, weighing "0", in $order, $told)
+        $crate::batch::stored!($kind, $first_seq, $at, $body, weighing "0", in $order, $told)
     };
     ($kind:literal, $first_seq:literal, $at:literal, $body:literal, weighing $file_bytes:expr, in $order:literal,
      $told:literal) => {
@@ -79,9 +79,9 @@ macro_rules! stored {
 use stored;
 
 /// One step with one task.
-pub(crate) trait Step: Sized + Send + Sync + 'static {
+pub(crate) trait BatchedWrite: Sized + Send + Sync + 'static {
     /// What comes back of it, a row for each entry of the log that was stored.
-    type Row: AsRef<Told> + Send;
+    type Row: AsRef<InsertedEntry> + Send;
 
     /// Takes many in one statement, which is a transaction by itself. Those that the state of their task does
     /// not allow are not among what comes back.
@@ -92,7 +92,7 @@ pub(crate) trait Step: Sized + Send + Sync + 'static {
     const SQL: &'static str;
 
     /// The task: a statement takes one step with each at most.
-    fn id(&self) -> &CommandId;
+    fn id(&self) -> &JobId;
 
     /// The bytes that it carries.
     fn bytes(&self) -> usize {
@@ -108,7 +108,7 @@ pub(crate) trait Step: Sized + Send + Sync + 'static {
 
 /// What comes back of an entry that was stored.
 #[derive(Debug, sqlx::FromRow)]
-pub(crate) struct Told {
+pub(crate) struct InsertedEntry {
     id: String,
     project: String,
     stream: String,
@@ -116,13 +116,13 @@ pub(crate) struct Told {
     last_seq: i64,
 }
 
-impl AsRef<Self> for Told {
+impl AsRef<Self> for InsertedEntry {
     fn as_ref(&self) -> &Self {
         self
     }
 }
 
-impl Told {
+impl InsertedEntry {
     pub(crate) fn position(&self) -> Position {
         Position(self.position as u64)
     }
@@ -135,8 +135,8 @@ impl Told {
     pub(crate) fn entry(&self, at: Timestamp, body: EntryBody) -> Result<Entry> {
         Ok(Entry {
             position: self.position(),
-            home: parse(&self.project)?,
-            command: parse(&self.id)?,
+            target: crate::target::target(&self.project)?,
+            job: parse(&self.id)?,
             stream: parse(&self.stream)?,
             first_seq: self.last_seq(),
             last_seq: self.last_seq(),
@@ -148,56 +148,56 @@ impl Told {
 
 /// The groups of one database.
 #[derive(Debug, Clone)]
-pub(crate) struct Groups {
-    pub(crate) enqueue: Group<Enqueue>,
-    pub(crate) start: Group<Start>,
-    pub(crate) append: Group<Append>,
-    pub(crate) finish: Group<Finish>,
+pub(crate) struct Batchers {
+    pub(crate) enqueue: Batcher<Enqueue>,
+    pub(crate) start: Batcher<Start>,
+    pub(crate) append: Batcher<Append>,
+    pub(crate) finish: Batcher<Finish>,
 }
 
-impl Groups {
+impl Batchers {
     pub(crate) fn on(pool: &PgPool) -> Self {
         Self {
-            enqueue: Group::on(pool),
-            start: Group::on(pool),
-            append: Group::on(pool),
-            finish: Group::on(pool),
+            enqueue: Batcher::on(pool),
+            start: Batcher::on(pool),
+            append: Batcher::on(pool),
+            finish: Batcher::on(pool),
         }
     }
 }
 
 /// Steps of one kind; clones share them.
-pub(crate) struct Group<S: Step> {
+pub(crate) struct Batcher<S: BatchedWrite> {
     pool: PgPool,
     inner: Arc<Mutex<Inner<S>>>,
 }
 
-struct Inner<S: Step> {
+struct Inner<S: BatchedWrite> {
     waiting: Vec<Waiting<S>>,
     /// Whether steps are being taken, after which those that wait have their turn.
     under_way: bool,
 }
 
-struct Waiting<S: Step> {
+struct Waiting<S: BatchedWrite> {
     step: S,
     caller: Caller<S::Row>,
 }
 
 type Caller<R> = oneshot::Sender<Result<Vec<R>>>;
 
-impl<S: Step> Clone for Group<S> {
+impl<S: BatchedWrite> Clone for Batcher<S> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), inner: self.inner.clone() }
     }
 }
 
-impl<S: Step> fmt::Debug for Group<S> {
+impl<S: BatchedWrite> fmt::Debug for Batcher<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("waiting", &self.inner().waiting.len()).finish_non_exhaustive()
     }
 }
 
-impl<S: Step> Group<S> {
+impl<S: BatchedWrite> Batcher<S> {
     fn on(pool: &PgPool) -> Self {
         let inner = Inner { waiting: Vec::new(), under_way: false };
         Self { pool: pool.clone(), inner: Arc::new(Mutex::new(inner)) }
@@ -275,7 +275,7 @@ impl<S: Step> Group<S> {
 
     async fn try_take(&self, steps: &[S]) -> Result<Vec<S::Row>> {
         let taking = async {
-            let mut work = Work::reading(&self.pool).await?;
+            let mut work = Transaction::reading(&self.pool).await?;
             let rows = S::take(work.connection()?, steps).await;
             work.end(rows.map_err(database)).await
         };
@@ -293,7 +293,7 @@ impl<S: Step> Group<S> {
     }
 }
 
-fn answer<S: Step>(steps: &[S], callers: Vec<Caller<S::Row>>, rows: Vec<S::Row>) {
+fn answer<S: BatchedWrite>(steps: &[S], callers: Vec<Caller<S::Row>>, rows: Vec<S::Row>) {
     let mut of_task: HashMap<String, Vec<S::Row>> = HashMap::new();
     for row in rows {
         of_task.entry(row.as_ref().id.clone()).or_default().push(row);
@@ -310,12 +310,11 @@ fn tell<R>(caller: Caller<R>, rows: Result<Vec<R>>) {
 
 #[cfg(test)]
 mod tests {
-    use rdev_domain::Home;
 
     use super::*;
 
     #[test]
     fn the_pool_is_known_by_its_name() {
-        assert!(Enqueue::SQL.contains(&format!("project <> '{}'", Home::Pool.as_str())));
+        assert!(Enqueue::SQL.contains(&format!("project <> '{}'", crate::target::POOL)));
     }
 }

@@ -1,31 +1,32 @@
-use rdev_domain::{Command, CommandId, Home};
-use rdev_ports::NewCommand;
+use rdev_domain::{Job, JobId};
+use rdev_ports::NewJob;
 use sqlx::PgConnection;
 
-use super::{Step, Told, stored};
+use super::{BatchedWrite, InsertedEntry, stored};
 use crate::rows::as_micros;
+use crate::target::{column_of, stored_spec};
 use crate::tasks::{run_after_us, share, turn_of_command, turn_of_task};
 
 /// A command is accepted that has no idempotency key.
 #[derive(Debug)]
 pub(crate) struct Enqueue {
-    pub(crate) command: Command,
+    pub(crate) job: Job,
     pub(crate) concurrency_key: Option<String>,
     /// What it asks for, as it is stored.
     pub(crate) request: String,
 }
 
-impl TryFrom<&NewCommand> for Enqueue {
-    type Error = serde_json::Error;
+impl TryFrom<&NewJob> for Enqueue {
+    type Error = rdev_domain::Error;
 
-    fn try_from(new: &NewCommand) -> serde_json::Result<Self> {
-        let NewCommand { command, concurrency_key, idempotency: _ } = new.clone();
-        Ok(Self { request: serde_json::to_string(&command.request)?, command, concurrency_key })
+    fn try_from(new: &NewJob) -> rdev_domain::Result<Self> {
+        let NewJob { job, concurrency_key, idempotency: _ } = new.clone();
+        Ok(Self { request: stored_spec(&job.spec)?, job, concurrency_key })
     }
 }
 
-impl Step for Enqueue {
-    type Row = Told;
+impl BatchedWrite for Enqueue {
+    type Row = InsertedEntry;
 
     /// Each caller and project finds its turn once, and counts on from there.
     const SQL: &'static str = concat!(
@@ -58,29 +59,29 @@ impl Step for Enqueue {
         stored!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
     );
 
-    fn id(&self) -> &CommandId {
-        &self.command.id
+    fn id(&self) -> &JobId {
+        &self.job.id
     }
 
     fn bytes(&self) -> usize {
         self.request.len()
     }
 
-    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<Told>> {
-        let commands = || steps.iter().map(|step| &step.command);
-        let schedules = || commands().map(|command| &command.schedule);
+    async fn take(connection: &mut PgConnection, steps: &[Self]) -> sqlx::Result<Vec<InsertedEntry>> {
+        let jobs = || steps.iter().map(|step| &step.job);
+        let schedules = || jobs().map(|job| &job.schedule);
         sqlx::query_as(Self::SQL)
-            .bind(commands().map(|command| command.id.as_str()).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.home.as_str()).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.stream.as_str()).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.request.kind().as_str()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.id.as_str()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| column_of(&job.spec)).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.stream.as_str()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.spec.kind().as_str()).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.request.as_str()).collect::<Vec<_>>())
-            .bind(commands().map(|command| as_micros(command.timeout)).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.created_by.as_str()).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.created_at.as_micros()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| as_micros(job.timeout)).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.created_by.as_str()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.created_at.as_micros()).collect::<Vec<_>>())
             .bind(steps.iter().map(|step| step.concurrency_key.as_deref()).collect::<Vec<_>>())
-            .bind(commands().map(|command| command.home == Home::Pool).collect::<Vec<_>>())
-            .bind(commands().map(share).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.spec.is_task()).collect::<Vec<_>>())
+            .bind(jobs().map(share).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.priority).collect::<Vec<_>>())
             .bind(schedules().map(run_after_us).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.max_attempts.cast_signed()).collect::<Vec<_>>())

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use rdev_domain::{Condition, ProjectStatus, Reason, Trouble};
-use rdev_ports::{Chance, Clock, Place, Reach, Site, Standing};
+use rdev_domain::{Condition, Failure, ProjectStatus, Reason};
+use rdev_ports::{Clock, PodRef, Random, Reach, Readiness};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
@@ -38,18 +38,18 @@ pub(crate) struct Means {
     pub(crate) bundled: Bundled,
     pub(crate) neighbours: Arc<Neighbours>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) random: Arc<dyn Random>,
 }
 
 /// Knowledge of containers, and the means of looks at them.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Inner>);
+pub(crate) struct Containers(Arc<Inner>);
 
 struct Inner {
     means: Means,
     registry: Arc<Registry>,
     known: Mutex<Known>,
-    became_ready: News<Site>,
+    became_ready: News<PodRef>,
 }
 
 #[derive(Default)]
@@ -74,32 +74,32 @@ pub(crate) struct Ready {
     key: ContainerKey,
 }
 
-impl Places {
+impl Containers {
     pub(crate) fn new(means: Means, registry: Arc<Registry>) -> Self {
         Self(Arc::new(Inner { means, registry, known: Mutex::default(), became_ready: News::default() }))
     }
 
     /// Looks at each container whose pod becomes ready, before a command comes. It never ends.
     pub(crate) fn keep(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (places, mut ready) = (self.clone(), Box::pin(self.0.registry.became_ready()));
+        let (containers, mut ready) = (self.clone(), Box::pin(self.0.registry.became_ready()));
         async move {
             while let Some(id) = ready.next().await {
-                let pod = places.0.registry.pod_of(&id);
+                let pod = containers.0.registry.pod_of(&id);
                 let Some(pod) = pod.filter(|pod| pod.status == ProjectStatus::Ready) else { continue };
-                places.look(&pod);
-                places.tell_if_ready(&pod);
+                containers.look(&pod);
+                containers.tell_if_ready(&pod);
             }
         }
     }
 
     /// Tells of sites that commands can run at from now on.
-    pub(crate) fn became_ready(&self) -> impl Stream<Item = Site> + Send + use<> {
+    pub(crate) fn became_ready(&self) -> impl Stream<Item = PodRef> + Send + use<> {
         self.0.became_ready.listen()
     }
 
     /// Tells whether commands can run in a pod whose container runs. One of which nothing is known is looked at, which is waited
     /// for until it has taken `awaited`.
-    pub(crate) async fn standing(&self, pod: PodView, awaited: Duration) -> Standing {
+    pub(crate) async fn readiness(&self, pod: PodView, awaited: Duration) -> Readiness {
         self.look(&pod);
         let news = match self.known().looks.get(&key(&pod)) {
             Some(Look::Running(running)) if running.is_news() => {
@@ -117,46 +117,48 @@ impl Places {
     /// The status of a pod that is ready, from memory. One that may be looked at again is.
     pub(crate) fn status(&self, pod: &PodView) -> ProjectStatus {
         self.look(pod);
-        let condition = |reason: &str, trouble: Trouble, since| Condition {
+        let condition = |reason: &str, failure: Failure, since| Condition {
             reason: reason.to_owned(),
-            message: trouble.message,
+            message: failure.message,
             since,
         };
-        let is_new = self.known().looks.get(&key(pod)).is_some_and(|look| look.trouble().is_none());
+        let is_new = self.known().looks.get(&key(pod)).is_some_and(|look| look.failure().is_none());
         match self.told(pod) {
-            Standing::Ready(_) => ProjectStatus::Ready,
-            Standing::Waiting(trouble, since) if is_new => {
-                ProjectStatus::Starting(condition(NOT_YET_REACHED, trouble, since))
+            Readiness::Ready(_) => ProjectStatus::Ready,
+            Readiness::NotReady { cause: failure, since } if is_new => {
+                ProjectStatus::Starting(condition(NOT_YET_REACHED, failure, since))
             }
-            Standing::Waiting(trouble, since) => {
-                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since))
+            Readiness::NotReady { cause: failure, since } => {
+                ProjectStatus::Failing(condition(NOT_REACHABLE, failure, since))
             }
-            Standing::Unusable(trouble) => {
-                let since = self.known().looks.get(&key(pod)).and_then(|look| Some(look.trouble()?.1));
-                ProjectStatus::Failing(condition(NOT_REACHABLE, trouble, since.unwrap_or(pod.created)))
+            Readiness::Unusable { cause: failure } => {
+                let since = self.known().looks.get(&key(pod)).and_then(|look| Some(look.failure()?.1));
+                ProjectStatus::Failing(condition(NOT_REACHABLE, failure, since.unwrap_or(pod.created)))
             }
         }
     }
 
     /// The place of this identity, in a pod in which it was once, whatever that pod's phase, readiness and labels.
-    pub(crate) async fn reach(&self, pod: PodView, site: &Site, uid: &str) -> Reach {
-        let replaced = || Trouble::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
-        match self.standing(pod, LOOK_AWAITED).await {
+    pub(crate) async fn reach(&self, pod: PodView, pod_ref: &PodRef, uid: &str) -> Reach {
+        let replaced = || Failure::new(Reason::PodLost, "the folder of its runs is gone, its end is unknown");
+        match self.readiness(pod, LOOK_AWAITED).await {
             // Its own, or that of a pod before it.
-            Standing::Ready(place)
+            Readiness::Ready(place)
                 if self.ready(&place.uid).is_some_and(|ready| ready.runner.has_runs_of(uid)) =>
             {
-                Reach::There(Place { site: site.clone(), uid: uid.to_owned(), ..place })
+                Reach::Reachable(rdev_ports::Pod { pod_ref: pod_ref.clone(), uid: uid.to_owned(), ..place })
             }
-            Standing::Ready(_) => Reach::Gone(replaced()),
-            Standing::Waiting(trouble, since) => Reach::Later(trouble, since),
-            Standing::Unusable(trouble) => Reach::Later(trouble, self.0.means.clock.now()),
+            Readiness::Ready(_) => Reach::Lost(replaced()),
+            Readiness::NotReady { cause: failure, since } => Reach::Unreachable { cause: failure, since },
+            Readiness::Unusable { cause: failure } => {
+                Reach::Unreachable { cause: failure, since: self.0.means.clock.now() }
+            }
         }
     }
 
     /// How the runner of a place is called.
-    pub(crate) fn ready(&self, place_uid: &str) -> Option<Ready> {
-        self.known().ready.get(place_uid).cloned()
+    pub(crate) fn ready(&self, pod_uid: &str) -> Option<Ready> {
+        self.known().ready.get(pod_uid).cloned()
     }
 
     /// Tells whether a lack of memory ends every command of a pod at once, as far as it is known.
@@ -178,18 +180,18 @@ impl Places {
         self.known().looks.clear();
     }
 
-    fn told(&self, pod: &PodView) -> Standing {
+    fn told(&self, pod: &PodView) -> Readiness {
         let known = self.known();
         let look = known.looks.get(&key(pod));
         if let Some(Look::Ready(runner)) = look {
             return ready(pod, runner);
         }
-        if let Some(standing) = look.and_then(Look::standing) {
-            return standing;
+        if let Some(readiness) = look.and_then(Look::readiness) {
+            return readiness;
         }
         let since = look.and_then(Look::since).unwrap_or_else(|| self.0.means.clock.now());
         let message = format!("pod {} runs, and rdev has yet to see whether programs start in it", pod.name);
-        Standing::Waiting(Trouble::new(Reason::PodNotReady, message), since)
+        Readiness::NotReady { cause: Failure::new(Reason::PodNotReady, message), since }
     }
 
     /// Has a container looked at, unless somebody does, or has, or is to wait before he does so again.
@@ -204,15 +206,15 @@ impl Places {
         }
         let (is_over, over) = watch::channel(());
         let limit = Failed::limit(before.as_ref());
-        let (places, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
+        let (containers, pod, of, seen) = (self.clone(), pod.clone(), key.clone(), before.clone());
         // It waits for the lock that is held here before it tells what it has found.
         let task = tokio::spawn(async move {
-            let Means { cluster, bundled, neighbours, clock, .. } = &places.0.means;
+            let Means { cluster, bundled, neighbours, clock, .. } = &containers.0.means;
             let (target, cluster) = (cluster.target(&pod), cluster.with_limit(limit));
             let found = Runner::of(&cluster, *bundled, &target, &pod, neighbours, clock.now()).await;
-            places.found(of, target, found, seen.as_ref());
+            containers.found(of, target, found, seen.as_ref());
             drop(is_over);
-            places.tell_if_ready(&pod);
+            containers.tell_if_ready(&pod);
         });
         let running = Running::new(task.abort_handle(), over, before, self.0.means.clock.now());
         known.looks.insert(key, Look::Running(running));
@@ -241,11 +243,11 @@ impl Places {
             }
             Err(missing) => {
                 let cluster_answers = self.0.registry.is_blind().is_none();
-                let (now, fraction) = (self.0.means.clock.now(), self.0.means.chance.fraction());
+                let (now, fraction) = (self.0.means.clock.now(), self.0.means.random.fraction());
                 let failed = Failed::after(before, missing, cluster_answers, now, fraction);
                 if before.is_none() {
-                    let (trouble, _) = failed.trouble();
-                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", trouble.message);
+                    let (failure, _) = failed.failure();
+                    tracing::warn!(pod = target.pod, "commands cannot run there: {}", failure.message);
                 }
                 Look::Failed(failed)
             }
@@ -255,8 +257,8 @@ impl Places {
 
     fn tell_if_ready(&self, pod: &PodView) {
         // One that is to go is looked at as well, for what runs there.
-        if let (Standing::Ready(place), ProjectStatus::Ready) = (self.told(pod), &pod.status) {
-            self.0.became_ready.tell(place.site);
+        if let (Readiness::Ready(place), ProjectStatus::Ready) = (self.told(pod), &pod.status) {
+            self.0.became_ready.tell(place.pod_ref);
         }
     }
 
@@ -269,13 +271,19 @@ fn key(pod: &PodView) -> ContainerKey {
     ContainerKey { pod_uid: pod.uid.clone(), container_id: pod.container_id.clone() }
 }
 
-fn ready(pod: &PodView, runner: &Runner) -> Standing {
-    let site = match pod.details.role {
-        Role::Project => Site::Project(pod.details.project.clone()),
+fn ready(pod: &PodView, runner: &Runner) -> Readiness {
+    let pod_ref = match pod.details.role {
+        Role::Project => PodRef::Project(pod.details.project.clone()),
         Role::Worker => match pod.details.project.as_str().parse() {
-            Ok(name) => Site::Worker(name),
-            Err(error) => return Standing::Unusable(Trouble::new(Reason::PodNotReady, format!("{error}"))),
+            Ok(name) => PodRef::Worker(name),
+            Err(error) => {
+                return Readiness::Unusable { cause: Failure::new(Reason::PodNotReady, format!("{error}")) };
+            }
         },
     };
-    Standing::Ready(Place { site, uid: runner.runs_uid.clone(), workspace: pod.details.workspace.clone() })
+    Readiness::Ready(rdev_ports::Pod {
+        pod_ref,
+        uid: runner.runs_uid.clone(),
+        workspace: pod.details.workspace.clone(),
+    })
 }

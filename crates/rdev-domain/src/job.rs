@@ -4,21 +4,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, Ending, Error, Home, KeyId, Outcome, Result, Schedule, StreamId, Timestamp, Trouble, WorkKind,
-    WorkRequest,
+    Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId, Target, TaskKind,
+    TaskRequest, Timestamp,
 };
 
 /// One piece of work, from its acceptance to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct Job {
     /// Its id.
-    pub id: CommandId,
-    /// Where it belongs.
-    pub home: Home,
+    pub id: JobId,
     /// The stream that its events are read by.
     pub stream: StreamId,
-    /// What was asked for.
-    pub request: Request,
+    /// The work to do.
+    pub spec: JobSpec,
     /// It is stopped when it has run that long.
     pub timeout: Duration,
     /// The key that asked for it.
@@ -30,21 +28,33 @@ pub struct Command {
     /// When it runs, and how often.
     pub schedule: Schedule,
     /// Where it stands.
-    pub state: State,
+    pub state: JobState,
 }
 
-/// What is to be run.
+/// Work that a job does. Wrong combinations, such as an agent in the pool, cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobSpec {
+    /// A command of a project.
+    Command {
+        /// The project in whose pod the command runs.
+        project: ProjectId,
+        /// The work to do.
+        request: CommandRequest,
+    },
+    /// A task of the pool.
+    Task(TaskRequest),
+}
+
+/// Work for the pod of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Request {
+pub enum CommandRequest {
     /// Claude Code, in print mode.
     Claude(AgentRequest),
     /// A line for `sh -c`.
     Shell(ShellRequest),
     /// git, with a list of arguments.
     Git(GitRequest),
-    /// Steps in a clean checkout, in a worker of the pool.
-    Work(WorkRequest),
 }
 
 /// Work for a coding agent.
@@ -76,7 +86,16 @@ pub struct GitRequest {
     pub args: Vec<String>,
 }
 
-/// The kind of a request.
+/// The kind of a job. A command and a task may have kinds of the same name: both have `shell`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobKind {
+    /// A command of this kind.
+    Command(CommandKind),
+    /// A task of this kind.
+    Task(TaskKind),
+}
+
+/// The kind of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandKind {
     /// Claude Code.
@@ -85,54 +104,91 @@ pub enum CommandKind {
     Shell,
     /// git.
     Git,
-    /// A task of the pool.
-    Work(WorkKind),
 }
 
-impl CommandKind {
-    /// The kind's name in URLs, answers and stores.
+impl JobKind {
+    /// Name of the kind in answers and stores.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Claude => "claude",
-            Self::Shell => "shell",
-            Self::Git => "git",
-            Self::Work(kind) => kind.as_str(),
+            Self::Command(CommandKind::Claude) => "claude",
+            Self::Command(CommandKind::Shell) => "shell",
+            Self::Command(CommandKind::Git) => "git",
+            Self::Task(kind) => kind.as_str(),
         }
     }
 }
 
-impl Request {
-    /// Its kind.
+impl CommandRequest {
+    /// Kind of the command.
     pub fn kind(&self) -> CommandKind {
         match self {
             Self::Claude(_) => CommandKind::Claude,
             Self::Shell(_) => CommandKind::Shell,
             Self::Git(_) => CommandKind::Git,
-            Self::Work(work) => CommandKind::Work(work.kind),
+        }
+    }
+}
+
+impl JobSpec {
+    /// Kind of the job.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Command { request, .. } => JobKind::Command(request.kind()),
+            Self::Task(task) => JobKind::Task(task.kind),
         }
     }
 
-    /// Patterns of the files that are kept of it.
+    /// Target of the job: its project, or the pool.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Command { project, .. } => Target::Project(project.clone()),
+            Self::Task(_) => Target::Pool,
+        }
+    }
+
+    /// Tells a task of the pool from a command of a project.
+    pub fn is_task(&self) -> bool {
+        matches!(self, Self::Task(_))
+    }
+
+    /// The project that the work is done for; a task may have none.
+    pub fn project(&self) -> Option<&ProjectId> {
+        match self {
+            Self::Command { project, .. } => Some(project),
+            Self::Task(task) => task.project.as_ref(),
+        }
+    }
+
+    /// Patterns of the files to keep; only tasks have any.
     pub fn artefacts(&self) -> &[String] {
         match self {
-            Self::Work(work) => &work.artefacts,
-            Self::Claude(_) | Self::Shell(_) | Self::Git(_) => &[],
+            Self::Command { .. } => &[],
+            Self::Task(task) => &task.artefacts,
         }
     }
 
-    /// The key of which at most one task runs at a time: two agents never write one workspace at once.
-    pub fn concurrency_key(&self, home: &Home) -> Option<String> {
+    /// Concurrency key: at most one job of a key runs at a time, so two agents never write one workspace at once.
+    pub fn concurrency_key(&self) -> Option<String> {
         match self {
-            Self::Claude(_) => Some(format!("workspace:{home}")),
-            Self::Shell(_) | Self::Git(_) => None,
-            Self::Work(work) => work.key(),
+            Self::Command { project, request: CommandRequest::Claude(_) } => {
+                Some(format!("workspace:{project}"))
+            }
+            Self::Command { request: CommandRequest::Shell(_) | CommandRequest::Git(_), .. } => None,
+            Self::Task(task) => task.key(),
         }
+    }
+}
+
+impl Job {
+    /// Target of the job: its project, or the pool.
+    pub fn target(&self) -> Target {
+        self.spec.target()
     }
 }
 
 /// Where a command stands, with what is known there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum JobState {
     /// Stored, and waiting for a worker.
     Pending,
     /// Started, or about to be.
@@ -140,7 +196,7 @@ pub enum State {
         /// When the worker began.
         started_at: Timestamp,
         /// What keeps it from running, as far as that is known.
-        trouble: Option<Trouble>,
+        failure: Option<Failure>,
     },
     /// Over.
     Ended {
@@ -155,7 +211,7 @@ pub enum State {
 
 /// The name of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum JobStatus {
     /// Stored, and waiting for a worker.
     Pending,
     /// Started, or about to be.
@@ -170,16 +226,16 @@ pub enum Status {
     TimedOut,
 }
 
-const STATUSES: [(Status, &str); 6] = [
-    (Status::Pending, "pending"),
-    (Status::Running, "running"),
-    (Status::Completed, "completed"),
-    (Status::Failed, "failed"),
-    (Status::Cancelled, "cancelled"),
-    (Status::TimedOut, "timed_out"),
+const STATUSES: [(JobStatus, &str); 6] = [
+    (JobStatus::Pending, "pending"),
+    (JobStatus::Running, "running"),
+    (JobStatus::Completed, "completed"),
+    (JobStatus::Failed, "failed"),
+    (JobStatus::Cancelled, "cancelled"),
+    (JobStatus::TimedOut, "timed_out"),
 ];
 
-impl Status {
+impl JobStatus {
     /// The status's name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
         STATUSES.iter().find(|(status, _)| *status == self).map_or("", |(_, name)| name)
@@ -191,7 +247,7 @@ impl Status {
     }
 }
 
-impl From<Ending> for Status {
+impl From<Ending> for JobStatus {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Completed => Self::Completed,
@@ -202,19 +258,19 @@ impl From<Ending> for Status {
     }
 }
 
-impl State {
+impl JobState {
     /// The state's name.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> JobStatus {
         match self {
-            Self::Pending => Status::Pending,
-            Self::Running { .. } => Status::Running,
+            Self::Pending => JobStatus::Pending,
+            Self::Running { .. } => JobStatus::Running,
             Self::Ended { outcome, .. } => outcome.ending.into(),
         }
     }
 
     /// Started at this moment, and nothing keeps it from running.
     pub fn running(started_at: Timestamp) -> Self {
-        Self::Running { started_at, trouble: None }
+        Self::Running { started_at, failure: None }
     }
 
     /// Whether it is over.
@@ -232,9 +288,9 @@ impl State {
     }
 
     /// Something keeps it from running, or nothing any more.
-    pub fn stalled(&self, trouble: Option<Trouble>) -> Result<Self> {
+    pub fn stalled(&self, failure: Option<Failure>) -> Result<Self> {
         match self {
-            Self::Running { started_at, .. } => Ok(Self::Running { started_at: *started_at, trouble }),
+            Self::Running { started_at, .. } => Ok(Self::Running { started_at: *started_at, failure }),
             Self::Pending | Self::Ended { .. } => Err(Error::LeaseLost),
         }
     }
@@ -272,7 +328,7 @@ impl State {
     }
 }
 
-fn ended(state: &State) -> Error {
+fn ended(state: &JobState) -> Error {
     Error::Conflict {
         code: "COMMAND_ENDED",
         message: format!("the command has already ended as {}", state.status().as_str()),
@@ -293,17 +349,18 @@ mod tests {
 
     #[test]
     fn a_command_goes_from_pending_over_running_to_its_end() {
-        let running = State::Pending.start(at(1)).unwrap();
-        assert_eq!(running.start(at(5)).unwrap(), State::running(at(1)));
+        let running = JobState::Pending.start(at(1)).unwrap();
+        assert_eq!(running.start(at(5)).unwrap(), JobState::running(at(1)));
         let ended = running.end(outcome(Ending::Completed), at(9)).unwrap();
-        assert_eq!(ended.status(), Status::Completed);
+        assert_eq!(ended.status(), JobStatus::Completed);
         assert!(ended.start(at(10)).is_err());
         assert!(ended.end(outcome(Ending::Cancelled), at(10)).is_err());
     }
 
     #[test]
     fn a_pending_command_may_end_without_having_run() {
-        let State::Ended { started_at, .. } = State::Pending.end(outcome(Ending::Cancelled), at(3)).unwrap()
+        let JobState::Ended { started_at, .. } =
+            JobState::Pending.end(outcome(Ending::Cancelled), at(3)).unwrap()
         else {
             panic!("it has ended");
         };
@@ -313,7 +370,7 @@ mod tests {
     #[test]
     fn every_status_has_a_name_that_is_read_back() {
         for (status, name) in STATUSES {
-            assert_eq!(Status::parse(name), Some(status));
+            assert_eq!(JobStatus::parse(name), Some(status));
             assert_eq!(status.as_str(), name);
         }
     }

@@ -1,0 +1,29 @@
+//! Target of a job: the pod of a project, or the pool of workers.
+
+use std::fmt;
+
+use crate::ProjectId;
+
+/// Where a job runs. Each target has a log of its own, in which readers follow all of its jobs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// The pod of a project.
+    Project(ProjectId),
+    /// Any worker of the pool.
+    Pool,
+}
+
+impl From<ProjectId> for Target {
+    fn from(id: ProjectId) -> Self {
+        Self::Project(id)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(id) => write!(f, "project {id}"),
+            Self::Pool => f.write_str("the pool"),
+        }
+    }
+}
