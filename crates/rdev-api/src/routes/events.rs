@@ -7,7 +7,7 @@ use rdev_api_types::{
     ErrorBody, EventsQuery, LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, ProjectLastEventIdHeader,
     ProjectPath, ServerSentEvent, StreamPath,
 };
-use rdev_domain::{Error, ProjectId, Seq, StreamId};
+use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_services::{Begin, Events, Subscription};
 
 use crate::error::ApiError;
@@ -31,7 +31,7 @@ pub(crate) async fn project_events(
     opening: Opening,
 ) -> Result<Response, ApiError> {
     if let Some(stream) = &query.stream_id {
-        let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
+        let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
         let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
         return one_stream(&events, &streams, opening, &project, &stream, after).await;
     }
