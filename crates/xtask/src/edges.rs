@@ -17,7 +17,7 @@ const ALLOWED: [Allowed<'static>; 11] = [
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
-    ("rdev-local", &["rdev-domain", "rdev-ports"]),
+    ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
