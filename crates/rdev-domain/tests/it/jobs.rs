@@ -18,9 +18,9 @@ pub(crate) fn ended(ending: Ending) -> JobState {
     JobState::Ended { started_at: Some(at(1)), ended_at: at(2), outcome }
 }
 
-fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> (Conflict, String) {
     match result {
-        Err(error @ Error::Conflict { .. }) => error.to_string(),
+        Err(Error::Conflict { conflict, message }) => (conflict, message),
         other => panic!("no conflict: {other:?}"),
     }
 }
@@ -60,7 +60,8 @@ fn only_what_runs_is_stalled_and_goes_on() {
 fn another_attempt_waits_until_the_job_has_ended() {
     for state in [JobState::Pending, JobState::running(at(1))] {
         assert_eq!(state.retry().unwrap(), JobState::Pending);
-        let message = conflict(state.reopen());
+        let (rule, message) = conflict(state.reopen());
+        assert_eq!(rule, Conflict::TaskNotEnded);
         assert!(message.contains(state.status().as_str()), "{message}");
     }
     let state = ended(Ending::Failed(Reason::ExitCode));
@@ -68,7 +69,8 @@ fn another_attempt_waits_until_the_job_has_ended() {
     for refused in
         [state.retry(), state.start(at(5)), state.end(Outcome::without_process(Ending::Completed, ""), at(5))]
     {
-        let message = conflict(refused);
+        let (rule, message) = conflict(refused);
+        assert_eq!(rule, Conflict::JobEnded);
         assert!(message.contains("failed"), "{message}");
     }
 }
