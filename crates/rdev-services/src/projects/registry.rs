@@ -1,0 +1,40 @@
+//! The projects that there are.
+
+use std::sync::Arc;
+
+use rdev_domain::{Error, Project, ProjectId, Resource, Result};
+use rdev_ports::Pods;
+
+/// The projects that there are.
+#[derive(Clone)]
+pub struct Projects {
+    pods: Arc<dyn Pods>,
+}
+
+impl Projects {
+    /// Wires the service.
+    pub fn new(pods: Arc<dyn Pods>) -> Self {
+        Self { pods }
+    }
+
+    /// Up to `limit` projects whose id sorts after `after`.
+    pub async fn list(&self, after: Option<&ProjectId>, limit: usize) -> Result<Vec<Project>> {
+        let mut projects = self.pods.projects().await?;
+        projects.retain(|project| after.is_none_or(|after| project.id > *after));
+        projects.truncate(limit);
+        Ok(projects)
+    }
+
+    /// One project.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that id.
+    pub async fn get(&self, id: &ProjectId) -> Result<Project> {
+        self.pods.project(id).await?.ok_or_else(|| Error::not_found(Resource::Project, id))
+    }
+
+    /// The folder whose bare repositories git may reach by their path; `None` when there is none.
+    pub fn git_remotes(&self) -> Option<&str> {
+        self.pods.git_remotes()
+    }
+}
