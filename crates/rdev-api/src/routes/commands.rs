@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rdev_domain::{
     AgentRequest, CommandRequest, GitRequest, Job, JobId, JobSpec, JobState, ShellRequest, git_subcommands,
 };
-use rdev_services::{Commands, SubmitCommand, Tasks, Waiting};
+use rdev_services::{Commands, QueuePosition, SubmitCommand, Tasks};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -197,8 +197,8 @@ pub(crate) struct Queued {
     blocked_by: &'static str,
 }
 
-impl From<Waiting> for Queued {
-    fn from(waiting: Waiting) -> Self {
+impl From<QueuePosition> for Queued {
+    fn from(waiting: QueuePosition) -> Self {
         Self { position: waiting.position, blocked_by: waiting.blocked_by.as_str() }
     }
 }

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rdev_domain::{Error, ProjectId, Seq, StreamId};
-use rdev_services::{Begin, Events, Subscription};
+use rdev_engine::{Begin, Subscription};
+use rdev_services::Events;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -107,7 +108,7 @@ pub(crate) fn answer(
     after: Option<Seq>,
 ) -> Response {
     match following {
-        Subscription::Over => StatusCode::NO_CONTENT.into_response(),
+        Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
         Subscription::Open(follow) => streams.command(opening, follow, after),
     }
 }

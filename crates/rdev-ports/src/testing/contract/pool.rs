@@ -1,11 +1,12 @@
 use rdev_domain::{
-    Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target, TaskKind,
+    BlockedBy, Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target,
+    TaskKind,
 };
 
 use super::Store;
 use super::steps::*;
 use crate::testing::{id, new_job, task};
-use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, Hold, NewJob, Slot, TaskFilter};
+use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, NewJob, Slot, TaskFilter};
 
 pub(super) async fn enqueue_task(store: &impl Store, kind: TaskKind, n: u64) -> Result<Job> {
     let task = task(kind, n);
@@ -101,9 +102,9 @@ pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
     let expected = [
         (1, 0, None),
         (2, 1, None),
-        (3, 2, Some(Hold::RunAfter)),
+        (3, 2, Some(BlockedBy::RunAfter)),
         (4, 3, None),
-        (5, 4, Some(Hold::ConcurrencyKey)),
+        (5, 4, Some(BlockedBy::ConcurrencyKey)),
     ];
     for (n, ahead, blocked_by) in expected {
         let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
