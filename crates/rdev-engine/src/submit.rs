@@ -74,7 +74,7 @@ impl Submitter {
     /// Reopens an ended task for one more round of attempts; `None` when there is no such task.
     ///
     /// # Errors
-    /// `Conflict` with `TASK_NOT_ENDED`, and when the idempotency key was used for another request.
+    /// `Conflict` when the task has not ended, and when the idempotency key was used for another request.
     pub async fn reopen(
         &self,
         id: &JobId,

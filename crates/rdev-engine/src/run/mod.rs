@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, EntryBody, Error, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp,
+    CommandRequest, Conflict, EntryBody, Error, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp,
 };
 use rdev_ports::{Claim, Pod, Readiness, Started};
 use rdev_runner::frame::decode_all;
@@ -220,7 +220,7 @@ impl Executor {
 async fn start_in_pool(writer: &JobWriter, mut slots: FreeSlots) -> Result<Option<(Started, Pod)>> {
     while let Some((pod, slot)) = slots.next().await? {
         match writer.start(&pod.uid, Some(&slot)).await {
-            Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
+            Err(Error::Conflict { conflict: Conflict::SlotTaken, .. }) => {}
             started => return Ok(Some((started?, pod))),
         }
     }

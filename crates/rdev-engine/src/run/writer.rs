@@ -34,7 +34,7 @@ impl JobWriter {
     /// Stores that the job runs in this pod, and in this slot of the pool.
     ///
     /// # Errors
-    /// `Conflict` with `WORKER_TAKEN` when another task occupies the slot.
+    /// `Conflict` of [`SlotTaken`](rdev_domain::Conflict::SlotTaken) when another task occupies the slot.
     pub(crate) async fn start(&self, pod_uid: &str, slot: Option<&Slot>) -> Result<Started> {
         let now = self.now();
         let start = || self.leases.start(&self.fence, pod_uid, slot, now);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Result,
-    Schedule, StreamId, Validate,
+    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Resource,
+    Result, Schedule, StreamId, Validate,
 };
 use rdev_engine::{LogReader, Submitter};
 use rdev_ports::Occurrence;
@@ -104,7 +104,7 @@ impl Commands {
     pub async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
         self.projects.get(project).await?;
         let job = self.ports.queue.job(&project.clone().into(), id).await?;
-        job.ok_or_else(|| Error::not_found("command", id))
+        job.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
     /// Returns one command with its position in the queue.
@@ -140,7 +140,7 @@ impl Commands {
         self.projects.get(project).await?;
         let (target, now) = (project.clone().into(), self.ports.clock.now());
         let cancelled = self.submitter.cancel((&target, id), idempotency.as_ref(), now).await?;
-        cancelled.ok_or_else(|| Error::not_found("command", id))
+        cancelled.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
     /// Opens a reader of a command's events from the first one; [`LogReader::ready`] ends where the log ends now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Error, Job, ProjectId, Result, Seq, StreamId};
+use rdev_domain::{Error, Job, ProjectId, Resource, Result, Seq, StreamId};
 use rdev_engine::{Begin, LogReader, LogReaders, ProjectLogReader, Subscription};
 use rdev_ports::TaskQueue;
 
@@ -34,7 +34,7 @@ impl Events {
     ) -> Result<Subscription> {
         self.projects.get(project).await?;
         let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
-        let job = job.ok_or_else(|| Error::not_found("stream", stream))?;
+        let job = job.ok_or_else(|| Error::not_found(Resource::Stream, stream))?;
         self.follow_on(&job, after).await
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, Result, Schedule, Seq,
-    Target, TaskRequest, Timestamp, Validate,
+    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, Resource, Result,
+    Schedule, Seq, Target, TaskRequest, Timestamp, Validate,
 };
 use rdev_engine::{LogReader, Submitter, Subscription};
 use rdev_ports::{Artefacts, Occurrence, QueueStats, TaskFilter};
@@ -127,7 +127,7 @@ impl Tasks {
     /// `NotFound`.
     pub async fn get(&self, id: &JobId) -> Result<Job> {
         let task = self.ports.queue.job(&Target::Pool, id).await?;
-        task.ok_or_else(|| Error::not_found("task", id))
+        task.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
     /// Returns one task with its position in the queue and its artefacts.
@@ -153,18 +153,18 @@ impl Tasks {
     pub async fn cancel(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
         let cancelled = self.submitter.cancel((&Target::Pool, id), idempotency.as_ref(), now).await?;
-        cancelled.ok_or_else(|| Error::not_found("task", id))
+        cancelled.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
     /// Requeues an ended task for one more round of attempts. A repetition under the same idempotency key changes
     /// nothing, and returns the task as it is now.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` with `TASK_NOT_ENDED`, and when the idempotency key was used for another request.
+    /// `NotFound`; `Conflict` when the task has not ended, and when the idempotency key was used for another request.
     pub async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
         let reopened = self.submitter.reopen(id, idempotency.as_ref(), now).await?;
-        reopened.ok_or_else(|| Error::not_found("task", id))
+        reopened.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
     /// Requeues an ended task as [`Tasks::retry`] does, and returns it as [`Tasks::view`] does.
@@ -224,7 +224,7 @@ impl Tasks {
             |artefact: &Artefact| matches!(artefact.kept, Content::Stored(_)) && artefact.path == path;
         let mut files = self.ports.artefacts.artefacts(id).await?.into_iter();
         let found = files.find(|(_, artefact)| is_it(artefact));
-        let (file, about) = found.ok_or_else(|| Error::not_found("artefact", path))?;
+        let (file, about) = found.ok_or_else(|| Error::not_found(Resource::Artefact, path))?;
         Ok(ArtefactFile { store: self.ports.artefacts.clone(), id: id.clone(), about, file, part: 0 })
     }
 
