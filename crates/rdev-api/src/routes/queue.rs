@@ -261,7 +261,7 @@ pub(crate) async fn stats(
     State(pool): State<Pool>,
     State(clock): State<Arc<dyn Clock>>,
 ) -> Result<Data<StatsDto>, ApiError> {
-    let (stats, seats) = (tasks.stats().await?, pool.seats().await?);
+    let (stats, seats) = (tasks.stats().await?, pool.usage().await?);
     let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
     for (kind, status, count) in stats.counts {
         *by_status.entry(status.as_str()).or_default() += count;

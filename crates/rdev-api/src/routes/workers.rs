@@ -97,7 +97,7 @@ pub(crate) async fn list(State(pool): State<Pool>) -> Result<List<WorkerDto>, Ap
 #[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
     (status = 200, description = "The pool", body = Data<PoolDto>)))]
 pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Data<PoolDto>, ApiError> {
-    let PoolUsage { capacity, busy, idle, draining, not_ready } = pool.seats().await?;
+    let PoolUsage { capacity, busy, idle, draining, not_ready } = pool.usage().await?;
     let queue_depth = pool.backlog().await?.waiting();
     Ok(Data::new(PoolDto { capacity, busy, idle, draining, not_ready, queue_depth }))
 }

@@ -100,7 +100,7 @@ impl Pool {
     }
 
     /// Returns the use of the pool.
-    pub async fn seats(&self) -> Result<PoolUsage> {
+    pub async fn usage(&self) -> Result<PoolUsage> {
         let workers = self.workers().await?;
         let takes = || workers.iter().filter(|worker| worker.takes_tasks());
         Ok(PoolUsage {
@@ -119,13 +119,13 @@ impl Pool {
 
     /// Returns the use of the pool, and the length of its queue.
     pub async fn view(&self) -> Result<PoolView> {
-        let usage = self.seats().await?;
+        let usage = self.usage().await?;
         Ok(PoolView { usage, queue_depth: self.backlog().await?.waiting() })
     }
 
     /// Returns the numbers of the queue, and the use of the pool.
     pub async fn queue(&self) -> Result<QueueView> {
-        let (stats, usage) = (self.queue.stats().await?, self.seats().await?);
+        let (stats, usage) = (self.queue.stats().await?, self.usage().await?);
         let oldest_waiting = stats.oldest_waiting.map(|at| self.clock.now().since(at));
         Ok(QueueView { stats, oldest_waiting, usage })
     }
