@@ -12,6 +12,7 @@ mod id;
 mod job;
 mod outcome;
 mod project;
+mod queue;
 mod scope;
 mod target;
 mod task;
@@ -29,6 +30,7 @@ pub use job::{
 };
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
+pub use queue::BlockedBy;
 pub use scope::{Principal, Scope};
 pub use target::Target;
 pub use task::{Schedule, TaskKind, TaskRequest, attempt_error};
