@@ -31,7 +31,7 @@ pub use pods::{
 };
 pub use pool::{BACKLOG_MAX, Backlog, BacklogState, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX};
 pub use queue::{
-    CancelRequested, Enqueued, Hold, IDEMPOTENCY_KEY_LIFETIME, NewJob, Occurrence, QueuePosition, Reopened,
+    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewJob, Occurrence, Reopened,
     TaskFilter, TaskQueue, Unfinished,
 };
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};

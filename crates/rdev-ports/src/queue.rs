@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, Result, StreamId, Target, TaskKind, Timestamp,
+    BlockedBy, Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, Result, StreamId, Target, TaskKind,
+    Timestamp,
 };
 
 /// The queue of jobs, as callers use it. Workers use [`TaskLeases`](crate::TaskLeases).
@@ -72,7 +73,7 @@ pub trait TaskQueue: Send + Sync {
     async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
 
     /// Returns the position of a pending job in its queue; `None` when the job is not pending.
-    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<QueuePosition>>;
+    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>>;
 
     /// Returns those of these jobs, of any target, that have not ended, in no order.
     async fn unfinished(&self, ids: &[JobId]) -> Result<Vec<Unfinished>>;
@@ -147,20 +148,12 @@ pub struct TaskFilter {
 
 /// Position of a pending job in its queue: that of the pool, or that of all commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueuePosition {
+pub struct BacklogPosition {
     /// Number of pending jobs before this one.
     pub ahead: u64,
-    /// Cause of the wait, as far as the queue knows one.
-    pub blocked_by: Option<Hold>,
-}
-
-/// Cause, known to the queue, why a pending job cannot be claimed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// The job's time has not come.
-    RunAfter,
-    /// Another job of the same concurrency key runs, or comes first.
-    ConcurrencyKey,
+    /// Cause of the wait, as far as the queue knows: `RunAfter`; `ConcurrencyKey` of a task, `Workspace` of a command;
+    /// `None` for causes outside of the queue.
+    pub blocked_by: Option<BlockedBy>,
 }
 
 /// A job that is pending or running.

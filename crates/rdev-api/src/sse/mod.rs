@@ -1,6 +1,5 @@
 //! Answers that do not end: server-sent events, rendered once for all their readers.
 
-pub(crate) mod payload;
 pub(crate) mod render;
 mod share;
 pub(crate) mod stored;
@@ -19,9 +18,8 @@ use futures_util::stream::BoxStream;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
-use rdev_engine::LogReader;
+use rdev_engine::{Begin, LogReader, ProjectLogReader};
 use rdev_ports::Clock;
-use rdev_services::{Begin, ProjectLogReader};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;

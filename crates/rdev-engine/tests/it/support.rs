@@ -10,7 +10,7 @@ use rdev_domain::{
     AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
-use rdev_engine::{Live, Worker, WorkerConfig, WorkerPorts, accept, cancel};
+use rdev_engine::{Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::testing::{FakeRandom, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
 use tokio::sync::watch;
@@ -38,7 +38,8 @@ pub(crate) struct Bench {
     pub(crate) store: Faulty,
     /// The same store, without its faults.
     pub(crate) sound: Faulty,
-    pub(crate) live: Live,
+    tails: TailCache,
+    wakeups: Wakeups,
     /// Tells that something has happened to the store or the pods.
     changes: watch::Sender<()>,
     clock: Arc<Passing>,
@@ -66,7 +67,8 @@ impl Bench {
             pods: Arc::new(FakePods::new(answers, changes.clone())),
             sound: store.sound(),
             store,
-            live: Live::default(),
+            tails: TailCache::default(),
+            wakeups: Wakeups::default(),
             changes,
             clock: Arc::new(Passing(Instant::now())),
             stop: CancellationToken::new(),
@@ -79,7 +81,7 @@ impl Bench {
             id: id("worker-1"),
             concurrency: 100,
             lease,
-            place_patience: Duration::from_secs(300),
+            pod_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
             pods: self.pods.clone(),
@@ -90,7 +92,8 @@ impl Bench {
             clock: self.clock.clone(),
             random: Arc::new(FakeRandom(0.5)),
         };
-        tokio::spawn(Worker::new(config, ports, self.live.clone()).run(self.stop.clone()));
+        let worker = Worker::new(config, ports, self.tails.clone(), self.wakeups.clone());
+        tokio::spawn(worker.run(self.stop.clone()));
     }
 
     /// Has an agent asked for something in project `demo`.
@@ -106,15 +109,19 @@ impl Bench {
 
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, job: &JobId) {
-        let (target, now) = (testing::target("demo"), self.clock.now());
-        let cancelled = cancel(&self.store, &self.live, (&target, job), None, now).await;
+        let target = testing::target("demo");
+        let cancelled = self.submitter().cancel((&target, job), None, self.clock.now()).await;
         cancelled.expect("the store answers").expect("it is there");
     }
 
     /// Asks for a command in project `demo`, as a caller does.
     pub(crate) async fn post(&self) -> Result<JobId> {
         let job = Job { created_at: self.clock.now(), ..job("demo", 1) };
-        accept(&self.store, &self.live, job, None).await.map(|(job, _)| job.id)
+        self.submitter().submit(job, None).await.map(|(job, _)| job.id)
+    }
+
+    fn submitter(&self) -> Submitter {
+        Submitter::new(Arc::new(self.store.clone()), self.tails.clone(), self.wakeups.clone())
     }
 
     /// Has a task stored that is to leave these files, and is tried once.
@@ -161,8 +168,7 @@ impl Bench {
 
     /// Asks for a task's end, as a caller does.
     pub(crate) async fn cancel_task(&self, task: &JobId) {
-        let (store, now) = (&self.sound, self.clock.now());
-        let cancelled = cancel(store, &self.live, (&Target::Pool, task), None, now).await;
+        let cancelled = self.submitter().cancel((&Target::Pool, task), None, self.clock.now()).await;
         cancelled.expect("the store answers").expect("it is there");
     }
 

@@ -16,7 +16,7 @@ pub(crate) mod virtual_time;
 use async_trait::async_trait;
 use rdev_domain::{IdempotencyKey, Job, JobId, Result, StreamId, Target, Timestamp};
 use rdev_ports::{
-    CancelRequested, Enqueued, NewJob, QueuePosition, Reopened, TaskFilter, TaskQueue, Unfinished,
+    BacklogPosition, CancelRequested, Enqueued, NewJob, Reopened, TaskFilter, TaskQueue, Unfinished,
 };
 
 use crate::store::SqlStore;
@@ -66,7 +66,7 @@ impl TaskQueue for SqlStore {
         read::tasks(self, filter, before, limit).await
     }
 
-    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<QueuePosition>> {
+    async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>> {
         read::queue_position(self, id, now).await
     }
 

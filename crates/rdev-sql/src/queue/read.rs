@@ -1,7 +1,7 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{Job, JobId, Result, StreamId, Target, TaskKind, Timestamp};
-use rdev_ports::{Hold, QueuePosition, TaskFilter, Unfinished};
+use rdev_domain::{BlockedBy, Job, JobId, Result, StreamId, Target, TaskKind, Timestamp};
+use rdev_ports::{BacklogPosition, TaskFilter, Unfinished};
 
 use super::claim::key_is_held;
 use super::rows::{TaskRow, task_columns};
@@ -117,7 +117,7 @@ pub(super) async fn queue_position(
     store: &SqlStore,
     id: &JobId,
     now: Timestamp,
-) -> Result<Option<QueuePosition>> {
+) -> Result<Option<BacklogPosition>> {
     let me = read!(
         &store.db,
         fetch_optional,
@@ -134,11 +134,12 @@ pub(super) async fn queue_position(
     let sql = if pool { TASKS_AHEAD } else { COMMANDS_AHEAD };
     let ahead = read!(&store.db, fetch_one, query_scalar<i64>, sql, id.as_str())?;
     let blocked_by = match () {
-        () if run_after_us > now.as_micros() => Some(Hold::RunAfter),
-        () if key_is_held => Some(Hold::ConcurrencyKey),
+        () if run_after_us > now.as_micros() => Some(BlockedBy::RunAfter),
+        () if key_is_held && pool => Some(BlockedBy::ConcurrencyKey),
+        () if key_is_held => Some(BlockedBy::Workspace),
         () => None,
     };
-    Ok(Some(QueuePosition { ahead: ahead.unsigned_abs(), blocked_by }))
+    Ok(Some(BacklogPosition { ahead: ahead.unsigned_abs(), blocked_by }))
 }
 
 pub(super) async fn unfinished(store: &SqlStore, ids: &[JobId]) -> Result<Vec<Unfinished>> {

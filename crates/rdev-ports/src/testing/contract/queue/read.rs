@@ -5,7 +5,7 @@ use rdev_domain::{Job, JobStatus, Position, Result, Schedule, Seq, TaskKind, Wai
 use super::Store;
 use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, target, task};
-use crate::{Hold, NewJob, QueuePosition, Retry, TaskFilter, Unfinished};
+use crate::{BacklogPosition, Hold, NewJob, Retry, TaskFilter, Unfinished};
 
 /// A command is found in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
@@ -118,13 +118,21 @@ pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Re
     let expected = [
         (1, 0, None),
         (2, 1, None),
-        (3, 2, Some(Hold::RunAfter)),
+        (3, 2, Some(BlockedBy::RunAfter)),
         (4, 3, None),
-        (5, 4, Some(Hold::ConcurrencyKey)),
+        (5, 4, Some(BlockedBy::ConcurrencyKey)),
     ];
     for (n, ahead, blocked_by) in expected {
         let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
-        assert_eq!(line, Some(QueuePosition { ahead, blocked_by }), "{n}");
+        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
+    }
+    for n in 6..=7 {
+        let new = new_job(job("demo", n));
+        store.enqueue(NewJob { concurrency_key: Some("workspace:demo".to_owned()), ..new }).await?;
+    }
+    for (n, ahead, blocked_by) in [(6, 0, None), (7, 1, Some(BlockedBy::Workspace))] {
+        let line = store.queue_position(&job("demo", n).id, at(0)).await?;
+        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
     }
     claim_all(store, 0).await?;
     assert!(store.queue_position(&task(TaskKind::Test, 99).id, at(0)).await?.is_none());
