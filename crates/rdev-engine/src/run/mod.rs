@@ -22,9 +22,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{
-    CommandRequest, EntryBody, Error, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp,
-};
+use rdev_domain::{CommandRequest, EntryBody, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp};
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,6 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{Job, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor};
+use rdev_domain::{BlockedBy, Job, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor};
 
 use super::Store;
 use crate::testing::contract::steps::*;
