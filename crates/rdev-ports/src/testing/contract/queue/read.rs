@@ -5,7 +5,7 @@ use rdev_domain::{BlockedBy, Job, JobStatus, Position, Result, Schedule, Seq, Ta
 use super::Store;
 use crate::testing::contract::steps::*;
 use crate::testing::{id, job, new_job, target, task};
-use crate::{BacklogPosition, Hold, NewJob, Retry, TaskFilter, Unfinished};
+use crate::{BacklogPosition, NewJob, Retry, TaskFilter, Unfinished};
 
 /// A command is found in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
