@@ -3,6 +3,7 @@
 //! Nothing here is asynchronous, does I/O or asks for the time: given the same input it gives the same
 //! output. It must not know HTTP, SQL, Kubernetes or the runner's frames.
 
+mod agent;
 mod artefact;
 mod checkout;
 mod error;
@@ -10,6 +11,7 @@ mod event;
 mod git;
 mod id;
 mod job;
+mod json;
 mod outcome;
 mod project;
 mod scope;
@@ -18,6 +20,7 @@ mod task;
 mod time;
 mod validate;
 
+pub use agent::{AgentBlock, AgentEvent, AgentProvider, AgentUsage, AgentVerdict};
 pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Error, FieldError, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
@@ -27,6 +30,7 @@ pub use job::{
     AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobKind, JobSpec, JobState, JobStatus,
     ShellRequest,
 };
+pub use json::Json;
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use scope::{Principal, Scope};

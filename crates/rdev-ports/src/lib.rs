@@ -5,6 +5,7 @@
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite
 //! on it, and name it in `rdev-api`'s `wire.rs`.
 
+mod agents;
 mod artefacts;
 mod clock;
 mod log;
@@ -17,6 +18,7 @@ mod signals;
 pub mod testing;
 mod upkeep;
 
+pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use log::{EventLog, READ_BYTES};

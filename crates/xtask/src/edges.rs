@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 /// A crate, and the crates of this workspace that it may depend on. A crate that is not here is refused.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
@@ -16,6 +16,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
     ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
+    ("rdev-claude", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
         &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],

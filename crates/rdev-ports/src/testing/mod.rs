@@ -1,6 +1,7 @@
 //! Fakes of the ports, and the contracts that every implementation of a port must keep: those of stores in
-//! [`contract`], those of [`Pods`](crate::Pods) in [`places`].
+//! [`contract`], those of [`CodeAgent`](crate::CodeAgent) in [`agents`], those of [`Pods`](crate::Pods) in [`pods`].
 
+pub mod agents;
 mod clock;
 pub mod contract;
 mod memory;
