@@ -8,17 +8,27 @@ use anyhow::Context;
 use serde::Deserialize;
 
 /// A crate, and the crates of this workspace that it may depend on. A crate that is not here is refused.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
-    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-engine", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-engine"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
     ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
-        &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
+        &[
+            "rdev-domain",
+            "rdev-ports",
+            "rdev-engine",
+            "rdev-services",
+            "rdev-runner",
+            "rdev-sql",
+            "rdev-local",
+            "rdev-kube",
+        ],
     ),
     ("rdev-kube-double", &[]),
     ("rdev-bench", &[]),
