@@ -13,8 +13,9 @@ use axum::{Extension, Router};
 use ipnet::IpNet;
 use rdev_domain::Error;
 use rdev_domain::Scope::{ProjectsExecute, ProjectsRead, QueueRead, QueueWrite, WorkersRead, WorkersWrite};
+use rdev_engine::Pulse;
 use rdev_ports::{Clock, Pods, TaskQueue};
-use rdev_services::{Commands, Events, Pool, Projects, Pulse, Tasks};
+use rdev_services::{Commands, Events, Pool, Projects, Tasks};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::routes;
 

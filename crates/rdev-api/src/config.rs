@@ -113,7 +113,7 @@ pub struct Config {
     #[arg(long, env = "RDEV_COMMAND_ENV", value_delimiter = ',', value_parser = command_variable, value_name = "NAME")]
     pub command_env: Vec<String>,
 
-    /// What is logged, as a filter of tracing: `info`, `rdev_services=debug,warn`
+    /// What is logged, as a filter of tracing: `info`, `rdev_engine=debug,warn`
     #[arg(long, env = "RDEV_LOG", default_value = "info", value_parser = log_filter)]
     pub log: String,
 
@@ -362,5 +362,5 @@ fn command_variable(text: &str) -> Result<String, String> {
 fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text)
         .map(|_| text.to_owned())
-        .map_err(|_| "accepted is a filter such as info or rdev_services=debug,warn".to_owned())
+        .map_err(|_| "accepted is a filter such as info or rdev_engine=debug,warn".to_owned())
 }

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
+use rdev_engine::{Journals, Live, Periodic, ReplicaSync, Worker, WorkerConfig, WorkerPorts};
 use rdev_kube::Kube;
 use rdev_local::Local;
 use rdev_ports::{Clock, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
-use rdev_services::{
-    Commands, Events, Journals, Live, Periodic, Pool, Projects, Prune, ReplicaSync, TaskPorts, Tasks, Worker,
-    WorkerConfig, WorkerPorts,
-};
+use rdev_services::{Commands, Events, Pool, Projects, Prune, TaskPorts, Tasks};
 use rdev_sql::SqlStore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;

@@ -11,7 +11,8 @@ use serde::Deserialize;
 const ALLOWED: [(&str, &[&str]); 12] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
-    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-engine", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-engine"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
     ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
@@ -19,7 +20,16 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("rdev-claude", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
-        &["rdev-domain", "rdev-ports", "rdev-services", "rdev-runner", "rdev-sql", "rdev-local", "rdev-kube"],
+        &[
+            "rdev-domain",
+            "rdev-ports",
+            "rdev-engine",
+            "rdev-services",
+            "rdev-runner",
+            "rdev-sql",
+            "rdev-local",
+            "rdev-kube",
+        ],
     ),
     ("rdev-kube-double", &[]),
     ("rdev-bench", &[]),

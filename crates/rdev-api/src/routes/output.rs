@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
-use rdev_services::{Commands, LogReader};
+use rdev_engine::LogReader;
+use rdev_services::Commands;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{CommandInProject, liked};

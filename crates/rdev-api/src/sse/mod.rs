@@ -19,8 +19,9 @@ use futures_util::stream::BoxStream;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
+use rdev_engine::LogReader;
 use rdev_ports::Clock;
-use rdev_services::{Begin, LogReader, ProjectLogReader};
+use rdev_services::{Begin, ProjectLogReader};
 use tokio_util::sync::CancellationToken;
 
 use self::render::Form;
