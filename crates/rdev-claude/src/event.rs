@@ -23,7 +23,9 @@ pub(crate) fn read_line(line: &[u8]) -> Option<AgentEvent> {
         "system" if text(line.subtype).as_deref() == Some("init") => Some(vec![AgentBlock::Init]),
         "assistant" => message(&line, |block| of_agent(block, is_error(&line))),
         "user" => message(&line, of_user),
-        "control_request" => line.request.and_then(|request| object(request.get())).and_then(|request| permission(&request)),
+        "control_request" => {
+            line.request.and_then(|request| object(request.get())).and_then(|request| permission(&request))
+        }
         "result" => Some(vec![result(&line)]),
         _ => None,
     };
@@ -84,9 +86,11 @@ fn of_user(raw: Raw<'_>) -> Option<AgentBlock> {
             content: block.content.filter(|content| !content.get().starts_with('"')).map(Json::new),
             is_error: value(block.is_error).unwrap_or(false),
         }),
-        "text" => {
-            Some(AgentBlock::Other { name: "user".to_owned(), text: text(block.text), content: Json::new(raw) })
-        }
+        "text" => Some(AgentBlock::Other {
+            name: "user".to_owned(),
+            text: text(block.text),
+            content: Json::new(raw),
+        }),
         _ => None,
     }
 }
@@ -201,7 +205,8 @@ mod tests {
                 r#"{{"type":"user","message":{{"content":[{{"type":"tool_result","tool_use_id":"t",{content}}}]}}}}"#
             )
         };
-        let blocks = r#"[{"type":"text","text":"a"},{"type":"image","source":{}},{"type":"text","text":"b"}]"#;
+        let blocks =
+            r#"[{"type":"text","text":"a"},{"type":"image","source":{}},{"type":"text","text":"b"}]"#;
         let result = |text: Option<&str>, content: Option<&str>, is_error| AgentBlock::ToolResult {
             tool_use_id: Some("t".to_owned()),
             text: text.map(str::to_owned),
@@ -222,12 +227,15 @@ mod tests {
     #[test]
     fn tokens_and_cost_are_told_once_a_turn() {
         let usage = r#""usage":{"input_tokens":3,"output_tokens":4,"cache_read_input_tokens":5,"cache_creation_input_tokens":6,"speed":"standard"}"#;
-        let turn = read(&format!(r#"{{"type":"result","subtype":"success","total_cost_usd":0.22287,{usage}}}"#));
+        let turn =
+            read(&format!(r#"{{"type":"result","subtype":"success","total_cost_usd":0.22287,{usage}}}"#));
         let expected =
             AgentUsage { input_tokens: 3, output_tokens: 4, cache_read_tokens: 5, cache_write_tokens: 6 };
         assert_eq!((turn.usage, turn.cost_micro_usd), (Some(expected), Some(222_870)));
         assert_eq!(turn.first, AgentBlock::Result { text: None, is_error: false });
-        let line = format!(r#"{{"type":"assistant","message":{{"content":[{{"type":"text","text":"x"}}],{usage}}}}}"#);
+        let line = format!(
+            r#"{{"type":"assistant","message":{{"content":[{{"type":"text","text":"x"}}],{usage}}}}}"#
+        );
         assert_eq!((read(&line).usage, read(&line).cost_micro_usd), (None, None));
         for cost in ["-1", "\"0\"", "null", "{}"] {
             let line = format!(r#"{{"type":"result","subtype":"success","total_cost_usd":{cost}}}"#);

@@ -6,7 +6,8 @@ use rdev_ports::AgentInvocation;
 /// Claude Code in print mode. The prompt goes in on standard input: an argument has a length limit, and
 /// one that begins with a dash would be read as an option.
 pub(crate) fn invocation(request: &AgentRequest) -> AgentInvocation {
-    let mut argv = ["claude", "-p", "--output-format", "stream-json", "--verbose"].map(str::to_owned).to_vec();
+    let mut argv =
+        ["claude", "-p", "--output-format", "stream-json", "--verbose"].map(str::to_owned).to_vec();
     // The pod itself is the sandbox, and nobody is there to be asked.
     argv.push("--dangerously-skip-permissions".to_owned());
     let mut option = |name: &str, value: Option<String>| {

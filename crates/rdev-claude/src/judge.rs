@@ -105,7 +105,10 @@ mod tests {
             (r#"{"type":"result","subtype":"success"}"#, Some(AgentVerdict::Success)),
             (r#"{"type":"result","is_error":false}"#, None),
             (r#"{"type":"result","subtype":"success","is_error":"no"}"#, None),
-            (r#"{"type":"result","subtype":"success","is_error":false,"errors":{},"usage":[]}"#, Some(AgentVerdict::Success)),
+            (
+                r#"{"type":"result","subtype":"success","is_error":false,"errors":{},"usage":[]}"#,
+                Some(AgentVerdict::Success),
+            ),
         ];
         for (line, verdict) in cases {
             assert_eq!(judged(line), verdict, "{line}");

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn fields_of_unknown_types_are_as_good_as_missing() {
-        let line = Line::read(r#"{"type":"result","subtype":7,"session_id":null,"is_error":"no","new":[{}]}"#);
+        let line =
+            Line::read(r#"{"type":"result","subtype":7,"session_id":null,"is_error":"no","new":[{}]}"#);
         let line = line.unwrap();
         assert_eq!(line.kind().as_deref(), Some("result"));
         assert_eq!((text(line.subtype), text(line.session_id)), (None, None));

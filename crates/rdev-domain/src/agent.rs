@@ -296,24 +296,14 @@ mod tests {
         let (completed, exit_code) = (Ending::Completed, Ending::Failed(Reason::ExitCode));
         let cases = [
             (completed, Some(&AgentVerdict::Success), completed, None),
-            (
-                completed,
-                None,
-                Ending::Failed(Reason::NoResult),
-                Some("the agent ended without a result"),
-            ),
+            (completed, None, Ending::Failed(Reason::NoResult), Some("the agent ended without a result")),
             (completed, Some(&failed), Ending::Failed(Reason::Quota), Some("429")),
             (exit_code, Some(&failed), Ending::Failed(Reason::Quota), Some("429")),
             (exit_code, Some(&AgentVerdict::Success), exit_code, None),
             (exit_code, None, exit_code, None),
             (Ending::Cancelled, Some(&failed), Ending::Cancelled, None),
             (Ending::TimedOut, None, Ending::TimedOut, None),
-            (
-                Ending::Failed(Reason::OomKilled),
-                Some(&failed),
-                Ending::Failed(Reason::OomKilled),
-                None,
-            ),
+            (Ending::Failed(Reason::OomKilled), Some(&failed), Ending::Failed(Reason::OomKilled), None),
         ];
         for (ending, verdict, judged, message) in cases {
             let outcome = ended(ending).judged(verdict);

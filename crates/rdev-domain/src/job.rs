@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentProvider, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId, Target, TaskKind,
-    TaskRequest, Timestamp,
+    AgentProvider, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId,
+    Target, TaskKind, TaskRequest, Timestamp,
 };
 
 /// One piece of work, from its acceptance to its end.

@@ -53,9 +53,7 @@ fn repair(text: &str) -> Cow<'_, str> {
         let (with, length) = match escape(rest) {
             None if rest.starts_with('\\') => (&rest[..2], 2),
             None => (" ", 1),
-            Some(0xd800..=0xdbff) if matches!(escape(&rest[6..]), Some(0xdc00..=0xdfff)) => {
-                (&rest[..12], 12)
-            }
+            Some(0xd800..=0xdbff) if matches!(escape(&rest[6..]), Some(0xdc00..=0xdfff)) => (&rest[..12], 12),
             Some(0xd800..=0xdfff) => ("\\ufffd", 6),
             Some(_) => (&rest[..6], 6),
         };

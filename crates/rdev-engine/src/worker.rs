@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Error, Result, WorkerId};
-use rdev_ports::{Artefacts, Claim, ClaimLimits, Clock, EventLog, Fence, Pods, PoolQueue, Random, TaskQueue};
+use rdev_ports::{
+    Artefacts, Claim, ClaimLimits, Clock, CodeAgent, EventLog, Fence, Pods, PoolQueue, Random, TaskQueue,
+};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -86,6 +88,8 @@ impl Claims {
 pub struct WorkerPorts {
     /// Where commands run.
     pub pods: Arc<dyn Pods>,
+    /// Agent that runs the requests of agents.
+    pub agent: Arc<dyn CodeAgent>,
     /// The queue.
     pub queue: Arc<dyn TaskQueue>,
     /// What the queue knows of the pool.
@@ -114,11 +118,12 @@ pub struct Worker {
 impl Worker {
     /// Wires the worker.
     pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
-        let WorkerPorts { pods, queue, pool, artefacts, log, clock, random } = ports;
+        let WorkerPorts { pods, agent, queue, pool, artefacts, log, clock, random } = ports;
         let place_patience = config.place_patience;
         let journal_gc = JournalGc::default();
         let executor = Arc::new(Executor {
             pods,
+            agent,
             queue,
             pool,
             artefacts,

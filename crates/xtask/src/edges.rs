@@ -29,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "rdev-sql",
             "rdev-local",
             "rdev-kube",
+            "rdev-claude",
         ],
     ),
     ("rdev-kube-double", &[]),

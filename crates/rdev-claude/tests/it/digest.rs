@@ -26,7 +26,8 @@ fn every_line_of_every_transcript_is_an_event() {
         writeln!(digest, "== {}: {judged}", recorded.name).unwrap();
         for line in transcript.lines() {
             let event = Claude.read_line(line);
-            let event = event.unwrap_or_else(|| panic!("{}: {}", recorded.name, String::from_utf8_lossy(line)));
+            let event =
+                event.unwrap_or_else(|| panic!("{}: {}", recorded.name, String::from_utf8_lossy(line)));
             writeln!(digest, "{}", in_words(&event)).unwrap();
         }
     }

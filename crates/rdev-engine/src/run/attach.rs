@@ -20,7 +20,8 @@ use crate::run::control::{RunId, SILENCE_MAX, control, exec};
 use crate::run::endings::{ended_with_another, failed, never_started};
 use crate::run::executor::Executor;
 use crate::run::intake::{FrameIntake, Last};
-use crate::run::invocation::{GRACE, spec};
+use crate::run::invocation::{GRACE, Means, spec};
+use crate::run::mask::NoMask;
 use crate::run::refusal::{Refusals, Then};
 use crate::run::retry::{Backoff, until_available};
 
@@ -238,11 +239,9 @@ impl Attachment<'_> {
 
     /// One connection. The runner starts the command the first time, and attaches every time after.
     async fn connect(&mut self) -> Result<Connection> {
-        let (job, slot, remotes) = (&self.claim.job, self.started.slot.as_ref(), self.to.pods.git_remotes());
-        let mut spec = spec(job, &self.pod, remotes, slot, self.started.attempt);
-        if matches!(job.spec, JobSpec::Command { request: CommandRequest::Claude(_), .. }) {
-            spec.env.splice(..0, self.to.pods.agent_env());
-        }
+        let (job, slot) = (&self.claim.job, self.started.slot.as_ref());
+        let means = Means { agent: &*self.to.agent, pods: &*self.to.pods };
+        let mut spec = spec(job, &self.pod, &means, slot, self.started.attempt);
         // A run that is new goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let identity = self.pod.uid.clone();
@@ -261,7 +260,7 @@ impl Attachment<'_> {
                 return Ok(Connection::Cut(anyhow::anyhow!("it did not start in {EXEC_ANSWER_MAX:?}")));
             }
         };
-        let mut intake = FrameIntake::after(self.last_seq);
+        let mut intake = FrameIntake::after(self.last_seq, Box::new(NoMask));
         let connection = self.follow(output, &mut intake).await?;
         let is_not_there = self.last_seq == after && matches!(connection, Connection::Lost(_));
         if is_held_back

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{Failure, Result, Timestamp};
-use rdev_ports::{Artefacts, Claim, Clock, Disruption, EventLog, PodRef, Pods, PoolQueue, Random, TaskQueue};
+use rdev_ports::{
+    Artefacts, Claim, Clock, CodeAgent, Disruption, EventLog, PodRef, Pods, PoolQueue, Random, TaskQueue,
+};
 
 use crate::live::Live;
 use crate::run::journal_gc::JournalGc;
@@ -13,6 +15,7 @@ use crate::run::retry::until_available;
 /// Ports and helpers of every execution.
 pub(crate) struct Executor {
     pub(crate) pods: Arc<dyn Pods>,
+    pub(crate) agent: Arc<dyn CodeAgent>,
     pub(crate) queue: Arc<dyn TaskQueue>,
     pub(crate) pool: Arc<dyn PoolQueue>,
     pub(crate) artefacts: Arc<dyn Artefacts>,

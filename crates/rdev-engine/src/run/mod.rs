@@ -9,6 +9,7 @@ pub(crate) mod executor;
 mod intake;
 mod invocation;
 pub(crate) mod journal_gc;
+mod mask;
 mod refusal;
 pub(crate) mod retry;
 
@@ -297,7 +298,7 @@ impl Executor {
 
     /// What an agent said before this worker took over.
     async fn reread(&self, claim: &Claim) -> Result<AgentWatch> {
-        let mut watch = AgentWatch::default();
+        let mut watch = AgentWatch::of(&*self.agent);
         if claim.last_seq == Seq::ZERO {
             return Ok(watch);
         }

@@ -11,6 +11,7 @@ use rdev_domain::{
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
 use rdev_engine::{Live, Worker, WorkerConfig, WorkerPorts, accept, cancel};
+use rdev_ports::testing::agents::FakeAgent;
 use rdev_ports::testing::{FakeRandom, MemoryStore, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskQueue, testing};
 use tokio::time::{Instant, sleep};
@@ -60,6 +61,7 @@ impl Bench {
         };
         let ports = WorkerPorts {
             pods: bench.pods.clone(),
+            agent: Arc::new(FakeAgent),
             queue: Arc::new(bench.store.clone()),
             pool: Arc::new(bench.store.memory.clone()),
             artefacts: Arc::new(bench.store.memory.clone()),

@@ -1,8 +1,83 @@
 //! Contract of [`CodeAgent`](crate::CodeAgent): promises that hold for every agent, tried on its recorded transcripts.
 
-use rdev_domain::{AgentRequest, AgentVerdict, Reason};
+use rdev_domain::{AgentBlock, AgentEvent, AgentProvider, AgentRequest, AgentVerdict, Reason};
 
-use crate::{AgentJudge, CodeAgent};
+use crate::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
+
+/// Agent of a few words: the line `result` is its result, and `say TEXT` a message.
+#[derive(Debug, Clone, Copy)]
+pub struct FakeAgent;
+
+/// Judge of [`FakeAgent`].
+#[derive(Debug, Default)]
+struct FakeJudge {
+    line: Vec<u8>,
+    verdict: Option<AgentVerdict>,
+}
+
+impl CodeAgent for FakeAgent {
+    fn provider(&self) -> AgentProvider {
+        AgentProvider::Claude
+    }
+
+    fn capabilities(&self) -> AgentCapabilities {
+        AgentCapabilities { resume: false, model: false, max_turns: false }
+    }
+
+    fn invocation(&self, request: &AgentRequest) -> AgentInvocation {
+        AgentInvocation {
+            argv: vec!["agent".to_owned()],
+            env: Vec::new(),
+            stdin: request.prompt.clone().into_bytes(),
+            interrupt_first: true,
+        }
+    }
+
+    fn read_line(&self, line: &[u8]) -> Option<AgentEvent> {
+        let first = match line {
+            b"result" => AgentBlock::Result { text: None, is_error: false },
+            line => {
+                let text = std::str::from_utf8(line.strip_prefix(b"say ")?).ok()?.to_owned();
+                AgentBlock::Message { text, is_error: false }
+            }
+        };
+        Some(AgentEvent {
+            provider: self.provider(),
+            session_id: None,
+            usage: None,
+            cost_micro_usd: None,
+            first,
+            rest: Vec::new(),
+        })
+    }
+
+    fn judge(&self) -> Box<dyn AgentJudge> {
+        Box::<FakeJudge>::default()
+    }
+}
+
+impl AgentJudge for FakeJudge {
+    fn read(&mut self, bytes: &[u8]) -> usize {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.end();
+            }
+        }
+        bytes.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn end(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if line.trim_ascii_end() == b"result" {
+            self.verdict = Some(AgentVerdict::Success);
+        }
+    }
+
+    fn verdict(&self) -> Option<&AgentVerdict> {
+        self.verdict.as_ref()
+    }
+}
 
 /// Standard output of a run of the real agent.
 #[derive(Debug, Clone, Copy)]
