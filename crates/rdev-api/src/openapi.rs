@@ -11,7 +11,7 @@ use crate::envelope::Data;
 use crate::error::ErrorBody;
 use crate::routes::commands::Accepted;
 use crate::sse::payload::{
-    CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent, StatusEvent,
+    AgentEventData, CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent, StatusEvent,
 };
 
 #[derive(OpenApi)]
@@ -34,7 +34,7 @@ use crate::sse::payload::{
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEventData, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

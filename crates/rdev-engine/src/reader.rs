@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Entry, JobId, Position, Result, Seq, StreamId, Target};
+use rdev_domain::{Entry, JobId, JobKind, Position, Result, Seq, StreamId, Target};
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
@@ -32,6 +32,8 @@ pub enum Source {
         id: JobId,
         /// Its stream.
         stream: StreamId,
+        /// Kind of its job.
+        kind: JobKind,
         /// Its end.
         tail: Arc<Tail>,
         /// Whether the log must hold the end of the stream, which the reader has not come to.
@@ -74,6 +76,14 @@ impl LogReader {
     pub fn stream(&self) -> Option<&StreamId> {
         match &self.source {
             Source::Command { stream, .. } => Some(stream),
+            Source::Target { .. } => None,
+        }
+    }
+
+    /// Returns the kind of the job that is followed; `None` for a home, whose jobs are of many kinds.
+    pub fn kind(&self) -> Option<JobKind> {
+        match &self.source {
+            Source::Command { kind, .. } => Some(*kind),
             Source::Target { .. } => None,
         }
     }
@@ -219,7 +229,7 @@ mod tests {
 
     fn of_command(live: &Live, job: &Job, end_is_due: bool) -> Source {
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        Source::Command { tail: live.tail(&id), id, stream, end_is_due }
+        Source::Command { tail: live.tail(&id), id, stream, kind: job.spec.kind(), end_is_due }
     }
 
     fn seqs(next: Option<Next>) -> Vec<u64> {

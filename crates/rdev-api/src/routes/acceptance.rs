@@ -14,6 +14,7 @@ use crate::envelope::{Data, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::liked;
 use crate::routes::commands::Accepted;
+use crate::sse::agent::AgentForm;
 use crate::sse::payload::ServerSentEvent;
 use crate::sse::{Opening, Streams};
 
@@ -76,7 +77,7 @@ impl Acceptance {
             Answer::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
             Answer::Events(opening) => {
                 let follow = self.events.follow_job(&command, None).await?;
-                self.streams.command(opening, follow, None)
+                self.streams.command(opening, follow, None, AgentForm::default())
             }
         };
         Ok((replayed(asked), location, answer).into_response())

@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{InProject, Query, StreamInProject};
+use crate::sse::agent::AgentForm;
 use crate::sse::payload::ServerSentEvent;
 use crate::sse::{Opening, ProjectEventId, Streams, number};
 
@@ -24,6 +25,23 @@ pub(crate) struct Which {
     /// project's stream `latest` begins with what comes next.
     #[param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")]
     last_event_id: Option<String>,
+    /// How lines of an agent are sent: `events` (default) as `agent` events, `text` as `output` with their text for
+    /// people, `raw` as `output` as the agent wrote them.
+    #[param(pattern = "^(events|text|raw)$")]
+    agent: Option<String>,
+}
+
+/// Where to begin in a command's stream, and how it is read.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AfterOf {
+    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
+    #[param(pattern = "^([0-9]{1,18})?$")]
+    last_event_id: Option<String>,
+    /// How lines of an agent are sent: `events` (default) as `agent` events, `text` as `output` with their text for
+    /// people, `raw` as `output` as the agent wrote them.
+    #[param(pattern = "^(events|text|raw)$")]
+    agent: Option<String>,
 }
 
 /// Where to begin.
@@ -39,7 +57,7 @@ pub(crate) struct After {
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(("project" = String, Path, description = "Id of the project", example = "demo"), Which,
            ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")), responses(
-    (status = 200, description = "Events as they are stored: `output`, `error`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
@@ -51,10 +69,11 @@ pub(crate) async fn project_events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
+    let form = AgentForm::asked(which.agent.as_deref())?;
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
         let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
-        return one_stream(&events, &streams, opening, &project, &stream, after).await;
+        return one_stream((&events, &streams, opening), (&project, &stream), after, form).await;
     }
     let asked = last_event_id(which.last_event_id.as_deref(), &headers, project_begin)?;
     let (begin, asked) = match asked {
@@ -63,13 +82,13 @@ pub(crate) async fn project_events(
         Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
     };
     let following = events.follow_project(&project, begin).await?;
-    Ok(streams.project(opening, following, asked))
+    Ok(streams.project(opening, following, asked, form))
 }
 
 /// Events of one stream.
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
     params(("project" = String, Path, description = "Id of the project", example = "demo"),
-           ("stream_id" = String, Path, description = "The command's stream"), After,
+           ("stream_id" = String, Path, description = "The command's stream"), AfterOf,
            ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18})?$")), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -79,24 +98,23 @@ pub(crate) async fn stream_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     StreamInProject(project, stream): StreamInProject,
-    Query(after): Query<After>,
+    Query(asked): Query<AfterOf>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    one_stream(&events, &streams, opening, &project, &stream, after).await
+    let form = AgentForm::asked(asked.agent.as_deref())?;
+    let after = last_event_id(asked.last_event_id.as_deref(), &headers, event_number)?;
+    one_stream((&events, &streams, opening), (&project, &stream), after, form).await
 }
 
 async fn one_stream(
-    events: &Events,
-    streams: &Streams,
-    opening: Opening,
-    project: &ProjectId,
-    stream: &StreamId,
+    (events, streams, opening): (&Events, &Streams, Opening),
+    (project, stream): (&ProjectId, &StreamId),
     after: Option<Seq>,
+    form: AgentForm,
 ) -> Result<Response, ApiError> {
     let following = events.follow_stream(project, stream, after).await?;
-    Ok(answer(streams, opening, following, after))
+    Ok(answer(streams, opening, following, after, form))
 }
 
 /// What a subscription is answered with.
@@ -105,10 +123,11 @@ pub(crate) fn answer(
     opening: Opening,
     following: Subscription,
     after: Option<Seq>,
+    form: AgentForm,
 ) -> Response {
     match following {
         Subscription::Over => StatusCode::NO_CONTENT.into_response(),
-        Subscription::Open(follow) => streams.command(opening, follow, after),
+        Subscription::Open(follow) => streams.command(opening, follow, after, form),
     }
 }
 

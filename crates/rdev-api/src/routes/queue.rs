@@ -19,6 +19,7 @@ use crate::routes::commands::Queued;
 use crate::routes::events::{After, answer, event_number, last_event_id};
 use crate::routes::output;
 use crate::routes::work::{LeftDto, TaskBody, TaskDto};
+use crate::sse::agent::AgentForm;
 use crate::sse::payload::ServerSentEvent;
 use crate::sse::{Opening, Streams};
 
@@ -142,7 +143,8 @@ pub(crate) async fn events(
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
     let following = events.follow_on(&tasks.get(&id).await?, after).await?;
-    Ok(answer(&streams, opening, following, after))
+    // What runs in the pool is no agent.
+    Ok(answer(&streams, opening, following, after, AgentForm::Raw))
 }
 
 /// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every

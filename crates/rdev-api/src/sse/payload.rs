@@ -1,6 +1,7 @@
 //! The data of events, as documented; clients rely on these shapes.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// One event as it is sent: `id: …`, `event: …`, `data: …`, and an empty line.
@@ -10,10 +11,10 @@ pub(crate) struct ServerSentEvent {
     /// none, on one command's stream neither has `status`, and on a project's neither has a `gap` between ids.
     #[schema(example = "1")]
     id: Option<String>,
-    /// `output`, `error`, `status`, `complete`, `gap` or `heartbeat`.
+    /// `output`, `error`, `agent`, `status`, `complete`, `gap` or `heartbeat`.
     #[schema(example = "output")]
     event: Option<String>,
-    /// JSON: an OutputEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
+    /// JSON: an OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
     /// HeartbeatEvent.
     #[schema(
         example = "{\"stream_id\":\"ci-7\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}"
@@ -45,6 +46,105 @@ pub(crate) struct OutputEvent<'a> {
     /// When it was read from the command.
     #[schema(format = DateTime, example = "2026-01-24T20:00:00.123456Z")]
     pub(crate) timestamp: &'a str,
+}
+
+/// Data of `agent`: one line of a coding agent's standard output that was understood, in place of `output`. A line with
+/// several blocks has the first one's fields here, and all of them in `blocks`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentEvent)]
+pub(crate) struct AgentEventData<'a> {
+    /// The stream.
+    pub(crate) stream_id: &'a str,
+    /// Number of the event in its stream: that of its line.
+    pub(crate) seq: u64,
+    /// Agent that wrote the line: `claude`.
+    #[schema(example = "claude")]
+    pub(crate) provider: &'a str,
+    /// `init`, `message`, `thinking`, `tool_use`, `tool_result`, `permission_request`, `usage`, `result`, or `other` for
+    /// everything else, also for what this version of rdev does not know.
+    #[serde(rename = "type")]
+    #[schema(example = "message")]
+    pub(crate) kind: &'a str,
+    /// Text of a message, thought, tool's result or result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "The tests pass now.")]
+    pub(crate) text: Option<&'a str>,
+    /// Name of the tool that is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool: Option<&'a str>,
+    /// Id of the tool's call, which its result has as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_use_id: Option<&'a str>,
+    /// Arguments of the tool's call, as the agent wrote them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) input: Option<&'a RawValue>,
+    /// Result of a tool where it is more than a text, or the whole line of `other`, as the agent wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Value>)]
+    pub(crate) content: Option<&'a RawValue>,
+    /// True where a message, a tool's result or the result tells of an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) is_error: Option<bool>,
+    /// The agent's own session: a later command goes on with it by its `session_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_id: Option<&'a str>,
+    /// Tokens used, told with `result` or `usage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<AgentUsageEvent>,
+    /// Cost in US dollars, told with `result` or `usage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0.049428)]
+    pub(crate) cost_usd: Option<f64>,
+    /// All blocks of a line with more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) blocks: Vec<AgentBlockEvent<'a>>,
+    /// When the line was read from the agent.
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: &'a str,
+}
+
+/// One block of an agent's line. Fields are those of AgentEvent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentBlock)]
+pub(crate) struct AgentBlockEvent<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_use_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) input: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Value>)]
+    pub(crate) content: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) is_error: Option<bool>,
+}
+
+impl<'a> AgentBlockEvent<'a> {
+    /// Block of this type alone.
+    pub(crate) fn plain(kind: &'a str) -> Self {
+        Self { kind, text: None, tool: None, tool_use_id: None, input: None, content: None, is_error: None }
+    }
+}
+
+/// Tokens that an agent has used in a turn.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentUsage)]
+pub(crate) struct AgentUsageEvent {
+    /// Tokens sent to the model, without those of its cache.
+    pub(crate) input_tokens: u64,
+    /// Tokens that the model wrote.
+    pub(crate) output_tokens: u64,
+    /// Tokens read from the model's cache.
+    pub(crate) cache_read_tokens: u64,
+    /// Tokens written to the model's cache.
+    pub(crate) cache_write_tokens: u64,
 }
 
 /// Data of `status`: the command is pending, or running. It takes no number. Of a task that was retried by hand after

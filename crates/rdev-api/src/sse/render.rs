@@ -6,7 +6,8 @@ use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, de
 use serde::Serialize;
 
 use super::ProjectEventId;
-use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
+use super::agent::{AgentForm, AgentLines};
+use super::payload::{AgentEventData, CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
 
 /// Why events are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,18 @@ pub(crate) enum Form {
 
 /// Appends the events of an entry that come after `after`.
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
-    let writer = Writer { form, entry };
+    entry_read_by(out, form, None, entry, after)
+}
+
+/// Appends the events of an entry that come after `after`; `agent` reads the lines of an agent's job.
+pub(crate) fn entry_read_by(
+    out: &mut Vec<u8>,
+    form: Form,
+    agent: Option<AgentLines<'_>>,
+    entry: &Entry,
+    after: Seq,
+) -> anyhow::Result<()> {
+    let writer = Writer { form, entry, agent };
     match &entry.body {
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
         EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
@@ -125,6 +137,8 @@ impl<'a> From<&'a Failure> for Why<'a> {
 struct Writer<'a> {
     form: Form,
     entry: &'a Entry,
+    /// Reader of lines, where an agent wrote them.
+    agent: Option<AgentLines<'a>>,
 }
 
 impl Writer<'_> {
@@ -170,6 +184,8 @@ impl Writer<'_> {
         let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
         let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
         let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
+        // A piece is no line, and standard error is not the agent's own.
+        let agent = self.agent.filter(|_| event == "output" && end != End::Partial);
         let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
         end_data(&mut rest, self.form);
 
@@ -179,12 +195,21 @@ impl Writer<'_> {
             if seq <= after.0 {
                 continue;
             }
-            let seq = number.format(seq).as_bytes();
-            self.id(out, seq);
+            let understood = agent.and_then(|lines| Some((lines.form, lines.agent.read_line(line)?)));
+            let number = number.format(seq).as_bytes();
+            self.id(out, number);
+            if let Some((AgentForm::Events, understood)) = &understood {
+                let of_line = (self.entry.stream.as_str(), seq, &*time.to_string());
+                self::event(out, self.form, "agent", &AgentEventData::of(understood, of_line));
+                continue;
+            }
             out.extend_from_slice(&to_seq);
-            out.extend_from_slice(seq);
+            out.extend_from_slice(number);
             out.extend_from_slice(to_line.as_bytes());
-            text(out, line);
+            match &understood {
+                Some((_, understood)) => json(out, &understood.to_text()),
+                None => text(out, line),
+            }
             out.extend_from_slice(&rest);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Error, Job, Position, ProjectId, Result, Seq, StreamId, Target};
+use rdev_domain::{Error, Job, JobId, JobKind, Position, ProjectId, Result, Seq, StreamId, Target};
 use rdev_engine::{Live, LogReader, Source};
 use rdev_ports::{EventLog, TaskQueue};
 
@@ -61,6 +61,15 @@ impl Events {
         self.follow_job(job, after).await.map(Subscription::Open)
     }
 
+    /// Returns the kind of a command; `None` for one that was removed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kind(&self, project: &ProjectId, id: &JobId) -> Result<Option<JobKind>> {
+        let job = self.queue.job(&project.clone().into(), id).await?;
+        Ok(job.map(|job| job.spec.kind()))
+    }
+
     /// Subscribes to every command of a project, from a place in its log.
     ///
     /// # Errors
@@ -112,6 +121,7 @@ impl Events {
         let source = Source::Command {
             id: job.id.clone(),
             stream: job.stream.clone(),
+            kind: job.spec.kind(),
             tail,
             end_is_due: job.state.is_ended(),
         };
