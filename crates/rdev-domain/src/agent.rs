@@ -27,9 +27,9 @@ pub struct AgentEvent {
     pub provider: AgentProvider,
     /// The agent's own session.
     pub session_id: Option<String>,
-    /// Tokens used, as far as the line tells them.
+    /// Tokens used in the turn, as far as the line tells them.
     pub usage: Option<AgentUsage>,
-    /// Cost in millionths of a US dollar, as far as the line tells it.
+    /// Cost of the run so far in millionths of a US dollar, as far as the line tells it.
     pub cost_micro_usd: Option<u64>,
     /// First block of the line.
     pub first: AgentBlock,

@@ -89,10 +89,10 @@ pub(crate) struct AgentEventData<'a> {
     /// The agent's own session: a later command goes on with it by its `session_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session_id: Option<&'a str>,
-    /// Tokens used, told with `result` or `usage`.
+    /// Tokens used in the turn, told with `result` or `usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<AgentUsageEvent>,
-    /// Cost in US dollars, told with `result` or `usage`.
+    /// Cost of the run so far in US dollars, told with `result` or `usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.049428)]
     pub(crate) cost_usd: Option<f64>,

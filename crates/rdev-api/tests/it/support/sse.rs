@@ -63,12 +63,14 @@ pub(crate) struct AgentLine {
     pub(crate) tool: Option<String>,
     pub(crate) tool_use_id: Option<String>,
     pub(crate) input: Option<Box<RawValue>>,
+    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
     pub(crate) content: Option<Box<RawValue>>,
     pub(crate) is_error: Option<bool>,
     pub(crate) session_id: Option<String>,
     pub(crate) usage: Option<Usage>,
     pub(crate) cost_usd: Option<f64>,
     #[serde(default)]
+    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
     pub(crate) blocks: Vec<Box<RawValue>>,
     pub(crate) timestamp: Timestamp,
 }
@@ -76,7 +78,7 @@ pub(crate) struct AgentLine {
 /// Tokens of a turn.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only the first is looked at, and the others must be there")]
+#[expect(dead_code, reason = "the fields must be there, and nobody looks at them")]
 pub(crate) struct Usage {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
