@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::MediaType;
-use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, StreamId, WorkerName};
-use serde::Deserialize;
+use rdev_api_types::{IDEMPOTENCY_KEY, PAGE_DEFAULT, PAGE_MAX};
+use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -21,9 +21,6 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// Page size without `limit`, and the largest one.
-pub(crate) const PAGE_DEFAULT: u32 = 50;
-pub(crate) const PAGE_MAX: u32 = 200;
 
 /// `{project}` in the path. What cannot be an id is the id of nothing, so it is not found.
 pub(crate) struct InProject(pub(crate) ProjectId);
@@ -39,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?))
+        Ok(Self(parse(&params, "project", Resource::Project)?))
     }
 }
 
@@ -48,7 +45,10 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?, parse(&params, "command_id", "command")?))
+        Ok(Self(
+            parse(&params, "project", Resource::Project)?,
+            parse(&params, "command_id", Resource::Command)?,
+        ))
     }
 }
 
@@ -57,7 +57,10 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?, parse(&params, "stream_id", "stream")?))
+        Ok(Self(
+            parse(&params, "project", Resource::Project)?,
+            parse(&params, "stream_id", Resource::Stream)?,
+        ))
     }
 }
 
@@ -68,7 +71,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(parse(&params(parts, state).await?, "task_id", "task")?))
+        Ok(Self(parse(&params(parts, state).await?, "task_id", Resource::Task)?))
     }
 }
 
@@ -81,7 +84,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
         let path = params.iter().find(|(param, _)| *param == "path").map_or("", |(_, path)| path);
-        Ok(Self(parse(&params, "task_id", "task")?, path.to_owned()))
+        Ok(Self(parse(&params, "task_id", Resource::Task)?, path.to_owned()))
     }
 }
 
@@ -92,7 +95,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(parse(&params(parts, state).await?, "worker_id", "worker")?))
+        Ok(Self(parse(&params(parts, state).await?, "worker_id", Resource::Worker)?))
     }
 }
 
@@ -105,10 +108,10 @@ async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathP
 fn parse<T: std::str::FromStr>(
     params: &RawPathParams,
     name: &str,
-    kind: &'static str,
+    resource: Resource,
 ) -> Result<T, ApiError> {
     let text = params.iter().find(|(param, _)| *param == name).map_or("", |(_, text)| text);
-    text.parse().map_err(|_| Error::not_found(kind, text).into())
+    text.parse().map_err(|_| Error::not_found(resource, text).into())
 }
 
 /// The query string, as a struct. Names that the document does not have are refused before.
@@ -245,7 +248,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = parts.headers.get("idempotency-key") else {
+    let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
     let value = value
@@ -282,33 +285,6 @@ fn caller(parts: &Parts) -> Result<Principal, ApiError> {
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })
-}
-
-/// For JSON `5.0` is as much an integer as `5`; serde reads only the latter as one.
-pub(crate) fn whole_number<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<i128>,
-{
-    whole(&serde_json::Number::deserialize(deserializer)?)
-}
-
-/// As [`whole_number`], or null.
-pub(crate) fn whole_number_or_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<i128>,
-{
-    Option::<serde_json::Number>::deserialize(deserializer)?.as_ref().map(whole).transpose()
-}
-
-fn whole<T: TryFrom<i128>, E: serde::de::Error>(number: &serde_json::Number) -> Result<T, E> {
-    let whole = number.as_i128().or_else(|| {
-        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15)?;
-        Some(float as i128)
-    });
-    let fits = whole.and_then(|whole| T::try_from(whole).ok());
-    fits.ok_or_else(|| E::custom(format!("{number} is not a whole number that fits here")))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod config;
 pub mod doctor;
 pub mod migrate;
 pub mod process;
+pub mod run;
 pub mod server;
 pub mod telemetry;
 pub mod wire;

@@ -1,18 +1,16 @@
 //! What the OpenAPI document says beyond the handlers' own annotations: the frame, how callers prove who
 //! they are, and the failures that every route shares.
 
+use rdev_api_types::{
+    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent,
+    ProjectGapEvent, StatusEvent,
+};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::access::Access;
-use crate::envelope::Data;
-use crate::error::ErrorBody;
-use crate::routes::commands::Accepted;
-use crate::sse::payload::{
-    AgentEventData, CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent, StatusEvent,
-};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,7 +32,7 @@ use crate::sse::payload::{
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEventData, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

@@ -25,6 +25,11 @@ impl Json {
         self.0.get()
     }
 
+    /// Returns the value.
+    pub fn into_raw(self) -> Box<RawValue> {
+        self.0
+    }
+
     /// Value as serde_json writes it into other JSON without reading it again.
     pub fn raw(&self) -> &RawValue {
         &self.0

@@ -5,17 +5,17 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
+use rdev_api_types::{Accepted, Data, ErrorBody, ServerSentEvent};
 use rdev_domain::{Principal, ProjectId};
 use rdev_services::{Commands, Events, SubmitCommand};
 use utoipa::IntoResponses;
 
 use crate::app::AppState;
-use crate::envelope::{Data, replayed};
-use crate::error::{ApiError, ErrorBody};
+use crate::envelope::{data, replayed};
+use crate::error::ApiError;
 use crate::extract::liked;
-use crate::routes::commands::Accepted;
+use crate::routes::commands::accepted;
 use crate::sse::agent::AgentForm;
-use crate::sse::payload::ServerSentEvent;
 use crate::sse::{Opening, Streams};
 
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
@@ -74,7 +74,7 @@ impl Acceptance {
         let (command, asked) = self.commands.submit(caller, project, submit).await?;
         let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
         let answer = match answer {
-            Answer::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
+            Answer::Accepted => (StatusCode::ACCEPTED, data(accepted(&command))).into_response(),
             Answer::Events(opening) => {
                 let follow = self.events.follow_job(&command, None).await?;
                 self.streams.command(opening, follow, None, AgentForm::default())

@@ -3,60 +3,22 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Error, ProjectId, Seq, StreamId};
+use rdev_api_types::{
+    ErrorBody, EventsQuery, LAST_EVENT_ID, LastEventIdHeader, ProjectLastEventIdHeader, ProjectPath,
+    ServerSentEvent, StreamPath, StreamQuery,
+};
+use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_services::{Begin, Events, Subscription};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::extract::{InProject, Query, StreamInProject};
 use crate::sse::agent::AgentForm;
-use crate::sse::payload::ServerSentEvent;
 use crate::sse::{Opening, ProjectEventId, Streams, number};
-
-/// Which events.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Which {
-    /// One command's stream; without it, every command of the project.
-    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-    stream_id: Option<String>,
-    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it. On a
-    /// project's stream `latest` begins with what comes next.
-    #[param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")]
-    last_event_id: Option<String>,
-    /// How lines of an agent are sent: `events` (default) as `agent` events, `text` as `output` with their text for
-    /// people, `raw` as `output` as the agent wrote them.
-    #[param(pattern = "^(events|text|raw)$")]
-    agent: Option<String>,
-}
-
-/// Where to begin in a command's stream, and how it is read.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct AfterOf {
-    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
-    #[param(pattern = "^([0-9]{1,18})?$")]
-    last_event_id: Option<String>,
-    /// How lines of an agent are sent: `events` (default) as `agent` events, `text` as `output` with their text for
-    /// people, `raw` as `output` as the agent wrote them.
-    #[param(pattern = "^(events|text|raw)$")]
-    agent: Option<String>,
-}
-
-/// Where to begin.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct After {
-    /// Begin after this event; the header `Last-Event-ID` says the same, and counts before it.
-    #[param(pattern = "^([0-9]{1,18})?$")]
-    pub(crate) last_event_id: Option<String>,
-}
 
 /// Events of one stream, or of the whole project.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
-    params(("project" = String, Path, description = "Id of the project", example = "demo"), Which,
-           ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$")), responses(
+    params(ProjectPath, EventsQuery,
+           ProjectLastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
@@ -65,17 +27,17 @@ pub(crate) async fn project_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     InProject(project): InProject,
-    Query(which): Query<Which>,
+    Query(query): Query<EventsQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let form = AgentForm::asked(which.agent.as_deref())?;
-    if let Some(stream) = &which.stream_id {
-        let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
-        let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
+    let form = AgentForm::asked(query.agent.as_deref())?;
+    if let Some(stream) = &query.stream_id {
+        let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
+        let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
         return one_stream((&events, &streams, opening), (&project, &stream), after, form).await;
     }
-    let asked = last_event_id(which.last_event_id.as_deref(), &headers, project_begin)?;
+    let asked = last_event_id(query.last_event_id.as_deref(), &headers, project_begin)?;
     let (begin, asked) = match asked {
         None => (Begin::Start, None),
         Some(ProjectBegin::Latest) => (Begin::Latest, None),
@@ -87,9 +49,8 @@ pub(crate) async fn project_events(
 
 /// Events of one stream.
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
-    params(("project" = String, Path, description = "Id of the project", example = "demo"),
-           ("stream_id" = String, Path, description = "The command's stream"), AfterOf,
-           ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "Begin after this event", pattern = "^([0-9]{1,18})?$")), responses(
+    params(StreamPath, StreamQuery,
+           LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
@@ -98,12 +59,12 @@ pub(crate) async fn stream_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     StreamInProject(project, stream): StreamInProject,
-    Query(asked): Query<AfterOf>,
+    Query(query): Query<StreamQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let form = AgentForm::asked(asked.agent.as_deref())?;
-    let after = last_event_id(asked.last_event_id.as_deref(), &headers, event_number)?;
+    let form = AgentForm::asked(query.agent.as_deref())?;
+    let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
     one_stream((&events, &streams, opening), (&project, &stream), after, form).await
 }
 
@@ -138,7 +99,7 @@ pub(crate) fn last_event_id<T>(
     headers: &HeaderMap,
     parse: impl Fn(&str) -> Result<T, ApiError>,
 ) -> Result<Option<T>, ApiError> {
-    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let read = |id: Option<&str>| id.filter(|id| !id.is_empty()).map(&parse).transpose();
     let (header, query) = (read(header)?, read(query)?);
     Ok(header.or(query))

@@ -1,4 +1,4 @@
-//! The resources, one file each: handlers with their documents, and the shapes that they take and give.
+//! The resources, one file each: handlers with their documents, and how they show what they give.
 
 pub(crate) mod acceptance;
 pub(crate) mod artefacts;
@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod projects;
 pub(crate) mod queue;
 pub(crate) mod tickets;

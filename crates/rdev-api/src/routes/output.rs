@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
+use rdev_api_types::{CommandPath, ErrorBody};
 use rdev_engine::LogReader;
 use rdev_services::Commands;
 
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::extract::{CommandInProject, liked};
 use crate::sse::render::Form;
 use crate::sse::stored::Stored;
@@ -25,8 +26,7 @@ const GAP: HeaderName = HeaderName::from_static("rdev-gap");
 /// command that runs, what there is by now. Where retention has removed the beginning, `Rdev-Gap` names the events
 /// that are missing, and NDJSON has a `gap` in their place; what is removed while it is sent cuts the plain answer.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}/output", tag = "commands", operation_id = "get_output",
-    params(("project" = String, Path, description = "Id of the project", example = "demo"),
-           ("command_id" = String, Path, description = "Id of the command")), responses(
+    params(CommandPath), responses(
     (status = 200, description = "The output", content(
         (String = "text/plain", example = "line 1\nline 2\n"),
         (String = "application/x-ndjson")),

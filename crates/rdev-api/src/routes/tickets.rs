@@ -4,35 +4,24 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use rdev_api_types::{Data, ErrorBody, IdempotencyKeyHeader, ProjectPath, Ticket};
 use rdev_ports::{Clock, Occurrence, TaskQueue};
 use rdev_services::Projects;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::envelope::{Data, replayed};
-use crate::error::{ApiError, ErrorBody};
+use crate::envelope::{data, replayed};
+use crate::error::ApiError;
 use crate::extract::{Caller, Idempotency, InProject};
+use crate::routes::progress::time;
 use crate::tickets::{TICKET_LIFETIME, Tickets};
-
-/// A ticket, to be used in a URL instead of a key.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Ticket)]
-pub(crate) struct TicketDto {
-    /// For `?ticket=` on the project's event streams.
-    ticket: String,
-    /// Connections must be opened before; they may last longer.
-    #[schema(format = DateTime)]
-    expires_at: String,
-}
 
 /// A short-lived ticket to read the project's events.
 ///
 /// For EventSource, which cannot send headers.
 #[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
-    params(("project" = String, Path, description = "Id of the project", example = "demo"),
-        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(ProjectPath,
+        IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The ticket", body = Data<TicketDto>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 200, description = "The ticket", body = Data<Ticket>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
@@ -55,6 +44,6 @@ pub(crate) async fn issue(
     let asked = if first < now { Occurrence::Repeated } else { Occurrence::First };
     let expires = first + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
-    let body = Data::new(TicketDto { ticket, expires_at: expires.to_string() });
+    let body = data(Ticket { ticket, expires_at: time(expires) });
     Ok((replayed(asked), body).into_response())
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use rdev_domain::{AgentBlock, AgentEvent, AgentProvider, Entry, EntryBody, JobId, JobKind, Target};
+use rdev_api_types as types;
+use rdev_domain::{
+    AgentBlock, AgentEvent, AgentProvider, Entry, EntryBody, JobId, JobKind, Json, StreamId, Target,
+    Timestamp,
+};
 use rdev_ports::CodeAgent;
 use rdev_services::Events;
 
-use super::payload::{AgentBlockEvent, AgentEventData, AgentUsageEvent};
 use crate::error::ApiError;
+use crate::routes::progress::time;
 
 /// Jobs of projects whose kind is remembered, for all streams together.
 const JOBS_MAX: usize = 4096;
@@ -82,70 +86,88 @@ impl Agents {
     }
 }
 
-impl<'a> AgentEventData<'a> {
-    /// Data of an event of an agent; `(stream_id, seq, timestamp)` are those of its line.
-    pub(crate) fn of(event: &'a AgentEvent, (stream_id, seq, timestamp): (&'a str, u64, &'a str)) -> Self {
-        let AgentBlockEvent { kind, text, tool, tool_use_id, input, content, is_error } =
-            AgentBlockEvent::of(&event.first);
-        let blocks = if event.rest.is_empty() {
-            Vec::new()
-        } else {
-            event.blocks().map(AgentBlockEvent::of).collect()
-        };
-        Self {
-            stream_id,
-            seq,
-            provider: event.provider.as_str(),
-            kind,
-            text,
-            tool,
-            tool_use_id,
-            input,
-            content,
-            is_error,
-            session_id: event.session_id.as_deref(),
-            usage: event.usage.map(|usage| AgentUsageEvent {
-                input_tokens: usage.input_tokens,
-                output_tokens: usage.output_tokens,
-                cache_read_tokens: usage.cache_read_tokens,
-                cache_write_tokens: usage.cache_write_tokens,
-            }),
-            cost_usd: event.cost_micro_usd.map(|micros| micros as f64 / 1e6),
-            blocks,
-            timestamp,
-        }
+/// Event that a line has become, under the number and with the time of its line.
+pub(super) fn agent_event(
+    event: AgentEvent,
+    stream: &StreamId,
+    seq: u64,
+    at: Timestamp,
+) -> types::AgentEvent {
+    let AgentEvent { provider, session_id, usage, cost_micro_usd, first, rest } = event;
+    let first = block(first);
+    let mut blocks = Vec::new();
+    if !rest.is_empty() {
+        blocks.push(first.clone());
+        blocks.extend(rest.into_iter().map(block));
+    }
+    let types::AgentBlock { kind, text, tool, tool_use_id, input, content, is_error } = first;
+    types::AgentEvent {
+        stream_id: stream.to_string(),
+        seq,
+        provider: match provider {
+            AgentProvider::Claude => types::AgentProvider::Claude,
+        },
+        kind,
+        text,
+        tool,
+        tool_use_id,
+        input,
+        content,
+        is_error,
+        session_id,
+        usage: usage.map(|usage| types::AgentUsage {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cache_read_tokens: usage.cache_read_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
+        }),
+        cost_usd: cost_micro_usd.map(|micros| types::Dollars { micros }),
+        blocks,
+        timestamp: time(at),
     }
 }
 
-impl<'a> AgentBlockEvent<'a> {
-    fn of(block: &'a AgentBlock) -> Self {
-        let plain = Self::plain(block.kind());
-        match block {
-            AgentBlock::Init | AgentBlock::Usage => plain,
-            AgentBlock::Message { text, is_error } => {
-                Self { text: Some(text), is_error: Some(*is_error), ..plain }
-            }
-            AgentBlock::Thinking { text } => Self { text: text.as_deref(), ..plain },
-            AgentBlock::ToolUse { tool, tool_use_id, input }
-            | AgentBlock::PermissionRequest { tool, tool_use_id, input } => Self {
-                tool: Some(tool),
-                tool_use_id: tool_use_id.as_deref(),
-                input: input.as_ref().map(rdev_domain::Json::raw),
-                ..plain
-            },
-            AgentBlock::ToolResult { tool_use_id, text, content, is_error } => Self {
-                tool_use_id: tool_use_id.as_deref(),
-                text: text.as_deref(),
-                content: content.as_ref().map(rdev_domain::Json::raw),
-                is_error: Some(*is_error),
-                ..plain
-            },
-            AgentBlock::Result { text, is_error } => {
-                Self { text: text.as_deref(), is_error: Some(*is_error), ..plain }
-            }
-            AgentBlock::Other { text, content, .. } => {
-                Self { text: text.as_deref(), content: Some(content.raw()), ..plain }
-            }
+fn block(block: AgentBlock) -> types::AgentBlock {
+    use types::AgentEventType as Type;
+    let plain = |kind| types::AgentBlock {
+        kind,
+        text: None,
+        tool: None,
+        tool_use_id: None,
+        input: None,
+        content: None,
+        is_error: None,
+    };
+    let raw = |json: Option<Json>| json.map(|json| types::RawJson(json.into_raw()));
+    let call = |kind, tool, tool_use_id, input| types::AgentBlock {
+        tool: Some(tool),
+        tool_use_id,
+        input: raw(input),
+        ..plain(kind)
+    };
+    match block {
+        AgentBlock::Init => plain(Type::Init),
+        AgentBlock::Usage => plain(Type::Usage),
+        AgentBlock::Message { text, is_error } => {
+            types::AgentBlock { text: Some(text), is_error: Some(is_error), ..plain(Type::Message) }
+        }
+        AgentBlock::Thinking { text } => types::AgentBlock { text, ..plain(Type::Thinking) },
+        AgentBlock::ToolUse { tool, tool_use_id, input } => call(Type::ToolUse, tool, tool_use_id, input),
+        AgentBlock::PermissionRequest { tool, tool_use_id, input } => {
+            call(Type::PermissionRequest, tool, tool_use_id, input)
+        }
+        AgentBlock::ToolResult { tool_use_id, text, content, is_error } => types::AgentBlock {
+            tool_use_id,
+            text,
+            content: raw(content),
+            is_error: Some(is_error),
+            ..plain(Type::ToolResult)
+        },
+        AgentBlock::Result { text, is_error } => {
+            types::AgentBlock { text, is_error: Some(is_error), ..plain(Type::Result) }
+        }
+        AgentBlock::Other { text, content, .. } => {
+            types::AgentBlock { text, content: raw(Some(content)), ..plain(Type::Other) }
         }
     }
 }
@@ -153,7 +175,7 @@ impl<'a> AgentBlockEvent<'a> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use rdev_domain::{Position, Seq, Timestamp};
+    use rdev_domain::{Position, Seq};
     use rdev_ports::testing::agents::FakeAgent;
     use rdev_runner::frame::{Body, End, Frame, Stream};
 
@@ -242,7 +264,7 @@ mod tests {
 
     #[test]
     fn blocks_and_numbers_are_as_documented() {
-        let json = |text: &str| rdev_domain::Json::new(serde_json::from_str(text).unwrap());
+        let json = |text: &str| Json::new(serde_json::from_str(text).unwrap());
         let event = AgentEvent {
             provider: AgentProvider::Claude,
             session_id: Some("s-1".to_owned()),
@@ -259,9 +281,9 @@ mod tests {
         let expected = format!(
             "{{\"stream_id\":\"s\",\"seq\":7,\"provider\":\"claude\",{block},\"session_id\":\"s-1\",\
              \"usage\":{{\"input_tokens\":1,\"output_tokens\":2,\"cache_read_tokens\":0,\"cache_write_tokens\":0}},\
-             \"cost_usd\":0.049428,\"blocks\":[{{{block}}},{{\"type\":\"other\",\"content\":[1]}}],\"timestamp\":\"now\"}}"
+             \"cost_usd\":0.049428,\"blocks\":[{{{block}}},{{\"type\":\"other\",\"content\":[1]}}],\"timestamp\":\"{AT}\"}}"
         );
-        let data = AgentEventData::of(&event, ("s", 7, "now"));
+        let data = agent_event(event, &"s".parse().unwrap(), 7, AT);
         assert_eq!(serde_json::to_string(&data).unwrap(), expected);
     }
 

@@ -1,7 +1,6 @@
 //! Answers that do not end: server-sent events, rendered once for all their readers.
 
 pub(crate) mod agent;
-pub(crate) mod payload;
 pub(crate) mod render;
 mod share;
 pub(crate) mod stored;

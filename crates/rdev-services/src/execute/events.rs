@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Error, Job, JobId, JobKind, Position, ProjectId, Result, Seq, StreamId, Target};
+use rdev_domain::{Error, Job, JobId, JobKind, Position, ProjectId, Resource, Result, Seq, StreamId, Target};
 use rdev_engine::{Live, LogReader, Source};
 use rdev_ports::{EventLog, TaskQueue};
 
@@ -43,7 +43,7 @@ impl Events {
     ) -> Result<Subscription> {
         self.projects.get(project).await?;
         let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
-        let job = job.ok_or_else(|| Error::not_found("stream", stream))?;
+        let job = job.ok_or_else(|| Error::not_found(Resource::Stream, stream))?;
         self.follow_on(&job, after).await
     }
 
