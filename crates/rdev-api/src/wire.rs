@@ -9,12 +9,15 @@ use std::time::Duration;
 use anyhow::Context;
 use ipnet::IpNet;
 use rdev_claude::Claude;
-use rdev_engine::{Journals, Live, Periodic, ReplicaSync, Worker, WorkerConfig, WorkerPorts};
+use rdev_engine::{
+    JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
+    WorkerPorts,
+};
 use rdev_kube::Kube;
 use rdev_local::Local;
 use rdev_ports::{Clock, CodeAgent, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
-use rdev_services::{Commands, Events, Pool, Projects, Prune, TaskPorts, Tasks};
+use rdev_services::{Commands, Events, JobPorts, Pool, Projects, Prune, Tasks};
 use rdev_sql::SqlStore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -80,22 +83,16 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
     let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
     let (pods, runtime_failed) = pods(config, inherited, clock.clone()).await?;
     let signals = store.signals();
-    let (live, drain) = (Live::beside(signals.clone()), CancellationToken::new());
-    let replicas = ReplicaSync::new(live.clone(), log.clone(), signals);
+    let (tails, wakeups) = (TailCache::new(signals.clone()), Wakeups::new(signals.clone()));
+    let drain = CancellationToken::new();
+    let replicas = ReplicaSync::new(tails.clone(), wakeups.clone(), log.clone(), signals);
 
     let projects = Projects::new(pods.clone());
-    let events = Events::new(projects.clone(), queue.clone(), log.clone(), live.clone());
-    let commands = Commands::new(
-        projects.clone(),
-        events.clone(),
-        queue.clone(),
-        clock.clone(),
-        ids.clone(),
-        live.clone(),
-        config.command_timeout(),
-    );
+    let readers = LogReaders::new(log, tails.clone());
+    let events = Events::new(projects.clone(), queue.clone(), readers);
     let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
-    let task_ports = TaskPorts {
+    let submitter = Submitter::new(queue.clone(), pool_queue.clone(), tails.clone(), wakeups.clone());
+    let ports = JobPorts {
         pods: pods.clone(),
         queue: queue.clone(),
         pool: pool_queue.clone(),
@@ -103,9 +100,11 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         clock: clock.clone(),
         ids,
     };
-    let tasks = Tasks::new(task_ports, events.clone(), live.clone(), config.command_timeout());
-    let pool = Pool::new(pods.clone(), pool_queue.clone(), clock.clone(), live.clone());
-    let worker = worker(config, &store, &pods, &clock, live)?;
+    let timeout = config.command_timeout();
+    let commands = Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
+    let tasks = Tasks::new(ports, events.clone(), submitter, timeout);
+    let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
+    let worker = worker(config, &store, &pods, &clock, (tails, wakeups))?;
     let chores = chores(config, &store, pods.clone(), clock.clone());
 
     let metrics = Metrics::begin(pool.clone(), pods.clone(), clock.clone())?;
@@ -172,7 +171,7 @@ fn agent() -> Arc<dyn CodeAgent> {
 fn chores(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Periodic {
     let store = Arc::new(store.clone());
     let prune = Prune::new(store.clone(), config.keeping());
-    let journals = Journals::new(pods, store.clone(), store.clone(), config.journal_search());
+    let journals = JournalSweep::new(pods, store.clone(), store.clone(), config.journal_search());
     Periodic::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
 }
 
@@ -181,19 +180,19 @@ fn worker(
     store: &SqlStore,
     pods: &Arc<dyn Pods>,
     clock: &Arc<dyn Clock>,
-    live: Live,
+    (tails, wakeups): (TailCache, Wakeups),
 ) -> anyhow::Result<Worker> {
     let ports = WorkerPorts {
         pods: pods.clone(),
         agent: agent(),
-        queue: Arc::new(store.clone()),
+        leases: Arc::new(store.clone()),
         pool: Arc::new(store.clone()),
         artefacts: Arc::new(store.clone()),
         log: Arc::new(store.clone()),
         clock: clock.clone(),
         random: Arc::new(UuidRandom),
     };
-    Ok(Worker::new(worker_config(config)?, ports, live))
+    Ok(Worker::new(worker_config(config)?, ports, tails, wakeups))
 }
 
 fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
@@ -209,7 +208,7 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
         id: id.parse().context("worker id")?,
         concurrency: config.worker_concurrency,
         lease: config.lease(),
-        place_patience: config.pod_wait(),
+        pod_patience: config.pod_wait(),
     })
 }
 

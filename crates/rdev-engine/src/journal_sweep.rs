@@ -1,8 +1,7 @@
-//! Frees the journals that a worker could not free at their command's end, and forgets runs that ended long ago: a
-//! chore.
+//! Sweep of the journals that no worker has freed, and of runs that ended long ago: a periodic job.
 //!
-//! A worker frees what it has seen the end of, soon after. What it did not come to, because it died, or the place did
-//! not answer, is found here: every place is asked now and then for the runs that are over and that nobody has freed.
+//! A worker frees the journals of the jobs whose end it has stored. The journals that it did not come to, because it
+//! died, or the pod did not answer, are found here: every pod is asked in turn for the ended runs that nobody has freed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +14,14 @@ use rdev_ports::{EventLog, Pod, PodRef, Pods, Readiness, StepReport, TaskQueue, 
 use crate::PeriodicJob;
 use crate::run::control::{FREED_AT_ONCE, RunId, control, free, read};
 
-/// Runs that a place is asked for at once, and most bytes of a line of its answer: an id.
+/// Most runs of one answer of a pod, and most bytes of a line of it: an id.
 const RUNS_MAX: usize = 512;
 const LINE_BYTES_MAX: usize = 129;
-/// Runs that ended so long ago are forgotten whole: in seconds, a week.
+/// Seconds after their end when runs are removed whole: a week.
 const FORGET_AFTER_SECONDS: &str = "604800";
 
-/// Asks the places, one after the other.
-pub struct Journals {
+/// Frees journals in one pod after the other.
+pub struct JournalSweep {
     pods: Arc<dyn Pods>,
     queue: Arc<dyn TaskQueue>,
     log: Arc<dyn EventLog>,
@@ -30,16 +29,16 @@ pub struct Journals {
     round: Mutex<Round>,
 }
 
-/// One turn of all places. One that another process has interrupted goes on at the next.
+/// One round over all pods. A round that another process has interrupted goes on with the next step.
 #[derive(Default)]
 struct Round {
     waiting: VecDeque<PodRef>,
-    /// Places that were asked, by their uid: several sites may be in one.
+    /// Pods that were asked, by their uid: one pod may serve several projects.
     asked: HashSet<String>,
 }
 
-impl Journals {
-    /// Wires the chore. Every place is asked once in `period`.
+impl JournalSweep {
+    /// Wires the job. Every pod is asked once in `period`.
     pub fn new(
         pods: Arc<dyn Pods>,
         queue: Arc<dyn TaskQueue>,
@@ -53,8 +52,8 @@ impl Journals {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The site whose turn it is; all have their turn again after the last one.
-    async fn next_site(&self) -> Result<Option<PodRef>> {
+    /// Returns the next pod of the round; begins a new round after the last one.
+    async fn next_pod(&self) -> Result<Option<PodRef>> {
         if let Some(pod_ref) = self.round().waiting.pop_front() {
             return Ok(Some(pod_ref));
         }
@@ -65,33 +64,33 @@ impl Journals {
         Ok(round.waiting.pop_front())
     }
 
-    /// Frees what is over in a place; how many journals, and whether there may be more.
+    /// Frees the journals of ended runs in a pod; returns their number, and whether there may be more.
     async fn free(&self, pod: &Pod) -> Result<StepReport> {
         let runs = match unfreed(&*self.pods, pod).await {
             Ok(runs) => runs,
             Err(error) => {
-                put_off(pod, &error, "its runs were not listed");
+                put_off(pod, &error, "listing runs failed");
                 return Ok(StepReport { done: 0, more: false });
             }
         };
         let is_full = runs.len() == RUNS_MAX;
-        let over = self.over(runs).await?;
+        let ended = self.ended(runs).await?;
         let mut done = 0;
-        if !over.is_empty() {
-            // No journal goes before its copy survives the death of the machine.
+        if !ended.is_empty() {
+            // No journal is freed before its copy in the log survives a crash of the machine.
             self.log.flush().await?;
         }
-        for runs in over.chunks(FREED_AT_ONCE) {
+        for runs in ended.chunks(FREED_AT_ONCE) {
             match free(&*self.pods, pod, runs).await {
                 Ok(()) => done += runs.len() as u64,
-                Err(error) => put_off(pod, &error, "journals were not freed"),
+                Err(error) => put_off(pod, &error, "freeing journals failed"),
             }
         }
         Ok(StepReport { done, more: is_full && done > 0 })
     }
 
-    /// Those runs whose journal nobody needs: their attempt is over, or the store does not know them.
-    async fn over(&self, mut runs: Vec<RunId>) -> Result<Vec<RunId>> {
+    /// Returns the runs whose journal nobody needs: their attempt has ended, or the store does not know them.
+    async fn ended(&self, mut runs: Vec<RunId>) -> Result<Vec<RunId>> {
         let ids: Vec<_> = runs.iter().map(|run| run.job.clone()).collect();
         let unfinished = self.queue.unfinished(&ids).await?;
         runs.retain(|run| !is_needed(run, &unfinished));
@@ -100,7 +99,7 @@ impl Journals {
 }
 
 #[async_trait]
-impl PeriodicJob for Journals {
+impl PeriodicJob for JournalSweep {
     fn name(&self) -> &'static str {
         "journals"
     }
@@ -110,7 +109,7 @@ impl PeriodicJob for Journals {
     }
 
     async fn step(&self, _now: Timestamp) -> Result<StepReport> {
-        let Some(pod_ref) = self.next_site().await? else { return Ok(StepReport { done: 0, more: false }) };
+        let Some(pod_ref) = self.next_pod().await? else { return Ok(StepReport { done: 0, more: false }) };
         let mut done = 0;
         match self.pods.readiness(&pod_ref).await {
             Ok(Some(Readiness::Ready(pod))) if self.round().asked.insert(pod.uid.clone()) => {
@@ -121,10 +120,10 @@ impl PeriodicJob for Journals {
                     round.asked.remove(&pod.uid);
                     round.waiting.push_back(pod_ref);
                 } else if let Err(error) = forget(&*self.pods, &pod).await {
-                    put_off(&pod, &error, "old runs were not forgotten");
+                    put_off(&pod, &error, "removing old runs failed");
                 }
             }
-            // It was asked, or cannot be: its turn comes again.
+            // The pod was asked in this round, or cannot be asked; it is asked in the next one.
             Ok(_) | Err(Error::Unavailable { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -132,7 +131,7 @@ impl PeriodicJob for Journals {
     }
 }
 
-/// Runs that are over and not freed. Those of other programs than rdev are theirs.
+/// Returns the ended runs of rdev whose journals are not freed.
 async fn unfreed(pods: &dyn Pods, pod: &Pod) -> anyhow::Result<Vec<RunId>> {
     let limit = RUNS_MAX.to_string();
     let call = ["list", "--uncollected", "--limit", &limit];
@@ -140,7 +139,7 @@ async fn unfreed(pods: &dyn Pods, pod: &Pod) -> anyhow::Result<Vec<RunId>> {
     Ok(text.lines().filter_map(|id| id.parse().ok()).collect())
 }
 
-/// Tells whether a worker may still read the journal, or is to.
+/// Tells whether a worker reads the run's journal, or will.
 fn is_needed(run: &RunId, unfinished: &[Unfinished]) -> bool {
     let attempt_is_over = |last| run.attempt.is_some_and(|attempt| attempt < last);
     let job = unfinished.iter().find(|known| known.id == run.job);
@@ -151,10 +150,10 @@ async fn forget(pods: &dyn Pods, pod: &Pod) -> anyhow::Result<()> {
     control(pods, pod, &["gc", "--older-than", FORGET_AFTER_SECONDS]).await
 }
 
-/// A place that fails keeps no other waiting, and has its turn again.
+/// Logs that a pod failed: the other pods do not wait for it, and it is asked in the next round.
 fn put_off(pod: &Pod, error: &anyhow::Error, what: &str) {
     let pod = &pod.pod_ref;
-    tracing::warn!(%pod, error = format!("{error:#}"), "{what}, trying again in the next turn");
+    tracing::warn!(%pod, error = format!("{error:#}"), "{what}, retrying in the next round");
 }
 
 #[cfg(test)]
@@ -171,7 +170,7 @@ mod tests {
             (unfinished.clone(), true),
             (format!("{unfinished}-1"), false),
             (format!("{unfinished}-2"), true),
-            // It was begun after the store was asked.
+            // It began after the store was asked.
             (format!("{unfinished}-3"), true),
         ] {
             assert_eq!(is_needed(&run.parse().unwrap(), &known), needed, "{run}");

@@ -1,26 +1,33 @@
-//! The guaranteed path of a job: accepting, claiming, running, collecting, following.
+//! The guaranteed path of a job: submitted, claimed, run in a pod, its output stored and followed, its files collected,
+//! its journal freed.
 //!
-//! The engine knows the runner's frames, and neither HTTP nor SQL nor Kubernetes. Use cases stand on it in
-//! `rdev-services`.
+//! A worker claims jobs and keeps their leases ([`Worker`]); `run` takes one claimed job to its end; readers follow
+//! the log ([`LogReaders`]). Periodic jobs are done by one process at a time ([`Periodic`]). The engine speaks the
+//! runner's protocol, and knows neither HTTP nor SQL nor Kubernetes. Use cases stand on it in `rdev-services`.
 
 mod journal_sweep;
-mod live;
 mod periodic;
+mod ports;
 mod pulse;
 mod reader;
 mod replica_sync;
 mod run;
 mod submit;
-mod tail;
+mod subscribe;
+mod tail_cache;
+mod wakeups;
 mod waking;
+mod weak_map;
 mod worker;
 
-pub use journal_sweep::Journals;
-pub use live::Live;
+pub use journal_sweep::JournalSweep;
 pub use periodic::{Periodic, PeriodicJob};
+pub use ports::WorkerPorts;
 pub use pulse::Pulse;
-pub use reader::{LogReader, Next, Source};
+pub use reader::{LogReader, Next};
 pub use replica_sync::ReplicaSync;
-pub use submit::{accept, cancel};
-pub use tail::Tail;
-pub use worker::{Worker, WorkerConfig, WorkerPorts};
+pub use submit::Submitter;
+pub use subscribe::{Begin, LogReaders, ProjectLogReader, Subscription};
+pub use tail_cache::TailCache;
+pub use wakeups::Wakeups;
+pub use worker::{Worker, WorkerConfig};

@@ -1,4 +1,4 @@
-//! Periodic work. Every process on a store is ready for it, and one does it at a time.
+//! Periodic jobs. Every process on a store is ready for them, and one process does a job at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,83 +10,81 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks at whether a chore is due: so late it is after the process that did it has died.
-const LOOK: Duration = Duration::from_secs(5);
-/// Least pause between two steps. It is as long as the step was: half of the time is for requests.
+/// Pause between two checks of whether a job is due: the longest delay after the death of the process that did it.
+const CHECK: Duration = Duration::from_secs(5);
+/// Shortest pause between two steps. A pause is as long as the step was, so half of the time is for requests.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// Work that is done now and then.
+/// Job that is done once in a period.
 #[async_trait]
 pub trait PeriodicJob: Send + Sync {
-    /// Its name, which all processes on a store give it.
+    /// Returns the name of the job's lease, the same in all processes on a store.
     fn name(&self) -> &'static str;
 
-    /// It is done once in this time. No step may take as long: another process would begin.
+    /// Returns the period. A step takes less: another process begins when the job has been silent for so long.
     fn period(&self) -> Duration;
 
-    /// Does a little of it, in a moment. Whatever it is stopped in, the next step goes on.
+    /// Does a small part of the job. The next step goes on wherever this one was interrupted.
     async fn step(&self, now: Timestamp) -> Result<StepReport>;
 }
 
-/// Does the chores whose turn is this process's.
+/// Does the periodic jobs whose leases this process acquires.
 pub struct Periodic {
-    turns: Arc<dyn PeriodicLeases>,
+    leases: Arc<dyn PeriodicLeases>,
     clock: Arc<dyn Clock>,
-    periodic: Vec<Arc<dyn PeriodicJob>>,
+    jobs: Vec<Arc<dyn PeriodicJob>>,
 }
 
 impl Periodic {
     /// Wires the service.
     pub fn new(
-        turns: Arc<dyn PeriodicLeases>,
+        leases: Arc<dyn PeriodicLeases>,
         clock: Arc<dyn Clock>,
-        periodic: Vec<Arc<dyn PeriodicJob>>,
+        jobs: Vec<Arc<dyn PeriodicJob>>,
     ) -> Self {
-        Self { turns, clock, periodic }
+        Self { leases, clock, jobs }
     }
 
-    /// Works until `shutdown`. None of them waits for another.
+    /// Works until `shutdown`. No job waits for another.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
-        for job_name in self.periodic {
-            let (turns, clock) = (self.turns.clone(), self.clock.clone());
-            running.spawn(shutdown.clone().run_until_cancelled_owned(repeat(turns, clock, job_name)));
+        for job in self.jobs {
+            let (leases, clock) = (self.leases.clone(), self.clock.clone());
+            running.spawn(shutdown.clone().run_until_cancelled_owned(repeat(leases, clock, job)));
         }
         running.join_all().await;
     }
 }
 
-async fn repeat(turns: Arc<dyn PeriodicLeases>, clock: Arc<dyn Clock>, job_name: Arc<dyn PeriodicJob>) {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn repeat(leases: Arc<dyn PeriodicLeases>, clock: Arc<dyn Clock>, job: Arc<dyn PeriodicJob>) {
+    let mut check = interval(CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        look.tick().await;
-        let name = job_name.name();
-        match turn(&*turns, &*clock, &*job_name).await {
+        check.tick().await;
+        let periodic_job = job.name();
+        match run_if_due(&*leases, &*clock, &*job).await {
             Ok(0) => {}
-            Ok(done) => tracing::info!(job_name = name, done, "this server did what was due"),
-            Err(error) => tracing::warn!(job_name = name, ?error, "left undone, trying again when it is due"),
+            Ok(done) => tracing::info!(periodic_job, done, "periodic job done"),
+            Err(error) => {
+                tracing::warn!(periodic_job, ?error, "periodic job failed, retrying when it is due")
+            }
         }
     }
 }
 
-/// Does a chore to its end, if this process has the turn; how many things were dealt with.
-pub(crate) async fn turn(
-    turns: &dyn PeriodicLeases,
-    clock: &dyn Clock,
-    job_name: &dyn PeriodicJob,
-) -> Result<u64> {
-    let mut turn = turns.try_acquire(job_name.name(), job_name.period(), clock.now()).await?;
+/// Does a job to its end, if it is due and this process acquires its lease; returns how many things were dealt with.
+async fn run_if_due(leases: &dyn PeriodicLeases, clock: &dyn Clock, job: &dyn PeriodicJob) -> Result<u64> {
+    let mut lease = leases.try_acquire(job.name(), job.period(), clock.now()).await?;
     let mut done = 0;
-    while let Some(taken) = turn {
+    while let Some(held) = lease {
         let begun = Instant::now();
-        let progress = job_name.step(clock.now()).await?;
-        done += progress.done;
-        if !progress.more {
+        let report = job.step(clock.now()).await?;
+        done += report.done;
+        if !report.more {
             break;
         }
         sleep(begun.elapsed().max(PAUSE_MIN)).await;
-        turn = turns.extend(taken, clock.now()).await?;
+        lease = leases.extend(held, clock.now()).await?;
     }
     Ok(done)
 }
@@ -101,7 +99,7 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(60);
 
-    /// Takes so many steps, and so long for each.
+    /// Job of so many steps, each of which takes so long.
     struct Slow {
         clock: Arc<FakeClock>,
         steps_max: u64,
@@ -131,21 +129,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_is_taken_to_its_end_and_comes_again_after_the_period() {
+    async fn a_job_is_done_to_its_end_and_comes_again_after_the_period() {
         let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
-        // Longer than a period in all, and each step is a sign of life.
-        let job_name = slow(&clock, 3, PERIOD / 2);
-        assert_eq!(turn(&store, &*clock, &job_name).await.unwrap(), 3);
-        assert_eq!(turn(&store, &*clock, &job_name).await.unwrap(), 0);
+        // Longer than a period in all, and each step extends the lease.
+        let job = slow(&clock, 3, PERIOD / 2);
+        assert_eq!(run_if_due(&store, &*clock, &job).await.unwrap(), 3);
+        assert_eq!(run_if_due(&store, &*clock, &job).await.unwrap(), 0);
         clock.advance(PERIOD);
-        assert_eq!(turn(&store, &*clock, &job_name).await.unwrap(), 3);
+        assert_eq!(run_if_due(&store, &*clock, &job).await.unwrap(), 3);
     }
 
     #[tokio::test]
-    async fn whoever_was_followed_stops() {
+    async fn a_process_whose_lease_was_taken_stops() {
         let (store, clock) = (MemoryStore::default(), Arc::new(FakeClock::default()));
         let hung = slow(&clock, 3, PERIOD * 2);
-        let (first, second) = tokio::join!(turn(&store, &*clock, &hung), async {
+        let (first, second) = tokio::join!(run_if_due(&store, &*clock, &hung), async {
             store.try_acquire("slow", PERIOD, clock.now()).await
         });
         assert_eq!(first.unwrap(), 1);
@@ -153,13 +151,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_no_end_is_stopped_in_the_middle() {
+    async fn a_job_without_an_end_is_stopped_in_the_middle() {
         let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(FakeClock::default()));
         let stop = CancellationToken::new();
-        let job_name = Arc::new(slow(&clock, u64::MAX, Duration::ZERO));
-        let periodic = Periodic::new(store, clock, vec![job_name.clone()]);
+        let job = Arc::new(slow(&clock, u64::MAX, Duration::ZERO));
+        let periodic = Periodic::new(store, clock, vec![job.clone()]);
         let running = tokio::spawn(periodic.run(stop.clone()));
-        while job_name.steps.load(Ordering::SeqCst) == 0 {
+        while job.steps.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
         stop.cancel();

@@ -1,4 +1,4 @@
-//! A sign of life of a loop that works for others.
+//! Pulse: a sign of life of a loop.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdev_domain::{Error, Result};
 use tokio::time::Instant;
 
-/// Tells whether a loop turns; clones share it.
+/// Pulse of a loop; clones share it.
 #[derive(Debug, Clone)]
 pub struct Pulse {
     last: Arc<Mutex<Instant>>,
@@ -14,17 +14,18 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// A loop that is taken for dead when it has not turned for `limit`. It counts as alive when this is made.
+    /// Makes the pulse of a loop that is taken for dead when it has not turned for `limit`. The first turn counts as made
+    /// now.
     pub fn new(limit: Duration) -> Self {
         Self { last: Arc::new(Mutex::new(Instant::now())), limit }
     }
 
-    /// The loop turns.
+    /// Notes a turn of the loop.
     pub(crate) fn beat(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Fails when the loop has not turned for too long.
+    /// Fails when the loop has not turned for longer than the limit.
     ///
     /// # Errors
     /// `Unavailable`.

@@ -1,4 +1,4 @@
-//! A reader's place in the log.
+//! Readers of the log: subscribe, read what is stored, follow what comes.
 
 use std::sync::Arc;
 
@@ -6,64 +6,57 @@ use rdev_domain::{Entry, JobId, JobKind, Position, Result, Seq, StreamId, Target
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
-use crate::tail::Tail;
+use crate::tail_cache::Tail;
 
-/// Entries read at once, if they are small: the log bounds their bytes.
+/// Most entries of one read; the log bounds their bytes as well.
 const PAGE_ENTRIES_MAX: u32 = 32;
 
-/// What a reader comes to next.
+/// Next answer to a reader.
 #[derive(Debug)]
 pub enum Next {
     /// Entries, at least one.
     Entries(Vec<Arc<Entry>>),
-    /// Of a home's log: of what is stored between the reader's place and this position, retention has removed
-    /// something. What is left of it follows.
+    /// Retention removed entries of a target's log between the cursor and this position; the remaining ones follow.
     Pruned(Position),
-    /// Of a command's log: the events up to this number were removed. Without one the command itself was, with
-    /// all that came before its end, and nothing follows.
+    /// Retention removed the events of a job up to this number. `None`: it removed the job itself and all of its events
+    /// before the end, and nothing follows.
     Missing(Option<Seq>),
 }
 
-/// The log that is read.
-pub enum Source {
-    /// A command's.
-    Command {
-        /// Its id.
+/// Log that a reader reads.
+pub(crate) enum Source {
+    /// Log of one job.
+    Job {
         id: JobId,
-        /// Its stream.
         stream: StreamId,
-        /// Kind of its job.
         kind: JobKind,
-        /// Its end.
         tail: Arc<Tail>,
-        /// Whether the log must hold the end of the stream, which the reader has not come to.
+        /// The log must hold an end of the stream that the reader has not reached.
         end_is_due: bool,
     },
-    /// A home's.
+    /// Log of a project, or of the pool.
     Target {
-        /// The home.
         target: Target,
-        /// Its end.
         tail: Arc<Tail>,
-        /// Up to here the reader knows that something may be missing.
-        told: Position,
+        /// Position up to which the reader knows that entries may be missing.
+        announced: Position,
     },
 }
 
-/// A reader's place in the log: subscribe, read, follow. What a subscriber gets always comes from the log,
-/// so one that is slow falls behind and catches up.
+/// Reader of a log with its cursor: reads what is stored, then follows. Every entry comes from the log, so a slow
+/// reader falls behind and catches up.
 pub struct LogReader {
     log: Arc<dyn EventLog>,
     source: Source,
     head: watch::Receiver<Position>,
     cursor: Position,
-    /// Whether the log may hold entries that this process was never told of.
+    /// The log may hold entries of which this process was never notified.
     unread: bool,
 }
 
 impl LogReader {
-    /// Wires a reader.
-    pub fn new(
+    /// Makes a reader that begins after `cursor`. `head` was taken before the log was asked for `cursor`.
+    pub(crate) fn new(
         log: Arc<dyn EventLog>,
         source: Source,
         head: watch::Receiver<Position>,
@@ -72,23 +65,26 @@ impl LogReader {
         Self { log, source, head, cursor, unread: true }
     }
 
-    /// The stream that is followed; `None` for a home.
+    /// Returns the stream that is followed; `None` for the log of a target.
     pub fn stream(&self) -> Option<&StreamId> {
         match &self.source {
-            Source::Command { stream, .. } => Some(stream),
+            Source::Job { stream, .. } => Some(stream),
             Source::Target { .. } => None,
         }
     }
 
-    /// Returns the kind of the job that is followed; `None` for a home, whose jobs are of many kinds.
+    /// Returns the kind of the job that is followed; `None` for the log of a target.
     pub fn kind(&self) -> Option<JobKind> {
         match &self.source {
-            Source::Command { kind, .. } => Some(*kind),
+            Source::Job { kind, .. } => Some(*kind),
             Source::Target { .. } => None,
         }
     }
 
-    /// What comes next; waits for it. Dropping the future loses nothing.
+    /// Waits for the next answer. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
     pub async fn next(&mut self) -> Result<Next> {
         loop {
             if let Some(next) = self.ready().await? {
@@ -101,45 +97,48 @@ impl LogReader {
         }
     }
 
-    /// What is stored already; `None` at the end of the log.
+    /// Returns what is stored already; `None` at the end of the log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
     pub async fn ready(&mut self) -> Result<Option<Next>> {
         let known = *self.head.borrow_and_update();
-        let (Source::Command { tail, .. } | Source::Target { tail, .. }) = &self.source;
+        let (Source::Job { tail, .. } | Source::Target { tail, .. }) = &self.source;
         let kept = tail.after(self.cursor, PAGE_ENTRIES_MAX as usize);
         if !kept.is_empty() {
-            return Ok(Some(self.come_to(kept)));
+            return Ok(Some(self.advance_to(kept)));
         }
         if !self.unread && known <= self.cursor {
             return Ok(None);
         }
         match &self.source {
-            Source::Command { id, end_is_due, .. } => {
+            Source::Job { id, end_is_due, .. } => {
                 let (id, end_is_due) = (id.clone(), *end_is_due);
-                self.ready_of_command(&id, end_is_due, known).await
+                self.ready_of_job(&id, end_is_due, known).await
             }
-            Source::Target { target, tail, told } => {
-                let (target, tail, told) = (target.clone(), tail.clone(), *told);
-                self.ready_of_home(&target, &tail, told).await
+            Source::Target { target, tail, announced } => {
+                let (target, tail, announced) = (target.clone(), tail.clone(), *announced);
+                self.ready_of_target(&target, &tail, announced).await
             }
         }
     }
 
-    async fn ready_of_command(
-        &mut self,
-        id: &JobId,
-        end_is_due: bool,
-        known: Position,
-    ) -> Result<Option<Next>> {
+    async fn ready_of_job(&mut self, id: &JobId, end_is_due: bool, known: Position) -> Result<Option<Next>> {
         let entries = self.log.read_job(id, self.cursor, PAGE_ENTRIES_MAX).await?;
         if entries.is_empty() && (end_is_due || known > self.cursor) {
-            return self.gone(id, known).await.map(Some);
+            return self.explain_empty_read(id, known).await.map(Some);
         }
         self.unread = !entries.is_empty();
-        Ok(self.unread.then(|| self.come_to(shared(entries))))
+        Ok(self.unread.then(|| self.advance_to(shared(entries))))
     }
 
-    /// One of those who follow a home reads on for all of them; whoever is behind reads alone.
-    async fn ready_of_home(&mut self, target: &Target, tail: &Tail, told: Position) -> Result<Option<Next>> {
+    /// Reads the log once for all followers that are at its end; a follower that is behind reads alone.
+    async fn ready_of_target(
+        &mut self,
+        target: &Target,
+        tail: &Tail,
+        announced: Position,
+    ) -> Result<Option<Next>> {
         let log = &self.log;
         let read = async |after: Position| {
             let entries = log.read_target(target, after, PAGE_ENTRIES_MAX).await?;
@@ -147,14 +146,14 @@ impl LogReader {
             Ok((entries, log.pruned(target).await?))
         };
         if let Some(entries) = tail.read_on(self.cursor, PAGE_ENTRIES_MAX as usize, &read).await? {
-            // Of what came since then the bell tells.
+            // The head announces whatever was appended since.
             self.unread = false;
-            return Ok((!entries.is_empty()).then(|| self.come_to(entries)));
+            return Ok((!entries.is_empty()).then(|| self.advance_to(entries)));
         }
         let (entries, pruned) = read(self.cursor).await?;
-        if pruned > self.cursor.max(told) {
-            if let Source::Target { told, .. } = &mut self.source {
-                *told = pruned;
+        if pruned > self.cursor.max(announced) {
+            if let Source::Target { announced, .. } = &mut self.source {
+                *announced = pruned;
             }
             return Ok(Some(Next::Pruned(pruned)));
         }
@@ -162,27 +161,27 @@ impl LogReader {
         if !self.unread {
             tail.begin(self.cursor);
         }
-        Ok(self.unread.then(|| self.come_to(shared(entries))))
+        Ok(self.unread.then(|| self.advance_to(shared(entries))))
     }
 
-    /// There was something after the reader's place, and a read has found nothing. Nothing is changed before the
-    /// last wait, in which the future may be dropped.
-    async fn gone(&mut self, id: &JobId, known: Position) -> Result<Next> {
+    /// Explains why a read found nothing though the log reached beyond the cursor. Changes nothing before the last
+    /// wait, in which the future may be dropped.
+    async fn explain_empty_read(&mut self, id: &JobId, known: Position) -> Result<Next> {
         let last = self.log.last_seq(id).await?;
-        // What was stored since the read is not gone; up to `last`, what is not found now is.
+        // Entries stored since the first read are found now; of those up to `last`, whatever is not found was removed.
         let entries = self.log.read_job(id, self.cursor, PAGE_ENTRIES_MAX).await?;
         self.unread = !entries.is_empty();
         if self.unread {
-            return Ok(self.come_to(shared(entries)));
+            return Ok(self.advance_to(shared(entries)));
         }
         self.cursor = known.max(self.cursor);
         Ok(Next::Missing(last))
     }
 
-    fn come_to(&mut self, entries: Vec<Arc<Entry>>) -> Next {
+    fn advance_to(&mut self, entries: Vec<Arc<Entry>>) -> Next {
         if let Some(last) = entries.last() {
             self.cursor = last.position;
-            if let Source::Command { end_is_due, .. } = &mut self.source {
+            if let Source::Job { end_is_due, .. } = &mut self.source {
                 *end_is_due &= !last.is_last();
             }
         }
@@ -206,7 +205,7 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
-    use crate::Live;
+    use crate::TailCache;
 
     const ALL_OUTPUT: PruneRule = PruneRule::Output { bytes_max: 0 };
     const ENDED: PruneRule = PruneRule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
@@ -220,16 +219,16 @@ mod tests {
 
     /// Reads its first two entries, the statuses.
     async fn begun(store: &MemoryStore, source: Source) -> LogReader {
-        let (Source::Command { tail, .. } | Source::Target { tail, .. }) = &source;
+        let (Source::Job { tail, .. } | Source::Target { tail, .. }) = &source;
         let head = tail.head();
         let mut reader = LogReader::new(Arc::new(store.clone()), source, head, Position::ZERO);
         assert_eq!(seqs(reader.ready().await.unwrap()), [0, 0]);
         reader
     }
 
-    fn of_command(live: &Live, job: &Job, end_is_due: bool) -> Source {
+    fn of_job(tails: &TailCache, job: &Job, end_is_due: bool) -> Source {
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        Source::Command { tail: live.tail(&id), id, stream, kind: job.spec.kind(), end_is_due }
+        Source::Job { tail: tails.job(&id), id, stream, kind: job.spec.kind(), end_is_due }
     }
 
     fn seqs(next: Option<Next>) -> Vec<u64> {
@@ -243,25 +242,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_is_told_once_of_what_is_gone_and_then_of_what_comes() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let (store, tails) = (MemoryStore::default(), TailCache::default());
         let (job, fence) = running(&store).await;
-        let mut reader = begun(&store, of_command(&live, &job, false)).await;
+        let mut reader = begun(&store, of_job(&tails, &job, false)).await;
         assert!(reader.ready().await.unwrap().is_none());
         let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
-        live.has_advanced(&job.id, stored[0].position);
+        tails.advance_job(&job.id, stored[0].position);
         prune(&store, ALL_OUTPUT).await;
         assert!(matches!(reader.next().await.unwrap(), Next::Missing(Some(Seq(3)))));
         assert!(reader.ready().await.unwrap().is_none());
         let stored = store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
-        live.has_advanced(&job.id, stored[0].position);
+        tails.advance_job(&job.id, stored[0].position);
         assert_eq!(seqs(reader.ready().await.unwrap()), [4]);
     }
 
     #[tokio::test]
     async fn a_reader_of_a_command_that_is_gone_is_told_once() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let (store, tails) = (MemoryStore::default(), TailCache::default());
         let (job, fence) = running(&store).await;
-        let mut reader = begun(&store, of_command(&live, &job, true)).await;
+        let mut reader = begun(&store, of_job(&tails, &job, true)).await;
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         store.finish(&fence, Seq(1), outcome, START).await.unwrap();
         prune(&store, ENDED).await;
@@ -273,9 +272,9 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_interrupted_anywhere_is_told() {
         for waits in 0..6 {
-            let (store, live) = (MemoryStore::default(), Live::default());
+            let (store, tails) = (MemoryStore::default(), TailCache::default());
             let (job, fence) = running(&store).await;
-            let mut reader = begun(&store, of_command(&live, &job, true)).await;
+            let mut reader = begun(&store, of_job(&tails, &job, true)).await;
             let outcome = Outcome::without_process(Ending::Cancelled, "");
             store.finish(&fence, Seq(1), outcome, START).await.unwrap();
             prune(&store, ENDED).await;
@@ -359,10 +358,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_of_a_home_is_told_before_it_goes_on() {
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let (store, tails) = (MemoryStore::default(), TailCache::default());
         let (job, fence) = running(&store).await;
-        let tail = live.target_tail(&job.target());
-        let target = Source::Target { target: job.target(), tail, told: Position::ZERO };
+        let tail = tails.target(&job.target());
+        let target = Source::Target { target: job.target(), tail, announced: Position::ZERO };
         let mut reader = begun(&store, target).await;
         let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
         prune(&store, ALL_OUTPUT).await;
@@ -372,21 +371,21 @@ mod tests {
         assert_eq!(seqs(reader.ready().await.unwrap()), [4]);
         // What it has seen may go.
         prune(&store, ALL_OUTPUT).await;
-        live.target_has_advanced(&job.target(), Position(100));
+        tails.advance_target(&job.target(), Position(100));
         assert!(reader.ready().await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn of_many_readers_of_a_home_one_reads_for_all() {
         const READERS: usize = 100;
-        let (store, live) = (MemoryStore::default(), Live::default());
+        let (store, tails) = (MemoryStore::default(), TailCache::default());
         let (job, fence) = running(&store).await;
         let log = Far::of(store.clone());
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            let tail = live.target_tail(&job.target());
+            let tail = tails.target(&job.target());
             let head = tail.head();
-            let source = Source::Target { target: job.target(), tail, told: Position::ZERO };
+            let source = Source::Target { target: job.target(), tail, announced: Position::ZERO };
             readers.push(LogReader::new(log.clone(), source, head, Position::ZERO));
         }
         for reader in &mut readers {
@@ -395,7 +394,7 @@ mod tests {
         log.reads.store(0, Ordering::SeqCst);
         for first in 1..=10 {
             let stored = store.append(&fence, vec![chunk(first, first)], START).await.unwrap();
-            live.publish(stored[0].clone());
+            tails.publish(stored[0].clone());
             for next in join_all(readers.iter_mut().map(LogReader::next)).await {
                 assert_eq!(seqs(Some(next.unwrap())), [first]);
             }

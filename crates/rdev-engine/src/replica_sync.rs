@@ -1,5 +1,5 @@
-//! What other processes on the same store do: their signals, and a look of our own at what is followed here,
-//! since signals may be lost.
+//! Synchronisation with the other processes on the same store: their signals, and polls of the followed logs, as a
+//! signal may be lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,63 +10,83 @@ use rdev_ports::{EventLog, Signal, Signals};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::Live;
+use crate::{TailCache, Wakeups};
 
-/// Pause between two looks at the logs that somebody waits for.
-const LOOK: Duration = Duration::from_secs(1);
+/// Pause between two polls of the followed logs.
+const POLL: Duration = Duration::from_secs(1);
 
-/// Commands that the log is asked about at once.
-const ASKED_MAX: usize = 500;
+/// Jobs that one query of a poll is about.
+const POLLED_MAX: usize = 500;
 
-/// Keeps what this process knows abreast of the others.
+/// Keeps the caches and wakeups of this process abreast of the other processes.
 pub struct ReplicaSync {
-    live: Live,
+    tails: TailCache,
+    wakeups: Wakeups,
     log: Arc<dyn EventLog>,
     signals: Arc<dyn Signals>,
 }
 
 impl ReplicaSync {
     /// Wires the service.
-    pub fn new(live: Live, log: Arc<dyn EventLog>, signals: Arc<dyn Signals>) -> Self {
-        Self { live, log, signals }
+    pub fn new(
+        tails: TailCache,
+        wakeups: Wakeups,
+        log: Arc<dyn EventLog>,
+        signals: Arc<dyn Signals>,
+    ) -> Self {
+        Self { tails, wakeups, log, signals }
     }
 
-    /// Listens and looks until `shutdown`; where there are no others, there is nothing to do.
+    /// Listens and polls until `shutdown`. In a process that is the only user of its store, only waits for `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         if !self.signals.shared() {
             return shutdown.cancelled().await;
         }
         let mut signals = self.signals.subscribe();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(signal) = signals.next() => {
-                    let anything = signal == Signal::Resync;
-                    self.live.heard(signal);
-                    if anything {
-                        look.reset_immediately();
+                    let is_resync = signal == Signal::Resync;
+                    self.apply(signal);
+                    if is_resync {
+                        poll.reset_immediately();
                     }
                 }
-                _ = look.tick() => {
-                    if let Err(error) = self.look().await {
-                        tracing::warn!(?error, "it is not known how far the logs go, looking again");
+                _ = poll.tick() => {
+                    if let Err(error) = self.poll().await {
+                        tracing::warn!(?error, "polling the followed logs failed, retrying");
                     }
                 }
             }
         }
     }
 
-    async fn look(&self) -> Result<()> {
-        let (jobs, targets) = self.live.followed();
-        for jobs in jobs.chunks(ASKED_MAX) {
+    /// Passes a signal of another process on.
+    fn apply(&self, signal: Signal) {
+        match signal {
+            Signal::Appended(appended) => self.tails.apply(&appended),
+            Signal::Work => self.wakeups.notify_work_here(),
+            Signal::Cancel(id) => self.wakeups.cancel_here(&id),
+            // The poll that follows finds what was appended.
+            Signal::Resync => {
+                self.wakeups.notify_work_here();
+                self.wakeups.notify_renewal();
+            }
+        }
+    }
+
+    async fn poll(&self) -> Result<()> {
+        let (jobs, targets) = self.tails.followed();
+        for jobs in jobs.chunks(POLLED_MAX) {
             for (id, position) in self.log.ends(jobs).await? {
-                self.live.has_advanced(&id, position);
+                self.tails.advance_job(&id, position);
             }
         }
         for target in targets {
-            self.live.target_has_advanced(&target, self.log.last(&target, Position::MAX).await?);
+            self.tails.advance_target(&target, self.log.last(&target, Position::MAX).await?);
         }
         Ok(())
     }

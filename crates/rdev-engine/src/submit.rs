@@ -1,46 +1,94 @@
-//! Accepting and cancelling of jobs: stored first, told afterwards.
+//! Submission, cancellation and reopening of jobs: stored first, announced afterwards.
+
+use std::sync::Arc;
 
 use rdev_domain::{IdempotencyKey, Job, JobId, Result, Target, Timestamp};
-use rdev_ports::{Enqueued, NewJob, Occurrence, TaskQueue};
+use rdev_ports::{Enqueued, NewJob, Occurrence, PoolQueue, Reopened, TaskQueue};
 
-use crate::Live;
 use crate::run::retry::for_a_caller;
+use crate::{TailCache, Wakeups};
 
-/// Stores a command, and rings for it; gives the first one where the idempotency key was used before. Where the store's
-/// answer is lost it is asked again under the same id: a caller who was told to come again would have it run twice.
-pub async fn accept(
-    queue: &dyn TaskQueue,
-    live: &Live,
-    job: Job,
-    idempotency: Option<IdempotencyKey>,
-) -> Result<(Job, Occurrence)> {
-    let concurrency_key = job.spec.concurrency_key();
-    let new = NewJob { job: job.clone(), concurrency_key, idempotency };
-    match for_a_caller(|| queue.enqueue(new.clone())).await? {
-        Enqueued::New(entry) => {
-            live.publish(entry);
-            live.work_came();
-            Ok((job, Occurrence::First))
-        }
-        Enqueued::Existing(job) => Ok((*job, Occurrence::Repeated)),
-    }
+/// Stores what callers ask of jobs, and wakes whoever waits for it.
+#[derive(Clone)]
+pub struct Submitter {
+    queue: Arc<dyn TaskQueue>,
+    pool: Arc<dyn PoolQueue>,
+    tails: TailCache,
+    wakeups: Wakeups,
 }
 
-/// Asks for a command's end, and tells its worker if that is in this process; `None` for no such command.
-pub async fn cancel(
-    queue: &dyn TaskQueue,
-    live: &Live,
-    (target, id): (&Target, &JobId),
-    idempotency: Option<&IdempotencyKey>,
-    now: Timestamp,
-) -> Result<Option<(Job, Occurrence)>> {
-    let Some(cancel) = queue.request_cancel(target, id, idempotency, now).await? else { return Ok(None) };
-    if let Some(entry) = cancel.entry {
-        live.publish(entry);
+impl Submitter {
+    /// Wires the submitter.
+    pub fn new(
+        queue: Arc<dyn TaskQueue>,
+        pool: Arc<dyn PoolQueue>,
+        tails: TailCache,
+        wakeups: Wakeups,
+    ) -> Self {
+        Self { queue, pool, tails, wakeups }
     }
-    // Also of a request that came before: whoever answered it may have died before it told the worker.
-    if cancel.job.cancel_requested {
-        live.cancel(id);
+
+    /// Stores a new job and announces the job to the workers; returns the first job where the idempotency key was used
+    /// before. A store whose answer is lost is asked again for some seconds under the same id, so that a caller who
+    /// repeats the request without an idempotency key does not have the job run twice.
+    ///
+    /// # Errors
+    /// `Conflict` when the stream's name is taken, or the idempotency key was used for another request; `Unavailable`
+    /// when the store stays away.
+    pub async fn submit(&self, job: Job, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
+        let concurrency_key = job.spec.concurrency_key();
+        let new = NewJob { job: job.clone(), concurrency_key, idempotency };
+        match for_a_caller(|| self.queue.enqueue(new.clone())).await? {
+            Enqueued::New(entry) => {
+                self.tails.publish(entry);
+                self.wakeups.notify_work();
+                Ok((job, Occurrence::First))
+            }
+            Enqueued::Existing(job) => Ok((*job, Occurrence::Repeated)),
+        }
     }
-    Ok(Some((cancel.job, cancel.asked)))
+
+    /// Requests the cancellation of a job, and announces the request to the job's worker; `None` when the target has no
+    /// such job.
+    ///
+    /// # Errors
+    /// `Conflict` when the idempotency key was used for another request.
+    pub async fn cancel(
+        &self,
+        (target, id): (&Target, &JobId),
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<(Job, Occurrence)>> {
+        let cancel = self.queue.request_cancel(target, id, idempotency, now).await?;
+        let Some(cancel) = cancel else { return Ok(None) };
+        if let Some(entry) = cancel.entry {
+            self.tails.publish(entry);
+        }
+        // A repeated request, too: the process that stored the first one may have died before its announcement.
+        if cancel.job.cancel_requested {
+            self.wakeups.cancel(id);
+        }
+        Ok(Some((cancel.job, cancel.asked)))
+    }
+
+    /// Reopens an ended task for one more round of attempts; `None` when there is no such task.
+    ///
+    /// # Errors
+    /// `Conflict` when the task has not ended, and when the idempotency key was used for another request.
+    pub async fn reopen(
+        &self,
+        id: &JobId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<(Job, Occurrence)>> {
+        Ok(match self.pool.reopen(id, idempotency, now).await? {
+            Some(Reopened::New(task, entry)) => {
+                self.tails.publish(entry);
+                self.wakeups.notify_work();
+                Some((*task, Occurrence::First))
+            }
+            Some(Reopened::Existing(task)) => Some((*task, Occurrence::Repeated)),
+            None => None,
+        })
+    }
 }

@@ -1,33 +1,33 @@
-//! Has commands go on that wait for a place, once it tells that it is ready.
+//! Waking of postponed jobs whose pod has become ready.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use rdev_domain::Target;
-use rdev_ports::PodRef;
+use rdev_ports::{PodRef, Pods, TaskQueue};
 
-use crate::run::executor::Executor;
+use crate::Wakeups;
 
-/// Sites that are told to the queue at once.
-const SITES_MAX: usize = 256;
+/// Most pods of one call to the queue.
+const PODS_MAX: usize = 256;
 
-/// Goes on until it is dropped.
-pub(crate) async fn wake(executor: Arc<Executor>) {
-    let mut ready = executor.pods.became_ready().ready_chunks(SITES_MAX);
-    while let Some(sites) = ready.next().await {
-        let targets: BTreeSet<Target> = sites.into_iter().map(target).collect();
+/// Makes the jobs of pods due that have become ready; goes on until it is dropped.
+pub(crate) async fn wake(pods: Arc<dyn Pods>, leases: Arc<dyn TaskQueue>, wakeups: Wakeups) {
+    let mut ready = pods.became_ready().ready_chunks(PODS_MAX);
+    while let Some(pods) = ready.next().await {
+        let targets: BTreeSet<Target> = pods.into_iter().map(target).collect();
         let targets: Vec<Target> = targets.into_iter().collect();
-        match executor.queue.hurry(&targets).await {
+        match leases.hurry(&targets).await {
             Ok(0) => {}
-            Ok(_) => executor.live.work_came(),
-            // They are looked at again anyway, some seconds later.
-            Err(error) => tracing::warn!(?error, "commands whose places are ready were not told"),
+            Ok(_) => wakeups.notify_work(),
+            // The jobs are due by themselves some seconds later.
+            Err(error) => tracing::warn!(?error, "waking the jobs of ready pods failed"),
         }
     }
 }
 
-/// The home of the commands that run at a site.
+/// Returns the target of the jobs that run in a pod.
 fn target(pod_ref: PodRef) -> Target {
     match pod_ref {
         PodRef::Project(id) => Target::Project(id),

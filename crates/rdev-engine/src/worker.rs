@@ -1,60 +1,58 @@
-//! Claims commands and keeps their leases while they run.
+//! Worker: claims jobs, and keeps their leases while they run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_domain::{Error, Result, WorkerId};
-use rdev_ports::{
-    Artefacts, Claim, ClaimLimits, Clock, CodeAgent, EventLog, Fence, Pods, PoolQueue, Random, TaskQueue,
-};
+use rdev_ports::{Claim, ClaimLimits, Fence};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::Live;
 use crate::pulse::Pulse;
-use crate::run::executor::Executor;
+use crate::run::Executor;
 use crate::run::journal_gc::JournalGc;
 use crate::run::retry::until_available;
 use crate::waking::wake;
+use crate::{TailCache, Wakeups, WorkerPorts};
 
-/// Work is claimed at least this often, whether or not anybody has rung.
+/// Longest pause between two claims; work that is announced is claimed at once.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Pause between two sweeps of the journals.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// How a worker works.
+/// Settings of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Its name in the leases.
+    /// Name of the worker in its leases.
     pub id: WorkerId,
-    /// Commands of projects that it runs at once; tasks of the pool are as many as the pool has workers.
+    /// Most commands of projects that run at once; of tasks, as many run as the pool has slots.
     pub concurrency: u32,
-    /// Time after which a silent worker's commands are taken over.
+    /// Duration of a lease: the jobs of a worker that is silent for longer are taken over.
     pub lease: Duration,
-    /// How long a command waits for its place to be ready.
-    pub place_patience: Duration,
+    /// Longest wait of a job for its pod to be ready.
+    pub pod_patience: Duration,
 }
 
-/// A lease is renewed so many times before it runs out, and a renewal may take as long as until the next: one of
-/// them may fail, or be without an answer.
+/// Renewals of a lease before it expires. A renewal may take until the next one is due, so one of them may fail, or stay
+/// without an answer.
 const RENEWALS_A_LEASE: u32 = 3;
-/// The worker is taken for dead when its loop has not turned for so many leases.
+/// Leases after which a worker whose loop has not turned is taken for dead.
 const LEASES_TO_DEATH: u32 = 3;
 
-/// A claim that is being worked on.
+/// Claim of a job that runs.
 struct Running {
     fence: Fence,
     task: AbortHandle,
     in_pool: bool,
-    /// When a renewal found first that the claim has passed on. The execution may have given it up itself just then, and
-    /// is about to end.
+    /// Time of the first renewal in a row that found the claim lost. The execution may have released it just then, and be
+    /// about to end.
     lost_since: Option<Instant>,
 }
 
-/// The claims that are being worked on, by their tasks.
+/// Claims of the jobs that run, by the tasks that run them.
 #[derive(Default)]
 struct Claims(Mutex<HashMap<Id, Running>>);
 
@@ -67,7 +65,7 @@ impl Claims {
         self.lock().values().map(|running| running.fence.clone()).collect()
     }
 
-    /// Ends the executions of claims that have passed on, and had before, so long ago.
+    /// Aborts the executions of claims that were found lost, by this renewal and by one at least `after` ago.
     fn abort(&self, lost: &[Fence], asked: Instant, after: Duration) {
         for running in self.lock().values_mut() {
             if !lost.contains(&running.fence) {
@@ -76,147 +74,133 @@ impl Claims {
             }
             let since = *running.lost_since.get_or_insert(asked);
             if asked.duration_since(since) >= after && !running.task.is_finished() {
-                tracing::warn!(job = %running.fence.id, "another worker has taken over");
+                tracing::warn!(job = %running.fence.id, "another worker has taken over, execution aborted");
                 running.task.abort();
             }
         }
     }
 }
 
-/// What a worker works with.
-#[derive(Clone)]
-pub struct WorkerPorts {
-    /// Where commands run.
-    pub pods: Arc<dyn Pods>,
-    /// Agent that runs the requests of agents.
-    pub agent: Arc<dyn CodeAgent>,
-    /// The queue.
-    pub queue: Arc<dyn TaskQueue>,
-    /// What the queue knows of the pool.
-    pub pool: Arc<dyn PoolQueue>,
-    /// Where the files of tasks go.
-    pub artefacts: Arc<dyn Artefacts>,
-    /// Where their events go.
-    pub log: Arc<dyn EventLog>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What spreads the attempts of tasks that failed together.
-    pub random: Arc<dyn Random>,
-}
-
-/// The loop that claims commands and runs them.
+/// Loop that claims jobs and runs them.
 pub struct Worker {
     config: WorkerConfig,
+    ports: WorkerPorts,
+    wakeups: Wakeups,
     executor: Arc<Executor>,
+    journal_gc: Arc<JournalGc>,
     claims: Arc<Claims>,
     tasks: JoinSet<()>,
     pulse: Pulse,
-    /// The answer to a claim was lost: something may be leased to this worker that it does not know of.
-    unsure: bool,
+    /// The answer to a claim was lost: the store may hold leases of this worker that it does not know of.
+    claim_unanswered: bool,
 }
 
 impl Worker {
     /// Wires the worker.
-    pub fn new(config: WorkerConfig, ports: WorkerPorts, live: Live) -> Self {
-        let WorkerPorts { pods, agent, queue, pool, artefacts, log, clock, random } = ports;
-        let place_patience = config.place_patience;
-        let journal_gc = JournalGc::default();
-        let executor = Arc::new(Executor {
-            pods,
-            agent,
-            queue,
-            pool,
-            artefacts,
-            log,
-            clock,
-            random,
-            live,
-            journal_gc,
-            place_patience,
-        });
+    pub fn new(config: WorkerConfig, ports: WorkerPorts, tails: TailCache, wakeups: Wakeups) -> Self {
+        let journal_gc = Arc::<JournalGc>::default();
+        let executor = Executor {
+            ports: ports.clone(),
+            tails,
+            wakeups: wakeups.clone(),
+            journal_gc: journal_gc.clone(),
+            pod_patience: config.pod_patience,
+        };
         let pulse = Pulse::new(config.lease * LEASES_TO_DEATH);
-        Self { config, executor, claims: Arc::default(), tasks: JoinSet::new(), pulse, unsure: false }
+        Self {
+            config,
+            ports,
+            wakeups,
+            executor: Arc::new(executor),
+            journal_gc,
+            claims: Arc::default(),
+            tasks: JoinSet::new(),
+            pulse,
+            claim_unanswered: false,
+        }
     }
 
-    /// Tells whether its loop turns.
+    /// Returns the pulse of the worker's loop.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
 
-    /// Works until `shutdown`. Then it claims nothing more, lets go of what runs, without stopping it, and
-    /// gives the leases back. It ends before that only where a part of it has died.
+    /// Works until `shutdown`. Then claims nothing more, leaves the jobs running, and releases their leases. Returns
+    /// before `shutdown` only if a background task of the worker has ended.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut beside = JoinSet::new();
-        beside.spawn(sweep(self.executor.clone()));
-        beside.spawn(wake(self.executor.clone()));
-        beside.spawn(renew(self.executor.clone(), self.claims.clone(), self.config.lease));
-        let executor = self.executor.clone();
+        let mut background = JoinSet::new();
+        background.spawn(sweep(self.ports.clone(), self.journal_gc.clone()));
+        background.spawn(wake(self.ports.pods.clone(), self.ports.leases.clone(), self.wakeups.clone()));
+        let (claims, lease) = (self.claims.clone(), self.config.lease);
+        background.spawn(renew(self.ports.clone(), self.wakeups.clone(), claims, lease));
+        let wakeups = self.wakeups.clone();
         while !shutdown.is_cancelled() {
             self.pulse.beat();
             self.claim().await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = executor.live.work().notified() => {}
+                () = wakeups.work() => {}
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
-                Some(died) = beside.join_next() => {
-                    tracing::error!(?died, "renewing leases, freeing journals, or waking what waits, has come to an end");
+                Some(ended) = background.join_next() => {
+                    tracing::error!(?ended, "background task of the worker ended");
                     break;
                 }
                 () = sleep(POLL) => {}
             }
         }
-        beside.shutdown().await;
-        self.let_go().await;
+        background.shutdown().await;
+        self.release_all_held().await;
     }
 
     async fn claim(&mut self) {
         if let Err(error) = self.try_claim().await {
-            tracing::warn!(?error, "nothing could be claimed, trying again");
+            tracing::warn!(?error, "claim failed, retrying");
         }
     }
 
     async fn try_claim(&mut self) -> Result<()> {
-        if self.unsure {
+        if self.claim_unanswered {
             let held = self.claims.fences();
-            self.executor.queue.release_all_but(&self.config.id, &held).await?;
-            self.unsure = false;
+            self.ports.leases.release_all_but(&self.config.id, &held).await?;
+            self.claim_unanswered = false;
         }
-        let slots = self.slots().await?;
-        let (now, asked) = (self.executor.clock.now(), Instant::now());
-        self.unsure = true;
-        let claims = self.executor.queue.claim(&self.config.id, slots, now, now + self.config.lease).await?;
-        self.unsure = false;
+        let limits = self.limits().await?;
+        let (now, asked) = (self.ports.clock.now(), Instant::now());
+        self.claim_unanswered = true;
+        let claims = self.ports.leases.claim(&self.config.id, limits, now, now + self.config.lease).await?;
+        self.claim_unanswered = false;
         claims.into_iter().for_each(|claim| self.spawn(claim));
         // The leases began before the store was asked.
         if asked.elapsed() > self.config.lease / RENEWALS_A_LEASE {
-            self.executor.live.renewal().notify_one();
+            self.wakeups.notify_renewal();
         }
         Ok(())
     }
 
-    /// A task of the pool is claimed only for a worker that is free: it waits in the queue, not here.
-    async fn slots(&self) -> Result<ClaimLimits> {
+    /// Returns how many jobs may be claimed. A task of the pool is claimed only for a free slot: it waits in the queue,
+    /// not here.
+    async fn limits(&self) -> Result<ClaimLimits> {
         let jobs = self.claims.lock().values().filter(|running| !running.in_pool).count();
         let jobs = self.config.concurrency.saturating_sub(jobs as u32);
-        let occupancy = self.executor.pool.occupancy().await?;
+        let occupancy = self.ports.pool.occupancy().await?;
         if !occupancy.waits {
             return Ok(ClaimLimits { jobs, pool: 0 });
         }
-        let workers = match self.executor.pods.workers().await {
+        let workers = match self.ports.pods.workers().await {
             Ok(workers) => workers,
-            // The cluster's pods are not known yet: commands are put back by themselves.
+            // The cluster's pods are not known yet; jobs of projects are postponed one by one.
             Err(Error::Unavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         let free: usize = workers.iter().map(|worker| occupancy.free_slots(worker).count()).sum();
-        let seated = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
+        let has_slot = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
         let claims = self.claims.lock();
-        let starting = claims.values().filter(|running| running.in_pool && !seated(running)).count();
+        let starting = claims.values().filter(|running| running.in_pool && !has_slot(running)).count();
         Ok(ClaimLimits { jobs, pool: free.saturating_sub(starting) as u32 })
     }
 
     fn spawn(&mut self, claim: Claim) {
-        let executor = self.executor.clone();
+        let (executor, leases) = (self.executor.clone(), self.ports.leases.clone());
         let (fence, in_pool) = (claim.fence.clone(), claim.job.spec.is_task());
         let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
@@ -226,17 +210,16 @@ impl Worker {
                     tracing::warn!(job = %claim.fence.id, "{what}");
                 }
                 Err(error) => {
-                    tracing::error!(job = %claim.fence.id, ?error, "the command was let go");
+                    tracing::error!(job = %claim.fence.id, ?error, "execution failed, lease released");
                     sleep(POLL).await;
                 }
             }
-            // So that the next claim goes on where this one stopped, and not only when the lease has run out: it may
-            // be the latest one even where it seemed lost, to a write that was stored before it was tried again.
-            let given_back = until_available(&claim.fence.id, || {
-                executor.queue.release(std::slice::from_ref(&claim.fence))
-            });
-            if let Err(error) = given_back.await {
-                tracing::error!(job = %claim.fence.id, ?error, "its lease will run out");
+            // The next claim then goes on at once, and not only when the lease has expired. This claim may be the latest
+            // one even where it seemed lost, to a write that was stored before it was repeated.
+            let released =
+                until_available(&claim.fence.id, || leases.release(std::slice::from_ref(&claim.fence)));
+            if let Err(error) = released.await {
+                tracing::error!(job = %claim.fence.id, ?error, "release failed, the lease will expire");
             }
         });
         self.claims.lock().insert(task.id(), Running { fence, task, in_pool, lost_since: None });
@@ -247,7 +230,7 @@ impl Worker {
             Ok((id, ())) => id,
             Err(error) => {
                 if error.is_panic() {
-                    tracing::error!(%error, "an execution panicked; its lease will run out");
+                    tracing::error!(%error, "execution panicked, the lease will expire");
                 }
                 error.id()
             }
@@ -255,68 +238,62 @@ impl Worker {
         self.claims.lock().remove(&id);
     }
 
-    async fn let_go(mut self) {
+    async fn release_all_held(mut self) {
         self.tasks.shutdown().await;
         let fences = self.claims.fences();
-        if !fences.is_empty() {
-            tracing::info!(
-                jobs = fences.len(),
-                "these commands go on, and are attached to at the next start"
-            );
-            release(&self.executor, &fences).await;
-            self.executor.live.work_for_others();
+        if fences.is_empty() {
+            return;
         }
+        tracing::info!(jobs = fences.len(), "jobs left running, the next start attaches to them");
+        if let Err(error) = self.ports.leases.release(&fences).await {
+            tracing::warn!(?error, "release failed, the leases will expire");
+        }
+        self.wakeups.notify_work_elsewhere();
     }
 }
 
-/// Renews leases in its own time, whatever else the worker waits for.
-async fn renew(executor: Arc<Executor>, claims: Arc<Claims>, lease: Duration) {
+/// Renews leases at its own pace, whatever the worker waits for.
+async fn renew(ports: WorkerPorts, wakeups: Wakeups, claims: Arc<Claims>, lease: Duration) {
     let period = lease / RENEWALS_A_LEASE;
     let mut due = interval(period);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = due.tick() => {}
-            () = executor.live.renewal().notified() => {}
+            () = wakeups.renewal() => {}
         }
         let fences = claims.fences();
         if fences.is_empty() {
             continue;
         }
-        let (until, asked) = (executor.clock.now() + lease, Instant::now());
-        let renewal = match timeout(period, executor.queue.renew(&fences, until)).await {
+        let (until, asked) = (ports.clock.now() + lease, Instant::now());
+        let renewal = match timeout(period, ports.leases.renew(&fences, until)).await {
             Ok(Ok(renewal)) => renewal,
             Ok(Err(error)) => {
-                tracing::warn!(?error, "leases could not be renewed, trying again");
+                tracing::warn!(?error, "renewing leases failed, retrying");
                 continue;
             }
             Err(_) => {
-                tracing::warn!(?period, "leases were not renewed in time, trying again");
+                tracing::warn!(?period, "renewing leases timed out, retrying");
                 continue;
             }
         };
         for fence in renewal.cancelled {
-            executor.live.stop(&fence.id);
+            wakeups.cancel_here(&fence.id);
         }
-        // One renewal may be rung for right after another: that alone proves nothing.
+        // A renewal may follow right after another one: the second alone proves nothing.
         claims.abort(&renewal.lost, asked, period / 2);
     }
 }
 
-/// Frees journals now and then, and at once where a place waits for it, beside the commands.
-async fn sweep(executor: Arc<Executor>) {
+/// Frees journals every 10 s, and at once where a pod waits for it, beside the jobs.
+async fn sweep(ports: WorkerPorts, journal_gc: Arc<JournalGc>) {
     let mut tick = interval(SWEEP);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = executor.journal_gc.hurried() => {}
+            () = journal_gc.hurried() => {}
         }
-        executor.journal_gc.sweep(&*executor.pods, &*executor.log).await;
-    }
-}
-
-async fn release(executor: &Executor, fences: &[Fence]) {
-    if let Err(error) = executor.queue.release(fences).await {
-        tracing::warn!(?error, "leases could not be given back; they will run out");
+        journal_gc.sweep(&*ports.pods, &*ports.log).await;
     }
 }

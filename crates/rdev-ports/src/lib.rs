@@ -28,7 +28,7 @@ pub use pods::{
     Reach, Readiness, Severity, Slot, Stdin,
 };
 pub use pool::{
-    BACKLOG_MAX, Backlog, BacklogPosition, BacklogState, Hold, Occupancy, PoolQueue, QueueStats, Reopened,
+    BACKLOG_MAX, Backlog, BacklogPosition, BacklogState, Occupancy, PoolQueue, QueueStats, Reopened,
     STATS_WAITS_MAX, TaskFilter,
 };
 pub use queue::{

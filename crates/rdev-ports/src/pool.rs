@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, ProjectStatus, Result, TaskKind, Timestamp,
-    WorkerName,
+    BlockedBy, Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, ProjectStatus, Result, TaskKind,
+    Timestamp, WorkerName,
 };
 
 use crate::{Occurrence, PoolWorker, Slot};
@@ -26,7 +26,7 @@ pub trait PoolQueue: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Reopened>>;
 
-    /// Where a command stands that waits; `None` when it does not wait.
+    /// Returns the position of a pending job; `None` for any other.
     async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>>;
 
     /// Who works in the pool, and who is to take nothing new.
@@ -72,22 +72,14 @@ pub enum Reopened {
     Existing(Box<Job>),
 }
 
-/// A place in line.
+/// Position of a pending job in the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogPosition {
-    /// How many wait before it.
+    /// Number of pending jobs that are claimed before it.
     pub ahead: u64,
-    /// What holds it up, as far as the queue knows.
-    pub blocked_by: Option<Hold>,
-}
-
-/// What holds a command up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Its time has not come.
-    RunAfter,
-    /// Another command of its key runs, or comes first.
-    ConcurrencyKey,
+    /// Cause for which the job waits, as far as the queue knows: `RunAfter`; `ConcurrencyKey` of a task, `Workspace` of a
+    /// command; `None` for causes outside of the queue.
+    pub blocked_by: Option<BlockedBy>,
 }
 
 /// Who works in the pool.

@@ -1,15 +1,20 @@
-//! Use cases over the ports: accepting commands and tasks, reading their events, the pool, projects.
+//! Use cases over the ports: commands and tasks, their events, the worker pool, projects, retention.
 //!
-//! Services are concrete structs that clone cheaply. They know neither HTTP nor SQL nor Kubernetes, nor the
-//! runner's frames: whatever runs a job is in `rdev-engine`.
+//! Services are concrete structs that clone cheaply, with a method for each question of a handler. They know neither
+//! HTTP nor SQL nor Kubernetes, nor the runner's frames: whatever runs a job is in `rdev-engine`.
 
+mod access;
 mod execute;
 mod operate;
 mod projects;
 
-pub use execute::commands::{Commands, SubmitCommand};
-pub use execute::events::{Begin, Events, ProjectLogReader, Subscription};
-pub use execute::pool::{Pool, PoolUsage, WorkerView};
-pub use execute::tasks::{ArtefactFile, BlockedBy, SubmitTask, TaskPorts, Tasks, Waiting};
+pub use access::tickets::TicketIssuer;
+pub use execute::commands::{CommandView, Commands, SubmitCommand};
+pub use execute::events::Events;
+pub use execute::pool::{Pool, PoolUsage, PoolView, QueueView, WorkerView};
+pub use execute::ports::JobPorts;
+pub use execute::position::QueuePosition;
+pub use execute::tasks::{ArtefactFile, SubmitTask, TaskView, Tasks};
+pub use operate::health::{Health, HealthReport};
 pub use operate::retention::{Prune, RetentionLimits};
 pub use projects::registry::Projects;

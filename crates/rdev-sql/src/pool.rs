@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    EntryBody, Error, IdempotencyKey, Job, JobId, JobState, JobStatus, Outcome, Result, Seq, TaskKind,
-    Timestamp, WorkerName,
+    BlockedBy, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, JobStatus, Outcome, Result, Seq,
+    TaskKind, Timestamp, WorkerName,
 };
 use rdev_ports::{
-    Backlog, BacklogPosition, Hold, Occupancy, Occurrence, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX,
+    Backlog, BacklogPosition, Occupancy, Occurrence, PoolQueue, QueueStats, Reopened, STATS_WAITS_MAX,
     TaskFilter,
 };
 
@@ -115,8 +115,9 @@ impl PoolQueue for SqlStore {
         let sql = if pool { TASKS_AHEAD } else { COMMANDS_AHEAD };
         let ahead = read!(&self.db, fetch_one, query_scalar<i64>, sql, id.as_str())?;
         let blocked_by = match () {
-            () if run_after_us > now.as_micros() => Some(Hold::RunAfter),
-            () if key_is_held => Some(Hold::ConcurrencyKey),
+            () if run_after_us > now.as_micros() => Some(BlockedBy::RunAfter),
+            () if key_is_held && pool => Some(BlockedBy::ConcurrencyKey),
+            () if key_is_held => Some(BlockedBy::Workspace),
             () => None,
         };
         Ok(Some(BacklogPosition { ahead: ahead.unsigned_abs(), blocked_by }))

@@ -9,7 +9,7 @@ use rdev_api_types::{
     IdempotencyKeyHeader, List, ProjectPath, ShellBody,
 };
 use rdev_domain::{AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobId, JobKind, ShellRequest};
-use rdev_services::{Commands, SubmitCommand, Tasks, Waiting};
+use rdev_services::{Commands, QueuePosition, SubmitCommand, Tasks};
 
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
@@ -154,7 +154,7 @@ pub(crate) fn accepted(command: &Job) -> Accepted {
 }
 
 /// Shows a command as it is now.
-fn shown(command: &Job, waiting: Option<Waiting>) -> types::Command {
+fn shown(command: &Job, waiting: Option<QueuePosition>) -> types::Command {
     types::Command {
         accepted: Accepted { status: status(command.state.status()), ..accepted(command) },
         summary: summary(&command.spec),

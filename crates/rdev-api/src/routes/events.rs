@@ -8,7 +8,8 @@ use rdev_api_types::{
     ServerSentEvent, StreamPath, StreamQuery,
 };
 use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
-use rdev_services::{Begin, Events, Subscription};
+use rdev_engine::{Begin, Subscription};
+use rdev_services::Events;
 
 use crate::error::ApiError;
 use crate::extract::{InProject, Query, StreamInProject};
@@ -87,7 +88,7 @@ pub(crate) fn answer(
     form: AgentForm,
 ) -> Response {
     match following {
-        Subscription::Over => StatusCode::NO_CONTENT.into_response(),
+        Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
         Subscription::Open(follow) => streams.command(opening, follow, after, form),
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rdev_api_types as types;
-use rdev_domain::{CommandRequest, Ending, Job, JobSpec, JobState, JobStatus, Reason, Timestamp};
-use rdev_services::{BlockedBy, Waiting};
+use rdev_domain::{BlockedBy, CommandRequest, Ending, Job, JobSpec, JobState, JobStatus, Reason, Timestamp};
+use rdev_services::QueuePosition;
 
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
 
 /// Shows the progress of a command or a task; `waiting` has its position where one is asked for.
-pub(crate) fn progress(job: &Job, waiting: Option<Waiting>) -> types::Progress {
+pub(crate) fn progress(job: &Job, waiting: Option<QueuePosition>) -> types::Progress {
     let progress = types::Progress {
         timeout_ms: millis(job.timeout),
         cancel_requested: job.cancel_requested,
@@ -43,7 +43,7 @@ pub(crate) fn progress(job: &Job, waiting: Option<Waiting>) -> types::Progress {
     }
 }
 
-fn queue_position(waiting: Waiting) -> types::QueuePosition {
+fn queue_position(waiting: QueuePosition) -> types::QueuePosition {
     let blocked_by = match waiting.blocked_by {
         BlockedBy::Workspace => types::BlockedBy::Workspace,
         BlockedBy::ConcurrencyKey => types::BlockedBy::ConcurrencyKey,

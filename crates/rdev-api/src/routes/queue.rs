@@ -213,7 +213,7 @@ pub(crate) async fn stats(
     State(pool): State<Pool>,
     State(clock): State<Arc<dyn Clock>>,
 ) -> Result<Json<Data<QueueStats>>, ApiError> {
-    let (stats, seats) = (tasks.stats().await?, pool.seats().await?);
+    let (stats, seats) = (tasks.stats().await?, pool.usage().await?);
     let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
     for (kind, of_status, count) in stats.counts {
         *by_status.entry(status(of_status)).or_default() += count;

@@ -3,7 +3,7 @@
 use rdev_api_types as types;
 use rdev_api_types::{ArtefactSummary, TaskBody, TaskType};
 use rdev_domain::{Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Timestamp, Validate};
-use rdev_services::{SubmitTask, Waiting};
+use rdev_services::{QueuePosition, SubmitTask};
 
 use crate::routes::progress::{progress, status, summary, time};
 
@@ -52,7 +52,11 @@ pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
 }
 
 /// Shows a task as it is now, with its queue position and the counts of its files where they are asked for.
-pub(crate) fn shown(task: &Job, waiting: Option<Waiting>, artefacts: Option<ArtefactSummary>) -> types::Task {
+pub(crate) fn shown(
+    task: &Job,
+    waiting: Option<QueuePosition>,
+    artefacts: Option<ArtefactSummary>,
+) -> types::Task {
     let work = match &task.spec {
         JobSpec::Task(work) => Some(work),
         JobSpec::Command { .. } => None,

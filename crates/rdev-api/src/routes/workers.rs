@@ -47,7 +47,7 @@ pub(crate) async fn list(State(pool): State<Pool>) -> Result<Json<List<types::Wo
 #[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
     (status = 200, description = "The pool", body = Data<types::Pool>)))]
 pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Json<Data<types::Pool>>, ApiError> {
-    let PoolUsage { capacity, busy, idle, draining, not_ready } = pool.seats().await?;
+    let PoolUsage { capacity, busy, idle, draining, not_ready } = pool.usage().await?;
     let queue_depth = pool.backlog().await?.waiting();
     Ok(data(types::Pool { capacity, busy, idle, draining, not_ready, queue_depth }))
 }

@@ -19,9 +19,8 @@ use futures_util::stream::BoxStream;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
-use rdev_engine::LogReader;
+use rdev_engine::{Begin, LogReader, ProjectLogReader};
 use rdev_ports::Clock;
-use rdev_services::{Begin, ProjectLogReader};
 use tokio_util::sync::CancellationToken;
 
 use self::agent::{AgentForm, AgentLines, Agents};

@@ -1,4 +1,6 @@
-//! Promises of the domain, tested from outside: limits at their edges, names as clients and stores have them, states.
+//! Promises of the domain, tested by its public functions: limits, names in answers and stores, states.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
 mod events;
 mod fields;

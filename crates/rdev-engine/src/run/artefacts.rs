@@ -1,4 +1,4 @@
-//! The files that a task leaves: out of its place, into the store, before its end is told.
+//! Artefacts of a task: its files go from the pod into the store before the end of the task is stored.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rdev_domain::{Artefact, Content, Result, SkipReason};
 use rdev_ports::{
-    ArtefactWrite, Claim, Disruption, EXEC_START_TIMEOUT, Exec, ExecError, PART_BYTES_MAX, Pod, Started,
+    ArtefactWrite, Artefacts, Claim, Disruption, EXEC_START_TIMEOUT, Exec, ExecError, PART_BYTES_MAX, Pod,
+    Pods, Started,
 };
 use rdev_runner::files::{BYTES_MAX, Decoder, FILES_MAX, Item, Why};
 use rdev_runner::frame::FrameError;
@@ -14,44 +15,49 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::run::attach::{EXEC_ANSWER_MAX, UNREACHED_MAX};
-use crate::run::control::{SILENCE_MAX, in_place};
-use crate::run::executor::Executor;
-use crate::run::invocation::checkout;
-use crate::run::retry::{Backoff, until_available};
+use super::control::{EXEC_ANSWER_MAX, SILENCE_MAX, in_pod};
+use super::disruption::{StartedIn, UNREACHED_MAX, disruption};
+use super::invocation::checkout;
+use super::retry::{Backoff, until_available};
 
-/// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
-/// matter.
+/// Most failures of the collector: what it cannot do now it will not be able to do later. A connection that is cut is no
+/// such failure.
 const FAILURES_MAX: u32 = 3;
-/// A task that was cancelled may take so long to leave its files.
+/// Longest collection after the cancellation of a task.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How one try went.
+/// End of one try to collect.
 enum Collected {
     /// Everything is stored.
     All,
-    /// The place was not reached, or the connection to it cut.
+    /// The pod was not reached, or the connection to it was cut.
     Unreached(anyhow::Error),
-    /// The collector did not do what it is for.
+    /// The collector failed.
     Failed(anyhow::Error),
 }
 
-/// What a place sent that is no collection.
+/// Error of bytes that are no collection.
 #[derive(Debug, thiserror::Error)]
-enum Bad {
+enum CollectionError {
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("a file of {0} bytes beyond what one task may leave")]
+    #[error("a file of {0} bytes exceeds what one task may leave")]
     TooMuch(u64),
     #[error("more than {FILES_MAX} files")]
     TooMany,
     #[error("bytes that belong to no file")]
-    Loose,
+    Stray,
 }
 
-impl Executor {
-    /// Stores the files that an attempt was to leave. It is done from the beginning after any cut, also by another
-    /// worker, and its checkout is there until the attempt's end is stored. A cancel has it end soon.
+/// Collects the files of tasks.
+pub(crate) struct Collector<'a> {
+    pub(crate) pods: &'a dyn Pods,
+    pub(crate) artefacts: &'a dyn Artefacts,
+}
+
+impl Collector<'_> {
+    /// Stores the files of an attempt. A collection that was interrupted begins anew, also in another worker; the
+    /// checkout exists until the end of the attempt is stored. A cancellation ends the collection within 10 s.
     ///
     /// # Errors
     /// `LeaseLost` when another worker has taken over.
@@ -60,7 +66,7 @@ impl Executor {
         claim: &Claim,
         pod: &Pod,
         started: &Started,
-        stop: &CancellationToken,
+        cancelled: &CancellationToken,
     ) -> Result<()> {
         let patterns = claim.job.spec.artefacts();
         if patterns.is_empty() {
@@ -68,87 +74,86 @@ impl Executor {
         }
         let folder = checkout(&claim.job, pod, started.slot.as_ref(), started.attempt);
         let patterns: Vec<String> = ["--".to_owned()].into_iter().chain(patterns.iter().cloned()).collect();
-        let call = in_place(pod, &["collect", "--cwd", &folder], &patterns);
-        let (mut backoff, since, mut failed) = (Backoff::default(), Instant::now(), 0);
-        let cancelled = async {
-            stop.cancelled().await;
+        let call = in_pod(pod, &["collect", "--cwd", &folder], &patterns);
+        let (mut backoff, since, mut failures) = (Backoff::default(), Instant::now(), 0);
+        let patience_is_over = async {
+            cancelled.cancelled().await;
             sleep(CANCELLED_PATIENCE).await;
         };
-        tokio::pin!(cancelled);
-        // What another attempt has left is not of this one.
-        self.keep(claim, &[ArtefactWrite::Anew]).await?;
+        tokio::pin!(patience_is_over);
+        // Files of an earlier attempt are not of this one.
+        self.store(claim, &[ArtefactWrite::Anew]).await?;
         loop {
             let collected = tokio::select! {
                 collected = self.collect_once(claim, pod, call.clone()) => collected?,
-                () = &mut cancelled => return self.give_up(claim).await,
+                () = &mut patience_is_over => return self.give_up(claim).await,
             };
             let job = &claim.fence.id;
             let error = match collected {
                 Collected::All => return Ok(()),
                 Collected::Unreached(error) => error,
                 Collected::Failed(error) => {
-                    failed += 1;
+                    failures += 1;
                     error
                 }
             };
             let error = format!("{error:#}");
-            let gone = matches!(
-                self.disruption(claim, (&pod.pod_ref, &pod.uid, started.started_at)).await?,
-                Disruption::Lost(_)
-            );
-            if gone || failed == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
-                tracing::warn!(%job, error, "files of a task are lost");
+            let start = StartedIn { pod_ref: &pod.pod_ref, uid: &pod.uid, at: started.started_at };
+            let is_lost = matches!(disruption(self.pods, job, start).await?, Disruption::Lost(_));
+            if is_lost || failures == FAILURES_MAX || since.elapsed() > UNREACHED_MAX {
+                tracing::warn!(%job, error, "artefacts lost");
                 return self.give_up(claim).await;
             }
-            tracing::warn!(%job, error, "the files of a task were not collected, trying again");
+            tracing::warn!(%job, error, "collecting artefacts failed, retrying");
             tokio::select! {
                 () = backoff.wait() => {}
-                () = &mut cancelled => return self.give_up(claim).await,
+                () = &mut patience_is_over => return self.give_up(claim).await,
             }
         }
     }
 
-    /// Says of everything that an attempt was to leave that it is lost.
-    pub(crate) async fn lose(&self, claim: &Claim) -> Result<()> {
+    /// Stores that every file which an attempt was to leave is lost.
+    pub(crate) async fn mark_artefacts_lost(&self, claim: &Claim) -> Result<()> {
         let patterns = claim.job.spec.artefacts();
         if patterns.is_empty() {
             return Ok(());
         }
-        self.keep(claim, &lost(ArtefactWrite::Anew, 0, patterns.iter())).await
+        self.store(claim, &lost(ArtefactWrite::Anew, 0, patterns.iter())).await
     }
 
-    /// Says of each pattern that something of it is lost, unless it names a file that was stored by now: those stay.
+    /// Stores for each pattern that files of it are lost, unless the pattern names a file that is stored by now: stored
+    /// files stay.
     async fn give_up(&self, claim: &Claim) -> Result<()> {
         let job = &claim.fence.id;
         let listed = until_available(job, || self.artefacts.artefacts(job)).await?;
         let next = listed.last().map_or(0, |(file, _)| file + 1);
         let is_listed = |pattern: &&String| listed.iter().any(|(_, file)| file.path == **pattern);
         let patterns = claim.job.spec.artefacts().iter().filter(|pattern| !is_listed(pattern));
-        self.keep(claim, &lost(ArtefactWrite::OnlyListed, next, patterns)).await
+        self.store(claim, &lost(ArtefactWrite::OnlyListed, next, patterns)).await
     }
 
-    /// An error ends it; all else is told.
+    /// Collects once. Errors of the store are returned as such, errors of the pod and the collector in the answer.
     async fn collect_once(&self, claim: &Claim, pod: &Pod, call: Exec) -> Result<Collected> {
         let starting = timeout(EXEC_ANSWER_MAX, self.pods.exec(pod, call));
         let mut output = match starting.await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Ok(Collected::Unreached(error.into())),
             Err(_) => {
-                let error = anyhow::anyhow!("it did not start in {EXEC_START_TIMEOUT:?}");
+                let error = anyhow::anyhow!("exec did not start in {EXEC_START_TIMEOUT:?}");
                 return Ok(Collected::Unreached(error));
             }
         };
-        // What the try before has stored stays until there is something in its place.
-        let (mut taking, mut anew) = (Taking::default(), Some(ArtefactWrite::Anew));
+        // Files of the try before stay until there is a file in their place.
+        let (mut collection, mut anew) = (Collection::default(), Some(ArtefactWrite::Anew));
         loop {
             let error = match timeout(SILENCE_MAX, output.next()).await {
-                Ok(Some(Ok(bytes))) => match taking.push(&bytes) {
-                    Ok(steps) => {
-                        if !steps.is_empty() || taking.done {
-                            let steps: Vec<ArtefactWrite> = anew.take().into_iter().chain(steps).collect();
-                            self.keep(claim, &steps).await?;
+                Ok(Some(Ok(bytes))) => match collection.push(&bytes) {
+                    Ok(writes) => {
+                        if !writes.is_empty() || collection.done {
+                            let writes: Vec<ArtefactWrite> = anew.take().into_iter().chain(writes).collect();
+                            self.store(claim, &writes).await?;
                         }
-                        if taking.done {
+                        if collection.done {
                             return Ok(Collected::All);
                         }
                         continue;
@@ -157,19 +162,19 @@ impl Executor {
                 },
                 Ok(Some(Err(error @ ExecError::Cut(_)))) => return Ok(Collected::Unreached(error.into())),
                 Ok(Some(Err(error))) => error.into(),
-                Ok(None) => anyhow::anyhow!("it ended before everything was sent"),
-                Err(_) => anyhow::anyhow!("nothing came for {SILENCE_MAX:?}"),
+                Ok(None) => anyhow::anyhow!("exec channel closed before every file was sent"),
+                Err(_) => anyhow::anyhow!("no bytes came for {SILENCE_MAX:?}"),
             };
             return Ok(Collected::Failed(error));
         }
     }
 
-    async fn keep(&self, claim: &Claim, steps: &[ArtefactWrite]) -> Result<()> {
-        until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, steps)).await
+    async fn store(&self, claim: &Claim, writes: &[ArtefactWrite]) -> Result<()> {
+        until_available(&claim.fence.id, || self.artefacts.keep(&claim.fence, writes)).await
     }
 }
 
-/// After the first step, those that list these patterns as lost, from a number on.
+/// Returns a first write, and those that list these patterns as lost, numbered from `from` on.
 fn lost<'a>(
     first: ArtefactWrite,
     from: u32,
@@ -182,9 +187,9 @@ fn lost<'a>(
     [first].into_iter().chain((from..).zip(patterns).map(lost)).collect()
 }
 
-/// Makes steps out of what comes, and holds no more than one part of one file.
+/// Turns the bytes of a collection into writes, and holds one part of one file at most.
 #[derive(Default)]
-struct Taking {
+struct Collection {
     decoder: Decoder,
     /// Number of the next file.
     file: u32,
@@ -193,7 +198,7 @@ struct Taking {
     done: bool,
 }
 
-/// A file of which there is more to come.
+/// File of which more bytes will come.
 struct Open {
     path: String,
     size: u64,
@@ -203,24 +208,24 @@ struct Open {
     buffer: BytesMut,
 }
 
-impl Taking {
-    fn push(&mut self, bytes: &[u8]) -> std::result::Result<Vec<ArtefactWrite>, Bad> {
+impl Collection {
+    fn push(&mut self, bytes: &[u8]) -> std::result::Result<Vec<ArtefactWrite>, CollectionError> {
         self.decoder.push(bytes);
-        let mut steps = Vec::new();
+        let mut writes = Vec::new();
         while let Some(item) = self.decoder.next_item()? {
             match item {
-                Item::Piece(piece) => self.piece(piece, &mut steps)?,
+                Item::Piece(piece) => self.piece(piece, &mut writes)?,
                 Item::File { .. } | Item::Not { .. } | Item::Done if self.open.is_some() => {
-                    return Err(Bad::Loose);
+                    return Err(CollectionError::Stray);
                 }
                 Item::File { path, size } => {
                     self.bytes = self.bytes.saturating_add(size);
                     if self.bytes > BYTES_MAX {
-                        return Err(Bad::TooMuch(size));
+                        return Err(CollectionError::TooMuch(size));
                     }
                     let (sum, buffer) = (Sha256::new(), BytesMut::new());
                     self.open = Some(Open { path, size, left: size, sum, part: 0, buffer });
-                    self.close_when_whole(&mut steps)?;
+                    self.close_when_whole(&mut writes)?;
                 }
                 Item::Not { path, size, why } => {
                     let kept = Content::Skipped(match why {
@@ -230,40 +235,51 @@ impl Taking {
                         Why::Unreadable => SkipReason::Unreadable,
                         Why::Unsearched => SkipReason::Unsearched,
                     });
-                    self.list(Artefact { path, size, kept }, &mut steps)?;
+                    self.list(Artefact { path, size, kept }, &mut writes)?;
                 }
                 Item::Done => self.done = true,
             }
         }
-        Ok(steps)
+        Ok(writes)
     }
 
-    fn piece(&mut self, piece: Bytes, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
-        let open = self.open.as_mut().ok_or(Bad::Loose)?;
-        open.left = open.left.checked_sub(piece.len() as u64).ok_or(Bad::Loose)?;
+    fn piece(
+        &mut self,
+        piece: Bytes,
+        writes: &mut Vec<ArtefactWrite>,
+    ) -> std::result::Result<(), CollectionError> {
+        let open = self.open.as_mut().ok_or(CollectionError::Stray)?;
+        open.left = open.left.checked_sub(piece.len() as u64).ok_or(CollectionError::Stray)?;
         open.sum.update(&piece);
         open.buffer.extend_from_slice(&piece);
         while open.buffer.len() >= PART_BYTES_MAX || open.left == 0 && !open.buffer.is_empty() {
             let length = open.buffer.len().min(PART_BYTES_MAX);
             let bytes = open.buffer.split_to(length).freeze();
-            steps.push(ArtefactWrite::Part { file: self.file, part: open.part, bytes });
+            writes.push(ArtefactWrite::Part { file: self.file, part: open.part, bytes });
             open.part += 1;
         }
-        self.close_when_whole(steps)
+        self.close_when_whole(writes)
     }
 
-    fn close_when_whole(&mut self, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
+    fn close_when_whole(
+        &mut self,
+        writes: &mut Vec<ArtefactWrite>,
+    ) -> std::result::Result<(), CollectionError> {
         let Some(open) = self.open.take_if(|open| open.left == 0) else { return Ok(()) };
         let kept = Content::Stored(open.sum.finalize().into());
-        self.list(Artefact { path: open.path, size: open.size, kept }, steps)
+        self.list(Artefact { path: open.path, size: open.size, kept }, writes)
     }
 
-    fn list(&mut self, artefact: Artefact, steps: &mut Vec<ArtefactWrite>) -> std::result::Result<(), Bad> {
-        // A word on each pattern may follow the files.
+    fn list(
+        &mut self,
+        artefact: Artefact,
+        writes: &mut Vec<ArtefactWrite>,
+    ) -> std::result::Result<(), CollectionError> {
+        // An entry for each pattern may follow the files.
         if self.file as usize >= 2 * FILES_MAX {
-            return Err(Bad::TooMany);
+            return Err(CollectionError::TooMany);
         }
-        steps.push(ArtefactWrite::Listed { file: self.file, artefact });
+        writes.push(ArtefactWrite::Listed { file: self.file, artefact });
         self.file += 1;
         Ok(())
     }
@@ -273,14 +289,14 @@ impl Taking {
 mod tests {
     use super::*;
 
-    fn take(items: &[Item]) -> std::result::Result<(Vec<ArtefactWrite>, bool), Bad> {
+    fn collect(items: &[Item]) -> std::result::Result<(Vec<ArtefactWrite>, bool), CollectionError> {
         let mut bytes = Vec::new();
         items.iter().for_each(|item| item.encode(&mut bytes));
-        let (mut taking, mut steps) = (Taking::default(), Vec::new());
+        let (mut collection, mut writes) = (Collection::default(), Vec::new());
         for piece in bytes.chunks(1000) {
-            steps.extend(taking.push(piece)?);
+            writes.extend(collection.push(piece)?);
         }
-        Ok((steps, taking.done))
+        Ok((writes, collection.done))
     }
 
     fn file(path: &str, size: u64) -> Item {
@@ -296,18 +312,18 @@ mod tests {
         let size = PART_BYTES_MAX + 5;
         let items =
             [vec![file("empty", 0), file("large", size as u64)], pieces(size), vec![Item::Done]].concat();
-        let (steps, done) = take(&items).unwrap();
-        let ArtefactWrite::Listed { file: 0, artefact } = &steps[0] else { panic!("{:?}", steps[0]) };
+        let (writes, done) = collect(&items).unwrap();
+        let ArtefactWrite::Listed { file: 0, artefact } = &writes[0] else { panic!("{:?}", writes[0]) };
         assert_eq!(artefact.kept, Content::Stored(Sha256::digest(b"").into()));
-        let part = |step: &ArtefactWrite| match step {
+        let part = |write: &ArtefactWrite| match write {
             ArtefactWrite::Part { file: 1, part, bytes } => (*part, bytes.len()),
             other => panic!("{other:?}"),
         };
-        let lengths = [part(&steps[1]), part(&steps[2])];
+        let lengths = [part(&writes[1]), part(&writes[2])];
         assert_eq!(lengths, [(0, PART_BYTES_MAX), (1, 5)]);
-        let ArtefactWrite::Listed { file: 1, artefact } = &steps[3] else { panic!("{:?}", steps[3]) };
+        let ArtefactWrite::Listed { file: 1, artefact } = &writes[3] else { panic!("{:?}", writes[3]) };
         assert_eq!(artefact.kept, Content::Stored(Sha256::digest(vec![9; size]).into()));
-        assert!(done && steps.len() == 4);
+        assert!(done && writes.len() == 4);
     }
 
     #[test]
@@ -320,7 +336,7 @@ mod tests {
             vec![file("a", BYTES_MAX + 1)],
             vec![file("a", 0); 2 * FILES_MAX + 1],
         ] {
-            assert!(take(&items).is_err(), "{:?}", items.first());
+            assert!(collect(&items).is_err(), "{:?}", items.first());
         }
     }
 }

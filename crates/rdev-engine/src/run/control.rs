@@ -1,4 +1,4 @@
-//! Calls of the runner in a place, and the names that runs have there.
+//! Control of the runner in a pod: its calls, and the names of runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,26 +6,29 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rdev_domain::{Job, JobId, Target};
-use rdev_ports::{Exec, Pod, Pods, Stdin};
+use rdev_ports::{EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, Exec, Pod, Pods, Stdin};
 use rdev_runner::spec::encode_arguments;
 use tokio::time::timeout;
 
-/// A channel that is silent this long is dead: the runner speaks every 10 s.
+/// Longest start of a program, with its wait for a turn.
+pub(crate) const EXEC_ANSWER_MAX: Duration = EXEC_TURN_TIMEOUT.saturating_add(EXEC_START_TIMEOUT);
+
+/// Longest silence of a channel that is alive: the runner sends a frame every 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Runs that are freed by one call: the time for it has an end.
+/// Most runs that one call frees, as a call has a timeout.
 pub(crate) const FREED_AT_ONCE: usize = 64;
 
-/// The name of a run: a command of a project is one, and each attempt of a task is one of its own.
+/// Name of a run. A command of a project is one run, and each attempt of a task is a run of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunId {
     pub(crate) job: JobId,
-    /// The attempt's number, from 1; `None` for a command of a project.
+    /// Number of the attempt, from 1; `None` for a command of a project.
     pub(crate) attempt: Option<u32>,
 }
 
 impl RunId {
-    /// The run of a command that has begun so often.
+    /// Returns the name of a job's run in this attempt.
     pub(crate) fn of(job: &Job, attempt: u32) -> Self {
         let attempt = match job.target() {
             Target::Project(_) => None,
@@ -44,7 +47,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// The run was not started by rdev: people may use the runner as well.
+/// Name of a run that rdev has not started: people may use the runner as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Foreign;
 
@@ -61,15 +64,15 @@ impl FromStr for RunId {
     }
 }
 
-/// A program of a place.
+/// Returns the exec of a program.
 pub(crate) fn exec(argv: &[&str], stdin: Stdin) -> Exec {
     Exec { argv: argv.iter().map(|&word| word.to_owned()).collect(), stdin }
 }
 
-/// A call of the runner of this place, which does nothing where another place has come in its stead. `call` is a verb of
-/// the runner and what follows it; `more` are arguments that go by standard input: the whole command line is part of a
-/// URL in a cluster, which has a longest length and is logged.
-pub(crate) fn in_place(pod: &Pod, call: &[&str], more: &[String]) -> Exec {
+/// Returns a call of the runner in this pod, which does nothing in a pod that has replaced it. `call` is a verb of the
+/// runner with its options; `more` are arguments that go by standard input: in a cluster the command line is part of a
+/// URL, whose length is limited and which is logged.
+pub(crate) fn in_pod(pod: &Pod, call: &[&str], more: &[String]) -> Exec {
     let (verb, rest) = call.split_at(call.len().min(1));
     let argv = [&["rdev-runner"], verb, &["--identity", &pod.uid], rest].concat();
     if more.is_empty() {
@@ -78,25 +81,25 @@ pub(crate) fn in_place(pod: &Pod, call: &[&str], more: &[String]) -> Exec {
     exec(&[&argv[..], &["--arguments-stdin"]].concat(), Stdin::Given(encode_arguments(more).into()))
 }
 
-/// Calls the runner of a place, to the call's end.
+/// Calls the runner of a pod, and waits for the end of the call, 30 s at most.
 pub(crate) async fn control(pods: &dyn Pods, pod: &Pod, call: &[&str]) -> anyhow::Result<()> {
-    to_its_end(pods, pod, in_place(pod, call, &[]), |_| Ok(())).await
+    to_its_end(pods, pod, in_pod(pod, call, &[]), |_| Ok(())).await
 }
 
-/// Has the output of runs dropped that are over, [`FREED_AT_ONCE`] at most. How they ended stays.
+/// Drops the output of ended runs, [`FREED_AT_ONCE`] at most. Their ends are kept.
 pub(crate) async fn free(pods: &dyn Pods, pod: &Pod, runs: &[RunId]) -> anyhow::Result<()> {
     let ids: Vec<String> = runs.iter().flat_map(|run| ["--id".to_owned(), run.to_string()]).collect();
-    to_its_end(pods, pod, in_place(pod, &["gc"], &ids), |_| Ok(())).await
+    to_its_end(pods, pod, in_pod(pod, &["gc"], &ids), |_| Ok(())).await
 }
 
-/// Removes folders of a place.
+/// Removes folders of a pod.
 pub(crate) async fn remove(pods: &dyn Pods, pod: &Pod, folders: &[String]) -> anyhow::Result<()> {
     let removal = ["--", "rm", "-rf", "--"].map(str::to_owned);
     let removal: Vec<String> = removal.into_iter().chain(folders.iter().cloned()).collect();
-    to_its_end(pods, pod, in_place(pod, &["exec"], &removal), |_| Ok(())).await
+    to_its_end(pods, pod, in_pod(pod, &["exec"], &removal), |_| Ok(())).await
 }
 
-/// Calls the runner of a place, and gives the text that it writes. More than `bytes_max` is an error.
+/// Calls the runner of a pod, and returns the text that it writes. More than `bytes_max` is an error.
 pub(crate) async fn read(
     pods: &dyn Pods,
     pod: &Pod,
@@ -104,7 +107,7 @@ pub(crate) async fn read(
     bytes_max: usize,
 ) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    to_its_end(pods, pod, in_place(pod, call, &[]), |bytes| {
+    to_its_end(pods, pod, in_pod(pod, call, &[]), |bytes| {
         text.extend_from_slice(bytes);
         anyhow::ensure!(text.len() <= bytes_max, "{call:?} wrote more than {bytes_max} bytes");
         Ok(())

@@ -1,4 +1,4 @@
-//! From the bytes of an exec channel to chunks for the log: decode, mask, observe, chunk.
+//! Intake of frames, a pipe from the bytes of an exec channel to chunks for the log: decode, mask, observe, chunk.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rdev_domain::{Chunk, Seq};
@@ -6,35 +6,35 @@ use rdev_runner::frame::{Body, Decoder, Exit, Frame, FrameError, Loss, PROTOCOL_
 
 use super::mask::{Mask, masked};
 
-/// A chunk is closed when it holds this much: a row that is read, and shown, in one piece.
+/// Most bytes of a chunk: a row that is read, and rendered, in one piece. One larger frame is a chunk by itself.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// A chunk is closed when it holds this many events.
+/// Most events of a chunk.
 const CHUNK_EVENTS: u64 = 1024;
 
-/// Pipe that takes the channel's bytes, hides secrets, shows each frame to an observer, checks that the events follow one
+/// Decodes the bytes of a channel, hides secrets, shows each frame to an observer, checks that the events follow one
 /// another, and packs them into chunks. A frame in which nothing was hidden is stored byte for byte as it came.
 pub(crate) struct FrameIntake {
     decoder: Decoder,
     mask: Box<dyn Mask>,
-    /// Whether the runner has said hello: it speaks of the command.
-    heard: bool,
-    /// Number of the last event that was taken.
+    /// The runner has sent its hello: it speaks of the job.
+    has_hello: bool,
+    /// Number of the last event that was packed.
     last_seq: Seq,
     open: BytesMut,
     open_first: Seq,
     chunks: Vec<Chunk>,
 }
 
-/// How the runner's report ended.
+/// End of the runner's report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Last {
-    /// The command ended; the number is its complete event's.
+    /// The job ended; the complete event has this number.
     Exit(Exit, Seq),
-    /// Its end is not known.
+    /// The end of the job is not known.
     Lost(Loss),
 }
 
-/// A report that cannot be used: the connection is to be made anew.
+/// Error of a report that cannot be used: the connection is made anew.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntakeError {
     #[error(transparent)]
@@ -46,12 +46,12 @@ pub(crate) enum IntakeError {
 }
 
 impl FrameIntake {
-    /// Begins after that event.
+    /// Begins after the event of this number.
     pub(crate) fn after(last_seq: Seq, mask: Box<dyn Mask>) -> Self {
         Self {
             decoder: Decoder::default(),
             mask,
-            heard: false,
+            has_hello: false,
             last_seq,
             open: BytesMut::new(),
             open_first: last_seq.next(),
@@ -59,7 +59,7 @@ impl FrameIntake {
         }
     }
 
-    /// Takes bytes as they came. `observe` sees every frame, as it is stored. Returns the end, when it is among them.
+    /// Decodes bytes as they came. `observe` sees every frame, as it is stored. Returns the end of the report, if it is among them.
     pub(crate) fn push(
         &mut self,
         bytes: &[u8],
@@ -76,17 +76,17 @@ impl FrameIntake {
         Ok(None)
     }
 
-    /// Packs a frame into the chunk that is open; returns the end, if the frame tells it.
+    /// Packs a frame into the open chunk. Returns the end of the report, if the frame tells it.
     fn chunk(&mut self, frame: &Frame, raw: &Bytes) -> Result<Option<Last>, IntakeError> {
         match frame.body {
-            Body::Hello { version: PROTOCOL_VERSION, .. } => self.heard = true,
+            Body::Hello { version: PROTOCOL_VERSION, .. } => self.has_hello = true,
             Body::KeepAlive => {}
             Body::Hello { version, .. } => return Err(IntakeError::Version(version)),
-            Body::Output { .. } | Body::Cut { .. } => self.keep(frame, raw)?,
-            // Its number may be beyond the next one: what was between is gone, and shows as a gap.
+            Body::Output { .. } | Body::Cut { .. } => self.pack(frame, raw)?,
+            // Its number may be beyond the next one: the events between are lost, and read as a gap.
             Body::Exit(exit) => {
                 let (want, got) = (self.last_seq.next().0, frame.first_seq);
-                // Stores count to this number.
+                // Stores count up to this number.
                 if !(want..=i64::MAX.unsigned_abs()).contains(&got) {
                     return Err(IntakeError::Order { want, got });
                 }
@@ -97,28 +97,28 @@ impl FrameIntake {
         Ok(None)
     }
 
-    /// Whether the runner has spoken of the command.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
+    /// Tells whether the runner has sent its hello.
+    pub(crate) fn has_hello(&self) -> bool {
+        self.has_hello
     }
 
-    /// Whether something is there that is not stored.
-    pub(crate) fn waits(&self) -> bool {
+    /// Tells whether there is output that is not stored.
+    pub(crate) fn has_output(&self) -> bool {
         !self.chunks.is_empty() || !self.open.is_empty()
     }
 
-    /// Whether a chunk is complete: waiting for more would gather nothing.
+    /// Tells whether a chunk is full: waiting for more output would gather nothing.
     pub(crate) fn is_full(&self) -> bool {
         !self.chunks.is_empty()
     }
 
-    /// The chunks that are due, with what is left open closed.
+    /// Returns all chunks, the open one closed.
     pub(crate) fn take(&mut self) -> Vec<Chunk> {
         self.close();
         std::mem::take(&mut self.chunks)
     }
 
-    fn keep(&mut self, frame: &Frame, raw: &Bytes) -> Result<(), IntakeError> {
+    fn pack(&mut self, frame: &Frame, raw: &Bytes) -> Result<(), IntakeError> {
         let want = self.last_seq.next().0;
         if frame.first_seq != want {
             return Err(IntakeError::Order { want, got: frame.first_seq });
@@ -181,7 +181,7 @@ mod tests {
                 assert_eq!(intake.push(bytes, |_| ()).unwrap(), None);
             }
             let chunks = intake.take();
-            assert!(!intake.waits());
+            assert!(!intake.has_output());
             assert_eq!(chunks.last().unwrap().last_seq, Seq(10_000));
             let mut next = Seq(1);
             for chunk in &chunks {

@@ -1,4 +1,4 @@
-//! What a request becomes as a program with arguments, environment and input.
+//! Invocation: the program of a job, with its arguments, environment and input.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use rdev_domain::{AgentRequest, CommandRequest, Job, JobSpec, TaskRequest};
 use rdev_ports::{AgentInvocation, CodeAgent, Pod, Pods, Slot};
 use rdev_runner::spec::Spec;
 
-use crate::run::control::RunId;
+use super::control::RunId;
 
 mod git;
 
-/// Time between the polite signal and SIGKILL.
+/// Time between SIGTERM, or SIGINT, and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
-/// Output kept of one command; what is beyond it is announced as a gap.
+/// Most bytes of output that are kept of one job: 4 GiB. Output beyond it is a gap.
 const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// What the programs of jobs need beside the job itself.
+/// Sources of what the programs of jobs need beside the job itself.
 pub(crate) struct Means<'a> {
     /// Agent that runs the requests of agents.
     pub(crate) agent: &'a dyn CodeAgent,
-    /// Pods, which know variables of agents and the remotes of git.
+    /// Pods, which know the variables of agents and the remotes of git.
     pub(crate) pods: &'a dyn Pods,
 }
 
-/// The runner's specification of a command.
+/// Returns the runner's specification of a job.
 pub(crate) fn spec(job: &Job, pod: &Pod, means: &Means<'_>, slot: Option<&Slot>, attempt: u32) -> Spec {
     let mut spec = match &job.spec {
         JobSpec::Command { request: CommandRequest::Shell(shell), .. } => {
@@ -46,7 +46,7 @@ pub(crate) fn spec(job: &Job, pod: &Pod, means: &Means<'_>, slot: Option<&Slot>,
     spec
 }
 
-/// Program of an agent. What it says of its variables wins over the pod's.
+/// Returns the program of an agent. The agent's own variables override the pods'.
 fn agent(request: &AgentRequest, means: &Means<'_>) -> Spec {
     let AgentInvocation { argv, env, stdin, interrupt_first } = means.agent.invocation(request);
     let mut spec = Spec::new(argv);
@@ -57,13 +57,14 @@ fn agent(request: &AgentRequest, means: &Means<'_>) -> Spec {
     spec
 }
 
-/// The folder of an attempt of a task, in its place.
+/// Returns the folder of an attempt of a task in its pod.
 pub(crate) fn checkout(job: &Job, pod: &Pod, slot: Option<&Slot>, attempt: u32) -> String {
     format!("{}/{}{}", pod.workspace, checkouts(slot), RunId::of(job, attempt))
 }
 
-/// The folders that an attempt has beside its checkout, and its tools' variables for them: what one task leaves in its
-/// home, no other finds. The usual places below a home are named too, as the worker's own environment may name others.
+/// Returns the folders that an attempt has beside its checkout, with the variables by which tools find them: no task
+/// finds what another one has left in its home. The usual folders below a home are set too, as the worker's own
+/// environment may set others.
 fn own_folders(checkout: &str) -> [(&'static str, String); 7] {
     let (target, scratch) = (format!("{checkout}.home"), format!("{checkout}.tmp"));
     [
@@ -77,15 +78,15 @@ fn own_folders(checkout: &str) -> [(&'static str, String); 7] {
     ]
 }
 
-/// What the folders of a seat begin with.
+/// Returns the prefix of the folders of a slot.
 fn checkouts(slot: Option<&Slot>) -> String {
     format!("task-{}-", slot.map_or(0, |slot| slot.number))
 }
 
-/// Checks out a repository in a new folder, and has each step run there by a shell of its own, until one
-/// fails. Everything comes in as arguments: nothing of a request is read as a part of this program. What an
-/// earlier task has left at this seat goes first: it was killed, or its files were collected. With files to be collected
-/// the checkout stays; home and scratch folder never do.
+/// Checks out a repository in a new folder, and runs each step there in a shell of its own, until one fails. A request
+/// comes in as arguments, so no part of it is read as a part of this program. The folders that an earlier task has left
+/// at this slot are removed first: the task was killed, or its files were collected. The checkout stays if files are to
+/// be collected; home and scratch folder never do.
 const CHECKOUT_AND_STEPS: &str = r#"
 before=$1 folder=$2 stays=$3 repository=$4 ref=$5
 shift 5

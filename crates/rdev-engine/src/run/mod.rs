@@ -1,327 +1,229 @@
-//! One command, from its claim to its end: where it runs, start or attach, finish.
+//! One claimed job, from its claim to its end: decide, start, attach, collect, end or requeue.
+//!
+//! The files of this folder call down only: [`Executor::run`] asks `decide` and acts on the answer, `attach` returns
+//! the end of an attempt, `artefacts` stores the files of the attempt. Every step of a job is stored by `writer`.
 
 mod agent;
 mod artefacts;
 mod attach;
 pub(crate) mod control;
-mod endings;
-pub(crate) mod executor;
+mod decide;
+mod disruption;
+mod give_up;
 mod intake;
 mod invocation;
 pub(crate) mod journal_gc;
 mod mask;
+mod outcome;
 mod refusal;
 pub(crate) mod retry;
+mod slots;
+mod writer;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use rdev_domain::{
-    CommandRequest, Error, Job, JobSpec, JobState, Outcome, Position, Reason, Result, Seq, Target, Timestamp,
-    attempt_error,
+    CommandRequest, Conflict, EntryBody, Error, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp,
 };
-use rdev_ports::{Claim, Pod, PodRef, Reach, Readiness, Retry, Slot, Started};
+use rdev_ports::{Claim, Pod, Readiness, Started};
 use rdev_runner::frame::decode_all;
+use tokio_util::sync::CancellationToken;
 
-use crate::live::CommandTail;
-use crate::run::agent::AgentWatch;
-use crate::run::attach::{Attachment, unreached_max};
-use crate::run::control::RunId;
-use crate::run::endings::{failed, never_started};
-use crate::run::executor::Executor;
-use crate::run::invocation::checkout;
-use crate::run::refusal::Refusals;
-use crate::run::retry::until_available;
+use crate::{TailCache, Wakeups, WorkerPorts};
+use agent::AgentWatch;
+use artefacts::Collector;
+use attach::{Attachment, AttemptEnd};
+use control::RunId;
+use decide::{Decider, Decision, waiting_since};
+use invocation::checkout;
+use journal_gc::JournalGc;
+use outcome::never_started;
+use retry::until_available;
+use slots::FreeSlots;
+use writer::JobWriter;
 
-/// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
-/// has waited, within these bounds, or at once when its place tells that it is ready.
-const PLACE_PAUSE_MIN: Duration = Duration::from_secs(1);
-const PLACE_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Entries read at once when an agent's earlier lines are read again.
+/// Bounds of the pause before a job whose pod is not ready is claimed again. The pause is half of the time that the job
+/// has waited; it ends at once when the pod becomes ready.
+const POSTPONE_MIN: Duration = Duration::from_secs(1);
+const POSTPONE_MAX: Duration = Duration::from_secs(10);
+/// Most entries of one read when an agent's earlier lines are read again.
 const REREAD_ENTRIES: u32 = 16;
 
-/// What is to be done with a claimed command.
-enum Next {
-    /// Start it there, or attach to it.
-    Supervise(Pod, Box<Started>),
-    /// Nothing can run any more: it ends.
-    End(Outcome),
-    /// Its place may become ready. It has waited for that since then.
-    Later(Timestamp),
+/// Runs claimed jobs.
+pub(crate) struct Executor {
+    pub(crate) ports: WorkerPorts,
+    pub(crate) tails: TailCache,
+    pub(crate) wakeups: Wakeups,
+    pub(crate) journal_gc: Arc<JournalGc>,
+    /// Longest wait of a job for its pod to be ready.
+    pub(crate) pod_patience: Duration,
 }
 
 impl Executor {
-    /// Runs a claimed command to its end, or gives it back for a while if its place is not ready. Dropping
-    /// the future leaves the command running, and everything stored so that another call goes on where
-    /// this one stopped.
-    ///
-    /// A store that is not available is waited for.
+    /// Runs a claimed job to its end, or releases the claim for a while if the job's pod is not ready. Dropping the
+    /// future leaves the job running, and everything stored so that another call goes on where this one stopped. A
+    /// store that is not available is waited for.
     ///
     /// # Errors
     /// `LeaseLost` when another worker has taken over.
     pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
-        // Held from the beginning, so that a wish to cancel is heard whenever it comes.
-        let tail = self.live.work_on(&claim.fence.id);
+        // Held from the beginning, so that a cancellation is noticed whenever it comes.
+        let cancelled = self.wakeups.cancellation(&claim.fence.id);
+        // Held to the end, so that the order of this job's entries is known to readers that come later.
+        let tail = self.tails.job(&claim.fence.id);
         if claim.job.schedule.attempts > 0 {
-            tail.tail.forget();
+            tail.forget();
         }
-        match self.next(claim, &tail).await? {
-            Next::End(outcome) => {
-                // What is asked for once it has ended is not for this run.
-                drop(tail);
-                let (seq, attempt) = (claim.last_seq.next(), claim.job.schedule.attempts);
-                match claim.job.state {
-                    JobState::Running { .. } => {
-                        self.lose(claim).await?;
-                        self.conclude(claim, attempt, seq, outcome, true).await
-                    }
-                    // What cannot be started at all is no attempt, and trying again would not end.
-                    JobState::Pending | JobState::Ended { .. } => self.finish(claim, seq, outcome).await,
-                }
+        let writer = JobWriter::new(claim, &self.ports, &self.tails);
+        let started = match self.decider().decide(claim).await? {
+            Decision::End(outcome) => {
+                // A cancellation from here on is not for this run.
+                drop(cancelled);
+                return self.end_without_pod(claim, &writer, outcome).await;
             }
-            Next::Later(since) => self.postpone(claim, since).await,
-            Next::Supervise(pod, started) => self.attach(claim, tail, pod, *started).await,
-        }
-    }
-
-    /// Gives a claim back until its place may be ready. Those that wait for the same are spread a little.
-    async fn postpone(&self, claim: &Claim, since: Timestamp) -> Result<()> {
-        let now = self.clock.now();
-        let pause = (now.since(since) / 2).clamp(PLACE_PAUSE_MIN, PLACE_PAUSE_MAX);
-        let until = now + pause.mul_f64(1.0 - self.random.fraction() / 4.0);
-        until_available(&claim.fence.id, || self.queue.postpone(&claim.fence, until)).await
-    }
-
-    async fn next(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
-        let job = &claim.job;
-        let pod_ref = match (job.target(), &claim.slot) {
-            (Target::Project(id), _) => PodRef::Project(id),
-            (Target::Pool, Some(slot)) => PodRef::Worker(slot.worker.clone()),
-            (Target::Pool, None) => return self.next_in_pool(claim, tail).await,
+            Decision::Postpone(since) => return self.postpone(&writer, since).await,
+            Decision::Run(pod, slot) => Some((writer.start(&pod.uid, slot.as_ref()).await?, pod)),
+            Decision::RunInPool(slots) => start_in_pool(&writer, slots).await?,
         };
-        if let (Some(uid), JobState::Running { started_at, .. }) = (&claim.pod_uid, &job.state) {
-            return self.next_of_started(claim, tail, (&pod_ref, uid, *started_at)).await;
-        }
-        let standing = match self.pods.readiness(&pod_ref).await {
-            // Nothing is known of any place, so it is not known to be ready.
-            Err(Error::Unavailable { .. }) => return Ok(Next::Later(waiting_since(job))),
-            standing => standing?,
+        let Some((started, pod)) = started else {
+            return self.postpone(&writer, waiting_since(&claim.job)).await;
         };
-        match standing {
-            Some(Readiness::Ready(pod)) => self.start(claim, tail, pod, claim.slot.as_ref()).await,
-            Some(Readiness::NotReady { .. }) if job.cancel_requested => Ok(Next::End(never_started())),
-            Some(Readiness::NotReady { cause: failure, since }) => {
-                let since = since.max(waiting_since(job));
-                if self.clock.now().since(since) <= self.place_patience {
-                    return Ok(Next::Later(since));
-                }
-                Ok(Next::End(failed(failure.reason, failure.message)))
+        if started.entry.is_some() && (started.cancel_requested || cancelled.is_cancelled()) {
+            drop(cancelled);
+            return self.end_without_pod(claim, &writer, never_started()).await;
+        }
+        self.attach(claim, &writer, cancelled, pod, started).await
+    }
+
+    /// Releases the claim until the job's pod may be ready. Jobs that wait for the same pod are spread a little.
+    async fn postpone(&self, writer: &JobWriter, since: Timestamp) -> Result<()> {
+        let waited = writer.now().since(since);
+        let pause = (waited / 2).clamp(POSTPONE_MIN, POSTPONE_MAX);
+        writer.postpone(pause.mul_f64(1.0 - self.ports.random.fraction() / 4.0)).await
+    }
+
+    /// Ends a job to whose pod nothing was sent by this worker.
+    async fn end_without_pod(&self, claim: &Claim, writer: &JobWriter, outcome: Outcome) -> Result<()> {
+        let seq = claim.last_seq.next();
+        match claim.job.state {
+            JobState::Running { .. } => {
+                self.collector().mark_artefacts_lost(claim).await?;
+                let end = AttemptEnd { outcome, seq, counts: true };
+                self.conclude(claim, writer, claim.job.schedule.attempts, end).await
             }
-            Some(Readiness::Unusable { cause: failure }) => {
-                Ok(Next::End(failed(failure.reason, failure.message)))
-            }
-            None => Ok(Next::End(failed(Reason::PodLost, format!("{pod_ref} is gone")))),
+            // A job that cannot be started at all has had no attempt, and retries would not end.
+            JobState::Pending | JobState::Ended { .. } => self.finish(writer, seq, outcome).await,
         }
     }
 
-    /// A command was started before, in this place: it goes on there, whatever has come beside it, or is to go.
-    async fn next_of_started(
+    /// Attaches to a started job, collects the files that it leaves, and concludes the attempt.
+    async fn attach(
         &self,
         claim: &Claim,
-        tail: &CommandTail,
-        pod: (&PodRef, &str, Timestamp),
-    ) -> Result<Next> {
-        let (pod_ref, uid, started_at) = pod;
-        let failure = match self.pods.reach(pod_ref, uid).await {
-            Ok(Reach::Reachable(pod)) => return self.start(claim, tail, pod, claim.slot.as_ref()).await,
-            Ok(Reach::Unreachable { cause: failure, since }) => {
-                let (since, patience) = (since.max(started_at), unreached_max(&claim.job));
-                if self.clock.now().since(since) <= patience {
-                    return Ok(Next::Later(since));
-                }
-                failure
-            }
-            Ok(Reach::Lost(failure)) => self.why_gone(claim, pod, failure).await?,
-            Err(Error::Unavailable { .. }) => return Ok(Next::Later(started_at)),
-            Err(error) => return Err(error),
-        };
-        Ok(Next::End(failed(failure.reason, failure.message)))
-    }
-
-    /// A task of the pool takes the first seat that is free, among workers with as many tasks, and waits while there is
-    /// none. All workers are asked at once: one that does not answer keeps nobody from another.
-    async fn next_in_pool(&self, claim: &Claim, tail: &CommandTail) -> Result<Next> {
-        if claim.job.cancel_requested {
-            return Ok(Next::End(never_started()));
-        }
-        let occupancy = until_available(&claim.fence.id, || self.pool.occupancy()).await?;
-        let workers = match self.pods.workers().await {
-            Err(Error::Unavailable { .. }) => Vec::new(),
-            workers => workers?,
-        };
-        let mut seats: Vec<Slot> = workers.iter().flat_map(|worker| occupancy.free_slots(worker)).collect();
-        seats.sort_by_key(|slot| slot.number);
-        let mut free: Vec<PodRef> = seats.iter().map(|slot| PodRef::Worker(slot.worker.clone())).collect();
-        free.sort();
-        free.dedup();
-        let asked: FuturesUnordered<_> =
-            free.iter().map(async |pod_ref| (pod_ref, self.pods.readiness(pod_ref).await)).collect();
-        // Those that answer at once are one chunk.
-        let mut answers = asked.ready_chunks(free.len().max(1));
-        while let Some(answers) = answers.next().await {
-            let mut ready = HashMap::new();
-            for (pod_ref, answer) in answers {
-                match answer {
-                    Ok(Some(Readiness::Ready(pod))) => drop(ready.insert(pod_ref, pod)),
-                    Ok(_) | Err(Error::Unavailable { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            for slot in &seats {
-                let Some(pod) = ready.get(&PodRef::Worker(slot.worker.clone())) else { continue };
-                match self.start(claim, tail, pod.clone(), Some(slot)).await {
-                    Err(Error::Conflict { conflict: rdev_domain::Conflict::SlotTaken, .. }) => {}
-                    next => return next,
-                }
-            }
-        }
-        Ok(Next::Later(waiting_since(&claim.job)))
-    }
-
-    async fn start(&self, claim: &Claim, tail: &CommandTail, pod: Pod, slot: Option<&Slot>) -> Result<Next> {
-        let (fence, now) = (&claim.fence, self.clock.now());
-        let start = || self.queue.start(fence, &pod.uid, slot, now);
-        let started = until_available(&fence.id, start).await?;
-        let is_first = started.entry.is_some();
-        if let Some(entry) = &started.entry {
-            self.live.publish(entry.clone());
-        }
-        if is_first && (started.cancel_requested || tail.stop.is_cancelled()) {
-            return Ok(Next::End(never_started()));
-        }
-        Ok(Next::Supervise(pod, Box::new(started)))
-    }
-
-    async fn attach(&self, claim: &Claim, tail: CommandTail, pod: Pod, started: Started) -> Result<()> {
+        writer: &JobWriter,
+        cancelled: Arc<CancellationToken>,
+        pod: Pod,
+        started: Started,
+    ) -> Result<()> {
         if started.cancel_requested {
-            tail.stop.cancel();
+            cancelled.cancel();
         }
         let agent = match &claim.job.spec {
             JobSpec::Command { request: CommandRequest::Claude(_), .. } => Some(self.reread(claim).await?),
             JobSpec::Command { .. } | JobSpec::Task(_) => None,
         };
-        let attempt = started.attempt;
-        let refusals = Refusals::new(started.entry.is_some());
-        let (last_seq, was_there, starts) = (claim.last_seq, false, started.entry.is_some());
-        let mut execution = Attachment {
-            to: self,
-            claim,
-            tail,
-            pod,
-            started,
-            last_seq,
-            agent,
-            refusals,
-            was_there,
-            starts,
-            bystander: false,
-        };
-        let (outcome, seq) = execution.attach().await?;
-        let (pod, started, tail) = (execution.pod, execution.started, execution.tail);
-        let counts = !execution.bystander;
-        self.collect(claim, &pod, &started, &tail.stop).await?;
-        // What is asked for once it has ended is not for this run.
-        drop(tail);
-        self.conclude(claim, attempt, seq, outcome, counts).await?;
-        let folder = checkout(&claim.job, &pod, started.slot.as_ref(), attempt);
-        let folder = (!claim.job.spec.artefacts().is_empty()).then_some(folder);
-        let pod_ref = pod.pod_ref.clone();
-        self.journal_gc.ended(pod, RunId::of(&claim.job, attempt), folder);
-        if !matches!(self.pods.readiness(&pod_ref).await, Ok(Some(Readiness::Ready(_)))) {
-            // It may be about to go, and wait for its journals to be taken.
-            self.journal_gc.hurry();
-        }
+        let (ports, patience) = (&self.ports, self.pod_patience);
+        let attachment =
+            Attachment::new(ports, claim, writer.clone(), (&pod, &started), &cancelled, agent, patience);
+        let end = attachment.run().await?;
+        self.collector().collect(claim, &pod, &started, &cancelled).await?;
+        // A cancellation from here on is not for this run.
+        drop(cancelled);
+        self.conclude(claim, writer, started.attempt, end).await?;
+        self.free_later(claim, pod, &started).await;
         Ok(())
     }
 
-    /// An attempt is over: it is tried again, or this was its end. One that does not count was ended by what it had no
-    /// part in.
-    async fn conclude(
-        &self,
-        claim: &Claim,
-        attempt: u32,
-        seq: Seq,
-        outcome: Outcome,
-        counts: bool,
-    ) -> Result<()> {
+    /// Has the journal and the checkout of an ended attempt freed.
+    async fn free_later(&self, claim: &Claim, pod: Pod, started: &Started) {
+        let has_artefacts = !claim.job.spec.artefacts().is_empty();
+        let folder =
+            has_artefacts.then(|| checkout(&claim.job, &pod, started.slot.as_ref(), started.attempt));
+        let pod_ref = pod.pod_ref.clone();
+        self.journal_gc.add(pod, RunId::of(&claim.job, started.attempt), folder);
+        if !matches!(self.ports.pods.readiness(&pod_ref).await, Ok(Some(Readiness::Ready(_)))) {
+            // The pod may be about to be deleted, and wait for its journals to be freed.
+            self.journal_gc.hurry();
+        }
+    }
+
+    /// Requeues the job after an attempt, or ends the job.
+    async fn conclude(&self, claim: &Claim, writer: &JobWriter, attempt: u32, end: AttemptEnd) -> Result<()> {
+        let AttemptEnd { outcome, seq, counts } = end;
         let outcome = outcome.storable();
         let schedule = &claim.job.schedule;
-        let again =
+        let is_retried =
             schedule.allows_retry(attempt, outcome.ending) || !counts && schedule.allows_uncounted_retry();
-        let done = if again {
-            self.retry(claim, attempt, &outcome, counts).await
+        let done = if is_retried {
+            let pause = schedule.backoff(attempt, self.ports.random.fraction());
+            writer.retry(&outcome, pause, counts).await
         } else {
-            self.finish(claim, seq, outcome).await
+            self.finish(writer, seq, outcome).await
         };
         if claim.job.spec.is_task() {
-            // Its worker is free for the next one.
-            self.live.work_came();
+            // The task's slot is free for the next task.
+            self.wakeups.notify_work();
         }
         done
     }
 
-    async fn retry(&self, claim: &Claim, attempt: u32, outcome: &Outcome, counts: bool) -> Result<()> {
-        let pause = claim.job.schedule.backoff(attempt, self.random.fraction());
-        let now = self.clock.now();
-        let retry = Retry {
-            reason: outcome.ending.reason().unwrap_or_default().to_owned(),
-            error: attempt_error(outcome),
-            run_after: now + pause,
-            counts,
-        };
-        let entry = until_available(&claim.fence.id, || self.queue.retry(&claim.fence, retry.clone(), now));
-        self.live.publish(entry.await?);
+    async fn finish(&self, writer: &JobWriter, seq: Seq, outcome: Outcome) -> Result<()> {
+        writer.finish(seq, outcome).await?;
+        // The next job of the same concurrency key, if there is one, can be claimed.
+        self.wakeups.notify_work_elsewhere();
         Ok(())
     }
 
-    async fn finish(&self, claim: &Claim, seq: Seq, outcome: Outcome) -> Result<()> {
-        let now = self.clock.now();
-        let entry =
-            until_available(&claim.fence.id, || self.queue.finish(&claim.fence, seq, outcome.clone(), now));
-        self.live.publish(entry.await?);
-        // The next command of its key, if there is one.
-        self.live.work_for_others();
-        Ok(())
+    fn decider(&self) -> Decider<'_> {
+        let WorkerPorts { pods, pool, clock, .. } = &self.ports;
+        Decider { pods, pool: &**pool, clock: &**clock, pod_patience: self.pod_patience }
     }
 
-    /// What an agent said before this worker took over.
+    fn collector(&self) -> Collector<'_> {
+        Collector { pods: &*self.ports.pods, artefacts: &*self.ports.artefacts }
+    }
+
+    /// Reads the lines again that an agent wrote before this worker took over.
     async fn reread(&self, claim: &Claim) -> Result<AgentWatch> {
-        let mut watch = AgentWatch::of(&*self.agent);
+        let mut watch = AgentWatch::of(&*self.ports.agent);
         if claim.last_seq == Seq::ZERO {
             return Ok(watch);
         }
-        let mut after = Position::ZERO;
+        let (id, mut after) = (&claim.fence.id, Position::ZERO);
         loop {
-            let id = &claim.fence.id;
-            let read = || self.log.read_job(id, after, REREAD_ENTRIES);
+            let read = || self.ports.log.read_job(id, after, REREAD_ENTRIES);
             let entries = until_available(id, read).await?;
-            let Some(last) = entries.last() else { break };
+            let Some(last) = entries.last() else { return Ok(watch) };
             after = last.position;
             for entry in entries {
-                if let rdev_domain::EntryBody::Output(frames) = entry.body {
+                if let EntryBody::Output(frames) = entry.body {
                     for frame in decode_all(frames) {
                         watch.see(&frame.map_err(anyhow::Error::from)?);
                     }
                 }
             }
         }
-        Ok(watch)
     }
 }
 
-/// Since when a command that has not started has waited for a place.
-fn waiting_since(job: &Job) -> Timestamp {
-    job.schedule.run_after.map_or(job.created_at, |due| due.max(job.created_at))
+/// Starts a task in the first of these slots that no other task has occupied by then; `None` when there is none.
+async fn start_in_pool(writer: &JobWriter, mut slots: FreeSlots) -> Result<Option<(Started, Pod)>> {
+    while let Some((pod, slot)) = slots.next().await? {
+        match writer.start(&pod.uid, Some(&slot)).await {
+            Err(Error::Conflict { conflict: Conflict::SlotTaken, .. }) => {}
+            started => return Ok(Some((started?, pod))),
+        }
+    }
+    Ok(None)
 }

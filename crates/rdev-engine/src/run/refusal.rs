@@ -1,4 +1,4 @@
-//! A place that answers, but whose runner does not do its work: that is told within seconds, and a command of which
+//! Refusals: a pod answers, and its runner does not do its work. The cause is stored within seconds, and a job of which
 //! nothing has run ends within a minute.
 
 use std::time::Duration;
@@ -7,43 +7,43 @@ use rdev_domain::{Failure, Reason};
 use rdev_ports::{ExecError, RUNNER_EXITS_NOT_STARTED};
 use tokio::time::Instant;
 
-/// Time that a runner may refuse before that is told: what passes at once is no news.
-const TOLD_AFTER: Duration = Duration::from_secs(2);
-/// Time that it may refuse before a command of which nothing has run ends. With the longest pause between two
-/// attempts it is less than a minute.
+/// Time of refusals before the cause is reported: a cause that passes at once is no news.
+const REPORTED_AFTER: Duration = Duration::from_secs(2);
+/// Time of refusals before a job of which nothing has run ends. With the longest pause between two attempts it is less
+/// than a minute.
 const ENDS_AFTER: Duration = Duration::from_secs(45);
-/// The same where nobody was let through to the runner: a cluster that was started anew may forbid everything for minutes.
+/// Time of refusals before such a job ends where access to the runner is forbidden: a cluster that was started anew may
+/// forbid everything for minutes.
 const FORBIDDEN_ENDS_AFTER: Duration = Duration::from_secs(300);
 
-/// What the runner has answered, instead of speaking of the command, since it last did.
+/// Refusals of a runner since it last spoke of the job.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     since: Option<Instant>,
-    told: bool,
-    /// Nothing of the command has run, whatever else is wrong: this worker has given every order for it, and each
-    /// was answered by a word that it was not carried out.
+    reported: bool,
+    /// Nothing of the job has run: this worker has sent every request for it, and each was answered with a refusal.
     nothing_ran: bool,
 }
 
-/// What is to be done about a refusal.
+/// Reaction to a refusal.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Asking again.
-    Nothing,
-    /// Telling of it, once, and asking again.
-    Tell(Failure),
-    /// Ending the command: nothing of it has run, and nothing will.
+pub(crate) enum Reaction {
+    /// Ask again.
+    Wait,
+    /// Report the cause, once, and ask again.
+    Report(Failure),
+    /// End the job: nothing of it has run, and nothing will.
     End(Failure),
 }
 
 impl Refusals {
-    /// None yet. `is_first`: no order was given for this attempt before.
+    /// Begins without refusals. `is_first`: no request was sent for this attempt before.
     pub(crate) fn new(is_first: bool) -> Self {
-        Self { since: None, told: false, nothing_ran: is_first }
+        Self { since: None, reported: false, nothing_ran: is_first }
     }
 
-    /// The place has answered with this instead of what the runner knows of the command.
-    pub(crate) fn refused(&mut self, answer: &ExecError) -> Then {
+    /// Adds an answer of the pod that does not speak of the job.
+    pub(crate) fn add(&mut self, answer: &ExecError) -> Reaction {
         self.nothing_ran &= match answer {
             ExecError::NotStarted(_) | ExecError::Forbidden(_) => true,
             ExecError::Failed { code, .. } => RUNNER_EXITS_NOT_STARTED.contains(code),
@@ -55,28 +55,28 @@ impl Refusals {
             _ => ENDS_AFTER,
         };
         if lasted >= ends_after && self.nothing_ran {
-            return Then::End(failure(answer));
+            return Reaction::End(failure(answer));
         }
-        if lasted >= TOLD_AFTER && !self.told {
-            self.told = true;
-            return Then::Tell(failure(answer));
+        if lasted >= REPORTED_AFTER && !self.reported {
+            self.reported = true;
+            return Reaction::Report(failure(answer));
         }
-        Then::Nothing
+        Reaction::Wait
     }
 
-    /// Whether nothing of the command has run, for certain.
+    /// Tells whether it is certain that nothing of the job has run.
     pub(crate) fn nothing_ran(&self) -> bool {
         self.nothing_ran
     }
 
-    /// It is not known what became of an order.
+    /// Adds a request whose effect is not known.
     pub(crate) fn unanswered(&mut self) {
         self.nothing_ran = false;
     }
 
-    /// The runner speaks of the command. Whether it was told before that it does not.
-    pub(crate) fn over(&mut self) -> bool {
-        std::mem::replace(self, Self::new(false)).told
+    /// Forgets the refusals, as the runner speaks of the job. Returns whether a cause was reported.
+    pub(crate) fn clear(&mut self) -> bool {
+        std::mem::replace(self, Self::new(false)).reported
     }
 }
 
@@ -103,33 +103,33 @@ mod tests {
         ExecError::Failed { code: 73, stderr }
     }
 
-    fn told() -> Failure {
+    fn cause() -> Failure {
         Failure::new(Reason::RunnerFailed, "rdev-runner: cannot create /runs/.x: No space left on device")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_that_lasts_is_told_once_and_ends_what_never_ran() {
+    async fn a_refusal_that_lasts_is_reported_once_and_ends_what_never_ran() {
         let mut refusals = Refusals::new(true);
-        assert_eq!(refusals.refused(&full()), Then::Nothing);
-        advance(TOLD_AFTER).await;
-        assert_eq!(refusals.refused(&full()), Then::Tell(told()));
+        assert_eq!(refusals.add(&full()), Reaction::Wait);
+        advance(REPORTED_AFTER).await;
+        assert_eq!(refusals.add(&full()), Reaction::Report(cause()));
         advance(ENDS_AFTER / 2).await;
-        assert_eq!(refusals.refused(&full()), Then::Nothing);
+        assert_eq!(refusals.add(&full()), Reaction::Wait);
         advance(ENDS_AFTER / 2).await;
-        assert_eq!(refusals.refused(&full()), Then::End(told()));
+        assert_eq!(refusals.add(&full()), Reaction::End(cause()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whom_nobody_lets_through_waits_longer() {
+    async fn a_forbidden_access_is_waited_for_longer() {
         let mut refusals = Refusals::new(true);
         let forbidden = || ExecError::Forbidden("the Role needs a verb".to_owned());
         let failure = || Failure::new(Reason::ExecForbidden, "the Role needs a verb");
-        assert_eq!(refusals.refused(&forbidden()), Then::Nothing);
+        assert_eq!(refusals.add(&forbidden()), Reaction::Wait);
         advance(ENDS_AFTER).await;
-        assert_eq!(refusals.refused(&forbidden()), Then::Tell(failure()));
+        assert_eq!(refusals.add(&forbidden()), Reaction::Report(failure()));
         assert!(refusals.nothing_ran());
         advance(FORBIDDEN_ENDS_AFTER).await;
-        assert_eq!(refusals.refused(&forbidden()), Then::End(failure()));
+        assert_eq!(refusals.add(&forbidden()), Reaction::End(failure()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -137,20 +137,20 @@ mod tests {
         let ambiguous: [fn(&mut Refusals); 4] = [
             |refusals| refusals.unanswered(),
             |refusals| *refusals = Refusals::new(false),
-            |refusals| assert!(!refusals.over()),
+            |refusals| assert!(!refusals.clear()),
             |refusals| {
                 let unsure = ExecError::Failed { code: 70, stderr: "no memory".to_owned() };
-                assert_eq!(refusals.refused(&unsure), Then::Nothing);
+                assert_eq!(refusals.add(&unsure), Reaction::Wait);
             },
         ];
         for make_ambiguous in ambiguous {
             let mut refusals = Refusals::new(true);
             make_ambiguous(&mut refusals);
-            assert_eq!(refusals.refused(&full()), Then::Nothing);
+            assert_eq!(refusals.add(&full()), Reaction::Wait);
             advance(ENDS_AFTER).await;
-            assert_eq!(refusals.refused(&full()), Then::Tell(told()));
-            assert_eq!(refusals.refused(&full()), Then::Nothing);
-            assert!(refusals.over(), "that it is over is told as well");
+            assert_eq!(refusals.add(&full()), Reaction::Report(cause()));
+            assert_eq!(refusals.add(&full()), Reaction::Wait);
+            assert!(refusals.clear(), "its end is reported as well");
         }
     }
 }

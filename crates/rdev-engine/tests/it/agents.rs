@@ -1,4 +1,4 @@
-//! An agent that has come to its result, and does not end.
+//! Agents that do not end after their result.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const RESULT: &str = "result\n";
 const WORKING: &str = "work\n";
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_hangs_after_its_result_is_ended_and_told() {
+async fn an_agent_that_hangs_after_its_result_is_ended_with_the_cause() {
     let bench = Bench::new([Answer::Hangs(RESULT)]);
     let id = bench.ask_agent().await;
     let (ended, after) = bench.ended(&id).await;

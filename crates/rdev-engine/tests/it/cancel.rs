@@ -1,4 +1,4 @@
-//! A wish to cancel is heard at whatever moment it comes.
+//! Cancellation at any moment of a command.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{Answer, Bench, Fault};
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_while_a_command_starts_is_heard_at_once() {
+async fn a_command_is_cancelled_at_once_while_it_starts() {
     let bench = Bench::new([Answer::Hangs("")]);
     // The start is stored, and the worker does not know yet.
     bench.store.fail("start", Fault::AnswerLost, 5);

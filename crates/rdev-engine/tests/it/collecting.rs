@@ -1,4 +1,4 @@
-//! Collecting of files that is given up: what is stored by then stays, and the rest is told as lost.
+//! Collection of artefacts that is given up: stored files stay, and the others are listed as lost.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rdev_runner::files::Item;
 
 use crate::support::{Answer, Bench, Collecting};
 
-/// A whole file and the first half of another.
+/// Returns a whole file and the first half of another.
 fn one_and_a_half(path: &str) -> Vec<Item> {
     let file = |path: &str, size| Item::File { path: path.to_owned(), size };
     let piece = || Item::Piece(Bytes::from_static(b"four"));
@@ -27,7 +27,7 @@ fn is_over(task: &Job, _: &[Artefact]) -> bool {
     task.state.is_ended()
 }
 
-/// That of a try the first file is kept, and that of everything else it is said that it is lost.
+/// Asserts that the first file of a try is stored, and that the others are listed as lost.
 async fn assert_kept(bench: &Bench, id: &JobId, files: &[Artefact], path: &str) {
     let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.size)).collect();
     let lost: &[_] =
@@ -56,7 +56,7 @@ async fn a_collector_that_fails_is_tried_three_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_try_has_stored_stays_where_the_next_one_brings_nothing() {
+async fn stored_files_stay_where_the_next_try_brings_nothing() {
     let attempt = [(one_and_a_half("0"), Collecting::Ends), (Vec::new(), Collecting::Ends)];
     let (bench, id) = begin(attempt).await;
     let (files, _) = bench.task_when(&id, is_over).await;
@@ -65,7 +65,7 @@ async fn what_a_try_has_stored_stays_where_the_next_one_brings_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_is_not_reached_is_waited_for_as_long_as_for_a_command() {
+async fn a_pod_that_is_not_reached_is_waited_for_as_long_as_for_a_command() {
     let (bench, id) = begin([(one_and_a_half("a"), Collecting::IsCut)]).await;
     let (files, took) = bench.task_when(&id, is_over).await;
     assert_kept(&bench, &id, &files, "a").await;
@@ -74,7 +74,7 @@ async fn a_place_that_is_not_reached_is_waited_for_as_long_as_for_a_command() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_ends_collecting_soon() {
+async fn a_cancellation_ends_collecting_in_ten_seconds() {
     let (bench, id) = begin([(one_and_a_half("a"), Collecting::Hangs)]).await;
     bench.task_when(&id, |_, files| !files.is_empty()).await;
     bench.cancel_task(&id).await;

@@ -1,4 +1,4 @@
-//! A store that is away, or loses its answers, costs no command more than time.
+//! Stores that are away, or lose their answers, delay a command and do no other harm.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{Answer, Bench, Fault};
 const WRITES: [&str; 3] = ["start", "append", "finish"];
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_waited_for_and_nothing_is_let_go() {
+async fn a_store_that_is_away_is_waited_for_and_no_lease_is_released() {
     for what in WRITES {
         let bench = Bench::new([Answer::Runs(3)]);
         bench.store.fail(what, Fault::Away, 20);
@@ -38,7 +38,7 @@ async fn an_answer_that_was_lost_is_read_back_and_the_journal_is_freed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_is_to_go_does_not_wait_for_its_journals_to_be_freed() {
+async fn a_pod_that_is_about_to_go_has_its_journals_freed_at_once() {
     for (ready, waits) in [(true, true), (false, false)] {
         let bench = Bench::new([Answer::Hangs("")]);
         let id = bench.submit(1).await;
@@ -54,7 +54,7 @@ async fn a_place_that_is_to_go_does_not_wait_for_its_journals_to_be_freed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_accept_whose_answer_was_lost_is_told_and_runs_once() {
+async fn a_submission_whose_answer_was_lost_runs_once() {
     for fault in [Fault::Away, Fault::AnswerLost] {
         let bench = Bench::new([Answer::Runs(3)]);
         bench.store.fail("enqueue", fault, 3);
@@ -67,7 +67,7 @@ async fn an_accept_whose_answer_was_lost_is_told_and_runs_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_is_told_of_a_store_that_stays_away() {
+async fn a_caller_gets_the_error_of_a_store_that_stays_away() {
     let bench = Bench::new([Answer::Runs(3)]);
     bench.store.fail("enqueue", Fault::Away, u32::MAX);
     let since = Instant::now();

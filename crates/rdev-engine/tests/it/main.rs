@@ -1,5 +1,4 @@
-//! A worker on a store in memory and places that answer as they are told, in a time that passes by itself when
-//! nothing else happens.
+//! Worker on a store in memory and pods with prepared answers, in a time that advances when nothing else happens.
 
 mod agents;
 mod cancel;

@@ -1,4 +1,4 @@
-//! What cannot start says so within seconds, and ends within a minute.
+//! Refusals: a command that cannot start shows the cause within seconds, and ends within a minute.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn failure(job: &rdev_domain::Job) -> Option<&Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_start_is_told_in_seconds_and_ends_in_a_minute() {
+async fn a_command_that_cannot_start_shows_the_cause_in_seconds_and_ends_in_a_minute() {
     for answer in [Answer::Fails(73, FULL), Answer::NotStarted(FULL)] {
         let bench = Bench::new([answer]);
         let id = bench.submit(1).await;
@@ -34,7 +34,7 @@ async fn what_cannot_start_is_told_in_seconds_and_ends_in_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_starts_in_the_end_says_that_nothing_keeps_it_any_more() {
+async fn a_command_that_starts_after_refusals_shows_no_cause_any_more() {
     let refused = std::iter::repeat_n(Answer::Fails(73, FULL), 8);
     let bench = Bench::new(refused.chain([Answer::Runs(1)]));
     let id = bench.submit(1).await;
@@ -46,8 +46,8 @@ async fn what_starts_in_the_end_says_that_nothing_keeps_it_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
-    // A cut order may have been carried out; code 70 does not say that it was not.
+async fn a_command_that_may_run_is_attached_to_until_its_timeout() {
+    // A request whose connection was cut may have been carried out; code 70 does not exclude it.
     for doubt in [Answer::Cut, Answer::Fails(70, "cannot follow it")] {
         let bench = Bench::new([doubt, Answer::Fails(73, FULL)]);
         let id = bench.submit(1).await;
@@ -59,8 +59,9 @@ async fn what_may_run_is_attached_to_for_as_long_as_it_may() {
     }
 }
 
-/// The runs that were ordered for a task which may be tried so often, as its worker says no word to the first two orders.
-async fn ordered(attempt: u32) -> Vec<String> {
+/// Returns the runs that were requested for a task of so many attempts, whose worker does not answer the first two
+/// requests.
+async fn requested(attempt: u32) -> Vec<String> {
     let bench = Bench::new([Answer::Silent, Answer::Silent, Answer::Runs(1)]);
     let id = bench.submit_tries(&[], attempt).await;
     bench.task_when(&id, |task, _| task.state.status() == rdev_domain::JobStatus::Completed).await;
@@ -69,7 +70,7 @@ async fn ordered(attempt: u32) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_says_no_word_loses_what_may_be_tried_elsewhere() {
-    assert_eq!(ordered(2).await, ["-1", "-1", "-2"]);
-    assert_eq!(ordered(1).await, ["-1", "-1", "-1"]);
+async fn a_worker_that_does_not_answer_loses_a_task_that_may_be_retried() {
+    assert_eq!(requested(2).await, ["-1", "-1", "-2"]);
+    assert_eq!(requested(1).await, ["-1", "-1", "-1"]);
 }

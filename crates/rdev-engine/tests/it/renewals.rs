@@ -1,4 +1,4 @@
-//! Findings of a renewal of leases, and their consequences.
+//! Renewals of leases, and the consequences of their findings.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
     let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
     let id = bench.submit(1).await;
     bench.when(&id, |_| bench.pods.listened_to() == 1).await;
-    // Its end is stored at once, and told after many renewals.
+    // Its end is stored at once, and the answer comes after many renewals.
     bench.store.fail("finish", Fault::AnswerLost, 9);
     bench.cancel(&id).await;
     let (ended, _) = bench.ended(&id).await;
@@ -29,7 +29,7 @@ async fn a_command_whose_end_is_just_being_stored_is_not_taken_for_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_worker_holds_is_let_go() {
+async fn an_execution_whose_job_another_worker_holds_is_aborted() {
     let bench = Bench::with_lease(LEASE, [Answer::Hangs("")]);
     let id = bench.submit(1).await;
     bench.when(&id, |_| bench.pods.listened_to() == 1).await;

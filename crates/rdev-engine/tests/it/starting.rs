@@ -1,4 +1,4 @@
-//! A worker made a command a running one, and died: whether it had given the order nobody knows.
+//! Starts by a worker that died: nobody knows whether it had sent the request to the runner.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ struct Before {
     at: Timestamp,
 }
 
-/// The mode of the order that the next worker gives.
+/// Returns the mode of the request that the next worker sends.
 async fn next_mode(before: Before) -> Mode {
     let bench = Bench::new([Answer::Runs(1)]);
     let id = begun(&bench, &before).await.expect("the store is there");
@@ -28,7 +28,7 @@ async fn next_mode(before: Before) -> Mode {
     orders[0].mode
 }
 
-/// Nothing here waits, so the worker of the bench sees the command only afterwards.
+/// Takes the steps of the other worker. Nothing here waits, so the worker of the bench sees the command afterwards.
 async fn begun(bench: &Bench, before: &Before) -> Result<JobId> {
     let (store, at) = (&bench.store.memory, before.at);
     let stored = job("demo", 1);
@@ -59,12 +59,12 @@ async fn begun(bench: &Bench, before: &Before) -> Result<JobId> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_have_been_ordered_may_start_for_half_a_day() {
+async fn a_run_that_may_not_have_been_requested_may_start_for_half_a_day() {
     let [lately, long_ago] = [11 * 3600, 13 * 3600].map(|ago| START - Duration::from_secs(ago));
     for (attempts, wrote, at, mode) in [
         (1, false, lately, Mode::Start),
         (2, false, lately, Mode::Start),
-        // That cannot be told from the one above; the runner's mark refuses a second start.
+        // This cannot be distinguished from the case above; the runner's mark refuses a second start.
         (2, true, lately, Mode::Start),
         (1, true, lately, Mode::Attach),
         (1, false, long_ago, Mode::Attach),

@@ -10,7 +10,7 @@ use rdev_domain::{
     AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
-use rdev_engine::{Live, Worker, WorkerConfig, WorkerPorts, accept, cancel};
+use rdev_engine::{Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::testing::agents::FakeAgent;
 use rdev_ports::testing::{FakeRandom, MemoryStore, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskQueue, testing};
@@ -36,7 +36,8 @@ impl Clock for Passing {
 pub(crate) struct Bench {
     pub(crate) pods: Arc<FakePods>,
     pub(crate) store: Faulty,
-    pub(crate) live: Live,
+    tails: TailCache,
+    wakeups: Wakeups,
     clock: Arc<Passing>,
     stop: CancellationToken,
 }
@@ -50,26 +51,27 @@ impl Bench {
     /// As [`Bench::new`], with a lease that may run out.
     pub(crate) fn with_lease(lease: Duration, answers: impl IntoIterator<Item = Answer>) -> Self {
         let clock = Arc::new(Passing(Instant::now()));
-        let (store, live) = (Faulty::new(MemoryStore::default()), Live::default());
-        let pods = Arc::new(FakePods::new(answers));
-        let bench = Self { pods, store, live, clock, stop: CancellationToken::new() };
+        let (store, pods) = (Faulty::new(MemoryStore::default()), Arc::new(FakePods::new(answers)));
+        let (tails, wakeups, stop) = (TailCache::default(), Wakeups::default(), CancellationToken::new());
+        let bench = Self { pods, store, tails, wakeups, clock, stop };
         let config = WorkerConfig {
             id: id("worker-1"),
             concurrency: 100,
             lease,
-            place_patience: Duration::from_secs(300),
+            pod_patience: Duration::from_secs(300),
         };
         let ports = WorkerPorts {
             pods: bench.pods.clone(),
             agent: Arc::new(FakeAgent),
-            queue: Arc::new(bench.store.clone()),
+            leases: Arc::new(bench.store.clone()),
             pool: Arc::new(bench.store.memory.clone()),
             artefacts: Arc::new(bench.store.memory.clone()),
             log: Arc::new(bench.store.clone()),
             clock: bench.clock.clone(),
             random: Arc::new(FakeRandom(0.5)),
         };
-        tokio::spawn(Worker::new(config, ports, bench.live.clone()).run(bench.stop.clone()));
+        let worker = Worker::new(config, ports, bench.tails.clone(), bench.wakeups.clone());
+        tokio::spawn(worker.run(bench.stop.clone()));
         bench
     }
 
@@ -86,15 +88,20 @@ impl Bench {
 
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, job: &JobId) {
-        let (target, now) = (testing::target("demo"), self.clock.now());
-        let cancelled = cancel(&self.store, &self.live, (&target, job), None, now).await;
+        let target = testing::target("demo");
+        let cancelled = self.submitter().cancel((&target, job), None, self.clock.now()).await;
         cancelled.expect("the store answers").expect("it is there");
     }
 
     /// Asks for a command in project `demo`, as a caller does.
     pub(crate) async fn post(&self) -> Result<JobId> {
         let job = Job { created_at: self.clock.now(), ..job("demo", 1) };
-        accept(&self.store, &self.live, job, None).await.map(|(job, _)| job.id)
+        self.submitter().submit(job, None).await.map(|(job, _)| job.id)
+    }
+
+    fn submitter(&self) -> Submitter {
+        let (queue, pool) = (Arc::new(self.store.clone()), Arc::new(self.store.memory.clone()));
+        Submitter::new(queue, pool, self.tails.clone(), self.wakeups.clone())
     }
 
     /// Has a task stored that is to leave these files, and is tried once.
@@ -144,8 +151,7 @@ impl Bench {
 
     /// Asks for a task's end, as a caller does.
     pub(crate) async fn cancel_task(&self, task: &JobId) {
-        let (store, now) = (&self.store.memory, self.clock.now());
-        let cancelled = cancel(store, &self.live, (&Target::Pool, task), None, now).await;
+        let cancelled = self.submitter().cancel((&Target::Pool, task), None, self.clock.now()).await;
         cancelled.expect("the store answers").expect("it is there");
     }
 

@@ -1,4 +1,4 @@
-//! Commands whose place is not ready cost the store little.
+//! Load of the store by commands whose pod is not ready.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{Answer, Bench};
 const COMMANDS: u64 = 20;
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_place_is_looked_at_less_and_less_often() {
+async fn a_command_that_waits_for_a_pod_is_claimed_less_and_less_often() {
     let bench = Bench::new([Answer::Runs(1)]);
     bench.pods.set_ready(false);
     let mut ids = Vec::new();

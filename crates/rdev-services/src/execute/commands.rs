@@ -1,57 +1,63 @@
-//! Accepting, reading and cancelling of commands.
+//! Commands of projects: submission, history, cancellation, output.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, ProjectId,
-    Resource, Result, Schedule, StreamId, Validate,
+    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Resource,
+    Result, Schedule, StreamId, Validate,
 };
-use rdev_engine::{Live, LogReader, accept, cancel};
-use rdev_ports::{Clock, Ids, Occurrence, TaskQueue};
+use rdev_engine::{LogReader, Submitter};
+use rdev_ports::Occurrence;
 
+use super::ports::JobPorts;
+use super::position::{QueuePosition, queue_position};
 use crate::{Events, Projects};
 
-/// Accepting, reading and cancelling of commands.
+/// Commands of projects.
 #[derive(Clone)]
 pub struct Commands {
+    ports: JobPorts,
     projects: Projects,
     events: Events,
-    queue: Arc<dyn TaskQueue>,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    live: Live,
+    submitter: Submitter,
     timeout_default: Duration,
 }
 
-/// A command as a caller asks for it.
+/// Request to run a command.
 #[derive(Debug, Clone)]
 pub struct SubmitCommand {
-    /// What is to run.
+    /// Work of the command.
     pub request: CommandRequest,
-    /// The name of its stream; the command's id when there is none.
+    /// Name of the command's stream; default: the command's id.
     pub stream_id: Option<String>,
-    /// Seconds after which it is stopped.
+    /// Timeout in seconds, 1 to 604 800; default: the service's.
     pub timeout_seconds: Option<u64>,
-    /// The caller's idempotency key.
+    /// Idempotency key of the caller.
     pub idempotency: Option<IdempotencyKey>,
 }
 
+/// Command with its position in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandView {
+    /// The command.
+    pub job: Job,
+    /// Position of a pending command.
+    pub queue: Option<QueuePosition>,
+}
+
 impl Commands {
-    /// Wires the service; `timeout_default` holds for commands that name none.
+    /// Wires the service. `timeout_default` is the timeout of commands that name none.
     pub fn new(
+        ports: JobPorts,
         projects: Projects,
         events: Events,
-        queue: Arc<dyn TaskQueue>,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
-        live: Live,
+        submitter: Submitter,
         timeout_default: Duration,
     ) -> Self {
-        Self { projects, events, queue, clock, ids, live, timeout_default }
+        Self { ports, projects, events, submitter, timeout_default }
     }
 
-    /// Accepts a command: once this returns, it is stored and will run.
+    /// Accepts a command: once this returns, the command is stored and will run.
     ///
     /// # Errors
     /// `NotFound` for the project, `Invalid` with every field that is not valid, `Conflict` when the
@@ -71,44 +77,56 @@ impl Commands {
         let stream: Option<StreamId> =
             submit.stream_id.and_then(|stream| validate.parse("stream_id", &stream));
         validate.finish()?;
-
-        let id = self.ids.job_id();
-        let job = Job {
-            stream: stream.unwrap_or_else(|| StreamId::from(&id)),
-            id,
-            spec: JobSpec::Command { project: project.clone(), request: submit.request },
-            timeout,
-            created_by: caller.key.clone(),
-            created_at: self.clock.now(),
-            cancel_requested: false,
-            schedule: Schedule::default(),
-            state: JobState::Pending,
-        };
-        accept(&*self.queue, &self.live, job, submit.idempotency).await
+        let spec = JobSpec::Command { project: project.clone(), request: submit.request };
+        let job = self.ports.new_job(caller, spec, stream, timeout, Schedule::default());
+        self.submitter.submit(job, submit.idempotency).await
     }
 
-    /// One command.
+    /// Accepts a command as [`Commands::submit`] does, and opens a reader of the command's events from the first one.
+    ///
+    /// # Errors
+    /// Those of [`Commands::submit`].
+    pub async fn submit_and_follow(
+        &self,
+        caller: &Principal,
+        project: &ProjectId,
+        submit: SubmitCommand,
+    ) -> Result<(Job, Occurrence, LogReader)> {
+        let (job, occurrence) = self.submit(caller, project, submit).await?;
+        let reader = self.events.follow_job(&job, None).await?;
+        Ok((job, occurrence, reader))
+    }
+
+    /// Returns one command.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.
     pub async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
         self.projects.get(project).await?;
-        self.queue
-            .job(&project.clone().into(), id)
-            .await?
-            .ok_or_else(|| Error::not_found(Resource::Command, id))
+        let job = self.ports.queue.job(&project.clone().into(), id).await?;
+        job.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
-    /// Up to `limit` commands older than `before`, newest first.
+    /// Returns one command with its position in the queue.
+    ///
+    /// # Errors
+    /// `NotFound` when the project, or the command in it, does not exist.
+    pub async fn view(&self, project: &ProjectId, id: &JobId) -> Result<CommandView> {
+        let job = self.get(project, id).await?;
+        let queue = queue_position(&self.ports, &job).await?;
+        Ok(CommandView { job, queue })
+    }
+
+    /// Returns up to `limit` commands older than `before`, newest first.
     ///
     /// # Errors
     /// `NotFound` when the project does not exist.
     pub async fn list(&self, project: &ProjectId, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
         self.projects.get(project).await?;
-        self.queue.jobs(&project.clone().into(), before, limit).await
+        self.ports.queue.jobs(&project.clone().into(), before, limit).await
     }
 
-    /// Asks for a command's end; asking again, or after its end, changes nothing.
+    /// Requests a command's cancellation. A repetition, or a request after the command's end, changes nothing.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist; `Conflict` when the idempotency key was
@@ -120,13 +138,12 @@ impl Commands {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(Job, Occurrence)> {
         self.projects.get(project).await?;
-        let target = project.clone().into();
-        let cancelled =
-            cancel(&*self.queue, &self.live, (&target, id), idempotency.as_ref(), self.clock.now()).await?;
+        let (target, now) = (project.clone().into(), self.ports.clock.now());
+        let cancelled = self.submitter.cancel((&target, id), idempotency.as_ref(), now).await?;
         cancelled.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
-    /// A command's stored events from the first on; [`LogReader::ready`] ends where the log ends now.
+    /// Opens a reader of a command's events from the first one; [`LogReader::ready`] ends where the log ends now.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.

@@ -1,6 +1,8 @@
-//! Jobs: commands of projects, tasks of the pool, their events, the pool's workers.
+//! Execution: commands of projects, tasks of the pool, their events, the workers of the pool.
 
 pub(crate) mod commands;
 pub(crate) mod events;
 pub(crate) mod pool;
+pub(crate) mod ports;
+pub(crate) mod position;
 pub(crate) mod tasks;

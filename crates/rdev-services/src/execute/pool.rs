@@ -1,67 +1,96 @@
-//! The workers of the pool.
+//! Worker pool: its workers, their use, draining, and the numbers of the queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdev_domain::{Condition, Error, IdempotencyKey, JobId, ProjectStatus, Resource, Result, WorkerName};
-use rdev_engine::Live;
-use rdev_ports::{Backlog, Clock, Occupancy, Occurrence, Pods, PoolQueue, PoolWorker};
+use rdev_engine::Wakeups;
+use rdev_ports::{Backlog, Clock, Occupancy, Occurrence, Pods, PoolQueue, PoolWorker, QueueStats};
 
-/// The workers of the pool.
+/// Worker pool.
 #[derive(Clone)]
 pub struct Pool {
     pods: Arc<dyn Pods>,
     queue: Arc<dyn PoolQueue>,
     clock: Arc<dyn Clock>,
-    live: Live,
+    wakeups: Wakeups,
 }
 
-/// A worker, and what it does.
+/// Worker of the pool with its tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerView {
-    /// Its name.
+    /// Name of the worker.
     pub name: WorkerName,
-    /// Whether tasks can run in it.
+    /// Readiness of the worker to run tasks.
     pub status: ProjectStatus,
-    /// How many tasks run in it at once.
+    /// Number of slots: tasks that run in the worker at once.
     pub capacity: u32,
-    /// A lack that somebody is to know of, whatever its status.
+    /// Defect that an operator should know of, whatever the status.
     pub warning: Option<Condition>,
-    /// The tasks that run in it.
+    /// Tasks that run in the worker.
     pub tasks: Vec<JobId>,
-    /// Whether it takes nothing new.
+    /// The worker takes no new task.
     pub draining: bool,
-    /// It is to be gone when what runs in it has ended.
+    /// The worker will be deleted when its tasks have ended.
     pub leaves: bool,
 }
 
-/// What the workers of the pool can do, counted.
+/// Use of the pool's slots and workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUsage {
-    /// Tasks that run at once in workers that are ready, and not draining.
+    /// Slots of the workers that are ready and not draining.
     pub capacity: usize,
     /// Tasks that run.
     pub busy: usize,
-    /// Tasks that could begin now.
+    /// Free slots of the workers that are ready and not draining.
     pub idle: usize,
-    /// Workers that take nothing new.
+    /// Workers that take no new task.
     pub draining: usize,
     /// Workers that are not ready.
     pub not_ready: usize,
 }
 
+/// Use of the pool, and the length of its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolView {
+    /// Use of the pool.
+    pub usage: PoolUsage,
+    /// Pending tasks.
+    pub queue_depth: u64,
+}
+
+/// Numbers of the queue, and the use of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// Numbers of the queue.
+    pub stats: QueueStats,
+    /// Age of the oldest pending task that is due; `None` if there is none.
+    pub oldest_waiting: Option<Duration>,
+    /// Use of the pool.
+    pub usage: PoolUsage,
+}
+
 impl Pool {
     /// Wires the service.
-    pub fn new(pods: Arc<dyn Pods>, queue: Arc<dyn PoolQueue>, clock: Arc<dyn Clock>, live: Live) -> Self {
-        Self { pods, queue, clock, live }
+    pub fn new(
+        pods: Arc<dyn Pods>,
+        queue: Arc<dyn PoolQueue>,
+        clock: Arc<dyn Clock>,
+        wakeups: Wakeups,
+    ) -> Self {
+        Self { pods, queue, clock, wakeups }
     }
 
-    /// All workers, by name.
+    /// Returns all workers, by name.
+    ///
+    /// # Errors
+    /// When the store, or the runtime, cannot be read; so of every method.
     pub async fn workers(&self) -> Result<Vec<WorkerView>> {
         let occupancy = self.queue.occupancy().await?;
         Ok(self.pods.workers().await?.into_iter().map(|worker| view(worker, &occupancy)).collect())
     }
 
-    /// One worker.
+    /// Returns one worker.
     ///
     /// # Errors
     /// `NotFound`.
@@ -70,8 +99,8 @@ impl Pool {
         worker.ok_or_else(|| Error::not_found(Resource::Worker, name))
     }
 
-    /// What the workers can do, counted.
-    pub async fn seats(&self) -> Result<PoolUsage> {
+    /// Returns the use of the pool.
+    pub async fn usage(&self) -> Result<PoolUsage> {
         let workers = self.workers().await?;
         let takes = || workers.iter().filter(|worker| worker.takes_tasks());
         Ok(PoolUsage {
@@ -83,12 +112,25 @@ impl Pool {
         })
     }
 
-    /// How much there is to do, for the pool and for projects.
+    /// Returns the jobs that have not ended, of the pool and of projects, counted.
     pub async fn backlog(&self) -> Result<Backlog> {
         self.queue.backlog(self.clock.now()).await
     }
 
-    /// Sets whether a worker takes nothing new; what runs in it goes on.
+    /// Returns the use of the pool, and the length of its queue.
+    pub async fn view(&self) -> Result<PoolView> {
+        let usage = self.usage().await?;
+        Ok(PoolView { usage, queue_depth: self.backlog().await?.waiting() })
+    }
+
+    /// Returns the numbers of the queue, and the use of the pool.
+    pub async fn queue(&self) -> Result<QueueView> {
+        let (stats, usage) = (self.queue.stats().await?, self.usage().await?);
+        let oldest_waiting = stats.oldest_waiting.map(|at| self.clock.now().since(at));
+        Ok(QueueView { stats, oldest_waiting, usage })
+    }
+
+    /// Sets whether a worker takes no new task; its running tasks go on.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the idempotency key was used for another request.
@@ -100,24 +142,24 @@ impl Pool {
     ) -> Result<(WorkerView, Occurrence)> {
         self.worker(name).await?;
         let now = self.clock.now();
-        let asked = self.queue.set_draining(name, draining, idempotency.as_ref(), now).await?;
-        self.live.work_came();
-        Ok((self.worker(name).await?, asked))
+        let occurrence = self.queue.set_draining(name, draining, idempotency.as_ref(), now).await?;
+        self.wakeups.notify_work();
+        Ok((self.worker(name).await?, occurrence))
     }
 }
 
 impl WorkerView {
-    /// Whether tasks can run in it.
+    /// Tells whether the worker is ready.
     pub fn is_ready(&self) -> bool {
         self.status == ProjectStatus::Ready
     }
 
-    /// Whether tasks that come may be run in it, now or when one of its own has ended.
+    /// Tells whether the worker takes new tasks, at once or when one of its own has ended.
     pub fn takes_tasks(&self) -> bool {
         self.is_ready() && !self.draining
     }
 
-    /// How many more tasks it could run.
+    /// Returns the number of free slots.
     pub fn free(&self) -> usize {
         (self.capacity as usize).saturating_sub(self.tasks.len())
     }

@@ -1,3 +1,4 @@
-//! Operation of a store: what is removed in time.
+//! Operation: health of the parts, retention.
 
+pub(crate) mod health;
 pub(crate) mod retention;

@@ -1,4 +1,4 @@
-//! What is not kept for ever: a chore.
+//! Retention: a periodic job removes what is older, or more, than the limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,34 +8,33 @@ use rdev_domain::{Result, Timestamp};
 use rdev_engine::PeriodicJob;
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, PruneRule, Retention, STREAM_NAME_LIFETIME, StepReport};
 
-/// How often it is looked whether there is something to remove. The stores count on it that nothing takes so
-/// long: see `LogSize` in `rdev-sql`.
+/// Period of the removal. The stores count on every transaction being shorter: see `LogSize` in `rdev-sql`.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// How much is kept.
+/// Limits of what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionLimits {
-    /// Commands are removed so long after their end; `None`: never.
+    /// Age after its end at which a job is removed; `None`: never.
     pub ended: Option<Duration>,
-    /// Bytes of output in the log and of files, of all commands together; `None`: as many as there are.
+    /// Most bytes of output and of files, of all jobs together; `None`: no limit.
     pub output_bytes: Option<u64>,
 }
 
-/// Removes what is older, or more, than is to be kept.
+/// Removes what exceeds the limits.
 pub struct Prune {
     store: Arc<dyn Retention>,
-    keeping: RetentionLimits,
+    limits: RetentionLimits,
 }
 
 impl Prune {
-    /// Wires the chore.
-    pub fn new(store: Arc<dyn Retention>, keeping: RetentionLimits) -> Self {
-        Self { store, keeping }
+    /// Wires the job.
+    pub fn new(store: Arc<dyn Retention>, limits: RetentionLimits) -> Self {
+        Self { store, limits }
     }
 
-    /// To keep something else for a time only: its rule in the port, and here.
+    /// Returns the rules. Whatever else is kept for a time gets a rule in the port, and here.
     fn rules(&self, now: Timestamp) -> impl Iterator<Item = PruneRule> {
-        let RetentionLimits { ended, output_bytes } = self.keeping;
+        let RetentionLimits { ended, output_bytes } = self.limits;
         [
             Some(PruneRule::Keys { before: now - IDEMPOTENCY_KEY_LIFETIME }),
             Some(PruneRule::Streams { before: now - STREAM_NAME_LIFETIME }),
@@ -60,9 +59,9 @@ impl PeriodicJob for Prune {
     async fn step(&self, now: Timestamp) -> Result<StepReport> {
         let mut done = 0;
         for rule in self.rules(now) {
-            let progress = self.store.prune(rule).await?;
-            done += progress.done;
-            if progress.more {
+            let report = self.store.prune(rule).await?;
+            done += report.done;
+            if report.more {
                 return Ok(StepReport { done, more: true });
             }
         }

@@ -1,3 +1,3 @@
-//! Projects.
+//! Projects: their registry.
 
 pub(crate) mod registry;

@@ -1,11 +1,11 @@
-//! The projects that there are.
+//! Registry of projects.
 
 use std::sync::Arc;
 
 use rdev_domain::{Error, Project, ProjectId, Resource, Result};
 use rdev_ports::Pods;
 
-/// The projects that there are.
+/// Registry of projects.
 #[derive(Clone)]
 pub struct Projects {
     pods: Arc<dyn Pods>,
@@ -17,7 +17,10 @@ impl Projects {
         Self { pods }
     }
 
-    /// Up to `limit` projects whose id sorts after `after`.
+    /// Returns up to `limit` projects whose id sorts after `after`.
+    ///
+    /// # Errors
+    /// When the runtime cannot be read.
     pub async fn list(&self, after: Option<&ProjectId>, limit: usize) -> Result<Vec<Project>> {
         let mut projects = self.pods.projects().await?;
         projects.retain(|project| after.is_none_or(|after| project.id > *after));
@@ -25,15 +28,15 @@ impl Projects {
         Ok(projects)
     }
 
-    /// One project.
+    /// Returns one project.
     ///
     /// # Errors
-    /// `NotFound` when there is none of that id.
+    /// `NotFound` when there is no project of that id.
     pub async fn get(&self, id: &ProjectId) -> Result<Project> {
         self.pods.project(id).await?.ok_or_else(|| Error::not_found(Resource::Project, id))
     }
 
-    /// The folder whose bare repositories git may reach by their path; `None` when there is none.
+    /// Returns the folder whose bare repositories git may reach by their path; `None` when there is none.
     pub fn git_remotes(&self) -> Option<&str> {
         self.pods.git_remotes()
     }

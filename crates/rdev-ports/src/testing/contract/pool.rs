@@ -1,11 +1,12 @@
 use rdev_domain::{
-    Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target, TaskKind,
+    BlockedBy, Ending, Entry, Job, JobId, JobKind, JobStatus, Outcome, Reason, Result, Schedule, Seq, Target,
+    TaskKind,
 };
 
 use super::Store;
 use super::steps::*;
-use crate::testing::{id, new_job, task};
-use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, Hold, NewJob, Slot, TaskFilter};
+use crate::testing::{id, job, new_job, task};
+use crate::{Backlog, BacklogPosition, BacklogState, Claim, ClaimLimits, NewJob, Slot, TaskFilter};
 
 pub(super) async fn enqueue_task(store: &impl Store, kind: TaskKind, n: u64) -> Result<Job> {
     let task = task(kind, n);
@@ -87,7 +88,7 @@ pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
     Ok(())
 }
 
-/// What waits is told how many are before it, and what holds it up.
+/// A pending job has a position in the backlog, and the cause for which it waits.
 pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
         enqueue_task(store, TaskKind::Test, n).await?;
@@ -101,12 +102,20 @@ pub async fn a_task_knows_its_place_in_line(store: &impl Store) -> Result<()> {
     let expected = [
         (1, 0, None),
         (2, 1, None),
-        (3, 2, Some(Hold::RunAfter)),
+        (3, 2, Some(BlockedBy::RunAfter)),
         (4, 3, None),
-        (5, 4, Some(Hold::ConcurrencyKey)),
+        (5, 4, Some(BlockedBy::ConcurrencyKey)),
     ];
     for (n, ahead, blocked_by) in expected {
         let line = store.queue_position(&task(TaskKind::Test, n).id, at(0)).await?;
+        assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
+    }
+    for n in 6..=7 {
+        let new = new_job(job("demo", n));
+        store.enqueue(NewJob { concurrency_key: Some("workspace:demo".to_owned()), ..new }).await?;
+    }
+    for (n, ahead, blocked_by) in [(6, 0, None), (7, 1, Some(BlockedBy::Workspace))] {
+        let line = store.queue_position(&job("demo", n).id, at(0)).await?;
         assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
     }
     claim_all(store, 0).await?;

@@ -1,12 +1,13 @@
 use async_trait::async_trait;
 use rdev_domain::{
-    EntryBody, IdempotencyKey, Job, JobId, JobSpec, JobState, Result, TaskKind, Timestamp, WorkerName,
+    BlockedBy, EntryBody, IdempotencyKey, Job, JobId, JobSpec, JobState, Result, TaskKind, Timestamp,
+    WorkerName,
 };
 
 use super::queue::{is_due, share};
 use super::{MemoryStore, Task};
 use crate::{
-    Backlog, BacklogPosition, BacklogState, Hold, Occupancy, Occurrence, PoolQueue, QueueStats, Reopened,
+    Backlog, BacklogPosition, BacklogState, Occupancy, Occurrence, PoolQueue, QueueStats, Reopened,
     STATS_WAITS_MAX, TaskFilter,
 };
 
@@ -61,9 +62,9 @@ impl PoolQueue for MemoryStore {
         };
         let ahead = tables.tasks.values().filter(waits).filter(same).count() as u64;
         let blocked_by = if !is_due(&task.job, now) {
-            Some(Hold::RunAfter)
+            Some(BlockedBy::RunAfter)
         } else if !tables.is_first_of_its_key(task, now) {
-            Some(Hold::ConcurrencyKey)
+            Some(if task.job.spec.is_task() { BlockedBy::ConcurrencyKey } else { BlockedBy::Workspace })
         } else {
             None
         };

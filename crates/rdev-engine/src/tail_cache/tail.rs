@@ -1,8 +1,4 @@
-//! The newest entries of logs that somebody follows, so that a thousand subscribers of one log do not read the
-//! same row a thousand times.
-//!
-//! It is a cache and a bell. Nothing depends on it: whoever finds nothing here reads the log. All tails of a
-//! process share one budget.
+//! Tail of one log: its newest entries, and how far the log reaches.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,21 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rdev_domain::{Entry, Position, Result};
 use tokio::sync::watch;
 
-/// Output kept of one log, in bytes.
+/// Output kept of one log, in bytes: 512 KiB.
 const TAIL_BYTES_MAX: usize = 512 * 1024;
 /// Entries kept of one log.
 const TAIL_ENTRIES_MAX: usize = 64;
-/// Output kept of all logs, in bytes. Beyond it the logs that have not grown for longest lose theirs.
+/// Output kept of all logs, in bytes: 64 MiB. Beyond it the tails of the logs that have not grown for longest are evicted.
 const ALL_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Left of it after making room, so that the next entry does not make room again.
+/// Output kept after an eviction, in bytes, so that the next entry does not evict again.
 const ALL_BYTES_LEFT: usize = ALL_BYTES_MAX / 8 * 7;
 
-/// The end of one log.
-pub struct Tail {
+/// Tail of one log.
+pub(crate) struct Tail {
     head: watch::Sender<Position>,
     ring: Arc<Mutex<Ring>>,
     budget: Arc<Budget>,
-    /// Held by the one follower that reads on for all of them.
+    /// Held by the one follower that reads the log for all of them.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -33,8 +29,7 @@ pub struct Tail {
 struct Ring {
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
-    /// Every entry of the log after this position, and not after `end`, is in `entries`. `None`: nothing is
-    /// known of any.
+    /// Every entry of the log after this position, up to `end`, is in `entries`. `None`: no such position is known.
     floor: Option<Position>,
     end: Position,
 }
@@ -51,17 +46,18 @@ impl Tail {
         }
     }
 
-    /// Tells how far the log goes, as far as this process knows.
-    pub fn head(&self) -> watch::Receiver<Position> {
+    /// Returns a watch of the last position of the log that this process knows of. Its holder follows the log.
+    pub(crate) fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
     }
 
+    /// Tells whether somebody follows the log.
     pub(crate) fn is_followed(&self) -> bool {
         self.head.receiver_count() > 0
     }
 
-    /// The log goes at least this far.
-    pub(crate) fn has_advanced(&self, position: Position) {
+    /// Notes that the log reaches at least to this position.
+    pub(crate) fn advance(&self, position: Position) {
         self.head.send_if_modified(|known| {
             let grown = position > *known;
             *known = position.max(*known);
@@ -69,7 +65,7 @@ impl Tail {
         });
     }
 
-    /// The entries after `after`, if those kept here reach back that far.
+    /// Returns up to `limit` entries after `after`; none if the kept entries do not reach back that far.
     pub(crate) fn after(&self, after: Position, limit: usize) -> Vec<Arc<Entry>> {
         let ring = lock(&self.ring);
         if !ring.reaches(after) {
@@ -79,13 +75,13 @@ impl Tail {
         ring.entries.range(from..).take(limit).cloned().collect()
     }
 
-    /// Takes the next entry of a log with one writer, which is this process: a new writer calls
-    /// [`Tail::forget`] first. Nothing is kept while nobody follows.
+    /// Keeps the next entry of a log that this process alone writes: a new writer calls [`Tail::forget`] first. An
+    /// entry is dropped while nobody follows the log.
     pub(crate) fn push(&self, entry: Arc<Entry>) {
         let position = entry.position;
         if self.is_followed() {
-            // An earlier one may come late, when its answer was lost and the next writer has begun: what follows it is
-            // not known here.
+            // An earlier entry may come late, when the answer of its append was lost and the next writer has begun: the
+            // entries that follow it are not known here.
             let is_late = position <= *self.head.borrow();
             let mut ring = lock(&self.ring);
             if ring.floor.is_none() && !is_late {
@@ -99,13 +95,12 @@ impl Tail {
         } else {
             self.forget();
         }
-        self.has_advanced(position);
+        self.advance(position);
     }
 
-    /// Reads on in a log with many writers, on behalf of everybody who follows it: the entries after `cursor`,
-    /// at which the caller has come to the end of what was read before. `read` gives the entries after a
-    /// position, and the last position at which something was removed from the log. `None` when the caller is
-    /// not where the others are, and has to read by itself.
+    /// Reads the entries after `cursor` from a log with many writers, once for all of its followers. `read` returns the
+    /// entries after a position, and the last position at which retention has removed an entry. `None` when the caller
+    /// is not where the other followers are, and has to read the log by itself.
     pub(crate) async fn read_on<F>(
         &self,
         cursor: Position,
@@ -124,7 +119,7 @@ impl Tail {
                 }
                 ring.end
             };
-            // Somebody may have read on while this one waited.
+            // Another follower may have read the log while this one waited.
             if end > cursor {
                 return Ok(Some(self.after(cursor, limit)));
             }
@@ -145,7 +140,7 @@ impl Tail {
         }
     }
 
-    /// A follower has come to the end of the log: from here on one reads for all of them.
+    /// Begins to keep entries after `end`, the end of the log that a follower has reached.
     pub(crate) fn begin(&self, end: Position) {
         let mut ring = lock(&self.ring);
         if ring.floor.is_none() {
@@ -153,7 +148,7 @@ impl Tail {
         }
     }
 
-    /// Another process may have written since the newest entry that is kept here.
+    /// Drops the kept entries: another process may have written since the newest of them.
     pub(crate) fn forget(&self) {
         self.budget.account(&mut lock(&self.ring), Ring::clear);
     }
@@ -166,6 +161,7 @@ impl Drop for Tail {
 }
 
 impl Ring {
+    /// Tells whether the entries after this position are kept, up to `end`.
     fn reaches(&self, after: Position) -> bool {
         self.floor.is_some_and(|floor| floor <= after)
     }
@@ -188,7 +184,7 @@ impl Ring {
     }
 }
 
-/// The memory of all tails of a process.
+/// Memory of all tails of a process.
 #[derive(Default)]
 pub(crate) struct Budget {
     bytes: AtomicUsize,
@@ -204,7 +200,7 @@ impl Budget {
         rings.push(Arc::downgrade(ring));
     }
 
-    /// Changes a ring, and counts what it holds more or less after that.
+    /// Changes a ring, and counts the bytes that the change has added or removed.
     fn account(&self, ring: &mut Ring, change: impl FnOnce(&mut Ring)) {
         let before = ring.bytes;
         change(ring);
@@ -215,6 +211,7 @@ impl Budget {
         }
     }
 
+    /// Evicts the tails of the logs that have not grown for longest, once the budget is exceeded.
     fn make_room(&self) {
         if self.bytes.load(Ordering::Relaxed) <= ALL_BYTES_MAX {
             return;

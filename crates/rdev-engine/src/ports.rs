@@ -1,0 +1,26 @@
+//! Ports of the worker.
+
+use std::sync::Arc;
+
+use rdev_ports::{Artefacts, Clock, CodeAgent, EventLog, Pods, PoolQueue, Random, TaskQueue};
+
+/// Ports of the worker and of everything that runs a job.
+#[derive(Clone)]
+pub struct WorkerPorts {
+    /// Pods in which jobs run.
+    pub pods: Arc<dyn Pods>,
+    /// Agent that runs the requests of agents.
+    pub agent: Arc<dyn CodeAgent>,
+    /// Leases of jobs, and the steps that are stored under them.
+    pub leases: Arc<dyn TaskQueue>,
+    /// Occupancy of the pool.
+    pub pool: Arc<dyn PoolQueue>,
+    /// Store of the files that tasks leave.
+    pub artefacts: Arc<dyn Artefacts>,
+    /// Log of the jobs' events.
+    pub log: Arc<dyn EventLog>,
+    /// Time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness that spreads retries of jobs that failed together.
+    pub random: Arc<dyn Random>,
+}

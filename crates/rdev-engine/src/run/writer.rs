@@ -1,0 +1,93 @@
+//! Writes of one claimed job: every step is stored under the job's fence, and announced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_domain::{Chunk, Entry, Failure, Outcome, Result, Seq, Timestamp, attempt_error};
+use rdev_ports::{Claim, Clock, EventLog, Fence, Retry, Slot, Started, TaskQueue};
+
+use super::retry::until_available;
+use crate::{TailCache, WorkerPorts};
+
+/// Stores the steps of one claimed job, and announces their entries. A store that is not available is asked again,
+/// without end. Every method fails with `LeaseLost` when another worker has taken over.
+#[derive(Clone)]
+pub(crate) struct JobWriter {
+    fence: Fence,
+    leases: Arc<dyn TaskQueue>,
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    tails: TailCache,
+}
+
+impl JobWriter {
+    pub(crate) fn new(claim: &Claim, ports: &WorkerPorts, tails: &TailCache) -> Self {
+        let WorkerPorts { leases, log, clock, .. } = ports.clone();
+        Self { fence: claim.fence.clone(), leases, log, clock, tails: tails.clone() }
+    }
+
+    /// Returns the time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stores that the job runs in this pod, and in this slot of the pool.
+    ///
+    /// # Errors
+    /// `Conflict` of [`SlotTaken`](rdev_domain::Conflict::SlotTaken) when another task occupies the slot.
+    pub(crate) async fn start(&self, pod_uid: &str, slot: Option<&Slot>) -> Result<Started> {
+        let now = self.now();
+        let start = || self.leases.start(&self.fence, pod_uid, slot, now);
+        let started = until_available(&self.fence.id, start).await?;
+        started.entry.clone().into_iter().for_each(|entry| self.tails.publish(entry));
+        Ok(started)
+    }
+
+    /// Stores what keeps the job from going on; `None`: nothing does any more.
+    pub(crate) async fn stall(&self, failure: Option<Failure>) -> Result<()> {
+        let now = self.now();
+        let stall = || self.leases.stall(&self.fence, failure.clone(), now);
+        let entry = until_available(&self.fence.id, stall).await?;
+        entry.into_iter().for_each(|entry| self.tails.publish(entry));
+        Ok(())
+    }
+
+    /// Appends output.
+    pub(crate) async fn append(&self, chunks: &[Chunk]) -> Result<()> {
+        let now = self.now();
+        let append = || self.log.append(&self.fence, chunks.to_vec(), now);
+        let entries: Vec<Entry> = until_available(&self.fence.id, append).await?;
+        entries.into_iter().for_each(|entry| self.tails.publish(entry));
+        Ok(())
+    }
+
+    /// Ends the attempt, and requeues the job for the next one after a pause. `counts`: the attempt is one of those that
+    /// the job may have.
+    pub(crate) async fn retry(&self, outcome: &Outcome, pause: Duration, counts: bool) -> Result<()> {
+        let now = self.now();
+        let retry = Retry {
+            reason: outcome.ending.reason().unwrap_or_default().to_owned(),
+            error: attempt_error(outcome),
+            run_after: now + pause,
+            counts,
+        };
+        let entry = until_available(&self.fence.id, || self.leases.retry(&self.fence, retry.clone(), now));
+        self.tails.publish(entry.await?);
+        Ok(())
+    }
+
+    /// Ends the job with an event of this number.
+    pub(crate) async fn finish(&self, seq: Seq, outcome: Outcome) -> Result<()> {
+        let now = self.now();
+        let finish = || self.leases.finish(&self.fence, seq, outcome.clone(), now);
+        let entry = until_available(&self.fence.id, finish).await?;
+        self.tails.publish(entry);
+        Ok(())
+    }
+
+    /// Releases the claim until the pause is over.
+    pub(crate) async fn postpone(&self, pause: Duration) -> Result<()> {
+        let until = self.now() + pause;
+        until_available(&self.fence.id, || self.leases.postpone(&self.fence, until)).await
+    }
+}

@@ -1,0 +1,3 @@
+//! Access: tickets for browsers.
+
+pub(crate) mod tickets;
