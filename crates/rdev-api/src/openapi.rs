@@ -2,8 +2,8 @@
 //! they are, and the failures that every route shares.
 
 use rdev_api_types::{
-    Accepted, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent,
-    StatusEvent,
+    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent,
+    ProjectGapEvent, StatusEvent,
 };
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
@@ -32,7 +32,7 @@ use crate::access::Access;
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

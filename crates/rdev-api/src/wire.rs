@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
+use rdev_claude::Claude;
 use rdev_engine::{
     JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
     WorkerPorts,
 };
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskLeases, TaskQueue};
+use rdev_ports::{Clock, CodeAgent, Diagnosis, EventLog, Ids, Pods, PoolQueue, TaskLeases, TaskQueue};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use rdev_services::{Commands, Events, JobPorts, Pool, Projects, Prune, Tasks};
 use rdev_sql::SqlStore;
@@ -31,6 +32,7 @@ use crate::parts::Parts;
 use crate::process::Inherited;
 use crate::server::{self, Listeners, Places};
 use crate::sse::Streams;
+use crate::sse::agent::Agents;
 use crate::system::{SystemClock, UuidIds, UuidRandom, random};
 use crate::tickets::Tickets;
 
@@ -113,8 +115,8 @@ pub async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev>
         tasks,
         metrics: metrics.clone(),
         pool,
+        streams: streams(config, &drain, &clock, &events),
         events,
-        streams: streams(config, &drain, &clock),
         gate: Gate::new(keys, tickets.clone(), config.rate_limit_per_minute),
         tickets,
         trusted_proxies: trusted_proxies.clone(),
@@ -155,8 +157,14 @@ fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     Ok(config.admin_key.is_none().then_some(file))
 }
 
-fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>) -> Streams {
-    Streams::new(config.heartbeat(), server::streams_per_key(config), drain.clone(), clock.clone())
+fn streams(config: &Config, drain: &CancellationToken, clock: &Arc<dyn Clock>, events: &Events) -> Streams {
+    let agents = Agents::new(agent(), events.clone());
+    Streams::new(config.heartbeat(), server::streams_per_key(config), drain.clone(), clock.clone(), agents)
+}
+
+/// Agent that runs the requests of agents, and whose lines become events.
+fn agent() -> Arc<dyn CodeAgent> {
+    Arc::new(Claude)
 }
 
 /// What is done now and then, by one of the servers on a store.
@@ -176,6 +184,7 @@ fn worker(
 ) -> anyhow::Result<Worker> {
     let ports = WorkerPorts {
         pods: pods.clone(),
+        agent: agent(),
         leases: Arc::new(store.clone()),
         pool: Arc::new(store.clone()),
         artefacts: Arc::new(store.clone()),

@@ -5,6 +5,7 @@
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite on the
 //! implementation, and name the adapter in `rdev-api`'s `wire.rs`.
 
+mod agents;
 mod artefacts;
 mod clock;
 mod leases;
@@ -19,6 +20,7 @@ mod signals;
 pub mod testing;
 mod upkeep;
 
+pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};

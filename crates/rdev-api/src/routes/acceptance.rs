@@ -15,6 +15,7 @@ use crate::envelope::{data, replayed};
 use crate::error::ApiError;
 use crate::extract::liked;
 use crate::routes::commands::accepted;
+use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, Streams};
 
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
@@ -76,7 +77,7 @@ impl Acceptance {
             Answer::Accepted => (StatusCode::ACCEPTED, data(accepted(&command))).into_response(),
             Answer::Events(opening) => {
                 let follow = self.events.follow_job(&command, None).await?;
-                self.streams.command(opening, follow, None)
+                self.streams.command(opening, follow, None, AgentForm::default())
             }
         };
         Ok((replayed(asked), location, answer).into_response())

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    ErrorBody, EventsQuery, LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, ProjectLastEventIdHeader,
-    ProjectPath, ServerSentEvent, StreamPath,
+    ErrorBody, EventsQuery, LAST_EVENT_ID, LastEventIdHeader, ProjectLastEventIdHeader, ProjectPath,
+    ServerSentEvent, StreamPath, StreamQuery,
 };
 use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_engine::{Begin, Subscription};
@@ -13,13 +13,14 @@ use rdev_services::Events;
 
 use crate::error::ApiError;
 use crate::extract::{InProject, Query, StreamInProject};
+use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, ProjectEventId, Streams, number};
 
 /// Events of one stream, or of the whole project.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(ProjectPath, EventsQuery,
            ProjectLastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored: `output`, `error`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody),
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
@@ -31,10 +32,11 @@ pub(crate) async fn project_events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
+    let form = AgentForm::asked(query.agent.as_deref())?;
     if let Some(stream) = &query.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
         let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
-        return one_stream(&events, &streams, opening, &project, &stream, after).await;
+        return one_stream((&events, &streams, opening), (&project, &stream), after, form).await;
     }
     let asked = last_event_id(query.last_event_id.as_deref(), &headers, project_begin)?;
     let (begin, asked) = match asked {
@@ -43,12 +45,12 @@ pub(crate) async fn project_events(
         Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
     };
     let following = events.follow_project(&project, begin).await?;
-    Ok(streams.project(opening, following, asked))
+    Ok(streams.project(opening, following, asked, form))
 }
 
 /// Events of one stream.
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
-    params(StreamPath, LastEventIdQuery,
+    params(StreamPath, StreamQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -58,24 +60,23 @@ pub(crate) async fn stream_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     StreamInProject(project, stream): StreamInProject,
-    Query(after): Query<LastEventIdQuery>,
+    Query(query): Query<StreamQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    one_stream(&events, &streams, opening, &project, &stream, after).await
+    let form = AgentForm::asked(query.agent.as_deref())?;
+    let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
+    one_stream((&events, &streams, opening), (&project, &stream), after, form).await
 }
 
 async fn one_stream(
-    events: &Events,
-    streams: &Streams,
-    opening: Opening,
-    project: &ProjectId,
-    stream: &StreamId,
+    (events, streams, opening): (&Events, &Streams, Opening),
+    (project, stream): (&ProjectId, &StreamId),
     after: Option<Seq>,
+    form: AgentForm,
 ) -> Result<Response, ApiError> {
     let following = events.follow_stream(project, stream, after).await?;
-    Ok(answer(streams, opening, following, after))
+    Ok(answer(streams, opening, following, after, form))
 }
 
 /// What a subscription is answered with.
@@ -84,10 +85,11 @@ pub(crate) fn answer(
     opening: Opening,
     following: Subscription,
     after: Option<Seq>,
+    form: AgentForm,
 ) -> Response {
     match following {
         Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
-        Subscription::Open(follow) => streams.command(opening, follow, after),
+        Subscription::Open(follow) => streams.command(opening, follow, after, form),
     }
 }
 

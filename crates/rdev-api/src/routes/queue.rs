@@ -23,6 +23,7 @@ use crate::routes::events::{answer, event_number, last_event_id};
 use crate::routes::progress::status;
 use crate::routes::work::{read, shown, task_kind, task_type};
 use crate::routes::{artefacts, output};
+use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, Streams};
 
 /// Add a task. It runs in the next worker of the pool that is free.
@@ -132,7 +133,7 @@ pub(crate) async fn events(
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
     let following = events.follow_on(&tasks.get(&id).await?, after).await?;
-    Ok(answer(&streams, opening, following, after))
+    Ok(answer(&streams, opening, following, after, AgentForm::Raw))
 }
 
 /// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every

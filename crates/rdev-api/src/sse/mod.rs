@@ -1,5 +1,6 @@
 //! Answers that do not end: server-sent events, rendered once for all their readers.
 
+pub(crate) mod agent;
 pub(crate) mod render;
 mod share;
 pub(crate) mod stored;
@@ -22,6 +23,7 @@ use rdev_engine::{Begin, LogReader, ProjectLogReader};
 use rdev_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
+use self::agent::{AgentForm, AgentLines, Agents};
 use self::render::Form;
 pub(crate) use self::share::Opening;
 use self::share::Shares;
@@ -40,14 +42,18 @@ pub(crate) struct Streams {
     drain: CancellationToken,
     clock: Arc<dyn Clock>,
     shares: Arc<Shares>,
-    rendered: Arc<Cache<(Position, Form), Bytes, ByBytes>>,
+    agents: Agents,
+    rendered: Arc<Cache<Rendering, Bytes, ByBytes>>,
 }
+
+/// What an entry was made into.
+type Rendering = (Position, Form, AgentForm);
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<(Position, Form), Bytes> for ByBytes {
-    fn weight(&self, _: &(Position, Form), bytes: &Bytes) -> u64 {
+impl Weighter<Rendering, Bytes> for ByBytes {
+    fn weight(&self, _: &Rendering, bytes: &Bytes) -> u64 {
         bytes.len() as u64 + 64
     }
 }
@@ -106,15 +112,22 @@ impl Streams {
         per_key: usize,
         drain: CancellationToken,
         clock: Arc<dyn Clock>,
+        agents: Agents,
     ) -> Self {
         let rendered = Arc::new(Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES_MAX, ByBytes));
-        Self { heartbeat, drain, clock, shares: Shares::of(per_key), rendered }
+        Self { heartbeat, drain, clock, shares: Shares::of(per_key), agents, rendered }
     }
 
     /// The events of a command after `after`; ends with its last.
-    pub(crate) fn command(&self, opening: Opening, follow: LogReader, after: Option<Seq>) -> Response {
+    pub(crate) fn command(
+        &self,
+        opening: Opening,
+        follow: LogReader,
+        after: Option<Seq>,
+        form: AgentForm,
+    ) -> Response {
         let (Opening { share, handoff }, after) = (opening, after.unwrap_or(Seq::ZERO));
-        response(Subscriber::command(self.clone(), share, follow, after).events().boxed(), handoff)
+        response(Subscriber::command(self.clone(), share, follow, after, form).events().boxed(), handoff)
     }
 
     /// The events of a project after `asked`, or from the log's start; ends when the server does.
@@ -123,6 +136,7 @@ impl Streams {
         opening: Opening,
         following: ProjectLogReader,
         asked: Option<ProjectEventId>,
+        form: AgentForm,
     ) -> Response {
         let Opening { share, handoff } = opening;
         let ProjectLogReader { reader: follow, begun, unknown } = following;
@@ -131,20 +145,24 @@ impl Streams {
             Some(asked) => (asked, None),
             None => (ProjectEventId::after(begun), None),
         };
-        response(Subscriber::project(self.clone(), share, follow, after, unknown).events().boxed(), handoff)
+        let subscriber = Subscriber::project(self.clone(), share, follow, (after, unknown), form);
+        response(subscriber.events().boxed(), handoff)
     }
 
     /// An entry that is wanted whole: made once, whoever asks.
-    fn whole(&self, form: Form, entry: &Entry) -> anyhow::Result<Bytes> {
+    fn whole(&self, form: Form, agent: Option<AgentLines<'_>>, entry: &Entry) -> anyhow::Result<Bytes> {
         let make = || {
             let mut out = Vec::new();
-            render::entry(&mut out, form, entry, Seq::ZERO)?;
+            render::entry_read_by(&mut out, form, agent, entry, Seq::ZERO)?;
             Ok(out.into())
         };
         match entry.body {
             // At its place there may still be what it was made into when it was the end.
             EntryBody::FormerEnd(_) => make(),
-            _ => self.rendered.get_or_insert_with(&(entry.position, form), make),
+            _ => {
+                let agent_form = agent.map_or(AgentForm::Raw, |lines| lines.form);
+                self.rendered.get_or_insert_with(&(entry.position, form, agent_form), make)
+            }
         }
     }
 }

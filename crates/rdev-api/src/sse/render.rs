@@ -10,6 +10,7 @@ use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, de
 use serde::Serialize;
 
 use super::ProjectEventId;
+use super::agent::{AgentForm, AgentLines, agent_event};
 use crate::routes::progress::{ending_reason, millis, reason, status, time};
 
 /// Why events are not sent.
@@ -46,7 +47,18 @@ pub(crate) enum Form {
 
 /// Appends the events of an entry that come after `after`.
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
-    let writer = Writer { form, entry };
+    entry_read_by(out, form, None, entry, after)
+}
+
+/// Appends the events of an entry that come after `after`; `agent` reads the lines of an agent's job.
+pub(crate) fn entry_read_by(
+    out: &mut Vec<u8>,
+    form: Form,
+    agent: Option<AgentLines<'_>>,
+    entry: &Entry,
+    after: Seq,
+) -> anyhow::Result<()> {
+    let writer = Writer { form, entry, agent };
     match &entry.body {
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
         EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
@@ -132,6 +144,8 @@ impl<'a> From<&'a Failure> for Why<'a> {
 struct Writer<'a> {
     form: Form,
     entry: &'a Entry,
+    /// Reader of lines, where an agent wrote them.
+    agent: Option<AgentLines<'a>>,
 }
 
 impl Writer<'_> {
@@ -177,6 +191,8 @@ impl Writer<'_> {
         let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
         let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
         let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
+        // A piece is no line, and standard error is not the agent's own.
+        let agent = self.agent.filter(|_| event == EventName::Output && end != End::Partial);
         let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
         end_data(&mut rest, self.form);
 
@@ -186,12 +202,25 @@ impl Writer<'_> {
             if seq <= after.0 {
                 continue;
             }
-            let seq = number.format(seq).as_bytes();
-            self.id(out, seq);
+            let understood = agent.and_then(|lines| Some((lines.form, lines.agent.read_line(line)?)));
+            let number = number.format(seq).as_bytes();
+            self.id(out, number);
+            let as_text = match understood {
+                Some((AgentForm::Events, understood)) => {
+                    let agent_event = agent_event(understood, &self.entry.stream, seq, time);
+                    self::event(out, self.form, EventName::Agent, &agent_event);
+                    continue;
+                }
+                Some((AgentForm::Text | AgentForm::Raw, understood)) => Some(understood.to_text()),
+                None => None,
+            };
             out.extend_from_slice(&to_seq);
-            out.extend_from_slice(seq);
+            out.extend_from_slice(number);
             out.extend_from_slice(to_line.as_bytes());
-            text(out, line);
+            match as_text {
+                Some(line) => json(out, &line),
+                None => text(out, line),
+            }
             out.extend_from_slice(&rest);
         }
     }

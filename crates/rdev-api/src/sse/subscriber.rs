@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rdev_domain::{Entry, Position, Seq};
+use rdev_domain::{AgentProvider, Entry, JobKind, Position, Seq};
 use rdev_engine::{LogReader, Next};
 use tokio::time::{Instant, sleep_until};
 
+use super::agent::AgentForm;
 use super::render::{self, Form, Unsent};
 use super::share::Share;
 use super::{ProjectEventId, Streams, is_counted, missing};
@@ -25,7 +26,10 @@ pub(super) struct Subscriber {
     streams: Streams,
     follow: LogReader,
     place: Place,
-    pending: VecDeque<Arc<Entry>>,
+    /// Entries to send, and the agent whose output each holds.
+    pending: VecDeque<(Arc<Entry>, Option<AgentProvider>)>,
+    /// How lines of agents are sent.
+    form: AgentForm,
     next_heartbeat: Instant,
     phase: Phase,
     _share: Share,
@@ -49,8 +53,14 @@ enum Phase {
 }
 
 impl Subscriber {
-    pub(super) fn command(streams: Streams, share: Share, follow: LogReader, after: Seq) -> Self {
-        Self::new(streams, share, follow, Place::Command(after))
+    pub(super) fn command(
+        streams: Streams,
+        share: Share,
+        follow: LogReader,
+        after: Seq,
+        form: AgentForm,
+    ) -> Self {
+        Self::new(streams, share, follow, Place::Command(after), form)
     }
 
     /// `unknown` is the id that the reader came with, where this log has no such entry.
@@ -58,17 +68,17 @@ impl Subscriber {
         streams: Streams,
         share: Share,
         follow: LogReader,
-        after: ProjectEventId,
-        unknown: Option<ProjectEventId>,
+        (after, unknown): (ProjectEventId, Option<ProjectEventId>),
+        form: AgentForm,
     ) -> Self {
-        let phase = Phase::Hello { unknown };
-        Self { phase, ..Self::new(streams, share, follow, Place::Project { began: after, last: after }) }
+        let (phase, place) = (Phase::Hello { unknown }, Place::Project { began: after, last: after });
+        Self { phase, ..Self::new(streams, share, follow, place, form) }
     }
 
-    fn new(streams: Streams, share: Share, follow: LogReader, place: Place) -> Self {
+    fn new(streams: Streams, share: Share, follow: LogReader, place: Place, form: AgentForm) -> Self {
         let next_heartbeat = Instant::now() + streams.heartbeat;
         let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown: None });
-        Self { streams, follow, place, pending, next_heartbeat, phase, _share: share }
+        Self { streams, follow, place, pending, form, next_heartbeat, phase, _share: share }
     }
 
     pub(super) fn events(self) -> impl Stream<Item = Bytes> {
@@ -104,7 +114,11 @@ impl Subscriber {
                     return Some(Bytes::from_static(RECONNECT));
                 }
                 next = self.follow.next() => match next {
-                    Ok(Next::Entries(entries)) => self.pending.extend(entries),
+                    Ok(Next::Entries(entries)) => {
+                        if let Err(error) = self.learn(entries).await {
+                            return self.give_up(&error.into());
+                        }
+                    }
                     Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
                     Ok(Next::Missing(last)) => {
                         let gap = self.gone(last);
@@ -119,6 +133,19 @@ impl Subscriber {
                 }
             }
         }
+    }
+
+    /// Takes entries to send, and learns which of them hold the output of an agent.
+    async fn learn(&mut self, entries: Vec<Arc<Entry>>) -> rdev_domain::Result<()> {
+        for entry in entries {
+            let agent = match (self.form, self.follow.kind()) {
+                (AgentForm::Raw, _) => None,
+                (_, Some(kind)) => JobKind::agent(kind),
+                (_, None) => self.streams.agents.of(&entry).await?,
+            };
+            self.pending.push_back((entry, agent));
+        }
+        Ok(())
     }
 
     fn hello(&self, unknown: Option<ProjectEventId>) -> Bytes {
@@ -140,10 +167,10 @@ impl Subscriber {
     fn take_pending(&mut self) -> anyhow::Result<Bytes> {
         let mut together = BytesMut::new();
         while together.len() < WRITE_BYTES {
-            let Some(entry) = self.pending.pop_front() else {
+            let Some((entry, agent)) = self.pending.pop_front() else {
                 break;
             };
-            let bytes = self.render(&entry)?;
+            let bytes = self.render(&entry, agent)?;
             if together.is_empty() && (bytes.len() >= WRITE_BYTES || self.pending.is_empty()) {
                 return Ok(bytes);
             }
@@ -152,7 +179,8 @@ impl Subscriber {
         Ok(together.freeze())
     }
 
-    fn render(&mut self, entry: &Entry) -> anyhow::Result<Bytes> {
+    fn render(&mut self, entry: &Entry, agent: Option<AgentProvider>) -> anyhow::Result<Bytes> {
+        let agent = self.streams.agents.lines(agent, self.form);
         match &mut self.place {
             Place::Command(last) => {
                 if entry.is_last() {
@@ -165,13 +193,13 @@ impl Subscriber {
                 }
                 let missing = missing(entry, after);
                 if missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next()) {
-                    return self.streams.whole(Form::Sse, entry);
+                    return self.streams.whole(Form::Sse, agent, entry);
                 }
                 let mut out = Vec::new();
                 if let Some((from, to)) = missing {
                     render::gap(&mut out, Form::Sse, &entry.stream, (from, Some(to)), Unsent::Removed);
                 }
-                render::entry(&mut out, Form::Sse, entry, after)?;
+                render::entry_read_by(&mut out, Form::Sse, agent, entry, after)?;
                 Ok(out.into())
             }
             Place::Project { began, last } => {
@@ -180,11 +208,11 @@ impl Subscriber {
                 }
                 *last = ProjectEventId { position: entry.position, seq: entry.last_seq };
                 if entry.position > began.position {
-                    return self.streams.whole(Form::ProjectSse, entry);
+                    return self.streams.whole(Form::ProjectSse, agent, entry);
                 }
                 let mut out = Vec::new();
                 if entry.last_seq > began.seq {
-                    render::entry(&mut out, Form::ProjectSse, entry, began.seq)?;
+                    render::entry_read_by(&mut out, Form::ProjectSse, agent, entry, began.seq)?;
                 }
                 Ok(out.into())
             }
