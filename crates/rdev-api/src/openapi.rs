@@ -2,8 +2,10 @@
 //! they are, and the failures that every route shares.
 
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::access::Access;
@@ -86,6 +88,7 @@ pub(crate) fn complete(operation: &mut Operation, access: Access) {
     } else {
         GATED.iter().for_each(&mut add);
         ANY.iter().for_each(&mut add);
+        operation.security = Some(security(access));
     }
     if operation.request_body.is_some() {
         BODY.iter().for_each(&mut add);
@@ -123,4 +126,24 @@ fn with_request_id(response: &mut Response) {
         .description(Some("Id of the request: the caller's own, or a new one"))
         .build();
     response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header));
+}
+
+fn security(access: Access) -> Vec<SecurityRequirement> {
+    let none: [&str; 0] = [];
+    let mut ways = vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("api_key", none)];
+    if matches!(access, Access::ScopeOrTicket(_)) {
+        ways.push(SecurityRequirement::new("ticket", none));
+    }
+    ways
+}
+
+/// Returns the names of the query parameters that an operation takes.
+pub(crate) fn query_names(operation: &Operation, access: Access) -> Vec<String> {
+    let documented = operation.parameters.iter().flatten();
+    let in_query = documented.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+        _ => None,
+    });
+    let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
+    in_query.chain(ticket).collect()
 }

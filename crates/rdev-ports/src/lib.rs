@@ -3,7 +3,7 @@
 //! A port promises only what every implementation keeps; its doc comments are the contract, and each
 //! promise has a test in `testing::contract` (feature `testing`) that runs on every implementation.
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite
-//! on it, and name it in `rdev-api`'s `wire.rs`.
+//! on it, and name it in `wire/` of `rdev-api`.
 
 mod artefacts;
 mod clock;

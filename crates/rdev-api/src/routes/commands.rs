@@ -17,7 +17,7 @@ use crate::extract::{
     Caller, CommandInProject, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
     whole_number_or_null,
 };
-use crate::routes::acceptance::{AcceptAnswers, Acceptance, Answer};
+use crate::routes::submission::{ReplyAs, Submission, SubmitResponses};
 
 /// Longest beginning of a command that lists show, in characters.
 const SUMMARY_CHARS_MAX: usize = 120;
@@ -295,18 +295,18 @@ pub(crate) fn summary(spec: &JobSpec) -> String {
     request_body = ClaudeBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(AcceptAnswers))]
+    responses(SubmitResponses))]
 pub(crate) async fn claude(
-    State(acceptance): State<Acceptance>,
+    State(submission): State<Submission>,
     Caller(caller): Caller,
     InProject(project): InProject,
-    answer: Answer,
+    reply_as: ReplyAs,
     JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
 ) -> Result<Response, ApiError> {
     let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
     let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
     let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
+    submission.submit(&caller, &project, submit, reply_as).await
 }
 
 /// Run a shell line.
@@ -314,19 +314,19 @@ pub(crate) async fn claude(
     request_body = ShellBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(AcceptAnswers))]
+    responses(SubmitResponses))]
 pub(crate) async fn shell(
-    State(acceptance): State<Acceptance>,
+    State(submission): State<Submission>,
     Caller(caller): Caller,
     InProject(project): InProject,
-    answer: Answer,
+    reply_as: ReplyAs,
     JsonBody { body, idempotency }: JsonBody<ShellBody>,
 ) -> Result<Response, ApiError> {
     let ShellBody { command, stream_id, timeout_seconds, env } = body;
     let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
     let request = CommandRequest::Shell(ShellRequest { command, env });
     let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
+    submission.submit(&caller, &project, submit, reply_as).await
 }
 
 /// Run git.
@@ -334,18 +334,18 @@ pub(crate) async fn shell(
     request_body = GitBody, params(
         ("project" = String, Path, description = "Id of the project", example = "demo"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A repetition with the same key gives the first answer", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    responses(AcceptAnswers))]
+    responses(SubmitResponses))]
 pub(crate) async fn git(
-    State(acceptance): State<Acceptance>,
+    State(submission): State<Submission>,
     Caller(caller): Caller,
     InProject(project): InProject,
-    answer: Answer,
+    reply_as: ReplyAs,
     JsonBody { body, idempotency }: JsonBody<GitBody>,
 ) -> Result<Response, ApiError> {
     let GitBody { args, stream_id, timeout_seconds } = body;
     let request = CommandRequest::Git(GitRequest { args });
     let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
+    submission.submit(&caller, &project, submit, reply_as).await
 }
 
 /// A page of commands.

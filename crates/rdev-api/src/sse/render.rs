@@ -5,7 +5,7 @@ use rdev_domain::{Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, 
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
-use super::ProjectEventId;
+use super::event_id::ProjectEventId;
 use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
 
 /// Why events are not sent.

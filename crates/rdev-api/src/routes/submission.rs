@@ -1,4 +1,4 @@
-//! Accepting a command: it is stored, and answered with where to look, or with its events.
+//! Submission of a command: it is stored, and answered with its location, or with its events.
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -9,7 +9,6 @@ use rdev_domain::{Principal, ProjectId};
 use rdev_services::{Commands, Events, SubmitCommand};
 use utoipa::IntoResponses;
 
-use crate::app::AppState;
 use crate::envelope::{Data, replayed};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::liked;
@@ -20,33 +19,23 @@ use crate::sse::{Opening, Streams};
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
 const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 
-/// Parts of a request that accept a command.
+/// Submission of commands, shared by all kinds of them.
 #[derive(Clone)]
-pub(crate) struct Acceptance {
+pub(crate) struct Submission {
     commands: Commands,
     events: Events,
     streams: Streams,
 }
 
-impl FromRef<AppState> for Acceptance {
-    fn from_ref(state: &AppState) -> Self {
-        Self {
-            commands: state.0.commands.clone(),
-            events: state.0.events.clone(),
-            streams: state.0.streams.clone(),
-        }
-    }
-}
-
-/// How a caller wants to be answered.
-pub(crate) enum Answer {
-    /// At once, with where to look.
+/// Form of the response that the caller prefers.
+pub(crate) enum ReplyAs {
+    /// The accepted command, at once.
     Accepted,
-    /// With the command's events, as `Accept: text/event-stream` asks.
+    /// The command's events, as `Accept: text/event-stream` asks.
     Events(Opening),
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Answer
+impl<S: Send + Sync> FromRequestParts<S> for ReplyAs
 where
     Streams: FromRef<S>,
 {
@@ -61,32 +50,36 @@ where
     }
 }
 
-impl Acceptance {
-    /// Stores the command, and answers as was asked for.
-    pub(super) async fn answer(
+impl Submission {
+    pub(crate) fn new(commands: Commands, events: Events, streams: Streams) -> Self {
+        Self { commands, events, streams }
+    }
+
+    /// Stores the command, and replies in the preferred form.
+    pub(super) async fn submit(
         &self,
         caller: &Principal,
         project: &ProjectId,
         submit: SubmitCommand,
-        answer: Answer,
+        reply_as: ReplyAs,
     ) -> Result<Response, ApiError> {
         let (command, asked) = self.commands.submit(caller, project, submit).await?;
         let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
-        let answer = match answer {
-            Answer::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
-            Answer::Events(opening) => {
+        let reply = match reply_as {
+            ReplyAs::Accepted => (StatusCode::ACCEPTED, Data::new(Accepted::from(&command))).into_response(),
+            ReplyAs::Events(opening) => {
                 let follow = self.events.follow_job(&command, None).await?;
                 self.streams.command(opening, follow, None)
             }
         };
-        Ok((replayed(asked), location, answer).into_response())
+        Ok((replayed(asked), location, reply).into_response())
     }
 }
 
-/// Answers to a request that has a command accepted, for the document.
+/// Responses to a submission, for the document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its description is used")]
-pub(super) enum AcceptAnswers {
+pub(super) enum SubmitResponses {
     /// Stored, and here are its events: the answer to `Accept: text/event-stream`
     #[response(status = 200, content_type = "text/event-stream")]
     Events(ServerSentEvent),
