@@ -60,10 +60,11 @@ install_peer() {
 
 install_missing
 install_peer
-cargo build --quiet --release -p rdev-bench
+# As the image is built.
+cargo build --quiet --profile dist -p rdev-bench
 if [ -z "${RDEV_API:-}" ]; then
-    cargo build --quiet --release -p rdev-api
-    RDEV_API=target/release/rdev-api
+    cargo build --quiet --profile dist -p rdev-api
+    RDEV_API=target/dist/rdev-api
 fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench.XXXXXX")
@@ -71,7 +72,7 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench.XXXXXX")
 trap 'rm -rf "$folder" 2>/dev/null || { sleep 2; rm -rf "$folder"; }' EXIT
 # Builds may go on beside the measurement: what is measured stays as it is.
 cp "$RDEV_API" "$folder/rdev-api"
-cp target/release/rdev-bench "$folder/rdev-bench"
+cp target/dist/rdev-bench "$folder/rdev-bench"
 
 # A thousand subscribers are over two thousand open files.
 ulimit -n "$(ulimit -Hn)"

@@ -15,7 +15,9 @@ fn main() {
     println!("cargo::rerun-if-changed={}", runner.join("Cargo.toml").display());
 
     let (out, target) = (PathBuf::from(variable("OUT_DIR")), variable("TARGET"));
-    let target_dir = out.join("runner-target");
+    // One for all profiles and for clippy, in the target folder, which lies above `<profile>/build/<package>/out`: each of
+    // them would build the same program.
+    let target_dir = out.ancestors().nth(4).unwrap_or(&out).join("runner");
     let status = Command::new(variable("CARGO"))
         .args(["build", "--quiet", "--locked", "--profile", "runner", "--bin", "rdev-runner"])
         .args(["--target", &target])

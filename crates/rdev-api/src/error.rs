@@ -91,8 +91,8 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NotFound { kind, .. } => Self::new(StatusCode::NOT_FOUND, not_found(kind), message),
-            Error::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, message),
+            Error::NotFound { resource, .. } => Self::new(StatusCode::NOT_FOUND, resource.code(), message),
+            Error::Conflict { conflict, .. } => Self::new(StatusCode::CONFLICT, conflict.code(), message),
             Error::Invalid(fields) => {
                 let detail = |error: FieldError| Detail { field: error.field, message: error.message };
                 let details = fields.into_iter().map(detail).collect();
@@ -112,19 +112,6 @@ impl From<Error> for ApiError {
                 )
             }
         }
-    }
-}
-
-/// The code of a thing that does not exist.
-fn not_found(kind: &str) -> &'static str {
-    match kind {
-        "project" => "PROJECT_NOT_FOUND",
-        "command" => "COMMAND_NOT_FOUND",
-        "stream" => "STREAM_NOT_FOUND",
-        "task" => "TASK_NOT_FOUND",
-        "artefact" => "ARTEFACT_NOT_FOUND",
-        "worker" => "WORKER_NOT_FOUND",
-        _ => "NOT_FOUND",
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::MediaType;
-use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, StreamId, WorkerName};
+use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?))
+        Ok(Self(parse(&params, "project", Resource::Project)?))
     }
 }
 
@@ -48,7 +48,10 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?, parse(&params, "command_id", "command")?))
+        Ok(Self(
+            parse(&params, "project", Resource::Project)?,
+            parse(&params, "command_id", Resource::Command)?,
+        ))
     }
 }
 
@@ -57,7 +60,10 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamInProject {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
-        Ok(Self(parse(&params, "project", "project")?, parse(&params, "stream_id", "stream")?))
+        Ok(Self(
+            parse(&params, "project", Resource::Project)?,
+            parse(&params, "stream_id", Resource::Stream)?,
+        ))
     }
 }
 
@@ -68,7 +74,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(parse(&params(parts, state).await?, "task_id", "task")?))
+        Ok(Self(parse(&params(parts, state).await?, "task_id", Resource::Task)?))
     }
 }
 
@@ -81,7 +87,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = params(parts, state).await?;
         let path = params.iter().find(|(param, _)| *param == "path").map_or("", |(_, path)| path);
-        Ok(Self(parse(&params, "task_id", "task")?, path.to_owned()))
+        Ok(Self(parse(&params, "task_id", Resource::Task)?, path.to_owned()))
     }
 }
 
@@ -92,7 +98,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(parse(&params(parts, state).await?, "worker_id", "worker")?))
+        Ok(Self(parse(&params(parts, state).await?, "worker_id", Resource::Worker)?))
     }
 }
 
@@ -105,10 +111,10 @@ async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathP
 fn parse<T: std::str::FromStr>(
     params: &RawPathParams,
     name: &str,
-    kind: &'static str,
+    resource: Resource,
 ) -> Result<T, ApiError> {
     let text = params.iter().find(|(param, _)| *param == name).map_or("", |(_, text)| text);
-    text.parse().map_err(|_| Error::not_found(kind, text).into())
+    text.parse().map_err(|_| Error::not_found(resource, text).into())
 }
 
 /// The query string, as a struct. Names that the document does not have are refused before.

@@ -1,23 +1,25 @@
+//! The one error of rdev: a kind that callers decide by, and words for people.
+
 /// Result of everything that can fail in rdev.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why something could not be done, independent of how it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The named thing does not exist, or the caller may not know that it does.
-    #[error("{kind} {id:?} does not exist")]
+    /// The resource does not exist, or the caller may not know that it does.
+    #[error("{} {id:?} does not exist", .resource.as_str())]
     NotFound {
-        /// What it is, in lower case: `project`, `command`.
-        kind: &'static str,
-        /// The id that was asked for.
+        /// Kind of the resource.
+        resource: Resource,
+        /// The id in the request.
         id: String,
     },
-    /// The request contradicts what is there.
+    /// The request contradicts the present state.
     #[error("{message}")]
     Conflict {
-        /// Stable code in UPPER_SNAKE.
-        code: &'static str,
-        /// What is in the way.
+        /// The rule that the request breaks.
+        conflict: Conflict,
+        /// The state that is in the way, for people.
         message: String,
     },
     /// The request is readable, but its content is not acceptable.
@@ -40,6 +42,77 @@ pub enum Error {
     Internal(#[from] anyhow::Error),
 }
 
+/// Kind of a resource that a request names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// A project.
+    Project,
+    /// A command of a project.
+    Command,
+    /// A task of the pool.
+    Task,
+    /// An event stream of a project.
+    Stream,
+    /// A worker of the pool.
+    Worker,
+    /// A file of a task.
+    Artefact,
+}
+
+impl Resource {
+    /// Name of the resource in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Command => "command",
+            Self::Task => "task",
+            Self::Stream => "stream",
+            Self::Worker => "worker",
+            Self::Artefact => "artefact",
+        }
+    }
+
+    /// Stable code of an answer that the resource does not exist.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Project => "PROJECT_NOT_FOUND",
+            Self::Command => "COMMAND_NOT_FOUND",
+            Self::Task => "TASK_NOT_FOUND",
+            Self::Stream => "STREAM_NOT_FOUND",
+            Self::Worker => "WORKER_NOT_FOUND",
+            Self::Artefact => "ARTEFACT_NOT_FOUND",
+        }
+    }
+}
+
+/// Rule that a request breaks in the present state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// The target has, or had, a stream of that name.
+    StreamIdTaken,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// Only a task that has ended can be retried.
+    TaskNotEnded,
+    /// The job has ended.
+    JobEnded,
+    /// Another task occupies the slot of the worker.
+    SlotTaken,
+}
+
+impl Conflict {
+    /// Stable code of the answer.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::StreamIdTaken => "STREAM_ID_TAKEN",
+            Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+            Self::TaskNotEnded => "TASK_NOT_ENDED",
+            Self::JobEnded => "COMMAND_ENDED",
+            Self::SlotTaken => "WORKER_TAKEN",
+        }
+    }
+}
+
 /// One field that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -50,13 +123,18 @@ pub struct FieldError {
 }
 
 impl Error {
-    /// The named thing does not exist.
-    pub fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
-        Self::NotFound { kind, id: id.to_string() }
+    /// Error for a resource that does not exist.
+    pub fn not_found(resource: Resource, id: impl std::fmt::Display) -> Self {
+        Self::NotFound { resource, id: id.to_string() }
     }
 
-    /// A system that is needed does not answer.
+    /// Error for a system that does not answer, or is full.
     pub fn unavailable(system: &'static str, source: impl Into<anyhow::Error>) -> Self {
         Self::Unavailable { system, source: source.into() }
+    }
+
+    /// Error for a request that contradicts the present state.
+    pub fn conflict(conflict: Conflict, message: impl Into<String>) -> Self {
+        Self::Conflict { conflict, message: message.into() }
     }
 }

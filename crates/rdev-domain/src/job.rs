@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId, Target, TaskKind,
-    TaskRequest, Timestamp,
+    Conflict, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId, Target,
+    TaskKind, TaskRequest, Timestamp,
 };
 
 /// One piece of work, from its acceptance to its end.
@@ -307,13 +307,10 @@ impl JobState {
     pub fn reopen(&self) -> Result<Self> {
         match self {
             Self::Ended { .. } => Ok(Self::Pending),
-            Self::Pending | Self::Running { .. } => Err(Error::Conflict {
-                code: "TASK_NOT_ENDED",
-                message: format!(
-                    "the task is {}: only one that has ended is retried",
-                    self.status().as_str()
-                ),
-            }),
+            Self::Pending | Self::Running { .. } => Err(Error::conflict(
+                Conflict::TaskNotEnded,
+                format!("the task is {}: only one that has ended is retried", self.status().as_str()),
+            )),
         }
     }
 
@@ -329,10 +326,8 @@ impl JobState {
 }
 
 fn ended(state: &JobState) -> Error {
-    Error::Conflict {
-        code: "COMMAND_ENDED",
-        message: format!("the command has already ended as {}", state.status().as_str()),
-    }
+    let message = format!("the command has already ended as {}", state.status().as_str());
+    Error::conflict(Conflict::JobEnded, message)
 }
 
 #[cfg(test)]

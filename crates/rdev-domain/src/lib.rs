@@ -19,7 +19,7 @@ mod time;
 mod validate;
 
 pub use artefact::{Artefact, Content, SkipReason};
-pub use error::{Error, FieldError, Result};
+pub use error::{Conflict, Error, FieldError, Resource, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
 pub use id::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};

@@ -157,8 +157,8 @@ impl Containers {
     }
 
     /// How the runner of a place is called.
-    pub(crate) fn ready(&self, pod_uid: &str) -> Option<Ready> {
-        self.known().ready.get(pod_uid).cloned()
+    pub(crate) fn ready(&self, identity: &str) -> Option<Ready> {
+        self.known().ready.get(identity).cloned()
     }
 
     /// Tells whether a lack of memory ends every command of a pod at once, as far as it is known.

@@ -245,12 +245,12 @@ impl Pods for Kube {
         select(self.projects.containers.became_ready(), self.workers.containers.became_ready()).boxed()
     }
 
-    async fn reach(&self, pod_ref: &PodRef, pod_uid: &str) -> Result<Reach> {
-        self.reach_pod(pod_ref, pod_uid).await
+    async fn reach(&self, pod_ref: &PodRef, identity: &str) -> Result<Reach> {
+        self.reach_pod(pod_ref, identity).await
     }
 
-    async fn disruption(&self, pod_ref: &PodRef, pod_uid: &str, since: Timestamp) -> Result<Disruption> {
-        let pod_uid = pod_of(pod_uid);
+    async fn disruption(&self, pod_ref: &PodRef, identity: &str, since: Timestamp) -> Result<Disruption> {
+        let pod_uid = pod_of(identity);
         if let Err(error) = self.look_at(pod_ref, pod_uid).await {
             tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
         }

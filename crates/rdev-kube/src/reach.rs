@@ -12,9 +12,9 @@ use crate::{Kube, id_of, waiting};
 
 impl Kube {
     /// The place of this identity, whatever its pod's phase, readiness, labels and rivals.
-    pub(crate) async fn reach_pod(&self, pod_ref: &PodRef, pod_uid: &str) -> rdev_domain::Result<Reach> {
+    pub(crate) async fn reach_pod(&self, pod_ref: &PodRef, identity: &str) -> rdev_domain::Result<Reach> {
         let watched = self.once_listed(pod_ref).await?;
-        let (registry, pod_uid) = (&watched.registry, pod_of(pod_uid));
+        let (registry, pod_uid) = (&watched.registry, pod_of(identity));
         if !registry.watches(pod_uid) {
             self.look_at(pod_ref, pod_uid).await.map_err(|error| Error::unavailable("cluster", error))?;
         }
@@ -22,7 +22,7 @@ impl Kube {
             // So that what runs there for the project can be asked for.
             registry.was_of(pod_uid, &id, self.clock.now());
         }
-        let reach = self.reach_known(pod_ref, pod_uid).await;
+        let reach = self.reach_known(pod_ref, identity).await;
         if !matches!(reach, Reach::Unreachable { .. }) {
             return Ok(reach);
         }
@@ -30,14 +30,14 @@ impl Kube {
         self.look_at(pod_ref, pod_uid).await.map_err(|error| Error::unavailable("cluster", error))?;
         match registry.find(pod_uid) {
             Some(PodView { over: None, .. }) => Ok(reach),
-            _ => Ok(self.reach_known(pod_ref, pod_uid).await),
+            _ => Ok(self.reach_known(pod_ref, identity).await),
         }
     }
 
     /// Reaches a place, by what is known of its pod.
-    async fn reach_known(&self, pod_ref: &PodRef, pod_uid: &str) -> Reach {
+    async fn reach_known(&self, pod_ref: &PodRef, identity: &str) -> Reach {
         let (watched, now) = (self.watched(pod_ref), self.clock.now());
-        let pod = match self.pod_with_runs_of(pod_ref, pod_of(pod_uid)) {
+        let pod = match self.pod_with_runs_of(pod_ref, pod_of(identity)) {
             Ok(pod) => pod,
             Err(Lost { failure, at, waits: true }) => {
                 return Reach::Unreachable { cause: failure, since: at };
@@ -53,7 +53,7 @@ impl Kube {
                 _ => Reach::Unreachable { cause: Failure::new(Reason::PodNotReady, message), since: now },
             };
         }
-        watched.containers.reach(pod, pod_ref, pod_uid).await
+        watched.containers.reach(pod, pod_ref, identity).await
     }
 
     /// The pod in which the runs of the pod of this uid are: that one, or the next, where their folder outlives pods.

@@ -120,8 +120,8 @@ impl Runner {
     }
 
     /// Tells whether its folder is the place of this identity, or was before.
-    pub(crate) fn has_runs_of(&self, pod_uid: &str) -> bool {
-        self.runs_uid == pod_uid || self.former.iter().any(|former| former == pod_uid)
+    pub(crate) fn has_runs_of(&self, identity: &str) -> bool {
+        self.runs_uid == identity || self.former.iter().any(|former| former == identity)
     }
 
     /// For an examination: how the node treats a lack of memory.

@@ -25,7 +25,7 @@ pub struct Spec {
     pub stdin: Option<Vec<u8>>,
 }
 
-/// A command to run or to attach to, all of it on standard input: a program that waits for its order can be
+/// A command to run or to attach to, all of it on standard input: a program that waits for its request can be
 /// started before there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRequest {
@@ -41,7 +41,7 @@ pub struct RunRequest {
     pub spec: Spec,
 }
 
-/// What becomes of an order whose run is not there.
+/// What becomes of a request whose run is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// It is started: nobody has started it before.
@@ -72,28 +72,28 @@ impl RunRequest {
         out
     }
 
-    /// Reads one order and not a byte more; `None` when the input ends before it begins.
+    /// Reads one request and not a byte more; `None` when the input ends before it begins.
     pub fn read(from: &mut impl std::io::Read) -> std::io::Result<Option<Self>> {
         let mut line = Vec::new();
         let mut byte = [0];
         while from.read(&mut byte)? == 1 && byte != *b"\n" {
             line.push(byte[0]);
             if line.len() > ORDER_LINE_BYTES_MAX {
-                return Err(invalid("standard input holds no order"));
+                return Err(invalid("standard input holds no request"));
             }
         }
         if line.is_empty() {
             return Ok(None);
         }
-        let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no order"))?;
+        let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no request"))?;
         let mut words = line.splitn(4, ' ');
         let (Some(id), Some(after), Some(mode), Some(identity)) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(invalid("standard input holds no order"));
+            return Err(invalid("standard input holds no request"));
         };
-        let after = after.parse().map_err(|_| invalid("the order's sequence number is no whole number"))?;
-        let mode = Mode::of(mode).ok_or_else(|| invalid("the order says neither start nor attach"))?;
+        let after = after.parse().map_err(|_| invalid("the request's sequence number is no whole number"))?;
+        let mode = Mode::of(mode).ok_or_else(|| invalid("the request says neither start nor attach"))?;
         Ok(Some(Self {
             id: id.to_owned(),
             after,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rdev_domain::{
     CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, ProjectId,
-    Result, Schedule, StreamId, Target, Timestamp, Validate,
+    Resource, Result, Schedule, StreamId, Target, Timestamp, Validate,
 };
 use rdev_ports::{Clock, Enqueued, Ids, NewJob, Occurrence, TaskQueue};
 
@@ -91,7 +91,10 @@ impl Commands {
     /// `NotFound` when the project, or the command in it, does not exist.
     pub async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
         self.projects.get(project).await?;
-        self.queue.job(&project.clone().into(), id).await?.ok_or_else(|| Error::not_found("command", id))
+        self.queue
+            .job(&project.clone().into(), id)
+            .await?
+            .ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
     /// Up to `limit` commands older than `before`, newest first.
@@ -118,7 +121,7 @@ impl Commands {
         let target = project.clone().into();
         let cancelled =
             cancel(&*self.queue, &self.live, (&target, id), idempotency.as_ref(), self.clock.now()).await?;
-        cancelled.ok_or_else(|| Error::not_found("command", id))
+        cancelled.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
     /// A command's stored events from the first on; [`LogReader::ready`] ends where the log ends now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Error, Job, Position, ProjectId, Result, Seq, StreamId, Target};
+use rdev_domain::{Error, Job, Position, ProjectId, Resource, Result, Seq, StreamId, Target};
 use rdev_ports::{EventLog, TaskQueue};
 
 use crate::log_reader::{LogReader, Source};
@@ -43,7 +43,7 @@ impl Events {
     ) -> Result<Subscription> {
         self.projects.get(project).await?;
         let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
-        let job = job.ok_or_else(|| Error::not_found("stream", stream))?;
+        let job = job.ok_or_else(|| Error::not_found(Resource::Stream, stream))?;
         self.follow_on(&job, after).await
     }
 

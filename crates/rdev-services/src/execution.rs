@@ -169,7 +169,7 @@ impl Executor {
             for slot in &seats {
                 let Some(pod) = ready.get(&PodRef::Worker(slot.worker.clone())) else { continue };
                 match self.start(claim, tail, pod.clone(), Some(slot)).await {
-                    Err(Error::Conflict { code: "WORKER_TAKEN", .. }) => {}
+                    Err(Error::Conflict { conflict: rdev_domain::Conflict::SlotTaken, .. }) => {}
                     next => return next,
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Condition, Error, IdempotencyKey, JobId, ProjectStatus, Result, WorkerName};
+use rdev_domain::{Condition, Error, IdempotencyKey, JobId, ProjectStatus, Resource, Result, WorkerName};
 use rdev_ports::{Backlog, Clock, Occupancy, Occurrence, Pods, PoolQueue, PoolWorker};
 
 use crate::Live;
@@ -68,7 +68,7 @@ impl Pool {
     /// `NotFound`.
     pub async fn worker(&self, name: &WorkerName) -> Result<WorkerView> {
         let worker = self.workers().await?.into_iter().find(|worker| worker.name == *name);
-        worker.ok_or_else(|| Error::not_found("worker", name))
+        worker.ok_or_else(|| Error::not_found(Resource::Worker, name))
     }
 
     /// What the workers can do, counted.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rdev_domain::{Error, Project, ProjectId, Result};
+use rdev_domain::{Error, Project, ProjectId, Resource, Result};
 use rdev_ports::Pods;
 
 /// The projects that there are.
@@ -28,7 +28,7 @@ impl Projects {
     /// # Errors
     /// `NotFound` when there is none of that id.
     pub async fn get(&self, id: &ProjectId) -> Result<Project> {
-        self.pods.project(id).await?.ok_or_else(|| Error::not_found("project", id))
+        self.pods.project(id).await?.ok_or_else(|| Error::not_found(Resource::Project, id))
     }
 
     /// The folder whose bare repositories git may reach by their path; `None` when there is none.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, Result,
-    Schedule, StreamId, Target, TaskRequest, Timestamp, Validate,
+    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, Resource,
+    Result, Schedule, StreamId, Target, TaskRequest, Timestamp, Validate,
 };
 use rdev_ports::{
     Artefacts, Clock, Hold, Ids, Occurrence, PodRef, Pods, PoolQueue, QueueStats, Readiness, Reopened,
@@ -171,7 +171,7 @@ impl Tasks {
     /// `NotFound`.
     pub async fn get(&self, id: &JobId) -> Result<Job> {
         let task = self.ports.queue.job(&Target::Pool, id).await?;
-        task.ok_or_else(|| Error::not_found("task", id))
+        task.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
     /// Up to `limit` tasks older than `before`, newest first.
@@ -187,7 +187,7 @@ impl Tasks {
         let now = self.ports.clock.now();
         let task = (&Target::Pool, id);
         let cancelled = cancel(&*self.ports.queue, &self.live, task, idempotency.as_ref(), now).await?;
-        cancelled.ok_or_else(|| Error::not_found("task", id))
+        cancelled.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
     /// Has a task that has ended wait again, for one more round of attempts. A request that comes again under its
@@ -198,7 +198,7 @@ impl Tasks {
     pub async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
         let reopened = self.ports.pool.reopen(id, idempotency.as_ref(), now).await?;
-        match reopened.ok_or_else(|| Error::not_found("task", id))? {
+        match reopened.ok_or_else(|| Error::not_found(Resource::Task, id))? {
             Reopened::New(task, entry) => {
                 self.live.publish(entry);
                 self.live.work_came();
@@ -232,7 +232,7 @@ impl Tasks {
         let kept = |artefact: &Artefact| matches!(artefact.kept, Content::Stored(_)) && artefact.path == path;
         let mut files = self.ports.artefacts.artefacts(id).await?.into_iter();
         let found = files.find(|(_, artefact)| kept(artefact));
-        let (file, about) = found.ok_or_else(|| Error::not_found("artefact", path))?;
+        let (file, about) = found.ok_or_else(|| Error::not_found(Resource::Artefact, path))?;
         Ok(ArtefactFile { store: self.ports.artefacts.clone(), id: id.clone(), about, file, part: 0 })
     }
 

@@ -49,7 +49,7 @@ pub(crate) async fn take(
     )?;
     if first.fingerprint != key.fingerprint {
         return Err(Error::Conflict {
-            code: "IDEMPOTENCY_KEY_REUSED",
+            conflict: rdev_domain::Conflict::IdempotencyKeyReused,
             message: format!("Idempotency-Key {:?} was used for another request", key.value),
         });
     }

@@ -17,7 +17,7 @@ use crate::error::database;
 use crate::idempotency;
 use crate::rows::{TaskRow, parse, task_columns};
 use crate::target::column;
-use crate::tasks::{STREAM_ID_TAKEN, end, fenced, insert_task, leased, locked, requeue, task};
+use crate::tasks::{end, fenced, insert_task, leased, locked, requeue, task};
 
 /// Ends a lease early. The next attempt begins at once, so that the claim given back is worthless: its
 /// worker cannot start the command beside another one of the key.
@@ -60,7 +60,7 @@ impl TaskQueue for SqlStore {
         }
         match self.enqueue_alone(&new).await {
             // Its transaction is over: on Postgres nothing more can be asked in it.
-            Err(refused @ Error::Conflict { code: STREAM_ID_TAKEN, .. }) => {
+            Err(refused @ Error::Conflict { conflict: rdev_domain::Conflict::StreamIdTaken, .. }) => {
                 let before = write!(&self.db, Commit::Visible, |tx| { again::accepted(&mut tx, job).await })?;
                 let entry = before.ok_or(refused)?;
                 // On SQLite it may be seen before the disk has it, whose failure has lost the answer.
@@ -416,7 +416,9 @@ impl SqlStore {
                 let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
                 let first = first.and_then(|first| first.task_id);
                 if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
-                    let row = task(&mut tx, &id).await?.ok_or(Error::NotFound { kind: "command", id })?;
+                    let row = task(&mut tx, &id)
+                        .await?
+                        .ok_or(Error::NotFound { resource: rdev_domain::Resource::Command, id })?;
                     return Ok(Enqueued::Existing(Box::new(row.job()?)));
                 }
             }
@@ -455,9 +457,10 @@ async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
 /// Another task has that seat of the pool.
 fn taken(error: sqlx::Error, slot: Option<&Slot>) -> Error {
     match (&error, slot) {
-        (sqlx::Error::Database(db), Some(slot)) if db.is_unique_violation() => {
-            Error::Conflict { code: "WORKER_TAKEN", message: format!("another task has {slot}") }
-        }
+        (sqlx::Error::Database(db), Some(slot)) if db.is_unique_violation() => Error::Conflict {
+            conflict: rdev_domain::Conflict::SlotTaken,
+            message: format!("another task has {slot}"),
+        },
         _ => crate::error::database(error),
     }
 }

@@ -48,11 +48,11 @@ pub(crate) struct TaskRow {
     pub(crate) turn: i64,
     run_after_us: i64,
     pub(crate) tries: i32,
-    earlier_attempts: i32,
+    earlier_tries: i32,
     max_attempts: i32,
     last_error: Option<String>,
     worker: Option<String>,
-    slot: i32,
+    seat: i32,
 }
 
 impl TaskRow {
@@ -75,7 +75,7 @@ impl TaskRow {
     }
 
     pub(crate) fn slot(&self) -> Result<Option<Slot>> {
-        slot(self.worker.as_deref(), self.slot)
+        slot(self.worker.as_deref(), self.seat)
     }
 
     /// What keeps it from running, while it has not ended.
@@ -94,7 +94,7 @@ impl TaskRow {
             run_after: (self.run_after_us > 0).then(|| Timestamp::from_micros(self.run_after_us)),
             max_attempts: self.max_attempts.unsigned_abs(),
             attempts: self.tries.unsigned_abs(),
-            earlier_attempts: self.earlier_attempts.unsigned_abs(),
+            earlier_attempts: self.earlier_tries.unsigned_abs(),
             last_error: self.last_error.clone(),
         }
     }

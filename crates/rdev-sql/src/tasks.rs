@@ -51,14 +51,11 @@ pub(crate) async fn leased(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<bo
     )
 }
 
-/// The code of a refusal: a home has a stream of that name.
-pub(crate) const STREAM_ID_TAKEN: &str = "STREAM_ID_TAKEN";
-
 pub(crate) async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
     let job = &new.job;
     let request = stored_spec(&job.spec)?;
     let taken = |what: &str| Error::Conflict {
-        code: STREAM_ID_TAKEN,
+        conflict: rdev_domain::Conflict::StreamIdTaken,
         message: format!("{} {what} {:?}", job.target(), job.stream.as_str()),
     };
     let refused = |error: sqlx::Error| match &error {

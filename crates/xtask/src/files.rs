@@ -7,31 +7,61 @@ use anyhow::Context;
 /// A file holds one subject; one longer than this holds two.
 const LINES_MAX: usize = 500;
 
-/// Texts that no source line may contain, and why.
+/// Texts that no source line may begin with, and why.
 const REFUSED: [(&str, &str); 3] = [
     ("// ----", "a banner marks a module that was never split out"),
     ("// ====", "a banner marks a module that was never split out"),
     ("let _ =", "a result is handled, or dropped with a reason"),
 ];
 
-/// What is wrong with the sources.
+/// Returns what is wrong with the sources under `crates/`.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
-    let mut files = Vec::new();
-    collect(&root.join("crates"), &mut files)?;
+    each(root, look)
+}
+
+/// Returns the sources under `crates/` that do not begin with their documentation.
+pub(crate) fn check_heads(root: &Path) -> anyhow::Result<Vec<String>> {
+    each(root, head)
+}
+
+fn each(root: &Path, check: fn(&str, &str) -> Vec<String>) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    for file in files {
+    for file in sources(&root.join("crates"))? {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        let lines = text.lines().count();
-        if lines > LINES_MAX {
-            wrong.push(format!("{name}: {lines} lines; split it by subject before {LINES_MAX}"));
-        }
-        for (number, line) in (1..).zip(text.lines()) {
-            let refused = REFUSED.iter().filter(|(refused, _)| line.trim_start().starts_with(refused));
-            wrong.extend(refused.map(|(refused, why)| format!("{name}:{number}: `{refused}`: {why}")));
-        }
+        wrong.extend(check(&name, &text));
     }
     Ok(wrong)
+}
+
+fn look(name: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        wrong.push(format!("{name}: {lines} lines; split it by subject before {LINES_MAX}"));
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        let refused = REFUSED.iter().filter(|(refused, _)| line.trim_start().starts_with(refused));
+        wrong.extend(refused.map(|(refused, why)| format!("{name}:{number}: `{refused}`: {why}")));
+    }
+    wrong
+}
+
+fn head(name: &str, text: &str) -> Vec<String> {
+    let documented = text.lines().find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("//! "));
+    if documented {
+        Vec::new()
+    } else {
+        vec![format!("{name}: its first line is no `//!` that says what it holds")]
+    }
+}
+
+/// Returns every Rust file in a folder and below it, in the order of their paths.
+pub(crate) fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
@@ -44,4 +74,36 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINES_MAX, head, look};
+
+    #[test]
+    fn a_file_of_one_subject_passes() {
+        assert!(look("a.rs", "//! Reads rows.\n\nfn read() {}\n").is_empty());
+        assert!(look("a.rs", &"\n".repeat(LINES_MAX)).is_empty());
+    }
+
+    #[test]
+    fn long_files_banners_and_dropped_results_are_refused() {
+        assert_eq!(look("a.rs", &"\n".repeat(501)), ["a.rs: 501 lines; split it by subject before 500"]);
+        let wrong = look("a.rs", "// ---- rows\nfn f() {\n    let _ = send();\n}\n");
+        assert_eq!(
+            wrong,
+            [
+                "a.rs:1: `// ----`: a banner marks a module that was never split out",
+                "a.rs:3: `let _ =`: a result is handled, or dropped with a reason"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_begins_with_its_documentation() {
+        assert!(head("a.rs", "//! Reads rows.\nuse x;\n").is_empty());
+        for text in ["use x;\n//! Late.\n", "/// Of an item.\nfn f() {}\n", "//!\nfn f() {}\n", ""] {
+            assert_eq!(head("a.rs", text), ["a.rs: its first line is no `//!` that says what it holds"]);
+        }
+    }
 }

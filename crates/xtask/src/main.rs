@@ -1,26 +1,34 @@
 //! House rules as code: `cargo xtask tidy` checks them, `cargo xtask openapi` writes what is generated.
 
+mod circles;
 mod edges;
 mod files;
 mod openapi;
+mod routes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str = "usage: cargo xtask tidy | openapi
+const USAGE: &str = "usage: cargo xtask tidy [--all | --rdev-api PROGRAM] | circles | openapi
 
-tidy     checks crate edges, file lengths, section banners, and that openapi.json is current
+tidy     checks crate edges, file lengths, section banners, and that openapi.json is current; --rdev-api names a program
+         that is built already, else tidy builds one; --all checks heads of files, circles and places of routes before
+circles  prints the circles between files of each crate, with the names that tie them
 openapi  writes openapi.json";
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1).unwrap_or_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let root = root();
-    let done = match task.as_str() {
-        "tidy" => tidy(&root),
-        "openapi" => openapi::write(&root),
-        other => Err(anyhow::anyhow!("{other:?} is no task\n{USAGE}")),
+    let done = match arguments.as_slice() {
+        ["tidy"] => tidy(&root, None),
+        ["tidy", "--all"] => strict(&root).and_then(|()| tidy(&root, None)),
+        ["tidy", "--rdev-api", program] => tidy(&root, Some(Path::new(program))),
+        ["circles"] => circles::report(&root).map(|text| print(&text)),
+        ["openapi"] => openapi::write(&root),
+        other => Err(anyhow::anyhow!("{:?} is no task\n{USAGE}", other.join(" "))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,17 +39,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs every check, and tells all that is wrong at once.
-fn tidy(root: &Path) -> anyhow::Result<()> {
+/// Runs every check, and reports all that is wrong at once.
+fn tidy(root: &Path, rdev_api: Option<&Path>) -> anyhow::Result<()> {
     let mut wrong = edges::check(root).context("crate edges")?;
     wrong.extend(files::check(root).context("files")?);
-    wrong.extend(openapi::check(root).context("openapi.json")?);
+    wrong.extend(openapi::check(root, rdev_api).context("openapi.json")?);
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Runs the checks that the sources do not pass yet.
+fn strict(root: &Path) -> anyhow::Result<()> {
+    let mut wrong = files::check_heads(root).context("files")?;
+    wrong.extend(circles::check(root).context("circles")?);
+    wrong.extend(routes::check(root).context("routes")?);
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[expect(clippy::print_stdout, reason = "this is a command line tool")]
+fn print(text: &str) {
+    print!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "this is a command line tool")]

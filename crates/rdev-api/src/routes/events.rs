@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Error, ProjectId, Seq, StreamId};
+use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_services::{Begin, Events, Subscription};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -52,7 +52,7 @@ pub(crate) async fn project_events(
     opening: Opening,
 ) -> Result<Response, ApiError> {
     if let Some(stream) = &which.stream_id {
-        let stream: StreamId = stream.parse().map_err(|_| Error::not_found("stream", stream))?;
+        let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
         let after = last_event_id(which.last_event_id.as_deref(), &headers, event_number)?;
         return one_stream(&events, &streams, opening, &project, &stream, after).await;
     }

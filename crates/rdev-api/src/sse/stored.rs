@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Entry, Error, Seq};
+use rdev_domain::{Entry, Error, Resource, Seq};
 use rdev_services::{LogReader, Next};
 
 use super::event_id::{is_counted, missing};
@@ -42,7 +42,7 @@ impl Stored {
                 Next::Missing(Some(last)) => (missing_to, begun) = (*last, true),
                 Next::Missing(None) => {
                     let stream = reader.stream().map_or("", |stream| stream.as_str());
-                    return Err(Error::not_found("stream", stream));
+                    return Err(Error::not_found(Resource::Stream, stream));
                 }
                 Next::Pruned(_) => {}
             }

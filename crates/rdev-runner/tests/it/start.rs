@@ -64,8 +64,8 @@ fn an_order_on_standard_input_needs_no_end_of_it() {
     for (nonsense, told) in [
         ("x\n", "--request-stdin: "),
         ("x y start z\n", "number"),
-        ("x 0\n", "order"),
-        ("x 0 start p\nRDS?", "order"),
+        ("x 0\n", "request"),
+        ("x 0 start p\nRDS?", "request"),
         ("x 0 go p\n", "neither"),
     ] {
         let mut child = place

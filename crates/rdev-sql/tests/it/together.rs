@@ -85,7 +85,10 @@ async fn a_stream_is_taken_once_at_the_same_moment(on: On) {
     let (stored, refused): (Vec<_>, Vec<_>) = stored.await.into_iter().partition(Result::is_ok);
     assert_eq!((stored.len(), refused.len()), (11, 9));
     for refused in refused {
-        assert!(matches!(refused, Err(Error::Conflict { code: "STREAM_ID_TAKEN", .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Conflict { conflict: rdev_domain::Conflict::StreamIdTaken, .. })),
+            "{refused:?}"
+        );
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn log(store: &impl Store) -> Result<Vec<Entry>> {
 
 pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: &str) {
     match result {
-        Err(Error::Conflict { code, .. }) => assert_eq!(code, expected),
+        Err(Error::Conflict { conflict, .. }) => assert_eq!(conflict.code(), expected),
         other => panic!("{expected} was expected: {other:?}"),
     }
 }

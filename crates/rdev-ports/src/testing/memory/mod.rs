@@ -127,7 +127,7 @@ impl Tables {
             .filter(|first| first.at + IDEMPOTENCY_KEY_LIFETIME >= now);
         match first {
             Some(first) if first.fingerprint != key.fingerprint => Err(Error::Conflict {
-                code: "IDEMPOTENCY_KEY_REUSED",
+                conflict: rdev_domain::Conflict::IdempotencyKeyReused,
                 message: format!("Idempotency-Key {:?} was used for another request", key.value),
             }),
             first => Ok(first.cloned()),

@@ -103,7 +103,7 @@ impl TaskQueue for MemoryStore {
         let taken = slot.filter(|_| others.any(|other| other.slot.as_ref() == slot));
         if let Some(slot) = taken.filter(|_| tables.fenced(fence).is_ok_and(|task| task.slot.is_none())) {
             return Err(Error::Conflict {
-                code: "WORKER_TAKEN",
+                conflict: rdev_domain::Conflict::SlotTaken,
                 message: format!("another task has {slot}"),
             });
         }
@@ -404,7 +404,7 @@ impl Tables {
             None => return Ok(()),
         };
         Err(Error::Conflict {
-            code: "STREAM_ID_TAKEN",
+            conflict: rdev_domain::Conflict::StreamIdTaken,
             message: format!("{} {taken} {:?}", new.target(), new.stream.as_str()),
         })
     }
