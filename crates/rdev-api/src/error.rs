@@ -3,11 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use rdev_api_types::{Detail, ErrorBody, ErrorInfo};
 use rdev_domain::{Error, FieldError};
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::envelope::Meta;
+use crate::envelope::meta;
 
 /// Seconds after which a caller may try again when a system is down.
 const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
@@ -21,37 +20,6 @@ pub(crate) struct ApiError {
     details: Vec<Detail>,
     /// Boxed: a handler's `Result` is as large as its error.
     header: Option<Box<(HeaderName, HeaderValue)>>,
-}
-
-/// The body of every failure.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(crate) struct ErrorBody {
-    error: ErrorInfo,
-    meta: Meta,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ErrorInfo {
-    /// Stable, for programs.
-    #[schema(example = "PROJECT_NOT_FOUND")]
-    code: &'static str,
-    /// For people.
-    #[schema(example = "project \"demo\" does not exist")]
-    message: String,
-    /// Each field that is not valid; null for other failures.
-    details: Option<Vec<Detail>>,
-}
-
-/// One field that is not valid.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct Detail {
-    /// The field, as named in the request.
-    #[schema(example = "timeout_seconds")]
-    field: String,
-    /// What is wrong, and what is accepted.
-    #[schema(example = "0 is not valid: 1 to 604800 seconds")]
-    message: String,
 }
 
 impl ApiError {
@@ -118,8 +86,8 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let details = if self.details.is_empty() { None } else { Some(self.details) };
-        let error = ErrorInfo { code: self.code, message: self.message, details };
-        let mut response = (self.status, Json(ErrorBody { error, meta: Meta::current() })).into_response();
+        let error = ErrorInfo { code: self.code.to_owned(), message: self.message, details };
+        let mut response = (self.status, Json(ErrorBody { error, meta: meta() })).into_response();
         if let Some(header) = self.header {
             let (name, value) = *header;
             response.headers_mut().insert(name, value);

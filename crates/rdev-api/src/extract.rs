@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::MediaType;
+use rdev_api_types::{IDEMPOTENCY_KEY, PAGE_DEFAULT, PAGE_MAX};
 use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -21,9 +21,6 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// Page size without `limit`, and the largest one.
-pub(crate) const PAGE_DEFAULT: u32 = 50;
-pub(crate) const PAGE_MAX: u32 = 200;
 
 /// `{project}` in the path. What cannot be an id is the id of nothing, so it is not found.
 pub(crate) struct InProject(pub(crate) ProjectId);
@@ -251,7 +248,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = parts.headers.get("idempotency-key") else {
+    let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
     let value = value
@@ -288,33 +285,6 @@ fn caller(parts: &Parts) -> Result<Principal, ApiError> {
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })
-}
-
-/// For JSON `5.0` is as much an integer as `5`; serde reads only the latter as one.
-pub(crate) fn whole_number<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<i128>,
-{
-    whole(&serde_json::Number::deserialize(deserializer)?)
-}
-
-/// As [`whole_number`], or null.
-pub(crate) fn whole_number_or_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<i128>,
-{
-    Option::<serde_json::Number>::deserialize(deserializer)?.as_ref().map(whole).transpose()
-}
-
-fn whole<T: TryFrom<i128>, E: serde::de::Error>(number: &serde_json::Number) -> Result<T, E> {
-    let whole = number.as_i128().or_else(|| {
-        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15)?;
-        Some(float as i128)
-    });
-    let fits = whole.and_then(|whole| T::try_from(whole).ok());
-    fits.ok_or_else(|| E::custom(format!("{number} is not a whole number that fits here")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! What the OpenAPI document says beyond the handlers' own annotations: the frame, how callers prove who
 //! they are, and the failures that every route shares.
 
+use rdev_api_types::{
+    Accepted, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent,
+    StatusEvent,
+};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{
@@ -9,12 +13,6 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::access::Access;
-use crate::envelope::Data;
-use crate::error::ErrorBody;
-use crate::routes::commands::Accepted;
-use crate::sse::payload::{
-    CompleteEvent, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent, StatusEvent,
-};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -21,9 +21,9 @@ use crate::error::ApiError;
 use crate::middleware::Middleware;
 use crate::openapi;
 use crate::routes::docs::Document;
-use crate::routes::{
-    artefacts, commands, docs, events, health, metrics, output, projects, queue, tickets, workers,
-};
+use crate::routes::projects::{self, commands, events, output, submit};
+use crate::routes::queue::{artefacts, stats, tasks};
+use crate::routes::{docs, health, metrics, workers};
 use crate::state::AppState;
 
 /// Returns the routes of the listener of probes: none needs a key.
@@ -50,26 +50,26 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(Access::Public, routes!(docs::openapi))
         .route(read, routes!(projects::list))
         .route(read, routes!(projects::get))
-        .route(execute, routes!(commands::claude))
-        .route(execute, routes!(commands::shell))
-        .route(execute, routes!(commands::git))
+        .route(execute, routes!(submit::claude))
+        .route(execute, routes!(submit::shell))
+        .route(execute, routes!(submit::git))
         .route(read, routes!(commands::list))
         .route(read, routes!(commands::get))
         .route(read, routes!(output::output))
         .route(execute, routes!(commands::cancel))
         .route(read_events, routes!(events::project_events))
         .route(read_events, routes!(events::stream_events))
-        .route(read, routes!(tickets::issue))
-        .route(write_queue, routes!(queue::submit))
-        .route(read_queue, routes!(queue::list))
-        .route(read_queue, routes!(queue::get))
-        .route(read_queue, routes!(queue::events))
-        .route(read_queue, routes!(queue::output))
+        .route(read, routes!(events::ticket))
+        .route(write_queue, routes!(tasks::submit))
+        .route(read_queue, routes!(tasks::list))
+        .route(read_queue, routes!(tasks::get))
+        .route(read_queue, routes!(tasks::events))
+        .route(read_queue, routes!(tasks::output))
         .route(read_queue, routes!(artefacts::list))
         .route(read_queue, routes!(artefacts::get))
-        .route(write_queue, routes!(queue::cancel))
-        .route(write_queue, routes!(queue::retry))
-        .route(read_queue, routes!(queue::stats))
+        .route(write_queue, routes!(tasks::cancel))
+        .route(write_queue, routes!(tasks::retry))
+        .route(read_queue, routes!(stats::stats))
         .route(read_workers, routes!(workers::list))
         .route(read_workers, routes!(workers::pool))
         .route(read_workers, routes!(workers::get))

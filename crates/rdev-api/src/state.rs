@@ -9,7 +9,7 @@ use rdev_ports::{Clock, Pods, TaskQueue};
 use rdev_services::{Commands, Events, Pool, Projects, Pulse, Tasks};
 
 use crate::metrics::Metrics;
-use crate::routes::submission::Submission;
+use crate::routes::projects::submit::Submission;
 use crate::sse::Streams;
 use crate::tickets::Tickets;
 

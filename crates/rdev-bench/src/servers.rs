@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rdev_client::types::ShellBody;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::{Connection, request};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Project that every new server has.
+pub(crate) const PROJECT: &str = "demo";
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 /// Clock ticks a second in `/proc/PID/stat`.
 const TICKS: f64 = 100.0;
@@ -153,6 +156,19 @@ impl Rdev {
         Ok(Self { server, key })
     }
 
+    /// Makes a client for calls that are not measured.
+    pub(crate) fn client(&self) -> rdev_client::Result<rdev_client::Client> {
+        rdev_client::Client::new(&format!("http://127.0.0.1:{}", self.server.port), Some(&self.key))
+    }
+
+    /// Starts a command of two minutes at most: its id, and the path of its events.
+    pub(crate) async fn submit(&self, command: &str) -> anyhow::Result<(String, String)> {
+        let body = ShellBody { timeout_seconds: Some(120.into()), ..ShellBody::new(command) };
+        let accepted = self.client()?.run_shell(PROJECT, &body).await?;
+        Ok((accepted.id, accepted.stream_url))
+    }
+
+    /// Writes down a request whose bytes, or whose time, are measured.
     pub(crate) fn request(&self, method: &str, path: &str, accept: &str, body: &str) -> Vec<u8> {
         let bearer = format!("Bearer {}", self.key);
         request(method, path, &[("Authorization", &bearer), ("Accept", accept)], body)

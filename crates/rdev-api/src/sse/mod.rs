@@ -2,12 +2,13 @@
 
 mod cache;
 mod event_id;
-pub(crate) mod payload;
+mod output;
 mod quota;
-pub(crate) mod render;
-pub(crate) mod stored;
+mod render;
+mod stored;
 mod streams;
 mod subscriber;
 
 pub(crate) use self::event_id::{ProjectEventId, number};
+pub(crate) use self::output::stored_output;
 pub(crate) use self::streams::{Opening, Streams};

@@ -1,12 +1,16 @@
 //! From entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
+use rdev_api_types::{
+    CompleteEvent, EventName, GapEvent, GapReason, HeartbeatEvent, OutputStream, ProjectGapEvent, Reason,
+    StatusEvent,
+};
 use rdev_domain::{Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, StreamId, Timestamp};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
 use super::event_id::ProjectEventId;
-use super::payload::{CompleteEvent, GapEvent, HeartbeatEvent, ProjectGapEvent, StatusEvent};
+use crate::convert::{ending_reason, millis, reason, status, time};
 
 /// Why events are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +23,10 @@ pub(crate) enum Unsent {
 }
 
 impl Unsent {
-    fn as_str(self) -> &'static str {
+    fn reason(self) -> GapReason {
         match self {
-            Self::Removed => "retention",
-            Self::UnknownId => "unknown_id",
+            Self::Removed => GapReason::Retention,
+            Self::UnknownId => GapReason::UnknownId,
         }
     }
 }
@@ -71,23 +75,24 @@ pub(crate) fn gap(
     if let (Form::Sse, Some(to)) = (form, to) {
         out.extend_from_slice(format!("id: {to}\n").as_bytes());
     }
-    event(out, form, "gap", &GapEvent { stream_id: stream.as_str(), from, to, reason: why.as_str() });
+    let gap = GapEvent { stream_id: stream.to_string(), from, to, reason: why.reason() };
+    event(out, form, EventName::Gap, &gap);
 }
 
 /// The announcement that something of a project's log between two ids is not sent. It has no id: whoever comes back
 /// with the one before is told again, and gets what is left.
 pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId, why: Unsent) -> Bytes {
-    let from = from.map(|from| from.to_string());
     let mut out = Vec::new();
-    let gap = ProjectGapEvent { from: from.as_deref(), to: &to.to_string(), reason: why.as_str() };
-    event(&mut out, Form::ProjectSse, "gap", &gap);
+    let from = from.map(|from| from.to_string());
+    let gap = ProjectGapEvent { from, to: to.to_string(), reason: why.reason() };
+    event(&mut out, Form::ProjectSse, EventName::Gap, &gap);
     out.into()
 }
 
 /// A sign of life.
 pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = Vec::new();
-    event(&mut out, Form::Sse, "heartbeat", &HeartbeatEvent { timestamp: &now.to_string() });
+    event(&mut out, Form::Sse, EventName::Heartbeat, &HeartbeatEvent { timestamp: time(now) });
     out.into()
 }
 
@@ -95,7 +100,7 @@ pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
 #[derive(Default)]
 struct Why<'a> {
     attempt: Option<u32>,
-    reason: Option<&'a str>,
+    reason: Option<Reason>,
     message: Option<&'a str>,
     counted: bool,
 }
@@ -103,21 +108,23 @@ struct Why<'a> {
 impl<'a> From<&'a Retrying> for Why<'a> {
     fn from(retrying: &'a Retrying) -> Self {
         let Retrying { attempt, reason, message, counted } = retrying;
-        Self { attempt: Some(*attempt), reason: Some(reason), message: Some(message), counted: *counted }
+        // Stores keep the name of the reason.
+        let reason = Some(reason.parse().unwrap_or(Reason::Unknown));
+        Self { attempt: Some(*attempt), reason, message: Some(message), counted: *counted }
     }
 }
 
 /// A former end, under its number.
 impl<'a> From<&'a Outcome> for Why<'a> {
     fn from(outcome: &'a Outcome) -> Self {
-        let (reason, message) = (outcome.ending.reason(), outcome.message.as_deref());
+        let (reason, message) = (ending_reason(outcome.ending), outcome.message.as_deref());
         Self { attempt: None, reason, message, counted: true }
     }
 }
 
 impl<'a> From<&'a Failure> for Why<'a> {
     fn from(failure: &'a Failure) -> Self {
-        let reason = Some(failure.reason.as_str());
+        let reason = Some(reason(failure.reason));
         Self { reason, message: Some(&failure.message), ..Self::default() }
     }
 }
@@ -138,10 +145,10 @@ impl Writer<'_> {
             Body::Output { stream, end, bytes } => self.lines(out, frame, (*stream, *end), bytes, after),
             Body::Cut { reason, .. } if frame.last_seq() > after.0 => {
                 let reason = match reason {
-                    CutReason::SizeLimit => "output_limit",
-                    CutReason::DiskFull => "disk_full",
-                    CutReason::Damaged => "journal_damaged",
-                    CutReason::Lost => "runner_lost",
+                    CutReason::SizeLimit => GapReason::OutputLimit,
+                    CutReason::DiskFull => GapReason::DiskFull,
+                    CutReason::Damaged => GapReason::JournalDamaged,
+                    CutReason::Lost => GapReason::RunnerLost,
                 };
                 self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
             }
@@ -159,8 +166,8 @@ impl Writer<'_> {
         after: Seq,
     ) {
         let (event, stream) = match stream {
-            Stream::Stdout => ("output", "stdout"),
-            Stream::Stderr => ("error", "stderr"),
+            Stream::Stdout => (EventName::Output, OutputStream::Stdout),
+            Stream::Stderr => (EventName::Error, OutputStream::Stderr),
         };
         let mut to_seq = Vec::with_capacity(128);
         begin_data(&mut to_seq, self.form, event);
@@ -189,45 +196,40 @@ impl Writer<'_> {
         }
     }
 
-    fn status(&self, out: &mut Vec<u8>, status: JobStatus, why: &Why<'_>) {
+    fn status(&self, out: &mut Vec<u8>, to: JobStatus, why: &Why<'_>) {
         if self.form == Form::ProjectSse || why.counted {
             self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
         }
-        let (stream_id, timestamp) = (self.entry.stream.as_str(), self.entry.at.to_string());
         let status_event = StatusEvent {
-            stream_id,
-            status: status.as_str(),
+            stream_id: self.entry.stream.to_string(),
+            status: status(to),
             attempt: why.attempt,
             reason: why.reason,
-            message: why.message,
-            timestamp: &timestamp,
+            message: why.message.map(str::to_owned),
+            timestamp: time(self.entry.at),
         };
-        event(out, self.form, "status", &status_event);
+        event(out, self.form, EventName::Status, &status_event);
     }
 
     fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
         self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
-        event(
-            out,
-            self.form,
-            "complete",
-            &CompleteEvent {
-                stream_id: self.entry.stream.as_str(),
-                seq: self.entry.last_seq.0,
-                status: JobStatus::from(outcome.ending).as_str(),
-                exit_code: outcome.exit_code,
-                reason: outcome.ending.reason(),
-                message: outcome.message.as_deref(),
-                duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
-                timestamp: &self.entry.at.to_string(),
-            },
-        );
+        let complete = CompleteEvent {
+            stream_id: self.entry.stream.to_string(),
+            seq: self.entry.last_seq.0,
+            status: status(outcome.ending.into()),
+            exit_code: outcome.exit_code,
+            reason: ending_reason(outcome.ending),
+            message: outcome.message.clone(),
+            duration_ms: millis(outcome.duration),
+            timestamp: time(self.entry.at),
+        };
+        event(out, self.form, EventName::Complete, &complete);
     }
 
-    fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: &str) {
+    fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: GapReason) {
         self.id(out, itoa::Buffer::new().format(to).as_bytes());
-        let stream_id = self.entry.stream.as_str();
-        event(out, self.form, "gap", &GapEvent { stream_id, from, to: Some(to), reason });
+        let stream_id = self.entry.stream.to_string();
+        event(out, self.form, EventName::Gap, &GapEvent { stream_id, from, to: Some(to), reason });
     }
 
     fn id(&self, out: &mut Vec<u8>, seq: &[u8]) {
@@ -245,7 +247,7 @@ impl Writer<'_> {
     }
 }
 
-fn event(out: &mut Vec<u8>, form: Form, event: &str, data: &impl Serialize) {
+fn event(out: &mut Vec<u8>, form: Form, event: EventName, data: &impl Serialize) {
     if form == Form::Bytes {
         return;
     }
@@ -258,12 +260,12 @@ fn event(out: &mut Vec<u8>, form: Form, event: &str, data: &impl Serialize) {
 }
 
 /// Everything of an event before the first field of its data.
-fn begin_data(out: &mut Vec<u8>, form: Form, event: &str) {
+fn begin_data(out: &mut Vec<u8>, form: Form, event: EventName) {
     let (before, after) = match form {
         Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
         Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
     };
-    [before, event, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    [before, event.as_str(), after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 fn end_data(out: &mut Vec<u8>, form: Form) {
@@ -292,10 +294,10 @@ fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 mod tests {
     use std::time::Duration;
 
+    use rdev_api_types::OutputEvent;
     use rdev_domain::{Ending, Position, Reason};
 
     use super::*;
-    use crate::sse::payload::OutputEvent;
 
     const AT: Timestamp = Timestamp::from_micros(1_769_284_800_123_456);
 
@@ -335,12 +337,12 @@ mod tests {
                 let bytes: &'static [u8] =
                     if end == End::Newline { [line, b"\n"].concat().leak() } else { line };
                 let event = OutputEvent {
-                    stream_id: "s",
+                    stream_id: "s".to_owned(),
                     seq: 3,
-                    stream: "stderr",
-                    line: std::str::from_utf8(line).unwrap(),
+                    stream: OutputStream::Stderr,
+                    line: String::from_utf8(line.to_vec()).unwrap(),
                     partial: end == End::Partial,
-                    timestamp: &AT.to_string(),
+                    timestamp: time(AT),
                 };
                 let json = serde_json::to_string(&event).unwrap();
                 let of = entry_of(&[output(3, 1, end, bytes)]);

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rdev_domain::Seq;
 use rdev_ports::Clock;
-use rdev_services::{LogReader, ProjectLogReader};
+use rdev_services::{LogReader, ProjectLogReader, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::RenderCache;
@@ -71,6 +71,19 @@ impl Streams {
         let (Opening { permit, handoff }, after) = (opening, after.unwrap_or(Seq::ZERO));
         let subscriber = Subscriber::command(self.context.clone(), permit, reader, after);
         response(subscriber.events().boxed(), handoff)
+    }
+
+    /// Responds with the rest of a subscription; 204 when the reader has all of a stream that has ended.
+    pub(crate) fn subscription(
+        &self,
+        opening: Opening,
+        subscription: Subscription,
+        after: Option<Seq>,
+    ) -> Response {
+        match subscription {
+            Subscription::Over => StatusCode::NO_CONTENT.into_response(),
+            Subscription::Open(reader) => self.command(opening, reader, after),
+        }
     }
 
     /// Responds with the events of a project after `asked`, or from the log's start; ends when the server stops.

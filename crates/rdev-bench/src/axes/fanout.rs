@@ -9,9 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Setup;
-use super::run::Client;
 use crate::http::{Answer, READ_BYTES, connect, request};
-use crate::servers::{Rdev, Server, cpu, nchan};
+use crate::servers::{PROJECT, Rdev, Server, cpu, nchan};
 use crate::sse::{Counter, Numbers};
 use crate::stats::median;
 use crate::table::{Report, Row, short};
@@ -81,8 +80,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
 }
 
 async fn idle_rdev(rdev: &Rdev, subscribers: usize) -> anyhow::Result<f64> {
-    let mut client = Client::new(rdev).await?;
-    let (id, url) = client.submit("sleep 60").await?;
+    let (id, url) = rdev.submit("sleep 60").await?;
     tokio::time::sleep(SETTLE).await;
     let before = rdev.server.memory()?;
     let get = rdev.request("GET", &url, "text/event-stream", "");
@@ -90,7 +88,7 @@ async fn idle_rdev(rdev: &Rdev, subscribers: usize) -> anyhow::Result<f64> {
     tokio::time::sleep(SETTLE).await;
     let each = (rdev.server.memory()? - before) / 1024.0 / subscribers as f64;
     drop(all);
-    client.call("POST", &format!("/projects/demo/commands/{id}/cancel")).await?;
+    rdev.client()?.cancel_command(PROJECT, &id).await?;
     Ok(each)
 }
 
@@ -120,7 +118,7 @@ async fn burst_rdev(
         "mkfifo go{round}; read x <go{round}; exec bash -c 'for ((i=1;i<={messages};i++)); do \
          echo \"message $i {TEXT}\"; done'"
     );
-    let (_, url) = Client::new(rdev).await?.submit(&command).await?;
+    let (_, url) = rdev.submit(&command).await?;
     let get = rdev.request("GET", &url, "text/event-stream", "");
     let all = subscribe(rdev.server.port, &get, subscribers).await?;
     let fifo = setup.folder.join("fanout/workspaces/demo").join(format!("go{round}"));

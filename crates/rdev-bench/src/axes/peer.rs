@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rdev_client::OutputForm;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::Setup;
 use super::run::Client;
 use crate::http::{Answer, Connection, request};
-use crate::servers::{Rdev, Server, sandbox_agent};
+use crate::servers::{PROJECT, Rdev, Server, sandbox_agent};
 use crate::sse::{Counter, leading_number};
 use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row};
@@ -94,7 +95,7 @@ async fn short_command(setup: &Setup, rdev: &Rdev, peer: &Server, report: &mut R
 
 /// Distinct lines that a stalling reader gets from rdev, and how often one came twice.
 async fn slow_rdev(rdev: &Rdev, command: &str) -> anyhow::Result<(u64, u64)> {
-    let (_, url) = Client::new(rdev).await?.submit(command).await?;
+    let (_, url) = rdev.submit(command).await?;
     let mut connection = Connection::open(rdev.server.port).await?;
     let mut counter = Counter::new();
     let get = rdev.request("GET", &url, "text/event-stream", "");
@@ -156,13 +157,12 @@ fn counting(file: &str) -> String {
 
 async fn killed_rdev(setup: &Setup, rdev: Rdev) -> anyhow::Result<(u64, u64)> {
     let file = setup.folder.join("counted-by-rdev");
-    let (id, _) = Client::new(&rdev).await?.submit(&counting(&file.to_string_lossy())).await?;
+    let (id, _) = rdev.submit(&counting(&file.to_string_lossy())).await?;
     sleep(Duration::from_millis(700)).await;
     rdev.server.kill()?;
     let rdev = Rdev::start(&setup.rdev, &setup.folder.join("peer")).await?;
     sleep(Duration::from_secs(3)).await;
-    let path = format!("/projects/demo/commands/{id}/output");
-    let (_, output) = Client::new(&rdev).await?.call("GET", &path).await?;
+    let output = rdev.client()?.command_output(PROJECT, &id, OutputForm::Bytes).await?.bytes().await?;
     let lines: BTreeSet<u64> = output.split(|&byte| byte == b'\n').filter_map(leading_number).collect();
     Ok((lines.len() as u64, std::fs::read_to_string(file)?.trim().parse()?))
 }

@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::Context;
-use serde_json::{Value, json};
+use rdev_client::types::{Accepted, Data, ShellBody};
 
 use crate::http::Connection;
 use crate::servers::Rdev;
@@ -33,7 +32,7 @@ impl<'a> Client<'a> {
         command: &str,
         mut see: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let body = json!({ "command": command }).to_string();
+        let body = serde_json::to_string(&ShellBody::new(command))?;
         let post = self.rdev.request("POST", "/projects/demo/shell", EVENTS, &body);
         let mut begun = Vec::new();
         let mut answer = self.requests.send(&post, |bytes| begun.extend_from_slice(bytes)).await?;
@@ -42,8 +41,8 @@ impl<'a> Client<'a> {
             return if enough { Ok(()) } else { self.requests.follow(&mut answer, see).await };
         }
         while self.requests.read(&mut answer, |bytes| begun.extend_from_slice(bytes)).await? {}
-        let url = field(&begun, "stream_url")?;
-        let get = self.rdev.request("GET", &url, EVENTS, "");
+        let accepted: Data<Accepted> = serde_json::from_slice(&begun)?;
+        let get = self.rdev.request("GET", &accepted.data.stream_url, EVENTS, "");
         let mut enough = false;
         let mut answer = self.events.send(&get, |bytes| enough |= see(bytes).is_break()).await?;
         if enough { Ok(()) } else { self.events.follow(&mut answer, see).await }
@@ -61,24 +60,4 @@ impl<'a> Client<'a> {
         anyhow::ensure!(counter.numbers.in_order(), "events were lost or repeated: {counter:?}");
         Ok(counter)
     }
-
-    /// Starts a command: its id and where its events are.
-    pub(crate) async fn submit(&mut self, command: &str) -> anyhow::Result<(String, String)> {
-        let body = json!({ "command": command, "timeout_seconds": 120 }).to_string();
-        let post = self.rdev.request("POST", "/projects/demo/shell", "application/json", &body);
-        let (status, answer) = self.requests.call(&post).await?;
-        anyhow::ensure!(status == 202, "status {status}: {}", String::from_utf8_lossy(&answer));
-        Ok((field(&answer, "id")?, field(&answer, "stream_url")?))
-    }
-
-    /// Any other request: status and body.
-    pub(crate) async fn call(&mut self, method: &str, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-        self.requests.call(&self.rdev.request(method, path, "*/*", "")).await
-    }
-}
-
-fn field(answer: &[u8], name: &str) -> anyhow::Result<String> {
-    let value: Value = serde_json::from_slice(answer)?;
-    let text = value["data"][name].as_str();
-    text.map(str::to_owned).with_context(|| format!("no {name} in {value}"))
 }

@@ -1,0 +1,90 @@
+//! Envelopes: the shapes around every answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// Facts about an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Meta {
+    /// Id of the request, as in `X-Request-Id`.
+    #[cfg_attr(feature = "schema", schema(example = "0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub request_id: String,
+    /// Time at which the request was received.
+    pub timestamp: Timestamp,
+}
+
+/// Facts about a page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ListMeta {
+    /// Facts about the answer.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// Cursor of the next page, to be sent as `cursor`; null on the last page.
+    pub next_cursor: Option<String>,
+}
+
+/// Answer with one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Data<T> {
+    /// The resource.
+    pub data: T,
+    /// Facts about the answer.
+    pub meta: Meta,
+}
+
+/// Answer with a page of resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct List<T> {
+    /// The resources.
+    pub data: Vec<T>,
+    /// Facts about the page.
+    pub meta: ListMeta,
+}
+
+/// Body of every failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Error))]
+pub struct ErrorBody {
+    /// The failure.
+    pub error: ErrorInfo,
+    /// Facts about the answer.
+    pub meta: Meta,
+}
+
+impl ErrorBody {
+    /// Returns the names of the fields that are not valid, in their order.
+    pub fn fields(&self) -> Vec<&str> {
+        self.error.details.iter().flatten().map(|detail| detail.field.as_str()).collect()
+    }
+}
+
+/// Failure of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ErrorInfo {
+    /// Stable code, for programs.
+    #[cfg_attr(feature = "schema", schema(example = "PROJECT_NOT_FOUND"))]
+    pub code: String,
+    /// Explanation, for people.
+    #[cfg_attr(feature = "schema", schema(example = "project \"demo\" does not exist"))]
+    pub message: String,
+    /// Every field that is not valid; null for other failures.
+    pub details: Option<Vec<Detail>>,
+}
+
+/// Field that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Detail {
+    /// Name of the field, as in the request.
+    #[cfg_attr(feature = "schema", schema(example = "timeout_seconds"))]
+    pub field: String,
+    /// Explanation: the fault, and the values that are accepted.
+    #[cfg_attr(feature = "schema", schema(example = "0 is not valid: 1 to 604800 seconds"))]
+    pub message: String,
+}

@@ -1,0 +1,301 @@
+//! Events of streams: their names and their data, as documented; clients rely on these shapes.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{Reason, Status, Timestamp};
+
+closed_set! {
+    /// Name of an event.
+    EventName {
+        /// One line of standard output.
+        Output = "output",
+        /// One line of standard error.
+        Error = "error",
+        /// A change of status that is no end.
+        Status = "status",
+        /// The end of a command or task: its last event.
+        Complete = "complete",
+        /// Events that are not sent.
+        Gap = "gap",
+        /// A sign of life.
+        Heartbeat = "heartbeat",
+    }
+}
+
+closed_set! {
+    /// Stream of a process's output.
+    OutputStream {
+        /// Standard output.
+        Stdout = "stdout",
+        /// Standard error.
+        Stderr = "stderr",
+    }
+}
+
+closed_set! {
+    /// Cause for which events are not sent.
+    GapReason {
+        /// The command wrote more than is kept.
+        OutputLimit = "output_limit",
+        /// The disk of the command's pod was full.
+        DiskFull = "disk_full",
+        /// The runner's journal was damaged on its disk.
+        JournalDamaged = "journal_damaged",
+        /// The runner is gone, and the events of these numbers with it.
+        RunnerLost = "runner_lost",
+        /// Retention has removed the events.
+        Retention = "retention",
+        /// The reader named a last event that this stream never had: it knows another stream of that name.
+        UnknownId = "unknown_id",
+    }
+}
+
+/// Server-sent event: `id: …`, `event: …`, `data: …`, and an empty line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ServerSentEvent {
+    /// Id for `Last-Event-ID`: the event's number in its stream, on a project's stream an opaque text. A `heartbeat` has
+    /// none, on one command's stream a `status` has none, and on a project's a `gap` between ids has none.
+    #[cfg_attr(feature = "schema", schema(example = "1"))]
+    pub id: Option<String>,
+    /// Name of the event.
+    pub event: Option<EventName>,
+    /// JSON text: an OutputEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
+    /// HeartbeatEvent.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            example = "{\"stream_id\":\"ci-7\",\"seq\":1,\"stream\":\"stdout\",\"line\":\"Reading auth handler...\",\"timestamp\":\"2026-01-24T20:00:00Z\"}"
+        )
+    )]
+    pub data: Option<String>,
+    /// Milliseconds to wait before connecting again.
+    #[cfg_attr(feature = "schema", schema(example = 1000))]
+    pub retry: Option<u64>,
+}
+
+/// Data of `output` (standard output) and `error` (standard error): one line, or a piece of a long one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OutputEvent {
+    /// Name of the stream of events.
+    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub stream_id: String,
+    /// Number of the event in its stream: 1, 2, 3 … without gaps.
+    #[cfg_attr(feature = "schema", schema(example = 1))]
+    pub seq: u64,
+    /// Stream of the process that wrote the line.
+    pub stream: OutputStream,
+    /// Line without its newline; bytes that are not UTF-8 are U+FFFD.
+    #[cfg_attr(feature = "schema", schema(example = "Reading auth handler..."))]
+    pub line: String,
+    /// True on a piece of a line of over 64 KiB that is not its last piece; absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Time at which it was read from the process.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `status`: the command is pending or running. It takes no number. After a retry by hand, the former end of the
+/// task is a `status` as well, with its number; `complete` is the last event alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StatusEvent {
+    /// Name of the stream of events.
+    pub stream_id: String,
+    /// `pending` or `running`; of a former end `completed`, `failed`, `cancelled` or `timed_out`.
+    pub status: Status,
+    /// Number of the attempt that follows, between two attempts of a task; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(example = 2))]
+    pub attempt: Option<u32>,
+    /// Cause: of the end of the attempt before, `retried` after a retry by hand; of a former end; or of the delay of a
+    /// running command, until it ends or another `status` comes without a reason. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Explanation of the reason, for people; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Time since which the status holds.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `complete`: the last event of a command or task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CompleteEvent {
+    /// Name of the stream of events.
+    pub stream_id: String,
+    /// Number of the event in its stream.
+    pub seq: u64,
+    /// `completed`, `failed`, `cancelled` or `timed_out`.
+    pub status: Status,
+    /// Exit code of its process; 128 + the number for a death by signal; null where no process ended.
+    #[cfg_attr(feature = "schema", schema(example = 0))]
+    pub exit_code: Option<i32>,
+    /// Cause of an end without success; null for `completed`.
+    pub reason: Option<Reason>,
+    /// Explanation of the reason, for people; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Milliseconds from the start of its process to its end.
+    #[cfg_attr(feature = "schema", schema(example = 4532))]
+    pub duration_ms: u64,
+    /// Time of its end.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `gap`: events that are not sent, and mostly exist no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct GapEvent {
+    /// Name of the stream of events.
+    pub stream_id: String,
+    /// Number of the first missing event.
+    pub from: u64,
+    /// Number of the last missing event; null where the command itself was removed while it was read: nothing follows.
+    pub to: Option<u64>,
+    /// Cause of the gap.
+    pub reason: GapReason,
+}
+
+/// Data of `gap` on a project's stream: events between two ids exist no more; the remaining ones follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ProjectGapEvent {
+    /// Id that the reader has, opaque; null where it reads from the start.
+    #[cfg_attr(feature = "schema", schema(example = "4711-12"))]
+    pub from: Option<String>,
+    /// Id from which on nothing is missing, opaque.
+    #[cfg_attr(feature = "schema", schema(example = "90210-0"))]
+    pub to: String,
+    /// `retention`, or `unknown_id` where this log has never had the id that the reader has.
+    pub reason: GapReason,
+}
+
+/// Data of `heartbeat`: nothing has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HeartbeatEvent {
+    /// Time of the heartbeat.
+    pub timestamp: Timestamp,
+}
+
+/// Event of a stream, as a client reads it; written as its data alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// One line of standard output.
+    Output(OutputEvent),
+    /// One line of standard error.
+    Error(OutputEvent),
+    /// A change of status that is no end.
+    Status(StatusEvent),
+    /// The end of a command or task.
+    Complete(CompleteEvent),
+    /// Missing events of one stream.
+    Gap(GapEvent),
+    /// Missing events of a project's log.
+    ProjectGap(ProjectGapEvent),
+    /// A sign of life.
+    Heartbeat(HeartbeatEvent),
+    /// Event that this version does not know, of a newer server; its data is dropped.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyGap {
+    Stream(GapEvent),
+    Project(ProjectGapEvent),
+}
+
+impl Event {
+    /// Reads the data of an event of this name.
+    ///
+    /// # Errors
+    /// The deserializer's, where the data has not the shape that is documented for the name.
+    pub fn read<'de, D: Deserializer<'de>>(name: EventName, data: D) -> Result<Self, D::Error> {
+        Ok(match name {
+            EventName::Output => Self::Output(Deserialize::deserialize(data)?),
+            EventName::Error => Self::Error(Deserialize::deserialize(data)?),
+            EventName::Status => Self::Status(Deserialize::deserialize(data)?),
+            EventName::Complete => Self::Complete(Deserialize::deserialize(data)?),
+            EventName::Gap => match AnyGap::deserialize(data)? {
+                AnyGap::Stream(gap) => Self::Gap(gap),
+                AnyGap::Project(gap) => Self::ProjectGap(gap),
+            },
+            EventName::Heartbeat => Self::Heartbeat(Deserialize::deserialize(data)?),
+            EventName::Unknown => Self::Unknown,
+        })
+    }
+
+    /// Returns the event's number in its stream; `None` for events that have none.
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Output(line) | Self::Error(line) => Some(line.seq),
+            Self::Complete(complete) => Some(complete.seq),
+            Self::Status(_) | Self::Gap(_) | Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Returns the name of the stream that it belongs to; `None` for events of no stream.
+    pub fn stream_id(&self) -> Option<&str> {
+        match self {
+            Self::Output(line) | Self::Error(line) => Some(&line.stream_id),
+            Self::Status(status) => Some(&status.stream_id),
+            Self::Complete(complete) => Some(&complete.stream_id),
+            Self::Gap(gap) => Some(&gap.stream_id),
+            Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Returns the time at which it happened; `None` for gaps, which have none.
+    pub fn timestamp(&self) -> Option<&Timestamp> {
+        match self {
+            Self::Output(line) | Self::Error(line) => Some(&line.timestamp),
+            Self::Status(status) => Some(&status.timestamp),
+            Self::Complete(complete) => Some(&complete.timestamp),
+            Self::Heartbeat(heartbeat) => Some(&heartbeat.timestamp),
+            Self::Gap(_) | Self::ProjectGap(_) | Self::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: EventName, data: &str) -> serde_json::Result<Event> {
+        Event::read(name, &mut serde_json::Deserializer::from_str(data))
+    }
+
+    #[test]
+    fn both_gaps_are_told_apart() {
+        let gap =
+            read(EventName::Gap, r#"{"stream_id":"s","from":5,"to":null,"reason":"retention"}"#).unwrap();
+        assert_eq!(
+            gap,
+            Event::Gap(GapEvent { stream_id: "s".into(), from: 5, to: None, reason: GapReason::Retention })
+        );
+        let gap = read(EventName::Gap, r#"{"from":null,"to":"9-0","reason":"unknown_id"}"#).unwrap();
+        let reason = GapReason::UnknownId;
+        assert_eq!(gap, Event::ProjectGap(ProjectGapEvent { from: None, to: "9-0".into(), reason }));
+    }
+
+    #[test]
+    fn absent_fields_stay_absent() {
+        let status = StatusEvent {
+            stream_id: "s".into(),
+            status: Status::Running,
+            attempt: None,
+            reason: None,
+            message: None,
+            timestamp: "2026-01-24T20:00:00Z".into(),
+        };
+        let text = r#"{"stream_id":"s","status":"running","timestamp":"2026-01-24T20:00:00Z"}"#;
+        assert_eq!(serde_json::to_string(&status).unwrap(), text);
+        assert_eq!(read(EventName::Status, text).unwrap(), Event::Status(status));
+        assert!(read(EventName::Complete, text).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! Health and readiness, which are answered without an envelope.
+
+use serde::{Deserialize, Serialize};
+
+closed_set! {
+    /// Status of a component.
+    ComponentStatus {
+        /// It works.
+        Ok = "ok",
+        /// It does not work, or does not answer.
+        Down = "down",
+    }
+}
+
+/// Part of the server's work. Only requests name one, so reading an unknown one fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ReadinessPart {
+    /// Answering requests.
+    Serve,
+}
+
+/// Answer of `GET /health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Health {
+    /// Status of the process: `ok`.
+    pub status: ComponentStatus,
+}
+
+/// Answer of `GET /ready`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Readiness))]
+pub struct ReadinessAnswer {
+    /// Status of the whole: `ok` when every component is.
+    pub status: ComponentStatus,
+    /// Status of each component.
+    pub components: Components,
+}
+
+/// Components of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Components {
+    /// Store of commands and events; `ok` when it can be written.
+    pub database: ComponentStatus,
+    /// Runtime in which commands run; with `only=serve`, `ok` as soon as its projects are known.
+    pub runtime: ComponentStatus,
+    /// Loop that runs commands.
+    pub worker: ComponentStatus,
+}
+
+/// Query of `GET /ready`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct ReadinessQuery {
+    /// `serve`: readiness to answer requests, for a load balancer. A cluster that is away does not matter then: history,
+    /// streams and cancels need none, and accepted commands wait.
+    #[cfg_attr(feature = "schema", param(nullable = false, inline))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<ReadinessPart>,
+}

@@ -1,0 +1,5 @@
+//! The client against a server of scripted connections, over real sockets.
+
+mod calls;
+mod resume;
+mod server;
