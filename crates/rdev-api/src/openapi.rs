@@ -1,5 +1,5 @@
-//! What the OpenAPI document says beyond the handlers' own annotations: the frame, how callers prove who
-//! they are, and the failures that every route shares.
+//! Parts of the OpenAPI document beyond the handlers' own annotations: its frame, the security schemes, and the error
+//! responses that every route shares.
 
 use rdev_api_types::{
     Accepted, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent,
@@ -38,7 +38,7 @@ use crate::access::Access;
 )]
 struct Frame;
 
-/// The document without its paths.
+/// Returns the document without its paths.
 pub(crate) fn frame() -> utoipa::openapi::OpenApi {
     let mut frame = Frame::openapi();
     let components = frame.components.get_or_insert_default();
@@ -75,7 +75,7 @@ const ANY: [(&str, &str, &str); 2] = [
     ("503", "UNAVAILABLE", "A system that is needed is down; Retry-After says when to try again"),
 ];
 
-/// Adds to an operation what every operation of its kind can answer.
+/// Adds to an operation its security, and the responses that every operation of its kind can give.
 pub(crate) fn complete(operation: &mut Operation, access: Access) {
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;

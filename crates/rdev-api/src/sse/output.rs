@@ -9,7 +9,7 @@ use rdev_services::LogReader;
 use super::render::Form;
 use super::stored::Stored;
 use crate::error::ApiError;
-use crate::extract::liked;
+use crate::extract::preferred;
 
 const PLAIN: MediaType<'static> = MediaType::new(names::TEXT, names::PLAIN);
 const NDJSON: MediaType<'static> = MediaType::new(names::APPLICATION, Name::new_unchecked("x-ndjson"));
@@ -18,7 +18,7 @@ const GAP: HeaderName = HeaderName::from_static("rdev-gap");
 
 /// Responds with the stored output, in the form that the caller prefers.
 pub(crate) async fn stored_output(reader: LogReader, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let (form, content_type) = if liked(headers, &[PLAIN, NDJSON]) == Some(&NDJSON) {
+    let (form, content_type) = if preferred(headers, &[PLAIN, NDJSON]) == Some(&NDJSON) {
         (Form::Ndjson, "application/x-ndjson")
     } else {
         (Form::Bytes, "text/plain; charset=utf-8")

@@ -16,7 +16,7 @@ use utoipa::IntoResponses;
 use super::commands::accepted;
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{Caller, InProject, JsonBody, liked};
+use crate::extract::{Caller, InProject, JsonBody, preferred};
 use crate::sse::{Opening, Streams};
 
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
@@ -45,7 +45,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let events = liked(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
+        let events = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
         if !events {
             return Ok(Self::Accepted);
         }
