@@ -12,7 +12,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// Error of a part that ended while it was needed.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} has ended, and nobody would do its work: the process ends, to be started again")]
+#[error("{name} has ended while it was needed: the process ends, to be restarted")]
 pub(crate) struct PartEnded {
     name: &'static str,
 }
@@ -68,7 +68,7 @@ impl Parts {
                 Ok(None) => break,
                 Err(_) => {
                     let parts: Vec<&str> = self.names.values().copied().collect();
-                    tracing::warn!(?parts, "these did not come to their end in time");
+                    tracing::warn!(?parts, "parts did not end in time");
                     break;
                 }
             };
@@ -76,7 +76,7 @@ impl Parts {
             let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
             let name = self.names.remove(&id).unwrap_or("a part of the server");
             if panicked || !self.stop.is_cancelled() {
-                tracing::error!(part = name, panicked, "ended while it was needed");
+                tracing::error!(part = name, panicked, "a part ended while it was needed");
                 failed.get_or_insert(PartEnded { name });
                 self.stop.cancel();
             }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_end_of_one_part_stops_the_others_and_is_told_by_its_name() {
+    async fn the_end_of_one_part_stops_the_others_and_is_reported_by_its_name() {
         let endings: [fn() -> (); 2] = [|| (), || panic!("as it happens")];
         for ending in endings {
             let stop = CancellationToken::new();

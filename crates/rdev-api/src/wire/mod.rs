@@ -117,7 +117,7 @@ impl Rdev {
         }
         parts.start("the goodbye", async move {
             stop.cancelled().await;
-            tracing::info!("stopping: commands go on, streams are told to connect again");
+            tracing::info!("stopping: running commands continue, event streams are told to reconnect");
             drain.cancel();
         });
         let ended = parts.run().await;
