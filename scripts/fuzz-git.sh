@@ -5,7 +5,7 @@
 #
 #   scripts/fuzz-git.sh           arguments go to `cargo test`
 #
-# RDEV_FUZZ_SEED=number draws the same part again: cargo test -p rdev-services fuzz
+# RDEV_FUZZ_SEED=number draws the same part again: cargo test -p rdev-engine fuzz
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,5 +14,5 @@ source scripts/lib/tools.sh
 help_if_asked "$@"
 need_programs git:git strace:strace
 
-cargo test --package rdev-services --lib "$@" -- \
+cargo test --package rdev-engine --lib "$@" -- \
     --exact invocation::git::fuzz::all_lines_run_nothing_and_touch_nothing_outside --ignored --nocapture

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use rdev_engine::Pulse;
 use rdev_ports::{Clock, Pods, TaskQueue};
-use rdev_services::{Commands, Events, Pool, Projects, Pulse, Tasks};
+use rdev_services::{Commands, Events, Pool, Projects, Tasks};
 
 use crate::metrics::Metrics;
 use crate::routes::projects::submit::Submission;

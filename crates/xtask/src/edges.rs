@@ -11,13 +11,14 @@ use serde::Deserialize;
 type Allowed<'a> = (&'a str, &'a [&'a str]);
 
 /// Every crate of this workspace. A crate that is not here is refused, and so is an allowance that no manifest uses.
-const ALLOWED: [Allowed<'static>; 13] = [
+const ALLOWED: [Allowed<'static>; 14] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
-    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-engine", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-engine"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
-    ("rdev-local", &["rdev-domain", "rdev-ports"]),
+    ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
@@ -25,6 +26,7 @@ const ALLOWED: [Allowed<'static>; 13] = [
             "rdev-api-types",
             "rdev-domain",
             "rdev-ports",
+            "rdev-engine",
             "rdev-services",
             "rdev-runner",
             "rdev-sql",

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Log of this process.
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
-    /// What is logged, as a filter of tracing: `info`, `rdev_services=debug,warn`
+    /// What is logged, as a filter of tracing: `info`, `rdev_engine=debug,warn`
     #[arg(long = "log", env = "RDEV_LOG", default_value = "info", value_parser = log_filter, value_name = "LOG")]
     pub filter: String,
 
@@ -26,5 +26,5 @@ pub enum LogFormat {
 fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text)
         .map(|_| text.to_owned())
-        .map_err(|_| "accepted is a filter such as info or rdev_services=debug,warn".to_owned())
+        .map_err(|_| "accepted is a filter such as info or rdev_engine=debug,warn".to_owned())
 }

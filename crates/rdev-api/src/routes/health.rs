@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rdev_api_types::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
 use rdev_domain::Result;
+use rdev_engine::Pulse;
 use rdev_ports::{Pods, TaskQueue};
-use rdev_services::Pulse;
 use tokio::time::timeout;
 
 use crate::extract::Query;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
-use rdev_services::LogReader;
+use rdev_engine::LogReader;
 
 use super::render::Form;
 use super::stored::Stored;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Entry, Error, Resource, Seq};
-use rdev_services::{LogReader, Next};
+use rdev_engine::{LogReader, Next};
 
 use super::event_id::{is_counted, missing};
 use super::render::{self, Form, Unsent};

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rdev_domain::Seq;
+use rdev_engine::LogReader;
 use rdev_ports::Clock;
-use rdev_services::{LogReader, ProjectLogReader, Subscription};
+use rdev_services::{ProjectLogReader, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::RenderCache;

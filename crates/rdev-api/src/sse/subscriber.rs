@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use rdev_domain::{Entry, Position, Seq};
+use rdev_engine::{LogReader, Next};
 use rdev_ports::Clock;
-use rdev_services::{LogReader, Next};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rdev_engine::{Journals, Live, Periodic, ReplicaSync, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::{Clock, EventLog, Ids, Pods, PoolQueue, TaskQueue};
-use rdev_services::{
-    Commands, Events, Journals, Live, Periodic, Pool, Projects, Prune, ReplicaSync, TaskPorts, Tasks, Worker,
-    WorkerConfig, WorkerPorts,
-};
+use rdev_services::{Commands, Events, Pool, Projects, Prune, TaskPorts, Tasks};
 use rdev_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    AgentRequest, CommandRequest, Condition, Ending, Error, Failure, GitRequest, JobSpec, JobState,
-    JobStatus, Outcome, ProjectStatus, Reason, ShellRequest, Target, TaskKind, Timestamp,
+    AgentRequest, CommandRequest, Condition, Conflict, Ending, Error, Failure, GitRequest, JobSpec, JobState,
+    JobStatus, Outcome, ProjectStatus, Reason, Resource, ShellRequest, Target, TaskKind, Timestamp,
 };
 
 use crate::tasks::task;
@@ -18,9 +18,9 @@ pub(crate) fn ended(ending: Ending) -> JobState {
     JobState::Ended { started_at: Some(at(1)), ended_at: at(2), outcome }
 }
 
-fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> (Conflict, String) {
     match result {
-        Err(error @ Error::Conflict { .. }) => error.to_string(),
+        Err(Error::Conflict { conflict, message }) => (conflict, message),
         other => panic!("no conflict: {other:?}"),
     }
 }
@@ -60,7 +60,8 @@ fn only_what_runs_is_stalled_and_goes_on() {
 fn another_attempt_waits_until_the_job_has_ended() {
     for state in [JobState::Pending, JobState::running(at(1))] {
         assert_eq!(state.retry().unwrap(), JobState::Pending);
-        let message = conflict(state.reopen());
+        let (rule, message) = conflict(state.reopen());
+        assert_eq!(rule, Conflict::TaskNotEnded);
         assert!(message.contains(state.status().as_str()), "{message}");
     }
     let state = ended(Ending::Failed(Reason::ExitCode));
@@ -68,7 +69,8 @@ fn another_attempt_waits_until_the_job_has_ended() {
     for refused in
         [state.retry(), state.start(at(5)), state.end(Outcome::without_process(Ending::Completed, ""), at(5))]
     {
-        let message = conflict(refused);
+        let (rule, message) = conflict(refused);
+        assert_eq!(rule, Conflict::JobEnded);
         assert!(message.contains("failed"), "{message}");
     }
 }
@@ -121,8 +123,30 @@ fn a_project_that_is_not_ready_says_why() {
 
 #[test]
 fn errors_carry_what_was_asked_for() {
-    let missing = Error::not_found("project", "demo");
+    let missing = Error::not_found(Resource::Project, "demo");
     assert_eq!(missing.to_string(), "project \"demo\" does not exist");
+    for (resource, code) in [
+        (Resource::Project, "PROJECT_NOT_FOUND"),
+        (Resource::Command, "COMMAND_NOT_FOUND"),
+        (Resource::Task, "TASK_NOT_FOUND"),
+        (Resource::Stream, "STREAM_NOT_FOUND"),
+        (Resource::Worker, "WORKER_NOT_FOUND"),
+        (Resource::Artefact, "ARTEFACT_NOT_FOUND"),
+    ] {
+        assert_eq!(
+            (resource.code(), resource.as_str().to_uppercase()),
+            (code, code.replace("_NOT_FOUND", ""))
+        );
+    }
+    for (conflict, code) in [
+        (Conflict::StreamIdTaken, "STREAM_ID_TAKEN"),
+        (Conflict::IdempotencyKeyReused, "IDEMPOTENCY_KEY_REUSED"),
+        (Conflict::TaskNotEnded, "TASK_NOT_ENDED"),
+        (Conflict::JobEnded, "COMMAND_ENDED"),
+        (Conflict::SlotTaken, "WORKER_TAKEN"),
+    ] {
+        assert_eq!(conflict.code(), code);
+    }
     let away = Error::unavailable("Postgres", std::io::Error::other("refused"));
     assert_eq!(away.to_string(), "Postgres is not available");
     assert!(matches!(away, Error::Unavailable { source, .. } if source.to_string() == "refused"));

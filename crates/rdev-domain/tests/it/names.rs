@@ -1,8 +1,8 @@
 //! Names in answers, events and stores: clients and rows of earlier versions rely on each of them.
 
 use rdev_domain::{
-    AgentRequest, CommandRequest, Ending, GitRequest, JobKind, JobSpec, JobStatus, Principal, Reason, Scope,
-    ShellRequest, SkipReason, Target, TaskKind,
+    AgentRequest, CommandRequest, Conflict, Ending, GitRequest, JobKind, JobSpec, JobStatus, Principal,
+    Reason, Resource, Scope, ShellRequest, SkipReason, Target, TaskKind,
 };
 
 #[test]
@@ -76,6 +76,33 @@ fn reasons_why_a_file_is_not_stored() {
     assert_eq!(SkipReason::ALL.map(SkipReason::as_str), names);
     assert_eq!(names.map(SkipReason::parse), SkipReason::ALL.map(Some));
     assert_eq!(SkipReason::parse("gone"), None);
+}
+
+#[test]
+fn resources_that_do_not_exist() {
+    for (resource, name, code) in [
+        (Resource::Project, "project", "PROJECT_NOT_FOUND"),
+        (Resource::Command, "command", "COMMAND_NOT_FOUND"),
+        (Resource::Task, "task", "TASK_NOT_FOUND"),
+        (Resource::Stream, "stream", "STREAM_NOT_FOUND"),
+        (Resource::Worker, "worker", "WORKER_NOT_FOUND"),
+        (Resource::Artefact, "artefact", "ARTEFACT_NOT_FOUND"),
+    ] {
+        assert_eq!((resource.as_str(), resource.code()), (name, code));
+    }
+}
+
+#[test]
+fn rules_that_a_request_breaks() {
+    for (conflict, code) in [
+        (Conflict::StreamIdTaken, "STREAM_ID_TAKEN"),
+        (Conflict::IdempotencyKeyReused, "IDEMPOTENCY_KEY_REUSED"),
+        (Conflict::TaskNotEnded, "TASK_NOT_ENDED"),
+        (Conflict::JobEnded, "COMMAND_ENDED"),
+        (Conflict::SlotTaken, "WORKER_TAKEN"),
+    ] {
+        assert_eq!(conflict.code(), code);
+    }
 }
 
 #[test]

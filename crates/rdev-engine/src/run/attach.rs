@@ -14,15 +14,15 @@ use rdev_runner::frame::{Body, CutReason, Ended, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, RunRequest};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::agent::AgentWatch;
-use crate::endings::{ended_with_another, failed, never_started};
-use crate::executor::Executor;
-use crate::intake::{FrameIntake, Last};
-use crate::invocation::{GRACE, spec};
 use crate::live::CommandTail;
-use crate::refusal::{Refusals, Then};
-use crate::retry::{Backoff, until_available};
-use crate::runner::{RunId, SILENCE_MAX, control, exec};
+use crate::run::agent::AgentWatch;
+use crate::run::control::{RunId, SILENCE_MAX, control, exec};
+use crate::run::endings::{ended_with_another, failed, never_started};
+use crate::run::executor::Executor;
+use crate::run::intake::{FrameIntake, Last};
+use crate::run::invocation::{GRACE, spec};
+use crate::run::refusal::{Refusals, Then};
+use crate::run::retry::{Backoff, until_available};
 
 /// A command whose runner was not reached for its whole time and this much longer is given up; one that
 /// was ended with its container, after this time alone.

@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::attach::{EXEC_ANSWER_MAX, UNREACHED_MAX};
-use crate::executor::Executor;
-use crate::invocation::checkout;
-use crate::retry::{Backoff, until_available};
-use crate::runner::{SILENCE_MAX, in_place};
+use crate::run::attach::{EXEC_ANSWER_MAX, UNREACHED_MAX};
+use crate::run::control::{SILENCE_MAX, in_place};
+use crate::run::executor::Executor;
+use crate::run::invocation::checkout;
+use crate::run::retry::{Backoff, until_available};
 
 /// The collector may fail so often: what it cannot do it will not be able to later. A connection that is cut is another
 /// matter.

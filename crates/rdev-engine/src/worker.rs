@@ -11,10 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Live;
-use crate::executor::Executor;
-use crate::journal_gc::JournalGc;
 use crate::pulse::Pulse;
-use crate::retry::until_available;
+use crate::run::executor::Executor;
+use crate::run::journal_gc::JournalGc;
+use crate::run::retry::until_available;
 use crate::waking::wake;
 
 /// Work is claimed at least this often, whether or not anybody has rung.

@@ -50,7 +50,7 @@ impl Live {
     }
 
     /// Tells those who wait that an entry was stored.
-    pub(crate) fn publish(&self, entry: Entry) {
+    pub fn publish(&self, entry: Entry) {
         let (target, position) = (entry.target.clone(), entry.position);
         if self.inner.signals.shared() {
             let (target, job) = (target.clone(), entry.job.clone());
@@ -69,13 +69,13 @@ impl Live {
     }
 
     /// Something can be claimed, by whoever comes first.
-    pub(crate) fn work_came(&self) {
+    pub fn work_came(&self) {
         self.inner.work.notify_one();
         self.inner.signals.publish(Signal::Work);
     }
 
     /// Something can be claimed, and this process is about to look anyway.
-    pub(crate) fn work_for_others(&self) {
+    pub fn work_for_others(&self) {
         self.inner.signals.publish(Signal::Work);
     }
 
@@ -137,7 +137,7 @@ impl Live {
     }
 
     /// The end of a command's stream, made when nobody holds it yet.
-    pub(crate) fn tail(&self, id: &JobId) -> Arc<Tail> {
+    pub fn tail(&self, id: &JobId) -> Arc<Tail> {
         held(&self.inner.jobs, id, || Tail::new(&self.inner.budget))
     }
 
@@ -147,7 +147,7 @@ impl Live {
     }
 
     /// The end of a home's log, made when nobody holds it yet.
-    pub(crate) fn target_tail(&self, target: &Target) -> Arc<Tail> {
+    pub fn target_tail(&self, target: &Target) -> Arc<Tail> {
         held(&self.inner.targets, target, || Tail::new(&self.inner.budget))
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rdev_domain::{Failure, Result, Timestamp};
 use rdev_ports::{Artefacts, Claim, Clock, Disruption, EventLog, PodRef, Pods, PoolQueue, Random, TaskQueue};
 
-use crate::journal_gc::JournalGc;
 use crate::live::Live;
-use crate::retry::until_available;
+use crate::run::journal_gc::JournalGc;
+use crate::run::retry::until_available;
 
 /// Ports and helpers of every execution.
 pub(crate) struct Executor {

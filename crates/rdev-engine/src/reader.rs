@@ -25,16 +25,23 @@ pub enum Next {
 }
 
 /// The log that is read.
-pub(crate) enum Source {
+pub enum Source {
+    /// A command's.
     Command {
+        /// Its id.
         id: JobId,
+        /// Its stream.
         stream: StreamId,
+        /// Its end.
         tail: Arc<Tail>,
         /// Whether the log must hold the end of the stream, which the reader has not come to.
         end_is_due: bool,
     },
+    /// A home's.
     Target {
+        /// The home.
         target: Target,
+        /// Its end.
         tail: Arc<Tail>,
         /// Up to here the reader knows that something may be missing.
         told: Position,
@@ -53,7 +60,8 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    pub(crate) fn new(
+    /// Wires a reader.
+    pub fn new(
         log: Arc<dyn EventLog>,
         source: Source,
         head: watch::Receiver<Position>,

@@ -212,21 +212,25 @@ mod tests {
     fn recorded_runs_end_as_they_did() {
         let failed = |reason| Ending::Failed(reason);
         let cases = [
-            (include_str!("../tests/data/text-success.jsonl"), 0, Ending::Completed),
-            (include_str!("../tests/data/tool-bash-background.jsonl"), 0, Ending::Completed),
-            (include_str!("../tests/data/error-401-no-retries.jsonl"), 1, failed(Reason::Auth)),
-            (include_str!("../tests/data/not-logged-in.jsonl"), 1, failed(Reason::Auth)),
-            (include_str!("../tests/data/error-429-no-retries.jsonl"), 1, failed(Reason::Quota)),
-            (include_str!("../tests/data/error-500-no-retries.jsonl"), 1, failed(Reason::ModelUnavailable)),
+            (include_str!("../../tests/data/text-success.jsonl"), 0, Ending::Completed),
+            (include_str!("../../tests/data/tool-bash-background.jsonl"), 0, Ending::Completed),
+            (include_str!("../../tests/data/error-401-no-retries.jsonl"), 1, failed(Reason::Auth)),
+            (include_str!("../../tests/data/not-logged-in.jsonl"), 1, failed(Reason::Auth)),
+            (include_str!("../../tests/data/error-429-no-retries.jsonl"), 1, failed(Reason::Quota)),
             (
-                include_str!("../tests/data/error-connection-refused.jsonl"),
+                include_str!("../../tests/data/error-500-no-retries.jsonl"),
                 1,
                 failed(Reason::ModelUnavailable),
             ),
-            (include_str!("../tests/data/max-turns.jsonl"), 1, failed(Reason::MaxTurns)),
-            (include_str!("../tests/data/sigterm-while-streaming.jsonl"), 143, failed(Reason::ExitCode)),
+            (
+                include_str!("../../tests/data/error-connection-refused.jsonl"),
+                1,
+                failed(Reason::ModelUnavailable),
+            ),
+            (include_str!("../../tests/data/max-turns.jsonl"), 1, failed(Reason::MaxTurns)),
+            (include_str!("../../tests/data/sigterm-while-streaming.jsonl"), 143, failed(Reason::ExitCode)),
             // Exit code 0 without a result line is no success.
-            (include_str!("../tests/data/sigterm-while-streaming.jsonl"), 0, failed(Reason::NoResult)),
+            (include_str!("../../tests/data/sigterm-while-streaming.jsonl"), 0, failed(Reason::NoResult)),
         ];
         for (recording, code, ending) in cases {
             for step in [7, 4096, usize::MAX >> 1] {
@@ -255,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_error_keeps_the_agents_own_words() {
-        let outcome = judged(include_str!("../tests/data/error-401-no-retries.jsonl"), 1, 1000);
+        let outcome = judged(include_str!("../../tests/data/error-401-no-retries.jsonl"), 1, 1000);
         assert!(outcome.message.unwrap().contains("401"));
     }
 

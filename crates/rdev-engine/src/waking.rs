@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use rdev_domain::Target;
 use rdev_ports::PodRef;
 
-use crate::executor::Executor;
+use crate::run::executor::Executor;
 
 /// Sites that are told to the queue at once.
 const SITES_MAX: usize = 256;

@@ -21,7 +21,7 @@ const ALL_BYTES_MAX: usize = 64 * 1024 * 1024;
 const ALL_BYTES_LEFT: usize = ALL_BYTES_MAX / 8 * 7;
 
 /// The end of one log.
-pub(crate) struct Tail {
+pub struct Tail {
     head: watch::Sender<Position>,
     ring: Arc<Mutex<Ring>>,
     budget: Arc<Budget>,
@@ -52,7 +52,7 @@ impl Tail {
     }
 
     /// Tells how far the log goes, as far as this process knows.
-    pub(crate) fn head(&self) -> watch::Receiver<Position> {
+    pub fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rdev_domain::{Error, Job, Position, ProjectId, Resource, Result, Seq, StreamId, Target};
+use rdev_engine::{Live, LogReader, Source};
 use rdev_ports::{EventLog, TaskQueue};
 
-use crate::log_reader::{LogReader, Source};
-use crate::{Live, Projects};
+use crate::Projects;
 
 /// Reading of events: one path for what is old and what is new.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use rdev_domain::{AgentRequest, CommandRequest, Job, JobSpec, TaskRequest};
 use rdev_ports::{Pod, Slot};
 use rdev_runner::spec::Spec;
 
-use crate::runner::RunId;
+use crate::run::control::RunId;
 
 mod git;
 

@@ -8,13 +8,13 @@ use rdev_domain::{
     Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, JobState, Limits, Principal, Resource,
     Result, Schedule, StreamId, Target, TaskRequest, Timestamp, Validate,
 };
+use rdev_engine::{Live, LogReader, accept, cancel};
 use rdev_ports::{
     Artefacts, Clock, Hold, Ids, Occurrence, PodRef, Pods, PoolQueue, QueueStats, Readiness, Reopened,
     TaskFilter, TaskQueue,
 };
 
-use crate::commands::{accept, cancel};
-use crate::{Events, Live, LogReader};
+use crate::Events;
 
 /// Work for the pool.
 #[derive(Clone)]

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{Result, Timestamp};
+use rdev_engine::PeriodicJob;
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, PruneRule, Retention, STREAM_NAME_LIFETIME, StepReport};
-
-use crate::PeriodicJob;
 
 /// How often it is looked whether there is something to remove. The stores count on it that nothing takes so
 /// long: see `LogSize` in `rdev-sql`.

@@ -1,5 +1,17 @@
 //! One command, from its claim to its end: where it runs, start or attach, finish.
 
+mod agent;
+mod artefacts;
+mod attach;
+pub(crate) mod control;
+mod endings;
+pub(crate) mod executor;
+mod intake;
+mod invocation;
+pub(crate) mod journal_gc;
+mod refusal;
+pub(crate) mod retry;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,15 +24,15 @@ use rdev_domain::{
 use rdev_ports::{Claim, Pod, PodRef, Reach, Readiness, Retry, Slot, Started};
 use rdev_runner::frame::decode_all;
 
-use crate::agent::AgentWatch;
-use crate::attach::{Attachment, unreached_max};
-use crate::endings::{failed, never_started};
-use crate::executor::Executor;
-use crate::invocation::checkout;
 use crate::live::CommandTail;
-use crate::refusal::Refusals;
-use crate::retry::until_available;
-use crate::runner::RunId;
+use crate::run::agent::AgentWatch;
+use crate::run::attach::{Attachment, unreached_max};
+use crate::run::control::RunId;
+use crate::run::endings::{failed, never_started};
+use crate::run::executor::Executor;
+use crate::run::invocation::checkout;
+use crate::run::refusal::Refusals;
+use crate::run::retry::until_available;
 
 /// A command whose place is not ready holds up nobody until it is looked at again: after half of the time that it
 /// has waited, within these bounds, or at once when its place tells that it is ready.

@@ -1,3 +1,5 @@
+//! The projects that there are.
+
 use std::sync::Arc;
 
 use rdev_domain::{Error, Project, ProjectId, Resource, Result};

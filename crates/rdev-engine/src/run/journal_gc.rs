@@ -7,7 +7,7 @@ use rdev_domain::Timestamp;
 use rdev_ports::{Disruption, EventLog, Pod, Pods};
 use tokio::sync::Notify;
 
-use crate::runner::{FREED_AT_ONCE, RunId, free, remove};
+use crate::run::control::{FREED_AT_ONCE, RunId, free, remove};
 
 /// Journals that wait to be freed; further ones are found in their place's next turn.
 const WAITING_MAX: usize = 10_000;

@@ -13,7 +13,7 @@ use rdev_domain::{Error, Result, Timestamp};
 use rdev_ports::{EventLog, Pod, PodRef, Pods, Readiness, StepReport, TaskQueue, Unfinished};
 
 use crate::PeriodicJob;
-use crate::runner::{FREED_AT_ONCE, RunId, control, free, read};
+use crate::run::control::{FREED_AT_ONCE, RunId, control, free, read};
 
 /// Runs that a place is asked for at once, and most bytes of a line of its answer: an id.
 const RUNS_MAX: usize = 512;

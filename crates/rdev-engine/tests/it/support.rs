@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use rdev_domain::{
     AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
-    Principal, Result, Schedule, Scope, Target, TaskKind, TaskRequest, Timestamp,
+    Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
-use rdev_ports::testing::{FakeIds, FakeRandom, MemoryStore, START, id, job, new_job, task};
+use rdev_engine::{Live, Worker, WorkerConfig, WorkerPorts, accept, cancel};
+use rdev_ports::testing::{FakeRandom, MemoryStore, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskQueue, testing};
-use rdev_services::{
-    Commands, Events, Live, Projects, SubmitCommand, TaskPorts, Tasks, Worker, WorkerConfig, WorkerPorts,
-};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -86,15 +84,15 @@ impl Bench {
 
     /// Asks for a command's end, as a caller does.
     pub(crate) async fn cancel(&self, job: &JobId) {
-        self.jobs().cancel(&id("demo"), job, None).await.expect("it is there");
+        let (target, now) = (testing::target("demo"), self.clock.now());
+        let cancelled = cancel(&self.store, &self.live, (&target, job), None, now).await;
+        cancelled.expect("the store answers").expect("it is there");
     }
 
     /// Asks for a command in project `demo`, as a caller does.
     pub(crate) async fn post(&self) -> Result<JobId> {
-        let caller = Principal { key: id("key-1"), scopes: vec![Scope::ProjectsExecute] };
-        let JobSpec::Command { request, .. } = job("demo", 1).spec else { panic!("job makes commands") };
-        let submit = SubmitCommand { request, stream_id: None, timeout_seconds: None, idempotency: None };
-        self.jobs().submit(&caller, &id("demo"), submit).await.map(|(job, _)| job.id)
+        let job = Job { created_at: self.clock.now(), ..job("demo", 1) };
+        accept(&self.store, &self.live, job, None).await.map(|(job, _)| job.id)
     }
 
     /// Has a task stored that is to leave these files, and is tried once.
@@ -144,26 +142,9 @@ impl Bench {
 
     /// Asks for a task's end, as a caller does.
     pub(crate) async fn cancel_task(&self, task: &JobId) {
-        let store = Arc::new(self.store.memory.clone());
-        let ports = TaskPorts {
-            pods: self.pods.clone(),
-            queue: store.clone(),
-            pool: store.clone(),
-            artefacts: store.clone(),
-            clock: self.clock.clone(),
-            ids: Arc::new(FakeIds::default()),
-        };
-        let events = Events::new(Projects::new(self.pods.clone()), store.clone(), store, self.live.clone());
-        let tasks = Tasks::new(ports, events, self.live.clone(), LEASE);
-        tasks.cancel(task, None).await.expect("it is there");
-    }
-
-    fn jobs(&self) -> Commands {
-        let queue = Arc::new(self.store.clone());
-        let projects = Projects::new(self.pods.clone());
-        let events = Events::new(projects.clone(), queue.clone(), queue.clone(), self.live.clone());
-        let (clock, ids) = (self.clock.clone(), Arc::new(FakeIds::default()));
-        Commands::new(projects, events, queue, clock, ids, self.live.clone(), LEASE)
+        let (store, now) = (&self.store.memory, self.clock.now());
+        let cancelled = cancel(store, &self.live, (&Target::Pool, task), None, now).await;
+        cancelled.expect("the store answers").expect("it is there");
     }
 
     /// Has another worker claim all that can be claimed now; how much that is.

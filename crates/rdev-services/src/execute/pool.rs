@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use rdev_domain::{Condition, Error, IdempotencyKey, JobId, ProjectStatus, Resource, Result, WorkerName};
+use rdev_engine::Live;
 use rdev_ports::{Backlog, Clock, Occupancy, Occurrence, Pods, PoolQueue, PoolWorker};
-
-use crate::Live;
 
 /// The workers of the pool.
 #[derive(Clone)]

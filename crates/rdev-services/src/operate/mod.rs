@@ -1,0 +1,3 @@
+//! Operation of a store: what is removed in time.
+
+pub(crate) mod retention;
