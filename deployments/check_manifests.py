@@ -2,8 +2,8 @@
 
     kubectl kustomize FOLDER | check_manifests.py FOLDER
 
-Each object is held against the schemas of the newest Kubernetes that kubernetes-validate has, strictly, so an unknown
-field fails. Prometheus' own kinds have no schema there: of them only what Prometheus could not do without is looked at.
+Each object is validated against the schemas of the newest Kubernetes that kubernetes-validate has, strictly: an unknown
+field fails. Prometheus' own kinds have no schema there: only their required fields are checked.
 """
 
 import sys
@@ -21,7 +21,7 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-# A cluster that is away takes no rdev-api out of its Service.
+# An unreachable cluster removes no rdev-api from its Service.
 PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready?only=serve"}
 MAY_NOT_BE_MOVED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -68,13 +68,13 @@ def container(what, one, volumes):
             yield f"{what}: no resources.{group}.{name}"
     for mount in one.get("volumeMounts") or []:
         if mount["name"] not in volumes:
-            yield f"{what}: mounts volume {mount['name']}, which there is not"
+            yield f"{what}: mounts the missing volume {mount['name']}"
     if ":" not in one["image"]:
         yield f"{what}: image {one['image']} has no tag"
 
 
 def user(folder, security):
-    """Every pod has a user that is not root; where the cluster chooses it, the manifest names none."""
+    """Requires a user other than root; where the cluster assigns the user, the manifest names none."""
     if security.get("runAsNonRoot") is not True:
         yield "pods may be root"
     named = {key for key in ("runAsUser", "runAsGroup", "fsGroup") if security.get(key)}
@@ -99,16 +99,16 @@ def pod(folder, owner, template, maps):
             yield f"{key} is set"
 
     if dig(spec, "nodeSelector", "kubernetes.io/os") != "linux":
-        yield "nodeSelector does not say linux"
+        yield "nodeSelector is not linux"
 
     server = spec.get("serviceAccountName") == "rdev-api"
     if not server:
         for key, wanted in MAY_NOT_BE_MOVED.items():
             found = dig(template, "metadata", "annotations", key)
             if found != wanted:
-                yield f"pod annotation {key} is {found}, wanted {wanted!r}: a node that is saved ends its commands"
+                yield f"pod annotation {key} is {found}, wanted {wanted!r}: the removal of an underused node would end its commands"
     if spec.get("automountServiceAccountToken") is not server:
-        yield "only rdev-api has a token, and every pod says whether it has one"
+        yield "automountServiceAccountToken must be set: true for rdev-api, false for every other pod"
 
     volumes = {claim["metadata"]["name"] for claim in dig(owner, "spec", "volumeClaimTemplates") or []}
     for volume in spec.get("volumes") or []:
@@ -124,7 +124,7 @@ def pod(folder, owner, template, maps):
 
 
 def project(folder, things):
-    """What rdev-api finds a project by."""
+    """Checks the labels and annotations of a project, which rdev-api reads."""
     name = folder.rsplit("/", 1)[-1]
     sets = [thing["spec"] for thing in things if thing["kind"] == "StatefulSet"]
     if len(sets) != 1:
@@ -142,7 +142,7 @@ def project(folder, things):
     for key, value in wanted.items():
         if metadata["labels"].get(key) != value:
             yield f"pod label {key} is {metadata['labels'].get(key)}, wanted {value}"
-    # A project without a repository begins with an empty workspace.
+    # The repository is optional: without one the workspace is empty.
     for key in ("workspace-path", "container", "description", "default-agent"):
         if not metadata["annotations"].get(f"rdev.orchard9.ai/{key}"):
             yield f"no pod annotation rdev.orchard9.ai/{key}"
@@ -153,7 +153,7 @@ def project(folder, things):
 
 
 def namespace(one, things):
-    """What holds in every namespace of rdev."""
+    """Checks the rules of every namespace of rdev."""
     name = one["metadata"]["name"]
     enforced = dig(one, "metadata", "labels", "pod-security.kubernetes.io/enforce")
     if enforced != "restricted":
@@ -169,7 +169,7 @@ def namespace(one, things):
 
 
 def rights(things):
-    """rdev-api may do what it does where it looks for projects, and nothing elsewhere."""
+    """Checks that rdev-api has exactly its permissions in the namespace of projects, and none elsewhere."""
     deployment = next(thing for thing in things if thing["kind"] == "Deployment")
     own = deployment["metadata"]["namespace"]
     variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -192,7 +192,7 @@ def rights(things):
 
 
 def server(things):
-    """What holds wherever the server is."""
+    """Checks the rules of the server."""
     found = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
     deployment = found[("Deployment", "rdev-api")]["spec"]
     selector = found[("Service", "rdev-api")]["spec"]["selector"]
@@ -207,7 +207,7 @@ def server(things):
     for probe, path in PROBES.items():
         asked = dig(main, probe, "httpGet", "port"), dig(main, probe, "httpGet", "path")
         if asked != ("probes", path):
-            yield f"{probe} asks {asked}, wanted {path} of port probes: clients fill the other"
+            yield f"{probe} uses {asked}, wanted {path} of port probes: clients can exhaust the other port"
     memory = dig(main, "resources", "requests", "memory"), dig(main, "resources", "limits", "memory")
     if memory[0] != memory[1]:
         yield f"memory: requests {memory[0]} and limits {memory[1]} differ: rdev-api would be the first to be evicted"
@@ -215,7 +215,7 @@ def server(things):
     leaves = {one["key"]: one.get("tolerationSeconds") for one in spec.get("tolerations") or []}
     alone = any(volume.get("persistentVolumeClaim") for volume in spec["volumes"])
     if alone and leaves != LEAVES_A_LOST_NODE:
-        yield f"tolerations are {leaves}, wanted {LEAVES_A_LOST_NODE}: nobody serves while it stays"
+        yield f"tolerations are {leaves}, wanted {LEAVES_A_LOST_NODE}: no replica serves while the pod stays on a lost node"
     name = spec.get("priorityClassName")
     if ("PriorityClass", name) not in found:
         yield f"priorityClassName is {name}, which is not rendered"
@@ -232,7 +232,7 @@ def findings(folder, things):
         for finding in labels(thing["metadata"], ("name", "part-of")):
             yield f"{what}: {finding}"
         if thing["kind"] == "Secret":
-            yield f"{what}: secrets are not kept in the repository"
+            yield f"{what}: secrets must not be in the repository"
         template = dig(thing, "spec", "template")
         if template:
             for finding in pod(folder, thing, template, maps):
@@ -250,7 +250,7 @@ def findings(folder, things):
 
 def main(folder):
     things = [thing for thing in yaml.safe_load_all(sys.stdin) if thing]
-    found = list(findings(folder, things)) if things else ["nothing is rendered"]
+    found = list(findings(folder, things)) if things else ["no object is rendered"]
     for finding in found:
         print(f"{folder}: {finding}", file=sys.stderr)
     if found:

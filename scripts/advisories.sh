@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Compares what rdev is built from with the advisories of RustSec, and with what was yanked from crates.io.
+# Compares rdev's dependencies with the advisories of RustSec, and with versions yanked from crates.io.
 #
 #   scripts/advisories.sh
 #
-# Needs the network: the advisories are fetched from github.com. Exit codes: 0 nothing is known against a crate, 1 something
-# is, 2 called wrongly, 3 the advisories cannot be fetched, so nothing was compared.
+# Needs the network: the advisories are fetched from github.com. Exit codes: 0 no advisory applies, 1 one
+# applies, 2 wrong usage, 3 the advisories cannot be fetched, so nothing was compared.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

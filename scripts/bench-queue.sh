@@ -8,29 +8,29 @@
 #
 # The peers: graphile_worker (the Rust crate), graphile-worker and pg-boss (npm, on Node). Each has a database
 # of its own on the same server (fsync and synchronous_commit on), sixteen connections, and runs alone: in
-# turn, and in the other order in the next round. What is measured:
-#   throughput   no-op tasks a second: stored, and worked off (timed from the first one's start until all are
-#                stored as finished). One by one: a task a statement, 16 at once. Batched: 500 a statement
-#                where there is one for it, 100 tasks at once. rdev's port stores, starts and finishes one task a
-#                call, and brings together the calls that meet: its batched figures are of as many calls at
-#                once as the others have tasks in their statements.
+# alternation, and in reverse order in the next round. Axes:
+#   throughput   no-op tasks a second: stored, and processed (timed from the first start until all are stored as
+#                finished). One by one: a task a statement, 16 at once. Batched: 500 a statement where the
+#                program supports it, 100 tasks at once. rdev's port stores, starts and finishes one task a
+#                call, and batches concurrent calls: its batched figures are of as many concurrent calls as the
+#                others have tasks in their statements.
 #                rdev with one project, whose log entries wait for each other, and with 64.
 #   latency      from before a task is stored to its start, at 100 tasks a second; for rdev with the worker in
-#                the same process, and in another one, which hears of it through Postgres. The others are told
-#                through Postgres; pg-boss looks twice a second, as often as it can
+#                the same process, and in another one, which is notified through Postgres. The others are
+#                notified through Postgres; pg-boss polls twice a second, its maximum
 #   idle         transactions a second that a waiting worker costs, set up as for the latency
 #   claim        a claim with 1,000,000 tasks waiting and 1,000,000 finished, beside a small table; and
 #                one behind tasks that wait for a concurrency key
-#   first-event  what Postgres adds to a command's first event, beside SQLite (rdev's stores alone)
+#   first-event  time that Postgres adds to a command's first event, beside SQLite (rdev's stores alone)
 #
-# How to read it: rdev keeps a task's row and three events of its log, written in three transactions. pg-boss
+# Reading the table: rdev keeps a task's row and three events of its log, written in three transactions. pg-boss
 # keeps the row. graphile-worker deletes it, so here a trigger on the deleting statement keeps a copy; the
-# figures without it are told below the table, and judge nothing. rdev is judged by the best of the others.
-# Client, server and peer share the machine's cores, for every contender alike. What counts is the ratio:
-# absolute figures are this machine's, and mostly those of its disk (TMPDIR). Run it when the machine is quiet.
+# figures without it are printed below the table, without a judgment. rdev is judged by the best of the others.
+# Client, server and peer share the machine's cores, for every contender alike. Only ratios count:
+# absolute figures are this machine's, and mostly those of its disk (TMPDIR). Run it on an idle machine.
 #
-# What is built has a Cargo.lock of its own, in benches/queue; CI builds none of it.
-# BENCH_QUEUE=program measures with that one instead of building it.
+# The benchmark has a Cargo.lock of its own, in benches/queue; CI does not build it.
+# BENCH_QUEUE=program uses that program instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +39,7 @@ source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
 
-# The last ones that run on Node 20.
+# The last versions that run on Node 20.
 PEERS=(graphile-worker@0.17.3 pg-boss@10.4.2)
 NODE_MIN=20
 
@@ -74,7 +74,7 @@ fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench-queue.XXXXXX")
 trap 'stop_postgres; rm -rf "$folder"' EXIT
-# A server that is there already may be anybody's, and its settings too.
+# An existing server may have any settings.
 unset RDEV_TEST_POSTGRES
 export RDEV_TEST_POSTGRES_FSYNC=on
 start_postgres

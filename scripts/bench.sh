@@ -2,10 +2,10 @@
 # Measures rdev beside its peers and prints one table; every figure is a ratio from the same run.
 #
 #   scripts/bench.sh            everything, about four minutes
-#   scripts/bench.sh --quick    small sizes, to see that everything works
+#   scripts/bench.sh --quick    small sizes, a smoke test
 #   scripts/bench.sh --only lines,first-event,fanout,requests,startup,peer
 #
-# What is measured, and beside what:
+# Axes, and the programs beside rdev:
 #   lines        lines a second from a command to one SSE client, beside the same command through a plain
 #                pipe into a file and beside websocketd; for a flood (seq) and for a command that writes
 #                line by line. Timed from the POST to `complete`; every line is counted, once and in order.
@@ -16,13 +16,13 @@
 #   startup      start of the process to the first 200 on /health, and idle memory, beside sandbox-agent
 #   peer         sandbox-agent's process API: a short command, a reader that stalls, kill -9 of the server
 #
-# How to read it: the load generator (crates/rdev-bench, one thread), the server and the command share the
+# Reading the table: the load generator (crates/rdev-bench, one thread), the server and the command share the
 # machine's cores, in every axis and for every program alike; nothing is pinned. Figures are medians of
-# alternated rounds. What counts is the ratio: absolute figures are this machine's. Run it when the
-# machine is quiet. SQLite keeps synchronous=FULL, so the folder's file system (TMPDIR) counts as well.
+# alternated rounds. Only ratios count: absolute figures are this machine's. Run it on an idle
+# machine. SQLite keeps synchronous=FULL, so the folder's file system (TMPDIR) counts as well.
 #
-# Debian packages that are missing are installed, with sudo where needed; elsewhere they are named.
-# RDEV_API=program measures that one instead of building it.
+# Missing Debian packages are installed, with sudo where needed; other systems get a list of them.
+# RDEV_API=program measures that program instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,25 +36,25 @@ install_missing() {
         return
     fi
     if ! has apt-get; then
-        echo "bench.sh: install what these Debian packages hold: ${PACKAGES[*]}" >&2
+        echo "bench.sh: please install the programs of these Debian packages: ${PACKAGES[*]}" >&2
         exit 1
     fi
     local root=()
     [ "$(id -u)" -eq 0 ] || root=(sudo)
     "${root[@]}" apt-get update -qq
-    # Nothing is to listen on port 80: nginx is only ever run by this script.
+    # nginx must not listen on port 80: only this script runs it.
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}" >/dev/null
 }
 
 install_peer() {
-    local place=target/bench/peer
-    mkdir -p "$place"
-    if [ ! -d "$place/node_modules/@sandbox-agent/cli" ]; then
+    local folder=target/bench/peer
+    mkdir -p "$folder"
+    if [ ! -d "$folder/node_modules/@sandbox-agent/cli" ]; then
         has npm || { echo "bench.sh: install npm" >&2; exit 1; }
-        npm install --prefix "$place" --no-audit --no-fund --silent "$PEER" >&2
+        npm install --prefix "$folder" --no-audit --no-fund --silent "$PEER" >&2
     fi
-    peer=$(find "$PWD/$place/node_modules/@sandbox-agent" -name sandbox-agent -type f -path '*/bin/*' -size +1M)
+    peer=$(find "$PWD/$folder/node_modules/@sandbox-agent" -name sandbox-agent -type f -path '*/bin/*' -size +1M)
     chmod +x "$peer"
 }
 
@@ -68,12 +68,12 @@ if [ -z "${RDEV_API:-}" ]; then
 fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench.XXXXXX")
-# What the last commands still do ends by itself, within their time limits.
+# The last commands end within their timeouts.
 trap 'rm -rf "$folder" 2>/dev/null || { sleep 2; rm -rf "$folder"; }' EXIT
-# Builds may go on beside the measurement: what is measured stays as it is.
+# Copies, so that a build during the measurement changes nothing.
 cp "$RDEV_API" "$folder/rdev-api"
 cp target/dist/rdev-bench "$folder/rdev-bench"
 
-# A thousand subscribers are over two thousand open files.
+# A thousand subscribers need more than two thousand open files.
 ulimit -n "$(ulimit -Hn)"
 "$folder/rdev-bench" run --rdev "$folder/rdev-api" --sandbox-agent "$peer" --folder "$folder" "$@"

@@ -3,9 +3,9 @@
 #
 #   scripts/build-push.sh --registry HOST/PATH
 #
-#   --registry PATH    where they go (or RDEV_REGISTRY); there is no default
+#   --registry PATH    registry of the images (or RDEV_REGISTRY); required
 #   --tag TAG          default: `git describe` of this working tree, which must be clean
-#   --platform LIST    default: linux/amd64; several need a buildx builder that can (`docker buildx create`)
+#   --platform LIST    default: linux/amd64; several need a buildx builder that supports them (`docker buildx create`)
 #   --dry-run          print the commands, run nothing
 #
 # Exit codes: 0 pushed, 1 something failed, 2 called wrongly.
@@ -44,5 +44,5 @@ build() {
 
 build rdev-api rdev-api
 build claudebox claudebox
-# Stands on the claudebox that was pushed just now.
+# Its base is the claudebox pushed just now.
 build rdev-worker worker --build-arg "CLAUDEBOX=$registry/claudebox:$tag"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Shows that one server keeps its word whatever happens to it, at full size. First chaos: a server with SQLite and the
-# local runtime, whose disk is full and has room again, whose clock is set, whose log is not read any more, whose clients
-# half-close their connections, and which is killed -9, all of it by chance for ten minutes, with 3,000 tasks that have a
-# side effect each. Then power cuts: a server and its runners are traced while they serve some tasks, and a server is
-# started on what each flush of the trace would have left. Fifteen to thirty minutes on two busy cores; both are tests
-# of scripts/test.sh at a small size.
+# Tests the guarantees of one server under all faults, at full size. First chaos: a server with SQLite and the local
+# runtime, with a disk that fills up and is freed, a clock that is set, a blocked log output, clients that half-close
+# their connections, and kill -9, all at random for ten minutes, with 3,000 tasks that have a side effect each. Then
+# power cuts: a server and its runners are traced while they run some tasks, and a server is started on the folder that
+# a power cut at each flush of the trace would leave. Fifteen to thirty minutes on two busy cores; scripts/test.sh runs
+# both at a small size.
 #
-#   scripts/chaos.sh            runs, and prints the seeds, how long it took, and how much was compared
+#   scripts/chaos.sh            runs, and prints the seeds, the duration, and the number of comparisons
 #   scripts/chaos.sh --release  arguments go to `cargo test`
 #
-# RDEV_CHAOS_SEED=number draws the tasks and the events of an earlier run again. What is checked is told in
+# RDEV_CHAOS_SEED=number repeats the tasks and the events of an earlier run. The checks are in
 # crates/rdev-api/tests/it/oracle, chaos/readiness.rs and power/verdict.rs beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ source scripts/lib/tools.sh
 help_if_asked "$@"
 need_programs faketime:faketime mount:mount unshare:util-linux strace:strace
 
-# What is interrupted leaves servers and supervisors behind: all of them work in here.
+# An interrupted run leaves servers and supervisors behind: all of them have working directories in this folder.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-chaos.XXXXXX")
 clean_up() {
     local process

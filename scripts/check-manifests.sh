@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks what is deployed, without a cluster: every kustomization renders, is valid and keeps what it must keep
-# (deployments/check_manifests.py says what); the Dockerfiles pass hadolint; a workspace is prepared as promised.
+# Checks the manifests without a cluster: every kustomization renders, is valid and follows the rules in
+# deployments/check_manifests.py; the Dockerfiles pass hadolint; the preparation of a workspace passes its test.
 #
 #   ./scripts/check-manifests.sh
 #
 # Everything is rendered by both ends of kubectl: 1.20 of Debian 12, and a current one. KUBECTL=program renders with that
 # one alone.
-# Exit codes: 0 all is well, 1 it is not, 2 called wrongly.
+# Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
@@ -33,7 +33,7 @@ for kubectl in "${kubectls[@]}"; do
     printf 'rendering with kubectl %s\n' "$("$kubectl" version --client 2>/dev/null | grep -o 'v[0-9][0-9.]*' | head -n 1)"
     while read -r file; do
         folder=$(dirname "$file")
-        # Current kustomize warns about the old words that kubectl 1.20 needs.
+        # Current kustomize warns about the deprecated fields that kubectl 1.20 needs.
         if ! "$kubectl" kustomize "$folder" >"$work/manifests" 2>"$work/said"; then
             printf '%s does not render: %s\n' "$folder" "$(grep -v '^# Warning:' "$work/said")" >&2
             failed=1

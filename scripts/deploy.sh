@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# Puts rdev, or projects, into a cluster and waits until they run. Can be run again at any time.
+# Deploys rdev, or projects, to a cluster and waits until they are ready. May be repeated at any time.
 #
 #   KUBECONFIG=… scripts/deploy.sh --context NAME --overlay single --project pantheon --registry HOST/PATH
 #
-#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
+#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); required
 #   --overlay NAME     a folder of deployments/k8s/overlays: the server
 #   --project NAME     a folder of deployments/k8s/projects; may be given more than once
 #   --component NAME   a folder of deployments/k8s/components, such as worker-pool; may be given more than once
-#   --registry PATH    where the images are; without it they must be on the nodes already
+#   --registry PATH    registry of the images; without it they must be on the nodes already
 #   --tag TAG          tag of the images; default: `git describe` of this working tree
 #   --namespace NAME   of rdev-api; default: rdev (or RDEV_NAMESPACE)
 #   --projects-namespace NAME
-#                      of projects and workers (or RDEV_PROJECTS_NAMESPACE); default: where the rdev-api that runs looks
-#                      for them, and with an overlay of two namespaces that of rdev-api with `-projects`
-#   --pull-secret NAME Secret of each of the namespaces with which nodes pull the images
-#   --timeout SECONDS  how long each part may take to run; default: 300
+#                      of projects and workers (or RDEV_PROJECTS_NAMESPACE); default: the namespace that the running
+#                      rdev-api watches; with an overlay of two namespaces that of rdev-api with `-projects`
+#   --pull-secret NAME Secret in each of the namespaces with which nodes pull the images
+#   --timeout SECONDS  longest wait for each part; default: 300
 #   --when-idle SECONDS
-#                      a project's pod is replaced when nothing runs in it, and waits for that so long at most; without
-#                      this it is replaced at once, and commands in it end as `pod_lost`
-#   --dry-run          say what would be applied, change nothing
+#                      replaces a project's pod once no command runs in it, and waits for that at most this long;
+#                      without this option it is replaced at once, and its commands end as `pod_lost`
+#   --dry-run          print the changes, change nothing
 #
-# What the cluster would refuse is said before anything is changed. The Secret rdev-api is made with random keys where it is
-# missing, and never changed. A project's pod is replaced where its template has changed in more than annotations: those, such
-# as description and repository, are put on the pod that runs. Exit codes: 0 it runs, 1 it does not, 2 called wrongly.
+# The cluster validates everything before anything is changed. The Secret rdev-api is created with random keys where it is
+# missing, and never changed. A project's pod is replaced when its template has changed in more than annotations; annotations,
+# such as description and repository, are set on the running pod. Exit codes: 0 ready, 1 failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
@@ -34,13 +34,13 @@ source scripts/lib/renew.sh
 
 servers=() places=() two='' registry='' tag='' pull_secret='' timeout=300 when_idle='' dry_run=''
 
-# folder KIND OPTION [NAME …] adds a folder of deployments/k8s to what is applied.
+# folder KIND OPTION [NAME …] adds a folder of deployments/k8s to the folders to apply.
 folder() {
     local kind=$1 name
     name=$(value "${@:2}") || exit 2
     [[ "$name" =~ ^[a-z0-9-]+$ && -f "deployments/k8s/$kind/$name/kustomization.yaml" ]] ||
-        misuse "there is no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
-    case "$kind/$name" in components/claudebox*) misuse "'$name' is what projects are made of, see deployments/README.md; name a --project" ;; esac
+        misuse "no '$name' in deployments/k8s/$kind; accepted: $(cd "deployments/k8s/$kind" && echo *)"
+    case "$kind/$name" in components/claudebox*) misuse "'$name' is the base of projects, see deployments/README.md; name a --project" ;; esac
     case "$kind/$name" in
     overlays/*-two-namespaces) two=yes ;;&
     overlays/* | components/gvisor | components/prometheus) servers+=("deployments/k8s/$kind/$name") ;;
@@ -80,7 +80,7 @@ prefix=${registry:+${registry%/}/}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# render FOLDER … prints the manifests of these folders, with images as asked for.
+# render FOLDER … prints the manifests of these folders, with the requested images.
 render() {
     local name odd
     {
@@ -93,22 +93,22 @@ render() {
             printf '  - {name: %s, newName: "%s%s", newTag: "%s"}\n' "$name" "$prefix" "$name" "$tag"
         done
     } >"$work/kustomization.yaml"
-    # Current kustomize warns about the old words that kubectl 1.20 needs.
+    # Current kustomize warns about the deprecated fields that kubectl 1.20 needs.
     kubectl kustomize "$work" >"$work/rendered" 2>"$work/said" || fail "kubectl kustomize: $(cat "$work/said")"
-    # A folder that names a registry itself is not reached by the names above. Images of other names are its own affair.
+    # The names above do not apply to a folder that names a registry itself. Images of other names are not checked.
     odd=$(awk -v tag=":$tag" 'NF > 1 && $(NF - 1) == "image:" && $NF ~ /(^|\/)(rdev-api|claudebox|rdev-worker)[:@]/ &&
         substr($NF, length($NF) - length(tag) + 1) != tag { print $NF }' "$work/rendered")
     [ -z "$odd" ] || fail "images that do not follow --tag $tag: ${odd//$'\n'/ }"
     if [ -z "$pull_secret" ]; then
         cat "$work/rendered"
     else
-        # Every pod template has its containers at this depth, and kustomize writes nothing else there of that name.
+        # Every pod template has its containers at this depth, and kustomize writes no other field of that name there.
         sed "s/^      containers:\$/      imagePullSecrets:\n      - name: $pull_secret\n&/" "$work/rendered"
     fi
 }
 
-# manifests prints everything, in the namespaces as asked for. The folders name the server's `rdev`, and the projects'
-# `rdev-projects` where it is another; folders of projects and workers are in `rdev`, and go where projects are.
+# manifests prints everything, in the requested namespaces. The folders name the server's namespace `rdev`, and that of projects
+# `rdev-projects` where it differs; folders of projects and workers name `rdev`, and are moved to the namespace of projects.
 manifests() {
     # kustomize's own namespace leaves the Namespace itself, subjects of bindings and names in queries as they are.
     local own=(-e "s/^( +)namespace: rdev$/\1namespace: $namespace/"
@@ -124,12 +124,12 @@ manifests() {
     fi
 }
 
-# need_secrets fails early for Secrets without which pods would wait for ever.
+# need_secrets fails early for missing Secrets: pods would wait for them for ever.
 need_secrets() {
     local keys pod repository project of where=()
     if grep -q 'name: rdev-postgres$' "$work/manifests"; then
         keys=$(secret_keys "$namespace" rdev-postgres)
-        [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md says how to make it"
+        [[ " $keys" == *" url "* ]] || fail "Secret rdev-postgres in namespace $namespace has no key 'url'; accepted: postgres://USER:PASSWORD@HOST:5432/DATABASE without a newline. deployments/README.md shows how to create it"
     fi
     if [ -n "$pull_secret" ]; then
         [ "${#servers[@]}" = 0 ] || where+=("$namespace")
@@ -137,7 +137,7 @@ need_secrets() {
         for of in "${where[@]}"; do
             keys=$(secret_keys "$of" "$pull_secret")
             [[ " $keys" == *" .dockerconfigjson "* ]] ||
-                fail "Secret $pull_secret in namespace $of has no key '.dockerconfigjson'; kubectl -n $of create secret docker-registry makes one"
+                fail "Secret $pull_secret in namespace $of has no key '.dockerconfigjson'; kubectl -n $of create secret docker-registry creates one"
         done
     fi
     while read -r pod repository; do
@@ -146,13 +146,13 @@ need_secrets() {
         project=${pod#claudebox-}
         keys=$(secret_keys "$projects_namespace" "$project-git")
         [[ " $keys" == *" known_hosts "* && " $keys" == *" ssh-privatekey "* ]] ||
-            fail "Secret $project-git in namespace $projects_namespace must have the keys 'ssh-privatekey' and 'known_hosts' to clone $repository; it has: ${keys:-nothing}. deployments/README.md says how to make it"
+            fail "Secret $project-git in namespace $projects_namespace must have the keys 'ssh-privatekey' and 'known_hosts' to clone $repository; it has: ${keys:-nothing}. deployments/README.md shows how to create it"
     done < <(awk '/^kind: / { kind = $2; repository = "" }
         kind == "StatefulSet" && /^    rdev.orchard9.ai\/repository: / { repository = $2 }
         kind == "StatefulSet" && /^  name: / { print $2, repository }' "$work/manifests")
 }
 
-# need_keys makes the Secret rdev-api where it is missing. The keys go from here to the cluster by a pipe only.
+# need_keys creates the Secret rdev-api where it is missing. The keys are passed to the cluster by a pipe only.
 need_keys() {
     local keys key
     grep -q 'key: admin-key$' "$work/manifests" || return 0
@@ -162,52 +162,52 @@ need_keys() {
             [[ " $keys" == *" $key "* ]] || fail "Secret rdev-api in namespace $namespace has no key '$key'; it has: $keys"
         done
     elif [ -n "$dry_run" ]; then
-        echo "secret/rdev-api would be made, with random keys"
+        echo "secret/rdev-api would be created, with random keys"
     else
         printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: rdev-api, labels: {app.kubernetes.io/part-of: rdev}}\nstringData: {admin-key: "%s", master-key: "%s"}\n' \
             "$(head -c 32 /dev/urandom | base64 -w0 | tr '+/' '-_' | tr -d =)" "$(head -c 32 /dev/urandom | base64 -w0)" |
-            kube create -f - || fail "could not make Secret rdev-api in namespace $namespace"
+            kube create -f - || fail "could not create Secret rdev-api in namespace $namespace"
         echo "keep a copy of Secret rdev-api: without its master-key stored credentials cannot be read"
     fi
 }
 
-# workloads prints kind, name, namespace and, where one is given, the number of replicas of each Deployment and StatefulSet.
+# workloads prints kind, name, namespace and, where set, the number of replicas of each Deployment and StatefulSet.
 workloads() {
-    awk 'function told() { if (kind == "deployment" || kind == "statefulset") print kind, name, of, replicas }
-        /^---/ { told(); kind = name = of = replicas = "" }
+    awk 'function row() { if (kind == "deployment" || kind == "statefulset") print kind, name, of, replicas }
+        /^---/ { row(); kind = name = of = replicas = "" }
         /^kind: / { kind = tolower($2) } /^  name: / { name = $2 } /^  namespace: / { of = $2 } /^  replicas: / { replicas = $2 }
-        END { told() }' "$work/manifests"
+        END { row() }' "$work/manifests"
 }
 
-# namespaces prints those of everything that is applied.
+# namespaces prints the namespaces of all manifests.
 namespaces() {
     awk '/^  namespace: / { print $2 }' "$work/manifests" | sort -u
 }
 
-# rehearse has the cluster look at everything, and change nothing.
+# rehearse runs a dry run of everything.
 rehearse() {
     local mode=server of kind name
     while read -r of; do
-        # In a namespace that is yet to be made there is nothing that could not be changed.
+        # A missing namespace has no object that could not be changed.
         [ -n "$(cluster get namespace "$of" --ignore-not-found -o name </dev/null)" ] || mode=client
     done < <(namespaces)
     cluster apply --dry-run="$mode" -f "$work/manifests" >"$work/rehearsed" 2>&1 && return
     if grep -q 'does not support dry run' "$work/rehearsed"; then
-        echo "the cluster cannot be asked beforehand: $(grep -m 1 'does not support dry run' "$work/rehearsed")" >&2
+        echo "the cluster does not support a dry run: $(grep -m 1 'does not support dry run' "$work/rehearsed")" >&2
         return
     fi
     cat "$work/rehearsed" >&2
-    # Of other objects nothing can be kept so: the cluster's own words are all that there is to say.
+    # Only StatefulSets have this remedy; for other objects the cluster's own message has to do.
     while read -r kind name of _; do
         grep -q "^The StatefulSet \"$name\" is invalid:.*Forbidden: updates to statefulset spec" "$work/rehearsed" || continue
-        printf '%s cannot be changed in that way. This keeps its pods and their claims, and the next run of this script makes it anew around them:\n    kubectl --context %s -n %s delete %s --cascade=orphan\n' \
+        printf '%s cannot be changed in place. This command keeps its pods and their claims, and the next run of this script creates it around them:\n    kubectl --context %s -n %s delete %s --cascade=orphan\n' \
             "$kind/$name" "$context" "$of" "$kind/$name" >&2
     done < <(workloads)
     fail "the cluster refuses the above; nothing was changed"
 }
 
-# keep_replicas forgets the number that an earlier apply has set where none is given any more, so that the one that an
-# autoscaler finds is not 1.
+# keep_replicas removes the number of replicas from the last applied state where the manifest no longer sets one: otherwise
+# an autoscaler would start from 1.
 keep_replicas() {
     local kind name of replicas
     while read -r kind name of replicas; do
@@ -216,29 +216,29 @@ keep_replicas() {
         grep -q '^  replicas:' "$work/applied" || continue
         sed -i '/^  replicas:/d' "$work/applied"
         cluster -n "$of" apply set-last-applied -f "$work/applied" >/dev/null ||
-            fail "could not take the number of replicas out of what was last applied to $kind/$name in namespace $of"
+            fail "could not remove the number of replicas from the last applied state of $kind/$name in namespace $of"
     done < <(workloads)
 }
 
-# tell_left_over names network policies of earlier versions: they go on to allow what they say.
-tell_left_over() {
+# report_leftovers lists network policies of earlier versions: they stay in force.
+report_leftovers() {
     local of name
     find deployments/k8s -name '*.yaml' -exec awk '/^---/ || FNR == 1 { kind = "" } /^kind: / { kind = $2 }
         kind == "NetworkPolicy" && /^  name: / { print $2 }' {} + >"$work/policies"
     while read -r of; do
         while read -r name; do
             grep -qx "${name##*/}" "$work/policies" ||
-                printf 'NetworkPolicy %s is of another version of rdev, and still in force: kubectl --context %s -n %s delete networkpolicy %s\n' \
+                printf 'NetworkPolicy %s belongs to another version of rdev, and is still in force: kubectl --context %s -n %s delete networkpolicy %s\n' \
                     "${name##*/}" "$context" "$of" "${name##*/}" >&2
         done < <(cluster -n "$of" get networkpolicy -l app.kubernetes.io/part-of=rdev -o name </dev/null)
     done < <(namespaces)
 }
 
-# wait_for NAMESPACE KIND NAME waits until all its pods run.
+# wait_for NAMESPACE KIND NAME waits until all its pods are ready.
 wait_for() {
     local undo="kubectl --context $context -n $1 rollout undo $2/$3"
     if [ "$2" = statefulset ]; then
-        # `rollout status` knows nothing of pods that are replaced by hand, and undoing does not replace them.
+        # `rollout status` ignores pods that are replaced by hand, and an undo does not replace them.
         undo="$undo && kubectl --context $context -n $1 delete pod $3-0"
         pod_is_ready "$1" "$3-0" && return
     else
@@ -247,10 +247,10 @@ wait_for() {
     printf '\n' >&2
     cluster -n "$1" get pods -o wide >&2 || true
     cluster -n "$1" get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
-    fail "$2/$3 does not run after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this brings the version before back: $undo"
+    fail "$2/$3 is not ready after $timeout s; scripts/logs.sh [-p PROJECT] shows its log, and this restores the previous version: $undo"
 }
 
-# need_namespace NAME makes it where it is missing: Secrets go into it, and pods wait for Secrets.
+# need_namespace NAME creates the namespace where it is missing: Secrets belong in it, and pods wait for Secrets.
 need_namespace() {
     [ -n "$(cluster get namespace "$1" --ignore-not-found -o name)" ] || cluster create namespace "$1" --save-config
 }
@@ -261,7 +261,7 @@ find_projects
 [ -z "$two" ] || [ "$projects_namespace" != "$namespace" ] ||
     misuse "an overlay of two namespaces needs two: --namespace and --projects-namespace are both '$namespace'"
 manifests >"$work/manifests"
-# The same fields under an older name, before 1.23 and before 1.21.
+# The same fields under an older version, before 1.23 and before 1.21.
 grep -qx autoscaling/v2 <<<"$api_versions" || sed -i 's#^apiVersion: autoscaling/v2$#apiVersion: autoscaling/v2beta2#' "$work/manifests"
 grep -qx policy/v1 <<<"$api_versions" || sed -i 's#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#' "$work/manifests"
 
@@ -278,7 +278,7 @@ need_secrets
 need_keys
 keep_replicas
 cluster apply -f "$work/manifests"
-tell_left_over
+report_leftovers
 workloads >"$work/workloads"
 while read -r kind name of _; do
     [ "$kind" != statefulset ] || renew_pod "$of" "$name"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs every line of git's arguments that POST …/git accepts, of those that are made of each option of each subcommand
-# and something dangerous behind it, under strace: no program runs but git's own, nothing outside the workspace is read
-# or written. Hours; a part that is drawn is one of the tests of scripts/test.sh.
+# Runs lines of git's arguments under strace: of all lines made of an option of a subcommand and a dangerous argument after
+# it, those that POST …/git accepts. No program but git's own may run, and nothing outside the workspace may be read or
+# written. Hours; scripts/test.sh runs a random part.
 #
 #   scripts/fuzz-git.sh           arguments go to `cargo test`
 #
-# RDEV_FUZZ_SEED=number draws the same part again: cargo test -p rdev-engine fuzz
+# RDEV_FUZZ_SEED=number repeats a random part: cargo test -p rdev-engine fuzz
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

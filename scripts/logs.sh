@@ -3,15 +3,15 @@
 #
 #   KUBECONFIG=… scripts/logs.sh --context NAME -f -e
 #
-#   -f                 go on until interrupted
-#   -n LINES           so many lines of each container, before any are filtered; default: 200
+#   -f                 follow until interrupted
+#   -n LINES           lines of each container, before the filter; default: 200
 #   -e                 errors only
-#   -p PROJECT         the project's pod, with the preparation of its workspace; what commands write is in the API
-#   --previous         of the containers before their last restart
-#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
-#   --namespace NAME   of rdev-api, which says where its projects are; default: rdev (or RDEV_NAMESPACE)
+#   -p PROJECT         the project's pod, with the preparation of its workspace; the output of commands is in the API
+#   --previous         the containers before their last restart
+#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); required
+#   --namespace NAME   of rdev-api, whose configuration names that of projects; default: rdev (or RDEV_NAMESPACE)
 #
-# Exit codes: 0 done, 1 the log cannot be read, 2 called wrongly.
+# Exit codes: 0 done, 1 the log cannot be read, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
@@ -42,16 +42,16 @@ if [ -n "$project" ]; then
     find_projects
     selector=rdev.orchard9.ai/project-id=$project of=$projects_namespace
 fi
-found=$(cluster -n "$of" get pods -l "$selector" -o name) || fail "the cluster of context '$context' does not tell its pods"
+found=$(cluster -n "$of" get pods -l "$selector" -o name) || fail "the cluster of context '$context' did not list its pods"
 [ -n "$found" ] || fail "namespace $of has no pod with $selector; it has: $(cluster -n "$of" get pods -o name | tr '\n' ' ')"
 
 if [ -n "$errors" ]; then
-    # rdev writes JSON in pods, text where RDEV_LOG_FORMAT says so; git and the shell say it in words.
+    # rdev writes JSON in pods, text with RDEV_LOG_FORMAT=text; git and the shell write plain words.
     filter=(grep --line-buffered -E '"level":"ERROR"| ERROR |panicked')
     [ -z "$project" ] || filter=(grep --line-buffered -iE 'error|fatal|warning|denied|refused')
 else
     filter=(cat)
 fi
-# No match is no failure.
+# No match is not a failure.
 cluster -n "$of" logs -l "$selector" --all-containers --prefix --tail "$lines" --max-log-requests 50 "${options[@]}" |
     { "${filter[@]}" || [ "$?" -eq 1 ]; }

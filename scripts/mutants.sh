@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Changes the code in one small way after the other, and fails when no test notices a change (cargo-mutants). Works on a
-# copy of the sources; reports are kept in target/mutants.
+# Mutates the code in one place at a time, and fails when no test detects a mutant (cargo-mutants). Works on a copy of the
+# sources; reports are in target/mutants.
 #
 #   scripts/mutants.sh                     rdev-domain whole, then the sample; an hour or more on two cores
-#   scripts/mutants.sh domain              every change of rdev-domain
+#   scripts/mutants.sh domain              every mutant of rdev-domain
 #   scripts/mutants.sh domain --shard 0/8  options go to `cargo mutants`
-#   scripts/mutants.sh sample              some changes of rdev-runner and of the services, spread over their files
+#   scripts/mutants.sh sample              a sample of mutants of rdev-runner and of the services, spread over their files
 #
-# .cargo/mutants.toml lists the changes that are left out, with the reason. Exit codes: 0 every change is noticed, 1 some
-# are not or something failed, 2 called wrongly.
+# .cargo/mutants.toml lists excluded mutants, with the reason. Exit codes: 0 every mutant is detected, 1 some are not or the
+# run failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,12 +21,12 @@ case "$part" in all | domain | sample) ;; *) misuse "unknown argument '$part'" ;
 need_programs cc:gcc make:make git:git
 need_cargo_mutants
 
-# Slow tests of a crate, which only the changes have to pass that no other test notices.
+# Slow tests of a crate, run only for mutants that no other test detects.
 SLOW=git::installed
-# One change of so many is tried in the sample.
+# The sample has one of this many mutants.
 RUNNER_SAMPLE=40 SERVICES_SAMPLE=20
 
-# mutants REPORT OPTION … tries the changes; the report of an earlier run in the same folder is replaced.
+# mutants REPORT OPTION … tests the mutants; replaces the report of an earlier run in the same folder.
 mutants() {
     local report=target/mutants/$1
     shift
@@ -36,7 +36,7 @@ mutants() {
 
 domain() {
     rm -rf target/mutants/domain
-    # First without what takes twenty seconds each time, then with it what is left.
+    # First without the tests that take twenty seconds, then the remaining mutants with them.
     mutants domain --package rdev-domain "$@" -- --tests -- --skip "$SLOW" ||
         mutants domain --package rdev-domain --iterate "$@" -- --tests
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries the API against its own document with schemathesis (PyPI): all checks, at least 5,000 cases; no 5xx, no
-# answer that the document does not name. Builds rdev-api, and starts it in a temporary folder.
+# Tests the API against its own document with schemathesis (PyPI): all checks, at least 5,000 cases; no 5xx, no
+# undocumented answer. Builds rdev-api, and starts it in a temporary folder.
 #
 #   ./scripts/schemathesis.sh              arguments go to `schemathesis run`
 set -euo pipefail
@@ -23,7 +23,7 @@ stop() {
 }
 trap stop EXIT
 
-# Random text becomes shell lines: with an empty PATH nothing of it can be run.
+# Random text becomes shell lines: with an empty PATH they run no program.
 env -i PATH="$folder/empty" RDEV_BIND=127.0.0.1:0 RDEV_DATA_DIR="$folder/data" RDEV_LOG=warn \
     RDEV_RATE_LIMIT_PER_MINUTE=100000000 RDEV_HEARTBEAT_SECONDS=1 \
     "$PWD/target/debug/rdev-api" >"$folder/out" 2>"$folder/err" &

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fills every place that rdev-api has for connections with sockets that say nothing, 22,000 of them or as many as
-# `ulimit -Hn` allows, from many addresses; /health and /ready must be answered on both listeners all the same. Half a
-# minute. The same at a small size is one of the tests of scripts/test.sh.
+# Opens silent connections up to the limit of rdev-api, 22,000 of them or as many as `ulimit -Hn` allows, from many
+# addresses; /health and /ready must still be answered on both listeners. Half a minute. scripts/test.sh runs the same
+# at a small size.
 #
-#   scripts/silent.sh            opens them, and prints how many
+#   scripts/silent.sh            opens them, and prints their number
 #   scripts/silent.sh --release  arguments go to `cargo test`
 set -euo pipefail
 cd "$(dirname "$0")/.."

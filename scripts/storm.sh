@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Shows that no single death loses anything, at full size: three rdev-api processes with 24 workers on one private
-# Postgres, 5,000 tasks with a side effect each, one process killed -9 every second for a minute and started again,
-# and Postgres restarted twice, once as after a crash. Ten to sixteen minutes on two busy cores; the same storm at a small size is one of the
-# tests of scripts/test.sh.
+# Tests that no single death loses data, at full size: three rdev-api processes with 24 workers on one private Postgres,
+# 5,000 tasks with a side effect each, one process killed -9 every second for a minute and restarted, and Postgres
+# restarted twice, once as after a crash. Ten to sixteen minutes on two busy cores; scripts/test.sh runs the same at a
+# small size.
 #
-#   scripts/storm.sh            blows, and prints the seed, how long it took, and how much was compared
+#   scripts/storm.sh            runs, and prints the seed, the duration, and the number of comparisons
 #   scripts/storm.sh --release  arguments go to `cargo test`
 #
-# RDEV_STORM_SEED=number draws the tasks and the victims of an earlier storm again. What is checked afterwards is told
-# in crates/rdev-api/tests/it/oracle/verdict.rs: every accepted task has ended and has run as often as it says, those
-# that must not run twice once; and every stream, read from each of the three servers, is whole and the same.
+# RDEV_STORM_SEED=number repeats the tasks and the victims of an earlier run. The checks are in
+# crates/rdev-api/tests/it/oracle/verdict.rs: every accepted task has ended, its runs match its attempts, a task without
+# retries has run once; and every stream, read from each of the three servers, is complete and the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ source scripts/lib/postgres.sh
 need_programs python3:python3 setpriv:util-linux
 need_postgres
 
-# A storm that is interrupted leaves servers, supervisors and a Postgres behind: all of them work in here.
+# An interrupted run leaves servers, supervisors and a Postgres behind: all of them have working directories in this folder.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-storm.XXXXXX")
 clean_up() {
     local process
@@ -31,7 +31,7 @@ clean_up() {
     rm -rf "$folder"
 }
 trap clean_up EXIT
-# The server's user is another one.
+# The Postgres server runs as another user.
 chmod 711 "$folder"
 export TMPDIR="$folder"
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Tells the stories of commands, events, cancel and restart in pods of a real cluster of one node, and those that
-# only a real cluster can tell: lost pods, restarted daemons, a full memory, clones, pushes. Brings the
-# cluster up with ../shared/cluster/cluster.sh (Kubernetes 1.20 out of Debian packages; the first time it
-# compiles for about seven minutes) and takes it down again, also after a failure.
+# Runs the stories of commands, events, cancel and restart in pods of a real one-node cluster, and those that need a
+# real cluster: lost pods, restarted daemons, exhausted memory, clones, pushes. Starts the cluster with
+# ../shared/cluster/cluster.sh (Kubernetes 1.20 from Debian packages; the first start compiles for about seven
+# minutes) and stops it again, also after a failure.
 #
 #   ./scripts/test-cluster.sh                      everything
-#   ./scripts/test-cluster.sh walking::cluster::   the stories whose names have this in them
-#   ./scripts/test-cluster.sh --keep …             leaves the cluster up and says how to use it, and so does a run
-#                                                  that finds one up
-#   ./scripts/test-cluster.sh --down               takes it down
+#   ./scripts/test-cluster.sh walking::cluster::   the stories with this text in their names
+#   ./scripts/test-cluster.sh --keep …             leaves the cluster running and prints how to use it, as does a
+#                                                  run that finds one running
+#   ./scripts/test-cluster.sh --down               stops it
 #
-# CLUSTER_SH names another cluster.sh. Needs root, Debian 12, and what cluster.sh says at its head.
+# CLUSTER_SH names another cluster.sh. Needs root, Debian 12, and the requirements of cluster.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,7 +36,7 @@ done
 
 CLUSTER_SH=$(readlink -f "${CLUSTER_SH:-../shared/cluster/cluster.sh}")
 CACHE=${K8S_DEB_CACHE:-${HOME:-/root}/.cache/k8s-from-debian}
-# A state of its own: what somebody else has up is not taken down.
+# A state of its own: a cluster of another run is not stopped.
 K8S_DEB_STATE=${K8S_DEB_STATE:-$CACHE/rdev-test}
 IMAGE=docker.io/library/claudebox:it
 API_IMAGE=docker.io/library/rdev-api:it
@@ -52,11 +52,11 @@ finish() {
     local code=$?
     trap - EXIT
     if [ -n "${up:-}" ] && [ -z "$keep" ]; then
-        stage "taking the cluster down"
+        stage "stopping the cluster"
         cluster down || code=1
         rm -rf "$work"
     elif [ -n "${up:-}" ]; then
-        stage "the cluster stays up: K8S_DEB_STATE=$K8S_DEB_STATE $CLUSTER_SH kubectl …; variables of the stories: $work/env"
+        stage "the cluster keeps running: K8S_DEB_STATE=$K8S_DEB_STATE $CLUSTER_SH kubectl …; variables of the stories: $work/env"
     else
         rm -rf "$work"
     fi
@@ -65,7 +65,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# make_images RUNNER: what projects' pods run, and what the Deployment does.
+# make_images RUNNER: the images of projects' pods and of the Deployment.
 make_images() {
     local debian agents root=$work/root
     mkdir -p "$LAYERS" "$root/usr/local/bin" "$root/etc"
@@ -83,8 +83,8 @@ make_images() {
     rm -r "$root" "$work"/*.tar "$work"/*.layer
 }
 
-# The base as it is, but for what an old cluster without a registry cannot have. From inside a pod this cluster's
-# API server cannot be reached, so the Deployment runs commands in its own pod.
+# Applies the base, adapted to an old cluster without a registry. Pods cannot reach this cluster's API server, so the
+# Deployment runs commands in its own pod.
 apply_base() {
     kctl apply -f deployments/k8s/server/namespace.yaml
     kctl --namespace rdev create secret generic rdev-api --dry-run=client --output yaml \
@@ -95,13 +95,13 @@ apply_base() {
         -e 's/value: kubernetes$/value: local/' | kctl apply -f -
 }
 
-# For the service account of the base, which may do what its Role says and nothing else.
+# Writes a kubeconfig for the service account of the base, with the permissions of its Role only.
 make_kubeconfig() {
     local secret='' left=60 server
     until [ -n "$secret" ]; do
         secret=$(kctl --namespace rdev get serviceaccount rdev-api --output 'jsonpath={.secrets[0].name}')
         left=$((left - 1))
-        [ "$left" -gt 0 ] || fail "the service account rdev-api gets no token"
+        [ "$left" -gt 0 ] || fail "the service account rdev-api got no token"
         [ -n "$secret" ] || sleep 0.5
     done
     server=$(kctl config view --output 'jsonpath={.clusters[0].cluster.server}')
@@ -124,7 +124,7 @@ current-context: cluster
 END
 }
 
-# What support/cluster.rs reads.
+# Variables that support/cluster.rs reads.
 variables() {
     cat <<END
 export RDEV_TEST_KUBECTL=$CACHE/root/usr/bin/kubectl
@@ -137,12 +137,12 @@ export K8S_DEB_STATE=$K8S_DEB_STATE
 END
 }
 
-tell() {
+run_stories() {
     cargo test --package rdev-api --test it --no-fail-fast -- --ignored "$@"
 }
 
-[ -x "$CLUSTER_SH" ] || fail "there is no cluster.sh; CLUSTER_SH=… names it"
-[ "$(id -u)" = 0 ] || fail "must run as root: it makes namespaces, a bridge and containers"
+[ -x "$CLUSTER_SH" ] || fail "no cluster.sh; set CLUSTER_SH=…"
+[ "$(id -u)" = 0 ] || fail "must run as root: creates namespaces, a bridge and containers"
 if [ -n "${down:-}" ]; then
     cluster down
     exit
@@ -155,43 +155,43 @@ stage "building rdev-api and its stories"
 cargo test --quiet --package rdev-api --test it --no-run
 runner=$(cargo build --quiet --package rdev-api --message-format json | grep '"reason":"build-script-executed"' |
     grep -F '/rdev-api#' | tail -n 1 | grep -o '"out_dir":"[^"]*"' | cut -d'"' -f4)/rdev-runner
-[ -f "$runner" ] || fail "the build of rdev-api has left no rdev-runner: $runner"
+[ -f "$runner" ] || fail "the build of rdev-api has no rdev-runner: $runner"
 
-stage "bringing the cluster up"
+stage "starting the cluster"
 if cluster status >/dev/null 2>&1; then keep=yes; fi
 up=yes
 cluster up
 
-stage "making the images and loading them"
+stage "building and loading the images"
 make_images "$runner"
 
 stage "applying deployments/k8s/base"
 apply_base
 
-stage "making rdev-api's kubeconfig"
+stage "writing rdev-api's kubeconfig"
 make_kubeconfig
 variables >"$work/env"
 # shellcheck source=/dev/null
 source "$work/env"
 
 if [ "${#only[@]}" -gt 0 ]; then
-    stage "telling the stories with ${only[*]} in their names"
-    tell --test-threads 1 "${only[@]}"
+    stage "running the stories with ${only[*]} in their names"
+    run_stories --test-threads 1 "${only[@]}"
     exit
 fi
 
-stage "telling the stories in pods"
+stage "running the stories in pods"
 failed=0
-tell --test-threads 3 cluster:: --skip ::alone:: || failed=1
+run_stories --test-threads 3 cluster:: --skip ::alone:: || failed=1
 
-stage "telling those that disturb the whole cluster"
-tell --test-threads 1 cluster::alone:: || failed=1
+stage "running the stories that disturb the whole cluster"
+run_stories --test-threads 1 cluster::alone:: || failed=1
 
-stage "waiting for the Deployment's pod, which runs commands by itself here"
+stage "waiting for the Deployment's pod, which runs commands in itself here"
 kctl --namespace rdev rollout status deployment/rdev-api --timeout=120s || failed=1
 
-stage "telling the stories of deploy.sh, on an API server of their own"
+stage "running the stories of deploy.sh, on an API server of their own"
 K8S_DEB_CACHE=$CACHE ./scripts/test-deploy.sh || failed=1
 
-[ "$failed" = 0 ] || fail "something failed, see above"
-stage "all is well"
+[ "$failed" = 0 ] || fail "a story failed, see above"
+stage "all stories passed"

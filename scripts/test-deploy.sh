@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tells the stories of scripts/deploy.sh on an API server with its controllers, of Kubernetes 1.20: what it refuses beforehand,
-# whom it replaces, and what it leaves alone. There is no node: pods become ready when a story says so.
+# Runs the stories of scripts/deploy.sh on an API server with its controllers, of Kubernetes 1.20: refusals before any change,
+# replaced pods, unchanged pods. There is no node: a stand-in for the kubelet makes pods ready.
 #
 #   ./scripts/test-deploy.sh
 #
-# The programs are those that ../shared/cluster/cluster.sh has built (CLUSTER_SH names another one; `cluster.sh up` builds
-# them, which takes minutes the first time). Needs no root. Exit codes: 0 all is well, 1 it is not, 2 called wrongly.
+# The programs are built by ../shared/cluster/cluster.sh (CLUSTER_SH names another one; `cluster.sh up` builds
+# them, which takes minutes the first time). Needs no root. Exit codes: 0 all stories passed, 1 a story failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
@@ -17,7 +17,7 @@ CACHE=${K8S_DEB_CACHE:-${HOME:-/root}/.cache/k8s-from-debian}
 PATH=$CACHE/bin:$CACHE/root/usr/bin:$PATH
 for program in etcd kube-apiserver kube-controller-manager kubectl; do
     [ -x "$CACHE/bin/$program" ] || [ -x "$CACHE/root/usr/bin/$program" ] ||
-        fail "there is no $program in $CACHE; cluster.sh builds it"
+        fail "no $program in $CACHE; cluster.sh builds it"
 done
 need_programs curl:curl openssl:openssl python3:python3
 
@@ -76,8 +76,8 @@ END
         --leader-elect=false --cert-dir "$work/certificates" --controllers 'statefulset,deployment,replicaset,garbagecollector'
 }
 
-# kubelet tells of every pod that it runs, but for those of an image that there is not. Of what runs in them it tells what
-# stands in the file `runs`: without a node there is no exec.
+# kubelet reports every pod as running, except those of the missing image `broken`. The file `runs` has the output of
+# `rdev-runner list`: without a node there is no exec.
 kubelet() {
     local pod
     while sleep 0.2; do
@@ -99,7 +99,7 @@ make_exec() {
     : >"$work/runs"
 }
 
-# deploys CODE ARGUMENT …: deploy.sh ends with this code; `said` is what it said.
+# deploys CODE ARGUMENT …: expects this exit code of deploy.sh; `said` is its output.
 deploys() {
     local wanted=$1 code=0
     shift
@@ -109,8 +109,8 @@ deploys() {
 
 of_rdev() { kubectl -n rdev get "$1" "$2" -o "jsonpath={$3}"; }
 uid() { of_rdev pod claudebox-demo-0 .metadata.uid; }
-is() { [ "$2" = "$3" ] || fail "$1: '$2', wanted '$3'; deploy.sh said: $said"; }
-says() { case "$said" in *"$1"*) ;; *) fail "deploy.sh does not say '$1': $said" ;; esac; }
+is() { [ "$2" = "$3" ] || fail "$1: '$2', wanted '$3'; output of deploy.sh: $said"; }
+says() { case "$said" in *"$1"*) ;; *) fail "deploy.sh did not print '$1': $said" ;; esac; }
 story() { printf '==> %s\n' "$1"; }
 
 start
@@ -131,7 +131,7 @@ story "the same again replaces nothing"
 deploys 0 --tag one --overlay single --project demo --component worker-pool
 is "the pod" "$(uid)" "$first"
 
-story "a description reaches the pod that runs"
+story "a description reaches the running pod"
 sed -i "s/A place to try rdev/It's = \"another\" place, \\& here/" "$demo/kustomization.yaml"
 deploys 0 --tag one --project demo
 is "the pod" "$(uid)" "$first"
@@ -141,7 +141,7 @@ deploys 0 --tag one --project demo
 is "the pod" "$(uid)" "$first"
 is "its description" "$(of_rdev pod claudebox-demo-0 '.metadata.annotations.rdev\.orchard9\.ai/description')" ""
 
-story "another image waits until nothing runs"
+story "another image waits until no command runs"
 printf 'cmd-1\trunning\t1\n' >"$work/runs"
 deploys 1 --tag two --project demo --when-idle 3
 says 'commands still run in pod claudebox-demo-0'
@@ -150,18 +150,18 @@ is "its label" "$(of_rdev pod claudebox-demo-0 '.metadata.labels.rdev\.orchard9\
 : >"$work/runs"
 deploys 0 --tag two --project demo --when-idle 30
 second=$(uid)
-[ "$second" != "$first" ] || fail "the pod is still of the image before: $said"
+[ "$second" != "$first" ] || fail "the pod still has the previous image: $said"
 is "its image" "$(of_rdev pod claudebox-demo-0 '.spec.containers[0].image')" claudebox:two
 is "its label" "$(of_rdev pod claudebox-demo-0 '.metadata.labels.rdev\.orchard9\.ai/project')" true
 
-story "a broken image is told with what helps, and the next one mends it"
+story "a broken image is reported with a remedy, and the next one repairs it"
 deploys 1 --tag broken --project demo --timeout 5
 says 'rollout undo statefulset/claudebox-demo && kubectl --context test -n rdev delete pod claudebox-demo-0'
 deploys 0 --tag two --project demo
 is "its image" "$(of_rdev pod claudebox-demo-0 '.spec.containers[0].image')" claudebox:two
 third=$(uid)
 
-story "what cannot be changed is found before anything is changed"
+story "an immutable field is reported before any change"
 echo '# Changed' >>"$demo/CLAUDE.md"
 sed -i 's/storage: 20Gi/storage: 30Gi/' "$template"
 deploys 1 --tag two --project demo
@@ -172,12 +172,12 @@ kubectl -n rdev delete statefulset/claudebox-demo --cascade=orphan >/dev/null
 deploys 0 --tag two --project demo
 is "the pod" "$(uid)" "$third"
 
-story "an autoscaler finds as many workers as there were"
+story "an autoscaler starts from the present number of workers"
 kubectl -n rdev scale deployment rdev-worker --replicas 5 >/dev/null
 deploys 0 --tag two --component worker-autoscaling
 is "workers" "$(of_rdev deployment rdev-worker .spec.replicas)" 5
 
-story "a policy of another version is named"
+story "a policy of another version is listed"
 kubectl -n rdev get networkpolicy projects-model -o yaml | sed -e 's/projects-model/projects-of-old/' -e '/uid:/d; /resourceVersion:/d' | kubectl create -f - >/dev/null
 deploys 0 --tag two --overlay single
 says 'delete networkpolicy projects-of-old'
@@ -190,4 +190,4 @@ deploys 0 --tag two --overlay single --project demo --component worker-pool --pu
 for of in deployment/rdev-api deployment/rdev-worker statefulset/claudebox-demo; do
     is "$of" "$(of_rdev "${of%/*}" "${of#*/}" '.spec.template.spec.imagePullSecrets[*].name')" registry
 done
-printf 'all is well\n'
+printf 'all stories passed\n'

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs every test of rdev. On a fresh Debian machine with only Rust it first installs what the tests use;
-# elsewhere it names what is missing. A part that is missing fails the run: nothing is skipped.
+# Runs every test of rdev. On a fresh Debian machine with only Rust it first installs the programs that the tests
+# use; elsewhere it lists the missing ones. A missing program fails the run: no test is skipped.
 #
 #   ./scripts/test.sh              everything, the manifests too
 #   ./scripts/test.sh -p rdev-sql  arguments go to `cargo test`
 #
-# RDEV_TEST_POSTGRES=postgres://… names a server to use instead of a private one; every test makes a database
+# RDEV_TEST_POSTGRES=postgres://… names a server to use instead of a private one; every test creates a database
 # of its own there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ need_claude
 trap stop_postgres EXIT
 start_postgres
 
-# Light builds, and room for the temporary folders of tests that run side by side.
+# Plain output for logs.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 if [ "$#" -eq 0 ]; then
     ./scripts/check-manifests.sh

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Tells whether rdev works in a cluster: pods, health, rdev's own check, and one real command from request to last line.
+# Verifies rdev in a cluster: pods, health, rdev-api doctor, and one real command from request to last line.
 #
 #   KUBECONFIG=… scripts/verify.sh --context NAME
 #
-#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); there is no default
-#   --namespace NAME   of rdev-api, which says where its projects are; default: rdev (or RDEV_NAMESPACE)
-#   --project NAME     where the command runs; default: the first that the API lists
+#   --context NAME     context of the kubeconfig (or RDEV_KUBE_CONTEXT); required
+#   --namespace NAME   of rdev-api, whose configuration names that of projects; default: rdev (or RDEV_NAMESPACE)
+#   --project NAME     project of the command; default: the first in the list of the API
 #
-# Changes nothing but the history of that project. Every check is made, also after one has failed.
-# Exit codes: 0 everything works, 1 something does not, 2 called wrongly.
+# Changes the history of that project, and nothing else. Every check runs, also after a failure.
+# Exit codes: 0 all checks passed, 1 a check failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
@@ -60,13 +60,13 @@ pods() {
             if [ "$ready" = True ]; then ok "pod $name is ready"; else bad "pod $name is $phase and not ready: kubectl -n $of describe pod $name"; fi
         done <"$work/pods"
     done
-    [ -n "$seen" ] || bad "there is no pod of rdev-api in namespace $namespace"
+    [ -n "$seen" ] || bad "no pod of rdev-api in namespace $namespace"
 }
 
-# connect sets url to a way to rdev-api that needs neither an ingress nor the cluster's network.
+# connect forwards a port to rdev-api and sets url: neither an ingress nor the cluster's network is needed.
 connect() {
     local _
-    # Not by `kube`: a function in the background is a shell, and stopping that leaves kubectl behind.
+    # Not by `kube`: a function in the background is a shell, and killing that leaves kubectl behind.
     kubectl --context "$context" --namespace "$namespace" port-forward deployment/rdev-api :8080 >"$work/forward" 2>&1 &
     forward=$!
     for _ in $(seq 150); do
@@ -75,11 +75,11 @@ connect() {
         kill -0 "$forward" 2>/dev/null || break
         sleep 0.1
     done
-    bad "no way to rdev-api: kubectl port-forward: $(tr '\n' ' ' <"$work/forward")"
+    bad "no connection to rdev-api: kubectl port-forward: $(tr '\n' ' ' <"$work/forward")"
     return 1
 }
 
-# The way goes to this machine, whatever proxy is set.
+# The address is on this machine, whatever proxy is set.
 fetch() { curl -sS --noproxy '*' "$@"; }
 
 answers() {
@@ -93,12 +93,12 @@ doctor() {
     sed 's/^/      /' "$work/doctor"
 }
 
-# command runs one line in a project and counts what comes back.
+# command_runs runs one line in a project and counts its output lines.
 command_runs() {
     local key marker lines
     key=$(kube get secret rdev-api -o go-template='{{index .data "admin-key" | base64decode}}') ||
         { bad "the admin key cannot be read from Secret rdev-api"; return; }
-    # By a file in a folder of this user: arguments are visible to everybody.
+    # In a file of this user: arguments are visible to every user.
     printf 'Authorization: Bearer %s\n' "$key" >"$work/header"
     if [ -z "$project" ]; then
         fetch --fail --max-time 20 -H "@$work/header" "$url/projects" >"$work/projects" 2>"$work/said" ||
@@ -113,9 +113,9 @@ command_runs() {
         { bad "a command in $project: $(cat "$work/said") $(tail -c 500 "$work/events")"; return; }
     lines=$(grep -c "\"line\":\"$marker\"" "$work/events" || true)
     if [ "$lines" = 1 ] && grep -A 3 '^event: complete' "$work/events" | grep '"status":"completed"' | grep -q '"exit_code":0'; then
-        ok "a command in $project ran, and its line came once"
+        ok "a command in $project ran, and its line arrived once"
     else
-        bad "a command in $project: its line came $lines times (wanted: 1, then complete with exit code 0): $(tail -c 500 "$work/events")"
+        bad "a command in $project: its line arrived $lines times (wanted: 1, then complete with exit code 0): $(tail -c 500 "$work/events")"
     fi
 }
 

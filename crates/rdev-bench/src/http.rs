@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as a load generator needs: a request as text, an answer taken apart as it comes.
+//! A minimal HTTP/1.1 client for a load generator: a request as text, an answer parsed as it arrives.
 
 use std::ops::ControlFlow;
 
@@ -8,12 +8,12 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bytes read at once.
+/// Bytes per read.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// A request's text.
+/// Returns a request's text.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
@@ -27,28 +27,28 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
     text.into_bytes()
 }
 
-/// An answer that is being received.
+/// An answer in progress.
 #[derive(Debug)]
 pub(crate) struct Answer {
     part: Part,
-    /// Bytes of a head or of a chunk's size line that are not whole yet.
+    /// Bytes of an incomplete head or chunk size line.
     partial: Vec<u8>,
     pub(crate) status: u16,
     pub(crate) is_events: bool,
-    /// No other request may follow on its connection.
+    /// True when the connection closes after the answer.
     closes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Head,
-    /// So many bytes of the body are to come.
+    /// Remaining bytes of the body.
     Length(usize),
     ChunkSize,
     Chunk(usize),
-    /// The line end behind a chunk.
+    /// The line end after a chunk.
     ChunkEnd,
-    /// The empty line behind the last chunk.
+    /// The empty line after the last chunk.
     Trailer,
     ToClose,
     Over,
@@ -67,7 +67,7 @@ impl Answer {
         self.part != Part::Head
     }
 
-    /// Takes bytes as they came; `body` gets what belongs to the body.
+    /// Parses received bytes; passes those of the body to `body`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut body: impl FnMut(&[u8])) -> anyhow::Result<()> {
         while !bytes.is_empty() {
             match self.part {
@@ -88,7 +88,7 @@ impl Answer {
                     body(bytes);
                     return Ok(());
                 }
-                Part::Over => bail!("more came after the answer's end"),
+                Part::Over => bail!("bytes after the answer's end"),
             }
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Answer {
     }
 }
 
-/// One connection, kept alive as long as the server keeps it, and then made anew.
+/// A connection, kept alive as long as the server allows, then reopened.
 #[derive(Debug)]
 pub(crate) struct Connection {
     port: u16,
@@ -179,7 +179,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Takes what has come of the body; false at its end.
+    /// Reads the available bytes of the body; false at its end.
     pub(crate) async fn read(
         &mut self,
         answer: &mut Answer,
@@ -193,7 +193,7 @@ impl Connection {
         Ok(n > 0)
     }
 
-    /// A request and its whole answer: status and body.
+    /// Sends a request and returns the whole answer: status and body.
     pub(crate) async fn call(&mut self, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
         let mut whole = Vec::new();
         let mut answer = self.send(request, |bytes| whole.extend_from_slice(bytes)).await?;
@@ -201,7 +201,7 @@ impl Connection {
         Ok((answer.status, whole))
     }
 
-    /// Reads the body until `see` has enough of it, or it ends.
+    /// Reads the body until `see` breaks, or it ends.
     pub(crate) async fn follow(
         &mut self,
         answer: &mut Answer,

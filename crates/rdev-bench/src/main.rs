@@ -1,8 +1,9 @@
 //! Measures rdev beside its peers, in one run on one machine, and prints each figure as a ratio.
 //!
-//! One thread generates all load over raw sockets and checks what comes: every axis counts the distinct
+//! One thread generates all load over raw sockets and checks the answers: every axis counts the distinct
 //! events or lines that each client received. The servers are started here, on free ports and in a folder
-//! of their own. To add an axis: a module in `axes/` that returns rows, and its name in [`axes::Axis`].
+//! of their own. To add an axis: write a module in `axes/` that returns rows, and add its name to
+//! [`axes::Axis`].
 
 mod axes;
 mod http;
@@ -36,17 +37,17 @@ enum Mode {
         /// The peer's program
         #[arg(long)]
         sandbox_agent: PathBuf,
-        /// An empty folder for everything that is written
+        /// An empty folder for all output and data
         #[arg(long)]
         folder: PathBuf,
-        /// Small sizes, to see that everything works
+        /// Small sizes, for a smoke test
         #[arg(long)]
         quick: bool,
         /// Only these axes
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<Axis>,
     },
-    /// Serves one empty route, as the measure for requests.
+    /// Serves one empty route, the baseline for requests.
     EmptyRoute {
         /// Its port
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! The programs that are measured: started on a free port, watched, ended.
+//! The measured programs: started on a free port, measured, stopped.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -14,13 +14,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::http::{Connection, request};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Project that every new server has.
+/// Name of the project in every new server.
 pub(crate) const PROJECT: &str = "demo";
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
-/// Clock ticks a second in `/proc/PID/stat`.
+/// Clock ticks per second in `/proc/PID/stat`.
 const TICKS: f64 = 100.0;
 
-/// A running server; it ends with this value.
+/// A running server; dropping it stops the server.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -41,7 +41,7 @@ impl Server {
         Ok(Self { child, port })
     }
 
-    /// Waits for the first answer to `GET path`, as soon as there is one.
+    /// Waits for the first answer to `GET path`.
     pub(crate) async fn ready(&mut self, path: &str) -> anyhow::Result<()> {
         let until = Instant::now() + START_TIMEOUT;
         let get = request("GET", path, &[], "");
@@ -57,19 +57,19 @@ impl Server {
         }
     }
 
-    /// Fails when it has ended by itself.
+    /// Fails when the server has ended.
     fn check(&mut self) -> anyhow::Result<()> {
         let ended = self.child.try_wait()?;
         anyhow::ensure!(ended.is_none(), "the server on port {} has ended: {ended:?}", self.port);
         Ok(())
     }
 
-    /// Resident memory of the process, in bytes.
+    /// Returns the resident memory of the process, in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         memory(self.child.id(), "status", "VmRSS:")
     }
 
-    /// Memory of the process and its children, in bytes; what they share counts once.
+    /// Returns the memory of the process and its children, in bytes; shared pages count once.
     pub(crate) fn tree_memory(&self) -> anyhow::Result<f64> {
         let own = self.child.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
@@ -77,7 +77,7 @@ impl Server {
         std::iter::once(own).chain(children).map(|pid| memory(pid, "smaps_rollup", "Pss:")).sum()
     }
 
-    /// Processor time that the process and its children have used, in seconds.
+    /// Returns the processor time of the process and its children, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         let own = self.child.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
@@ -85,7 +85,7 @@ impl Server {
         std::iter::once(own).chain(children).map(cpu).sum()
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the server, as a crash would.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -116,7 +116,7 @@ fn memory(pid: u32, file: &str, field: &str) -> anyhow::Result<f64> {
     Ok(kib * 1024.0)
 }
 
-/// Processor time of a process, in seconds.
+/// Returns the processor time of a process, in seconds.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields = stat.rsplit_once(')').context("no name")?.1;
@@ -125,7 +125,7 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
     Ok((user + system) / TICKS)
 }
 
-/// A port that is free now, below those that the kernel gives to outgoing connections.
+/// Returns a free port below those that the kernel assigns to outgoing connections.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 100) as u16 * 100;
@@ -142,7 +142,7 @@ pub(crate) struct Rdev {
 }
 
 impl Rdev {
-    /// Starts it, and waits until it serves.
+    /// Starts the server, and waits until it answers.
     pub(crate) async fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(program);
@@ -156,19 +156,19 @@ impl Rdev {
         Ok(Self { server, key })
     }
 
-    /// Makes a client for calls that are not measured.
+    /// Returns a client for calls that are not measured.
     pub(crate) fn client(&self) -> rdev_client::Result<rdev_client::Client> {
         rdev_client::Client::new(&format!("http://127.0.0.1:{}", self.server.port), Some(&self.key))
     }
 
-    /// Starts a command of two minutes at most: its id, and the path of its events.
+    /// Starts a command with a timeout of two minutes; returns its id and the path of its events.
     pub(crate) async fn submit(&self, command: &str) -> anyhow::Result<(String, String)> {
         let body = ShellBody { timeout_seconds: Some(120.into()), ..ShellBody::new(command) };
         let accepted = self.client()?.run_shell(PROJECT, &body).await?;
         Ok((accepted.id, accepted.stream_url))
     }
 
-    /// Writes down a request whose bytes, or whose time, are measured.
+    /// Returns the text of a request whose bytes or time are measured.
     pub(crate) fn request(&self, method: &str, path: &str, accept: &str, body: &str) -> Vec<u8> {
         let bearer = format!("Bearer {}", self.key);
         request(method, path, &[("Authorization", &bearer), ("Accept", accept)], body)
@@ -199,7 +199,7 @@ pub(crate) async fn websocketd(command: &str, folder: &Path) -> anyhow::Result<S
     Ok(server)
 }
 
-/// Runs nginx with nchan: messages are published to `/pub`, and come as server-sent events from `/sub`.
+/// Runs nginx with nchan: messages published to `/pub` are delivered as server-sent events from `/sub`.
 pub(crate) async fn nchan(folder: &Path) -> anyhow::Result<Server> {
     let port = free_port()?;
     let folder: PathBuf = folder.join("nginx");
@@ -231,7 +231,7 @@ pub(crate) async fn nchan(folder: &Path) -> anyhow::Result<Server> {
     Ok(server)
 }
 
-/// Serves an axum route that does nothing; how much can be served at all.
+/// Serves an axum route that does nothing: the upper bound of requests per second.
 pub(crate) fn empty_route(port: u16) -> anyhow::Result<()> {
     let route = axum::routing::get(|| async {});
     let app = axum::Router::new().route("/", route);

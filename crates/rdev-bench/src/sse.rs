@@ -1,17 +1,17 @@
-//! Counts events as they come: each carries its number as `"seq":N`, and numbers follow one another.
+//! Counts events in arrival order: each has its number as `"seq":N`, and numbers are consecutive.
 
 use memchr::memmem::{self, Finder};
 use memchr::{memchr, memrchr};
 
-/// The end of a stream that is kept, to see what came last.
+/// Bytes of the end of a stream that are kept, to check the last event.
 const TAIL_BYTES: usize = 8 * 1024;
 
-/// Which numbers came.
+/// Received numbers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numbers {
-    /// The number that is due.
+    /// The next expected number.
     pub(crate) next: u64,
-    /// Distinct numbers.
+    /// Count of distinct numbers.
     pub(crate) count: u64,
     pub(crate) repeated: u64,
     pub(crate) missing: u64,
@@ -37,7 +37,7 @@ impl Numbers {
     }
 }
 
-/// The number that a text begins with.
+/// Returns the number at the beginning of a text.
 pub(crate) fn leading_number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(None, |number, digit| Some(number.unwrap_or(0) * 10 + u64::from(digit - b'0')))
@@ -47,7 +47,7 @@ pub(crate) fn leading_number(text: &[u8]) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Counter {
     seq: Finder<'static>,
-    /// A line that is not whole yet.
+    /// An incomplete line.
     partial: Vec<u8>,
     tail: Vec<u8>,
     pub(crate) numbers: Numbers,
@@ -97,7 +97,7 @@ impl Counter {
         self.tail.extend_from_slice(&lines[keep..]);
     }
 
-    /// The last line of output.
+    /// Returns the last line of output.
     pub(crate) fn last_line(&self) -> Option<&str> {
         let from = memmem::rfind(&self.tail, b"\"line\":\"")? + 8;
         let length = memchr(b'"', &self.tail[from..])?;

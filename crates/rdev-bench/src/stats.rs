@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The value below which `share` of the values lie; the median for 0.5.
+/// Returns the value below which `share` of the values lie; the median for 0.5.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! What comes out: one table, and the facts that do not fit into it.
+//! Output: one table, and facts beside it.
 
 use std::io::Write;
 
@@ -8,14 +8,14 @@ pub(crate) struct Row {
     pub(crate) axis: String,
     pub(crate) rdev: String,
     pub(crate) peer: String,
-    /// What is judged: a ratio, a difference, or the figure itself.
+    /// The judged figure: a ratio, a difference, or the figure itself.
     pub(crate) ratio: String,
     pub(crate) aim: &'static str,
-    /// `None` where there is no aim, only a comparison.
+    /// `None` for a comparison without an aim.
     pub(crate) met: Option<bool>,
 }
 
-/// Everything that was measured.
+/// All results.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// A large number with three significant digits: `1.23M`, `456k`.
+/// Formats a large number with three significant digits: `1.23M`, `456k`.
 pub(crate) fn short(value: f64) -> String {
     match value {
         v if v >= 1e6 => format!("{:.2}M", v / 1e6),

@@ -1,4 +1,4 @@
-//! As much of a WebSocket client as counting messages takes.
+//! A minimal WebSocket client that counts messages.
 
 use anyhow::bail;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,14 +9,15 @@ use crate::sse::{Numbers, leading_number};
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 
-/// What came over a connection until the server ended it.
+/// Messages of a connection, until the server closed it.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) numbers: Numbers,
     pub(crate) last: String,
 }
 
-/// Connects, and counts messages to the end. Each holds a number behind `prefix`; the first is `first`.
+/// Connects, and counts messages to the end. Each has a number after `prefix`; the first number is
+/// `first`.
 pub(crate) async fn receive(port: u16, prefix: &str, first: u64) -> anyhow::Result<Received> {
     let mut socket = connect(port).await?;
     let upgrade = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -56,7 +57,7 @@ pub(crate) async fn receive(port: u16, prefix: &str, first: u64) -> anyhow::Resu
     }
 }
 
-/// The first frame: its kind, where its payload is, and where it ends. Servers do not mask.
+/// Parses the first frame: its kind, the range of its payload, and its end. Servers do not mask.
 fn frame(bytes: &[u8]) -> anyhow::Result<Option<(u8, std::ops::Range<usize>, usize)>> {
     let (Some(&first), Some(&second)) = (bytes.first(), bytes.get(1)) else {
         return Ok(None);

@@ -1,49 +1,49 @@
-//! Files that a task leaves behind, and what becomes of them.
+//! Artefacts: files that a task leaves, and whether rdev stores them.
 
 /// Longest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1024;
 
-/// A file that a task has left, or was to leave.
+/// A file that a task has left, or that a pattern asked for in vain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artefact {
-    /// Where it was in the checkout; where there is no file, the pattern that asked for it.
+    /// Path in the checkout; without a file, the pattern that asked for it.
     pub path: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Whether it is kept.
+    /// The stored content, or the reason why it is not stored.
     pub kept: Content,
 }
 
-/// Whether a file is kept.
+/// Storage of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// All of it, with this SHA-256.
+    /// Stored completely, with this SHA-256.
     Stored([u8; 32]),
-    /// It is not, for this reason.
+    /// Not stored, for this reason.
     Skipped(SkipReason),
 }
 
-/// Why a file is not kept.
+/// Reason why a file is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
-    /// Nothing fits the pattern.
+    /// No file matches the pattern.
     Missing,
-    /// With it there would be more bytes than a task may leave.
+    /// The file exceeds the limit of bytes of a task.
     TooLarge,
-    /// More files fit the pattern than a task may leave.
+    /// More files match the pattern than a task may leave.
     TooMany,
-    /// It is no regular file of the checkout, or may not be read.
+    /// The path is not a regular file of the checkout, or cannot be read.
     Unreadable,
-    /// The checkout has more in it than is looked at.
+    /// The checkout has more entries than the search visits.
     Unsearched,
-    /// The place is gone in which it was, or its task was cancelled meanwhile.
+    /// The pod of the checkout is gone, or the task was cancelled before the file was stored.
     Lost,
-    /// It was, until it made room for what is newer.
+    /// Retention removed the content to make room for newer files.
     Removed,
 }
 
 impl SkipReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 7] = [
         Self::Missing,
         Self::TooLarge,
@@ -54,7 +54,7 @@ impl SkipReason {
         Self::Removed,
     ];
 
-    /// Its name in answers and stores.
+    /// Returns the reason's name in answers and stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -67,13 +67,13 @@ impl SkipReason {
         }
     }
 
-    /// The reason of that name.
+    /// Parses the name of a reason.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|why| why.as_str() == name)
     }
 }
 
-/// Why this names no files of a checkout.
+/// Returns why this pattern cannot select files of a checkout.
 pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     let component = |part: &str| {
         !part.is_empty() && part != ".." && part != "." && (part == "**" || !part.contains("**"))
@@ -88,7 +88,7 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     let shown: String = pattern.chars().take(80).collect();
     Err(format!(
         "{shown:?} is not valid: accepted is a path in the checkout of 1 to {PATTERN_BYTES_MAX} bytes, without \
-         \"..\", in which * and ? stand for what does not begin with a dot, and ** for any folders"
+         \"..\", in which * and ? stand for names without a leading dot, and ** for any folders"
     ))
 }
 

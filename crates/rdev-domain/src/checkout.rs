@@ -1,5 +1,5 @@
-//! Which repositories and refs a task may name: those that git takes for an address and a name, and nothing
-//! that it, or ssh, would read as an option or run as a program.
+//! Repositories and refs that a task may name: addresses and names that neither git nor ssh would read as
+//! an option or run as a program.
 
 /// Longest address, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2048;
@@ -7,31 +7,33 @@ const ADDRESS_BYTES_MAX: usize = 2048;
 const REF_BYTES_MAX: usize = 255;
 const SCHEMES: [&str; 4] = ["https://", "http://", "ssh://", "git://"];
 
-/// Why this is no repository that can be cloned.
+/// Returns why this address cannot be cloned.
 pub(crate) fn check_repository(address: &str) -> Result<(), String> {
     let accepted = "accepted is https://, http://, ssh://, git:// or user@host:path";
     if address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
         return Err(format!("{} bytes; 1 to {ADDRESS_BYTES_MAX} are accepted", address.len()));
     }
     if address.starts_with('-') || address.bytes().any(|b| b <= b' ' || b == 0x7f) {
-        return Err(format!("{address:?} is not valid: it begins with '-', or contains a space; {accepted}"));
+        return Err(format!(
+            "{address:?} is not valid: the address begins with '-', or contains a space; {accepted}"
+        ));
     }
     let rest = SCHEMES.iter().find_map(|scheme| address.strip_prefix(scheme));
     let authority = match rest {
         Some(rest) => rest.split('/').next().unwrap_or_default(),
-        // user@host:path; what has `::` names a program that git would run.
+        // user@host:path; an address with `::` names a program that git would run.
         None => match address.split_once(':') {
             Some((host, path)) if host.contains('@') && !host.contains('/') && !path.starts_with(':') => host,
             _ => return Err(format!("{address:?} is not valid: {accepted}")),
         },
     };
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    // Over ssh a user is the name of an account, elsewhere it is a token more often than not.
+    // Over ssh a user is the name of an account; elsewhere it is usually a token.
     let is_ssh = rest.is_none() || address.starts_with("ssh://");
     if user.contains(':') || !is_ssh && authority.contains('@') {
-        // The value is not repeated: it holds a secret.
+        // The message does not repeat the value, which holds a secret.
         return Err(
-            "it contains a user, token or password, which would be stored and shown: leave out what stands \
+            "contains a user, token or password, which would be stored and shown: leave out the part \
                     before the @, and give git its credential where it runs, or use ssh://git@host/path"
                 .to_owned(),
         );
@@ -42,7 +44,7 @@ pub(crate) fn check_repository(address: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Why this is no branch, tag or commit.
+/// Returns why this name is no branch, tag or commit.
 pub(crate) fn check_ref(name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_graphic() && !b"~^:?*[\\".contains(&b) || !b.is_ascii();
     let good = (1..=REF_BYTES_MAX).contains(&name.len())
@@ -101,8 +103,8 @@ mod tests {
             assert!(check_repository(bad).is_err(), "{bad}");
         }
         for secret in ["https://user:hush@host/a", "https://hush@host/a"] {
-            let told = check_repository(secret).unwrap_err();
-            assert!(!told.contains("hush") && told.contains("ssh://git@host/path"), "{told}");
+            let message = check_repository(secret).unwrap_err();
+            assert!(!message.contains("hush") && message.contains("ssh://git@host/path"), "{message}");
         }
     }
 

@@ -1,20 +1,20 @@
 //! The one error of rdev: a kind that callers decide by, and words for people.
 
-/// Result of everything that can fail in rdev.
+/// Result of every fallible function in rdev.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something could not be done, independent of how it was asked for.
+/// Failure of a request, independent of its protocol.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The resource does not exist, or the caller may not know that it does.
+    /// The resource does not exist, or the caller may not know that it exists.
     #[error("{} {id:?} does not exist", .resource.as_str())]
     NotFound {
         /// Kind of the resource.
         resource: Resource,
-        /// The id in the request.
+        /// The requested id.
         id: String,
     },
-    /// The request contradicts the present state.
+    /// The request contradicts the current state.
     #[error("{message}")]
     Conflict {
         /// The rule that the request breaks.
@@ -22,22 +22,22 @@ pub enum Error {
         /// The state that is in the way, for people.
         message: String,
     },
-    /// The request is readable, but its content is not acceptable.
+    /// The request is readable, but its content is not valid.
     #[error("{} of the request's fields are not valid", .0.len())]
     Invalid(Vec<FieldError>),
-    /// A system that is needed does not answer, or is full; the same request may work later.
+    /// A required system does not answer, or is full; the same request may succeed later.
     #[error("{system} is not available")]
     Unavailable {
-        /// Which one.
+        /// Name of the system.
         system: &'static str,
-        /// Its own words, for the log.
+        /// Error of the system, for the log.
         #[source]
         source: anyhow::Error,
     },
-    /// The writer's claim on a task has passed to another worker: it must stop.
+    /// The lease on a job has passed to another worker: this writer must stop.
     #[error("the lease on this task has passed to another worker")]
     LeaseLost,
-    /// Anything else: a defect or a broken system.
+    /// A defect, or a broken system.
     #[error("internal error")]
     Internal(#[from] anyhow::Error),
 }
@@ -60,7 +60,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Name of the resource in messages.
+    /// Returns the resource's name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Project => "project",
@@ -72,7 +72,7 @@ impl Resource {
         }
     }
 
-    /// Stable code of an answer that the resource does not exist.
+    /// Returns the stable code of the answer for a missing resource.
     pub fn code(self) -> &'static str {
         match self {
             Self::Project => "PROJECT_NOT_FOUND",
@@ -101,7 +101,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    /// Stable code of the answer.
+    /// Returns the stable code of the answer.
     pub fn code(self) -> &'static str {
         match self {
             Self::StreamIdTaken => "STREAM_ID_TAKEN",
@@ -113,27 +113,27 @@ impl Conflict {
     }
 }
 
-/// One field that is not valid.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// The field, as named in the request: `timeout_seconds`, `env.PATH`, `args[2]`.
     pub field: String,
-    /// What is wrong, with the value, and what is accepted.
+    /// The fault, with the value and the accepted range.
     pub message: String,
 }
 
 impl Error {
-    /// Error for a resource that does not exist.
+    /// Returns the error for a resource that does not exist.
     pub fn not_found(resource: Resource, id: impl std::fmt::Display) -> Self {
         Self::NotFound { resource, id: id.to_string() }
     }
 
-    /// Error for a system that does not answer, or is full.
+    /// Returns the error for a required system that does not answer, or is full.
     pub fn unavailable(system: &'static str, source: impl Into<anyhow::Error>) -> Self {
         Self::Unavailable { system, source: source.into() }
     }
 
-    /// Error for a request that contradicts the present state.
+    /// Error for a request that contradicts the current state.
     pub fn conflict(conflict: Conflict, message: impl Into<String>) -> Self {
         Self::Conflict { conflict, message: message.into() }
     }

@@ -1,14 +1,17 @@
+//! Event log: positions, sequence numbers and entries.
+
 use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Failure, JobId, JobStatus, Outcome, StreamId, Target, Timestamp};
 
-/// Sequence number of an event in its stream: 1, 2, 3 … without gaps, given by the runner at the source.
+/// Sequence number of an event in its stream: 1, 2, 3 … without gaps, assigned by the runner at the
+/// source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
-/// Place of an entry in the log: grows with every entry of every stream.
+/// Position of an entry in the log: grows with every entry of every stream.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
@@ -16,12 +19,12 @@ impl Seq {
     /// Before the first event.
     pub const ZERO: Self = Self(0);
 
-    /// The number after this one.
+    /// Returns the following number.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// The number before this one.
+    /// Returns the preceding number.
     pub fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
@@ -31,80 +34,80 @@ impl Position {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
 
-    /// After any entry.
+    /// After every entry.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The place right before this one.
+    /// Returns the preceding position.
     pub fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 }
 
-/// Output on its way into the log: whole frames of the runner, opaque to the stores.
+/// Output to append to the log: whole frames of the runner, opaque to the stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// Number of the first event in it.
+    /// Number of the first event in the chunk.
     pub first_seq: Seq,
-    /// Number of the last event in it.
+    /// Number of the last event in the chunk.
     pub last_seq: Seq,
     /// The frames, one after the other.
     pub frames: Bytes,
 }
 
-/// One entry of the event log: the unit that is stored, and read again.
+/// One entry of the event log: the unit of storage and of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in the log.
+    /// Position in the log.
     pub position: Position,
-    /// Where the command belongs.
+    /// Target of the job.
     pub target: Target,
-    /// The command that it tells about.
+    /// The job that the entry is about.
     pub job: JobId,
-    /// The command's stream.
+    /// Stream of the job.
     pub stream: StreamId,
-    /// Number of its first event; a status has the number of the event before it, and takes none.
+    /// Number of the first event; a status has the number of the event before it, and takes none.
     pub first_seq: Seq,
-    /// Number of its last event.
+    /// Number of the last event.
     pub last_seq: Seq,
-    /// When it was stored.
+    /// Time of storage.
     pub at: Timestamp,
-    /// What it says.
+    /// Content of the entry.
     pub body: EntryBody,
 }
 
-/// How an attempt ended that is followed by another one.
+/// End of an attempt that another one follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retrying {
     /// Number of the attempt that follows.
     pub attempt: u32,
-    /// Why the attempt before is not the last: its reason, or `retried` by hand.
+    /// Reason for another attempt: the reason of the failed one, or `retried` by hand.
     pub reason: String,
-    /// The same for people.
+    /// The reason in a sentence for people.
     pub message: String,
-    /// Tells whether it takes a number: that of a complete event in whose place earlier versions have put it.
+    /// True for an entry that has a number of its own: earlier versions wrote it over a complete event,
+    /// under that event's number.
     pub counted: bool,
 }
 
-/// What an entry says.
+/// Content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryBody {
-    /// The command has reached a status that is not its last.
+    /// The job has reached a status that is not final.
     Status(JobStatus),
-    /// Something keeps a started command from running. It is over with the next entry.
+    /// A failure keeps a started job from running. The next entry ends the stall.
     Stalled(Failure),
-    /// An attempt is over, and the command waits for the next one.
+    /// An attempt has ended, and the job waits for the next one.
     Retry(Retrying),
     /// Output, as frames of the runner.
     Output(Bytes),
-    /// The command is over; nothing follows in its stream.
+    /// The job has ended; no entry follows in its stream.
     Complete(Outcome),
-    /// It was over, and somebody has asked for one more round: what was complete when it was stored is this from
-    /// then on, under the same number.
+    /// The end before a retry by hand: a stored `Complete` that becomes this entry under the same number.
     FormerEnd(Outcome),
 }
 
 impl Entry {
-    /// Bytes of output that it holds.
+    /// Returns the number of bytes of output in the entry.
     pub fn output_bytes(&self) -> usize {
         match &self.body {
             EntryBody::Output(frames) => frames.len(),
@@ -116,7 +119,7 @@ impl Entry {
         }
     }
 
-    /// Whether it is the last of its stream.
+    /// Tells whether the entry is the last of its stream.
     pub fn is_last(&self) -> bool {
         matches!(self.body, EntryBody::Complete(_))
     }

@@ -1,15 +1,18 @@
+//! Identifiers: projects, jobs, streams, keys and workers. Each type parses its own syntax and holds
+//! nothing else.
+
 use std::fmt;
 use std::str::FromStr;
 
-/// A text that is no id of the wanted kind.
+/// A text that is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {value:?} is not valid: {accepted}")]
 pub struct IdError {
-    /// What was to be parsed.
+    /// Kind of id that was expected, in lower case.
     pub kind: &'static str,
-    /// The text, cut to 80 characters.
+    /// The rejected text, cut to 80 characters.
     pub value: String,
-    /// What is accepted.
+    /// Description of the accepted syntax.
     pub accepted: &'static str,
 }
 
@@ -20,7 +23,7 @@ macro_rules! id {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -79,14 +82,14 @@ fn is_token(text: &str, length_max: usize) -> bool {
 }
 
 id!(
-    /// A project's id, as in the label of its pod or the name of its directory.
+    /// Id of a project, as in the label of its pod or the name of its directory.
     ProjectId,
     "project id",
     "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
     |text| is_label(text, 63)
 );
 id!(
-    /// A command's id: `cmd-` and 32 hexadecimal digits that sort by time.
+    /// Id of a job: `cmd-` and 32 hexadecimal digits that sort by time.
     JobId,
     "command id",
     "\"cmd-\" and 32 hexadecimal digits",
@@ -95,21 +98,21 @@ id!(
     })
 );
 id!(
-    /// The name of a command's event stream, unique in its project: the caller's or the command's id.
+    /// Name of a job's event stream, unique in its target: chosen by the caller, else the job's id.
     StreamId,
     "stream_id",
     "1 to 128 of letters, digits, '.', '_', '-' and ':', beginning with a letter or digit",
     |text| is_token(text, 128)
 );
 id!(
-    /// The public part of an API key.
+    /// Public part of an API key.
     KeyId,
     "key id",
     "1 to 64 of letters, digits, '.', '_', '-' and ':'",
     |text| is_token(text, 64)
 );
 id!(
-    /// One process that claims work.
+    /// Id of one process that claims jobs.
     WorkerId,
     "worker id",
     "1 to 128 of letters, digits, '.', '_', '-' and ':'",
@@ -117,7 +120,7 @@ id!(
 );
 
 id!(
-    /// A worker of the pool: the name of its pod, or of its slot on this machine.
+    /// Name of a worker of the pool: the name of its pod, or of its slot on this machine.
     WorkerName,
     "worker",
     "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",

@@ -1,3 +1,5 @@
+//! Jobs: specification, state machine and status names.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,26 +10,26 @@ use crate::{
     TaskKind, TaskRequest, Timestamp,
 };
 
-/// One piece of work, from its acceptance to its end.
+/// One unit of work, from its acceptance to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Its id.
+    /// Id of the job.
     pub id: JobId,
-    /// The stream that its events are read by.
+    /// Stream of its events.
     pub stream: StreamId,
     /// The work to do.
     pub spec: JobSpec,
-    /// It is stopped when it has run that long.
+    /// Longest time of one attempt; then the job is stopped and ends as timed out.
     pub timeout: Duration,
-    /// The key that asked for it.
+    /// API key that requested the job.
     pub created_by: KeyId,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub created_at: Timestamp,
-    /// Whether somebody has asked for its end.
+    /// True once its cancellation was requested.
     pub cancel_requested: bool,
-    /// When it runs, and how often.
+    /// Priority, start time and attempts.
     pub schedule: Schedule,
-    /// Where it stands.
+    /// Current state.
     pub state: JobState,
 }
 
@@ -60,9 +62,9 @@ pub enum CommandRequest {
 /// Work for a coding agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRequest {
-    /// What the agent is to do.
+    /// Instructions to the agent.
     pub prompt: String,
-    /// The agent's own session to go on with.
+    /// The agent's own session to resume.
     pub session_id: Option<String>,
     /// The model, by the agent's name for it.
     pub model: Option<String>,
@@ -75,18 +77,18 @@ pub struct AgentRequest {
 pub struct ShellRequest {
     /// The line.
     pub command: String,
-    /// Variables set for it.
+    /// Environment variables of the shell.
     pub env: BTreeMap<String, String>,
 }
 
 /// Arguments for git.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitRequest {
-    /// Everything after `git`.
+    /// The arguments after `git`.
     pub args: Vec<String>,
 }
 
-/// The kind of a job. A command and a task may have kinds of the same name: both have `shell`.
+/// Kind of a job. A command and a task may have kinds of the same name: both have `shell`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     /// A command of this kind.
@@ -95,7 +97,7 @@ pub enum JobKind {
     Task(TaskKind),
 }
 
-/// The kind of a command.
+/// Kind of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandKind {
     /// Claude Code.
@@ -107,7 +109,7 @@ pub enum CommandKind {
 }
 
 impl JobKind {
-    /// Name of the kind in answers and stores.
+    /// Returns the kind's name in answers and stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Command(CommandKind::Claude) => "claude",
@@ -119,7 +121,7 @@ impl JobKind {
 }
 
 impl CommandRequest {
-    /// Kind of the command.
+    /// Returns the kind of the command.
     pub fn kind(&self) -> CommandKind {
         match self {
             Self::Claude(_) => CommandKind::Claude,
@@ -130,7 +132,7 @@ impl CommandRequest {
 }
 
 impl JobSpec {
-    /// Kind of the job.
+    /// Returns the kind of the job.
     pub fn kind(&self) -> JobKind {
         match self {
             Self::Command { request, .. } => JobKind::Command(request.kind()),
@@ -138,7 +140,7 @@ impl JobSpec {
         }
     }
 
-    /// Target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, or the pool.
     pub fn target(&self) -> Target {
         match self {
             Self::Command { project, .. } => Target::Project(project.clone()),
@@ -151,7 +153,7 @@ impl JobSpec {
         matches!(self, Self::Task(_))
     }
 
-    /// The project that the work is done for; a task may have none.
+    /// Returns the project that the job is done for; a task may have none.
     pub fn project(&self) -> Option<&ProjectId> {
         match self {
             Self::Command { project, .. } => Some(project),
@@ -159,7 +161,7 @@ impl JobSpec {
         }
     }
 
-    /// Patterns of the files to keep; only tasks have any.
+    /// Returns the patterns of files to store; commands have none.
     pub fn artefacts(&self) -> &[String] {
         match self {
             Self::Command { .. } => &[],
@@ -167,7 +169,8 @@ impl JobSpec {
         }
     }
 
-    /// Concurrency key: at most one job of a key runs at a time, so two agents never write one workspace at once.
+    /// Returns the concurrency key: at most one job of a key runs at a time, so two agents never write
+    /// one workspace at once.
     pub fn concurrency_key(&self) -> Option<String> {
         match self {
             Self::Command { project, request: CommandRequest::Claude(_) } => {
@@ -180,49 +183,49 @@ impl JobSpec {
 }
 
 impl Job {
-    /// Target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, or the pool.
     pub fn target(&self) -> Target {
         self.spec.target()
     }
 }
 
-/// Where a command stands, with what is known there.
+/// State of a job, with its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
     /// Stored, and waiting for a worker.
     Pending,
-    /// Started, or about to be.
+    /// Started, or about to start.
     Running {
-        /// When the worker began.
+        /// Time of the first start.
         started_at: Timestamp,
-        /// What keeps it from running, as far as that is known.
+        /// Cause that keeps the job from running, if one is known.
         failure: Option<Failure>,
     },
-    /// Over.
+    /// Ended.
     Ended {
-        /// When the worker began; `None` when it never ran.
+        /// Time of the first start; `None` when the job never ran.
         started_at: Option<Timestamp>,
-        /// When it was over.
+        /// Time of the end.
         ended_at: Timestamp,
-        /// How it came to its end.
+        /// Result of the job.
         outcome: Outcome,
     },
 }
 
-/// The name of a state.
+/// Name of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
     /// Stored, and waiting for a worker.
     Pending,
-    /// Started, or about to be.
+    /// Started, or about to start.
     Running,
-    /// Exit code 0.
+    /// Ended with exit code 0.
     Completed,
-    /// Ended in a way that nobody asked for.
+    /// Ended without success, and without a request to end.
     Failed,
     /// Ended on request.
     Cancelled,
-    /// Ended because its time was up.
+    /// Ended by its timeout.
     TimedOut,
 }
 
@@ -236,12 +239,12 @@ const STATUSES: [(JobStatus, &str); 6] = [
 ];
 
 impl JobStatus {
-    /// The status's name in answers, events and stores.
+    /// Returns the status's name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
         STATUSES.iter().find(|(status, _)| *status == self).map_or("", |(_, name)| name)
     }
 
-    /// The status of that name.
+    /// Parses the name of a status.
     pub fn parse(name: &str) -> Option<Self> {
         STATUSES.iter().find(|(_, n)| *n == name).map(|(status, _)| *status)
     }
@@ -259,7 +262,7 @@ impl From<Ending> for JobStatus {
 }
 
 impl JobState {
-    /// The state's name.
+    /// Returns the state's name.
     pub fn status(&self) -> JobStatus {
         match self {
             Self::Pending => JobStatus::Pending,
@@ -268,17 +271,17 @@ impl JobState {
         }
     }
 
-    /// Started at this moment, and nothing keeps it from running.
+    /// Returns the state of a job that started at this time, without a failure.
     pub fn running(started_at: Timestamp) -> Self {
         Self::Running { started_at, failure: None }
     }
 
-    /// Whether it is over.
+    /// Tells whether the job has ended.
     pub fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. })
     }
 
-    /// A worker begins. Beginning again keeps the first start: a worker may take over from another.
+    /// Starts the job. A second start keeps the time of the first: a worker may take over from another.
     pub fn start(&self, now: Timestamp) -> Result<Self> {
         match self {
             Self::Pending => Ok(Self::running(now)),
@@ -287,7 +290,7 @@ impl JobState {
         }
     }
 
-    /// Something keeps it from running, or nothing any more.
+    /// Sets or clears the cause that keeps the job from running.
     pub fn stalled(&self, failure: Option<Failure>) -> Result<Self> {
         match self {
             Self::Running { started_at, .. } => Ok(Self::Running { started_at: *started_at, failure }),
@@ -295,7 +298,7 @@ impl JobState {
         }
     }
 
-    /// An attempt is over, and another one follows.
+    /// Ends an attempt that another one follows.
     pub fn retry(&self) -> Result<Self> {
         match self {
             Self::Pending | Self::Running { .. } => Ok(Self::Pending),
@@ -303,18 +306,18 @@ impl JobState {
         }
     }
 
-    /// What is over waits again, because somebody asks for it.
+    /// Reopens an ended job for a retry by hand.
     pub fn reopen(&self) -> Result<Self> {
         match self {
             Self::Ended { .. } => Ok(Self::Pending),
             Self::Pending | Self::Running { .. } => Err(Error::conflict(
                 Conflict::TaskNotEnded,
-                format!("the task is {}: only one that has ended is retried", self.status().as_str()),
+                format!("the task is {}: only an ended task can be retried", self.status().as_str()),
             )),
         }
     }
 
-    /// The command is over.
+    /// Ends the job.
     pub fn end(&self, outcome: Outcome, now: Timestamp) -> Result<Self> {
         let started_at = match self {
             Self::Pending => None,

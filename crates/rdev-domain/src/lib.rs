@@ -1,7 +1,7 @@
-//! The vocabulary of rdev: ids, commands and their states, events, errors.
+//! Domain of rdev: ids, jobs and their states, events, errors.
 //!
-//! Nothing here is asynchronous, does I/O or asks for the time: given the same input it gives the same
-//! output. It must not know HTTP, SQL, Kubernetes or the runner's frames.
+//! Nothing here is asynchronous, does I/O or reads the clock: the same input gives the same output. The
+//! crate must not know HTTP, SQL, Kubernetes or the runner's frames.
 
 mod artefact;
 mod checkout;
@@ -35,13 +35,13 @@ pub use task::{Schedule, TaskKind, TaskRequest, attempt_error};
 pub use time::Timestamp;
 pub use validate::{Limits, Validate};
 
-/// The first answer's fingerprint and time for an `Idempotency-Key`.
+/// An `Idempotency-Key` with the fingerprint of its first request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The API key that sent it: two keys never share an idempotency key.
+    /// API key of the request: two API keys never share an idempotency key.
     pub key: KeyId,
-    /// The header's value.
+    /// Value of the header.
     pub value: String,
-    /// SHA-256 of method, path and body, so that another request under the same value is noticed.
+    /// SHA-256 of method, path and body: another request under the same value is a conflict.
     pub fingerprint: [u8; 32],
 }

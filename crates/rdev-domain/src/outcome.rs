@@ -1,69 +1,71 @@
+//! Outcomes: how a job ended, and why.
+
 use std::time::Duration;
 
-/// How a command came to its end.
+/// Result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The way it ended.
+    /// Ending of a job.
     pub ending: Ending,
-    /// Exit code of its process, if that was reached; 128 + the number for a death by signal.
+    /// Exit code of the process, if one was reached; 128 + the number for a death by signal.
     pub exit_code: Option<i32>,
-    /// Why it did not complete, in words for people: an agent's own message, the missing program.
+    /// Cause in words for people: an agent's own message, the missing program.
     pub message: Option<String>,
-    /// Time from the start of its process to its end.
+    /// Time from the start of the process to its end.
     pub duration: Duration,
 }
 
-/// The way a command ended.
+/// Ending of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Exit code 0, and an agent's result where there is an agent.
+    /// Exit code 0, and for an agent its result event.
     Completed,
-    /// Anything else that nobody asked for.
+    /// Without success, and without a request to end.
     Failed(Reason),
-    /// Somebody asked for its end.
+    /// Cancelled on request.
     Cancelled,
-    /// Its time was up.
+    /// Stopped by its timeout.
     TimedOut,
 }
 
-/// Why a command failed, honestly.
+/// Reason why a job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Its exit code was not 0.
+    /// The exit code was not 0.
     ExitCode,
-    /// A signal that rdev did not send killed it.
+    /// A signal that rdev did not send killed the process.
     Signal,
-    /// Its program could not be executed.
+    /// The program could not be executed.
     SpawnFailed,
-    /// The runner that supervised it is gone, so its end is unknown.
+    /// The supervising runner is gone, so the end is unknown.
     RunnerLost,
-    /// The runner's journal of it was damaged on its disk, so its end is unknown.
+    /// The runner's journal was damaged on its disk, so the end is unknown.
     JournalDamaged,
-    /// The pod in which it ran was deleted or replaced.
+    /// The pod of the job was deleted or replaced.
     PodLost,
-    /// The pod in which it ran was evicted from its node.
+    /// The pod of the job was evicted from its node.
     PodEvicted,
-    /// The container in which it ran ended, and was started anew.
+    /// The container of the job ended and was restarted.
     PodRestarted,
-    /// The node of its pod does not answer.
+    /// The node of the pod does not answer.
     NodeLost,
-    /// Its pod was not ready in time.
+    /// The pod was not ready in time.
     PodNotReady,
-    /// It, or the container in which it ran, needed more memory than it may have.
+    /// The job, or its container, exceeded its memory limit.
     OomKilled,
-    /// The cluster does not let rdev run programs in its pod.
+    /// The cluster does not allow rdev to run programs in the pod.
     ExecForbidden,
-    /// The image of its pod has no shell.
+    /// The image of the pod has no shell.
     NoShell,
     /// The pod has no usable runner, and none could be copied into it.
     RunnerMissing,
-    /// The folder of runs of its pod is that of another pod as well.
+    /// Another pod uses the same folder of runs.
     RunsShared,
     /// The agent ended without a result.
     NoResult,
     /// The model service refused the credentials.
     Auth,
-    /// The model service reported a used-up quota or rate limit.
+    /// The model service reported an exhausted quota or rate limit.
     Quota,
     /// The model service failed or was not reached.
     ModelUnavailable,
@@ -71,28 +73,28 @@ pub enum Reason {
     AgentError,
     /// The agent reached its limit of turns.
     MaxTurns,
-    /// The agent came to a result, and did not end after it.
+    /// The agent reported its result, and did not exit afterwards.
     HungAfterResult,
-    /// The runner in its place cannot start it.
+    /// The runner in the pod could not start the job.
     RunnerFailed,
 }
 
-/// What keeps a command from running, or has ended it.
+/// Cause that keeps a job from running, or has ended it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The reason of a command that ends by it.
+    /// Reason of a job that ends by this failure.
     pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }
 
 impl Failure {
-    /// For this reason.
+    /// Returns a failure of this reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 
-    /// With a message that every store can hold.
+    /// Returns the failure with a message that every store accepts.
     #[must_use]
     pub fn storable(self) -> Self {
         Self { message: storable(self.message), ..self }
@@ -126,19 +128,19 @@ const REASONS: [(Reason, &str); 23] = [
 ];
 
 impl Reason {
-    /// Its name in answers, events and stores.
+    /// Returns the reason's name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
         REASONS.iter().find(|(reason, _)| *reason == self).map_or("", |(_, name)| name)
     }
 
-    /// The reason of that name.
+    /// Parses the name of a reason.
     pub fn parse(name: &str) -> Option<Self> {
         REASONS.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
     }
 }
 
 impl Ending {
-    /// The `reason` of the complete event: `None` for a completed command.
+    /// Returns the `reason` of the complete event: `None` for a completed job.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Completed => None,
@@ -148,7 +150,7 @@ impl Ending {
         }
     }
 
-    /// The ending that [`Ending::reason`] and the status were made from.
+    /// Restores the ending from its status and [`Ending::reason`].
     pub fn from_status_and_reason(status: crate::JobStatus, reason: Option<&str>) -> Option<Self> {
         match status {
             crate::JobStatus::Completed => Some(Self::Completed),
@@ -161,19 +163,19 @@ impl Ending {
 }
 
 impl Outcome {
-    /// An end without a process of its own: nothing ran, or nobody knows how it went.
+    /// Returns the outcome of a job without a process, or of one whose process left no result.
     pub fn without_process(ending: Ending, message: impl Into<String>) -> Self {
         Self { ending, exit_code: None, message: Some(message.into()), duration: Duration::ZERO }
     }
 
-    /// With a message that every store can hold.
+    /// Returns the outcome with a message that every store accepts.
     #[must_use]
     pub fn storable(self) -> Self {
         Self { message: self.message.map(storable), ..self }
     }
 }
 
-/// As every store can hold it: Postgres has no texts with NUL in them, and programs say what they like.
+/// Replaces NUL: Postgres stores no text with NUL, and programs may print any byte.
 fn storable(message: String) -> String {
     if message.contains('\0') { message.replace('\0', "\u{fffd}") } else { message }
 }

@@ -1,39 +1,41 @@
+//! Projects and their readiness.
+
 use crate::{ProjectId, Timestamp};
 
-/// A project: a place in which commands run.
+/// A project: a workspace with a pod in which commands run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Its id, part of every URL.
+    /// Id of the project, part of every URL.
     pub id: ProjectId,
-    /// Whether commands can run in it now.
+    /// Readiness for commands.
     pub status: ProjectStatus,
-    /// A fault that somebody is to mend, whatever its status.
+    /// A fault that an operator has to repair, whatever the status.
     pub warning: Option<Condition>,
-    /// Where its files are, as the commands in it see them.
+    /// Path of the workspace, as commands see it.
     pub workspace: String,
-    /// Where its files come from, as git names it.
+    /// Repository of the workspace, as git names it.
     pub repository: Option<String>,
-    /// What it is, for people.
+    /// Description for people.
     pub description: Option<String>,
-    /// The agent that works in it unless another one is asked for.
+    /// Agent of commands that name no agent.
     pub default_agent: Option<String>,
 }
 
-/// Whether commands can run in a project now.
+/// Readiness of a project for commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectStatus {
     /// Commands start at once.
     Ready,
-    /// It is on its way: commands wait for it.
+    /// The pod is starting: commands wait for it.
     Starting(Condition),
-    /// Something is wrong with it: commands wait a while, should it mend.
+    /// The pod fails: commands wait for a limited time, in case the fault passes.
     Failing(Condition),
-    /// Its pod is gone, and no other has come in its place.
+    /// The pod is gone and has no replacement.
     Gone(Condition),
 }
 
 impl ProjectStatus {
-    /// Why it is not ready; `None` when it is.
+    /// Returns the cause of a status other than ready; `None` when the project is ready.
     pub fn condition(self) -> Option<Condition> {
         match self {
             Self::Ready => None,
@@ -42,13 +44,13 @@ impl ProjectStatus {
     }
 }
 
-/// Why a project is not ready, or what else is wrong with it.
+/// Cause of a project that is not ready, or another fault of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// One word, of the cluster's own: `ContainerCreating`, `ImagePullBackOff`.
+    /// One word, the cluster's own where it has one: `ContainerCreating`, `ImagePullBackOff`.
     pub reason: String,
     /// A sentence for people.
     pub message: String,
-    /// How long it has been so.
+    /// Start of the condition.
     pub since: Timestamp,
 }

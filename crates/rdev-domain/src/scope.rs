@@ -1,26 +1,28 @@
+//! Scopes of API keys, and the principal of a request.
+
 use crate::KeyId;
 
-/// What a key may do.
+/// A permission of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// See projects, commands, output and events.
+    /// Read projects, commands, output and events.
     ProjectsRead,
     /// Run and cancel commands.
     ProjectsExecute,
-    /// See tasks, their output and events.
+    /// Read tasks, their output and events.
     QueueRead,
     /// Add, cancel and retry tasks.
     QueueWrite,
-    /// See the workers of the pool.
+    /// Read the workers of the pool.
     WorkersRead,
     /// Drain workers.
     WorkersWrite,
-    /// Everything.
+    /// Every permission.
     Admin,
 }
 
 impl Scope {
-    /// The scope's name in keys, errors and documents.
+    /// Returns the scope's name in keys, errors and documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ProjectsRead => "projects:read",
@@ -34,17 +36,17 @@ impl Scope {
     }
 }
 
-/// Who makes a request.
+/// The API key that makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The key's public id.
+    /// Public id of the key.
     pub key: KeyId,
-    /// What the key may do.
+    /// Scopes of the key.
     pub scopes: Vec<Scope>,
 }
 
 impl Principal {
-    /// Whether one of the caller's scopes includes `scope`.
+    /// Tells whether one of the key's scopes includes `scope`.
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)
     }

@@ -1,4 +1,4 @@
-//! Work for the pool: what is asked for, when it runs, and how often it is tried.
+//! Tasks of the pool: request, schedule and retries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Ending, Job, JobState, Outcome, ProjectId, Result, Retrying, Timestamp};
 
-/// The first pause before another attempt; doubled with each further one.
+/// Shortest pause before another attempt; it doubles with each further attempt.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause before another attempt.
+/// Longest pause before another attempt.
 const BACKOFF_LAST: Duration = Duration::from_secs(600);
-/// Attempts of what may run more than once, where the caller names no number.
+/// Default number of attempts of a kind that may run more than once.
 const ATTEMPTS_DEFAULT: u32 = 3;
 
-/// What kind of work a task is.
+/// Kind of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// Makes something out of a checkout.
+    /// Makes a result from a checkout.
     Build,
     /// Checks a checkout.
     Test,
-    /// Changes something outside: it runs once, unless its caller allows more.
+    /// Changes an outside system: runs once by default.
     Deploy,
-    /// Anything else.
+    /// Any other work.
     Shell,
 }
 
 impl TaskKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Build, Self::Test, Self::Deploy, Self::Shell];
 
-    /// Its name in requests, answers and stores.
+    /// Returns the kind's name in requests, answers and stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Build => "build",
@@ -42,12 +42,12 @@ impl TaskKind {
         }
     }
 
-    /// The kind of that name.
+    /// Parses the name of a kind.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// How often it is tried, where the caller does not say.
+    /// Returns the default number of attempts: 1 for deploys, 3 otherwise.
     pub fn attempts_default(self) -> u32 {
         match self {
             Self::Build | Self::Test | Self::Shell => ATTEMPTS_DEFAULT,
@@ -60,52 +60,52 @@ impl TaskKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "work")]
 pub struct TaskRequest {
-    /// What kind of work it is.
+    /// Kind of the task.
     pub kind: TaskKind,
-    /// What is checked out; `None`: the steps run in an empty folder.
+    /// Repository to check out; `None`: the steps run in an empty folder.
     pub repository: Option<String>,
-    /// Branch, tag or commit; `None`: the repository's own choice.
+    /// Branch, tag or commit; `None`: the default branch of the repository.
     pub git_ref: Option<String>,
-    /// Lines for `sh`, one after the other.
+    /// Lines for `sh`, run one after the other.
     pub steps: Vec<String>,
-    /// Variables set for them.
+    /// Environment variables of the steps.
     pub env: BTreeMap<String, String>,
-    /// Patterns of the files that are kept of the checkout.
+    /// Patterns of files in the checkout to store.
     #[serde(default)]
     pub artefacts: Vec<String>,
-    /// The project that it is done for.
+    /// Project that the task is done for.
     pub project: Option<ProjectId>,
     /// At most one task of this key runs at a time.
     pub concurrency_key: Option<String>,
 }
 
 impl TaskRequest {
-    /// The key of which at most one task runs: the caller's, or for deploys the repository.
+    /// Returns the concurrency key: the caller's, for deploys by default the repository.
     pub fn key(&self) -> Option<String> {
         let by_default = (self.kind == TaskKind::Deploy).then_some(self.repository.as_ref()).flatten();
         self.concurrency_key.as_ref().or(by_default).map(|key| format!("pool:{key}"))
     }
 }
 
-/// When a command runs, and how often.
+/// Priority, start time and attempts of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// Of what waits, the higher runs first.
+    /// Priority: a higher one runs first; default 0.
     pub priority: i32,
-    /// Not before this moment.
+    /// Earliest start.
     pub run_after: Option<Timestamp>,
-    /// A round has at most so many attempts: the first round, and each that somebody asks for by hand.
+    /// Most attempts of a round: the first round, and each retry by hand.
     pub max_attempts: u32,
-    /// How often it was started, in all rounds.
+    /// Number of starts, in all rounds.
     pub attempts: u32,
-    /// How often of these in the rounds before the present one.
+    /// Number of starts in the rounds before the present one.
     pub earlier_attempts: u32,
-    /// How the attempt before the present one came to its end.
+    /// End of the previous attempt.
     pub last_error: Option<String>,
 }
 
 impl Default for Schedule {
-    /// At once, and once.
+    /// Starts at once, with one attempt.
     fn default() -> Self {
         Self {
             priority: 0,
@@ -119,7 +119,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Whether an attempt that came to this end, the `attempts`th, is followed by another one.
+    /// Tells whether another attempt follows the `attempts`th one, which ended in this way.
     pub fn allows_retry(&self, attempts: u32, ending: Ending) -> bool {
         match ending {
             Ending::Completed | Ending::Cancelled => false,
@@ -127,19 +127,19 @@ impl Schedule {
         }
     }
 
-    /// Tells whether an attempt that was ended by what it had no part in is followed by another one and does not count: where
-    /// the command may run more than once.
+    /// Tells whether another attempt follows one that ended through no fault of its own. Such an attempt
+    /// does not count, and only a job that may run more than once gets another.
     pub fn allows_uncounted_retry(&self) -> bool {
         self.max_attempts > 1
     }
 
-    /// How often it may be started by the end of the present round.
+    /// Returns the total number of starts allowed by the end of the present round.
     pub fn attempts_allowed(&self) -> u32 {
         self.earlier_attempts.saturating_add(self.max_attempts)
     }
 
-    /// The pause after the `attempts`th attempt: a `fraction` (0 to 1) of a time that doubles with every attempt of a
-    /// round, so that tasks which failed together do not come again together.
+    /// Returns the pause after the `attempts`th attempt: a `fraction` (0 to 1) of a time that doubles
+    /// with every attempt of a round, so tasks that failed together do not retry together.
     pub fn backoff(&self, attempts: u32, fraction: f64) -> Duration {
         let of_round = attempts.saturating_sub(self.earlier_attempts);
         let doubled = 1_u32.checked_shl(of_round.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -147,7 +147,7 @@ impl Schedule {
     }
 }
 
-/// One line on how an attempt ended.
+/// Returns one line about the end of an attempt.
 pub fn attempt_error(outcome: &Outcome) -> String {
     let reason = outcome.ending.reason().unwrap_or("completed");
     match (outcome.exit_code, &outcome.message) {
@@ -158,7 +158,8 @@ pub fn attempt_error(outcome: &Outcome) -> String {
 }
 
 impl Job {
-    /// Whether it has used up its attempts without success: it is kept, and may be retried by hand.
+    /// Tells whether the job has used all attempts without success: it is stored, and may be retried by
+    /// hand.
     pub fn is_dead(&self) -> bool {
         let crate::JobState::Ended { outcome, .. } = &self.state else {
             return false;
@@ -166,7 +167,7 @@ impl Job {
         self.spec.is_task() && matches!(outcome.ending, Ending::Failed(_) | Ending::TimedOut)
     }
 
-    /// The command that has ended, as it waits for one more round; and what its log tells of that.
+    /// Returns the ended job, pending for one more round, and the entry for its log.
     ///
     /// # Errors
     /// `Conflict` with `TASK_NOT_ENDED`.
@@ -195,7 +196,7 @@ mod tests {
     use crate::Reason;
 
     #[test]
-    fn only_what_failed_is_tried_again_and_only_so_often() {
+    fn only_failures_are_retried_up_to_the_limit() {
         let schedule = Schedule { max_attempts: 3, ..Schedule::default() };
         let failed = Ending::Failed(Reason::ExitCode);
         for (attempts, ending, again) in [

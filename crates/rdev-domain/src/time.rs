@@ -1,3 +1,5 @@
+//! Time in UTC, exact to the microsecond.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -6,29 +8,29 @@ use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
 use jiff::fmt::temporal::Pieces;
 
-/// jiff's own moments end a day before the year 9999 does, so that every time zone has them.
+/// jiff's own timestamps end a day before the year 9999 does, so that every time zone can express them.
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
-/// From 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z: what RFC 3339 can say, in microseconds.
+/// Range of RFC 3339, in microseconds: 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z.
 const RFC_3339: std::ops::RangeInclusive<i128> = -62_167_219_200_000_000..=253_402_300_799_999_999;
-/// Digits of a fraction of a second that jiff reads; they are more than are kept.
+/// Digits of a fraction of a second that jiff reads; a timestamp keeps six.
 const FRACTION_DIGITS_MAX: usize = 9;
 
-/// A moment in UTC, exact to the microsecond: what every database keeps without loss.
+/// A point in time in UTC, exact to the microsecond: the precision that every database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From microseconds since 1970-01-01.
+    /// Converts from microseconds since 1970-01-01.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since 1970-01-01.
+    /// Returns microseconds since 1970-01-01.
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// From RFC 3339, in any time zone.
+    /// Parses RFC 3339, in any time zone.
     pub fn parse(text: &str) -> Option<Self> {
         let text = cut_fraction(text);
         let pieces = Pieces::parse(&*text).ok()?;
@@ -37,7 +39,7 @@ impl Timestamp {
         RFC_3339.contains(&micros).then(|| i64::try_from(micros).ok().map(Self)).flatten()
     }
 
-    /// Time from `earlier` to this moment; zero when the clock has gone backwards in between.
+    /// Returns the time from `earlier` to this point; zero when the clock has gone backwards in between.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -69,7 +71,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// RFC 3339 limits no fraction.
+/// Cuts digits that jiff does not read: RFC 3339 limits no fraction.
 fn cut_fraction(text: &str) -> Cow<'_, str> {
     let Some((before, after)) = text.split_once('.') else { return text.into() };
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();

@@ -1,3 +1,5 @@
+//! Validation of requests: collects every invalid field before it reports.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,30 +10,32 @@ use crate::{
     check_git_args,
 };
 
-/// What a request may ask for.
+/// Limits of requests.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Longest prompt, in bytes; it reaches the agent on standard input.
     pub prompt_bytes_max: usize,
     /// Most variables or arguments.
     pub items_max: usize,
-    /// Longest shell line, argument or value, in bytes: the kernel takes no argument of 128 KiB.
+    /// Longest shell line, argument or value, in bytes: the kernel accepts no argument of 128 KiB.
     pub item_bytes_max: usize,
     /// Most steps of a task.
     pub steps_max: usize,
-    /// Most bytes of all its steps and variables: the kernel bounds what a program is started with.
+    /// Most bytes of all steps and variables of a task: the kernel limits the size of arguments and
+    /// environment.
     pub work_bytes_max: usize,
-    /// Most patterns of files that a task leaves.
+    /// Most artefact patterns of a task.
     pub artefacts_max: usize,
     /// Longest concurrency key, in bytes.
     pub key_bytes_max: usize,
-    /// Priorities go from minus this to this.
+    /// Largest absolute value of a priority.
     pub priority_max: i32,
     /// Most attempts of a task.
     pub attempts_max: u32,
-    /// Longest time that a command may be given.
+    /// Longest timeout of a job.
     pub timeout_max: Duration,
-    /// The folder whose bare repositories git may reach by their path, absolute; `None`: by address only.
+    /// Absolute path of the folder whose bare repositories git may access by path; `None`: by address
+    /// only.
     pub git_remotes: Option<String>,
 }
 
@@ -52,19 +56,19 @@ impl Limits {
     };
 }
 
-/// Collects everything that is wrong with a request, so that its author hears of it at once.
+/// Collects everything that is wrong with a request, so its author receives all of it at once.
 #[derive(Debug, Default)]
 pub struct Validate {
     errors: Vec<FieldError>,
 }
 
 impl Validate {
-    /// Notes one more field that is not valid.
+    /// Records one more invalid field.
     pub fn fail(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.errors.push(FieldError { field: field.into(), message: message.into() });
     }
 
-    /// Parses an id, or notes why it is none.
+    /// Parses an id, or records why it is invalid.
     pub fn parse<T: std::str::FromStr<Err = crate::IdError>>(
         &mut self,
         field: &str,
@@ -73,7 +77,7 @@ impl Validate {
         text.parse().map_err(|error: crate::IdError| self.fail(field, error.to_string())).ok()
     }
 
-    /// The time that a command may take, or notes why the wish is not valid.
+    /// Returns the timeout of a job, or records why the requested one is invalid.
     pub fn timeout(&mut self, limits: &Limits, seconds: Option<u64>, default: Duration) -> Duration {
         let max = limits.timeout_max.as_secs();
         match seconds {
@@ -86,7 +90,7 @@ impl Validate {
         }
     }
 
-    /// Checks everything that a request says.
+    /// Checks all fields of a command.
     pub fn request(&mut self, limits: &Limits, request: &CommandRequest) {
         match request {
             CommandRequest::Claude(agent) => self.agent(limits, agent),
@@ -95,7 +99,7 @@ impl Validate {
         }
     }
 
-    /// `Ok` when nothing was noted.
+    /// Returns `Ok` when no invalid field was recorded.
     pub fn finish(self) -> crate::Result<()> {
         if self.errors.is_empty() { Ok(()) } else { Err(crate::Error::Invalid(self.errors)) }
     }
@@ -103,10 +107,10 @@ impl Validate {
     fn agent(&mut self, limits: &Limits, agent: &AgentRequest) {
         self.text("prompt", &agent.prompt, limits.prompt_bytes_max);
         if !agent.prompt.is_empty() && agent.prompt.trim().is_empty() {
-            self.fail("prompt", "it must not be blank");
+            self.fail("prompt", "must not be blank");
         }
         if agent.prompt.contains('\0') {
-            self.fail("prompt", "it contains a NUL byte, which no agent accepts");
+            self.fail("prompt", "contains a NUL byte, which no agent accepts");
         }
         for (field, value) in [("session_id", &agent.session_id), ("model", &agent.model)] {
             let Some(value) = value else { continue };
@@ -137,12 +141,12 @@ impl Validate {
         match &work.repository {
             Some(repository) => self.check("repository", check_repository(repository)),
             None if work.kind == TaskKind::Shell => {}
-            None => self.fail("repository", format!("a {} needs one", work.kind.as_str())),
+            None => self.fail("repository", format!("a {} needs a repository", work.kind.as_str())),
         }
         if let Some(name) = &work.git_ref {
             self.check("ref", check_ref(name));
             if work.repository.is_none() {
-                self.fail("ref", "it says nothing without a repository");
+                self.fail("ref", "requires a repository");
             }
         }
         let count = work.steps.len();
@@ -181,7 +185,7 @@ impl Validate {
         }
     }
 
-    /// Checks when and how often something is to run.
+    /// Checks priority and number of attempts.
     pub fn schedule(&mut self, limits: &Limits, schedule: &Schedule) {
         let (priority, max) = (schedule.priority, limits.priority_max);
         if !(-max..=max).contains(&priority) {
@@ -229,7 +233,7 @@ impl Validate {
 
     fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
         if text.is_empty() {
-            self.fail(field, "it must not be empty");
+            self.fail(field, "must not be empty");
         }
         self.length(field, text, bytes_max);
     }
@@ -247,7 +251,7 @@ impl Validate {
 
     fn no_nul(&mut self, field: &str, text: &str) {
         if text.contains('\0') {
-            self.fail(field, "it contains a NUL byte, which no argument can carry");
+            self.fail(field, "contains a NUL byte, which no argument can carry");
         }
     }
 
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn all_fields_are_told_at_once() {
+    fn all_invalid_fields_are_reported_at_once() {
         let request = CommandRequest::Claude(AgentRequest {
             prompt: String::new(),
             session_id: Some("--resume".into()),
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_says_something() {
+    fn a_blank_prompt_is_refused() {
         let agent = |prompt: &str| AgentRequest { prompt: prompt.to_owned(), ..AgentRequest::default() };
         for blank in ["", " ", " \n\t", "\u{3000}"] {
             assert_eq!(fields(CommandRequest::Claude(agent(blank))), ["prompt"], "{blank:?}");

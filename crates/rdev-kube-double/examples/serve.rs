@@ -1,4 +1,4 @@
-//! Starts a cluster with two pods and prints what a client needs. Ends with Ctrl-C.
+//! Starts a cluster with two pods and prints its kubeconfig. Ends with Ctrl-C.
 
 use rdev_kube_double::{Cluster, NewPod};
 
@@ -8,7 +8,7 @@ async fn main() -> anyhow::Result<()> {
     let cluster = Cluster::start().await?;
     for name in ["demo-0", "demo-1"] {
         let pod = cluster.add_pod(NewPod::new("default", name).label("app", "demo"))?;
-        println!("{name} lives in {}", pod.folder()?.display());
+        println!("{name} is in folder {}", pod.folder()?.display());
     }
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     tokio::signal::ctrl_c().await?;

@@ -1,8 +1,8 @@
-//! Who may do what: the rules behind a token.
+//! Permissions: the rules behind a token.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-/// What the holder of a token may do.
+/// Permissions of the holder of a token.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     everything: bool,
@@ -11,18 +11,18 @@ pub struct Access {
 
 #[derive(Debug, Clone)]
 struct Grant {
-    /// `None` is a cluster role: everywhere.
+    /// `None` for a cluster role: every namespace.
     namespace: Option<String>,
     rules: Vec<PolicyRule>,
 }
 
 impl Access {
-    /// An administrator's.
+    /// Returns the permissions of an administrator.
     pub fn everything() -> Self {
         Self { everything: true, grants: Vec::new() }
     }
 
-    /// Nothing; for a start.
+    /// Returns no permissions, as a start.
     pub fn nothing() -> Self {
         Self::default()
     }
@@ -41,7 +41,7 @@ impl Access {
         self
     }
 
-    pub(crate) fn allows(&self, asked: &Asked<'_>) -> bool {
+    pub(crate) fn allows(&self, asked: &AccessRequest<'_>) -> bool {
         let fits = |grant: &Grant| {
             let here = grant.namespace.is_none() || grant.namespace.as_deref() == asked.namespace;
             here && grant.rules.iter().any(|rule| asked.is_in(rule))
@@ -57,7 +57,7 @@ impl From<Vec<PolicyRule>> for Access {
     }
 }
 
-/// One rule in short: `rule("", &["pods"], &["get", "list"])`.
+/// Returns one rule: `rule("", &["pods"], &["get", "list"])`.
 pub fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     PolicyRule {
@@ -68,9 +68,9 @@ pub fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     }
 }
 
-/// What a request wants to do.
+/// Attributes of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct AccessRequest<'a> {
     pub(crate) verb: &'a str,
     pub(crate) group: &'a str,
     /// With its subresource: `pods/exec`.
@@ -79,7 +79,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
-impl Asked<'_> {
+impl AccessRequest<'_> {
     fn is_in(&self, rule: &PolicyRule) -> bool {
         let one_of = |list: &Option<Vec<String>>, wanted: &str| {
             list.iter().flatten().any(|entry| entry == "*" || entry == wanted)
@@ -95,17 +95,17 @@ impl Asked<'_> {
         verb && one_of(&rule.api_groups, self.group) && resource && name
     }
 
-    /// What the real server answers to one who may not.
+    /// Returns the message of the real server for a forbidden request.
     pub(crate) fn refusal(&self, user: &str) -> String {
         let named = self.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
         let parent = self.resource.split('/').next().unwrap_or_default();
         let group = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
-        let place = match self.namespace {
+        let pod_folder = match self.namespace {
             Some(namespace) => format!("in the namespace \"{namespace}\""),
             None => "at the cluster scope".to_owned(),
         };
         format!(
-            "{parent}{group}{named} is forbidden: User \"{user}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+            "{parent}{group}{named} is forbidden: User \"{user}\" cannot {} resource \"{}\" in API group \"{}\" {pod_folder}",
             self.verb, self.resource, self.group,
         )
     }

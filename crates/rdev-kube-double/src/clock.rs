@@ -1,9 +1,9 @@
-//! The one place that asks for the time and for randomness.
+//! The one source of time and randomness.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// This second: what Kubernetes stores of a moment has no fractions.
+/// Returns the time in whole seconds, as Kubernetes stores it.
 #[expect(clippy::disallowed_methods, reason = "a server of its own, with the real time")]
 pub(crate) fn now() -> Time {
     Time(seconds(Timestamp::now()))
@@ -22,7 +22,7 @@ pub(crate) fn new_uid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// As long as the ids that container runtimes give.
+/// Returns an id as long as those of container runtimes.
 pub(crate) fn new_container_id() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }

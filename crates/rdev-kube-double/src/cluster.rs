@@ -1,4 +1,4 @@
-//! The cluster as a test holds it.
+//! The cluster, as a test holds it.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
@@ -19,8 +19,8 @@ use crate::inner::{Inner, Parts};
 use crate::listener::Listener;
 use crate::new_pod::{Beginning, NewPod};
 use crate::own_runtime::OwnRuntime;
-use crate::place::Place;
 use crate::pod::PodHandle;
+use crate::pod_folder::PodFolder;
 use crate::processes::{self, kill_marked};
 use crate::render::NODE;
 use crate::requests::Request;
@@ -28,7 +28,7 @@ use crate::service_account::ServiceAccount;
 use crate::state::{Container, PodState, Running};
 use crate::tls;
 
-/// A cluster. Everything in it ends when it is dropped: connections, processes, folders.
+/// A cluster. Dropping it ends its connections and processes, and removes its folders.
 pub struct Cluster {
     inner: Arc<Inner>,
     listener: Mutex<Option<Listener>>,
@@ -41,15 +41,15 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts an empty one as [`Config::kubernetes_1_35`] describes it.
+    /// Starts an empty cluster with [`Config::kubernetes_1_35`].
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with(Config::default()).await
     }
 
-    /// Starts an empty one.
+    /// Starts an empty cluster.
     pub async fn start_with(config: Config) -> anyhow::Result<Self> {
         let runtime = OwnRuntime::start()?;
-        // Paths of sockets within have a limit of 108 bytes.
+        // Paths of sockets in the folder have a limit of 108 bytes.
         let root = tempfile::Builder::new().prefix("kd-").tempdir().context("the cluster's folder")?;
         let socket = bind()?;
         let address = socket.local_addr()?;
@@ -77,54 +77,54 @@ impl Cluster {
         })
     }
 
-    /// Where the server listens.
+    /// Returns the address of the server.
     pub fn address(&self) -> SocketAddr {
         self.inner.address
     }
 
-    /// The certificate that clients trust.
+    /// Returns the certificate that clients trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The administrator's token.
+    /// Returns the administrator's token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// The administrator's kubeconfig; its namespace is `default`.
+    /// Returns the administrator's kubeconfig; its namespace is `default`.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A new user's token.
+    /// Returns the token of a new user.
     pub fn token_for(&self, access: impl Into<Access>) -> String {
         self.inner.identities.add(access.into())
     }
 
-    /// A new user's kubeconfig.
+    /// Returns the kubeconfig of a new user.
     pub fn kubeconfig_for(&self, access: impl Into<Access>) -> anyhow::Result<PathBuf> {
         self.kubeconfig_with(&self.token_for(access))
     }
 
-    /// A kubeconfig with this token, also one that is not valid.
+    /// Returns a kubeconfig with this token, which need not be valid.
     pub fn kubeconfig_with(&self, token: &str) -> anyhow::Result<PathBuf> {
         write_kubeconfig(self.root.path(), self.address(), &self.ca_pem, token)
     }
 
-    /// Changes what the holder of a token may do; false if nobody holds it.
+    /// Changes the permissions of a token; returns false for an unknown one.
     pub fn set_access(&self, token: &str, access: impl Into<Access>) -> bool {
         self.inner.identities.change(token, access.into())
     }
 
-    /// The administrator has another token, his kubeconfig names it, and nobody is let in with the old one.
+    /// Replaces the administrator's token in his kubeconfig, and revokes the old one.
     pub fn renew_token(&mut self) -> anyhow::Result<()> {
-        self.token = self.inner.identities.renew(&self.token).context("nobody holds the token")?;
+        self.token = self.inner.identities.renew(&self.token).context("unknown token")?;
         self.rewrite_kubeconfig()
     }
 
-    /// Another authority signs the server's certificate, the administrator's kubeconfig names it, and the connections
-    /// that there are end.
+    /// Signs the server's certificate by another authority, updates the administrator's kubeconfig, and
+    /// ends all connections.
     pub fn renew_authority(&mut self) -> anyhow::Result<()> {
         let tls = tls::new(self.address().ip())?;
         *self.inner.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = tls.acceptor;
@@ -138,12 +138,13 @@ impl Cluster {
         rewrite_kubeconfig(&self.kubeconfig, self.address(), &self.ca_pem, &self.token)
     }
 
-    /// Nobody holds this token any more; false if nobody did.
+    /// Revokes a token; returns false for an unknown one.
     pub fn revoke(&self, token: &str) -> bool {
         self.inner.identities.remove(token)
     }
 
-    /// A new service account, whose files are in the folder of this name beside the administrator's kubeconfig.
+    /// Creates a service account, whose files are in the folder of this name beside the administrator's
+    /// kubeconfig.
     pub fn service_account(
         &self,
         name: &str,
@@ -154,49 +155,49 @@ impl Cluster {
         ServiceAccount::new(inner, folder, &self.ca_pem, namespace, access.into())
     }
 
-    /// Adds a pod. It must not exist.
+    /// Adds a pod. Fails when the pod exists.
     pub fn add_pod(&self, new: NewPod) -> anyhow::Result<PodHandle> {
         let key = self.inner.add(|number| first_state(&self.inner, new, number))?;
         Ok(PodHandle { inner: Arc::clone(&self.inner), key })
     }
 
-    /// A pod by its name, whether it exists or not.
+    /// Returns a handle of a pod by name, whether it exists or not.
     pub fn pod(&self, namespace: &str, name: &str) -> PodHandle {
         PodHandle { inner: Arc::clone(&self.inner), key: (namespace.to_owned(), name.to_owned()) }
     }
 
-    /// The version that a list would have now.
+    /// Returns the resource version of a list.
     pub fn resource_version(&self) -> u64 {
         self.inner.world().store.version()
     }
 
-    /// Every resource version so far, and every `continue`, gets 410 from now on.
+    /// Expires every resource version so far, and every `continue`: they get 410 from now on.
     pub fn compact(&self) {
         self.inner.world().store.compact();
     }
 
-    /// Sends a bookmark to every watch that wants them.
+    /// Sends a bookmark to every watch that requested bookmarks.
     pub fn bookmark(&self) {
         self.inner.send_bookmarks();
     }
 
-    /// The next exec connections are lost at these points, one after the other; `None` spares one.
+    /// Cuts the next exec connections at these points, one after the other; `None` spares one.
     pub fn cut_next(&self, cuts: impl IntoIterator<Item = impl Into<Option<Cut>>>) {
         self.inner.faults.cut_next(cuts.into_iter().map(Into::into));
     }
 
-    /// Every exec connection that begins from now on is lost at this point, unless [`Self::cut_next`] says
-    /// something about it.
+    /// Cuts every exec connection that begins from now on at this point, unless [`Self::cut_next`] has an
+    /// entry for it.
     pub fn cut_every(&self, cut: Option<Cut>) {
         self.inner.faults.cut_every(cut);
     }
 
-    /// Every exec connection there is now is lost.
+    /// Cuts all current exec connections.
     pub fn cut_execs_now(&self, how: How) {
         self.inner.faults.cut_execs_now(how);
     }
 
-    /// Every watch there is now is lost.
+    /// Cuts all current watches.
     pub fn cut_watches_now(&self, how: How) {
         self.inner.faults.cut_watches_now(how);
     }
@@ -206,48 +207,48 @@ impl Cluster {
         self.inner.faults.refuse(verb, resource, times, refusal);
     }
 
-    /// Takes back every [`Self::refuse`].
+    /// Clears every [`Self::refuse`].
     pub fn refuse_nothing(&self) {
         self.inner.faults.refuse_nothing();
     }
 
-    /// Every request waits so long before it is looked at.
+    /// Delays every request by this time before it is handled.
     pub fn set_latency(&self, latency: Duration) {
         self.inner.faults.set_latency(latency);
     }
 
-    /// Exec connections on which no channel has carried anything for so long are cut. Pings do not count.
+    /// Cuts exec connections on which no channel has carried data for this time. Pings do not count.
     pub fn set_idle_limit(&self, limit: Option<Duration>) {
         self.inner.faults.set_idle_limit(limit);
     }
 
-    /// From now on a node starts so many programs at once, each of which takes so long, also those whose client has
-    /// gone meanwhile.
+    /// Limits the programs that start at once on a node, and sets the time of each start, also of those
+    /// whose client has disconnected.
     pub fn set_exec_pace(&self, at_once: usize, each: Duration) {
         self.inner.runtimes.set_pace(at_once, each);
     }
 
-    /// Execs so far that have this word among their arguments, also those that were refused.
+    /// Counts the execs with this word among their arguments, refused ones included.
     pub fn execs(&self, word: &str) -> usize {
         self.inner.requests.count(|request| request.command.iter().any(|argument| argument == word))
     }
 
-    /// Every request so far, oldest first.
+    /// Returns every request so far, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         self.inner.requests.all()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the requests so far.
     pub fn forget_requests(&self) {
         self.inner.requests.forget();
     }
 
-    /// The first request that is wanted: one that came already, or the next. Fails after half a minute.
+    /// Returns the first matching request: an earlier one, or the next. Fails after 30 s.
     pub async fn request(&self, wanted: impl Fn(&Request) -> bool) -> anyhow::Result<Request> {
         self.inner.requests.find(wanted).await
     }
 
-    /// The API server ends: connections are lost, new ones refused. Processes in pods run on.
+    /// Stops the API server: connections are lost, new ones refused. Processes in pods go on.
     pub async fn stop(&self) {
         if let Some(listener) = self.listener.lock().await.take() {
             listener.stop().await;
@@ -255,8 +256,8 @@ impl Cluster {
         self.drop_connections();
     }
 
-    /// It is back at the same address. With `keep_history` false it remembers no change from before: watches
-    /// that want to go on get 410.
+    /// Restarts the API server at the same address. With `keep_history` false it has no earlier changes:
+    /// watches that resume get 410.
     pub async fn start_again(&self, keep_history: bool) -> anyhow::Result<()> {
         let mut listener = self.listener.lock().await;
         if listener.is_none() {
@@ -271,7 +272,7 @@ impl Cluster {
 
     fn drop_connections(&self) {
         for socket in self.inner.sockets().drain(..).filter_map(|socket| socket.upgrade()) {
-            // One that the client has left meanwhile cannot be shut down any more.
+            // A socket that the client has closed meanwhile cannot be shut down.
             socket.shutdown(Shutdown::Both).ok();
         }
     }
@@ -282,7 +283,7 @@ impl Drop for Cluster {
         let mut world = self.inner.world();
         world.closed = true;
         for pod in world.pods.values() {
-            pod.place.close();
+            pod.pod_folder.close();
         }
         drop(world);
         kill_marked(processes::CLUSTER, &self.inner.id);
@@ -290,7 +291,8 @@ impl Drop for Cluster {
     }
 }
 
-/// A loopback address of its own for each cluster: no other can take the port while it is stopped.
+/// Binds a loopback address of its own for each cluster: no other can take the port while the server is
+/// stopped.
 fn bind() -> anyhow::Result<std::net::TcpListener> {
     let [first, second, third, ..] = uuid::Uuid::new_v4().into_bytes();
     // Neither 127.0.x.x, where others listen, nor the broadcast address.
@@ -308,14 +310,14 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
     if names.is_empty() {
         names.push("main".to_owned());
     }
-    let place = Place::new(inner.root.join(number.to_string()), new.runs);
+    let pod_folder = PodFolder::new(inner.root.join(number.to_string()), new.runs);
     let sidecars = new.sidecars.into_iter().map(|name| (name, true));
     let all = names.into_iter().map(|name| (name, false)).chain(sidecars);
     let container = |(name, sidecar)| {
         let state = Running::Waiting { reason: "ContainerCreating".to_owned(), message: None };
         let mut container = Container { name, sidecar, restarts: 0, ready: false, state, last: None };
         if matches!(new.beginning, Beginning::Unready | Beginning::Ready) {
-            container.run(&place);
+            container.run(&pod_folder);
             container.ready = new.beginning == Beginning::Ready;
         }
         container
@@ -339,6 +341,6 @@ fn first_state(inner: &Inner, new: NewPod, number: u16) -> PodState {
         evicted: None,
         node_lost: false,
         ready_since: clock::now(),
-        place: Arc::new(place),
+        pod_folder: Arc::new(pod_folder),
     }
 }

@@ -1,19 +1,19 @@
-//! Which Kubernetes is doubled.
+//! The doubled version of Kubernetes.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// A subprotocol of exec.
+/// Subprotocol of exec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecProtocol {
     /// Standard input ends only with the connection.
     V4,
-    /// A channel can be closed, the connection stays.
+    /// A channel can be closed while the connection stays.
     V5,
 }
 
 impl ExecProtocol {
-    /// The name in `Sec-WebSocket-Protocol`.
+    /// Returns the name in `Sec-WebSocket-Protocol`.
     pub fn name(self) -> &'static str {
         match self {
             Self::V4 => "v4.channel.k8s.io",
@@ -22,7 +22,7 @@ impl ExecProtocol {
     }
 }
 
-/// What exec over a WebSocket asks of the one who calls.
+/// Permissions that exec over a WebSocket requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecVerbs {
     /// `get` on `pods/exec`.
@@ -31,33 +31,33 @@ pub enum ExecVerbs {
     New,
 }
 
-/// How the server behaves. Start from a version, change what the test is about.
+/// Behaviour of the server. Start from a version, and change the field under test.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// As `/version` tells it: major, minor.
+    /// Version in `/version`: major, minor.
     pub version: (u16, u16),
-    /// The subprotocols that the server knows. It takes the first one offered that is here.
+    /// Subprotocols of the server. It takes the first offered one in this list.
     pub exec_protocols: Vec<ExecProtocol>,
-    /// What exec asks for.
+    /// Permissions that exec requires.
     pub exec_verbs: ExecVerbs,
-    /// With v5, errors of a pod's node (it is silent, the container does not run) come as a status over the
-    /// connection, since the server has upgraded it before it asks the node: 1.30 and later. With v4, and
-    /// where this is false, they are HTTP answers.
+    /// With v5, errors of a pod's node (a silent node, a stopped container) arrive as a status over the
+    /// connection, since the server has upgraded it before it contacts the node: 1.30 and later. With v4,
+    /// and where this is false, they are HTTP answers.
     pub late_node_errors: bool,
-    /// Whether `sendInitialEvents` is understood; if not, it is answered with 422.
+    /// True where `sendInitialEvents` is supported; otherwise the answer is 422.
     pub streaming_lists: bool,
     /// Changes that are kept for watches; older resource versions get 410.
     pub history: usize,
-    /// Between two bookmarks of a watch that wants them. One more comes with [`Cluster::bookmark`].
+    /// Interval of bookmarks on a watch that requested them. [`Cluster::bookmark`] sends one more.
     ///
     /// [`Cluster::bookmark`]: crate::Cluster::bookmark
     pub bookmark_every: Duration,
-    /// `PATH` of the processes in pods; without one, that of this process.
+    /// `PATH` of the processes in pods; by default that of this process.
     pub path: Option<OsString>,
 }
 
 impl Config {
-    /// Debian 12's: exec v4 only, no streaming lists.
+    /// Kubernetes of Debian 12: exec v4 only, no streaming lists.
     pub fn kubernetes_1_20() -> Self {
         Self {
             version: (1, 20),
@@ -69,7 +69,7 @@ impl Config {
         }
     }
 
-    /// Exec v5, which needs `create` too.
+    /// Exec v5, which requires `create` too.
     pub fn kubernetes_1_35() -> Self {
         Self {
             version: (1, 35),

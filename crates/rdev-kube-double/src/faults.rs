@@ -1,4 +1,4 @@
-//! What goes wrong on purpose.
+//! Injected faults.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,51 +6,51 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-/// Sessions that have not yet seen a cut; more than this many cuts at a time make no difference to them.
+/// Most unread cuts of a session; more at a time make no difference.
 const CUTS_MAX: usize = 16;
 
-/// How a connection is lost.
+/// Kind of a lost connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// The TCP connection ends, with no close frame and no end of TLS.
+    /// The TCP connection ends, without a close frame and without the end of TLS.
     Close,
-    /// Nothing is sent or read any more, pings are not answered, and nothing says so.
+    /// Nothing is sent or read, pings are not answered, and no error is reported.
     HalfOpen,
 }
 
-/// A point at which an exec connection is lost.
+/// Point at which an exec connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     /// Bytes sent to the client after the answer 101: frames with their headers.
     pub after: u64,
-    /// What happens then.
+    /// Kind of the cut.
     pub how: How,
 }
 
 impl Cut {
-    /// The connection ends after so many bytes.
+    /// Ends the connection after this number of bytes.
     pub fn close(after: u64) -> Self {
         Self { after, how: How::Close }
     }
 
-    /// The connection falls silent after so many bytes.
+    /// Silences the connection after this number of bytes.
     pub fn half_open(after: u64) -> Self {
         Self { after, how: How::HalfOpen }
     }
 }
 
-/// How often a refusal is given.
+/// Number of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
-    /// To so many requests.
+    /// This number of requests.
     Next(usize),
-    /// Until [`Cluster::refuse_nothing`].
+    /// Every request until [`Cluster::refuse_nothing`].
     ///
     /// [`Cluster::refuse_nothing`]: crate::Cluster::refuse_nothing
     All,
 }
 
-/// An answer instead of what was asked for.
+/// Answer in place of the requested one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// 401: the token has expired.
@@ -69,11 +69,11 @@ pub enum Refusal {
     InternalError,
     /// 503.
     Unavailable,
-    /// None: the request is accepted, and that is all.
+    /// None: the request is accepted and never answered.
     Silence,
 }
 
-/// The faults of a cluster that are set.
+/// Active faults of a cluster.
 pub(crate) struct Faults {
     state: Mutex<State>,
     cut_execs: broadcast::Sender<How>,
@@ -113,7 +113,7 @@ impl Faults {
         self.state().every_cut = cut;
     }
 
-    /// What happens to the exec connection that begins now.
+    /// Takes the cut of the exec connection that begins now.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         let mut state = self.state();
         let every = state.every_cut;
@@ -121,7 +121,7 @@ impl Faults {
     }
 
     pub(crate) fn cut_execs_now(&self, how: How) {
-        // Nobody listens where no exec runs.
+        // There is no receiver where no exec runs.
         self.cut_execs.send(how).ok();
     }
 
@@ -149,21 +149,21 @@ impl Faults {
     pub(crate) fn take_refusal(&self, verb: &str, resource: &str) -> Option<Refusal> {
         let fits = |pattern: &str, value: &str| pattern == "*" || pattern == value;
         let mut state = self.state();
-        let place = state
+        let pod_folder = state
             .refusals
             .iter()
             .position(|rule| fits(&rule.verb, verb) && fits(&rule.resource, resource))?;
-        let rule = state.refusals.get_mut(place)?;
+        let rule = state.refusals.get_mut(pod_folder)?;
         let refusal = rule.refusal;
         match &mut rule.times {
             Times::All => {}
             Times::Next(left) if *left > 1 => *left -= 1,
             Times::Next(0) => {
-                state.refusals.remove(place);
+                state.refusals.remove(pod_folder);
                 return None;
             }
             Times::Next(_) => {
-                state.refusals.remove(place);
+                state.refusals.remove(pod_folder);
             }
         }
         Some(refusal)

@@ -1,4 +1,4 @@
-//! Tokens, who holds them, and the files that clients read.
+//! Tokens, their holders, and the kubeconfigs of clients.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,16 +13,16 @@ use base64::engine::general_purpose::STANDARD;
 use crate::access::Access;
 use crate::clock;
 
-/// Who holds a token.
+/// Holder of a token.
 pub(crate) struct Identity {
     pub(crate) user: String,
     pub(crate) access: Access,
 }
 
-/// All that is known.
+/// All holders.
 #[derive(Default)]
 pub(crate) struct Identities {
-    /// How many there have been.
+    /// Number of users so far.
     users: AtomicUsize,
     by_token: Mutex<HashMap<String, Arc<Identity>>>,
 }
@@ -32,7 +32,7 @@ impl Identities {
         self.by_token().get(token).cloned()
     }
 
-    /// Somebody new; returns the token.
+    /// Adds a user; returns the token.
     pub(crate) fn add(&self, access: Access) -> String {
         let mut by_token = self.by_token();
         let user = match self.users.fetch_add(1, Ordering::Relaxed) {
@@ -44,7 +44,7 @@ impl Identities {
         token
     }
 
-    /// Nobody holds this token any more: another is its holder's.
+    /// Replaces a token of the same user.
     pub(crate) fn renew(&self, token: &str) -> Option<String> {
         let mut by_token = self.by_token();
         let identity = by_token.remove(token)?;
@@ -53,7 +53,7 @@ impl Identities {
         Some(token)
     }
 
-    /// Other rights behind the same token.
+    /// Changes the permissions of a token.
     pub(crate) fn change(&self, token: &str, access: Access) -> bool {
         let mut by_token = self.by_token();
         let Some(identity) = by_token.get_mut(token) else { return false };
@@ -61,7 +61,7 @@ impl Identities {
         true
     }
 
-    /// The token is good for nothing any more.
+    /// Removes a token.
     pub(crate) fn remove(&self, token: &str) -> bool {
         self.by_token().remove(token).is_some()
     }
@@ -83,7 +83,7 @@ pub(crate) fn write_kubeconfig(
     Ok(path)
 }
 
-/// Writes that file.
+/// Overwrites that file.
 pub(crate) fn rewrite_kubeconfig(
     path: &Path,
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! What all parts of a cluster share.
+//! State that all parts of a cluster share.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ use crate::store::{Key, Store};
 /// The cluster behind its handles.
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    /// In the environment of every process of the cluster.
+    /// Id of the cluster, in the environment of each of its processes.
     pub(crate) id: String,
     pub(crate) created: Time,
     pub(crate) root: PathBuf,
@@ -36,11 +36,11 @@ pub(crate) struct Inner {
     pub(crate) faults: Faults,
     pub(crate) runtimes: Runtimes,
     pub(crate) requests: Requests,
-    /// The sockets of all connections, to end them under the feet of everything above.
+    /// Sockets of all connections, to cut them abruptly.
     pub(crate) sockets: Mutex<Vec<Weak<TcpStream>>>,
     world: Mutex<World>,
-    /// Rings after every change, and when bookmarks are due.
-    bell: watch::Sender<()>,
+    /// Wakes watches after every change, and when bookmarks are due.
+    changes: watch::Sender<()>,
     bookmarks: AtomicU64,
 }
 
@@ -48,13 +48,13 @@ pub(crate) struct Inner {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) pods: BTreeMap<Key, PodState>,
-    /// Pods ever added; gives folders and addresses.
+    /// Number of pods ever added; determines folders and addresses.
     pub(crate) added: u16,
-    /// The cluster is being dropped.
+    /// True while the cluster is being dropped.
     pub(crate) closed: bool,
 }
 
-/// The parts that exist before the cluster does.
+/// Parts that exist before the cluster.
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) id: String,
@@ -83,7 +83,7 @@ impl Inner {
             requests: Requests::new(),
             sockets: Mutex::default(),
             world: Mutex::new(World { store, pods: BTreeMap::new(), added: 0, closed: false }),
-            bell: watch::Sender::new(()),
+            changes: watch::Sender::new(()),
             bookmarks: AtomicU64::new(0),
         }
     }
@@ -92,22 +92,22 @@ impl Inner {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn bell(&self) -> watch::Receiver<()> {
-        self.bell.subscribe()
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
-    pub(crate) fn ring(&self) {
-        self.bell.send_replace(());
+    pub(crate) fn notify(&self) {
+        self.changes.send_replace(());
     }
 
-    /// How many times bookmarks were asked for.
+    /// Returns the number of bookmarks requested so far.
     pub(crate) fn bookmarks(&self) -> u64 {
         self.bookmarks.load(Ordering::Acquire)
     }
 
     pub(crate) fn send_bookmarks(&self) {
         self.bookmarks.fetch_add(1, Ordering::AcqRel);
-        self.ring();
+        self.notify();
     }
 
     pub(crate) fn add(&self, make: impl FnOnce(u16) -> PodState) -> anyhow::Result<Key> {
@@ -124,33 +124,33 @@ impl Inner {
         world.store.put(key.clone(), pod.render());
         world.pods.insert(key.clone(), pod);
         drop(world);
-        self.ring();
+        self.notify();
         Ok(key)
     }
 
-    /// Changes a pod and tells it to all watches, with one event.
+    /// Changes a pod and reports the change to all watches as one event.
     pub(crate) fn change<T>(&self, key: &Key, change: impl FnOnce(&mut PodState) -> T) -> anyhow::Result<T> {
         let mut world = self.world();
         let world = &mut *world;
-        let pod = world.pods.get_mut(key).with_context(|| format!("there is no pod {}/{}", key.0, key.1))?;
+        let pod = world.pods.get_mut(key).with_context(|| format!("no pod {}/{}", key.0, key.1))?;
         let ready = pod.ready();
         let result = change(pod);
         if pod.ready() != ready {
             pod.ready_since = crate::clock::now();
         }
         world.store.put(key.clone(), pod.render());
-        self.ring();
+        self.notify();
         Ok(result)
     }
 
-    /// Looks at a pod.
+    /// Reads a pod.
     pub(crate) fn look<T>(&self, key: &Key, look: impl FnOnce(&PodState) -> T) -> anyhow::Result<T> {
         let world = self.world();
-        let pod = world.pods.get(key).with_context(|| format!("there is no pod {}/{}", key.0, key.1))?;
+        let pod = world.pods.get(key).with_context(|| format!("no pod {}/{}", key.0, key.1))?;
         Ok(look(pod))
     }
 
-    /// Takes a pod away, if it is still the one with this uid.
+    /// Removes a pod, if it still has this uid.
     pub(crate) fn remove(&self, key: &Key, uid: &str) -> Option<PodState> {
         let mut world = self.world();
         if world.pods.get(key).is_none_or(|pod| pod.uid != uid) {
@@ -159,7 +159,7 @@ impl Inner {
         let pod = world.pods.remove(key);
         world.store.remove(key);
         drop(world);
-        self.ring();
+        self.notify();
         pod
     }
 

@@ -1,19 +1,16 @@
-//! For tests: a Kubernetes API server over a real socket, with real processes behind exec.
+//! Kubernetes API server for tests, over a real socket, with real processes behind exec.
 //!
 //! ```no_run
 //! # async fn story() -> anyhow::Result<()> {
 //! use rdev_kube_double::{Cluster, NewPod};
 //!
-//! let cluster = Cluster::start().await?;
-//! let pod = cluster.add_pod(NewPod::new("dev", "demo-0").label("app", "demo"))?;
-//! let kubeconfig = cluster.kubeconfig(); // for any client
-//! pod.set_ready(false)?;
-//! # Ok(()) }
-//! ```
+//! let cluster = Cluster::start().await?; let pod = cluster.add_pod(NewPod::new("dev",
+//! "demo-0").label("app", "demo"))?; let kubeconfig = cluster.kubeconfig(); // for any client
+//! pod.set_ready(false)?; # Ok(()) } ```
 //!
-//! It doubles the protocol: lists, watches, exec and access reviews of pods, and how each of them fails. It
-//! schedules nothing and isolates nothing: "containers" are processes of this user in a folder per pod, which
-//! are all killed with the [`Cluster`]. It must not be used outside of tests.
+//! The double implements the protocol: lists, watches, exec and access reviews of pods, and the failures
+//! of each. It schedules nothing and isolates nothing: "containers" are processes of this user in a
+//! folder per pod, all killed with the [`Cluster`]. It must not be used outside of tests.
 
 mod access;
 mod clock;
@@ -27,8 +24,8 @@ mod inner;
 mod listener;
 mod new_pod;
 mod own_runtime;
-mod place;
 mod pod;
+mod pod_folder;
 mod processes;
 mod render;
 mod requests;

@@ -1,4 +1,4 @@
-//! The socket, and what hangs on it.
+//! The listening socket and its connections.
 
 use std::net::TcpStream as RawStream;
 use std::sync::{Arc, PoisonError};
@@ -12,18 +12,18 @@ use tokio_util::sync::CancellationToken;
 use crate::http::handle;
 use crate::inner::Inner;
 
-/// A server that listens.
+/// A listening server.
 pub(crate) struct Listener {
     end: CancellationToken,
     accepting: JoinHandle<()>,
 }
 
-/// What a request needs to know of its connection.
+/// Connection of a request.
 #[derive(Clone)]
 pub(crate) struct Line {
-    /// The socket under TLS, to end it abruptly.
+    /// The socket under TLS, to cut it abruptly.
     pub(crate) socket: Arc<RawStream>,
-    /// The server stops.
+    /// Cancelled when the server stops.
     pub(crate) end: CancellationToken,
 }
 
@@ -38,7 +38,7 @@ impl Listener {
         Ok(Self { end, accepting })
     }
 
-    /// Nobody listens any more when this returns.
+    /// Stops listening; the socket is closed on return.
     pub(crate) async fn stop(self) {
         self.end.cancel();
         if let Err(error) = self.accepting.await {
@@ -64,7 +64,7 @@ async fn accept(inner: Arc<Inner>, socket: TcpListener, end: CancellationToken) 
             Err(error) => tracing::debug!(%error, "a connection was not accepted"),
         }
     }
-    // Closing it is not enough: a child that was forked a moment ago still has it, until it executes.
+    // Closing the socket is not enough: a child forked a moment ago holds it until its exec.
     if let Err(error) = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both) {
         tracing::debug!(%error, "the listening socket was not shut down");
     }

@@ -1,10 +1,10 @@
-//! The description of a pod to add.
+//! Description of a pod to add.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// A pod to add: running and ready, with one container `main`, unless told otherwise.
+/// A pod to add: by default running and ready, with one container `main`.
 #[derive(Debug, Clone)]
 pub struct NewPod {
     pub(crate) namespace: String,
@@ -29,7 +29,7 @@ pub(crate) enum Beginning {
 }
 
 impl NewPod {
-    /// A pod of this name.
+    /// Describes a pod of this name.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -67,7 +67,7 @@ impl NewPod {
         self
     }
 
-    /// Adds an init container that runs beside the others, as `restartPolicy: Always` has it.
+    /// Adds an init container that runs beside the others, with `restartPolicy: Always`.
     #[must_use]
     pub fn sidecar(mut self, name: &str) -> Self {
         self.sidecars.push(name.to_owned());
@@ -81,36 +81,36 @@ impl NewPod {
         self
     }
 
-    /// `PATH` of its processes.
+    /// Sets `PATH` of its processes.
     #[must_use]
     pub fn path(mut self, path: impl AsRef<OsStr>) -> Self {
         self.path = Some(path.as_ref().to_owned());
         self
     }
 
-    /// The node that has it, or gets it; else all pods share one.
+    /// Sets the node of the pod; by default all pods share one.
     #[must_use]
     pub fn node(mut self, name: &str) -> Self {
         self.node = Some(name.to_owned());
         self
     }
 
-    /// Its folder of runs is this one, as on a claim: it is there before the pod and stays after it, and other pods may
-    /// have it as well.
+    /// Sets the folder of runs, as on a claim: it exists before the pod and stays after it, and other
+    /// pods may share it.
     #[must_use]
     pub fn runs(mut self, folder: impl AsRef<Path>) -> Self {
         self.runs = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// Its containers run, but are not ready yet.
+    /// Starts with running containers that are not ready yet.
     #[must_use]
     pub fn unready(mut self) -> Self {
         self.beginning = Beginning::Unready;
         self
     }
 
-    /// Its containers are being created. [`PodHandle::run`] lets them start.
+    /// Starts with containers that are being created. [`PodHandle::run`] starts them.
     ///
     /// [`PodHandle::run`]: crate::PodHandle::run
     #[must_use]
@@ -119,7 +119,7 @@ impl NewPod {
         self
     }
 
-    /// No node has it yet. [`PodHandle::run`] gives it one.
+    /// Starts without a node. [`PodHandle::run`] assigns one.
     ///
     /// [`PodHandle::run`]: crate::PodHandle::run
     #[must_use]

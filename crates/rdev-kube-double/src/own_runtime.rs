@@ -1,4 +1,4 @@
-//! The double has a runtime of its own, so that a test that blocks does not block it.
+//! Runtime of the double, so that a test that blocks does not block it.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 const WORKERS: usize = 2;
-/// Tasks that do not end with their runtime in this time are left.
+/// Time after which unfinished tasks are abandoned.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A runtime that may be dropped anywhere.
@@ -33,7 +33,7 @@ impl OwnRuntime {
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
-        // It may not be waited for on a thread of another one.
+        // A thread of another runtime must not block on the shutdown.
         let end = std::thread::spawn(move || runtime.shutdown_timeout(END_TIMEOUT));
         if end.join().is_err() {
             tracing::error!("the runtime of the cluster did not end");

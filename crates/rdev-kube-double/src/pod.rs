@@ -1,4 +1,4 @@
-//! One pod, and all that can happen to it.
+//! One pod, and every change of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use crate::clock;
 use crate::inner::Inner;
-use crate::place::Place;
+use crate::pod_folder::PodFolder;
 use crate::state::{Container, Deletion, PodState, Running};
 use crate::store::Key;
 
-/// A pod of a cluster, by its name: after [`replace`](Self::replace) it is the new one. Every change is told
-/// to the watches; each fails if there is no such pod.
+/// Handle of a pod by its name: after [`replace`](Self::replace) it refers to the new one. Every change
+/// is reported to the watches; each call fails when no such pod exists.
 #[derive(Clone)]
 pub struct PodHandle {
     pub(crate) inner: Arc<Inner>,
@@ -21,47 +21,47 @@ pub struct PodHandle {
 }
 
 impl PodHandle {
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.key.1
     }
 
-    /// Its namespace.
+    /// Returns the namespace.
     pub fn namespace(&self) -> &str {
         &self.key.0
     }
 
-    /// The uid that it has now.
+    /// Returns the current uid.
     pub fn uid(&self) -> anyhow::Result<String> {
         self.inner.look(&self.key, |pod| pod.uid.clone())
     }
 
-    /// The id of a container that runs.
+    /// Returns the id of a running container.
     pub fn container_id(&self, container: &str) -> anyhow::Result<Option<String>> {
         self.inner.look(&self.key, |pod| {
             pod.containers.iter().find(|one| one.name == container)?.id().map(str::to_owned)
         })
     }
 
-    /// Its folder, made if it is missing, with `workspace`, `home` and `run` in it.
+    /// Returns the pod's folder, with `workspace`, `home` and `run` in it; creates it if it is missing.
     pub fn folder(&self) -> anyhow::Result<PathBuf> {
-        let place = self.place()?;
-        place.make().with_context(|| format!("cannot make {}", place.folder.display()))?;
-        Ok(place.folder.clone())
+        let pod_folder = self.pod_folder()?;
+        pod_folder.make().with_context(|| format!("cannot make {}", pod_folder.folder.display()))?;
+        Ok(pod_folder.folder.clone())
     }
 
-    /// Where its processes start. It stays when the pod is replaced.
+    /// Returns the working directory of its processes. It stays when the pod is replaced.
     pub fn workspace(&self) -> anyhow::Result<PathBuf> {
         Ok(self.folder()?.join("workspace"))
     }
 
-    /// What its processes have as `RDEV_RUNS_DIR`.
+    /// Returns the folder in `RDEV_RUNS_DIR` of its processes.
     pub fn run_folder(&self) -> anyhow::Result<PathBuf> {
         self.folder()?;
-        Ok(self.place()?.run())
+        Ok(self.pod_folder()?.run())
     }
 
-    /// The containers of a pod that was still starting run from now on, not yet ready.
+    /// Starts the containers of a starting pod, not yet ready.
     pub fn run(&self) -> anyhow::Result<()> {
         self.change(|pod| {
             pod.node.get_or_insert_with(|| pod.home_node.clone());
@@ -69,7 +69,7 @@ impl PodHandle {
         })
     }
 
-    /// All its containers are ready from now on, or are not.
+    /// Makes all containers ready, or not ready.
     pub fn set_ready(&self, ready: bool) -> anyhow::Result<()> {
         self.change(|pod| {
             for container in &mut pod.containers {
@@ -78,15 +78,16 @@ impl PodHandle {
         })
     }
 
-    /// One container is ready from now on, or is not.
+    /// Makes one container ready, or not ready.
     pub fn set_container_ready(&self, container: &str, ready: bool) -> anyhow::Result<()> {
         self.container(container, |one| one.ready = ready && one.id().is_some())
     }
 
-    /// All its containers end and wait: `ImagePullBackOff`, `CrashLoopBackOff`.
+    /// Ends all containers; they wait for this reason: `ImagePullBackOff`, `CrashLoopBackOff`.
     pub fn set_waiting(&self, reason: &str, message: &str) -> anyhow::Result<()> {
-        let (place, uid) = self.inner.look(&self.key, |pod| (Arc::clone(&pod.place), pod.uid.clone()))?;
-        place.end_all(&uid);
+        let (pod_folder, uid) =
+            self.inner.look(&self.key, |pod| (Arc::clone(&pod.pod_folder), pod.uid.clone()))?;
+        pod_folder.end_all(&uid);
         self.change(|pod| {
             for container in &mut pod.containers {
                 container.terminate("Error", 1);
@@ -99,7 +100,7 @@ impl PodHandle {
         })
     }
 
-    /// Sets an annotation, or takes it away.
+    /// Sets or removes an annotation.
     pub fn annotate(&self, key: &str, value: Option<&str>) -> anyhow::Result<()> {
         self.change(|pod| match value {
             Some(value) => pod.annotations.insert(key.to_owned(), value.to_owned()),
@@ -108,7 +109,7 @@ impl PodHandle {
         Ok(())
     }
 
-    /// Sets a label, or takes it away.
+    /// Sets or removes a label.
     pub fn set_label(&self, key: &str, value: Option<&str>) -> anyhow::Result<()> {
         self.change(|pod| match value {
             Some(value) => pod.labels.insert(key.to_owned(), value.to_owned()),
@@ -117,8 +118,8 @@ impl PodHandle {
         Ok(())
     }
 
-    /// A container ends, its processes with it, and starts again: three events, as from a real node. Its
-    /// runs folder is emptied unless `keep_run`; workspace and home stay.
+    /// Restarts a container: its processes end, and three events follow, as from a real node. The runs
+    /// folder is emptied unless `keep_run`; workspace and home stay.
     pub fn restart_container(
         &self,
         container: &str,
@@ -126,19 +127,19 @@ impl PodHandle {
         reason: &str,
         exit_code: i32,
     ) -> anyhow::Result<()> {
-        let place = self.place()?;
+        let pod_folder = self.pod_folder()?;
         let was_ready = self.container(container, |one| one.ready)?;
-        place.end(container);
+        pod_folder.end(container);
         self.container(container, |one| one.terminate(reason, exit_code))?;
         if !keep_run {
-            place.wipe(&[place.run()]).context("cannot empty the runs folder")?;
+            pod_folder.wipe(&[pod_folder.run()]).context("cannot empty the runs folder")?;
         }
         self.container(container, |one| {
             if let Running::Ended(terminated) = &one.state {
                 one.last = Some(terminated.clone());
             }
             one.restarts += 1;
-            one.run(&place);
+            one.run(&pod_folder);
         })?;
         if was_ready {
             self.container(container, |one| one.ready = true)?;
@@ -146,15 +147,16 @@ impl PodHandle {
         Ok(())
     }
 
-    /// A container takes too much memory. Its runs folder stays.
+    /// Restarts a container as after a lack of memory. Its runs folder stays.
     pub fn oom_kill(&self, container: &str) -> anyhow::Result<()> {
         self.restart_container(container, true, "OOMKilled", 137)
     }
 
-    /// The kubelet ends the pod for the sake of its node. The object stays, failed.
+    /// Evicts the pod, as the kubelet does for its node. The object stays, failed.
     pub fn evict(&self, message: &str) -> anyhow::Result<()> {
-        let (place, uid) = self.inner.look(&self.key, |pod| (Arc::clone(&pod.place), pod.uid.clone()))?;
-        place.end_all(&uid);
+        let (pod_folder, uid) =
+            self.inner.look(&self.key, |pod| (Arc::clone(&pod.pod_folder), pod.uid.clone()))?;
+        pod_folder.end_all(&uid);
         self.change(|pod| {
             pod.evicted = Some(message.to_owned());
             for container in &mut pod.containers {
@@ -163,41 +165,42 @@ impl PodHandle {
         })
     }
 
-    /// Its node is silent: the pod is not ready, its containers are still called ready, exec fails. What
-    /// runs in it runs on.
+    /// Silences its node: the pod is not ready, its containers are still called ready, exec fails. Its
+    /// processes go on.
     pub fn node_lost(&self) -> anyhow::Result<()> {
         self.change(|pod| pod.node_lost = true)
     }
 
-    /// The node is back.
+    /// Restores its node.
     pub fn node_back(&self) -> anyhow::Result<()> {
         self.change(|pod| pod.node_lost = false)
     }
 
-    /// Nothing starts in it from now on, and nothing says so: its node's runtime is stuck, and the pod as ready as
-    /// ever. An exec is accepted and stays without an answer. What runs in it runs on.
+    /// Hangs every start in the pod without a report: its node's runtime is stuck, and the pod stays
+    /// ready. An exec is accepted and gets no answer. Running processes go on.
     pub fn hang_execs(&self) {
         self.inner.runtimes.hang(&self.key);
     }
 
-    /// Takes [`Self::hang_execs`] back. What hangs starts now, also where its client has gone.
+    /// Reverts [`Self::hang_execs`]. Hanging starts proceed, also those whose client has disconnected.
     pub fn release_execs(&self) {
         self.inner.runtimes.release(&self.key);
     }
 
-    /// What a StatefulSet does: the pod goes, and one of the same name comes, with another uid, and with
-    /// empty runs and home folders; the workspace is the same.
+    /// Replaces the pod like a StatefulSet: a pod of the same name follows, with another uid and empty
+    /// runs and home folders; the workspace is the same.
     pub fn replace(&self) -> anyhow::Result<()> {
-        let (place, uid) = self.inner.look(&self.key, |pod| (Arc::clone(&pod.place), pod.uid.clone()))?;
-        place.end_all(&uid);
+        let (pod_folder, uid) =
+            self.inner.look(&self.key, |pod| (Arc::clone(&pod.pod_folder), pod.uid.clone()))?;
+        pod_folder.end_all(&uid);
         let old = self.inner.remove(&self.key, &uid).context("the pod was deleted meanwhile")?;
-        place.wipe(&[place.run(), place.home()]).context("cannot empty the pod's folders")?;
+        pod_folder.wipe(&[pod_folder.run(), pod_folder.home()]).context("cannot empty the pod's folders")?;
         self.inner.add(|_| successor(old))?;
         Ok(())
     }
 
-    /// Deletes it: it is marked at once; after the grace its processes are killed and it is gone. Without a
-    /// grace, when this returns.
+    /// Deletes the pod: it is marked at once; after the grace its processes are killed and it is removed.
+    /// Without a grace, before this returns.
     pub fn delete(&self, grace: Duration) -> anyhow::Result<()> {
         let uid = self.uid()?;
         if grace.is_zero() {
@@ -216,16 +219,17 @@ impl PodHandle {
         Ok(())
     }
 
-    /// Waits until there is no pod of this name.
+    /// Waits until no pod of this name exists.
     pub async fn gone(&self) {
-        let mut bell = self.inner.bell();
-        while self.inner.look(&self.key, |_| ()).is_ok() && bell.changed().await.is_ok() {}
+        let mut changes = self.inner.changes();
+        while self.inner.look(&self.key, |_| ()).is_ok() && changes.changed().await.is_ok() {}
     }
 
     fn finish(&self, uid: &str) {
-        let place = self.inner.look(&self.key, |pod| (pod.uid == uid).then(|| Arc::clone(&pod.place)));
-        if let Ok(Some(place)) = place {
-            place.end_all(uid);
+        let pod_folder =
+            self.inner.look(&self.key, |pod| (pod.uid == uid).then(|| Arc::clone(&pod.pod_folder)));
+        if let Ok(Some(pod_folder)) = pod_folder {
+            pod_folder.end_all(uid);
             self.inner.remove(&self.key, uid);
         }
     }
@@ -241,15 +245,15 @@ impl PodHandle {
         })?
     }
 
-    fn place(&self) -> anyhow::Result<Arc<Place>> {
-        self.inner.look(&self.key, |pod| Arc::clone(&pod.place))
+    fn pod_folder(&self) -> anyhow::Result<Arc<PodFolder>> {
+        self.inner.look(&self.key, |pod| Arc::clone(&pod.pod_folder))
     }
 }
 
 fn start_all(pod: &mut PodState) {
     for container in &mut pod.containers {
         if container.id().is_none() {
-            container.run(&pod.place);
+            container.run(&pod.pod_folder);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ending what a pod has started, also what has left its parents and its session.
+//! Ends the processes of a pod, also those that have left their parents and sessions.
 
 use std::fs;
 use std::io;
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// In the environment of every process: which cluster, which pod, which container.
+/// Variables of every process: its cluster, pod and container.
 pub(crate) const CLUSTER: &str = "K8S_DOUBLE";
 pub(crate) const POD: &str = "K8S_DOUBLE_POD";
 pub(crate) const CONTAINER: &str = "K8S_DOUBLE_CONTAINER";
 
-/// A process that SIGKILL does not end for so long hangs in the kernel.
+/// Time after which a process counts as unkillable: it hangs in the kernel.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 const KILL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Kills every process whose environment has this variable, until there is none.
+/// Kills every process whose environment has this variable, until none is left.
 pub(crate) fn kill_marked(name: &str, value: &str) {
     let mark = format!("{name}={value}").into_bytes();
     let started = Instant::now();
@@ -36,9 +36,9 @@ fn kill_once(mark: &[u8]) -> usize {
 
 fn kill_if_marked(pid: i32, mark: &[u8]) -> io::Result<bool> {
     let Some(id) = Pid::from_raw(pid) else { return Ok(false) };
-    // Opened before the look at the environment: the number cannot have gone to another process since.
+    // Opened before the environment is read: the process id cannot have been reused since.
     let process = pidfd_open(id, PidfdFlags::empty())?;
-    // Empty of one that has ended but is not yet waited for.
+    // Empty for a process that has ended but is not reaped yet.
     let environment = fs::read(format!("/proc/{pid}/environ"))?;
     let marked = environment.split(|byte| *byte == 0).any(|entry| entry == mark);
     if marked {

@@ -31,7 +31,7 @@ impl PodState {
             deletion_grace_period_seconds: deletion.map(|deletion| deletion.grace),
             ..ObjectMeta::default()
         };
-        let runs = self.place.runs_elsewhere();
+        let runs = self.pod_folder.runs_elsewhere();
         let mounts = runs.map(|_| {
             vec![VolumeMount {
                 name: RUNS.to_owned(),
@@ -122,7 +122,7 @@ impl PodState {
     }
 }
 
-/// `why` is told of a condition that is false.
+/// Returns a condition; `why` is the reason of a false one.
 fn condition(kind: &str, holds: bool, since: &Time, why: Option<(&str, String)>) -> PodCondition {
     let (reason, message) = why.filter(|_| !holds).unzip();
     PodCondition {

@@ -1,4 +1,4 @@
-//! What clients have asked for.
+//! Log of requests.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,40 +7,40 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::watch;
 
-/// Requests that are remembered; then the oldest is forgotten.
+/// Most requests in the log; then the oldest is removed.
 const REQUESTS_MAX: usize = 100_000;
-/// A request that is waited for longer than this will not come.
+/// Longest wait for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request as the server understood it, also one that it refused.
+/// A request as the server understood it, refused ones included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `get`, `list`, `watch`, `create`, `delete`; of another path the HTTP method.
+    /// `get`, `list`, `watch`, `create`, `delete`; for other paths the HTTP method.
     pub verb: String,
-    /// `pods`, `pods/exec`, `namespaces`, `selfsubjectaccessreviews`; of others the path.
+    /// `pods`, `pods/exec`, `namespaces`, `selfsubjectaccessreviews`; for others the path.
     pub resource: String,
-    /// From the path.
+    /// Namespace in the path.
     pub namespace: Option<String>,
-    /// From the path, or the one that the field selector asks for.
+    /// Name in the path, or in the field selector.
     pub name: Option<String>,
-    /// From the query.
+    /// Label selector in the query.
     pub label_selector: Option<String>,
-    /// From the query.
+    /// Field selector in the query.
     pub field_selector: Option<String>,
-    /// From the query.
+    /// Resource version in the query.
     pub resource_version: Option<String>,
-    /// Of exec.
+    /// Arguments of exec.
     pub command: Vec<String>,
-    /// The verbs that it had to be allowed: exec of 1.35 needs two.
+    /// Verbs that had to be allowed: exec of 1.35 needs two.
     pub needs: Vec<String>,
     /// Name behind the token; `None` without a valid one.
     pub user: Option<String>,
-    /// When it came.
+    /// Time of arrival.
     pub at: Instant,
 }
 
 impl Request {
-    /// `is("list", "pods")`.
+    /// Compares verb and resource: `is("list", "pods")`.
     pub fn is(&self, verb: &str, resource: &str) -> bool {
         self.verb == verb && self.resource == resource
     }
@@ -49,12 +49,12 @@ impl Request {
 /// The requests of a cluster.
 pub(crate) struct Requests {
     seen: Mutex<VecDeque<Request>>,
-    bell: watch::Sender<()>,
+    changes: watch::Sender<()>,
 }
 
 impl Requests {
     pub(crate) fn new() -> Self {
-        Self { seen: Mutex::default(), bell: watch::Sender::new(()) }
+        Self { seen: Mutex::default(), changes: watch::Sender::new(()) }
     }
 
     pub(crate) fn add(&self, request: Request) {
@@ -64,7 +64,7 @@ impl Requests {
         }
         seen.push_back(request);
         drop(seen);
-        self.bell.send_replace(());
+        self.changes.send_replace(());
     }
 
     pub(crate) fn all(&self) -> Vec<Request> {
@@ -80,14 +80,14 @@ impl Requests {
     }
 
     pub(crate) async fn find(&self, wanted: impl Fn(&Request) -> bool) -> anyhow::Result<Request> {
-        let mut bell = self.bell.subscribe();
+        let mut changes = self.changes.subscribe();
         let found = async {
             loop {
-                bell.borrow_and_update();
+                changes.borrow_and_update();
                 if let Some(found) = self.seen().iter().find(|request| wanted(request)) {
                     return Ok(found.clone());
                 }
-                bell.changed().await?;
+                changes.changed().await?;
             }
         };
         tokio::time::timeout(REQUEST_TIMEOUT, found).await.context("no such request came")?

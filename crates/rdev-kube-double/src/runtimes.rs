@@ -1,4 +1,4 @@
-//! Container runtimes, which start the programs of a node: one can be slow, and it can be silent.
+//! Container runtimes, which start the programs of a node: they can be slow or silent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub(crate) struct Runtimes {
     pace: Mutex<Option<Pace>>,
 }
 
-/// How fast programs start on a node.
+/// Speed of starts on a node.
 struct Pace {
     each: Duration,
     at_once: usize,
@@ -43,17 +43,18 @@ impl Runtimes {
         *self.pace() = Some(Pace { each, at_once, nodes: HashMap::new() });
     }
 
-    /// Returns when the runtime speaks to those who want something of this pod.
+    /// Returns when the runtime answers for this pod.
     pub(crate) async fn answers(&self, pod: &Key) {
-        // It fails with the cluster's end.
+        // Fails when the cluster ends.
         self.hung.subscribe().wait_for(|hung| !hung.contains(pod)).await.ok();
     }
 
-    /// Returns when a program of the pod may start on its node. Who has gone meanwhile is not noticed.
-    pub(crate) async fn turn(&self, pod: &Key, node: &str) {
+    /// Returns when a program of the pod may start on its node, whether or not its client is still
+    /// connected.
+    pub(crate) async fn acquire(&self, pod: &Key, node: &str) {
         self.answers(pod).await;
         let Some((each, of_node)) = self.pace_of(node) else { return };
-        // It is never closed.
+        // The semaphore is never closed.
         let _one = of_node.acquire().await.ok();
         tokio::time::sleep(each).await;
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// What a list or a watch is narrowed to.
+/// Filter of a list or a watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selector {
     pub(crate) namespace: Option<String>,
@@ -13,7 +13,7 @@ pub(crate) struct Selector {
 #[derive(Debug, Clone)]
 enum Requirement {
     In(String, Vec<String>),
-    /// Also true of an object without the label.
+    /// Also true for an object without the label.
     NotIn(String, Vec<String>),
     Exists(String),
     Missing(String),
@@ -35,7 +35,7 @@ enum FieldName {
 }
 
 impl Selector {
-    /// The message of the error is what the real server answers with 400.
+    /// Parses selectors. The error is the message of the real server's 400.
     pub(crate) fn parse(
         namespace: Option<&str>,
         labels: Option<&str>,
@@ -52,7 +52,7 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// The one name that can match, if the selector says so.
+    /// Returns the one name that can match, if the selector names one.
     pub(crate) fn name(&self) -> Option<&str> {
         let name = |field: &&Field| matches!(field.name, FieldName::Name) && field.equal;
         self.fields.iter().find(name).map(|field| field.value.as_str())
@@ -93,7 +93,7 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>, String> {
     outside_parentheses(text).filter(|part| !part.is_empty()).map(parse_label).collect()
 }
 
-/// The parts between commas that are not within a set of values.
+/// Splits at commas outside of value sets.
 fn outside_parentheses(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     text.split(move |letter| {

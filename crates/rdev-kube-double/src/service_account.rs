@@ -1,4 +1,4 @@
-//! The files of a service account, as the kubelet puts them into a pod: how a server in a pod finds its cluster.
+//! Files of a service account, as the kubelet mounts them: a server in a pod finds its cluster by them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,12 +33,13 @@ impl ServiceAccount {
         Ok(account)
     }
 
-    /// Folder that is `/var/run/secrets/kubernetes.io/serviceaccount` in a pod.
+    /// Returns the folder that is `/var/run/secrets/kubernetes.io/serviceaccount` in a pod.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Another token is in the file. The one before, which is returned, is good until [`Cluster::revoke`].
+    /// Writes another token to the file. Returns the former one, which stays valid until
+    /// [`Cluster::revoke`].
     ///
     /// [`Cluster::revoke`]: crate::Cluster::revoke
     pub fn rotate(&self) -> anyhow::Result<String> {
@@ -51,7 +52,7 @@ impl ServiceAccount {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Readers see what was there or what is, as with the kubelet's.
+    /// Replaces a file atomically, as the kubelet does.
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let (file, unfinished) = (self.folder.join(name), self.folder.join(".unfinished"));
         std::fs::write(&unfinished, text)

@@ -1,4 +1,4 @@
-//! What a pod is at the moment, before it is written as Kubernetes writes it.
+//! State of a pod, before it is rendered for Kubernetes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::clock;
-use crate::place::Place;
+use crate::pod_folder::PodFolder;
 
 /// A pod.
 pub(crate) struct PodState {
@@ -21,16 +21,16 @@ pub(crate) struct PodState {
     pub(crate) containers: Vec<Container>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) path: Option<OsString>,
-    /// `None` until a node has it.
+    /// `None` until a node is assigned.
     pub(crate) node: Option<String>,
-    /// The node that has it once one has.
+    /// Node to assign.
     pub(crate) home_node: String,
     pub(crate) ip: String,
     pub(crate) evicted: Option<String>,
     pub(crate) node_lost: bool,
-    /// When the Ready condition took its present value.
+    /// Time of the last change of the Ready condition.
     pub(crate) ready_since: Time,
-    pub(crate) place: Arc<Place>,
+    pub(crate) pod_folder: Arc<PodFolder>,
 }
 
 pub(crate) struct Deletion {
@@ -40,7 +40,7 @@ pub(crate) struct Deletion {
 
 pub(crate) struct Container {
     pub(crate) name: String,
-    /// It is an init container that runs beside the others.
+    /// An init container that runs beside the others.
     pub(crate) sidecar: bool,
     pub(crate) restarts: i32,
     pub(crate) ready: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Container {
     pub(crate) last: Option<Terminated>,
 }
 
-/// The state of a container.
+/// State of a container.
 pub(crate) enum Running {
     Waiting { reason: String, message: Option<String> },
     Yes { id: String, since: Time },
@@ -72,14 +72,14 @@ impl Container {
         }
     }
 
-    /// The container runs from now on.
-    pub(crate) fn run(&mut self, place: &Place) {
+    /// Starts the container.
+    pub(crate) fn run(&mut self, pod_folder: &PodFolder) {
         let id = clock::new_container_id();
-        place.begin(&self.name, &id);
+        pod_folder.begin(&self.name, &id);
         self.state = Running::Yes { id, since: clock::now() };
     }
 
-    /// The container has ended; what ran in it was killed before.
+    /// Ends the container; its processes were killed before.
     pub(crate) fn terminate(&mut self, reason: &str, exit_code: i32) {
         self.ready = false;
         let Running::Yes { id, since } = &self.state else { return };
@@ -103,7 +103,7 @@ impl PodState {
         self.evicted.is_none() && self.containers.iter().all(|container| container.ready)
     }
 
-    /// The Ready condition: the node's silence makes it false, whatever the containers say.
+    /// Returns the Ready condition: the node's silence makes it false, whatever the containers report.
     pub(crate) fn ready(&self) -> bool {
         self.containers_ready() && !self.node_lost
     }

@@ -1,4 +1,4 @@
-//! The objects, their versions, and the changes that watches read.
+//! Objects, their versions, and the changes that watches read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 
-/// Lists with `continue` go on in the state in which they began; so many states are kept.
+/// Most states that are kept for lists with `continue`.
 const SNAPSHOTS_MAX: usize = 16;
-/// Resource versions of a cluster that has lived for a while.
+/// First resource version, as of a cluster that has existed for a while.
 const FIRST_VERSION: u64 = 1000;
 
 /// Namespace and name.
 pub(crate) type Key = (String, String);
 pub(crate) type Objects = BTreeMap<Key, Arc<Object>>;
 
-/// A pod at one version, written once for all who read it.
+/// A pod at one version, serialised once for all readers.
 pub(crate) struct Object {
     pub(crate) pod: Pod,
     pub(crate) json: Bytes,
@@ -38,18 +38,18 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// What was there before, under the version of the change: what a watch tells of an object that no
-    /// longer matches it.
+    /// Returns the former object under the version of the change: the event of a watch for an object that
+    /// no longer matches.
     pub(crate) fn departed(&self) -> Arc<Object> {
         let before = self.before.as_ref().unwrap_or(&self.after);
         Object::new(before.pod.clone(), self.version)
     }
 }
 
-/// The version asked for is no longer known.
+/// The requested version is no longer known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expired {
-    /// The oldest one that is.
+    /// The oldest known version.
     pub(crate) oldest: u64,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Store {
     history_max: usize,
     /// Watches cannot begin before this version.
     compacted: u64,
-    /// The youngest change that was dropped: a running watch that has not read it is lost.
+    /// Version of the latest dropped change: a running watch that has not read it fails.
     dropped: u64,
     snapshots: VecDeque<(u64, Arc<Objects>)>,
 }
@@ -111,12 +111,12 @@ impl Store {
         }
     }
 
-    /// Whether a watch may begin at this version.
+    /// Tells whether a watch may begin at this version.
     pub(crate) fn watchable(&self, version: u64) -> Result<(), Expired> {
         if version < self.compacted { Err(Expired { oldest: self.compacted }) } else { Ok(()) }
     }
 
-    /// The changes after a version that a running watch has seen.
+    /// Returns the changes after a version that a running watch has seen.
     pub(crate) fn since(&self, version: u64) -> Result<Vec<Arc<Change>>, Expired> {
         if version < self.dropped {
             return Err(Expired { oldest: self.dropped });
@@ -144,7 +144,7 @@ impl Store {
         kept.map(|(_, objects)| Arc::clone(objects)).ok_or(Expired { oldest: self.version })
     }
 
-    /// Every version given out so far is too old from now on; watches that run are not disturbed.
+    /// Expires every version so far; running watches are not affected.
     pub(crate) fn compact(&mut self) {
         // Objects of other kinds change too, so the cluster's version is ahead of every pod's.
         self.version += 1;

@@ -1,4 +1,4 @@
-//! An authority of its own for each cluster.
+//! Certificate authority of a cluster.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// What the server needs, and what clients need to trust it.
+/// The server's acceptor, and the certificate that clients trust.
 pub(crate) struct Tls {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) ca_pem: String,

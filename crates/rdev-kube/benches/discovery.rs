@@ -1,11 +1,7 @@
-//! How long 500 projects take to be found, and a change of one to be seen, each beside a bare list or a bare
-//! watch of the same pods by the same client in the same run: `cargo bench -p rdev-kube`.
+//! Time to discover 500 projects, and to see a change of one, each beside a bare list or a bare watch of
+//! the same pods by the same client in the same run: `cargo bench -p rdev-kube`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a bench prints, and ends when something is wrong"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and panics on any error")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +48,7 @@ async fn main() {
         }
         found.push(began.elapsed());
     }
-    tell("500 projects, from start to found", &mut found, "a bare list", &mut bare);
+    report("500 projects, from start to found", &mut found, "a bare list", &mut bare);
 
     let kube = open(&cluster).await;
     let version = pods.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
@@ -77,7 +73,7 @@ async fn main() {
         watch.try_next().await.unwrap();
         bare.push(began.elapsed());
     }
-    tell("a change, until it is seen", &mut seen, "a bare watch", &mut bare);
+    report("a change, until it is seen", &mut seen, "a bare watch", &mut bare);
 
     let calls = 100_000_u32;
     let began = Instant::now();
@@ -101,7 +97,7 @@ async fn open(cluster: &Cluster) -> Kube {
     .unwrap()
 }
 
-fn tell(what: &str, ours: &mut [Duration], beside: &str, theirs: &mut [Duration]) {
+fn report(what: &str, ours: &mut [Duration], beside: &str, theirs: &mut [Duration]) {
     ours.sort();
     theirs.sort();
     let (ours, theirs, worst) = (ours[ours.len() / 2], theirs[theirs.len() / 2], ours[ours.len() - 1]);

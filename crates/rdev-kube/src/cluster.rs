@@ -1,4 +1,4 @@
-//! The cluster that is talked to, and the namespace in it.
+//! Connection to the cluster, and the namespace in it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,33 +19,33 @@ use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::util::MapResponseLayer;
 
-use crate::exec::{Channel, ExecError, Target, start};
+use crate::exec::{Channel, ExecError, ExecTarget, start};
 use crate::pod::PodView;
 use crate::proxy;
-use crate::starts::{Kind, Starts, Turn};
+use crate::start_limiter::{Kind, StartLimiter, StartPermit};
 
-/// Longest time that the API server may take to accept a connection, and to answer a short question.
+/// Longest time in which the API server accepts a connection, and answers a short request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for which a program is fed.
+/// Longest time to send a program its input.
 const FEED_TIMEOUT: Duration = Duration::from_secs(900);
-/// Pods that one answer to a list carries.
+/// Pods in one page of a list.
 const PAGE: u32 = 500;
 
-/// Why a call was in vain.
+/// Failure of a call to the API server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The API server does not know who asks.
+    /// The API server does not accept rdev's credentials.
     #[error("the API server does not accept rdev's token or certificate")]
     Unauthorized,
-    /// Any other answer, or none.
+    /// Any other error of the client.
     #[error(transparent)]
     Kube(kube::Error),
-    /// Nothing was heard in all of the time that it may take.
+    /// No answer within this limit.
     #[error("the API server did not answer in {0:?}")]
     Silent(Duration),
-    /// A watch has ended as soon as it had begun.
+    /// A watch ended as soon as it had begun.
     #[error("the API server ends a watch as soon as it has begun")]
     Ended,
 }
@@ -60,7 +60,7 @@ impl From<kube::Error> for CallError {
 }
 
 impl CallError {
-    /// A call that may take so long.
+    /// Runs a call with a time limit.
     pub(crate) async fn within<T>(
         limit: Duration,
         call: impl Future<Output = kube::Result<T>>,
@@ -68,49 +68,49 @@ impl CallError {
         Ok(timeout(limit, call).await.map_err(|_| Self::Silent(limit))??)
     }
 
-    /// Tells whether the cluster has forgotten the version from which it was asked.
+    /// Tells whether the cluster has discarded the requested version (410).
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 410)
     }
 }
 
-/// A client for one namespace.
+/// Client for one namespace.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    /// It reads its certificates, and some tokens, once: see [`Cluster::renew`].
+    /// Reads its certificates, and some tokens, once: see [`Cluster::renew`].
     client: Arc<RwLock<Client>>,
     kubeconfig: Option<PathBuf>,
     pub(crate) namespace: String,
-    /// Where the API server is, for people.
+    /// Address of the API server, for people.
     pub(crate) address: String,
-    starts: Starts,
-    /// Longest time that a short program may take.
+    starts: StartLimiter,
+    /// Longest time of a short program.
     short: Duration,
 }
 
 impl Cluster {
-    /// The cluster of this kubeconfig, else the one of KUBECONFIG, else the one around this pod. Nothing is
-    /// sent yet.
+    /// Connects to the cluster of this kubeconfig, else to that of KUBECONFIG, else to the one around
+    /// this pod. Sends nothing yet.
     pub(crate) async fn find(namespace: &str, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let config = configuration(kubeconfig).await?;
         let address = config.cluster_url.to_string();
-        let starts = Starts::default();
+        let starts = StartLimiter::default();
         let client = Arc::new(RwLock::new(client(config, &starts)?));
         let (namespace, kubeconfig) = (namespace.to_owned(), kubeconfig.map(Path::to_owned));
         Ok(Self { client, kubeconfig, namespace, address, starts, short: EXEC_START_TIMEOUT })
     }
 
-    /// The same, whose short programs have this time.
+    /// Returns the same cluster with another limit for short programs.
     pub(crate) fn with_limit(&self, short: Duration) -> Self {
         Self { short, ..self.clone() }
     }
 
-    /// Builds the client anew from where it was found: certificates and tokens may have been replaced there.
+    /// Rebuilds the client from its configuration: certificates and tokens may have been replaced there.
     ///
     /// # Errors
-    /// When that cannot be read; then the client stays as it was.
+    /// When the configuration cannot be read; the old client stays in use.
     pub(crate) async fn renew(&self) -> anyhow::Result<()> {
-        // Reading it may run a program that gives a token.
+        // Reading may run a program that returns a token.
         let reading = timeout(ANSWER_TIMEOUT, configuration(self.kubeconfig.as_deref()));
         let config = reading.await.context("the cluster's configuration was not read in time")??;
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client(config, &self.starts)?;
@@ -136,9 +136,9 @@ impl Cluster {
         })
     }
 
-    /// The container of a pod in which commands run.
-    pub(crate) fn target(&self, pod: &PodView) -> Target {
-        Target {
+    /// Returns the container of a pod in which jobs run.
+    pub(crate) fn target(&self, pod: &PodView) -> ExecTarget {
+        ExecTarget {
             namespace: self.namespace.clone(),
             node: pod.node.clone(),
             pod: pod.name.clone(),
@@ -146,47 +146,52 @@ impl Cluster {
         }
     }
 
-    /// Starts a program in a pod when it is its turn, which ends with the program's first word, and within the time that
-    /// the port promises.
+    /// Starts a program in a pod under a start permit, which is held until the program's first output,
+    /// within the time that the port promises.
     pub(crate) async fn start(
         &self,
-        target: &Target,
+        target: &ExecTarget,
         kind: Kind,
         argv: &[String],
         stdin: &[u8],
-    ) -> Result<(Channel, Turn), ExecError> {
-        let mut turn = self.starts.turn(&target.node, kind).await?;
+    ) -> Result<(Channel, StartPermit), ExecError> {
+        let mut permit = self.starts.acquire(&target.node, kind).await?;
         let client = self.client();
         let starting = within(EXEC_START_TIMEOUT, start(&client, target, argv, stdin));
-        let channel = turn.call(starting).await?;
-        Ok((channel, turn))
+        let channel = permit.call(starting).await?;
+        Ok((channel, permit))
     }
 
-    /// Runs a short program in a pod to its end, when it is its turn: what it wrote.
+    /// Runs a short program in a pod to its end under a start permit; returns its output.
     pub(crate) async fn run(
         &self,
-        target: &Target,
+        target: &ExecTarget,
         argv: &[String],
         stdin: &[u8],
         bytes_max: usize,
     ) -> Result<String, ExecError> {
-        let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
+        let mut permit = self.starts.acquire(&target.node, Kind::Start).await?;
         let client = self.client();
         within(self.short, async {
-            let channel = turn.call(start(&client, target, argv, stdin)).await?;
-            channel.whole(bytes_max).await
+            let channel = permit.call(start(&client, target, argv, stdin)).await?;
+            channel.collect(bytes_max).await
         })
         .await
     }
 
-    /// Runs a program in a pod that reads long input, and says meanwhile how far it has come: it may take its time while
-    /// it does, over however slow a way.
-    pub(crate) async fn feed(&self, target: &Target, argv: &[String], stdin: &[u8]) -> Result<(), ExecError> {
+    /// Runs a program in a pod that reads long input and reports its progress: it may take its time over
+    /// a slow connection while it makes progress.
+    pub(crate) async fn feed(
+        &self,
+        target: &ExecTarget,
+        argv: &[String],
+        stdin: &[u8],
+    ) -> Result<(), ExecError> {
         let feed = async {
-            let mut turn = self.starts.turn(&target.node, Kind::Start).await?;
-            let mut channel = turn.call(start(&self.client(), target, argv, stdin)).await?;
-            // It has started, and may take its time beside others.
-            drop(turn);
+            let mut permit = self.starts.acquire(&target.node, Kind::Start).await?;
+            let mut channel = permit.call(start(&self.client(), target, argv, stdin)).await?;
+            // The program has started: it may run beside others.
+            drop(permit);
             let mut last = Bytes::new();
             let mut until = Instant::now() + EXEC_START_TIMEOUT;
             loop {
@@ -196,7 +201,7 @@ impl Cluster {
                     Ok(Ok(Some(word))) => (last, until) = (word, Instant::now() + EXEC_START_TIMEOUT),
                     Ok(Err(error)) => return Err(error),
                     Err(_) => {
-                        let message = format!("it has come no further in {EXEC_START_TIMEOUT:?}");
+                        let message = format!("no progress within {EXEC_START_TIMEOUT:?}");
                         return Err(ExecError::Cut(anyhow::Error::msg(message)));
                     }
                 }
@@ -224,20 +229,20 @@ async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config
         })?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Whoever asks here asks again by itself, and wants to know at once how it stands.
+    // Callers here retry by themselves, and need each failure at once.
     config.default_retry = false;
     Ok(config)
 }
 
-/// A client whose answers the starts heed.
-fn client(config: kube::Config, starts: &Starts) -> anyhow::Result<Client> {
+/// Builds a client whose answers the start limiter observes.
+fn client(config: kube::Config, starts: &StartLimiter) -> anyhow::Result<Client> {
     let starts = starts.clone();
-    let heed = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
-        starts.heed(answer.status(), answer.headers());
+    let observe = MapResponseLayer::new(move |answer: Response<Box<DynBody>>| {
+        starts.observe(answer.status(), answer.headers());
         answer
     });
     let client = ClientBuilder::try_from(config).context("the cluster's client")?;
-    Ok(client.with_layer(&heed).build())
+    Ok(client.with_layer(&observe).build())
 }
 
 async fn within<T>(

@@ -1,4 +1,4 @@
-//! What an operator wants to know of the cluster.
+//! Diagnosis of the cluster for `rdev-api doctor`.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use rdev_ports::{Clock, Diagnosis, Readiness};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{ANSWER_TIMEOUT, CallError};
-use crate::exec::{ExecError, Target};
+use crate::exec::{ExecError, ExecTarget};
 use crate::pod::PodView;
 use crate::{Kube, PERMISSIONS};
 
-/// How long a silent exec is watched. rdev's own are never silent for longer than 10 s.
+/// Seconds for which a silent exec is tested. Execs of rdev are never silent for longer than 10 s.
 const SILENT_SECONDS: u64 = 25;
 const RUNNER_SPEAKS_EVERY: Duration = Duration::from_secs(10);
-/// A look that takes longer is a trouble.
-const LOOK_AWAITED: Duration = Duration::from_secs(20);
-/// Clocks may differ so much; leases and the times of events suffer beyond it.
+/// Longest time for the probe of a pod.
+const PROBE_AWAITED: Duration = Duration::from_secs(20);
+/// Largest tolerated difference of clocks; leases and the times of events suffer beyond it.
 const SKEW_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 4096;
 const FIX_CREDENTIALS: &str = "see the token of the service account, or the kubeconfig: rdev reads them again every minute while \
                                it is not let in";
 
-/// Whether a project's pod reaches the API server, which the default deny of its namespace forbids.
+/// Tells whether a project's pod reaches the API server, which the default-deny policy of its namespace
+/// forbids.
 const REACH: &str = r#"
 command -v bash >/dev/null && command -v timeout >/dev/null || { echo unknown; exit 0; }
 timeout 3 bash -c 'exec 3<>"/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVICE_PORT"' 2>/dev/null &&
@@ -43,7 +44,7 @@ pub(crate) async fn findings(kube: &Kube) -> Vec<Diagnosis> {
         findings.push(permission(kube, resource, verb).await);
     }
     if timeout(ANSWER_TIMEOUT, kube.projects.registry.synced()).await.is_err() {
-        let fix = "see the permissions above; rdev-api's log tells why the watch fails";
+        let fix = "see the permissions above; rdev-api's log gives the error of the watch";
         findings.push(Diagnosis::bad("projects", "the pods could not be listed", fix));
         return findings;
     }
@@ -89,7 +90,7 @@ async fn clock_of_api_server(kube: &Kube) -> Option<Diagnosis> {
 fn skew(what: &str, theirs: Timestamp, clock: &dyn Clock) -> Diagnosis {
     let ours = clock.now();
     let skew = ours.since(theirs).max(theirs.since(ours));
-    // They tell whole seconds.
+    // The Date header has whole seconds.
     let seen = format!("{} s apart from this machine's", skew.as_secs());
     if skew <= SKEW_MAX {
         return Diagnosis::good(what, seen);
@@ -119,7 +120,7 @@ async fn permission(kube: &Kube, resource: &str, verb: &str) -> Diagnosis {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(kube.cluster.client());
     let namespace = &kube.cluster.namespace;
     let fix =
-        format!("apply deployments/k8s/access: its Role grants this; it belongs into namespace {namespace}");
+        format!("apply deployments/k8s/access: its Role grants this; it belongs in namespace {namespace}");
     match CallError::within(ANSWER_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
         Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
             Diagnosis::good(what, format!("yes, in namespace {namespace}"))
@@ -144,12 +145,12 @@ fn projects(kube: &Kube, pods: &[PodView]) -> Diagnosis {
             seen,
             "kubectl apply -k deployments/k8s/projects/…, or check RDEV_NAMESPACE",
         ),
-        all if ready < all => Diagnosis::warning("projects", seen, "GET /projects tells the reason of each"),
+        all if ready < all => Diagnosis::warning("projects", seen, "GET /projects gives the reason of each"),
         _ => Diagnosis::good("projects", seen),
     }
 }
 
-/// A word on each project of more than one pod.
+/// Reports each project with more than one pod.
 fn doubled(kube: &Kube) -> impl Iterator<Item = Diagnosis> {
     let fix = "give each pod a label rdev.orchard9.ai/project-id of its own, or delete one: a project is one pod, \
                as in a StatefulSet with one replica";
@@ -161,16 +162,16 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Diagnosis> {
     let target = kube.cluster.target(&pod);
     let name = pod.name.clone();
     let watched = &kube.projects;
-    let readiness = watched.containers.readiness(pod, LOOK_AWAITED).await;
-    let place = match readiness {
-        Readiness::Ready(place) => place,
+    let readiness = watched.containers.readiness(pod, PROBE_AWAITED).await;
+    let ready_pod = match readiness {
+        Readiness::Ready(ready_pod) => ready_pod,
         Readiness::NotReady { cause: failure, .. } | Readiness::Unusable { cause: failure } => {
             let fix = "see docs/troubleshooting.md, reason ".to_owned() + failure.reason.as_str();
             return vec![Diagnosis::bad("exec", failure.message, fix)];
         }
     };
     let mut findings = vec![Diagnosis::good("exec", format!("works in pod {name}"))];
-    if let Some(ready) = watched.containers.ready(&place.uid) {
+    if let Some(ready) = watched.containers.ready(&ready_pod.uid) {
         findings.push(ready.runner.finding());
         findings.push(ready.runner.finding_of_memory());
     }
@@ -180,12 +181,12 @@ async fn in_pod(kube: &Kube, pod: PodView) -> Vec<Diagnosis> {
     findings
 }
 
-async fn sh(kube: &Kube, target: &Target, script: &str) -> Result<String, ExecError> {
+async fn sh(kube: &Kube, target: &ExecTarget, script: &str) -> Result<String, ExecError> {
     let argv = ["sh", "-c", script].map(str::to_owned);
     kube.cluster.run(target, &argv, &[], ANSWER_BYTES_MAX).await
 }
 
-async fn pod_clock(kube: &Kube, target: &Target) -> Diagnosis {
+async fn pod_clock(kube: &Kube, target: &ExecTarget) -> Diagnosis {
     let what = format!("clock of pod {}", target.pod);
     match sh(kube, target, "date +%s").await.map(|text| text.trim().parse::<i64>()) {
         Ok(Ok(seconds)) => skew(&what, Timestamp::from_micros(seconds * 1_000_000), &*kube.clock),
@@ -194,7 +195,7 @@ async fn pod_clock(kube: &Kube, target: &Target) -> Diagnosis {
     }
 }
 
-async fn reach(kube: &Kube, target: &Target) -> Diagnosis {
+async fn reach(kube: &Kube, target: &ExecTarget) -> Diagnosis {
     let what = "network policy";
     match sh(kube, target, REACH).await.as_deref().map(str::trim) {
         Ok("closed") => {
@@ -213,7 +214,7 @@ async fn reach(kube: &Kube, target: &Target) -> Diagnosis {
     }
 }
 
-async fn silent(kube: &Kube, target: &Target) -> Diagnosis {
+async fn silent(kube: &Kube, target: &ExecTarget) -> Diagnosis {
     let what = "silent exec";
     let began = Instant::now();
     let done = sh(kube, target, &format!("sleep {SILENT_SECONDS}")).await;
@@ -221,7 +222,7 @@ async fn silent(kube: &Kube, target: &Target) -> Diagnosis {
     match done {
         Ok(_) => Diagnosis::good(
             what,
-            format!("lived for all of {SILENT_SECONDS} s; rdev's are never silent for 10 s"),
+            format!("lived for all of {SILENT_SECONDS} s; rdev sends a keep-alive every 10 s"),
         ),
         Err(error) => {
             let seen = format!("was cut after {} s: {error}", lived.as_secs());

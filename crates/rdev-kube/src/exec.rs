@@ -1,8 +1,8 @@
-//! Programs in a pod, over the cluster's exec protocol, with an own loop over kube's connection.
+//! Programs in a pod, over the cluster's exec protocol, with a loop of its own over kube's connection.
 //!
-//! Its `AttachedProcess` never ends its pipes when a connection is cut, deadlocks while one of them is not
-//! read, and moves 1 KiB at a time. Here the reader pulls messages from the socket itself: nothing is
-//! buffered beyond one message, a slow reader slows the program, and each way to end has its own name.
+//! kube's `AttachedProcess` never ends its pipes when a connection is cut, deadlocks while one of them is
+//! not read, and moves 1 KiB at a time. Here the reader pulls messages from the socket: nothing is
+//! buffered beyond one message, a slow reader slows the program, and each way to end has its own error.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use rdev_ports::EXEC_START_TIMEOUT;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-/// Silence after which the other side is asked whether it is there.
+/// Silence after which a ping is sent.
 const PING_AFTER: Duration = Duration::from_secs(10);
-/// Silence after which it is taken for gone: no answer to two questions either.
+/// Silence after which the connection counts as dead: two pings have no answer either.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// The beginning of standard error that is kept for a message.
+/// Bytes of standard error that are kept for a message, from its beginning.
 const STDERR_BYTES_MAX: usize = 4 * 1024;
-/// Standard input that one message carries.
+/// Bytes of standard input in one message.
 const STDIN_BYTES: usize = 32 * 1024;
 
 const STDIN: u8 = 0;
@@ -34,42 +34,42 @@ const STATUS: u8 = 3;
 /// In v5: the channel of the second byte is closed.
 const CLOSE: u8 = 255;
 
-/// Where a program is started.
+/// Container in which a program is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ExecTarget {
     pub(crate) namespace: String,
     pub(crate) node: String,
     pub(crate) pod: String,
     pub(crate) container: String,
 }
 
-/// How a program did not do what it was started for.
+/// Failure of a program.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
-    /// The cluster does not know who asks.
+    /// The cluster does not accept rdev's credentials.
     #[error("the API server does not accept rdev's token or certificate")]
     Unauthorized,
-    /// The cluster does not let this user.
+    /// The cluster forbids exec to this user.
     #[error("the cluster forbids exec: the Role needs the verbs get and create on pods/exec")]
     Forbidden,
-    /// The pod, or its container, is not there, or does not run.
+    /// The pod or its container does not exist, or does not run.
     #[error("the cluster says {0}: the pod or its container is not there, or does not run")]
     NotThere(u16),
-    /// There is no such program in the image.
+    /// The image has no such program.
     #[error("{0}")]
     NoProgram(String),
-    /// Somebody on the way to the program says that it failed, in words that nobody here knows.
+    /// A component between rdev and the program reports a failure in unknown words.
     #[error("{0}")]
     NotRun(String),
-    /// It ended with another code than 0.
-    #[error("it ended with code {code}: {stderr}")]
+    /// The program ended with another code than 0.
+    #[error("program ended with code {code}: {stderr}")]
     Exit {
-        /// Its exit code.
+        /// Exit code of the program.
         code: i32,
-        /// The beginning of what it wrote to standard error.
+        /// The beginning of its standard error.
         stderr: String,
     },
-    /// The connection was not made, or ended without a word on how the program did.
+    /// The connection failed, or ended without a status of the program.
     #[error(transparent)]
     Cut(#[from] anyhow::Error),
 }
@@ -80,7 +80,7 @@ impl From<ExecError> for rdev_ports::ExecError {
             ExecError::Unauthorized | ExecError::Forbidden => Self::Forbidden(error.to_string()),
             ExecError::NoProgram(message) => Self::NotStarted(message),
             ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
-            // What became of the pod is told by the pod.
+            // The state of the pod tells what happened to it.
             ExecError::NotThere(_) | ExecError::NotRun(_) => Self::Cut(anyhow::Error::new(error)),
             ExecError::Cut(error) => Self::Cut(error),
         }
@@ -95,26 +95,26 @@ impl<S> Socket for S where
 {
 }
 
-/// A program that runs, or has just ended.
+/// Channel to a program that runs, or has just ended.
 pub(crate) struct Channel {
     socket: Box<dyn Socket>,
     program: String,
     stderr: BytesMut,
 }
 
-/// Starts a program, and gives it its input.
+/// Starts a program and sends its input.
 pub(crate) async fn start(
     client: &Client,
-    target: &Target,
+    target: &ExecTarget,
     argv: &[String],
     stdin: &[u8],
 ) -> Result<Channel, ExecError> {
     let path = Pod::url_path(&(), Some(&target.namespace));
-    // Input is asked for even where there is none: some runtimes end output early without.
+    // Standard input is requested even when there is none: some runtimes end the output early without it.
     let params = AttachParams::default().stdin(true).stderr(true).container(&target.container);
     let request = Request::new(path).exec(&target.pod, argv, &params).map_err(anyhow::Error::from)?;
     let connecting = timeout(EXEC_START_TIMEOUT, client.connect(request)).await;
-    let not_in_time = |_| cut(format!("it did not start in {EXEC_START_TIMEOUT:?}"));
+    let not_in_time = |_| cut(format!("the program did not start within {EXEC_START_TIMEOUT:?}"));
     let connection = connecting.map_err(not_in_time)?.map_err(refused)?;
     let can_close = connection.supports_stream_close();
     let program = argv.first().cloned().unwrap_or_default();
@@ -126,7 +126,7 @@ pub(crate) async fn start(
         message.put_slice(piece);
         channel.send(Message::Binary(message.freeze())).await?;
     }
-    // Programs here read no further than they must, since v4 cannot say that input has ended.
+    // Programs of rdev read no further than they must, since v4 cannot signal the end of input.
     if can_close {
         channel.send(Message::Binary(Bytes::from_static(&[CLOSE, STDIN]))).await?;
     }
@@ -134,30 +134,32 @@ pub(crate) async fn start(
 }
 
 impl Channel {
-    /// The next bytes of standard output; `None` when the program has ended with code 0.
+    /// Returns the next bytes of standard output; `None` when the program has ended with code 0.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ExecError> {
-        // While nobody asked, nobody could hear: that time does not count as silence.
-        let (mut heard, mut asked) = (Instant::now(), Instant::now());
+        // Silence counts from the call: before the call, no reader served the socket.
+        let (mut received, mut pinged) = (Instant::now(), Instant::now());
         loop {
             let message = tokio::select! {
                 message = self.socket.next() => message,
-                () = sleep_until(asked + PING_AFTER) => {
-                    if heard.elapsed() >= SILENCE_MAX {
-                        return Err(cut(format!("nothing was heard for {SILENCE_MAX:?}")));
+                () = sleep_until(pinged + PING_AFTER) => {
+                    if received.elapsed() >= SILENCE_MAX {
+                        return Err(cut(format!("no message arrived for {SILENCE_MAX:?}")));
                     }
-                    asked = Instant::now();
+                    pinged = Instant::now();
                     self.send(Message::Ping(Bytes::new())).await?;
                     continue;
                 }
             };
-            (heard, asked) = (Instant::now(), Instant::now());
+            (received, pinged) = (Instant::now(), Instant::now());
             let bytes = match message {
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_))) => {
                     continue;
                 }
-                // Closed without a status: how the program did is not known.
-                Some(Ok(Message::Close(_))) | None => return Err(cut("it was closed without a status")),
+                // Closed without a status: the program's result is unknown.
+                Some(Ok(Message::Close(_))) | None => {
+                    return Err(cut("the connection was closed without a status"));
+                }
                 Some(Err(error)) => return Err(ExecError::Cut(error.into())),
             };
             match bytes.first() {
@@ -172,13 +174,13 @@ impl Channel {
         }
     }
 
-    /// Everything that a short program writes.
-    pub(crate) async fn whole(mut self, bytes_max: usize) -> Result<String, ExecError> {
+    /// Returns the whole output of a short program.
+    pub(crate) async fn collect(mut self, bytes_max: usize) -> Result<String, ExecError> {
         let mut all = BytesMut::new();
         while let Some(bytes) = self.next().await? {
             all.put_slice(&bytes);
             if all.len() > bytes_max {
-                return Err(cut(format!("it writes more than {bytes_max} bytes")));
+                return Err(cut(format!("the program wrote more than {bytes_max} bytes")));
             }
         }
         Ok(String::from_utf8_lossy(&all).into_owned())
@@ -211,7 +213,8 @@ fn cut(message: impl Into<String>) -> ExecError {
     ExecError::Cut(anyhow::Error::msg(message.into()))
 }
 
-/// How a program has not ended well, by the words of the cluster (`message`), and by its own or its runtime's (`stderr`).
+/// Classifies an unsuccessful end by the words of the cluster (`message`), and by those of the program or
+/// its runtime (`stderr`).
 fn ended(program: &str, code: Option<i32>, message: String, stderr: String) -> ExecError {
     if says_missing(program, &message) || says_missing(program, &stderr) {
         return ExecError::NoProgram(format!("{message} {stderr}").trim().to_owned());
@@ -222,8 +225,9 @@ fn ended(program: &str, code: Option<i32>, message: String, stderr: String) -> E
     }
 }
 
-/// Container runtimes tell of a missing program in words only, each in its own, and some pass them on as if they were
-/// the program's, with an exit code. Those on a container that ends tell of missing files too, but never name the program.
+/// Tells whether the words report a missing program. Container runtimes report one in words only, each in
+/// its own, and some pass them on as the program's, with an exit code. Their reports of a container that
+/// ends mention missing files too, but never name the program.
 fn says_missing(program: &str, words: &str) -> bool {
     let words = words.replace('\\', "");
     let named = ['"', '\'', '`'].iter().any(|quote| words.contains(&format!("{quote}{program}{quote}")))
@@ -250,7 +254,7 @@ fn refused(error: kube::Error) -> ExecError {
 mod tests {
     use super::*;
 
-    /// By runtime and what stands before it: exit code, message, standard error.
+    /// By runtime and version: exit code, message, standard error.
     const NO_SHELL: [(&str, Option<i32>, &str, &str); 11] = [
         (
             "runc 1.0, containerd 1.4",
@@ -321,12 +325,12 @@ mod tests {
     ];
 
     #[test]
-    fn a_missing_shell_is_known_by_the_words_of_every_runtime() {
+    fn a_missing_shell_is_recognised_for_every_runtime() {
         for (runtime, code, message, stderr) in NO_SHELL {
             let error = ended("sh", code, message.to_owned(), stderr.to_owned());
             assert!(matches!(error, ExecError::NoProgram(_)), "{runtime}: {error:?}");
             let other = ended("bash", code, message.to_owned(), stderr.to_owned());
-            assert!(!matches!(other, ExecError::NoProgram(_)), "{runtime}, of another program: {other:?}");
+            assert!(!matches!(other, ExecError::NoProgram(_)), "{runtime}, another program: {other:?}");
         }
     }
 
@@ -352,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_misses_is_no_missing_shell() {
+    fn a_program_missing_in_a_shell_is_no_missing_shell() {
         for stderr in ["sh: 2: sha256sum: not found", "sh: line 1: cd: /run/rdev: No such file or directory"]
         {
             let error = ended("sh", Some(127), "exit code 127".to_owned(), stderr.to_owned());

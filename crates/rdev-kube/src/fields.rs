@@ -1,11 +1,11 @@
-//! Fields of what the cluster says of a pod.
+//! Fields of a pod's status.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rdev_domain::{Failure, Reason, Timestamp};
 
-/// The end of a pod in which nothing will run again; `None` while something may.
-pub(crate) fn over(status: &PodStatus) -> Option<Failure> {
+/// Returns the end of a pod in which nothing will run again; `None` for any other pod.
+pub(crate) fn terminal_failure(status: &PodStatus) -> Option<Failure> {
     let message = status.message.as_deref().unwrap_or("its containers have ended");
     match (status.phase.as_deref(), status.reason.as_deref()) {
         (Some("Failed"), Some(reason @ ("Evicted" | "Preempting" | "Preempted"))) => {
@@ -15,13 +15,13 @@ pub(crate) fn over(status: &PodStatus) -> Option<Failure> {
             Some(Failure::new(Reason::NodeLost, format!("its node went away: {message}")))
         }
         (Some(phase @ ("Failed" | "Succeeded")), _) => {
-            Some(Failure::new(Reason::PodLost, format!("its pod is over ({phase}): {message}")))
+            Some(Failure::new(Reason::PodLost, format!("its pod has ended ({phase}): {message}")))
         }
         _ => None,
     }
 }
 
-pub(crate) fn told(ended: &ContainerStateTerminated) -> String {
+pub(crate) fn describe_exit(ended: &ContainerStateTerminated) -> String {
     let reason = ended.reason.as_deref().unwrap_or("ended");
     match ended.message.as_deref().map(str::trim).filter(|message| !message.is_empty()) {
         Some(message) => format!("{reason}, exit code {}: {message}", ended.exit_code),

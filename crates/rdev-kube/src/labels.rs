@@ -1,4 +1,4 @@
-//! What a pod says of itself to rdev.
+//! Labels and annotations of pods that rdev reads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,34 +6,34 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use rdev_domain::ProjectId;
 
-/// Pods that are projects.
+/// Selector of pods that are projects.
 pub const PROJECTS: &str = "rdev.orchard9.ai/project=true";
-/// Pods that are workers of the pool.
+/// Selector of pods that are workers of the pool.
 pub const WORKERS: &str = "rdev.orchard9.ai/role=worker";
 /// Label with the project's id.
 const PROJECT_ID: &str = "rdev.orchard9.ai/project-id";
-/// Without that label the id comes from this one, without [`APP_PREFIX`].
+/// Label for the id where that one is missing, after removal of [`APP_PREFIX`].
 const APP: &str = "app";
 const APP_PREFIX: &str = "claudebox-";
 
 const REPOSITORY: &str = "rdev.orchard9.ai/repository";
 const WORKSPACE: &str = "rdev.orchard9.ai/workspace-path";
 const CONTAINER: &str = "rdev.orchard9.ai/container";
-/// What kubectl goes by where rdev's own annotation is missing.
+/// kubectl's annotation, used where rdev's own is missing.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const DESCRIPTION: &str = "rdev.orchard9.ai/description";
 const DEFAULT_AGENT: &str = "rdev.orchard9.ai/default-agent";
-/// How many tasks a worker runs at once.
+/// Number of tasks that a worker runs at once.
 const CAPACITY: &str = "rdev.orchard9.ai/capacity";
 
-/// Folder in which a runner keeps its runs, and the variable that names another one.
+/// Default folder of runs, and the variable that names another one.
 const RUNS_DEFAULT: &str = "/run/rdev";
 const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
 const WORKSPACE_DEFAULT: &str = "/workspace";
 /// Most tasks that one worker runs at once.
 const CAPACITY_MAX: u32 = 64;
 
-/// What pods of a registry are.
+/// Role of the pods of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Projects.
@@ -43,7 +43,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What the pods are chosen by.
+    /// Returns the label selector of the role.
     pub(crate) fn selector(self) -> &'static str {
         match self {
             Self::Project => PROJECTS,
@@ -51,31 +51,31 @@ impl Role {
         }
     }
 
-    /// Tells whether a pod has the label that it is chosen by.
+    /// Tells whether a pod has the label of the role.
     pub(crate) fn chooses(self, pod: &Pod) -> bool {
         let chosen = self.selector().split_once('=');
         chosen.is_some_and(|(name, wanted)| value(pod.metadata.labels.as_ref(), name) == Some(wanted))
     }
 }
 
-/// The details that a pod's labels and annotations give.
+/// Details from a pod's labels and annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Details {
     pub(crate) role: Role,
-    /// The project; of a worker the name of its pod, which follows the same rules.
+    /// The project; for a worker the name of its pod, which follows the same rules.
     pub(crate) project: ProjectId,
     pub(crate) container: String,
     pub(crate) workspace: String,
     pub(crate) repository: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) default_agent: Option<String>,
-    /// Its folder of runs is on a volume that is there without it: what it leaves there, the next pod has.
+    /// The folder of runs is on a volume that outlives the pod: the next pod gets its contents.
     pub(crate) runs_outlive: bool,
-    /// How many tasks a worker runs at once, or why nobody can say.
+    /// Number of tasks that a worker runs at once, or why the annotation is unreadable.
     pub(crate) capacity: Result<u32, String>,
 }
 
-/// The details of a pod, or why it cannot be a project, for its operator.
+/// Reads the details of a pod, or returns why it cannot be a project, for its operator.
 pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
     let labels = pod.metadata.labels.as_ref();
     let id = match role {
@@ -88,7 +88,7 @@ pub(crate) fn details(pod: &Pod, role: Role) -> Result<Details, String> {
     details_as(pod, role, project)
 }
 
-/// The details of a pod that is, or was, of this project.
+/// Reads the details of a pod that is, or was, of this project.
 pub(crate) fn details_as(pod: &Pod, role: Role, project: ProjectId) -> Result<Details, String> {
     let annotations = pod.metadata.annotations.as_ref();
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
@@ -125,7 +125,7 @@ fn runs_outlive(pod: &Pod, container: &str) -> bool {
     volume.is_some_and(|volume| volume.empty_dir.is_none() && volume.ephemeral.is_none())
 }
 
-/// Init containers that run beside the others for as long as their pod.
+/// Returns init containers that run beside the others for as long as their pod.
 pub(crate) fn sidecars(pod: &Pod) -> impl Iterator<Item = &Container> {
     let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
     inits.filter(|init| init.restart_policy.as_deref() == Some("Always"))

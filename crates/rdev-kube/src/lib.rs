@@ -1,29 +1,29 @@
-//! Commands in the pods of a Kubernetes cluster.
+//! Runs jobs in the pods of a Kubernetes cluster.
 //!
 //! Projects are pods with a label; a watch keeps them in memory. Programs are started over the cluster's
-//! exec protocol, and what must outlive a connection is supervised by the pod's `rdev-runner`. This crate
-//! knows nothing of the runner's frames, nor of HTTP or SQL.
+//! exec protocol, and a program that must outlive a connection is supervised by the pod's `rdev-runner`.
+//! This crate knows nothing of the runner's frames, nor of HTTP or SQL.
 
+mod broadcast;
 mod cluster;
 mod containers;
 mod diagnose;
 mod exec;
 mod fields;
-mod fresh;
-mod known;
 mod labels;
 mod lock;
-mod looks;
 mod lookup;
-mod missing;
-mod neighbours;
-mod news;
 mod pod;
+mod pod_index;
+mod probe;
 mod proxy;
 mod reach;
+mod refresh;
 mod registry;
 mod runner;
-mod starts;
+mod runner_error;
+mod shared_runs;
+mod start_limiter;
 mod status;
 mod watching;
 
@@ -44,90 +44,91 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::containers::{Containers, LOOK_AWAITED, Means, Ready};
+use crate::containers::{Containers, PROBE_AWAITED, ProbeContext, Ready};
 use crate::exec::{Channel, ExecError};
-use crate::fresh::Fresh;
 use crate::labels::Role;
-use crate::lookup::Survey;
-use crate::neighbours::{Neighbours, RUNS_SHARED, pod_of};
+use crate::lookup::PodNames;
 use crate::pod::PodView;
+use crate::refresh::PodRefresher;
 use crate::registry::Registry;
 use crate::runner::EXIT_REPLACED;
-use crate::starts::{Kind, Turn};
+use crate::shared_runs::{RUNS_SHARED, SharedRuns, pod_of};
+use crate::start_limiter::{Kind, StartPermit};
 
 pub use labels::{PROJECTS, WORKERS};
 pub use runner::Bundled;
 
-/// What this crate asks of the cluster, as a Role would grant it: resource and verb. A pod's exec is asked
-/// for with GET, since it is a WebSocket; since Kubernetes 1.35 that needs `create` as well.
+/// Permissions that this crate uses, as a Role would grant them: resource and verb. An exec is requested
+/// with GET, since it is a WebSocket; since Kubernetes 1.35 that needs `create` as well.
 pub const PERMISSIONS: [(&str, &str); 5] =
     [("pods", "get"), ("pods", "list"), ("pods", "watch"), ("pods/exec", "get"), ("pods/exec", "create")];
 
-/// A start waits so long for the first list: until then every request for a project is refused.
+/// Longest time for which the start of rdev waits for the first list: until then every request for a
+/// project is refused.
 const OPEN_PATIENCE: Duration = Duration::from_secs(2);
-/// A worker waits so long for the first list.
+/// Longest time for which a worker waits for the first list.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
-/// `/ready` says that the cluster is down when its pods could not be watched for so long.
-const BLIND_MAX: Duration = Duration::from_secs(60);
+/// `/ready` reports the cluster as down when its pods could not be watched for this time.
+const WATCH_FAILURE_MAX: Duration = Duration::from_secs(60);
 
-/// Warning on a worker with more than one task.
+/// Reason of a warning on a worker with more than one task.
 const OOM_GROUP: &str = "OomGroup";
-/// How a node treats a lack of memory under version 2 of control groups, unless it is told otherwise.
+/// Effect of a lack of memory under version 2 of control groups, by default.
 pub(crate) const KILLS_ALL: &str = "a lack of memory ends every command of the pod at once (memory.oom.group is 1); rdev ends the largest before that";
 
-/// The namespace whose pods are projects.
+/// Configuration of the runtime.
 pub struct Config {
-    /// Its name.
+    /// Namespace whose pods are projects.
     pub namespace: String,
-    /// The cluster's kubeconfig; without it that of KUBECONFIG, or the service account of this pod.
+    /// The cluster's kubeconfig; without one that of KUBECONFIG, or the service account of this pod.
     pub kubeconfig: Option<PathBuf>,
     /// The runner for pods that have none.
     pub runner: Bundled,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Chance that spreads those who ask again.
+    /// Randomness that spreads retries.
     pub random: Arc<dyn Random>,
 }
 
-/// Runs commands in pods.
+/// Runs jobs in pods.
 pub struct Kube {
     cluster: Cluster,
     clock: Arc<dyn Clock>,
     projects: Watched,
     workers: Watched,
-    survey: Survey,
-    neighbours: Arc<Neighbours>,
+    pod_names: PodNames,
+    shared_runs: Arc<SharedRuns>,
     /// Cancelled when a watch has ended.
     failed: CancellationToken,
 }
 
-/// The pods of one role, kept current by a watch, and what is known of their containers.
+/// The pods of one role, kept current by a watch, and the probes of their containers.
 struct Watched {
     registry: Arc<Registry>,
     containers: Containers,
-    fresh: Fresh,
+    refresher: PodRefresher,
     tasks: [AbortHandle; 2],
 }
 
 impl Watched {
-    fn begin(role: Role, registry: Arc<Registry>, means: Means, failed: &CancellationToken) -> Self {
-        let (cluster, clock) = (means.cluster.clone(), means.clock.clone());
-        let containers = Containers::new(means, registry.clone());
-        // Listening before there is news.
-        let looking = containers.keep();
-        let fresh = Fresh::new(cluster.clone(), registry.clone(), clock.clone());
-        let watching = watching::keep(cluster, role, registry.clone(), clock);
-        let tasks = [spawn_for_good(failed, looking), spawn_for_good(failed, watching)];
-        Self { registry, containers, fresh, tasks }
+    fn begin(role: Role, registry: Arc<Registry>, context: ProbeContext, failed: &CancellationToken) -> Self {
+        let (cluster, clock) = (context.cluster.clone(), context.clock.clone());
+        let containers = Containers::new(context, registry.clone());
+        // Subscribes before the first event.
+        let probing = containers.run();
+        let refresher = PodRefresher::new(cluster.clone(), registry.clone(), clock.clone());
+        let watching = watching::run(cluster, role, registry.clone(), clock);
+        let tasks = [spawn_for_good(failed, probing), spawn_for_good(failed, watching)];
+        Self { registry, containers, refresher, tasks }
     }
 
-    /// The pods as they are known, which they are once they were listed.
+    /// Returns the registry, once its pods were listed.
     fn listed(&self) -> Result<&Registry> {
         if self.registry.is_synced() {
             return Ok(&self.registry);
         }
-        let error = match self.registry.is_blind() {
-            Some(blind) => anyhow::Error::new(blind.why).context("its pods cannot be listed"),
+        let error = match self.registry.watch_failure() {
+            Some(failure) => anyhow::Error::new(failure.why).context("its pods cannot be listed"),
             None => anyhow::anyhow!("its pods have not been listed yet"),
         };
         Err(Error::unavailable("cluster", error))
@@ -142,39 +143,39 @@ impl Drop for Watched {
 }
 
 impl Kube {
-    /// Finds the cluster, begins to watch its pods, and waits a little for their list. A cluster that does not
-    /// answer yet keeps nobody from starting.
+    /// Connects to the cluster, starts to watch its pods, and waits a short time for their list. A
+    /// cluster that does not answer yet does not stop the start of rdev.
     ///
     /// # Errors
-    /// When there is no cluster to be found: neither KUBECONFIG nor a service account.
+    /// When no cluster is found: neither KUBECONFIG nor a service account.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let cluster = Cluster::find(&config.namespace, config.kubeconfig.as_deref()).await?;
         let failed = CancellationToken::new();
         let [projects, workers] = [Role::Project, Role::Worker].map(|role| Arc::new(Registry::new(role)));
-        let neighbours = Arc::new(Neighbours::new([projects.clone(), workers.clone()]));
-        let means = Means {
+        let shared_runs = Arc::new(SharedRuns::new([projects.clone(), workers.clone()]));
+        let context = ProbeContext {
             cluster: cluster.clone(),
             bundled: config.runner,
-            neighbours: neighbours.clone(),
+            shared_runs: shared_runs.clone(),
             clock: config.clock.clone(),
             random: config.random,
         };
-        let projects = Watched::begin(Role::Project, projects, means.clone(), &failed);
-        let workers = Watched::begin(Role::Worker, workers, means, &failed);
+        let projects = Watched::begin(Role::Project, projects, context.clone(), &failed);
+        let workers = Watched::begin(Role::Worker, workers, context, &failed);
         let synced = async { tokio::join!(projects.registry.synced(), workers.registry.synced()) };
         if timeout(OPEN_PATIENCE, synced).await.is_err() {
-            tracing::warn!("the cluster has not listed its pods yet; rdev is not ready until it has");
+            tracing::warn!("the cluster has not listed its pods yet; rdev becomes ready after the list");
         }
-        let survey = Survey::default();
-        Ok(Self { cluster, clock: config.clock, projects, workers, neighbours, survey, failed })
+        let pod_names = PodNames::default();
+        Ok(Self { cluster, clock: config.clock, projects, workers, shared_runs, pod_names, failed })
     }
 
-    /// Cancelled when a watch has ended, be it by a panic: from then on what is known of the pods grows old.
+    /// Cancelled when a watch has ended, even by a panic: from then on the known pods are stale.
     pub fn failed(&self) -> CancellationToken {
         self.failed.clone()
     }
 
-    /// The pods of a site's role.
+    /// Returns the pods of the role of a pod reference.
     fn watched(&self, pod_ref: &PodRef) -> &Watched {
         match pod_ref {
             PodRef::Project(_) => &self.projects,
@@ -182,17 +183,16 @@ impl Kube {
         }
     }
 
-    /// A project as it is shown: one whose pod has no folder of runs of its own is not ready.
+    /// Returns a project as it is shown: one that shares its folder of runs is not ready.
     fn shown(&self, project: Project) -> Project {
-        let status = self.neighbours.status(Role::Project, &project.id, project.status);
+        let status = self.shared_runs.status(Role::Project, &project.id, project.status);
         Project { status, ..project }
     }
 
-    /// The pods of a site's role, as soon as they were listed: a server that has just been started has commands to go
-    /// on with.
-    async fn once_listed(&self, pod_ref: &PodRef) -> Result<&Watched> {
+    /// Returns the pods of a role once they were listed: a server that has just started resumes its jobs.
+    async fn wait_until_listed(&self, pod_ref: &PodRef) -> Result<&Watched> {
         let watched = self.watched(pod_ref);
-        // Whether they were listed in that time is what the next line tells.
+        // The next line reports whether they were listed in that time.
         timeout(SYNC_PATIENCE, watched.registry.synced()).await.unwrap_or_default();
         watched.listed().map(|_| watched)
     }
@@ -211,9 +211,9 @@ impl Pods for Kube {
     }
 
     async fn workers(&self) -> Result<Vec<PoolWorker>> {
-        let pods = self.workers.listed()?.bests().into_iter();
+        let pods = self.workers.listed()?.primaries().into_iter();
         let shown = |pod: PodView| {
-            let status = self.neighbours.status(Role::Worker, &pod.details.project, pod.status.clone());
+            let status = self.shared_runs.status(Role::Worker, &pod.details.project, pod.status.clone());
             let worker = pod.worker(match status {
                 ProjectStatus::Ready => self.workers.containers.status(&pod),
                 status => status,
@@ -228,17 +228,17 @@ impl Pods for Kube {
 
     async fn readiness(&self, pod_ref: &PodRef) -> Result<Option<Readiness>> {
         let Some(id) = id_of(pod_ref) else { return Ok(None) };
-        let watched = self.once_listed(pod_ref).await?;
+        let watched = self.wait_until_listed(pod_ref).await?;
         let (registry, now) = (&watched.registry, self.clock.now());
         let Some(pod) = registry.pod_of(&id) else {
             let gone = registry.project(&id, now);
             return Ok(gone.and_then(|gone| waiting(&gone.status)));
         };
-        let status = self.neighbours.status(pod.details.role, &id, pod.status.clone());
+        let status = self.shared_runs.status(pod.details.role, &id, pod.status.clone());
         if let Some(waiting) = waiting(&status) {
             return Ok(Some(waiting));
         }
-        Ok(Some(watched.containers.readiness(pod, LOOK_AWAITED).await))
+        Ok(Some(watched.containers.readiness(pod, PROBE_AWAITED).await))
     }
 
     fn became_ready(&self) -> BoxStream<'static, PodRef> {
@@ -251,16 +251,16 @@ impl Pods for Kube {
 
     async fn disruption(&self, pod_ref: &PodRef, identity: &str, since: Timestamp) -> Result<Disruption> {
         let pod_uid = pod_of(identity);
-        if let Err(error) = self.look_at(pod_ref, pod_uid).await {
-            tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "it cannot be looked at");
+        if let Err(error) = self.refresh(pod_ref, pod_uid).await {
+            tracing::debug!(pod = pod_uid, error = format!("{error:#}"), "lookup of a pod failed");
         }
         Ok(self.watched(pod_ref).registry.disruption(pod_uid, since))
     }
 
-    async fn exec(&self, place: &rdev_ports::Pod, exec: Exec) -> ExecResult<ExecOutput> {
-        let containers = &self.watched(&place.pod_ref).containers;
-        let Some(ready) = containers.ready(&place.uid) else {
-            return Err(anyhow::anyhow!("there is no pod with these runs any more").into());
+    async fn exec(&self, pod: &rdev_ports::Pod, exec: Exec) -> ExecResult<ExecOutput> {
+        let containers = &self.watched(&pod.pod_ref).containers;
+        let Some(ready) = containers.ready(&pod.uid) else {
+            return Err(anyhow::anyhow!("no pod has these runs any more").into());
         };
         let argv = ready.runner.argv(exec.argv);
         let (kind, stdin) = match &exec.stdin {
@@ -269,9 +269,10 @@ impl Pods for Kube {
             Stdin::WaitedFor(bytes) => (Kind::Start, bytes.as_ref()),
         };
         let started = self.cluster.start(&ready.target, kind, &argv, stdin).await;
-        let mut starting = Starting { containers: containers.clone(), ready, turn: None, has_spoken: false };
-        let (channel, turn) = started?;
-        starting.turn = Some(turn);
+        let mut starting =
+            Starting { containers: containers.clone(), ready, permit: None, has_output: false };
+        let (channel, permit) = started?;
+        starting.permit = Some(permit);
         Ok(output(channel, starting))
     }
 
@@ -282,11 +283,11 @@ impl Pods for Kube {
     async fn check(&self) -> Result<()> {
         let now = self.clock.now();
         for (pods, watched) in [("projects", &self.projects), ("workers", &self.workers)] {
-            if let Some(blind) = watched.listed()?.is_blind()
-                && now.since(blind.since) >= BLIND_MAX
+            if let Some(failure) = watched.listed()?.watch_failure()
+                && now.since(failure.since) >= WATCH_FAILURE_MAX
             {
                 let error =
-                    anyhow::Error::new(blind.why).context(format!("pods of {pods} cannot be watched"));
+                    anyhow::Error::new(failure.why).context(format!("pods of {pods} cannot be watched"));
                 return Err(Error::unavailable("cluster", error));
             }
         }
@@ -294,7 +295,7 @@ impl Pods for Kube {
     }
 }
 
-/// Id by which the pod of a site is known; `None` when no pod can be.
+/// Returns the id of the pod of a project or worker; `None` when no pod can have it.
 fn id_of(pod_ref: &PodRef) -> Option<ProjectId> {
     match pod_ref {
         PodRef::Project(id) => Some(id.clone()),
@@ -302,7 +303,7 @@ fn id_of(pod_ref: &PodRef) -> Option<ProjectId> {
     }
 }
 
-/// A project that is not ready, as its commands see it.
+/// Returns the readiness of a project that is not ready, as its jobs see it.
 fn waiting(status: &ProjectStatus) -> Option<Readiness> {
     let (condition, reason) = match status {
         ProjectStatus::Gone(condition) => (condition, Reason::PodLost),
@@ -321,26 +322,27 @@ fn waiting(status: &ProjectStatus) -> Option<Readiness> {
     Some(Readiness::NotReady { cause: Failure::new(reason, message), since: condition.since })
 }
 
-/// A program that is started. It has its turn until its first word, or its end. Without either, when nobody listens any
-/// more, its container is looked at again: it may be silent, and it, or its runner, may be another by now.
+/// A program that is starting. It holds its permit until its first output or its end. A program dropped
+/// without either has its container probed again: the container may be silent, or it or its runner may
+/// have been replaced.
 struct Starting {
     containers: Containers,
     ready: Ready,
-    turn: Option<Turn>,
-    has_spoken: bool,
+    permit: Option<StartPermit>,
+    has_output: bool,
 }
 
 impl Starting {
-    fn spoke(&mut self) {
-        self.has_spoken = true;
-        self.turn = None;
+    fn first_output(&mut self) {
+        self.has_output = true;
+        self.permit = None;
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if !self.has_spoken {
-            self.containers.look_again(&self.ready);
+        if !self.has_output {
+            self.containers.invalidate(&self.ready);
         }
     }
 }
@@ -350,17 +352,17 @@ fn output(channel: Channel, starting: Starting) -> ExecOutput {
         let (mut channel, mut starting) = state?;
         match channel.next().await {
             Ok(Some(bytes)) => {
-                starting.spoke();
+                starting.first_output();
                 Some((Ok(bytes), Some((channel, starting))))
             }
             Ok(None) | Err(ExecError::Exit { code: RUNNER_EXIT_LOST, .. }) => {
-                starting.spoke();
+                starting.first_output();
                 None
             }
             Err(error) => {
-                let looks_again = [EXIT_REPLACED, RUNNER_EXIT_OTHER_PLACE];
-                if matches!(error, ExecError::Exit { code, .. } if !looks_again.contains(&code)) {
-                    starting.spoke();
+                let invalidates = [EXIT_REPLACED, RUNNER_EXIT_OTHER_PLACE];
+                if matches!(error, ExecError::Exit { code, .. } if !invalidates.contains(&code)) {
+                    starting.first_output();
                 }
                 Some((Err(error.into()), None))
             }

@@ -1,4 +1,5 @@
-//! Locks whose data is whole after every statement: whoever panicked while he held one has left nothing half done.
+//! Locks whose data is consistent after every statement, so a panic while one is held leaves nothing half
+//! done.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

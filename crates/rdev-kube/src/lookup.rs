@@ -1,4 +1,4 @@
-//! Looks at single pods, for what the watch does not tell, or not yet.
+//! Lookup of single pods that the watch does not report, or not yet.
 
 use std::collections::HashMap;
 
@@ -12,44 +12,44 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::{ANSWER_TIMEOUT, Cluster};
-use crate::registry::{Registry, Unseen};
+use crate::registry::{Registry, Unwatched};
 
-/// Pods that are looked at at once.
-const LOOKS_MAX: usize = 8;
+/// Most concurrent lookups.
+const LOOKUPS_MAX: usize = 8;
 
-/// Looks at one pod.
-pub(crate) async fn look_at(cluster: &Cluster, registry: &Registry, clock: &dyn Clock, pod: &Unseen) {
-    let Unseen { name, uid } = pod;
+/// Refreshes one pod in the registry.
+pub(crate) async fn refresh(cluster: &Cluster, registry: &Registry, clock: &dyn Clock, pod: &Unwatched) {
+    let Unwatched { name, uid } = pod;
     match timeout(ANSWER_TIMEOUT, cluster.pods().get_opt(name)).await {
         Ok(Ok(Some(pod))) if pod.metadata.uid.as_ref() == Some(uid) => registry.apply(&pod, clock.now()),
         Ok(Ok(_)) => registry.not_found(uid, clock.now()),
-        Ok(Err(error)) => tracing::debug!(pod = name, %error, "it cannot be looked at"),
-        Err(_) => tracing::debug!(pod = name, "it cannot be looked at: no answer"),
+        Ok(Err(error)) => tracing::debug!(pod = name, %error, "lookup of a pod failed"),
+        Err(_) => tracing::debug!(pod = name, "lookup of a pod failed: no answer"),
     }
 }
 
-/// Looks once at each of these. What is not answered in time stays doubtful: nothing is started in it, and it is looked
-/// at again after the next list, or when something that runs in it is not reached.
-pub(crate) async fn look_at_all(
+/// Refreshes each of these pods once. A pod without an answer in time stays doubtful: nothing starts in
+/// it, and it is looked up again after the next list, or when a job in it is not reached.
+pub(crate) async fn refresh_all(
     cluster: &Cluster,
     registry: &Registry,
     clock: &dyn Clock,
-    pods: impl IntoIterator<Item = Unseen>,
+    pods: impl IntoIterator<Item = Unwatched>,
 ) {
-    let looks = iter(pods)
-        .for_each_concurrent(LOOKS_MAX, |pod| async move { look_at(cluster, registry, clock, &pod).await });
-    if timeout(ANSWER_TIMEOUT, looks).await.is_err() {
-        tracing::debug!("not every pod was looked at");
+    let lookups = iter(pods)
+        .for_each_concurrent(LOOKUPS_MAX, |pod| async move { refresh(cluster, registry, clock, &pod).await });
+    if timeout(ANSWER_TIMEOUT, lookups).await.is_err() {
+        tracing::debug!("lookups of pods timed out");
     }
 }
 
-/// The names of all pods of the namespace, by uid: the way to one whose labels were changed while nobody watched. The
-/// last list, and when it was asked for. Many that ask at once are answered by one.
+/// Cache of the last list of the namespace's pods: names by uid, and the time of the request. Finds a pod
+/// whose labels were changed while no watch ran. Concurrent callers share one list.
 #[derive(Default)]
-pub(crate) struct Survey(Mutex<Option<(Instant, HashMap<String, String>)>>);
+pub(crate) struct PodNames(Mutex<Option<(Instant, HashMap<String, String>)>>);
 
-impl Survey {
-    /// The name of the pod of this uid; `None` when there is no such pod now.
+impl PodNames {
+    /// Returns the name of the pod of this uid; `None` when no such pod exists now.
     pub(crate) async fn name_of(&self, uid: &str, cluster: &Cluster) -> anyhow::Result<Option<String>> {
         let asked = Instant::now();
         let mut last = self.0.lock().await;

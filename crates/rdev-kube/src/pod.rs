@@ -1,4 +1,4 @@
-//! What one look at a pod tells: nothing here asks the cluster.
+//! View of a pod, read from its object: no function here calls the cluster.
 
 use std::time::Duration;
 
@@ -6,55 +6,56 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use rdev_domain::{Condition, Failure, Project, ProjectStatus, Reason, Timestamp};
 use rdev_ports::PoolWorker;
 
-use crate::fields::{condition, of_container, over, time, told};
+use crate::fields::{condition, describe_exit, of_container, terminal_failure, time};
 use crate::labels::{Details, Role, details};
-use crate::status::Look;
+use crate::status::pod_status;
 
-/// Clusters tell times in whole seconds.
+/// Precision of times in the cluster: whole seconds.
 const CLUSTER_TIME_STEP: Duration = Duration::from_secs(1);
 
-/// A project's pod.
+/// View of the pod of a project or worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodView {
     pub(crate) uid: String,
     pub(crate) name: String,
-    /// The node that has it; empty while none has.
+    /// Node of the pod; empty while none is assigned.
     pub(crate) node: String,
     pub(crate) details: Details,
     /// Changes with every start of the container.
     pub(crate) container_id: String,
-    /// Its container runs, ready or not: what was started in it can be reached.
+    /// The container runs, ready or not: programs started in it can be reached.
     pub(crate) runs: bool,
     pub(crate) created: Timestamp,
     pub(crate) terminating: bool,
     pub(crate) status: ProjectStatus,
-    /// Its end, after which nothing runs in it again.
+    /// The final end of the pod: nothing runs in it again.
     pub(crate) over: Option<Failure>,
-    /// Its end, should it be gone: nobody may tell of a last look.
-    pub(crate) should_it_be_gone: Failure,
-    /// The last end of its container, which was or will be started again.
+    /// Failure to report once the pod has vanished without a final event.
+    pub(crate) failure_if_gone: Failure,
+    /// The last end of its container, which was or will be restarted.
     pub(crate) interrupted: Option<Interruption>,
 }
 
 /// The end of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interruption {
-    /// Its id.
+    /// Id of the ended container.
     container: Option<String>,
-    /// By rdev's clock where the watch has seen it, else by that of the node, which may not know.
+    /// Time by rdev's clock where the watch has seen the end, else by the node's clock, which may be
+    /// unknown.
     at: Option<Timestamp>,
     pub(crate) failure: Failure,
 }
 
 impl Interruption {
-    /// Tells whether it may have ended what was started at that time, by rdev's clock.
+    /// Tells whether the end may have interrupted a program started at that time, by rdev's clock.
     pub(crate) fn is_after(&self, start: Timestamp) -> bool {
         self.at.is_none_or(|at| at + CLUSTER_TIME_STEP > start)
     }
 }
 
 impl PodView {
-    /// Reads a pod, or says why it cannot be a project, or a worker.
+    /// Reads a pod, or returns why it cannot be a project or a worker.
     pub(crate) fn read(pod: &Pod, role: Role) -> Result<Self, String> {
         Ok(Self::of(pod, details(pod, role)?))
     }
@@ -74,25 +75,28 @@ impl PodView {
             container_id: container.and_then(|c| c.container_id.clone()).unwrap_or_default(),
             created: time(meta.creation_timestamp.as_ref()),
             terminating: meta.deletion_timestamp.is_some(),
-            status: Look { pod, status, container }.status(),
-            over: over(status),
-            should_it_be_gone: Self::deleted(pod),
+            status: pod_status(pod, status, container),
+            over: terminal_failure(status),
+            failure_if_gone: Self::deleted(pod),
             interrupted: container.and_then(interrupted),
             details,
         }
     }
 
-    /// Order in which the pod of a project is chosen, smallest first: one that is to stay, then the oldest.
+    /// Returns the sort key by which a project's pod is chosen, smallest first: pods that stay, then the
+    /// oldest.
     pub(crate) fn seniority(&self) -> (bool, bool, Timestamp, &str) {
         (self.over.is_some(), self.terminating, self.created, &self.name)
     }
 
-    /// Nothing more runs in it than what does: it is to go, or its containers have ended for good.
+    /// Tells whether nothing new may start in the pod: it terminates, or its containers have ended for
+    /// good.
     pub(crate) fn is_going(&self) -> bool {
         self.terminating || self.over.is_some()
     }
 
-    /// The pod as it is after `before`. An end that came meanwhile is told by rdev's clock: a node's may be another.
+    /// Returns the pod as it follows `before`. An end since then gets the time of rdev's clock: a node's
+    /// clock may differ.
     pub(crate) fn after(mut self, before: Option<&Self>, now: Timestamp) -> Self {
         if let (Some(end), Some(before)) = (&mut self.interrupted, before) {
             let known = before.interrupted.as_ref().filter(|known| known.container == end.container);
@@ -113,7 +117,8 @@ impl PodView {
         }
     }
 
-    /// A worker of the pool that stands so; one whose capacity nobody can read takes no tasks, and says why.
+    /// Returns the worker of the pool with this status; a worker with an unreadable capacity takes no
+    /// tasks, and reports why.
     pub(crate) fn worker(&self, status: ProjectStatus) -> Option<PoolWorker> {
         let (status, capacity) = match &self.details.capacity {
             Ok(capacity) => (status, *capacity),
@@ -126,12 +131,12 @@ impl PodView {
         Some(PoolWorker { name, status, capacity, warning: None, leaves: self.is_going() })
     }
 
-    /// Why commands in it ended with its deletion. `last` is the pod as it was then.
+    /// Returns why jobs in the pod ended with its deletion. `last` is the pod's last known object.
     pub(crate) fn deleted(last: &Pod) -> Failure {
         let name = last.metadata.name.as_deref().unwrap_or_default();
         let nothing = PodStatus::default();
         let status = last.status.as_ref().unwrap_or(&nothing);
-        if let Some(failure) = over(status) {
+        if let Some(failure) = terminal_failure(status) {
             return failure;
         }
         let disruption = condition(status, "DisruptionTarget").and_then(|c| c.reason.as_deref());
@@ -152,13 +157,12 @@ fn interrupted(container: &ContainerStatus) -> Option<Interruption> {
     let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let ended = now.or(before)?;
     let failure = match ended.reason.as_deref() {
-        Some("OOMKilled") => Failure::new(
-            Reason::OomKilled,
-            "its container needed more memory than it may have, and was killed",
-        ),
-        _ => Failure::new(Reason::PodRestarted, format!("its container ended: {}", told(ended))),
+        Some("OOMKilled") => {
+            Failure::new(Reason::OomKilled, "its container exceeded its memory limit and was killed")
+        }
+        _ => Failure::new(Reason::PodRestarted, format!("its container ended: {}", describe_exit(ended))),
     };
-    // After a node was started anew it knows of no end, but of the next beginning.
+    // After a restart of its node the pod has no record of the end, only of the next start.
     let next = container.state.as_ref().and_then(|state| state.running.as_ref()?.started_at.as_ref());
     let at = ended.finished_at.as_ref().or(next).map(|at| time(Some(at)));
     Some(Interruption { container: ended.container_id.clone(), at, failure })
@@ -249,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A pod whose container has ended so, and runs again.
+    /// Returns a pod whose container has ended in this way, and runs again.
     fn started_again(ended: &str) -> PodView {
         let status = format!(
             r#"{{"containerStatuses": [{{"name": "main", "image": "", "imageID": "", "restartCount": 1, "ready": true,
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_was_started_again_tells_why() {
+    fn a_restarted_container_has_the_reason_of_its_end() {
         let last = |reason: &str| {
             let ended = format!(r#""reason": "{reason}", "finishedAt": "2026-01-01T00:00:01Z""#);
             started_again(&ended).interrupted.unwrap()
@@ -271,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_whose_time_nobody_knows_may_have_ended_anything() {
+    fn an_end_of_unknown_time_may_have_interrupted_anything() {
         let end =
             started_again(r#""reason": "ContainerStatusUnknown", "finishedAt": null"#).interrupted.unwrap();
         assert!(end.is_after(START));
     }
 
     #[test]
-    fn an_end_that_is_seen_is_told_by_our_clock() {
+    fn an_observed_end_has_the_time_of_our_clock() {
         let second = Duration::from_secs(1);
         let of = |id: &str| {
             started_again(&format!(r#""containerID": "{id}", "finishedAt": "2020-01-01T00:00:01Z""#))
@@ -292,7 +296,7 @@ mod tests {
         }
         let next = of("two").after(Some(&again), START + second * 20).interrupted.unwrap();
         assert!(next.is_after(START + second * 10));
-        // Who was not there has the node's clock alone.
+        // Without an observation of rdev's own, only the node's clock is known.
         assert!(!of("one").after(None, START).interrupted.unwrap().is_after(START));
     }
 }

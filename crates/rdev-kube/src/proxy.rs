@@ -1,7 +1,7 @@
-//! The proxy through which the cluster is reached, if any.
+//! The proxy for connections to the cluster, if any.
 //!
-//! kube takes it from the kubeconfig or from HTTPS_PROXY, and then holds NO_PROXY against the proxy's own address in place
-//! of the cluster's. Here it is decided as kubectl does.
+//! kube takes it from the kubeconfig or from HTTPS_PROXY, and then matches NO_PROXY against the proxy's
+//! own address in place of the cluster's. Here the decision is kubectl's.
 
 use anyhow::Context;
 use base64::Engine;
@@ -11,10 +11,10 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use kube::config::Kubeconfig;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-/// Kinds of proxies that kube goes through.
+/// Kinds of proxies that kube supports.
 const KINDS: [&str; 3] = ["http", "https", "socks5"];
 
-/// The proxy that a kubeconfig names for its current cluster.
+/// Returns the proxy that a kubeconfig names for its current cluster.
 pub(crate) fn named(kubeconfig: &Kubeconfig) -> Option<String> {
     let current = kubeconfig.current_context.as_ref()?;
     let context = kubeconfig.contexts.iter().find(|context| context.name == *current)?.context.as_ref()?;
@@ -22,19 +22,20 @@ pub(crate) fn named(kubeconfig: &Kubeconfig) -> Option<String> {
     cluster.cluster.as_ref()?.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
-/// One that is named is used for whatever cluster; those of the environment know exceptions.
+/// Decides on the proxy. One named by the kubeconfig is used for every cluster; those of the environment
+/// have exceptions.
 ///
 /// # Errors
-/// When it is no address.
+/// When the proxy is no address.
 pub(crate) fn decide(
     named: Option<&str>,
     environment: &Matcher,
     cluster: &Uri,
 ) -> anyhow::Result<Option<Uri>> {
-    // A `*` among the exceptions stands for every name there, and no address; so a name that nobody lists tells of it.
+    // A `*` among the exceptions matches every name, and no address; a reserved name detects it.
     let for_anything = environment.intercept(&Uri::from_static("https://rdev.invalid"));
     let for_cluster = environment.intercept(cluster).filter(|_| for_anything.is_some());
-    // ALL_PROXY may name one of another kind, for other programs.
+    // ALL_PROXY may name a proxy of another kind, for other programs.
     let for_cluster =
         for_cluster.filter(|proxy| KINDS.contains(&proxy.uri().scheme_str().unwrap_or_default()));
     match (named, for_cluster) {
@@ -47,7 +48,7 @@ pub(crate) fn decide(
     }
 }
 
-/// The proxy's address with its user, as kube wants it.
+/// Returns the proxy's address with its user, as kube expects it.
 fn address(proxy: &Intercept) -> anyhow::Result<Uri> {
     let Some(user) = proxy.basic_auth() else { return Ok(proxy.uri().clone()) };
     let user = user.to_str().ok().and_then(|user| STANDARD.decode(user.strip_prefix("Basic ")?).ok());

@@ -1,4 +1,4 @@
-//! The projects, or the workers of the pool, as the watch tells them, in memory.
+//! Projects, or workers of the pool, in memory, as the watch reports them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,244 +9,249 @@ use rdev_domain::{Condition, Failure, Project, ProjectId, Reason, Timestamp};
 use rdev_ports::Disruption;
 use tokio::sync::watch;
 
+use crate::broadcast::Broadcast;
 use crate::cluster::CallError;
-use crate::known::{End, Known};
 use crate::labels::{Role, details_as};
 use crate::lock::lock;
-use crate::news::News;
 use crate::pod::PodView;
+use crate::pod_index::{End, PodIndex};
 
-/// A pod that the watch does not tell of any more, before it was looked at.
+/// Message for a pod that has left the watch, before it was looked up.
 const MISSING: &str = "it was deleted, or its label was taken off";
 
-/// The projects' pods.
+/// Pods of one role.
 pub(crate) struct Registry {
     role: Role,
     pods: Mutex<Pods>,
-    link: watch::Sender<Link>,
-    became_ready: News<ProjectId>,
+    watch: watch::Sender<WatchState>,
+    became_ready: Broadcast<ProjectId>,
 }
 
-/// How the watch stands.
+/// State of the watch.
 #[derive(Debug, Default)]
-struct Link {
-    /// The list has been whole at least once.
+struct WatchState {
+    /// True after the first complete list.
     synced: bool,
-    /// No watch could be had since then.
-    blind: Option<Blind>,
+    /// The failure of the watch, while none works.
+    failure: Option<WatchFailure>,
 }
 
-/// Pods are not watched.
+/// Failure of a watch.
 #[derive(Debug, Clone)]
-pub(crate) struct Blind {
+pub(crate) struct WatchFailure {
     pub(crate) since: Timestamp,
-    /// As it was told last.
+    /// The last error.
     pub(crate) why: Arc<CallError>,
 }
 
 #[derive(Default)]
 struct Pods {
-    known: Known,
-    /// Pods of the list that is coming in.
+    index: PodIndex,
+    /// Pods of the list in progress.
     listed: HashSet<String>,
-    /// Pods that cannot be projects, or are not any more: each is complained of once.
+    /// Pods that cannot be of this role, or no longer: each is logged once.
     refused: HashSet<String>,
 }
 
-/// A pod that the watch does not tell of any more: it was deleted, or its label was taken off.
+/// A pod that has left the watch: it was deleted, or its label was removed.
 #[derive(Debug)]
-pub(crate) struct Unseen {
+pub(crate) struct Unwatched {
     pub(crate) name: String,
     pub(crate) uid: String,
 }
 
 impl Registry {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, pods: Mutex::default(), link: watch::Sender::default(), became_ready: News::default() }
+        Self {
+            role,
+            pods: Mutex::default(),
+            watch: watch::Sender::default(),
+            became_ready: Broadcast::default(),
+        }
     }
 
-    /// A new list begins.
+    /// Begins a new list.
     pub(crate) fn list_begins(&self) {
         self.pods().listed.clear();
     }
 
-    /// A pod of the list.
+    /// Adds a pod of the list.
     pub(crate) fn listed(&self, pod: &Pod, now: Timestamp) {
         self.apply(pod, now);
         self.pods().listed.insert(uid_of(pod));
     }
 
-    /// The list is whole. What was not in it is one of these no more; those are to be looked at.
-    pub(crate) fn list_ended(&self, now: Timestamp) -> Vec<Unseen> {
+    /// Ends the list. Pods that were not in it leave the registry; returns them for a lookup.
+    pub(crate) fn list_ended(&self, now: Timestamp) -> Vec<Unwatched> {
         let missing = self.change(|pods| {
             let listed = std::mem::take(&mut pods.listed);
-            let missing = pods.known.all_and_out().filter(|pod| !listed.contains(&pod.uid));
-            let missing = missing.map(|pod| Unseen { name: pod.name.clone(), uid: pod.uid.clone() });
-            let missing: Vec<Unseen> = missing.collect();
+            let missing = pods.index.all_and_detached().filter(|pod| !listed.contains(&pod.uid));
+            let missing = missing.map(|pod| Unwatched { name: pod.name.clone(), uid: pod.uid.clone() });
+            let missing: Vec<Unwatched> = missing.collect();
             for pod in &missing {
-                pods.known.take_out(&pod.uid, None, MISSING, now);
+                pods.index.detach(&pod.uid, None, MISSING, now);
             }
             missing
         });
-        self.link.send_modify(|link| link.synced = true);
+        self.watch.send_modify(|watch| watch.synced = true);
         missing
     }
 
-    /// A pod as it is now.
+    /// Stores the current state of a pod.
     pub(crate) fn apply(&self, pod: &Pod, now: Timestamp) {
         let (uid, name) = (uid_of(pod), pod.metadata.name.as_deref().unwrap_or_default());
         let role = self.role;
         self.change(|pods| {
             let view = match role.chooses(pod) {
                 true => PodView::read(pod, role),
-                false => Err(format!("it does not have the label {} any more", role.selector())),
+                false => Err(format!("it no longer has the label {}", role.selector())),
             };
             match view {
                 Ok(view) => {
                     pods.refused.remove(&uid);
-                    pods.known.put(view, now);
+                    pods.index.upsert(view, now);
                 }
                 Err(why) => {
-                    let was_known = pods.known.take_out(&uid, Some(pod), &why, now);
-                    if (was_known || role.chooses(pod)) && pods.refused.insert(uid) {
-                        tracing::warn!(pod = name, ?role, "nothing is started in this pod: {why}");
+                    let was_member = pods.index.detach(&uid, Some(pod), &why, now);
+                    if (was_member || role.chooses(pod)) && pods.refused.insert(uid) {
+                        tracing::warn!(pod = name, ?role, "nothing starts in this pod: {why}");
                     }
                 }
             }
         });
     }
 
-    /// The watch tells of a pod no more, as it was at the last. One that nobody was deleting may have lost its label
-    /// alone: it is to be looked at.
-    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Unseen> {
+    /// Removes a pod that has left the watch; `last` is its last object. Returns the pod for a lookup
+    /// when no deletion was requested: perhaps only its label was removed.
+    pub(crate) fn deleted(&self, last: &Pod, now: Timestamp) -> Option<Unwatched> {
         let uid = uid_of(last);
         self.change(|pods| {
             if last.metadata.deletion_timestamp.is_some() {
                 pods.refused.remove(&uid);
-                pods.known.remove(&uid, PodView::deleted(last), now);
+                pods.index.remove(&uid, PodView::deleted(last), now);
                 return None;
             }
-            let was_known = pods.known.take_out(&uid, Some(last), MISSING, now);
-            was_known.then(|| Unseen { name: last.metadata.name.clone().unwrap_or_default(), uid })
+            let was_member = pods.index.detach(&uid, Some(last), MISSING, now);
+            was_member.then(|| Unwatched { name: last.metadata.name.clone().unwrap_or_default(), uid })
         })
     }
 
-    /// The pod of that uid is not in the cluster any more.
+    /// Records that the pod of this uid no longer exists in the cluster.
     pub(crate) fn not_found(&self, uid: &str, now: Timestamp) {
         self.change(|pods| {
             let unknown = || Failure::new(Reason::PodLost, "its pod is gone");
-            let failure = pods.known.find(uid).map_or_else(unknown, |pod| pod.should_it_be_gone.clone());
+            let failure = pods.index.find(uid).map_or_else(unknown, |pod| pod.failure_if_gone.clone());
             pods.refused.remove(uid);
-            pods.known.remove(uid, failure, now);
+            pods.index.remove(uid, failure, now);
         });
     }
 
-    /// A pod in which something was started for this project, and which is none of these by now.
+    /// Adds a pod in which a job of this project was started, and which no longer belongs to the project.
     ///
     /// # Errors
-    /// Why nobody can say in which of its containers that was.
-    pub(crate) fn found(&self, pod: &Pod, project: ProjectId, now: Timestamp) -> Result<(), String> {
+    /// When the container of that job is unknown; the text has the reason.
+    pub(crate) fn adopt(&self, pod: &Pod, project: ProjectId, now: Timestamp) -> Result<(), String> {
         let view = PodView::of(pod, details_as(pod, self.role, project)?);
-        self.change(|pods| pods.known.found(view, now));
+        self.change(|pods| pods.index.adopt(view, now));
         Ok(())
     }
 
-    /// No watch can be had. Lists do not end that.
-    pub(crate) fn blind(&self, why: CallError, now: Timestamp) {
-        self.link.send_modify(|link| {
-            let since = link.blind.as_ref().map_or(now, |before| before.since);
-            link.blind = Some(Blind { since, why: Arc::new(why) });
+    /// Records that no watch works. Lists do not end that state.
+    pub(crate) fn watch_failed(&self, why: CallError, now: Timestamp) {
+        self.watch.send_modify(|watch| {
+            let since = watch.failure.as_ref().map_or(now, |before| before.since);
+            watch.failure = Some(WatchFailure { since, why: Arc::new(why) });
         });
     }
 
-    /// A watch has begun.
-    pub(crate) fn seeing(&self) {
-        self.link.send_if_modified(|link| link.blind.take().is_some());
+    /// Records that a watch works.
+    pub(crate) fn watch_restored(&self) {
+        self.watch.send_if_modified(|watch| watch.failure.take().is_some());
     }
 
-    /// Since when, and why, pods are not watched.
-    pub(crate) fn is_blind(&self) -> Option<Blind> {
-        self.link.borrow().blind.clone()
+    /// Returns the failure of the watch, if none works.
+    pub(crate) fn watch_failure(&self) -> Option<WatchFailure> {
+        self.watch.borrow().failure.clone()
     }
 
-    /// Whether the first list has come.
+    /// Tells whether the first list is complete.
     pub(crate) fn is_synced(&self) -> bool {
-        self.link.borrow().synced
+        self.watch.borrow().synced
     }
 
-    /// Tells of those whose pods become ready from now on. A listener that is far behind misses some.
+    /// Returns a stream of projects whose pods become ready from now on. A slow subscriber misses some.
     pub(crate) fn became_ready(&self) -> impl Stream<Item = ProjectId> + Send + use<> {
-        self.became_ready.listen()
+        self.became_ready.subscribe()
     }
 
     /// Waits for the first list.
     pub(crate) async fn synced(&self) {
-        let mut link = self.link.subscribe();
-        // The sender is ours, so this ends with the list alone.
-        link.wait_for(|link| link.synced).await.map(drop).unwrap_or_default();
+        let mut watch = self.watch.subscribe();
+        // The registry owns the sender, so only the list ends the wait.
+        watch.wait_for(|watch| watch.synced).await.map(drop).unwrap_or_default();
     }
 
     pub(crate) fn projects(&self, now: Timestamp) -> Vec<Project> {
         let mut pods = self.pods();
-        pods.known.forget_gone(now);
-        let known = &pods.known;
-        let there = known.ids().filter_map(|id| known.project(id));
-        let mut projects: Vec<Project> = there.chain(known.gone().cloned()).collect();
+        pods.index.forget_gone(now);
+        let index = &pods.index;
+        let there = index.ids().filter_map(|id| index.project(id));
+        let mut projects: Vec<Project> = there.chain(index.gone().cloned()).collect();
         projects.sort_by(|a, b| a.id.cmp(&b.id));
         projects
     }
 
     pub(crate) fn project(&self, id: &ProjectId, now: Timestamp) -> Option<Project> {
         let mut pods = self.pods();
-        pods.known.forget_gone(now);
-        pods.known.project(id)
+        pods.index.forget_gone(now);
+        pods.index.project(id)
     }
 
-    /// The pod in which commands of the project are started.
+    /// Returns the pod in which jobs of the project start.
     pub(crate) fn pod_of(&self, id: &ProjectId) -> Option<PodView> {
-        self.pods().known.best(id).cloned()
+        self.pods().index.primary(id).cloned()
     }
 
-    /// The pod of this uid, one of these or not any more.
+    /// Returns the pod of this uid, also one that has left the registry.
     pub(crate) fn find(&self, uid: &str) -> Option<PodView> {
-        self.pods().known.find(uid).cloned()
+        self.pods().index.find(uid).cloned()
     }
 
-    /// Tells whether the watch tells of the pod of this uid.
+    /// Tells whether the watch reports the pod of this uid.
     pub(crate) fn watches(&self, uid: &str) -> bool {
-        self.pods().known.is_member(uid)
+        self.pods().index.is_member(uid)
     }
 
-    /// The end of the pod of this uid, if it is remembered.
+    /// Returns the end of the pod of this uid, if it is remembered.
     pub(crate) fn end(&self, uid: &str) -> Option<End> {
-        self.pods().known.end(uid).cloned()
+        self.pods().index.end(uid).cloned()
     }
 
-    /// All pods, for an examination.
+    /// Returns all pods, for a diagnosis.
     pub(crate) fn all(&self) -> Vec<PodView> {
-        self.pods().known.all().cloned().collect()
+        self.pods().index.all().cloned().collect()
     }
 
-    /// Projects of more than one pod, for an examination.
+    /// Returns a warning for each project with more than one pod, for a diagnosis.
     pub(crate) fn doubled(&self) -> Vec<Condition> {
         let pods = self.pods();
-        pods.known.ids().filter_map(|id| pods.known.warning(id)).collect()
+        pods.index.ids().filter_map(|id| pods.index.warning(id)).collect()
     }
 
     pub(crate) fn knows(&self, uid: &str) -> bool {
-        self.pods().known.find(uid).is_some()
+        self.pods().index.find(uid).is_some()
     }
 
-    /// The pods in which commands run, in the order of their ids.
-    pub(crate) fn bests(&self) -> Vec<PodView> {
+    /// Returns the pod of each project in which jobs start, in the order of their ids.
+    pub(crate) fn primaries(&self) -> Vec<PodView> {
         let pods = self.pods();
-        pods.known.ids().filter_map(|id| pods.known.best(id)).cloned().collect()
+        pods.index.ids().filter_map(|id| pods.index.primary(id)).cloned().collect()
     }
 
-    /// What became of programs that ran in the pod of this uid.
+    /// Returns the disruption of jobs that ran in the pod of this uid.
     pub(crate) fn disruption(&self, uid: &str, since: Timestamp) -> Disruption {
         let pods = self.pods();
-        if let Some(pod) = pods.known.find(uid) {
+        if let Some(pod) = pods.index.find(uid) {
             if let Some(failure) = &pod.over {
                 return Disruption::Lost(failure.clone());
             }
@@ -255,20 +260,20 @@ impl Registry {
                 _ => Disruption::Unknown,
             };
         }
-        pods.known.end(uid).map_or(Disruption::Unknown, |end| Disruption::Lost(end.failure.clone()))
+        pods.index.end(uid).map_or(Disruption::Unknown, |end| Disruption::Lost(end.failure.clone()))
     }
 
-    /// Something was started for this project in the pod of this uid, whatever that is by now.
+    /// Records that a job of this project was started in the pod of this uid, whatever that pod is now.
     pub(crate) fn was_of(&self, uid: &str, id: &ProjectId, now: Timestamp) {
-        self.change(|pods| pods.known.was_of(uid, id, now));
+        self.change(|pods| pods.index.was_of(uid, id, now));
     }
 
-    /// Changes what is known, and tells of the projects that have become ready by it.
+    /// Changes the index, and broadcasts the projects that have become ready by the change.
     fn change<T>(&self, change: impl FnOnce(&mut Pods) -> T) -> T {
         let mut pods = self.pods();
         let done = change(&mut pods);
-        for project in pods.known.became_ready.drain(..) {
-            self.became_ready.tell(project);
+        for project in pods.index.became_ready.drain(..) {
+            self.became_ready.send(project);
         }
         done
     }

@@ -5,24 +5,24 @@ use rdev_ports::Diagnosis;
 
 use crate::KILLS_ALL;
 use crate::cluster::Cluster;
-use crate::exec::{ExecError, Target};
-use crate::missing::Missing;
-use crate::neighbours::{Holder, Neighbours, pod_of};
+use crate::exec::{ExecError, ExecTarget};
 use crate::pod::PodView;
+use crate::runner_error::RunnerError;
+use crate::shared_runs::{Owner, SharedRuns, pod_of};
 
-/// The program's name in images that have it.
+/// Name of the program in images that have it.
 const IN_IMAGE: &str = "rdev-runner";
-/// `rdev-runner place` says with these exit codes that the folder was taken over by another pod while this one lived, and
-/// that something of the pod before still runs in it.
+/// Exit codes of `rdev-runner identity`: another pod took the folder over while this one lived, and a run
+/// of the pod before is still running in it.
 const EXIT_SHARED: i32 = 69;
 const EXIT_IN_USE: i32 = 75;
-/// Most that the short programs here write.
+/// Most bytes of output of the short programs here.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Says the machine's architecture, whether the runner, and no other, is there already, where it would be, and the folder
-/// of runs, `-` for its usual one. A folder may be there, writable, and mounted so that no program is started from it.
-/// $1: the runner's checksum.
-const LOOK: &str = r##"
+/// Prints the machine's architecture, whether this very runner is already installed, its path, and the
+/// folder of runs, `-` for the default. A folder may exist, be writable, and be mounted so that no
+/// program starts from it. $1: the runner's checksum.
+const PROBE_SCRIPT: &str = r##"
 usual=${RDEV_RUNS_DIR:-/run/rdev}
 for runs in "$usual" /tmp/rdev; do
     mkdir -p "$runs" 2>/dev/null && [ -w "$runs" ] && break
@@ -46,9 +46,9 @@ there=no
 echo "$(uname -m) $there $program $runs"
 "##;
 
-/// Writes standard input to a file, checks it, and gives it its name; says meanwhile how much of it has come.
-/// $1: its name, $2: its size, $3: its checksum, $4: pause between two words, in seconds.
-const COPY: &str = r#"
+/// Writes standard input to a file, checks it, and renames it; prints its size meanwhile. $1: its name,
+/// $2: its size, $3: its checksum, $4: pause between two reports, in seconds.
+const COPY_SCRIPT: &str = r#"
 umask 077
 new=$1.$$
 : >"$new"
@@ -61,18 +61,18 @@ rm -f "$new"
 echo "the copy of rdev-runner does not have the checksum $3" >&2
 exit 4
 "#;
-/// Pause between two of its words.
-const COPY_SAYS_EVERY: &str = "1";
+/// Pause between two reports.
+const COPY_REPORT_EVERY: &str = "1";
 
-/// Becomes a runner that was copied in, if it is the same still: its file belongs to the user of the commands, and one of
-/// them may have put another program there, to read the orders of the next.
-/// $1: its checksum, $2: its name, then its arguments.
-const CHECKED: &str = r#"
+/// Executes an installed runner after a check of its checksum: the file belongs to the user of the jobs,
+/// and a job may have replaced it to read the requests of the next. $1: its checksum, $2: its name, then
+/// its arguments.
+const VERIFIED_EXEC: &str = r#"
 [ "$(sha256sum <"$2" | cut -c1-64)" = "$1" ] || { echo "$2 is not the runner that rdev has copied there" >&2; exit 71; }
 shift
 exec "$@"
 "#;
-/// Its exit code for a runner that is another.
+/// Exit code for a runner that was replaced.
 pub(crate) const EXIT_REPLACED: i32 = 71;
 
 /// The runner that rdev brings along.
@@ -80,32 +80,33 @@ pub(crate) const EXIT_REPLACED: i32 = 71;
 pub struct Bundled {
     /// The program.
     pub program: &'static [u8],
-    /// Its SHA-256 in hexadecimal, lower case.
+    /// SHA-256 of the program in hexadecimal, lower case.
     pub sha256: &'static str,
     /// Version of its format and command line.
     pub protocol: u8,
-    /// The machine that it runs on, as `uname -m` names it.
+    /// Machine that the program runs on, as `uname -m` names it.
     pub machine: &'static str,
 }
 
-/// How the runner of a pod is called.
+/// Call of a pod's runner: program, checksum and folder of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Runner {
     program: String,
-    /// Its checksum, where it was copied in.
+    /// Checksum, where the runner was copied in.
     checksum: Option<&'static str>,
-    /// The folder of runs, where it is not the program's own default.
+    /// The folder of runs, where it is not the default.
     runs: Option<String>,
     /// Identity of that folder.
     pub(crate) runs_uid: String,
-    /// Identities that it had in pods before this one.
+    /// Identities of the folder in earlier pods.
     pub(crate) former: Vec<String>,
-    /// A lack of memory ends every process of the container at once; `None` where it does not say.
+    /// True when a lack of memory ends every process of the container at once; `None` where the runner
+    /// does not report it.
     pub(crate) kills_all: Option<bool>,
 }
 
 impl Runner {
-    /// The arguments that call it, in place of those that begin with its name.
+    /// Returns the arguments that call the runner, in place of those that begin with its name.
     pub(crate) fn argv(&self, mut argv: Vec<String>) -> Vec<String> {
         if argv.first().is_some_and(|program| program == IN_IMAGE) {
             argv[0].clone_from(&self.program);
@@ -119,12 +120,12 @@ impl Runner {
         argv
     }
 
-    /// Tells whether its folder is the place of this identity, or was before.
+    /// Tells whether the folder has this identity, or had it before.
     pub(crate) fn has_runs_of(&self, identity: &str) -> bool {
         self.runs_uid == identity || self.former.iter().any(|former| former == identity)
     }
 
-    /// For an examination: how the node treats a lack of memory.
+    /// Diagnosis of the node's handling of a lack of memory.
     pub(crate) fn finding_of_memory(&self) -> Diagnosis {
         match self.kills_all {
             Some(true) => Diagnosis::warning(
@@ -141,7 +142,7 @@ impl Runner {
         }
     }
 
-    /// For an examination.
+    /// Diagnosis of the runner.
     pub(crate) fn finding(&self) -> Diagnosis {
         if self.program == IN_IMAGE {
             return Diagnosis::good("runner", "the image's own, of this version");
@@ -154,57 +155,57 @@ impl Runner {
         )
     }
 
-    /// Finds the runner of a pod, or copies it in, and has the folder of runs made. Nothing is copied into a pod that is
-    /// to go.
+    /// Finds the runner of a pod, or copies one in, and creates the folder of runs.
     pub(crate) async fn of(
         cluster: &Cluster,
         bundled: Bundled,
-        target: &Target,
+        target: &ExecTarget,
         pod: &PodView,
-        neighbours: &Neighbours,
+        shared_runs: &SharedRuns,
         now: Timestamp,
-    ) -> Result<Self, Missing> {
-        let mut place = Asked { cluster, target, program: IN_IMAGE.to_owned(), runs: None, pod };
+    ) -> Result<Self, RunnerError> {
+        let mut query = IdentityQuery { cluster, target, program: IN_IMAGE.to_owned(), runs: None, pod };
         let mut checksum = None;
-        let answer = match place.ask(None).await {
+        let answer = match query.query(None).await {
             Ok(answer) if answer.protocol == bundled.protocol => answer,
-            // Another version's, one whose folder cannot be written, or none: ours is copied in.
-            // Whoever tells of a missing program in words of its own may mean it: a shell tells more.
+            // The image has the runner of another version, one whose folder cannot be written, or none:
+            // the bundled one is copied in. A report of a missing program may mean something else: the
+            // shell's words are clearer.
             Ok(_) | Err(ExecError::NoProgram(_) | ExecError::Exit { .. } | ExecError::NotRun(_)) => {
-                (place.program, place.runs) = copy_in(cluster, bundled, target).await?;
+                (query.program, query.runs) = install(cluster, bundled, target).await?;
                 checksum = Some(bundled.sha256);
-                place.ask(None).await.map_err(|error| Missing::of(target, error))?
+                query.query(None).await.map_err(|error| RunnerError::of(target, error))?
             }
-            Err(error) => return Err(Missing::of(target, error)),
+            Err(error) => return Err(RunnerError::of(target, error)),
         };
-        let Answer { uid, former, kills_all, .. } = place.own(answer, neighbours, now).await?;
-        Ok(Self { program: place.program, checksum, runs: place.runs, runs_uid: uid, former, kills_all })
+        let Answer { uid, former, kills_all, .. } = query.claim_folder(answer, shared_runs, now).await?;
+        Ok(Self { program: query.program, checksum, runs: query.runs, runs_uid: uid, former, kills_all })
     }
 }
 
-/// A runner that is asked for its folder of runs.
-struct Asked<'a> {
+/// Query for the identity of a folder of runs.
+struct IdentityQuery<'a> {
     cluster: &'a Cluster,
-    target: &'a Target,
+    target: &'a ExecTarget,
     program: String,
     runs: Option<String>,
     pod: &'a PodView,
 }
 
-/// Its answer.
+/// Answer to the query.
 struct Answer {
     protocol: u8,
     /// Identity of the folder.
     uid: String,
-    /// Identities that it had before.
+    /// Identities of the folder in earlier pods.
     former: Vec<String>,
     kills_all: Option<bool>,
 }
 
-impl Asked<'_> {
-    /// Asks for the runner's version and the identity of its folder of runs. The folder gets one of this pod where it has
-    /// none, or the one that it is to have another in the stead of.
-    async fn ask(&self, instead_of: Option<&str>) -> Result<Answer, ExecError> {
+impl IdentityQuery<'_> {
+    /// Queries the runner's version and the identity of its folder of runs. A folder without an identity
+    /// gets one of this pod; one with the identity `instead_of` is renamed.
+    async fn query(&self, instead_of: Option<&str>) -> Result<Answer, ExecError> {
         let mut argv = vec![self.program.as_str(), "identity", "--within", &self.pod.uid];
         argv.extend(instead_of.iter().flat_map(|uid| ["--instead-of", uid]));
         argv.extend(self.runs.iter().flat_map(|runs| ["--runs", runs]));
@@ -215,7 +216,7 @@ impl Asked<'_> {
             (Some(IN_IMAGE), Some(protocol), Some(uid)) => {
                 let mut answer =
                     Answer { protocol, uid: uid.to_owned(), former: Vec::new(), kills_all: None };
-                // What is not known is of a later version, and may be passed over.
+                // Unknown words belong to a later version, and may be ignored.
                 for (name, value) in words.filter_map(|word| word.split_once('=')) {
                     match name {
                         "before" => answer.former = value.split(',').map(str::to_owned).collect(),
@@ -229,61 +230,70 @@ impl Asked<'_> {
         }
     }
 
-    /// Sees to it that the folder stands in the name of this pod. One that has outlived its pod is taken over.
-    async fn own(&self, answer: Answer, neighbours: &Neighbours, now: Timestamp) -> Result<Answer, Missing> {
+    /// Makes this pod the owner of the folder. A folder that has outlived its pod is taken over.
+    async fn claim_folder(
+        &self,
+        answer: Answer,
+        shared_runs: &SharedRuns,
+        now: Timestamp,
+    ) -> Result<Answer, RunnerError> {
         let is_ours = |answer: &Answer| pod_of(&answer.uid) == self.pod.uid;
         if is_ours(&answer) {
             return Ok(answer);
         }
-        let wait = |why: String| Missing::of(self.target, ExecError::Cut(anyhow::Error::msg(why)));
-        if let Holder::Lives(words) = neighbours.holder(&answer.uid, self.pod, now) {
-            return Err(wait(format!("it waits for {words}")));
+        let wait = |why: String| RunnerError::of(self.target, ExecError::Cut(anyhow::Error::msg(why)));
+        if let Owner::Lives(words) = shared_runs.owner(&answer.uid, self.pod, now) {
+            return Err(wait(format!("its folder of runs still belongs to {words}")));
         }
-        match self.ask(Some(&answer.uid)).await {
+        match self.query(Some(&answer.uid)).await {
             Ok(taken) if is_ours(&taken) => {
                 tracing::info!(
                     pod = self.pod.name,
                     before = answer.uid,
-                    "a folder of runs has outlived its pod"
+                    "folder of runs taken over from an earlier pod"
                 );
                 Ok(taken)
             }
-            Ok(_) => Err(wait("another pod has taken its folder of runs".to_owned())),
+            Ok(_) => Err(wait("another pod has taken over its folder of runs".to_owned())),
             Err(ExecError::Exit { code: EXIT_SHARED, stderr }) => {
-                Err(Missing::Unusable(Failure::new(Reason::RunsShared, stderr)))
+                Err(RunnerError::Permanent(Failure::new(Reason::RunsShared, stderr)))
             }
             Err(ExecError::Exit { code: EXIT_IN_USE, stderr }) => Err(wait(stderr)),
-            Err(error) => Err(Missing::of(self.target, error)),
+            Err(error) => Err(RunnerError::of(self.target, error)),
         }
     }
 }
 
-/// Gives the program's name, and the folder of runs where it is not the usual one.
+/// Installs the runner. Returns its path, and the folder of runs where it is not the default.
 ///
-/// Also in a pod that is to go: after an upgrade of rdev-api what runs there is attached to by the new runner alone.
-async fn copy_in(
+/// Also in a pod that terminates: after an upgrade of rdev-api only the new runner attaches to the runs
+/// there.
+async fn install(
     cluster: &Cluster,
     bundled: Bundled,
-    target: &Target,
-) -> Result<(String, Option<String>), Missing> {
-    let answer = shell(cluster, target, LOOK, &[bundled.sha256], &[]).await?;
+    target: &ExecTarget,
+) -> Result<(String, Option<String>), RunnerError> {
+    let answer = shell(cluster, target, PROBE_SCRIPT, &[bundled.sha256], &[]).await?;
     let mut words = answer.split_whitespace();
     let mut word = || words.next();
     let (Some(machine), Some(there), Some(program), Some(runs)) = (word(), word(), word(), word()) else {
-        return Err(Missing::of(target, ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}"))));
+        return Err(RunnerError::of(
+            target,
+            ExecError::Cut(anyhow::anyhow!("its shell answered {answer:?}")),
+        ));
     };
     if machine != bundled.machine {
         let message = format!(
             "the pod's machine is {machine}, and this rdev-api brings a runner for {}: use an image with {IN_IMAGE} in it",
             bundled.machine
         );
-        return Err(Missing::Unusable(Failure::new(Reason::RunnerMissing, message)));
+        return Err(RunnerError::Permanent(Failure::new(Reason::RunnerMissing, message)));
     }
     if there != "yes" {
         tracing::info!(pod = target.pod, program, "copying the runner into the pod");
         let size = bundled.program.len().to_string();
-        let args = [program, &size, bundled.sha256, COPY_SAYS_EVERY];
-        let argv = [&["sh", "-c", COPY, "sh"], &args[..]].concat().into_iter().map(str::to_owned);
+        let args = [program, &size, bundled.sha256, COPY_REPORT_EVERY];
+        let argv = [&["sh", "-c", COPY_SCRIPT, "sh"], &args[..]].concat().into_iter().map(str::to_owned);
         let copied = cluster.feed(target, &argv.collect::<Vec<_>>(), bundled.program).await;
         copied.map_err(|error| of_shell(target, error))?;
     }
@@ -292,32 +302,37 @@ async fn copy_in(
 
 async fn shell(
     cluster: &Cluster,
-    target: &Target,
+    target: &ExecTarget,
     script: &str,
     args: &[&str],
     stdin: &[u8],
-) -> Result<String, Missing> {
+) -> Result<String, RunnerError> {
     let argv = [&["sh", "-c", script, "sh"], args].concat();
     run(cluster, target, &argv, stdin).await.map_err(|error| of_shell(target, error))
 }
 
-fn of_shell(target: &Target, error: ExecError) -> Missing {
+fn of_shell(target: &ExecTarget, error: ExecError) -> RunnerError {
     match error {
-        ExecError::NoProgram(_) => Missing::Unusable(Failure::new(
+        ExecError::NoProgram(_) => RunnerError::Permanent(Failure::new(
             Reason::NoShell,
             format!("the image has neither {IN_IMAGE} nor a shell with which it could be copied in"),
         )),
-        other => Missing::of(target, other),
+        other => RunnerError::of(target, other),
     }
 }
 
-async fn run(cluster: &Cluster, target: &Target, argv: &[&str], stdin: &[u8]) -> Result<String, ExecError> {
+async fn run(
+    cluster: &Cluster,
+    target: &ExecTarget,
+    argv: &[&str],
+    stdin: &[u8],
+) -> Result<String, ExecError> {
     let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
     cluster.run(target, &argv, stdin, ANSWER_BYTES_MAX).await
 }
 
 fn checked(checksum: &str) -> [String; 5] {
-    ["sh", "-c", CHECKED, "sh", checksum].map(str::to_owned)
+    ["sh", "-c", VERIFIED_EXEC, "sh", checksum].map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -327,9 +342,10 @@ mod tests {
 
     use super::*;
 
-    /// Looks from within a place of its own: mounts of these folders, then where programs and runs are to be.
+    /// Probes inside a mount namespace: mounts of these folders, then the expected program and folder of
+    /// runs.
     #[test]
-    fn folders_from_which_no_program_is_started_are_passed_over() {
+    fn noexec_folders_are_skipped() {
         for (noexec, bin, runs) in [
             ("", "/tmp/runs/bin/", "-"),
             ("/tmp/runs", "/tmp/rdev/bin/", "-"),
@@ -338,13 +354,22 @@ mod tests {
             let mounts = "mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm && mkdir -p /tmp/runs /tmp/rdev && \
                 for folder in $NOEXEC; do mount -t tmpfs -o noexec tmpfs $folder || exit 9; done && exec sh -c \"$0\" sh \"$@\"";
             let output = Command::new("unshare")
-                .args(["--mount", "--user", "--map-root-user", "sh", "-c", mounts, LOOK, "0123456789abcdefg"])
+                .args([
+                    "--mount",
+                    "--user",
+                    "--map-root-user",
+                    "sh",
+                    "-c",
+                    mounts,
+                    PROBE_SCRIPT,
+                    "0123456789abcdefg",
+                ])
                 .env("RDEV_RUNS_DIR", "/tmp/runs")
                 .env("NOEXEC", noexec)
                 .output()
                 .unwrap();
-            let told = String::from_utf8(output.stdout).unwrap();
-            let words: Vec<&str> = told.split_whitespace().collect();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let words: Vec<&str> = text.split_whitespace().collect();
             let program = format!("{bin}rdev-runner-0123456789abcdef");
             let seen = [std::env::consts::ARCH, "no", &program, runs];
             assert_eq!(words, seen, "{noexec}: {}", String::from_utf8_lossy(&output.stderr));
@@ -352,27 +377,27 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_tells_how_much_of_it_has_come() {
+    fn a_copy_reports_its_progress() {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().join("copy");
-        // The sum of 200,000 times the letter a.
+        // Checksum of 200,000 times the letter a.
         let bytes = vec![b'a'; 200_000];
         let sum = Command::new("sh")
             .args(["-c", "head -c 200000 /dev/zero | tr '\\0' a | sha256sum | cut -c1-64"])
             .output();
         let sum = String::from_utf8(sum.unwrap().stdout).unwrap();
         let mut copy = Command::new("sh")
-            .args(["-c", COPY, "sh", name.to_str().unwrap(), "200000", sum.trim(), "0.02"])
+            .args(["-c", COPY_SCRIPT, "sh", name.to_str().unwrap(), "200000", sum.trim(), "0.02"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut stdin = copy.stdin.take().unwrap();
-        let mut told =
+        let mut output =
             BufReader::new(copy.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
         stdin.write_all(&bytes[..100_000]).unwrap();
         stdin.flush().unwrap();
-        assert!(told.any(|line| line.parse().is_ok_and(|bytes: u64| bytes > 50_000)), "it has half of it");
+        assert!(output.any(|line| line.parse().is_ok_and(|bytes: u64| bytes > 50_000)), "it has half of it");
         stdin.write_all(&bytes[100_000..]).unwrap();
         assert!(copy.wait().unwrap().success());
         assert_eq!(std::fs::read(&name).unwrap(), bytes);

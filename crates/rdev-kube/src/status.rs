@@ -1,4 +1,4 @@
-//! Whether commands can run in a pod, from what the cluster says of it.
+//! Status of a pod, from the cluster's object.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rdev_domain::{Condition, ProjectStatus, Timestamp};
 
-use crate::fields::{condition, over, time, told};
+use crate::fields::{condition, describe_exit, terminal_failure, time};
 use crate::labels::sidecars;
 
 /// Reason of a project whose node does not answer.
@@ -14,66 +14,74 @@ pub(crate) const NODE_LOST: &str = "NodeLost";
 /// Reasons of a waiting container that are part of every start.
 const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// What the status is made from.
-pub(crate) struct Look<'a> {
-    pub(crate) pod: &'a Pod,
-    pub(crate) status: &'a PodStatus,
-    /// The project's container in it.
-    pub(crate) container: Option<&'a ContainerStatus>,
+/// Returns the status of a pod; `container` is the one in which jobs run.
+pub(crate) fn pod_status(
+    pod: &Pod,
+    status: &PodStatus,
+    container: Option<&ContainerStatus>,
+) -> ProjectStatus {
+    Input { pod, status, container }.status()
 }
 
-impl Look<'_> {
-    pub(crate) fn status(&self) -> ProjectStatus {
+struct Input<'a> {
+    pod: &'a Pod,
+    status: &'a PodStatus,
+    container: Option<&'a ContainerStatus>,
+}
+
+impl Input<'_> {
+    fn status(&self) -> ProjectStatus {
         let ready = condition(self.status, "Ready");
         let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
         let since = time(since.or(self.pod.metadata.creation_timestamp.as_ref()));
-        let say = |reason: &str, message: &str| Condition {
+        let condition_of = |reason: &str, message: &str| Condition {
             reason: reason.to_owned(),
             message: message.to_owned(),
             since,
         };
-        let over = over(self.status);
+        let over = terminal_failure(self.status);
         if over.is_none() && self.node_is_lost() {
-            return ProjectStatus::Failing(say(NODE_LOST, &self.lost_node()));
+            return ProjectStatus::Failing(condition_of(NODE_LOST, &self.lost_node()));
         }
         if let Some(since) = deletion_began(&self.pod.metadata) {
-            let deleted = say("Terminating", "its pod is being deleted");
+            let deleted = condition_of("Terminating", "its pod is being deleted");
             return ProjectStatus::Starting(Condition { since, ..deleted });
         }
         if let Some(failure) = over {
             let reason = self.status.reason.as_deref().or(self.status.phase.as_deref());
-            return ProjectStatus::Failing(say(reason.unwrap_or("Failed"), &failure.message));
+            return ProjectStatus::Failing(condition_of(reason.unwrap_or("Failed"), &failure.message));
         }
         if let Some(failing) = self.failing_init() {
-            return ProjectStatus::Failing(say(&failing.0, &failing.1));
+            return ProjectStatus::Failing(condition_of(&failing.0, &failing.1));
         }
         let state = self.container.and_then(|container| container.state.as_ref());
         if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
             let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-            let condition = say(reason, waiting.message.as_deref().unwrap_or("its container waits"));
+            let condition = condition_of(reason, waiting.message.as_deref().unwrap_or("its container waits"));
             return match ON_ITS_WAY.contains(&reason) {
                 true => ProjectStatus::Starting(condition),
                 false => ProjectStatus::Failing(condition),
             };
         }
         if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
-            // It is started again; should that go on for long, it will wait in CrashLoopBackOff.
+            // The container is restarted; repeated failures lead to CrashLoopBackOff.
             let reason = ended.reason.as_deref().unwrap_or("Terminated");
-            return ProjectStatus::Starting(say(reason, &told(ended)));
+            return ProjectStatus::Starting(condition_of(reason, &describe_exit(ended)));
         }
         if state.and_then(|state| state.running.as_ref()).is_none() {
-            return self.unscheduled(say);
+            return self.unscheduled(condition_of);
         }
         match self.container.is_some_and(|container| container.ready) {
             true => ProjectStatus::Ready,
-            false => {
-                ProjectStatus::Starting(say("ContainersNotReady", "its container runs, and is not ready yet"))
-            }
+            false => ProjectStatus::Starting(condition_of(
+                "ContainersNotReady",
+                "its container runs, and is not ready yet",
+            )),
         }
     }
 
-    /// The containers were ready when the node last spoke, and the node's guardian has marked the pod. Should that
-    /// last it deletes the pod as well, which without its node never ends.
+    /// Tells whether the node is lost: the containers were ready at its last report, and the node
+    /// controller has marked the pod. It later deletes the pod, which without the node never ends.
     fn node_is_lost(&self) -> bool {
         let container = self.container.filter(|container| container.ready);
         let runs = container.and_then(|container| container.state.as_ref()?.running.as_ref()).is_some();
@@ -91,14 +99,14 @@ impl Look<'_> {
         match self.pod.metadata.deletion_timestamp {
             None => lost,
             Some(_) => format!(
-                "{lost}, so the deletion of pod {pod} does not end, and no other takes its place. When the node is \
+                "{lost}, so the deletion of pod {pod} does not end, and no other replaces it. When the node is \
                  certainly off: kubectl delete pod {pod} --force, or \
                  kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
             ),
         }
     }
 
-    /// An init container that fails, while the project's container waits for it.
+    /// Returns an init container that fails while the project's container waits for it.
     fn failing_init(&self) -> Option<(String, String)> {
         let state = self.container.and_then(|container| container.state.as_ref());
         let waiting =
@@ -113,35 +121,37 @@ impl Look<'_> {
             let state = init.state.as_ref()?;
             if let Some(waiting) = &state.waiting {
                 let reason = waiting.reason.as_deref().filter(|reason| !ON_ITS_WAY.contains(reason))?;
-                let last = init.last_state.as_ref().and_then(|last| last.terminated.as_ref()).map(told);
+                let last =
+                    init.last_state.as_ref().and_then(|last| last.terminated.as_ref()).map(describe_exit);
                 let message = last.or_else(|| waiting.message.clone()).unwrap_or_default();
                 return Some((format!("Init:{reason}"), format!("{}: {message}", init.name)));
             }
             let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
             if sidecars.contains(&&*init.name) {
-                // It is started again, as any container.
+                // Restarted, as any container.
                 return None;
             }
             let reason = ended.reason.as_deref().unwrap_or("Error");
-            Some((format!("Init:{reason}"), format!("{}: {}", init.name, told(ended))))
+            Some((format!("Init:{reason}"), format!("{}: {}", init.name, describe_exit(ended))))
         })
     }
 
-    fn unscheduled(&self, say: impl Fn(&str, &str) -> Condition) -> ProjectStatus {
+    fn unscheduled(&self, condition_of: impl Fn(&str, &str) -> Condition) -> ProjectStatus {
         match condition(self.status, "PodScheduled").filter(|scheduled| scheduled.status == "False") {
             Some(scheduled) => {
                 let reason = scheduled.reason.as_deref().unwrap_or("Unschedulable");
-                ProjectStatus::Failing(say(
+                ProjectStatus::Failing(condition_of(
                     reason,
                     scheduled.message.as_deref().unwrap_or("no node takes it"),
                 ))
             }
-            None => ProjectStatus::Starting(say("Pending", "its pod is being started")),
+            None => ProjectStatus::Starting(condition_of("Pending", "its pod is being started")),
         }
     }
 }
 
-/// When somebody wished that a pod ends: its `deletionTimestamp` is the time at which it has to be over.
+/// Returns the time of the deletion request: `deletionTimestamp` is the time at which the pod has to have
+/// ended.
 fn deletion_began(meta: &ObjectMeta) -> Option<Timestamp> {
     let over = time(Some(meta.deletion_timestamp.as_ref()?));
     let grace = u64::try_from(meta.deletion_grace_period_seconds.unwrap_or_default()).unwrap_or_default();
@@ -154,8 +164,8 @@ mod tests {
 
     use super::*;
 
-    /// A pod whose status is this JSON: it has a container, an init container and a sidecar.
-    fn looked_at(status: &str, more_metadata: &str) -> ProjectStatus {
+    /// Returns the status of a pod with this JSON: it has a container, an init container and a sidecar.
+    fn status_of(status: &str, more_metadata: &str) -> ProjectStatus {
         let pod = format!(
             r#"{{"metadata": {{"name": "p", "uid": "u", "labels": {{"app": "claudebox-demo"}}{more_metadata}}},
                 "spec": {{"nodeName": "n1", "containers": [{{"name": "main"}}], "initContainers":
@@ -163,12 +173,12 @@ mod tests {
         );
         let pod: Pod = serde_json::from_str(&pod).unwrap();
         let status = pod.status.as_ref().unwrap();
-        Look { pod: &pod, status, container: of_container(status, "main") }.status()
+        pod_status(&pod, status, of_container(status, "main"))
     }
 
-    /// Its status as `word reason`.
-    fn told_as(status: &str, more_metadata: &str) -> String {
-        match looked_at(status, more_metadata) {
+    /// Returns the status as `word reason`.
+    fn describe(status: &str, more_metadata: &str) -> String {
+        match status_of(status, more_metadata) {
             ProjectStatus::Ready => "ready".to_owned(),
             ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
             ProjectStatus::Failing(condition) => format!("failing {}", condition.reason),
@@ -222,7 +232,8 @@ mod tests {
             (init(&waiting("CrashLoopBackOff")), "failing Init:CrashLoopBackOff"),
             (init(r#"{"terminated": {"exitCode": 128}}"#), "failing Init:Error"),
             (init(r#"{"terminated": {"exitCode": 0}}"#), "starting Pending"),
-            // A sidecar holds up the container until it has started, and is none of its business later.
+            // A sidecar delays the container until it has started; later failures of the sidecar do not
+            // count.
             (init_of("mesh", ended, &waiting("PodInitializing")), "starting PodInitializing"),
             (
                 init_of("mesh", &waiting("CrashLoopBackOff"), &waiting("PodInitializing")),
@@ -235,27 +246,27 @@ mod tests {
             (r#"{"phase": "Failed", "reason": "Evicted", "message": "disk"}"#.to_owned(), "failing Evicted"),
             (r#"{"phase": "Succeeded"}"#.to_owned(), "failing Succeeded"),
         ] {
-            assert_eq!(told_as(&status, ""), word, "{status}");
+            assert_eq!(describe(&status, ""), word, "{status}");
         }
     }
 
     #[test]
-    fn a_pod_that_is_deleted_waits_since_that_was_wished() {
+    fn a_deleted_pod_terminates_since_the_request() {
         let ready = r#"[{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]"#;
-        let status = looked_at(&with(r#"{"running": {}}"#, true, ready), DELETED);
+        let status = status_of(&with(r#"{"running": {}}"#, true, ready), DELETED);
         let ProjectStatus::Starting(condition) = status else { panic!("{status:?}") };
         assert_eq!(condition.reason, "Terminating");
         assert_eq!(condition.since.to_string(), "2026-01-01T00:00:00Z");
-        assert_eq!(told_as(r#"{"phase": "Succeeded"}"#, DELETED), "starting Terminating");
+        assert_eq!(describe(r#"{"phase": "Succeeded"}"#, DELETED), "starting Terminating");
     }
 
     #[test]
-    fn a_pod_whose_deletion_waits_for_a_lost_node_says_what_to_do() {
+    fn a_deletion_blocked_by_a_lost_node_names_the_remedy() {
         for ready in ["False", "Unknown"] {
             let conditions = format!(
                 r#"[{{"type": "Ready", "status": "{ready}"}}, {{"type": "ContainersReady", "status": "True"}}]"#
             );
-            let status = looked_at(&with(r#"{"running": {}}"#, true, &conditions), DELETED);
+            let status = status_of(&with(r#"{"running": {}}"#, true, &conditions), DELETED);
             let ProjectStatus::Failing(condition) = status else { panic!("{status:?}") };
             assert_eq!(condition.reason, NODE_LOST);
             for words in ["node n1", "kubectl delete pod p --force", "taint node n1", "out-of-service"] {

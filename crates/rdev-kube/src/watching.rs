@@ -1,11 +1,12 @@
 //! Keeps the registry current: a list, then watches from its version on.
 //!
-//! A watch that ends is begun again from the last version that was seen. Only where the cluster has forgotten that version
-//! (410), and every now and then in case something was missed, the list is read anew. While no watch can be had the list
-//! is read at least every half a minute, so that commands go on, and the registry knows that it is blind meanwhile.
+//! A watch that ends is restarted from the last version seen. Only where the cluster has discarded that
+//! version (410), and periodically in case an event was missed, the list is read again. While no watch
+//! works the list is read at least every half minute, so that jobs go on, and the registry records the
+//! failure of the watch.
 //!
-//! kube's own watcher does not tell that a watch has begun, so one that always fails looks like one where nothing
-//! happens; it asks on from a version that is forgotten, and waits for an answer without a limit.
+//! kube's own watcher does not report the start of a watch, so a watch that always fails looks like one
+//! without events; it retries a discarded version, and waits for an answer without a limit.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,31 +22,32 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{CallError, Cluster};
 use crate::labels::Role;
-use crate::lookup::look_at_all;
-use crate::registry::{Registry, Unseen};
+use crate::lookup::refresh_all;
+use crate::registry::{Registry, Unwatched};
 
-/// The whole list is read again after this time, whatever the watch has told.
+/// Period of a complete list, whatever the watch has reported.
 const RESYNC: Duration = Duration::from_secs(600);
-/// While no watch can be had it is read again after this time.
-const RESYNC_BLIND: Duration = Duration::from_secs(10);
-/// Longest that a page of the list, and the beginning of a watch, may take.
+/// Period of a complete list while no watch works.
+const RESYNC_WITHOUT_WATCH: Duration = Duration::from_secs(10);
+/// Longest time for a page of the list, and for the start of a watch.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const WATCH_START_TIMEOUT: Duration = Duration::from_secs(10);
-/// The cluster ends a watch after so many seconds, and it is begun anew.
+/// The cluster ends a watch after this many seconds, and a new one is started.
 const WATCH_SECONDS: u32 = 60;
-/// One of which nothing is heard for so long, not even its end, is dead.
+/// A watch that is silent for this long, even past its end, is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(65);
-/// One that ends sooner has failed, whatever it says.
+/// A watch that ends sooner has failed, whatever it reports.
 const WATCH_MIN: Duration = Duration::from_secs(1);
-/// The client is built anew after so long without a watch: certificates and tokens that it has read may be replaced.
+/// The client is rebuilt after this time without a watch: its certificates and tokens may have been
+/// replaced.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
-/// Longest pause after a failure; they grow up to it.
+/// Longest pause after a failure; pauses grow up to it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Watches until it is aborted.
-pub(crate) async fn keep(cluster: Cluster, role: Role, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
+pub(crate) async fn run(cluster: Cluster, role: Role, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
     let mut watcher =
-        Watcher { cluster, role, registry, clock, backoff: DefaultBackoff::default(), blind_since: None };
+        Watcher { cluster, role, registry, clock, backoff: DefaultBackoff::default(), failing_since: None };
     loop {
         match watcher.list().await {
             Ok(version) => watcher.watch_from(version).await,
@@ -60,12 +62,12 @@ struct Watcher {
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     backoff: DefaultBackoff,
-    /// Nothing could be watched since then, with this client.
-    blind_since: Option<Timestamp>,
+    /// Start of the failure of the watch, with this client.
+    failing_since: Option<Timestamp>,
 }
 
 impl Watcher {
-    /// Reads the whole list, and gives its version.
+    /// Reads the whole list, and returns its version.
     async fn list(&self) -> Result<String, CallError> {
         self.registry.list_begins();
         let mut pages = pin!(self.cluster.pages(self.role.selector()));
@@ -75,15 +77,16 @@ impl Watcher {
             page.items.iter().for_each(|pod| self.registry.listed(pod, now));
             version = page.metadata.resource_version;
         }
-        self.look_at_all(self.registry.list_ended(self.clock.now())).await;
+        self.refresh_all(self.registry.list_ended(self.clock.now())).await;
         Ok(version.unwrap_or_default())
     }
 
-    /// Watches on and on, until the list is to be read anew.
+    /// Watches repeatedly, until the list has to be read again.
     async fn watch_from(&mut self, mut version: String) {
         let listed = Instant::now();
         let mut forgotten = false;
-        while !forgotten && listed.elapsed() < if self.blind_since.is_some() { RESYNC_BLIND } else { RESYNC }
+        while !forgotten
+            && listed.elapsed() < if self.failing_since.is_some() { RESYNC_WITHOUT_WATCH } else { RESYNC }
         {
             if let Err(error) = self.watch(&mut version).await {
                 forgotten = error.is_gone();
@@ -92,38 +95,38 @@ impl Watcher {
         }
     }
 
-    /// One watch, to its end.
+    /// Runs one watch to its end.
     async fn watch(&mut self, version: &mut String) -> Result<(), CallError> {
         let params = WatchParams::default().labels(self.role.selector()).timeout(WATCH_SECONDS);
         let pods = self.cluster.pods();
         let events = CallError::within(WATCH_START_TIMEOUT, pods.watch(&params, version)).await?;
         let mut events = pin!(events);
         let began = Instant::now();
-        self.seeing();
-        let mut heard = false;
+        self.watch_restored();
+        let mut received = false;
         while let Some(event) =
             timeout(SILENCE_MAX, events.next()).await.map_err(|_| CallError::Silent(SILENCE_MAX))?
         {
-            let unseen = self.take(event?, version)?;
-            self.look_at_all(unseen).await;
-            heard = true;
+            let unwatched = self.apply(event?, version)?;
+            self.refresh_all(unwatched).await;
+            received = true;
         }
-        match heard || began.elapsed() >= WATCH_MIN {
+        match received || began.elapsed() >= WATCH_MIN {
             true => Ok(()),
             false => Err(CallError::Ended),
         }
     }
 
-    /// Takes what the watch tells; gives a pod of which it does not tell what became.
-    fn take(&self, event: WatchEvent<Pod>, version: &mut String) -> Result<Option<Unseen>, CallError> {
-        let (now, mut unseen) = (self.clock.now(), None);
+    /// Applies an event of the watch; returns a pod that left the watch for an unknown reason.
+    fn apply(&self, event: WatchEvent<Pod>, version: &mut String) -> Result<Option<Unwatched>, CallError> {
+        let (now, mut unwatched) = (self.clock.now(), None);
         let seen = match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                 self.registry.apply(&pod, now);
                 pod.metadata.resource_version
             }
             WatchEvent::Deleted(pod) => {
-                unseen = self.registry.deleted(&pod, now);
+                unwatched = self.registry.deleted(&pod, now);
                 pod.metadata.resource_version
             }
             WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
@@ -132,35 +135,35 @@ impl Watcher {
         if let Some(seen) = seen {
             *version = seen;
         }
-        Ok(unseen)
+        Ok(unwatched)
     }
 
-    async fn look_at_all(&self, pods: impl IntoIterator<Item = Unseen>) {
-        look_at_all(&self.cluster, &self.registry, &*self.clock, pods).await;
+    async fn refresh_all(&self, pods: impl IntoIterator<Item = Unwatched>) {
+        refresh_all(&self.cluster, &self.registry, &*self.clock, pods).await;
     }
 
-    fn seeing(&mut self) {
-        self.registry.seeing();
-        if self.blind_since.take().is_some() {
-            tracing::info!(role = ?self.role, "the cluster's pods are watched again");
+    fn watch_restored(&mut self) {
+        self.registry.watch_restored();
+        if self.failing_since.take().is_some() {
+            tracing::info!(role = ?self.role, "watch of pods restored");
         }
     }
 
-    /// Tells of a failure, and waits before anything is tried again.
+    /// Records a failure, and pauses before the retry.
     async fn failed(&mut self, error: CallError) {
         let now = self.clock.now();
-        match self.blind_since {
-            // Once is told, the rest is for debugging.
+        match self.failing_since {
+            // The first failure is a warning, each further one a debug message.
             None => {
-                tracing::warn!(role = ?self.role, %error, "the cluster's pods cannot be watched, trying again");
+                tracing::warn!(role = ?self.role, %error, "watch of pods failed, retrying");
             }
-            Some(_) => tracing::debug!(role = ?self.role, %error, "still not"),
+            Some(_) => tracing::debug!(role = ?self.role, %error, "watch of pods still fails"),
         }
-        self.registry.blind(error, now);
-        if now.since(*self.blind_since.get_or_insert(now)) >= RENEW_AFTER {
-            self.blind_since = Some(now);
+        self.registry.watch_failed(error, now);
+        if now.since(*self.failing_since.get_or_insert(now)) >= RENEW_AFTER {
+            self.failing_since = Some(now);
             if let Err(error) = self.cluster.renew().await {
-                tracing::warn!(?error, "the cluster's client cannot be built anew");
+                tracing::warn!(?error, "the cluster's client cannot be rebuilt");
             }
         }
         sleep(self.backoff.next().unwrap_or(PAUSE_MAX)).await;

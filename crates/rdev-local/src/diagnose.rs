@@ -1,4 +1,4 @@
-//! What an operator wants to know of the embedded runtime.
+//! Diagnosis of the embedded runtime for `rdev-api doctor`.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use rdev_ports::Diagnosis;
 
 use crate::exec::Programs;
 
-/// Programs that commands use, and what is missing without them.
+/// Programs that jobs use, and how to install each.
 const PROGRAMS: [(&str, &str); 3] = [
     ("sh", "install a shell: POST …/shell runs its commands by sh -c"),
     ("git", "install git: POST …/git runs it"),
-    ("claude", "npm install -g @anthropic-ai/claude-code, if POST …/claude is to work"),
+    ("claude", "npm install -g @anthropic-ai/claude-code: POST …/claude runs it"),
 ];
 
 pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<ProjectId>>) -> Vec<Diagnosis> {
@@ -26,7 +26,7 @@ pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<Projec
             Ok(_) => Diagnosis::good("runner", programs.runner.display().to_string()),
             Err(error) => {
                 let seen = format!("{}: {error}", programs.runner.display());
-                Diagnosis::bad("runner", seen, "start rdev-api again: it writes the program")
+                Diagnosis::bad("runner", seen, "restart rdev-api: the start writes the program")
             }
         },
     ];
@@ -34,8 +34,12 @@ pub(crate) fn findings(programs: &Programs, projects: std::io::Result<Vec<Projec
         Some(found) => Diagnosis::good(program, found),
         None => Diagnosis::warning(program, "not on the PATH of commands", fix),
     }));
-    let seen = "commands run as this user on this machine, nothing is isolated";
-    findings.push(Diagnosis::warning("isolation", seen, "use RDEV_RUNTIME=kubernetes for work of others"));
+    let seen = "jobs run as this user on this machine without isolation";
+    findings.push(Diagnosis::warning(
+        "isolation",
+        seen,
+        "use RDEV_RUNTIME=kubernetes for jobs of other people",
+    ));
     findings
 }
 

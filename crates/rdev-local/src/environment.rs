@@ -1,8 +1,8 @@
-//! Which variables of rdev's own environment its commands see.
+//! Selects the variables of rdev's own environment that its jobs see.
 
 use std::ffi::{OsStr, OsString};
 
-/// Variables that programs need to run at all, and to reach what is outside.
+/// Variables that programs need to run at all, and to reach the network.
 const FOR_COMMANDS: [&str; 16] = [
     "PATH",
     "HOME",
@@ -22,25 +22,26 @@ const FOR_COMMANDS: [&str; 16] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 const PREFIXES_FOR_COMMANDS: [&str; 2] = ["LC_", "XDG_"];
-/// Variables that coding agents need to reach their model: keys among it.
+/// Prefixes of variables that coding agents need to reach their model, keys included.
 const PREFIXES_FOR_AGENTS: [&str; 4] = ["ANTHROPIC_", "CLAUDE_", "OPENCODE_", "DISABLE_"];
 
-/// Who sees a variable of rdev's own environment.
+/// Audience of a variable of rdev's own environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Every command.
+    /// Every job.
     Commands,
-    /// The programs of coding agents, and whatever they start.
+    /// Coding agents, and the programs that they start.
     Agents,
-    /// rdev itself, its keys first of all.
+    /// rdev alone: above all its keys.
     Nobody,
 }
 
-/// Who sees the variable of this name; `more` names what every command sees beside the usual ones.
+/// Returns the audience of the variable of this name; `more` names variables that every job sees beside
+/// the default ones.
 pub fn audience(name: &OsStr, more: &[String]) -> Audience {
     let Some(name) = name.to_str() else { return Audience::Nobody };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    // Programs read the proxies' names in small letters, too.
+    // Programs also read the proxy variables in lower case.
     let usual = FOR_COMMANDS.iter().any(|known| known.eq_ignore_ascii_case(name));
     if usual || begins(&PREFIXES_FOR_COMMANDS) || more.iter().any(|other| other == name) {
         Audience::Commands
@@ -51,7 +52,7 @@ pub fn audience(name: &OsStr, more: &[String]) -> Audience {
     }
 }
 
-/// The variables of commands, and those that agents get beside them.
+/// Variables of all jobs, and those that agents get in addition.
 #[derive(Default)]
 pub(crate) struct Variables {
     pub(crate) of_commands: Vec<(OsString, OsString)>,
@@ -66,7 +67,9 @@ impl Variables {
                 Audience::Commands => variables.of_commands.push((name, value)),
                 Audience::Agents => match (name.into_string(), value.into_string()) {
                     (Ok(name), Ok(value)) => variables.of_agents.push((name, value)),
-                    (name, _) => tracing::warn!(?name, "agents do not get this variable: it is no UTF-8"),
+                    (name, _) => {
+                        tracing::warn!(?name, "agents do not get this variable: its value is not UTF-8")
+                    }
                 },
                 Audience::Nobody => {}
             }

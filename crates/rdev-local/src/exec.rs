@@ -1,4 +1,4 @@
-//! A program on this machine, as an exec channel.
+//! Runs a program on this machine behind the interface of an exec channel.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use crate::waiting::Waiting;
+use crate::prestarted::Prestarted;
 
-/// Bytes taken from the channel at once while little comes: most commands of a thousand that run are quiet.
+/// Bytes per read while little arrives: most of a thousand running jobs are quiet.
 const READ_BYTES_MIN: usize = 16 * 1024;
-/// Bytes taken from the channel at once while much comes.
+/// Bytes per read while much arrives.
 const READ_BYTES_MAX: usize = 128 * 1024;
-/// Room in the pipe, so that the program writes on while what it wrote is being stored.
+/// Capacity of the pipe, so the program goes on writing while its output is being stored.
 const PIPE_BYTES: usize = 1024 * 1024;
-/// The beginning of standard error that is kept for a message.
+/// Bytes of standard error that are kept for a message, from its beginning.
 const STDERR_BYTES_MAX: u64 = 4 * 1024;
 
 /// Starts programs.
@@ -30,11 +30,11 @@ pub(crate) struct Programs {
     pub(crate) runs: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) launch: Launch,
-    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) prestarted: Arc<Prestarted>,
 }
 
-/// Settings that programs are started with where this process has set something else for itself. Between a fork and its
-/// program nothing can be set without unsafe code, so the runner does it, and becomes the program.
+/// Settings that a program gets where this process has changed them for itself. Between fork and exec
+/// nothing can be set without unsafe code, so the runner sets them and then executes the program.
 pub(crate) struct Launch {
     pub(crate) umask: u32,
     pub(crate) open_files: Option<u64>,
@@ -61,13 +61,13 @@ impl Programs {
                 child
             }
             Stdin::WaitedFor(bytes) => {
-                let mut child = match self.waiting.take(&exec.argv) {
+                let mut child = match self.prestarted.take(&exec.argv) {
                     Some(child) => child,
                     None => spawned(self.command(pod, &exec.argv, Stdio::piped())?)?,
                 };
                 send(&mut child, bytes);
                 let next = self.command(pod, &exec.argv, Stdio::piped())?;
-                self.waiting.start_later(exec.argv, next);
+                self.prestarted.start_later(exec.argv, next);
                 child
             }
         };
@@ -75,7 +75,7 @@ impl Programs {
             return Err(ExecError::Cut(anyhow::anyhow!("the program's outputs are not connected")));
         };
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES) {
-            tracing::debug!(%error, "the pipe keeps its size");
+            tracing::debug!(%error, "the size of the pipe cannot be changed");
         }
         Ok(output(Channel {
             child,
@@ -90,7 +90,7 @@ impl Programs {
         let (program, args) = argv
             .split_first()
             .ok_or_else(|| ExecError::NotStarted("a program to start must have a name".to_owned()))?;
-        // The runner serves every project, and is told where its command works.
+        // The runner serves every project; its working directory is the folder of runs.
         let (program, folder) = match program.as_str() {
             "rdev-runner" => (self.runner.as_os_str(), self.runs.as_os_str()),
             other => (other.as_ref(), pod.workspace.as_ref()),
@@ -146,12 +146,12 @@ struct Channel {
     stdout: ChildStdout,
     stderr: JoinHandle<String>,
     buffer: BytesMut,
-    /// Bytes to be taken at once: doubled by a read that is full, halved by one that is far from it.
+    /// Bytes of the next read: doubled by a full read, halved by a nearly empty one.
     read_bytes: usize,
 }
 
 impl Channel {
-    /// The next bytes; `None` when the program has ended well.
+    /// Returns the next bytes; `None` when the program has ended with code 0.
     async fn read(&mut self) -> Result<Option<Bytes>, ExecError> {
         self.buffer.reserve(self.read_bytes);
         let read = self.stdout.read_buf(&mut self.buffer).await.map_err(anyhow::Error::from)?;
@@ -176,7 +176,7 @@ impl Channel {
     }
 }
 
-/// The beginning of what a program writes to standard error; the rest is read and dropped.
+/// Returns the beginning of a program's standard error; the rest is read and dropped.
 async fn beginning(mut stderr: ChildStderr) -> String {
     let mut words = Vec::new();
     let kept = (&mut stderr).take(STDERR_BYTES_MAX).read_to_end(&mut words).await;

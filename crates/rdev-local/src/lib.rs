@@ -1,13 +1,13 @@
-//! The embedded runtime: a project is a directory, a pod is a process group under `rdev-runner`.
+//! Embedded runtime: a project is a directory, a pod is a process group under `rdev-runner`.
 //!
-//! It gives the same guarantees as a cluster, since the same runner supervises the commands; it gives no
-//! isolation: commands run as this user, on this machine. It must not know HTTP or SQL.
+//! The runtime gives the guarantees of a cluster, since the same runner supervises the jobs; it gives no
+//! isolation: jobs run as this user, on this machine. The crate must not know HTTP or SQL.
 
 mod diagnose;
 mod environment;
 mod exec;
+mod prestarted;
 mod runner;
-mod waiting;
 mod workspaces;
 
 use std::collections::BTreeSet;
@@ -31,53 +31,54 @@ use crate::workspaces::Workspaces;
 
 pub use crate::environment::{Audience, audience};
 
-/// Where the embedded runtime keeps things, and what its commands see.
+/// Configuration of the embedded runtime.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Folder for `workspaces/`, `pool/`, `runs/` and `bin/`.
     pub data_dir: PathBuf,
     /// The `rdev-runner` program for this machine.
     pub runner: &'static [u8],
-    /// Its SHA-256 in hexadecimal, lower case.
+    /// SHA-256 of the runner in hexadecimal, lower case.
     pub runner_sha256: &'static str,
-    /// This process's environment; [`audience`] says who gets which part of it.
+    /// Environment of this process; [`audience`] selects who sees which part.
     pub env: Vec<(OsString, OsString)>,
-    /// Names of variables that every command gets beside the usual ones.
+    /// Names of variables that every job gets beside the default ones.
     pub command_env: Vec<String>,
-    /// Bits that new files of commands do not get.
+    /// Permission bits that new files of jobs do not get.
     pub umask: u32,
-    /// Soft limit of open files of commands; `None`: this process's own.
+    /// Soft limit of open files of jobs; `None`: the limit of this process.
     pub open_files: Option<u64>,
-    /// Tasks of the pool that run at once.
+    /// Number of tasks of the pool that run at once.
     pub pool_slots: u32,
-    /// Identity of the runs folder if it has none yet: any text that was never used before.
+    /// Identity for a runs folder that has none: any text that was never used before.
     pub new_uid: String,
 }
 
-/// Runs commands on this machine.
+/// Runs jobs on this machine.
 pub struct Local {
     workspaces: Workspaces,
-    /// The workers of the pool; each has a folder of its name.
+    /// Workers of the pool; each has a folder of its name.
     slots: BTreeSet<WorkerName>,
     pool: PathBuf,
     programs: Programs,
     agent_env: Vec<(String, String)>,
     uid: String,
-    /// Bare repositories that commands of git may reach by their path.
+    /// Folder of bare repositories that git commands may access by path.
     git_remotes: String,
 }
 
 impl Local {
-    /// Makes the folders that are missing, and writes the runner to disk.
+    /// Creates missing folders, and writes the runner to disk.
     pub fn open(config: Config) -> anyhow::Result<Self> {
-        // Commands have other working directories, so every path that they get is absolute.
+        // Jobs have other working directories, so every path in their environment is absolute.
         let data_dir = std::path::absolute(&config.data_dir)?;
         let (runs, workspaces) = (data_dir.join("runs"), data_dir.join("workspaces"));
         let git_remotes = data_dir.join("remotes");
         for folder in [&runs, &workspaces, &git_remotes] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        // Without the name of their folder no run would be known after a power cut, and all would be started again.
+        // Without this flush a power cut could remove the name of the folder: no run would be known, and
+        // all would be started again.
         flush_names(&data_dir).with_context(|| format!("cannot flush {}", data_dir.display()))?;
         let pool = data_dir.join("pool");
         let mut slots = BTreeSet::new();
@@ -95,7 +96,7 @@ impl Local {
         env.extend([
             ("RDEV_RUNS_DIR".into(), runs.clone().into_os_string()),
             ("GIT_CONFIG_SYSTEM".into(), git_config.into_os_string()),
-            // Without a repository of its own a workspace must not fall into one that encloses it.
+            // git in a workspace without a repository must not use one that encloses the workspace.
             ("GIT_CEILING_DIRECTORIES".into(), std::env::join_paths([&workspaces, &pool])?),
         ]);
         Ok(Self {
@@ -105,7 +106,7 @@ impl Local {
                 runs,
                 env,
                 launch: Launch { umask: config.umask, open_files: config.open_files },
-                waiting: Arc::default(),
+                prestarted: Arc::default(),
             },
             agent_env,
             workspaces: Workspaces::new(workspaces),
@@ -118,18 +119,19 @@ impl Local {
         })
     }
 
-    /// Makes the directory of a project, if it is missing.
+    /// Creates the directory of a project, if it is missing.
     pub fn create_project(&self, id: &ProjectId) -> anyhow::Result<()> {
         self.workspaces.create(id)
     }
 }
 
-/// An identity for commits where the user has configured none.
+/// Identity for commits where the user has configured none.
 const GIT_CONFIG: &str = "[user]\n\tname = rdev-bot\n\temail = rdev-bot@localhost\n\
                           [init]\n\tdefaultBranch = main\n\
                           [include]\n\tpath = /etc/gitconfig\n";
 
-/// The identity of the runs folder: a command that was started with another must not be started again.
+/// Returns the identity of the runs folder: a job that was started under another identity must not be
+/// started again.
 fn uid(runs: &Path, new: &str) -> anyhow::Result<String> {
     let file = runs.join(".uid");
     match std::fs::read_to_string(&file) {
@@ -174,7 +176,7 @@ impl Pods for Local {
             PodRef::Project(_) => self.folder(pod_ref).is_dir(),
             PodRef::Worker(name) => self.slots.contains(name),
         };
-        Ok(is_there.then(|| Readiness::Ready(self.place_at(pod_ref))))
+        Ok(is_there.then(|| Readiness::Ready(self.pod_at(pod_ref))))
     }
 
     fn became_ready(&self) -> BoxStream<'static, PodRef> {
@@ -185,10 +187,10 @@ impl Pods for Local {
         if pod_uid != self.uid {
             return Ok(Reach::Lost(replaced()));
         }
-        Ok(Reach::Reachable(self.place_at(pod_ref)))
+        Ok(Reach::Reachable(self.pod_at(pod_ref)))
     }
 
-    async fn disruption(&self, _site: &PodRef, pod_uid: &str, _since: Timestamp) -> Result<Disruption> {
+    async fn disruption(&self, _pod_ref: &PodRef, pod_uid: &str, _since: Timestamp) -> Result<Disruption> {
         if pod_uid == self.uid {
             return Ok(Disruption::None);
         }
@@ -214,9 +216,9 @@ impl Pods for Local {
     }
 }
 
-/// The end of what was started with another data folder.
+/// Failure of jobs that were started in another data folder.
 fn replaced() -> Failure {
-    Failure::new(Reason::PodLost, "the data folder was replaced, its end is unknown")
+    Failure::new(Reason::PodLost, "the data folder was replaced, so the end is unknown")
 }
 
 impl Local {
@@ -227,7 +229,7 @@ impl Local {
         }
     }
 
-    fn place_at(&self, pod_ref: &PodRef) -> Pod {
+    fn pod_at(&self, pod_ref: &PodRef) -> Pod {
         let workspace = self.folder(pod_ref).to_string_lossy().into_owned();
         Pod { pod_ref: pod_ref.clone(), uid: self.uid.clone(), workspace }
     }

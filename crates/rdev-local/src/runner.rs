@@ -1,4 +1,4 @@
-//! The runner's program file.
+//! Installation of the runner's program file.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -12,14 +12,14 @@ use anyhow::Context;
 use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
 
-/// Other processes hold the file for as long as they take to start.
+/// Longest time for which starting processes may hold the file open.
 const BUSY_MAX: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-/// Writes the program to `bin/` unless the same one is there, and returns its path. The name carries its
-/// checksum: a newer server never replaces the program under a supervisor that still runs.
+/// Writes the program to `bin/` unless the same one exists there, and returns its path. The name contains
+/// the checksum: a newer server never replaces the program of a running supervisor.
 ///
-/// When it is there already, the embedded program is not read: its 2 MB would stay in memory.
+/// When the file exists, the embedded program is not read: its 2 MB would stay in memory.
 pub(crate) fn install(data_dir: &Path, program: &[u8], sha256: &str) -> anyhow::Result<PathBuf> {
     let folder = data_dir.join("bin");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -31,9 +31,9 @@ pub(crate) fn install(data_dir: &Path, program: &[u8], sha256: &str) -> anyhow::
     Ok(path)
 }
 
-/// Waits until the program that was just written can be started: a process that another thread began to start
-/// meanwhile holds the file open for writing until it becomes its own program, and "text file busy" is the answer so
-/// long. Once it has been started nobody holds it, and nobody can again.
+/// Waits until the program just written can be started. A process that another thread forks meanwhile
+/// holds the file open for writing until its own exec, and the kernel answers "text file busy" until
+/// then. After one successful start no process can hold the file.
 fn wait_until_it_starts(program: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
@@ -44,7 +44,7 @@ fn wait_until_it_starts(program: &Path) -> anyhow::Result<()> {
                 sleep(BUSY_PAUSE);
                 continue;
             }
-            // It runs, and that was the question.
+            // The start succeeded; the program itself is not needed.
             Ok(mut child) => child.kill().and_then(|()| child.wait().map(drop)),
             Err(error) => Err(error),
         };
@@ -52,13 +52,14 @@ fn wait_until_it_starts(program: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The checksum of a file; `None` where there is none that can be read.
+/// Returns the checksum of a file; `None` for a missing or unreadable one.
 fn sum(path: &Path) -> Option<String> {
     let program = fs::read(path).ok()?;
     Some(Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a file so that its name only ever stands for the whole content, and is there after a power cut.
+/// Writes a file atomically and durably: its name never refers to partial content, and survives a power
+/// cut.
 pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
     let write = || -> std::io::Result<()> {
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_was_installed_can_be_started_whatever_else_starts_meanwhile() {
+    fn an_installed_program_starts_whatever_else_starts_meanwhile() {
         let folder = tempfile::tempdir().unwrap();
         let done = AtomicBool::new(false);
         scope(|threads| {

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use rdev_domain::ProjectId;
 
-/// File systems count changes in steps of up to this time: a younger listing may miss one in its own step.
+/// Largest step in which file systems count changes: a younger listing may miss a change in its own step.
 const TIME_STEP: Duration = Duration::from_millis(50);
 
-/// The folder of all workspaces, and the last listing of it.
+/// The folder of all workspaces, and its last listing.
 pub(crate) struct Workspaces {
     folder: PathBuf,
     listed: Mutex<Option<Listing>>,
@@ -35,7 +35,8 @@ impl Workspaces {
         std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))
     }
 
-    /// The directories whose names are project ids, sorted; read again only when the folder has changed.
+    /// Returns the directories whose names are project ids, sorted; reads the folder again only after a
+    /// change.
     pub(crate) fn list(&self) -> std::io::Result<Vec<ProjectId>> {
         let changed = std::fs::metadata(&self.folder)?.modified()?;
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Following a run: everything in its journal after a sequence number, then what comes, to the exit entry.
+//! Follows a run: everything in its journal after a sequence number, then new frames, to the exit entry.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -12,29 +12,29 @@ use crate::folder::{Run, RunId, Runs};
 use crate::frame::{Body, End, Frame, Loss};
 use crate::journal::Reader;
 use crate::memory::another_had_more;
-use crate::remains;
+use crate::orphans;
 use crate::sink::Sink;
 
 /// Silence after which a keep-alive frame is sent.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// How following came to its end.
+/// Result of following a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Followed {
-    /// The exit entry was delivered, or had been before.
+    /// The exit entry was delivered, or had been delivered before.
     ToTheEnd,
-    /// The supervisor is gone without one, or it is damaged.
+    /// The supervisor is gone without an exit entry, or that entry is damaged.
     Lost(Loss),
-    /// Nobody listens any more.
-    Unheard,
+    /// The listener is gone.
+    Disconnected,
 }
 
-/// What happened while there was nothing to read.
+/// Event while the journal has nothing new.
 enum Event {
     Wake,
     SupervisorGone,
     Silence,
-    Unheard,
+    Disconnected,
 }
 
 /// Delivers the run's events after `after` to `sink`.
@@ -52,18 +52,18 @@ pub(crate) fn follow(
         run,
         after,
         supervisor: None,
-        heard: Instant::now(),
+        last_sent: Instant::now(),
         sink,
     };
     let unless_unheard = |followed: io::Result<Followed>| match followed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Followed::Unheard),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Followed::Disconnected),
         other => other.map_err(|e| Fault::io(format!("cannot follow \"{id}\""), e)),
     };
     match unless_unheard(follower.follow(started))? {
         Followed::Lost(_) => {
-            // Who hears of the loss may start what must not run beside this command.
-            remains::end(runs, id)?;
-            unless_unheard(follower.tell_the_loss())
+            // A listener that hears of the loss may start a job that must not run beside this one.
+            orphans::end(runs, id)?;
+            unless_unheard(follower.report_loss())
         }
         followed => Ok(followed),
     }
@@ -75,13 +75,13 @@ struct Follower<'a> {
     reader: Reader,
     after: u64,
     supervisor: Option<UnixStream>,
-    /// When the sink was last given something.
-    heard: Instant,
+    /// Time of the last write to the sink.
+    last_sent: Instant,
     sink: &'a mut Sink,
 }
 
 impl Follower<'_> {
-    /// Delivers until the end. A loss is not told yet.
+    /// Delivers frames until the run ends. Does not report a loss.
     fn follow(&mut self, started: bool) -> io::Result<Followed> {
         self.sink.hello(self.after + 1, started)?;
         let mut gone = false;
@@ -95,7 +95,8 @@ impl Follower<'_> {
             }
             if self.supervisor.is_none() {
                 self.supervisor = self.run.connect()?;
-                // Whether it is there or gone: it may have written since we read.
+                // Read once more, whether the supervisor lives or not: it may have written since the last
+                // read.
                 gone = self.supervisor.is_none();
                 if gone {
                     self.reader.settle();
@@ -107,15 +108,16 @@ impl Follower<'_> {
                 Event::SupervisorGone => self.supervisor = None,
                 Event::Silence => {
                     self.sink.keep_alive(self.next_seq())?;
-                    self.heard = Instant::now();
+                    self.last_sent = Instant::now();
                 }
-                Event::Unheard => return Ok(Followed::Unheard),
+                Event::Disconnected => return Ok(Followed::Disconnected),
             }
         }
     }
 
-    /// Nothing is written any more. What a supervisor that was not found has written last comes first, perhaps the end.
-    fn tell_the_loss(&mut self) -> io::Result<Followed> {
+    /// Reports the loss of the supervisor. Delivers first what it has written last, perhaps the exit
+    /// entry.
+    fn report_loss(&mut self) -> io::Result<Followed> {
         self.deliver()?;
         if self.reader.ended() {
             return Ok(Followed::ToTheEnd);
@@ -125,8 +127,8 @@ impl Follower<'_> {
         Ok(Followed::Lost(loss))
     }
 
-    /// A supervisor that was killed leaves its socket, and half a frame at most. One that has ended takes the socket
-    /// away after the exit entry was written.
+    /// Determines the kind of loss. A killed supervisor leaves its socket, and half a frame at most. One
+    /// that has ended removes the socket after it has written the exit entry.
     fn loss(&self) -> io::Result<Loss> {
         let has_finished = !self.run.has_socket();
         let is_damaged = self.reader.has_damaged_rest()? || (has_finished && self.reader.has_rest()?);
@@ -137,7 +139,7 @@ impl Follower<'_> {
         })
     }
 
-    /// Hands on all that is in the journal now.
+    /// Delivers everything that is in the journal now.
     fn deliver(&mut self) -> io::Result<()> {
         while !self.reader.ended() {
             if self.reader.next_seq() <= self.after && !self.skip()? {
@@ -146,7 +148,7 @@ impl Follower<'_> {
             match self.reader.batch()? {
                 Some(frames) => {
                     self.sink.frames(frames)?;
-                    self.heard = Instant::now();
+                    self.last_sent = Instant::now();
                 }
                 None => return Ok(()),
             }
@@ -154,7 +156,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Passes over what the listener has. True: it has all up to here.
+    /// Skips what the listener already has. Returns true when the listener has everything up to here.
     fn skip(&mut self) -> io::Result<bool> {
         let after = self.after;
         while self.reader.next_seq() <= after {
@@ -179,15 +181,15 @@ impl Follower<'_> {
         self.reader.next_seq().max(self.after + 1)
     }
 
-    /// Waits for the supervisor's word. Everything that it has sent is one wake-up.
+    /// Waits for the supervisor. All that it has sent counts as one wake-up.
     fn wait(&mut self) -> io::Result<Event> {
         let Some(supervisor) = &mut self.supervisor else {
             return Ok(Event::SupervisorGone);
         };
-        let left = KEEP_ALIVE_EVERY.saturating_sub(self.heard.elapsed());
+        let left = KEEP_ALIVE_EVERY.saturating_sub(self.last_sent.elapsed());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         let out = rustix::stdio::stdout();
-        // No event is asked for on our output: its end is always told.
+        // No event of the output is requested: its end is always reported.
         let mut fds = [PollFd::new(&*supervisor, PollFlags::IN), PollFd::new(&out, PollFlags::empty())];
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) => return Ok(Event::Silence),
@@ -196,7 +198,7 @@ impl Follower<'_> {
             Err(error) => return Err(error.into()),
         }
         if !fds[1].revents().is_empty() {
-            return Ok(Event::Unheard);
+            return Ok(Event::Disconnected);
         }
         match supervisor.read(&mut [0; 512]) {
             Ok(0) => Ok(Event::SupervisorGone),
@@ -207,12 +209,12 @@ impl Follower<'_> {
     }
 }
 
-/// The events of `frame` that come after `after`, of which it has at least one.
+/// Returns the events of `frame` after `after`; the frame has at least one.
 fn rest_of(mut frame: Frame, after: u64) -> Frame {
     let skipped = after + 1 - frame.first_seq;
     frame.first_seq += skipped;
     frame.count -= skipped as u32;
-    // A cut's bytes cannot be told apart by line; they stay together.
+    // The bytes of a cut cannot be split by line; they stay together.
     if let Body::Output { end: End::Newline, bytes, .. } = &mut frame.body {
         let newline = memchr::memchr_iter(b'\n', bytes).nth(skipped as usize - 1);
         *bytes = bytes.slice(newline.map_or(bytes.len(), |at| at + 1)..);

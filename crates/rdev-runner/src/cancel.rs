@@ -1,4 +1,4 @@
-//! Asking a run's supervisor to end its command.
+//! Requests the end of a command from the supervisor of its run.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -6,11 +6,11 @@ use std::os::unix::net::UnixStream;
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
 use crate::journal::{Header, Reader};
+use crate::orphans;
 use crate::out::say;
-use crate::remains;
 use crate::supervisor::CANCEL;
 
-/// A supervisor that drops a connection before it answers is asked again this often.
+/// Number of attempts to reach a supervisor that drops connections before it answers.
 const ATTEMPTS: usize = 3;
 
 pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
@@ -19,7 +19,7 @@ pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         if !runs.run(id).was_started().map_err(cannot)? {
             return Err(Fault::unknown_id(id));
         }
-        remains::end(runs, id)?;
+        orphans::end(runs, id)?;
         return Err(Fault::lost(id));
     };
     for _ in 0..ATTEMPTS {
@@ -35,13 +35,13 @@ pub(crate) fn cancel(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     match reader.seek(Header::is_exit).map_err(cannot)? {
         Some(_) => say("finished\n").map_err(cannot),
         None => {
-            remains::end(runs, id)?;
+            orphans::end(runs, id)?;
             Err(Fault::lost(id))
         }
     }
 }
 
-/// True when the supervisor has taken the request.
+/// Returns true when the supervisor has accepted the request.
 fn asked(mut supervisor: UnixStream) -> bool {
     let mut answer = [0; 64];
     if supervisor.write_all(&[CANCEL]).is_err() {

@@ -1,11 +1,11 @@
-//! The control groups of this container, as far as they are about memory.
+//! Memory of the container's control group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names the folder of the control group (version 2), for tests.
+/// Variable with the folder of the control group (version 2), for tests.
 const FOLDER_VARIABLE: &str = "RDEV_CGROUP_DIR";
-/// Parts of `memory.stat` that the kernel cannot take back while there is no swap.
+/// Parts of `memory.stat` that the kernel cannot reclaim without swap.
 const HELD: [&str; 6] = ["anon", "shmem", "slab_unreclaimable", "kernel_stack", "pagetables", "sock"];
 
 /// A control group of version 2 that counts memory.
@@ -13,7 +13,7 @@ const HELD: [&str; 6] = ["anon", "shmem", "slab_unreclaimable", "kernel_stack", 
 pub(crate) struct Group(PathBuf);
 
 impl Group {
-    /// That of this container; `None` under version 1.
+    /// Returns the group of this container; `None` under version 1.
     pub(crate) fn own() -> Option<Self> {
         let folders = match given() {
             Some(folder) => vec![folder],
@@ -22,12 +22,12 @@ impl Group {
         folders.into_iter().find(|folder| folder.join("memory.max").exists()).map(Self)
     }
 
-    /// Bytes that it may hold; `None` without a limit.
+    /// Returns the limit in bytes; `None` without a limit.
     pub(crate) fn max(&self) -> Option<u64> {
         self.read("memory.max")?.trim().parse().ok()
     }
 
-    /// Bytes that it holds and that the kernel cannot take back.
+    /// Returns the bytes in use that the kernel cannot reclaim.
     pub(crate) fn held(&self) -> Option<u64> {
         let text = self.read("memory.stat")?;
         let of = |line: &str| {
@@ -37,8 +37,8 @@ impl Group {
         Some(text.lines().filter_map(of).sum())
     }
 
-    /// Tells whether a lack of memory ends every process of the container at once, and not just one of them: the
-    /// kubelet asks the kernel for that from Kubernetes 1.28 on.
+    /// Tells whether a lack of memory kills every process of the container at once, and not just one: the
+    /// kubelet configures the kernel so from Kubernetes 1.28 on.
     pub(crate) fn kills_all(&self) -> bool {
         self.read("memory.oom.group").is_some_and(|text| text.trim() == "1")
     }
@@ -48,8 +48,8 @@ impl Group {
     }
 }
 
-/// How many processes of our control group, of whichever version, were killed for memory; `None` where the kernel does
-/// not tell.
+/// Returns the number of processes of our control group, of either version, that were killed for memory;
+/// `None` where the kernel does not report it.
 pub(crate) fn oom_kills() -> Option<u64> {
     let of_v2 = folders("", "/sys/fs/cgroup").into_iter().map(|folder| folder.join("memory.events"));
     let of_v1 = folders("memory", "/sys/fs/cgroup/memory")
@@ -61,8 +61,8 @@ pub(crate) fn oom_kills() -> Option<u64> {
     })
 }
 
-/// Folders in which the group of this process under `controllers` may be. In a container the group's own folder is the root that we
-/// see, and the path may be the node's.
+/// Returns the folders in which the group of this process under `controllers` may be. In a container the
+/// group's own folder is the visible root, and the path may be the node's.
 fn folders(controllers: &str, root: &str) -> Vec<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = groups.lines().find_map(|line| {

@@ -1,4 +1,4 @@
-//! Waiting until nobody needs the folder of runs any more: before its pod goes.
+//! Waits until the folder of runs is no longer needed, before its pod stops.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use crate::fault::Fault;
 use crate::folder::Runs;
 use crate::out::say;
 
-/// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause between two checks.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// Returns when no run is running and each that is over was collected, or so long after the last one was seen to run:
-/// nobody may be there to collect.
+/// Returns when no run is running and every ended run is collected, or this time after the last end:
+/// perhaps no collector exists.
 ///
-/// Only names are looked at, and sockets asked: the runs may be of a runner of another version.
+/// Checks names and sockets only: the runs may belong to another version of the runner.
 pub(crate) fn drain(runs: &Runs, wait: Duration) -> Result<(), Fault> {
     let mut over_since = Instant::now();
     loop {
@@ -24,7 +24,7 @@ pub(crate) fn drain(runs: &Runs, wait: Duration) -> Result<(), Fault> {
                     over_since = Instant::now();
                     left.push(id);
                 }
-                // One that cannot be asked is not waited for without end.
+                // A run that cannot be asked must not block for ever.
                 Ok(None) | Err(_) if !run.is_collected() => left.push(id),
                 Ok(None) | Err(_) => {}
             }
@@ -33,9 +33,9 @@ pub(crate) fn drain(runs: &Runs, wait: Duration) -> Result<(), Fault> {
             return Ok(());
         }
         if over_since.elapsed() >= wait {
-            let ids = left.iter().map(|id| format!("{id}: over, and not collected\n")).collect::<String>();
+            let ids = left.iter().map(|id| format!("{id}: ended, and not collected\n")).collect::<String>();
             return say(&ids).map_err(|e| Fault::io("cannot write to standard output", e));
         }
-        sleep(LOOK_EVERY);
+        sleep(CHECK_EVERY);
     }
 }

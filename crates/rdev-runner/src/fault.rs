@@ -1,24 +1,24 @@
-//! What a command of this program can fail with: one line for people and an exit code for programs.
+//! Faults of this program: one line for people and an exit code for programs.
 
 use std::fmt::Display;
 use std::io;
 
-/// The command line was not understood.
+/// The command line is not valid.
 pub(crate) const EXIT_USAGE: u8 = 64;
-/// There is no run with this id.
+/// No run has this id.
 pub(crate) const EXIT_UNKNOWN_ID: u8 = 66;
-/// The supervisor is gone, and there is no exit entry.
+/// The supervisor is gone without an exit entry.
 pub(crate) const EXIT_LOST: u8 = 67;
-/// The call is for another folder of runs than this one.
-pub(crate) const EXIT_OTHER_PLACE: u8 = 68;
-/// Another pod has this folder of runs, and lives.
+/// The call names another folder of runs.
+pub(crate) const EXIT_OTHER_FOLDER: u8 = 68;
+/// Another living pod uses this folder of runs.
 pub(crate) const EXIT_SHARED: u8 = 69;
 /// The runner itself failed.
 pub(crate) const EXIT_FAILED: u8 = 70;
-/// The run could not be made: this call has started nothing.
+/// The run could not be created: this call has started nothing.
 pub(crate) const EXIT_NOT_STARTED: u8 = 73;
 
-/// The folder may be had later: something still uses it.
+/// The folder is still in use: a later attempt may succeed.
 pub(crate) const EXIT_IN_USE: u8 = 75;
 
 /// A failure that ends the program.
@@ -34,7 +34,7 @@ impl Fault {
     }
 
     pub(crate) fn unknown_id(id: &impl Display) -> Self {
-        Self { code: EXIT_UNKNOWN_ID, message: format!("there is no run with the id \"{id}\"") }
+        Self { code: EXIT_UNKNOWN_ID, message: format!("no run has the id \"{id}\"") }
     }
 
     pub(crate) fn lost(id: &impl Display) -> Self {
@@ -52,7 +52,7 @@ impl Fault {
     }
 
     pub(crate) fn other_identity(message: String) -> Self {
-        Self { code: EXIT_OTHER_PLACE, message }
+        Self { code: EXIT_OTHER_FOLDER, message }
     }
 
     pub(crate) fn shared(message: String) -> Self {
@@ -67,19 +67,19 @@ impl Fault {
         Self { code: EXIT_FAILED, message: message.into() }
     }
 
-    /// The same, where nothing was started before it.
+    /// Returns the fault of a call that has started nothing.
     pub(crate) fn before_the_start(self) -> Self {
         let code = if self.code == EXIT_FAILED { EXIT_NOT_STARTED } else { self.code };
         Self { code, ..self }
     }
 
-    /// `what` says what could not be done, as in "cannot read the journal".
+    /// Returns a fault of I/O; `what` is the failed action, as in "cannot read the journal".
     pub(crate) fn io(what: impl Display, error: impl Into<io::Error>) -> Self {
         Self::failed(format!("{what}: {}", plain(&error.into())))
     }
 }
 
-/// The system's words for an error, without the number that the standard library adds.
+/// Returns the system's words for an error, without the number that the standard library adds.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {

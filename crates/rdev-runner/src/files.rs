@@ -1,7 +1,7 @@
-//! Files on their way out of a place: what `rdev-runner collect` writes.
+//! Items that `rdev-runner collect` writes: files on their way out of a pod.
 //!
-//! Frames of [`crate::frame`] with kinds of their own, and zeroes for numbers and time: every piece has its checksum,
-//! every file its length, and what has no [`Item::Done`] at its end was cut.
+//! Frames of [`crate::frame`] with kinds of their own, and zeroes for numbers and time: every piece has a
+//! checksum, every file its length, and a stream without a final [`Item::Done`] was cut.
 
 use bytes::{Buf, Bytes};
 
@@ -11,50 +11,50 @@ use crate::frame::{self, FrameError, PAYLOAD_BYTES_MAX};
 pub const FILES_MAX: usize = 256;
 /// Most bytes of one collection.
 pub const BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Longest path, in bytes: the kernel's, where every byte that is no text has become three.
+/// Longest path, in bytes: the kernel's limit, with every byte that is not text written as three.
 pub const PATH_BYTES_MAX: usize = 3 * 4096;
 
-/// One thing that is told of a collection.
+/// One item of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A file begins; its bytes follow.
     File {
-        /// Where it is in the folder.
+        /// Path in the folder.
         path: String,
-        /// So many bytes follow.
+        /// Number of bytes that follow.
         size: u64,
     },
     /// Bytes of the file.
     Piece(Bytes),
-    /// There is nothing to send.
+    /// A file that is not sent.
     Not {
-        /// The file, or the pattern that asked for it.
+        /// The file, or the pattern without a file.
         path: String,
-        /// Bytes of the file.
+        /// Size of the file in bytes.
         size: u64,
-        /// Why.
+        /// Reason.
         why: Why,
     },
-    /// This was all.
+    /// End of the collection.
     Done,
 }
 
-/// Why a file is not sent.
+/// Reason why a file is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// Nothing fits the pattern.
+    /// No file matches the pattern.
     Missing,
-    /// There would be more than [`BYTES_MAX`].
+    /// The collection would exceed [`BYTES_MAX`].
     TooLarge,
-    /// There are more than [`FILES_MAX`].
+    /// The collection would exceed [`FILES_MAX`].
     TooMany,
-    /// It is no regular file of the folder, or may not be read.
+    /// The path is not a regular file of the folder, or cannot be read.
     Unreadable,
-    /// The folder has more in it than is looked at.
+    /// The folder has more entries than the search visits.
     Unsearched,
 }
 
-// Beyond those of the journal.
+// Kinds beyond those of the journal.
 const KIND_FILE: u8 = 16;
 const KIND_PIECE: u8 = 17;
 const KIND_NOT: u8 = 18;
@@ -73,7 +73,7 @@ impl Item {
     }
 }
 
-/// Appends a piece without a copy of it first.
+/// Appends a piece without copying it first.
 pub(crate) fn encode_piece(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, KIND_PIECE, 0, bytes);
 }
@@ -82,17 +82,17 @@ fn put(out: &mut Vec<u8>, kind: u8, detail: u8, payload: &[u8]) {
     frame::encode_raw(out, 0, 0, 0, kind, [detail, 0], payload);
 }
 
-/// Takes items out of a stream of bytes that arrives in pieces of any size.
+/// Decodes items from a stream of bytes that arrives in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Decoder(frame::Decoder);
 
 impl Decoder {
-    /// Adds bytes as they arrived.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.push(bytes);
     }
 
-    /// The next item, or `None` until more bytes arrive.
+    /// Returns the next item, or `None` until more bytes arrive.
     pub fn next_item(&mut self) -> Result<Option<Item>, FrameError> {
         let Some((kind, detail, payload)) = self.0.next_checked()? else { return Ok(None) };
         let item = match kind {

@@ -1,6 +1,6 @@
-//! Where runs live: one folder for each, named by its id.
+//! Folders of runs: one for each run, named by its id.
 //!
-//! A folder appears under its id complete, by one `rename`: journal, listening socket and all. That
+//! A folder appears under its id complete, by one `rename`: with journal and listening socket. That
 //! rename is the point at which a command counts as started, and only one starter can win it.
 
 use std::fmt;
@@ -18,26 +18,26 @@ use crate::clock::now_us;
 use crate::durable::{flush_names, make_folder};
 use crate::fault::Fault;
 
-/// Room kept free for the exit entry of a command that has filled the disk.
+/// Bytes reserved for the exit entry of a command that has filled the disk.
 const RESERVE_BYTES: u64 = 64 * 1024;
 const JOURNAL: &str = "journal";
 const SOCKET: &str = "socket";
 const RESERVE: &str = "reserve";
 const META: &str = "meta";
 const MEMORY: &str = "memory";
-/// Ends the name of the mark beside a run that was started.
+/// Suffix of the mark beside a run that was started.
 const STARTED_MARK: &str = ".started";
-/// Its output was taken, and its end is known to whoever asked for it.
+/// File that marks a collected run: its output was stored, and its end is known to the requester.
 const COLLECTED: &str = "collected";
 
-/// Begins the scratch names of folders that wait for their run.
+/// Prefix of scratch folders that wait for their run.
 const WAITING: &str = "waiting";
 
-/// What an id may look like, for messages.
+/// Syntax of an id, for messages.
 pub(crate) const ID_RULE: &str =
     "1 to 128 of the characters A-Z a-z 0-9 . _ - are accepted, the first neither . nor -";
 
-/// The name of a run.
+/// Id of a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RunId(String);
 
@@ -56,7 +56,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// The folder that holds all runs.
+/// The folder of all runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Runs(pub(crate) PathBuf);
 
@@ -65,33 +65,33 @@ impl Runs {
         Run(self.0.join(&id.0))
     }
 
-    /// The folder's path, the same from wherever and by whatever links it is named.
+    /// Returns the folder's real path, whatever links name it.
     pub(crate) fn real_path(&self) -> PathBuf {
         std::fs::canonicalize(&self.0)
             .or_else(|_| std::path::absolute(&self.0))
             .unwrap_or_else(|_| self.0.clone())
     }
 
-    /// The run with this id if it was ever started.
+    /// Returns the run with this id if it was ever started.
     pub(crate) fn find(&self, id: &RunId) -> Result<Option<Run>, Fault> {
         let run = self.run(id);
         match run.0.join(JOURNAL).try_exists() {
             Ok(true) => Ok(Some(run)),
             Ok(false) => Ok(None),
-            // Where the folder of runs should be is a file.
+            // A file is in the place of the folder of runs.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
             Err(error) => Err(Fault::io(format!("cannot look into {}", run.0.display()), error)),
         }
     }
 
-    /// A name of our own beside the run's, for what is being built or torn down. `gc` removes the ones
-    /// whose process is gone.
+    /// Returns a scratch name beside the run's, for a folder that is being built or removed. `gc` removes
+    /// those of dead processes.
     pub(crate) fn scratch(&self, id: &RunId) -> PathBuf {
-        // Process numbers alone come again, in containers soon.
+        // Process ids alone repeat, in containers soon.
         self.0.join(format!(".{id}.{}.{}", std::process::id(), now_us()))
     }
 
-    /// Every run, by id.
+    /// Returns every run, sorted by id.
     pub(crate) fn all(&self) -> Result<Vec<(RunId, Run)>, Fault> {
         let ids = self.names()?.into_iter().filter_map(|name| RunId::parse(&name));
         let mut runs: Vec<_> = ids.map(|id| (id.clone(), self.run(&id))).collect();
@@ -100,11 +100,11 @@ impl Runs {
         Ok(runs)
     }
 
-    /// Every folder under a scratch name, with the process that made it.
+    /// Returns every scratch folder, with the process that made it.
     pub(crate) fn all_scratch(&self) -> Result<Vec<(u32, PathBuf)>, Fault> {
         let owner = |name: String| {
             let (rest, made_us) = name.strip_prefix('.')?.rsplit_once('.')?;
-            // The mark beside a run whose id holds a number looks alike.
+            // The mark beside a run whose id ends in a number looks alike.
             made_us.parse::<u64>().ok()?;
             let (id, pid) = rest.rsplit_once('.')?;
             RunId::parse(id)?;
@@ -113,7 +113,7 @@ impl Runs {
         Ok(self.names()?.into_iter().filter_map(owner).collect())
     }
 
-    /// The marks of runs whose folders are gone.
+    /// Returns the marks of runs whose folders are gone.
     pub(crate) fn all_marks_alone(&self) -> Result<Vec<PathBuf>, Fault> {
         let alone = |name: String| {
             let id = RunId::parse(name.strip_prefix('.')?.strip_suffix(STARTED_MARK)?)?;
@@ -135,7 +135,7 @@ impl Runs {
         Ok(names)
     }
 
-    /// Builds a run's folder under a scratch name, durably, before it is known which run it will be.
+    /// Builds a run's folder under a scratch name, durably, before the id of the run is known.
     pub(crate) fn prepare(&self) -> Result<Prepared, Fault> {
         let cannot =
             |what: &Path, error: io::Error| Fault::io(format!("cannot create {}", what.display()), error);
@@ -161,7 +161,7 @@ pub(crate) struct Prepared {
     listener: UnixListener,
 }
 
-/// A run that is ours alone.
+/// A run that this process has created.
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) run: Run,
@@ -170,10 +170,10 @@ pub(crate) struct Committed {
 }
 
 impl Prepared {
-    /// Gives the run its name, durably, or `None` when somebody else already has it.
+    /// Names the run, durably; returns `None` when the id is taken.
     pub(crate) fn commit(self, target: Run) -> Result<Option<Committed>, Fault> {
         let cannot = |error| Fault::io(format!("cannot create {}", target.0.display()), error);
-        // The id is taken for good, whatever becomes of the folder: a command can remove its own.
+        // An id stays taken even when its folder is gone: a command can remove its own folder.
         if target.was_started().map_err(cannot)? {
             self.scratch.discard()?;
             return Ok(None);
@@ -191,18 +191,18 @@ impl Prepared {
         }
         match create(&target.started_mark()) {
             Ok(_) => {}
-            // Somebody has started it, and its folder went, since we looked. What has its name now is of a run that
-            // is lost.
+            // Another starter has used the id, and its folder has vanished since the check. This name now
+            // belongs to a lost run.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => {
                 target.discard()?;
                 return Err(cannot(error));
             }
         }
-        // From here on it counts as started: the command must not run while a power cut could undo that. What is in
-        // the folder is on the disk already.
+        // From here on the run counts as started: the command must not run while a power cut could undo
+        // the rename. The content of the folder is already on the disk.
         if let Err(error) = target.sync_name() {
-            // Nothing has run, so the id is given back.
+            // Nothing has run, so the id is free again.
             target.discard()?;
             std::fs::remove_file(target.started_mark()).map_err(cannot)?;
             return Err(cannot(error));
@@ -211,13 +211,13 @@ impl Prepared {
         Ok(Some(Committed { run: target, journal: self.journal, listener: self.listener }))
     }
 
-    /// It will not be a run.
+    /// Removes a folder that does not become a run.
     pub(crate) fn discard(self) -> Result<(), Fault> {
         self.scratch.discard()
     }
 }
 
-/// One run's folder.
+/// Folder of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Run(PathBuf);
 
@@ -231,29 +231,29 @@ impl Run {
         let reserve = create(&self.0.join(RESERVE))?;
         match fallocate(&reserve, FallocateFlags::empty(), 0, RESERVE_BYTES) {
             Ok(()) => {}
-            // Not every file system can allocate ahead; real bytes hold the room as well.
+            // Some file systems cannot allocate ahead; real bytes reserve the space as well.
             Err(Errno::OPNOTSUPP) => io::Write::write_all(&mut &reserve, &vec![0; RESERVE_BYTES as usize])?,
             Err(error) => return Err(error.into()),
         }
         let (_folder, socket) = self.socket()?;
         let listener = UnixListener::bind(socket)?;
-        // What a power cut leaves of a run that counts as started must be a run. Its data come later.
+        // After a power cut, the folder of a started run must be complete. Its data are written later.
         flush_names(&self.0)?;
         Ok((journal, listener))
     }
 
-    /// Tells whether the run was started once, as its mark says.
+    /// Tells whether the run was ever started, by its mark.
     pub(crate) fn was_started(&self) -> io::Result<bool> {
         self.started_mark().try_exists()
     }
 
-    /// Lies beside the folder, and says that the run was started once.
+    /// Returns the path of the mark beside the folder: it records that the run was started.
     fn started_mark(&self) -> PathBuf {
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
         self.0.with_file_name(format!(".{name}{STARTED_MARK}"))
     }
 
-    /// Notes for people: nothing depends on them.
+    /// Writes notes for people: nothing depends on them.
     fn note(&self) {
         let meta = format!(
             "started_us={}\nsupervisor_pid={}\nversion={}\n",
@@ -261,24 +261,24 @@ impl Run {
             std::process::id(),
             env!("CARGO_PKG_VERSION")
         );
-        // A run that has begun does not end for want of room for them.
+        // A run does not fail for lack of space for its notes.
         create(&self.0.join(META)).and_then(|mut file| io::Write::write_all(&mut file, meta.as_bytes())).ok();
     }
 
-    /// Keeps how much memory the run's processes have had, and in which container.
-    pub(crate) fn keep_memory(&self, bytes: u64, container: u64) {
-        // It says whose doing a loss was; where it cannot be written the loss is told as before.
+    /// Stores the peak memory of the run's processes, and their container.
+    pub(crate) fn store_peak_memory(&self, bytes: u64, container: u64) {
+        // The record names the culprit of a loss; without it the loss is reported as before.
         std::fs::write(self.0.join(MEMORY), format!("{bytes} {container}\n")).ok();
     }
 
-    /// Memory that was kept: bytes, and container.
-    pub(crate) fn kept_memory(&self) -> Option<(u64, u64)> {
+    /// Returns the stored peak memory: bytes, and container.
+    pub(crate) fn peak_memory(&self) -> Option<(u64, u64)> {
         let text = std::fs::read_to_string(self.0.join(MEMORY)).ok()?;
         let (bytes, container) = text.trim().split_once(' ')?;
         Some((bytes.parse().ok()?, container.parse().ok()?))
     }
 
-    /// Notes durably that the run may be forgotten.
+    /// Marks the run as collected, durably.
     pub(crate) fn mark_collected(&self) -> io::Result<()> {
         match create(&self.0.join(COLLECTED)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -290,15 +290,15 @@ impl Run {
         self.0.join(COLLECTED).exists()
     }
 
-    /// The socket by way of an open folder: its real path may be longer than the 108 bytes that a socket
-    /// address holds. The path is good for as long as the folder is open.
+    /// Returns the socket's path by way of an open folder: its real path may exceed the 108 bytes of a
+    /// socket address. The path is valid while the folder is open.
     fn socket(&self) -> io::Result<(File, PathBuf)> {
         let folder = File::open(&self.0)?;
         let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
         Ok((folder, path.into()))
     }
 
-    /// A connection to the run's supervisor, or `None` when there is none any more.
+    /// Connects to the run's supervisor; `None` when it is gone.
     pub(crate) fn connect(&self) -> io::Result<Option<UnixStream>> {
         let (_folder, socket) = self.socket()?;
         match UnixStream::connect(socket) {
@@ -310,7 +310,7 @@ impl Run {
         }
     }
 
-    /// Tells whether a supervisor listens, or has left without closing its socket.
+    /// Tells whether a supervisor listens, or has died without closing its socket.
     pub(crate) fn has_socket(&self) -> bool {
         self.0.join(SOCKET).exists()
     }
@@ -324,31 +324,31 @@ impl Run {
         File::open(&path).map_err(|e| Fault::io(format!("cannot open {}", path.display()), e))
     }
 
-    /// When the run was started, in microseconds since 1970; 0 when its notes are unreadable.
+    /// Returns the start of the run, in microseconds since 1970; 0 when its notes are unreadable.
     pub(crate) fn started_us(&self) -> u64 {
         let meta = std::fs::read_to_string(self.0.join(META)).unwrap_or_default();
         meta.lines().find_map(|line| line.strip_prefix("started_us=")?.parse().ok()).unwrap_or_default()
     }
 
-    /// Frees the room that was held for the exit entry.
+    /// Frees the space reserved for the exit entry.
     pub(crate) fn release_reserve(&self) {
-        // It may be gone already, and where it is not, there is nothing else that we could do.
+        // The file may be gone already; no other remedy exists.
         std::fs::remove_file(self.0.join(RESERVE)).ok();
     }
 
-    /// Takes the socket's name away, so that nobody tries it any more.
+    /// Removes the socket's name, so that no client connects any more.
     pub(crate) fn close_socket(&self) {
-        // A name that stays refuses connections, which says the same.
+        // A name that stays refuses connections, which has the same effect.
         std::fs::remove_file(self.0.join(SOCKET)).ok();
     }
 
-    /// Makes names durable: the files in this folder and the folder itself.
+    /// Flushes names: the files in this folder and the folder itself.
     pub(crate) fn sync_names(&self) -> io::Result<()> {
         flush_names(&self.0)?;
         self.sync_name()
     }
 
-    /// Makes the folder's own name durable, and those beside it.
+    /// Flushes the folder's own name, and those beside it.
     fn sync_name(&self) -> io::Result<()> {
         match self.0.parent() {
             Some(parent) => flush_names(parent),
@@ -362,7 +362,7 @@ impl Run {
     }
 }
 
-/// A new file that only its owner can read.
+/// Creates a file that only its owner can read.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }

@@ -1,4 +1,4 @@
-//! The frame: what the journal holds and what travels over the exec channel, byte for byte the same.
+//! The frame: the unit of the journal and of the exec channel, byte for byte the same.
 //!
 //! A frame is a header of [`HEADER_BYTES`] bytes, little endian, and a payload:
 //!
@@ -8,13 +8,13 @@
 //! | 4..8 | CRC-32 of everything after this field |
 //! | 8..16 | sequence number of its first event |
 //! | 16..24 | time in microseconds since 1970-01-01 UTC |
-//! | 24..28 | number of events in it (0: it takes no sequence number) |
+//! | 24..28 | number of events in the frame (0: the frame takes no sequence number) |
 //! | 28 | kind |
 //! | 29, 30 | detail of the kind: stream and end, or the reason of a cut or loss |
 //! | 31 | zero |
 //!
-//! One output frame carries as many whole lines as were read at once, so a sequence number costs a line
-//! no bytes; the events of a frame are the pieces of its payload between newlines.
+//! One output frame holds as many whole lines as one read returned, so a sequence number costs a line no
+//! bytes; the events of a frame are the pieces of its payload between newlines.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -22,16 +22,17 @@ mod codes;
 
 /// Length of a frame's header.
 pub const HEADER_BYTES: usize = 32;
-/// Longest line that one event carries; a longer one comes in pieces of at most this size.
+/// Longest line of one event; a longer one is split into pieces of at most this size.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
-/// Longest payload: a full piece of a line, its newline, and what one read adds to it.
+/// Longest payload: a full piece of a line, its newline, and the bytes of one read.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
-/// Most events of one frame: what is shown of it has a bounded size, however short its lines are.
+/// Most events of one frame: the size of its rendering is bounded, however short the lines are.
 pub const FRAME_EVENTS_MAX: u32 = 1024;
-/// Version of this format and of the command line; a runner and a server of different versions refuse each other.
+/// Version of this format and of the command line; a runner and a server of different versions refuse
+/// each other.
 pub const PROTOCOL_VERSION: u8 = 8;
 
-/// Which of the command's two outputs.
+/// Output of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -40,131 +41,132 @@ pub enum Stream {
     Stderr,
 }
 
-/// How the payload of an output frame ends.
+/// End of the payload of an output frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With a newline: it holds whole lines only.
+    /// A newline: the frame holds whole lines only.
     Newline,
-    /// In the middle of a line: it is one piece, and more of the line follows.
+    /// The middle of a line: the frame is one piece, and more of the line follows.
     Partial,
-    /// With the output itself: one line that had no newline.
+    /// The end of the output: one line without a newline.
     Eof,
 }
 
-/// Why output was not kept.
+/// Reason why output was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutReason {
-    /// The journal has reached the size that it may have.
+    /// The journal has reached its size limit.
     SizeLimit,
-    /// The disk under the journal is full.
+    /// The disk of the journal is full.
     DiskFull,
     /// The journal was damaged after it was written.
     Damaged,
-    /// The supervisor is gone, and with it what nobody has taken; said by who has lost it, never in a journal.
+    /// The supervisor is gone, with all output that was not read; reported by the reader, never in a
+    /// journal.
     Lost,
 }
 
-/// Why a run's end is not known.
+/// Reason why the end of a run is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The supervisor is gone and left no exit entry.
+    /// The supervisor is gone without an exit entry.
     Supervisor,
-    /// The same, and of the runs that were lost with the container another one had more memory.
+    /// The supervisor is gone with its container, and another of the container's runs had more memory.
     Beside,
     /// The journal's end is damaged.
     Journal,
 }
 
-/// How the command's own process ended.
+/// End of the command's main process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited with this code.
+    /// The process exited with this code.
     Exited(i32),
-    /// This signal killed it.
+    /// This signal killed the process.
     Signaled(i32),
-    /// Memory ran out: the kernel killed it, or a process of it whose death it reported by this code.
+    /// Memory ran out: the kernel killed the process, or a child whose death it reported by this code.
     OomKilled(i32),
-    /// It never began: the system refused to execute it with this error number.
+    /// The process never started: the system refused to execute the program with this error number.
     SpawnFailed(i32),
 }
 
-/// Why the supervisor ended it, if it did.
+/// Cause for which the supervisor stopped a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopCause {
-    /// It ended by itself.
+    /// The command was not stopped.
     None,
-    /// Its time was up.
+    /// The timeout.
     Timeout,
-    /// Somebody asked for its end.
+    /// A cancellation.
     Cancelled,
 }
 
 /// The last entry of a finished journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// How the command's own process ended.
+    /// End of the command's main process.
     pub ended: Ended,
-    /// Why the supervisor stopped it, if it did.
+    /// Cause for which the supervisor stopped it, if it did.
     pub cause: StopCause,
-    /// Time from start to the end of the command's own process, in microseconds.
+    /// Time from the start to the end of the command's main process, in microseconds.
     pub duration_us: u64,
-    /// Processes that were still there after the command's own had ended, and were killed.
+    /// Number of processes that were alive after the main process had ended, and were killed.
     pub leftovers: u32,
 }
 
-/// What a frame says.
+/// Content of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// First frame of every attachment, never in the journal.
     Hello {
         /// [`PROTOCOL_VERSION`] of the runner.
         version: u8,
-        /// Whether this call started the command (false: it had been started before).
+        /// True when this call started the command, false when it was started before.
         started: bool,
     },
     /// Output of the command.
     Output {
-        /// Where it was written.
+        /// The stream that was written to.
         stream: Stream,
-        /// How the bytes end.
+        /// End of the bytes.
         end: End,
         /// The bytes, exactly as written.
         bytes: Bytes,
     },
-    /// Output that was not kept; the frame's events are the lines that are missing.
+    /// Output that was not stored; the frame's events are the missing lines.
     Cut {
-        /// Why.
+        /// Reason.
         reason: CutReason,
-        /// How many bytes are missing.
+        /// Number of missing bytes.
         bytes: u64,
     },
     /// The end of the command and of its journal.
     Exit(Exit),
-    /// Sent while nothing else is, so that an idle connection stays open; never in the journal.
+    /// Sent during silence, so that an idle connection stays open; never in the journal.
     KeepAlive,
-    /// Nothing more comes, and the end is not known; never in the journal.
+    /// No more frames follow, and the end is unknown; never in the journal.
     Lost(Loss),
 }
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Sequence number of its first event; for a frame without events the number that comes next.
+    /// Sequence number of the first event; for a frame without events the next number.
     pub first_seq: u64,
-    /// How many sequence numbers it takes.
+    /// Number of sequence numbers in the frame.
     pub count: u32,
-    /// When it was read, in microseconds since 1970-01-01 UTC.
+    /// Time of the read, in microseconds since 1970-01-01 UTC.
     pub time_us: u64,
-    /// What it says.
+    /// Content.
     pub body: Body,
 }
 
-/// Bytes that are no frame.
+/// Error in bytes that are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameError {
-    /// The payload's length is over [`PAYLOAD_BYTES_MAX`].
+    /// The payload's length exceeds [`PAYLOAD_BYTES_MAX`].
     TooLong(u32),
-    /// The checksum does not fit.
+    /// The checksum does not match.
     Checksum,
     /// The kind, or a detail of it, is unknown.
     Kind(u8),
@@ -176,9 +178,9 @@ impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooLong(n) => write!(f, "a frame of {n} bytes; at most {PAYLOAD_BYTES_MAX} are accepted"),
-            Self::Checksum => f.write_str("a frame's checksum does not fit its bytes"),
-            Self::Kind(k) => write!(f, "a frame of the unknown kind {k}"),
-            Self::Payload(k) => write!(f, "a frame of kind {k} whose payload has another shape"),
+            Self::Checksum => f.write_str("a frame's checksum does not match its bytes"),
+            Self::Kind(k) => write!(f, "a frame of unknown kind {k}"),
+            Self::Payload(k) => write!(f, "a frame of kind {k} with a malformed payload"),
         }
     }
 }
@@ -195,7 +197,7 @@ pub(crate) const CUT_BYTES: usize = 8;
 pub(crate) const EXIT_BYTES: usize = 18;
 
 impl Frame {
-    /// Sequence number of its last event, or of the event before it when it has none.
+    /// Returns the sequence number of the last event, or of the preceding event when the frame has none.
     pub fn last_seq(&self) -> u64 {
         self.first_seq.saturating_add(u64::from(self.count)).saturating_sub(1)
     }
@@ -263,30 +265,30 @@ pub(crate) fn encode_raw(
     out.extend_from_slice(payload);
 }
 
-/// Takes frames out of a stream of bytes that arrives in pieces of any size.
+/// Decodes frames from a stream of bytes that arrives in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
 }
 
 impl Decoder {
-    /// Adds bytes as they arrived.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Bytes that belong to no complete frame yet.
+    /// Returns the number of bytes of the incomplete frame.
     pub fn pending(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next complete frame with its encoded bytes, or `None` until more bytes arrive.
+    /// Returns the next complete frame with its encoded bytes, or `None` until more bytes arrive.
     pub fn next_frame(&mut self) -> Result<Option<(Frame, Bytes)>, FrameError> {
         let Some(raw) = self.next_raw()? else { return Ok(None) };
         Ok(Some((decode(&raw)?, raw)))
     }
 
-    /// The next complete frame of whatever kind: its kind, the first detail of it, and the payload.
+    /// Returns the next complete frame of any kind: its kind, the first detail of it, and the payload.
     pub(crate) fn next_checked(&mut self) -> Result<Option<(u8, u8, Bytes)>, FrameError> {
         let Some(raw) = self.next_raw()? else { return Ok(None) };
         check(&raw)?;
@@ -299,7 +301,7 @@ impl Decoder {
     }
 }
 
-/// Total length of the frame that begins at `bytes`, as soon as its header is there.
+/// Returns the total length of the frame at the beginning of `bytes`, once its header is complete.
 pub fn frame_bytes(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk::<4>() else {
         return Ok(None);
@@ -329,7 +331,7 @@ pub fn decode_all(mut bytes: Bytes) -> impl Iterator<Item = Result<Frame, FrameE
     })
 }
 
-/// Tells whether a whole frame is as it was written.
+/// Checks that a whole frame is intact.
 pub(crate) fn check(raw: &[u8]) -> Result<(), FrameError> {
     let checksum = (&raw[4..8]).get_u32_le();
     if crc32fast::hash(&raw[8..]) == checksum { Ok(()) } else { Err(FrameError::Checksum) }

@@ -1,4 +1,4 @@
-//! Giving disk space back.
+//! Frees disk space.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,34 +8,35 @@ use crate::clock::now_us;
 use crate::fault::Fault;
 use crate::folder::{Run, RunId, Runs, create};
 use crate::list::{State, state};
+use crate::orphans;
 use crate::out::say;
-use crate::remains;
 
-/// A scratch folder whose process is gone stays this long: it may be of a process that we cannot see.
+/// Minimum age at which the scratch folder of a dead process is removed: the process may only be
+/// invisible.
 const SCRATCH_AGE: Duration = Duration::from_secs(60);
 
-/// Drops the output of one finished run and keeps its exit entry, so that its id stays taken. A run that is
-/// not here has nothing to drop.
+/// Removes the output of one finished run, and keeps its exit entry, so its id stays taken. A missing run
+/// has nothing to remove.
 pub(crate) fn shrink(runs: &Runs, id: &RunId) -> Result<(), Fault> {
-    let Some(run) = runs.find(id)? else { return report(&format!("{id}: not here\n")) };
+    let Some(run) = runs.find(id)? else { return report(&format!("{id}: not found\n")) };
     let mut entry = Vec::new();
     match state(&run)?.0 {
-        State::Running => return report(&format!("{id}: still running, left alone\n")),
+        State::Running => return report(&format!("{id}: still running, kept\n")),
         State::Exited(frame, _) => frame.encode(&mut entry),
-        // Nothing of it may work on, whether or not its loss was told.
-        State::Lost => remains::end(runs, id)?,
+        // None of its processes may go on, whether or not the loss was reported.
+        State::Lost => orphans::end(runs, id)?,
     }
     let size = std::fs::metadata(run.journal_path()).map_or(0, |journal| journal.len());
     replace(&run, &entry)
         .and_then(|()| run.mark_collected())
         .map_err(|e| Fault::io(format!("cannot shrink \"{id}\""), e))?;
-    report(&format!("{id}: {} bytes of output dropped\n", size.saturating_sub(entry.len() as u64)))
+    report(&format!("{id}: {} bytes of output removed\n", size.saturating_sub(entry.len() as u64)))
 }
 
-/// Puts a new journal in the place of the old one at once; who reads the old one can read it to its end.
+/// Replaces the journal atomically; a reader of the old one can read to its end.
 fn replace(run: &Run, bytes: &[u8]) -> io::Result<()> {
     let new = run.path().join("journal.new");
-    // A collector that was killed here may have left one.
+    // A collector that was killed here may have left a file.
     std::fs::remove_file(&new).ok();
     let mut file = create(&new)?;
     file.write_all(bytes)?;
@@ -44,8 +45,8 @@ fn replace(run: &Run, bytes: &[u8]) -> io::Result<()> {
     run.sync_names()
 }
 
-/// Removes every run that ended longer than `age` ago and was shrunk: whoever asked for it has its end. One that nobody
-/// has read stays, however old it is.
+/// Removes every collected run that ended longer than `age` ago: the requester knows its end. An
+/// uncollected run stays, however old it is.
 pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
     let limit_us = now_us().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
     for (id, run) in runs.all()? {
@@ -58,7 +59,7 @@ pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
             State::Lost => modified_us(&run.journal_path()),
         };
         if ended_us < limit_us {
-            // Under a scratch name first: a half removed run must not be taken for a run.
+            // Renamed to a scratch name first: a half removed run must not count as a run.
             let scratch = runs.scratch(&id);
             std::fs::rename(run.path(), &scratch)
                 .and_then(|()| std::fs::remove_dir_all(&scratch))
@@ -69,7 +70,8 @@ pub(crate) fn remove_older(runs: &Runs, age: Duration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Removes the marks of runs that are gone, when they are older than `age`: nobody asks for such a start any more.
+/// Removes the marks of runs that are gone, when they are older than `age`: no request for such a start is
+/// pending any more.
 pub(crate) fn remove_marks(runs: &Runs, age: Duration) -> Result<(), Fault> {
     for mark in runs.all_marks_alone()? {
         let age_us = now_us().saturating_sub(modified_us(&mark));
@@ -81,7 +83,7 @@ pub(crate) fn remove_marks(runs: &Runs, age: Duration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Removes what starters and removers that were killed have left.
+/// Removes folders that killed starters and removers have left.
 pub(crate) fn remove_scratch(runs: &Runs) -> Result<(), Fault> {
     for (pid, path) in runs.all_scratch()? {
         let age_us = now_us().saturating_sub(modified_us(&path));

@@ -1,8 +1,9 @@
-//! The identity of the folder of runs: whoever knows it knows whether what was started there can still be
-//! found, or went with a folder that is no more.
+//! Identity of the folder of runs: tells whether runs can still be found, or went with a folder that is
+//! gone.
 //!
-//! An identity begins with the pod that uses the folder. A folder may outlive its pod: the next one takes it over, under
-//! an identity of its own, and what the folder was called before stays known, so that the runs of then can be read.
+//! An identity begins with the pod that uses the folder. A folder may outlive its pod: the next pod takes
+//! it over, under an identity of its own, and the former identities stay known, so that their runs can be
+//! read.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -20,32 +21,32 @@ use crate::out::say;
 const IDENTITY: &str = ".uid";
 const BEFORE: &str = ".uid.before";
 const LOCK: &str = ".uid.lock";
-/// Former identities that are kept; who is told of a run's place after so many others have come asks in vain.
+/// Most former identities that are kept; runs under an older one count as lost.
 const BEFORE_MAX: usize = 16;
-/// Gives another text at every reading.
+/// Returns another text at every read.
 const KERNEL_UUID: &str = "/proc/sys/kernel/random/uuid";
 
-/// Who asks for a folder, and on what terms.
+/// Request for the folder's identity.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
-    /// The pod that asks; empty: nobody in particular.
+    /// The requesting pod; empty: none in particular.
     pub(crate) within: String,
-    /// The identity in whose stead the folder is to get one of this pod: whoever knows the cluster has seen that the
-    /// pod of that identity is gone.
+    /// Identity to replace with one of this pod: the requester has verified that the pod of that identity
+    /// is gone.
     pub(crate) instead_of: Option<String>,
 }
 
-/// How an identity that somebody names stands to the folder.
+/// Match of a given identity with the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// It is the folder's.
-    Present,
-    /// The folder had it before: what was started then is there to be read, and nothing starts under it any more.
+pub(crate) enum IdentityMatch {
+    /// The current identity of the folder.
+    Current,
+    /// A former identity: its runs can be read, and nothing starts under it.
     Former,
 }
 
-/// Prints protocol version, folder and identity on one line, with the folder and its identity made where
-/// they are missing; then what else there is to know, each as `NAME=VALUE`.
+/// Prints protocol version, folder and identity on one line, and creates the folder and its identity
+/// where they are missing; then further facts, each as `NAME=VALUE`.
 pub(crate) fn print(runs: &Runs, claim: &Claim) -> Result<(), Fault> {
     let folder = &runs.0;
     make_folder(folder).map_err(|e| cannot("make", folder, e))?;
@@ -65,17 +66,17 @@ pub(crate) fn print(runs: &Runs, claim: &Claim) -> Result<(), Fault> {
     say(&(line + "\n")).map_err(|e| Fault::io("cannot write to standard output", e))
 }
 
-/// Tells how the identity `wanted` stands to this folder, and refuses that of another: starting a command of it here
-/// might be starting it a second time. An empty one is taken for the folder's.
-pub(crate) fn check(runs: &Runs, wanted: &str) -> Result<Named, Fault> {
+/// Returns how the identity `wanted` matches this folder, and refuses that of another: a start here might
+/// be the second start of its command. An empty identity matches.
+pub(crate) fn check(runs: &Runs, wanted: &str) -> Result<IdentityMatch, Fault> {
     let found = identity(&runs.0)?.unwrap_or_default();
     if wanted.is_empty() || found == wanted {
-        return Ok(Named::Present);
+        return Ok(IdentityMatch::Current);
     }
     if before(&runs.0)?.iter().any(|former| former == wanted) {
-        return Ok(Named::Former);
+        return Ok(IdentityMatch::Former);
     }
-    Err(Fault::other_identity(format!("the order is for the runs of {wanted:?}, these are {found:?}")))
+    Err(Fault::other_identity(format!("the request names the runs of {wanted:?}, this folder is {found:?}")))
 }
 
 fn identity(folder: &Path) -> Result<Option<String>, Fault> {
@@ -88,7 +89,7 @@ fn identity(folder: &Path) -> Result<Option<String>, Fault> {
     }
 }
 
-/// Former identities, the last one last.
+/// Returns former identities, the latest last.
 fn before(folder: &Path) -> Result<Vec<String>, Fault> {
     let file = folder.join(BEFORE);
     match fs::read_to_string(&file) {
@@ -98,13 +99,14 @@ fn before(folder: &Path) -> Result<Vec<String>, Fault> {
     }
 }
 
-/// Of several that make it at once one wins: the file appears under its name whole, and only once.
+/// Creates the identity. Only one of several concurrent creators wins: the file appears under its name
+/// complete, and once.
 fn make(folder: &Path, within: &str) -> Result<String, Fault> {
     let file = folder.join(IDENTITY);
     let scratch = written(folder, &new_identity(within)?)?;
     let linked = fs::hard_link(&scratch, &file);
     fs::remove_file(&scratch).map_err(|e| cannot("remove", &scratch, e))?;
-    // What was started here is told by this name: it must not be another one after a power cut.
+    // Runs are bound to this identity, which must survive a power cut.
     flush_names(folder).map_err(|e| cannot("flush", folder, e))?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot("write", &file, error)),
@@ -112,8 +114,8 @@ fn make(folder: &Path, within: &str) -> Result<String, Fault> {
     }
 }
 
-/// Gives the folder another identity. Refused where the pod that wants it had it before, or something runs in it still:
-/// then more than one pod has the folder, and lives.
+/// Replaces the folder's identity. Refused when the requesting pod had the folder before, or a run is
+/// active: then more than one living pod uses the folder.
 fn take_over(runs: &Runs, within: &str, wanted: &str) -> Result<String, Fault> {
     let folder = &runs.0;
     let lock = File::create(folder.join(LOCK)).map_err(|e| cannot("make", &folder.join(LOCK), e))?;
@@ -142,7 +144,7 @@ fn take_over(runs: &Runs, within: &str, wanted: &str) -> Result<String, Fault> {
     Ok(identity)
 }
 
-/// Tells whether an identity is that of a folder in this pod.
+/// Tells whether an identity was created in this pod.
 fn is_within(identity: &str, within: &str) -> bool {
     identity.strip_prefix(within).is_some_and(|rest| rest.starts_with('.'))
 }
@@ -153,14 +155,14 @@ fn new_identity(within: &str) -> Result<String, Fault> {
     Ok(format!("{within}{dot}{}", random.trim()))
 }
 
-/// Puts a file whole in the place of the one that is there, durably.
+/// Replaces a file atomically and durably.
 fn replace(folder: &Path, name: &str, text: &str) -> Result<(), Fault> {
     let (scratch, file) = (written(folder, text)?, folder.join(name));
     fs::rename(&scratch, &file).map_err(|e| cannot("write", &file, e))?;
     flush_names(folder).map_err(|e| cannot("flush", folder, e))
 }
 
-/// A file of this text under a name of our own.
+/// Writes a file with this text under a scratch name.
 fn written(folder: &Path, text: &str) -> Result<PathBuf, Fault> {
     let scratch = folder.join(format!("{IDENTITY}.{}.{}", std::process::id(), now_us()));
     let write = || {

@@ -1,3 +1,6 @@
+//! Runner: starts one command under a detached supervisor, journals its output, and serves attachments.
+//! The README below is the crate's documentation.
+
 #![doc = include_str!("../README.md")]
 
 pub mod durable;
@@ -19,9 +22,9 @@ mod identity;
 mod journal;
 mod list;
 mod memory;
+mod orphans;
 mod out;
 mod processes;
-mod remains;
 mod sink;
 mod start;
 mod supervisor;

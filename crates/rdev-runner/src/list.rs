@@ -1,4 +1,4 @@
-//! What runs there are and how they stand.
+//! States of all runs.
 
 use std::fmt::Write;
 
@@ -8,20 +8,20 @@ use crate::frame::{Body, Ended, Exit, Frame, StopCause};
 use crate::journal::{Header, Reader};
 use crate::out::say;
 
-/// How a run stands.
+/// State of a run.
 #[derive(Debug)]
 pub(crate) enum State {
     Running,
-    /// With its exit entry.
+    /// Ended, with its exit entry.
     Exited(Box<Frame>, Exit),
     Lost,
 }
 
-/// Reads how the run stands, and the sequence number that comes next.
+/// Returns the state of the run, and the next sequence number.
 pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
     let cannot = |error| Fault::io(format!("cannot read {}", run.journal_path().display()), error);
     let mut reader = Reader::new(run.open_journal()?);
-    // The supervisor may write its exit entry and go between the first look and the question to it.
+    // The supervisor may write its exit entry and exit between the first read and the connection to it.
     for _ in 0..2 {
         if reader.seek(Header::is_exit).map_err(cannot)?.is_some()
             && let Some(frame) = reader.frame().map_err(cannot)?
@@ -40,7 +40,7 @@ pub(crate) fn state(run: &Run) -> Result<(State, u64), Fault> {
 pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
     let mut text = String::from("id\tstate\tstarted\tnext_seq\texit\n");
     for (id, run) in runs.all()? {
-        // One run that cannot be read must not hide the others.
+        // One unreadable run must not hide the others.
         let (state, next_seq, exit) = match state(&run) {
             Ok((State::Running, next)) => ("running", next, "-".to_owned()),
             Ok((State::Exited(_, exit), next)) => ("exited", next, describe(&exit)),
@@ -53,11 +53,10 @@ pub(crate) fn list(runs: &Runs) -> Result<(), Fault> {
     say(&text).map_err(|e| Fault::io("cannot write the list", e))
 }
 
-/// Names the runs that are over, and of which nobody has said that their output was taken: `limit` of them at most, in
-/// the order of their ids. No journal is read for it, however long they are.
+/// Prints the ids of ended runs that are not collected: `limit` at most, sorted. Reads no journal.
 pub(crate) fn uncollected(runs: &Runs, limit: usize) -> Result<(), Fault> {
     let mut text = String::new();
-    // One that cannot be asked is left to who lists all.
+    // Runs without an answer appear in the full list only.
     let is_over = |run: &Run| matches!(run.connect(), Ok(None));
     let over = runs.all()?.into_iter().filter(|(_, run)| !run.is_collected() && is_over(run));
     for (id, _) in over.take(limit) {

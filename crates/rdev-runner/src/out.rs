@@ -1,4 +1,4 @@
-//! Writing to our own outputs, which may be pipes that somebody else made non-blocking.
+//! Writes to our own outputs, which may be pipes that another process made non-blocking.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Writes all of `bytes`; an interrupted or full descriptor is waited for.
+/// Writes all of `bytes`; waits for an interrupted or full descriptor.
 pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {

@@ -1,4 +1,4 @@
-//! The processes of this machine, as /proc shows them, and signals to many of them.
+//! Processes of this machine, from /proc, and signals to many of them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,7 +18,7 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     pub(crate) group: i32,
     pub(crate) session: i32,
-    /// It cannot fork before it goes on: it is stopped, or hangs in the kernel with our stop before it.
+    /// The process cannot fork: it is stopped, or hangs in the kernel with our stop pending.
     still: bool,
 }
 
@@ -28,12 +28,11 @@ pub(crate) fn send(processes: &[Process], signal: Signal) {
     processes.iter().for_each(|process| sender.send(process));
 }
 
-/// Stops all that `find` finds and then kills it; gives what was found. `find` shows each process to its argument as
-/// soon as it has found it.
+/// Stops all processes that `find` finds, and then kills them; returns them. `find` passes each process
+/// to its argument as soon as it is found.
 ///
-/// Killing alone would never end a fork bomb under a process limit: each death makes room for a birth.
-/// A stopped process keeps its place and cannot fork, so the rounds come to an end. `until` is when they
-/// end at the latest.
+/// Killing alone would never end a fork bomb under a process limit: each death makes room for a birth. A
+/// stopped process keeps its slot and cannot fork, so the rounds converge. `until` is their latest end.
 pub(crate) fn freeze_and_kill(
     until: Instant,
     mut find: impl FnMut(&mut dyn FnMut(&Process)) -> Vec<Process>,
@@ -48,10 +47,10 @@ pub(crate) fn freeze_and_kill(
     }
 }
 
-/// Sends one signal to many.
+/// Sends one signal to many processes.
 ///
-/// A group gets it at once, so that none of its members can fork a new one meanwhile. The group of a
-/// descendant holds descendants only, except when it is our own.
+/// A group receives the signal at once, so that none of its members can fork a new one meanwhile. The
+/// group of a descendant holds descendants only, except when it is our own.
 struct Sender {
     signal: Signal,
     groups: HashSet<i32>,
@@ -64,7 +63,8 @@ impl Sender {
     }
 
     fn send(&mut self, process: &Process) {
-        // Whoever cannot be signalled has ended, or belongs to another user; both are looked at again.
+        // A process that cannot be signalled has ended, or belongs to another user; the next round checks
+        // both.
         match Pid::from_raw(process.group) {
             Some(group) if process.group != self.own => {
                 if self.groups.insert(process.group) {
@@ -78,9 +78,9 @@ impl Sender {
     }
 }
 
-/// Shows every process that has not ended.
+/// Passes every process that has not ended to `seen`.
 pub(crate) fn each(mut seen: impl FnMut(Process)) {
-    // Without /proc there is nothing to see; the container would not have started.
+    // Without /proc no process is visible; the container would not have started.
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return;
     };
@@ -90,7 +90,7 @@ pub(crate) fn each(mut seen: impl FnMut(Process)) {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        // A process that ends while we look is not there any more, which is what it says.
+        // A process that ends during the read has no file any more, which means the same.
         let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
         if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
             seen(process);
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_behind_any_name_and_zombies_are_told_apart() {
+    fn fields_are_found_behind_any_name_and_zombies_are_excluded() {
         let rest = "43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0";
         let line = |head: &str, threads: u32| format!("{head} {rest} {threads} 0 99").into_bytes();
         let mut live = line("1 (a) R 7 (b)) S", 1);

@@ -1,4 +1,4 @@
-//! Where a followed run goes: frames for a program, or plain text for somebody at a terminal.
+//! Output of a followed run: frames for a program, or plain text for a terminal.
 
 use std::io;
 
@@ -14,25 +14,25 @@ use crate::out::write_all;
 pub(crate) enum Sink {
     /// Frames on standard output, as they are in the journal.
     Frames,
-    /// The command's outputs on ours; holds the exit entry once it came.
+    /// The command's outputs on ours; holds the exit entry once it was delivered.
     Text(Option<Exit>),
 }
 
 impl Sink {
     pub(crate) fn hello(&self, first_seq: u64, started: bool) -> io::Result<()> {
         let version = PROTOCOL_VERSION;
-        self.aside(first_seq, Body::Hello { version, started })
+        self.unjournalled(first_seq, Body::Hello { version, started })
     }
 
     pub(crate) fn keep_alive(&self, next_seq: u64) -> io::Result<()> {
-        self.aside(next_seq, Body::KeepAlive)
+        self.unjournalled(next_seq, Body::KeepAlive)
     }
 
     pub(crate) fn lost(&self, next_seq: u64, loss: Loss) -> io::Result<()> {
-        self.aside(next_seq, Body::Lost(loss))
+        self.unjournalled(next_seq, Body::Lost(loss))
     }
 
-    /// Whole frames, encoded.
+    /// Writes whole frames, encoded.
     pub(crate) fn frames(&mut self, raw: &[u8]) -> io::Result<()> {
         match self {
             Self::Frames => write_all(stdout(), raw),
@@ -47,8 +47,8 @@ impl Sink {
         }
     }
 
-    /// A frame that is not in the journal; people do not need it.
-    fn aside(&self, first_seq: u64, body: Body) -> io::Result<()> {
+    /// Writes a frame that is not in the journal; text output omits it.
+    fn unjournalled(&self, first_seq: u64, body: Body) -> io::Result<()> {
         match self {
             Self::Text(_) => Ok(()),
             Self::Frames => {
@@ -75,7 +75,7 @@ fn write_text(frame: Frame, end: &mut Option<Exit>) -> io::Result<()> {
                 CutReason::Lost => "the supervisor is gone",
             };
             let count = frame.count;
-            let note = format!("rdev-runner: {count} lines ({bytes} bytes) are missing here: {why}\n");
+            let note = format!("rdev-runner: {count} lines ({bytes} bytes) are missing: {why}\n");
             write_all(stderr(), note.as_bytes())
         }
         Body::Exit(exit) => {

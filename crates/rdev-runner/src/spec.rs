@@ -1,7 +1,7 @@
-//! What to run: given on the command line, or sent on standard input, where neither a long prompt nor a
-//! secret meets the limits and the openness of an argument list.
+//! Specification of a command: given on the command line, or sent on standard input, where neither a long
+//! prompt nor a secret meets the size limit and the visibility of an argument list.
 
-/// Everything that the supervisor needs to know about a command.
+/// Specification of a command for its supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     /// The program and its arguments; at least one.
@@ -10,43 +10,43 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory; the runner's own when empty.
     pub cwd: String,
-    /// The command is stopped after this many milliseconds; 0: never.
+    /// Timeout in milliseconds; 0: none.
     pub timeout_ms: u64,
-    /// Milliseconds between the polite signal and SIGKILL.
+    /// Grace time in milliseconds, between the first signal and SIGKILL.
     pub grace_ms: u64,
-    /// The journal keeps at most about this many bytes of output and announces what it leaves out; 0: no limit.
+    /// Approximate limit of stored output in bytes, 0: none. Output over the limit is announced.
     pub journal_bytes_max: u64,
-    /// Stop with SIGINT to the command's own process first, SIGTERM after half of the grace time.
-    /// Agents end their own children, and say goodbye, only on SIGINT.
+    /// Stops with SIGINT to the command's main process first, SIGTERM after half of the grace time.
+    /// Agents end their own children, and report, only on SIGINT.
     pub interrupt_first: bool,
-    /// Number of its first event: a run may go on with the numbers of one before it.
+    /// Number of the first event: a run may continue the numbers of an earlier one.
     pub first_seq: u64,
-    /// What the command reads on standard input before its end; `None`: /dev/null.
+    /// Standard input of the command; `None`: /dev/null.
     pub stdin: Option<Vec<u8>>,
 }
 
-/// A command to run or to attach to, all of it on standard input: a program that waits for its request can be
-/// started before there is one.
+/// Request to run a command or to attach to it, sent on standard input: a program that waits for its
+/// request can be started before there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRequest {
-    /// The run's id.
+    /// Id of the run.
     pub id: String,
-    /// Only what comes after this sequence number is wanted.
+    /// Sequence number after which events are wanted.
     pub after: u64,
-    /// Whether a run of this id that is not there may be started.
+    /// Handling of a missing run: start it, or report it as lost.
     pub mode: Mode,
-    /// Identity of the folder of runs that it is for; empty: any.
+    /// Identity of the folder of runs; empty: any.
     pub identity: String,
-    /// What to run, should the id be new.
+    /// Command to start when the id is new.
     pub spec: Spec,
 }
 
-/// What becomes of a request whose run is not there.
+/// Handling of a request whose run does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// It is started: nobody has started it before.
+    /// Start the run: it was never started before.
     Start,
-    /// It is lost: it was started, and its folder is gone. It must not run a second time.
+    /// Report the run as lost: it was started, and its folder is gone. It must not run a second time.
     Attach,
 }
 
@@ -64,7 +64,7 @@ impl Mode {
 }
 
 impl RunRequest {
-    /// A line with id, number, mode and place, then the encoded specification.
+    /// Encodes a line with id, number, mode and identity, then the encoded specification.
     pub fn encode(&self) -> Vec<u8> {
         let mut out =
             format!("{} {} {} {}\n", self.id, self.after, self.mode.word(), self.identity).into_bytes();
@@ -78,22 +78,24 @@ impl RunRequest {
         let mut byte = [0];
         while from.read(&mut byte)? == 1 && byte != *b"\n" {
             line.push(byte[0]);
-            if line.len() > ORDER_LINE_BYTES_MAX {
-                return Err(invalid("standard input holds no request"));
+            if line.len() > REQUEST_LINE_BYTES_MAX {
+                return Err(invalid("standard input holds no run request"));
             }
         }
         if line.is_empty() {
             return Ok(None);
         }
-        let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no request"))?;
+        let line = String::from_utf8(line).map_err(|_| invalid("standard input holds no run request"))?;
         let mut words = line.splitn(4, ' ');
         let (Some(id), Some(after), Some(mode), Some(identity)) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(invalid("standard input holds no request"));
+            return Err(invalid("standard input holds no run request"));
         };
-        let after = after.parse().map_err(|_| invalid("the request's sequence number is no whole number"))?;
-        let mode = Mode::of(mode).ok_or_else(|| invalid("the request says neither start nor attach"))?;
+        let after =
+            after.parse().map_err(|_| invalid("the sequence number of the request is no whole number"))?;
+        let mode =
+            Mode::of(mode).ok_or_else(|| invalid("the mode of the request is neither start nor attach"))?;
         Ok(Some(Self {
             id: id.to_owned(),
             after,
@@ -104,14 +106,14 @@ impl RunRequest {
     }
 }
 
-/// An id of the longest kind, the largest number, and a place.
-const ORDER_LINE_BYTES_MAX: usize = 512;
-/// Largest encoded specification that is accepted.
+/// Longest first line: the longest id, the largest number, and an identity.
+const REQUEST_LINE_BYTES_MAX: usize = 512;
+/// Most bytes of an encoded specification.
 pub const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MAGIC: &[u8; 4] = b"RDS2";
 
 impl Spec {
-    /// A command with no limits, no input and a grace time of 5 s.
+    /// Returns a specification without limits and input, with a grace time of 5 s.
     pub fn new(argv: Vec<String>) -> Self {
         Self {
             argv,
@@ -126,8 +128,8 @@ impl Spec {
         }
     }
 
-    /// Bytes for the runner's standard input: a magic number, the length of the rest, the fields.
-    /// The length makes closing the channel unnecessary, which old exec protocols cannot do.
+    /// Encodes for the runner's standard input: a magic number, the length of the rest, the fields. The
+    /// length makes closing the channel unnecessary, which old exec protocols cannot do.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_list(&mut out, &self.argv);
@@ -181,7 +183,7 @@ impl Spec {
 pub const ARGUMENTS_BYTES_MAX: usize = 1024 * 1024;
 const ARGUMENTS_MAGIC: &[u8; 4] = b"RDA1";
 
-/// Bytes for the standard input of a call with `--arguments-stdin`: a magic number, the length of the rest, the arguments.
+/// Encodes arguments for `--arguments-stdin`: a magic number, the length of the rest, the arguments.
 pub fn encode_arguments(arguments: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     put_list(&mut out, arguments);
@@ -191,7 +193,7 @@ pub fn encode_arguments(arguments: &[String]) -> Vec<u8> {
 /// Reads such arguments and not a byte more.
 ///
 /// # Errors
-/// When it cannot be read, or there are none.
+/// When the input cannot be read, or holds none.
 pub fn read_arguments(from: &mut impl std::io::Read) -> std::io::Result<Vec<String>> {
     let body = read_with_length(from, ARGUMENTS_MAGIC, ARGUMENTS_BYTES_MAX)?
         .ok_or_else(|| invalid("standard input holds no arguments"))?;
@@ -199,12 +201,12 @@ pub fn read_arguments(from: &mut impl std::io::Read) -> std::io::Result<Vec<Stri
     reader.list().filter(|_| reader.0.is_empty()).ok_or_else(|| invalid("the arguments are damaged"))
 }
 
-/// A magic number, the length of the body, and the body.
+/// Encodes a magic number, the length of the body, and the body.
 fn with_length(magic: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [magic, &(body.len() as u32).to_le_bytes()[..], body].concat()
 }
 
-/// Reads such a body and not a byte more; `None` where another magic number begins it, or it is too long.
+/// Reads such a body and not a byte more; `None` for another magic number, or a body that is too long.
 fn read_with_length(
     from: &mut impl std::io::Read,
     magic: &[u8; 4],

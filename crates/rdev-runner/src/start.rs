@@ -1,4 +1,4 @@
-//! Starting a run: a supervisor of its own, which answers with one word when the command is its to run.
+//! Starts a run: a supervisor of its own, which answers with one word once the command belongs to it.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -9,12 +9,12 @@ use crate::folder::{RunId, Runs};
 use crate::spec::RunRequest;
 use crate::supervisor::{EXISTS, STARTED};
 
-/// A supervisor that waits for its order. Dropped without one, it ends.
-pub(crate) struct Waiting {
+/// A supervisor that waits for its request. Dropped without one, it ends.
+pub(crate) struct WaitingSupervisor {
     supervisor: Child,
 }
 
-impl Waiting {
+impl WaitingSupervisor {
     /// Starts a supervisor. `self_args` make our own executable this program.
     pub(crate) fn spawn(self_args: &[&str], runs: &Runs) -> Result<Self, Fault> {
         let supervisor = Command::new(Path::new("/proc/self/exe"))
@@ -29,12 +29,12 @@ impl Waiting {
         Ok(Self { supervisor })
     }
 
-    /// Has the run started unless its id is known. True: this call has started it.
+    /// Starts the run unless its id is known. Returns true when this call has started it.
     pub(crate) fn start(mut self, runs: &Runs, id: &RunId, request: &RunRequest) -> Result<bool, Fault> {
         if runs.find(id)?.is_some() {
             return Ok(false);
         }
-        // Should it have failed before it read this, then what it says is the better reason.
+        // When the supervisor failed before it read the request, its own message is the better reason.
         let sent = self.supervisor.stdin.take().map(|mut pipe| pipe.write_all(&request.encode()));
         let mut answer = Vec::new();
         if let Some(mut pipe) = self.supervisor.stdout.take() {

@@ -111,12 +111,15 @@ async fn a_server_that_sees_its_pod_replaced_waits_for_the_next_one_and_its_jour
 async fn two_projects_with_one_folder_of_runs_are_told_and_nothing_starts_in_either() {
     let claim = tempfile::tempdir().unwrap();
     let server = Runtime::Double.fixture().with("RDEV_POD_WAIT_SECONDS", "1").start().await;
-    for project in ["one", "two"] {
+    let add = async |project: &str| {
         server.double().add_project_as(project, |new| new.runs(claim.path()));
         server.knows(project).await;
-    }
+    };
+    // The folder is the first one's for sure once a command has run there.
+    add("one").await;
     let first = shell(&server, "one", "pwd").await;
     assert_eq!(ended(&server, "one", &first.id).await.status, "completed");
+    add("two").await;
     for project in ["two", "one", "two"] {
         let refused = shell(&server, project, "echo never").await;
         let refused = ended(&server, project, &refused.id).await;

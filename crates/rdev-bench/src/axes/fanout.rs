@@ -17,9 +17,9 @@ use crate::table::{Report, Row, short};
 
 /// Time for memory to settle.
 const SETTLE: Duration = Duration::from_secs(2);
-/// A burst that takes longer has lost events.
+/// Time after which a burst counts as having lost events.
 const BURST_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a message says, besides its number.
+/// Text of a message after its number: about as long as a line of a build log.
 const TEXT: &str = "of a build that says what it does, with about as many words as a line of a log has";
 
 struct Subscriber {
@@ -106,7 +106,7 @@ fn nchan_get(channel: &str) -> Vec<u8> {
     request("GET", &format!("/sub?id={channel}"), &[("Accept", "text/event-stream")], "")
 }
 
-/// The command waits at a fifo, so that it begins when everybody listens.
+/// Runs a burst. The command waits at a fifo, so it starts after every subscriber.
 async fn burst_rdev(
     setup: &Setup,
     rdev: &Rdev,
@@ -142,7 +142,7 @@ async fn burst_nchan(
     let channel = format!("burst{round}");
     let all = subscribe(nginx.port, &nchan_get(&channel), subscribers).await?;
     tokio::time::sleep(SETTLE / 4).await;
-    // All requests in one go on one connection: nothing makes the publisher slower than it must be.
+    // All requests in one write on one connection: nothing slows the publisher.
     let posts: Vec<u8> = (1..=messages).flat_map(|number| post(&channel, number)).collect();
     let mut publisher = connect(nginx.port).await?;
     let publish = async move {
@@ -160,7 +160,7 @@ async fn burst_nchan(
     burst(nginx, all, messages, publish).await
 }
 
-/// A message with the data that rdev makes of the same line.
+/// Returns a request that publishes the data that rdev makes of the same line.
 fn post(channel: &str, number: u64) -> Vec<u8> {
     let data = format!(
         "{{\"stream_id\":\"cmd-0199d7e8c0de7000a0b1c2d3e4f50617\",\"seq\":{number},\"stream\":\"stdout\",\
@@ -169,7 +169,7 @@ fn post(channel: &str, number: u64) -> Vec<u8> {
     request("POST", &format!("/pub?id={channel}"), &[], &data)
 }
 
-/// Connects, and waits until each has the beginning of its answer.
+/// Connects the subscribers, and waits until each has the head of its answer.
 async fn subscribe(port: u16, get: &[u8], count: usize) -> anyhow::Result<Vec<Subscriber>> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
@@ -180,7 +180,7 @@ async fn subscribe(port: u16, get: &[u8], count: usize) -> anyhow::Result<Vec<Su
     let mut buffer = vec![0; READ_BYTES];
     for subscriber in &mut all {
         while !subscriber.answer.has_head() {
-            anyhow::ensure!(subscriber.take(&mut buffer).await?, "a subscriber was sent away");
+            anyhow::ensure!(subscriber.take(&mut buffer).await?, "a subscriber was refused");
         }
         anyhow::ensure!(subscriber.answer.is_events, "status {}", subscriber.answer.status);
     }
@@ -188,7 +188,7 @@ async fn subscribe(port: u16, get: &[u8], count: usize) -> anyhow::Result<Vec<Su
 }
 
 impl Subscriber {
-    /// Takes what has come; false at the end.
+    /// Reads what has arrived; false at the end.
     async fn take(&mut self, buffer: &mut [u8]) -> anyhow::Result<bool> {
         self.socket.readable().await?;
         self.try_take(buffer)
@@ -206,7 +206,7 @@ impl Subscriber {
     }
 }
 
-/// Lets `start` happen, and every subscriber count to `events`.
+/// Runs `start`, and counts the events of every subscriber up to `events`.
 async fn burst(
     server: &Server,
     all: Vec<Subscriber>,
@@ -214,7 +214,7 @@ async fn burst(
     start: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> anyhow::Result<Burst> {
     let (count, own) = (all.len() as f64, std::process::id());
-    // One thread: the buffer is shared, and nobody ever waits for it.
+    // On one thread the shared buffer's lock is never contended.
     let buffer = Arc::new(Mutex::new(vec![0; READ_BYTES]));
     let mut readers = JoinSet::new();
     let (server_before, client_before, began) = (server.cpu()?, cpu(own)?, Instant::now());

@@ -1,4 +1,4 @@
-//! Time from a POST to the first event of the command's output, beside a bare spawn of the same command.
+//! Time from a POST to the first output event of the command, beside a bare spawn of the same command.
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -14,7 +14,8 @@ use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row};
 
 const COMMAND: &str = "echo x";
-/// Between samples, as between two commands of a person or a bot: the one before is tidied up meanwhile.
+/// Pause between samples, as between two commands of a person or a bot: rdev cleans up after the previous
+/// one meanwhile.
 const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
@@ -25,7 +26,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
         tokio::time::sleep(PAUSE).await;
         let spawn = bare_spawn()?;
         let (event, complete) = through_rdev(&mut client).await?;
-        // The first ones warm up.
+        // The first samples warm up.
         if sample >= 20 {
             bare.push(millis(spawn));
             first.push(millis(event));
@@ -51,7 +52,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
         met: None,
     });
     let (p50, p99) = (median(&whole), percentile(&whole, 0.99));
-    report.fact(format!("first event: the stream's end comes after {p50:.2} ms (p50), {p99:.2} ms (p99)"));
+    report.fact(format!("first event: the stream ends after {p50:.2} ms (p50), {p99:.2} ms (p99)"));
     Ok(())
 }
 
@@ -67,7 +68,7 @@ fn bare_spawn() -> anyhow::Result<Duration> {
     Ok(first)
 }
 
-/// Time to the first output event, and to the end of the stream.
+/// Returns the time to the first output event, and to the end of the stream.
 async fn through_rdev(client: &mut Client<'_>) -> anyhow::Result<(Duration, Duration)> {
     let began = Instant::now();
     let (mut seen, mut first) = (Vec::new(), None);

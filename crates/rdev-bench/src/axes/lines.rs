@@ -1,5 +1,5 @@
-//! Lines a second from a command to one client, beside the same command through a pipe into a file, and
-//! beside websocketd. All must deliver every line, in order, and the right last one.
+//! Lines per second from a command to one client, beside the same command through a pipe into a file, and
+//! beside websocketd. Each must deliver every line, in order, up to the right last one.
 
 use std::fs;
 use std::process::Command;
@@ -17,9 +17,9 @@ struct Case {
     name: &'static str,
     command: String,
     lines: u64,
-    /// Whether it prints faster than any server passes on.
+    /// True for a command that prints faster than any server forwards.
     floods: bool,
-    /// What stands before a line's number.
+    /// Text before a line's number.
     prefix: &'static str,
     first: u64,
     last: String,
@@ -98,7 +98,7 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
         rdev: short(ours),
         peer: format!("websocketd {}{lost}", short(theirs)),
         ratio: format!("{:.1}", ours / theirs),
-        // Where the command itself is the limit, no server can be ahead of another.
+        // When the command itself is the limit, no server can be faster than another.
         aim: if case.floods { ">= 3, then 10" } else { "-" },
         met: case.floods.then_some(ours >= 3.0 * theirs),
     });
@@ -110,7 +110,7 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
     Ok(())
 }
 
-/// Lines a second through a plain pipe into a file.
+/// Returns lines per second through a plain pipe into a file.
 fn through_pipe(setup: &Setup, case: &Case) -> anyhow::Result<f64> {
     let file = setup.folder.join("piped");
     let began = Instant::now();
@@ -119,6 +119,6 @@ fn through_pipe(setup: &Setup, case: &Case) -> anyhow::Result<f64> {
     let elapsed = began.elapsed().as_secs_f64();
     let text = fs::read_to_string(&file)?;
     anyhow::ensure!(status.success() && text.lines().count() as u64 == case.lines, "the pipe lost lines");
-    anyhow::ensure!(text.lines().last() == Some(&case.last), "the pipe's last line is another");
+    anyhow::ensure!(text.lines().last() == Some(&case.last), "the pipe's last line is wrong");
     Ok(case.lines as f64 / elapsed)
 }

@@ -1,4 +1,4 @@
-//! What is measured, a module for each.
+//! The measured axes, a module each.
 
 mod fanout;
 mod first_event;
@@ -14,7 +14,7 @@ use clap::ValueEnum;
 
 use crate::table::Report;
 
-/// What every axis needs.
+/// Setup of every axis.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) rdev: PathBuf,
@@ -24,13 +24,13 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The full size, or a small one for a smoke test.
+    /// Returns the full size, or a small one for a smoke test.
     pub(crate) fn size<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 }
 
-/// One thing that is measured.
+/// A measured axis.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Axis {
     Lines,

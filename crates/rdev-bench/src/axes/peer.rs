@@ -1,4 +1,4 @@
-//! sandbox-agent, the direct peer: a short command, a slow reader, and a server that is killed.
+//! sandbox-agent, the direct peer: a short command, a slow reader, and a killed server.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,9 +19,9 @@ use crate::sse::{Counter, leading_number};
 use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row};
 
-/// How long the slow reader takes nothing.
+/// Time for which the slow reader reads nothing.
 const STALL: Duration = Duration::from_secs(4);
-/// A stream that is silent so long has nothing more to say.
+/// Silence after which a stream counts as finished.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
         met: Some(ours == 40),
     });
     report.fact(format!(
-        "kill -9: the command itself went on to line {ours_ran} under rdev, to {theirs_ran} under sandbox-agent"
+        "kill -9: the command itself continued to line {ours_ran} under rdev, to {theirs_ran} under sandbox-agent"
     ));
     Ok(())
 }
@@ -93,7 +93,8 @@ async fn short_command(setup: &Setup, rdev: &Rdev, peer: &Server, report: &mut R
     Ok(())
 }
 
-/// Distinct lines that a stalling reader gets from rdev, and how often one came twice.
+/// Returns the number of distinct lines that a stalling reader gets from rdev, and the number of
+/// duplicates.
 async fn slow_rdev(rdev: &Rdev, command: &str) -> anyhow::Result<(u64, u64)> {
     let (_, url) = rdev.submit(command).await?;
     let mut connection = Connection::open(rdev.server.port).await?;
@@ -110,7 +111,7 @@ async fn slow_rdev(rdev: &Rdev, command: &str) -> anyhow::Result<(u64, u64)> {
     Ok((counter.numbers.count - complete, counter.numbers.repeated))
 }
 
-/// Distinct lines that a stalling reader gets from sandbox-agent.
+/// Returns the number of distinct lines that a stalling reader gets from sandbox-agent.
 async fn slow_peer(peer: &Server, command: &str) -> anyhow::Result<u64> {
     let id = peer_start(peer, command).await?;
     let mut connection = Connection::open(peer.port).await?;
@@ -118,7 +119,7 @@ async fn slow_peer(peer: &Server, command: &str) -> anyhow::Result<u64> {
     let mut text = Vec::new();
     let mut answer: Answer = connection.send(&get, |bytes| text.extend_from_slice(bytes)).await?;
     sleep(STALL).await;
-    // The stream does not end with the process: silence has to do.
+    // The stream does not end with the process, so silence marks its end.
     while let Ok(more) = timeout(SILENCE, connection.read(&mut answer, |b| text.extend_from_slice(b))).await {
         if !more? {
             break;
@@ -137,7 +138,7 @@ async fn peer_start(peer: &Server, command: &str) -> anyhow::Result<String> {
     answer["id"].as_str().map(str::to_owned).with_context(|| format!("no id in {answer}"))
 }
 
-/// Distinct numbered lines in log entries of sandbox-agent; lines may be cut between two entries.
+/// Counts distinct numbered lines in log entries of sandbox-agent; a line may be split over two entries.
 fn distinct(entries: &[Value]) -> anyhow::Result<u64> {
     let mut pieces = BTreeSet::new();
     let mut bytes = Vec::new();
@@ -150,7 +151,7 @@ fn distinct(entries: &[Value]) -> anyhow::Result<u64> {
     Ok(lines.len() as u64)
 }
 
-/// Prints 40 lines in 2 s, and writes each number to a file before.
+/// Returns a command that prints 40 lines in 2 s, and writes each number to a file first.
 fn counting(file: &str) -> String {
     format!("for i in $(seq 1 40); do echo $i >{file}; echo $i; sleep 0.05; done")
 }

@@ -1,4 +1,4 @@
-//! Requests a second of an authenticated `GET /projects`, beside an empty axum route; both under wrk.
+//! Requests per second of an authenticated `GET /projects`, beside an empty axum route; both under wrk.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     Ok(())
 }
 
-/// Requests a second. Any answer that is not a 2xx is a failure.
+/// Returns requests per second. Any answer other than 2xx is a failure.
 fn wrk(url: &str, header: &str, seconds: u32) -> anyhow::Result<f64> {
     let duration = format!("-d{seconds}s");
     let output = Command::new("wrk").args(["-t1", "-c32", &duration, "-H", header, url]).output()?;

@@ -10,7 +10,7 @@ use crate::sse::Counter;
 
 const EVENTS: &str = "text/event-stream";
 
-/// A client with a connection for the request, and one for the events where the server wants two.
+/// A client with one connection for requests, and one for events where the server requires two.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     rdev: &'a Rdev,
@@ -24,9 +24,9 @@ impl<'a> Client<'a> {
         Ok(Self { rdev, requests: Connection::open(port).await?, events: Connection::open(port).await? })
     }
 
-    /// Runs a command and shows every piece of its event stream, to its end.
+    /// Runs a command and passes every piece of its event stream to `see`, to the end.
     ///
-    /// The POST asks for events itself; a server that answers it with 202 is asked for them with a GET.
+    /// The POST requests events itself; when the server answers with 202, a GET requests them.
     pub(crate) async fn events(
         &mut self,
         command: &str,

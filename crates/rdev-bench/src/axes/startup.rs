@@ -1,4 +1,4 @@
-//! Time from the start of the process to the first answer, and memory when nothing happens.
+//! Time from the start of the process to the first answer, and memory while idle.
 
 use std::time::{Duration, Instant};
 

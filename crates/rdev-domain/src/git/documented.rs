@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::option::{Arity, GitSubcommand};
 use super::parse::subcommands;
 
-/// A row of the document: `…` is a value, in brackets one that may be left out.
+/// Formats a row of the document: `…` is a value, in brackets an optional one.
 fn row(entry: &GitSubcommand) -> String {
     let mut seen = BTreeSet::new();
     let written = |(name, arity): (&'static str, Arity)| {

@@ -1,4 +1,5 @@
-//! Compares the table with the git of this machine: each option exists, and takes its value as the table says.
+//! Compares the table with the git of this machine: every option exists and takes its value as the table
+//! says.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +13,7 @@ const UNKNOWN: &str = "--zz-no-such-option";
 /// A letter and a value that no subcommand has.
 const UNKNOWN_LETTER: &str = "~";
 
-/// The complaint of git about a line that is wrong on purpose.
+/// Returns the complaint of git about a line that is wrong on purpose.
 fn git(folder: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args(args)
@@ -40,7 +41,7 @@ fn repository() -> tempfile::TempDir {
     folder
 }
 
-/// Tells whether git does not know an option, or does not take it as it is written.
+/// Tells whether git does not know an option, or does not take it in this spelling.
 fn refuses(said: &str, option: &str) -> bool {
     let complaints = [
         "unknown option",
@@ -57,12 +58,12 @@ fn refuses(said: &str, option: &str) -> bool {
     said.lines().any(|line| line.contains(option) && complaints.iter().any(|word| line.contains(word)))
 }
 
-/// Its own parser knows no errors: it prints what it does not know.
+/// `rev-parse` reports no errors: it prints every argument that it does not know.
 const ECHOES: &str = "rev-parse";
 
-/// Without one they answer with how they are used.
+/// These subcommands print their usage when no commit is given.
 const NEED_A_COMMIT: [&str; 5] = ["cherry-pick", "diff", "diff-tree", "rev-list", "revert"];
-/// These have no other answer to what they do not know.
+/// These subcommands answer every unknown option with their usage.
 const SAY_HOW_THEY_ARE_USED: [&str; 6] =
     ["cherry-pick", "diff", "diff-tree", "rev-list", "revert", "stash show"];
 
@@ -82,7 +83,7 @@ fn every_option_exists_and_takes_its_value_as_git_does() {
 }
 
 fn differences(entry: &'static GitSubcommand) -> Vec<String> {
-    // A new one each: what is wrong on purpose changes it all the same.
+    // A new repository for each entry: a line that is wrong on purpose changes it all the same.
     let folder = repository();
     if !exists(folder.path(), entry) {
         return Vec::new();
@@ -97,7 +98,8 @@ fn differences(entry: &'static GitSubcommand) -> Vec<String> {
         .collect()
 }
 
-/// Equal; or it takes the next argument in both; or the table leaves a value out that a long option may have attached.
+/// Holds when both are equal, when both take the next argument, or when the table refuses a value that a
+/// long option may have attached.
 fn fits(option: &str, table: Arity, found: Arity) -> bool {
     match (table, found) {
         (Arity::Required, Arity::UnlessLast) => true,
@@ -106,9 +108,9 @@ fn fits(option: &str, table: Arity, found: Arity) -> bool {
     }
 }
 
-/// git's own lists name long options only, and not those of the walk over commits; `=` says that there is a value.
+/// git's own lists name long options only, without those of the walk over commits; `=` marks a value.
 #[test]
-fn what_git_itself_lists_says_the_same() {
+fn the_table_agrees_with_gits_own_lists() {
     let mut wrong = Vec::new();
     for entry in subcommands().filter(|entry| entry.name != ECHOES) {
         let mut words: Vec<&str> = entry.words().collect();
@@ -130,19 +132,20 @@ fn what_git_itself_lists_says_the_same() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Verbs that only newer gits have are left out.
+/// Tells whether this git has the subcommand; `config get` and `config list` exist in newer versions
+/// only.
 fn exists(folder: &Path, entry: &GitSubcommand) -> bool {
     !matches!(entry.name, "config get" | "config list") || !git(folder, &["config", "list"]).contains("error")
 }
 
-/// The first row counts.
+/// Returns each option once; its first row counts.
 fn once(entry: &GitSubcommand) -> impl Iterator<Item = (&'static str, Arity)> {
     let mut seen = BTreeSet::new();
     let options: Vec<_> = entry.options().filter(move |(option, _)| seen.insert(*option)).collect();
     options.into_iter()
 }
 
-/// How git takes an option, found out by what it complains of; `None` when it does not know it.
+/// Returns how git takes an option, judged by git's complaint; `None` when git does not know the option.
 fn probe(folder: &Path, entry: &GitSubcommand, option: &str) -> Option<Arity> {
     let option = if option == "-<number>" { "-1" } else { option };
     let (short, name) = (!option.starts_with("--"), option.trim_start_matches('-'));
@@ -157,7 +160,7 @@ fn probe(folder: &Path, entry: &GitSubcommand, option: &str) -> Option<Arity> {
     };
     let equals = if short { "" } else { "=" };
     let attached = line(&[&format!("{option}{equals}{UNKNOWN_LETTER}")]);
-    // `-1~` is read as a number that goes wrong.
+    // git reads `-1~` as a malformed number.
     let is_number = name.bytes().all(|b| b.is_ascii_digit());
     let takes_attached = !is_number && !unknown(&attached, if short { UNKNOWN_LETTER } else { name });
     let followed = line(&[option, UNKNOWN]);

@@ -1,7 +1,8 @@
-//! Which git arguments are accepted: those that neither run a program nor leave the workspace.
+//! Accepted git arguments: those that neither run a program nor leave the workspace.
 //!
-//! Everything outside the table (`table/`) is refused: subcommands, which keeps aliases out, options, and their values by
-//! kind. It holds against a key that may only run git; what else runs in the workspace may do more by itself.
+//! Everything outside the table (`table/`) is refused: subcommands (and so aliases), options, and values
+//! by their kind. The table protects against a key that may only run git; other programs in the workspace
+//! are not bound by it.
 
 mod option;
 mod parse;
@@ -19,28 +20,28 @@ pub use option::{Arity, Follows, GitSubcommand};
 
 use crate::FieldError;
 
-/// The words that may stand first, each once, by the alphabet.
+/// Returns the words that may stand first, each once, in alphabetical order.
 pub fn git_subcommands() -> impl Iterator<Item = &'static str> {
     let words: std::collections::BTreeSet<_> =
         git_table().filter_map(|subcommand| subcommand.words().next()).collect();
     words.into_iter()
 }
 
-/// Every subcommand that is accepted, and each verb of those that have some.
+/// Returns every accepted subcommand, and each verb of those that have verbs.
 pub fn git_table() -> impl Iterator<Item = &'static GitSubcommand> {
     parse::subcommands()
 }
 
-/// The entry of the table that a line of arguments begins with.
+/// Returns the entry of the table that a line of arguments begins with.
 pub fn git_subcommand(args: &[String]) -> Option<&'static GitSubcommand> {
     parse::find(args).map(|(subcommand, _)| subcommand)
 }
 
-/// Checks the arguments that follow `git`. `remotes` is the folder of this machine, as an absolute path, whose bare
-/// repositories may be reached by their path.
+/// Checks the arguments that follow `git`. `remotes` is an absolute path on this machine: its bare
+/// repositories may be named by their path.
 ///
 /// # Errors
-/// Names the argument that is refused, why, and what is accepted.
+/// Names the refused argument, the reason, and the accepted ones.
 pub fn check_git_args(args: &[String], remotes: Option<&str>) -> Result<(), FieldError> {
     parse::check(args, remotes)
 }

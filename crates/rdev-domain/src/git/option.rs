@@ -1,32 +1,33 @@
-//! The shape of the table: subcommands, their options with arity, and what kind of text a value is.
+//! Shape of the table: subcommands, their options with arity, and the kind of text that a value is.
 
 /// A subcommand, or a verb of one (`stash push`), with everything that may follow it.
 #[derive(Debug)]
 pub struct GitSubcommand {
     /// One word, or two with a space between them.
     pub(super) name: &'static str,
-    /// The arguments that are not options.
+    /// Arguments that are not options.
     pub(super) operands: Operands,
     /// Groups of rows; the first row that has an option's name counts.
     pub(super) options: &'static [&'static [Row]],
-    /// Options that rdev itself puts before the caller's: they switch programs of the configuration off.
+    /// Options that rdev puts before the caller's: they disable programs of the repository's
+    /// configuration.
     pub(super) put_first: &'static [&'static str],
     /// Symbolic links in the work tree that git would follow.
     pub(super) follows: Follows,
 }
 
-/// Symbolic links that git itself does not check, so that something has to look before it runs.
+/// Symbolic links that git does not check itself, so rdev checks them before git starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follows {
     /// None.
     Nothing,
-    /// Those in the folders of tracked paths: the index says `a/b`, and `a` has become a link.
+    /// Links in the folders of tracked paths: the index says `a/b`, and `a` has become a link.
     TrackedPaths,
-    /// Those, and links in the last argument.
+    /// Those of tracked paths, and links in the last argument.
     TrackedPathsAndDestination,
 }
 
-/// Options that are written alike: names with spaces between, such as `-m --message`.
+/// Options of one arity and kind: names with spaces between, such as `-m --message`.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) arity: Arity,
@@ -34,7 +35,7 @@ pub(super) struct Row {
     pub(super) names: &'static str,
 }
 
-/// The way in which an option takes a value.
+/// Arity of an option: the way in which it takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
     /// Never.
@@ -47,24 +48,25 @@ pub enum Arity {
     UnlessLast,
 }
 
-/// Meaning of a value, or an operand, to git. Every kind but `Text` and `Format` is refused where it names `.git`.
+/// Meaning of a value or an operand to git. Every kind but `Text` and `Format` is refused where it names
+/// `.git`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Free text: a message, a pattern, a date. git never takes it for a path.
     Text,
-    /// A format or a sort key: text, but nothing in it starts gpg.
+    /// A format or a sort key: text in which nothing starts gpg.
     Format,
-    /// A number, a keyword, a revision or a path: it stays inside the workspace if it is a path.
+    /// A number, a keyword, a revision or a path: a path has to stay inside the workspace.
     Word,
-    /// The name of a configured remote, or an address.
+    /// Name of a configured remote, or an address.
     Remote,
-    /// An address of a repository.
+    /// Address of a repository.
     Address,
     /// A merge strategy; git would start any other name as a program.
     Strategy,
 }
 
-/// The arguments that are not options.
+/// Arguments that are not options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operands {
     /// None are accepted.
@@ -75,9 +77,9 @@ pub(super) enum Operands {
     FirstThen(Kind, Kind),
     /// `grep`: a pattern and then paths, or only paths after `-e`.
     PatternThenPaths,
-    /// `clone`: an address and `.`, as a clone beside the workspace could not be reached.
+    /// `clone`: an address and `.`, since a clone beside the workspace could not be reached.
     AddressThenHere,
-    /// `config`: a key is read; a few may be given a value.
+    /// `config`: a key is read; a few keys may be given a value.
     ConfigKey,
 }
 
@@ -98,28 +100,28 @@ pub(super) const fn unless_last(kind: Kind, names: &'static str) -> Row {
 }
 
 impl GitSubcommand {
-    /// The words that name it.
+    /// Returns the words that name the subcommand.
     pub fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.name.split(' ')
     }
 
-    /// Options that belong directly behind these words, before those of the caller.
+    /// Returns the options that belong directly behind these words, before those of the caller.
     pub fn put_first(&self) -> &'static [&'static str] {
         self.put_first
     }
 
-    /// Symbolic links that git would follow.
+    /// Returns the symbolic links that git would follow.
     pub fn follows(&self) -> Follows {
         self.follows
     }
 
-    /// Its options as they are written (`-m`, `--message`), with their arity.
+    /// Returns the options as they are written (`-m`, `--message`), with their arity.
     pub fn options(&self) -> impl Iterator<Item = (&'static str, Arity)> {
         let rows = self.options.iter().copied().flatten();
         rows.flat_map(|row| row.names.split_whitespace().map(|name| (name, row.arity)))
     }
 
-    /// The row of an option; `name` has its dashes.
+    /// Returns the row of an option; `name` includes the dashes.
     pub(super) fn row(&self, name: &str) -> Option<&'static Row> {
         let mut rows = self.options.iter().copied().flatten();
         rows.find(|row| row.names.split_whitespace().any(|known| known == name))

@@ -1,28 +1,30 @@
 //! Reads a line of arguments as git would, by the table.
 //!
-//! Every argument that begins with `-` is an option of the table, wherever it stands: it is never skipped as the value
-//! of another option, nor as a path after `--`. So a line stays harmless even where git reads it in another way.
+//! Every argument that begins with `-` must be an option of the table, at any position: none is skipped
+//! as the value of another option, nor as a path after `--`. So a line stays harmless even where git
+//! reads it in another way.
 
 use super::option::{Arity, GitSubcommand, Kind, Operands, Row};
 use super::table::SUBCOMMANDS;
 use super::value;
 use crate::FieldError;
 
-/// Keys of the repository's configuration that may be written: names, no programs.
+/// Writable keys of the repository's configuration: names, no programs.
 const WRITABLE_CONFIG: [&str; 4] = ["user.name", "user.email", "pull.rebase", "init.defaultBranch"];
 /// Options with which `git config` only reads, whatever follows.
 const READING_CONFIG: [&str; 5] = ["--get", "--get-all", "--get-regexp", "-l", "--list"];
 /// Most options that an error proposes.
 const NEAREST_MAX: usize = 8;
 
-/// Why an argument is refused, and which one it is.
+/// Index of the refused argument, and the reason.
 type Refusal = (usize, String);
 
 pub(super) fn subcommands() -> impl Iterator<Item = &'static GitSubcommand> {
     SUBCOMMANDS.into_iter().flatten()
 }
 
-/// The entry of the table that the first one or two arguments name, and how many they are.
+/// Returns the entry of the table that the first one or two arguments name, and the number of these
+/// arguments.
 pub(super) fn find(args: &[String]) -> Option<(&'static GitSubcommand, usize)> {
     let named = |count: usize| {
         let words = args.get(..count)?;
@@ -35,7 +37,7 @@ pub(super) fn find(args: &[String]) -> Option<(&'static GitSubcommand, usize)> {
 /// Checks the arguments that follow `git`.
 pub(super) fn check(args: &[String], remotes: Option<&str>) -> Result<(), FieldError> {
     let Some(first) = args.first() else {
-        return Err(FieldError { field: "args".into(), message: "it must not be empty".into() });
+        return Err(FieldError { field: "args".into(), message: "must not be empty".into() });
     };
     let refused = match find(args) {
         Some((entry, words)) => Line { entry, remotes, args, operands: vec![], seen: vec![] }.read(words),
@@ -55,7 +57,7 @@ fn unknown_subcommand(first: &str, second: Option<&String>) -> Refusal {
     (1, format!("{second:?} is not accepted: {}", takes(first)))
 }
 
-/// Arguments that may stand behind the name of a subcommand that is not given any text.
+/// Returns the arguments that may follow a subcommand without free text.
 fn takes(name: &str) -> String {
     let verbs: Vec<&str> =
         subcommands().filter_map(|entry| entry.name.strip_prefix(name)?.strip_prefix(' ')).collect();
@@ -70,9 +72,9 @@ struct Line<'a> {
     entry: &'static GitSubcommand,
     remotes: Option<&'a str>,
     args: &'a [String],
-    /// Operands, each with its place.
+    /// Operands, each with its index.
     operands: Vec<(usize, &'a str)>,
-    /// The options that were met.
+    /// Options seen so far.
     seen: Vec<String>,
 }
 
@@ -100,7 +102,7 @@ impl<'a> Line<'a> {
         self.check_operands()
     }
 
-    /// Checks an argument of one or more options; true when the next argument is its value.
+    /// Checks an argument of one or more options; returns true when the next argument is its value.
     fn option(&mut self, index: usize, arg: &str) -> Result<bool, Refusal> {
         if arg.starts_with("--") {
             let (name, value) = match arg.split_once('=') {
@@ -139,7 +141,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Checks the value of an option; true when it is the next argument.
+    /// Checks the value of an option; returns true when the value is the next argument.
     fn value(&mut self, index: usize, name: &str, row: &Row, given: Option<&str>) -> Result<bool, Refusal> {
         self.seen.push(name.to_owned());
         let refused = |why: String| (index, why);
@@ -212,7 +214,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The options of a subcommand that begin as an unknown one does.
+/// Proposes options of the subcommand with the same beginning as an unknown one.
 fn nearest(entry: &GitSubcommand, name: &str) -> String {
     let lengths = (3..=name.len()).rev().filter_map(|length| name.get(..length));
     for beginning in lengths {
@@ -225,8 +227,8 @@ fn nearest(entry: &GitSubcommand, name: &str) -> String {
             alike.sort_unstable();
             alike.dedup();
             alike.truncate(NEAREST_MAX);
-            return format!("alike are {}; docs/git.md lists all", alike.join(", "));
+            return format!("similar options are {}; docs/git.md lists all", alike.join(", "));
         }
     }
-    "docs/git.md lists what is accepted".to_owned()
+    "docs/git.md lists the accepted options".to_owned()
 }

@@ -1,4 +1,4 @@
-//! Lines that are accepted, and lines that are not.
+//! Lines of arguments that are accepted, and lines that are refused.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn line(line: &str) -> Result<(), FieldError> {
     check(&line.split(' ').collect::<Vec<_>>())
 }
 
-/// Lines of people's days.
+/// Lines of everyday work.
 const EVERYDAY: &[&str] = &[
     "status --porcelain",
     "status -sb",
@@ -134,7 +134,7 @@ fn everyday_work_is_accepted() {
     assert_eq!(check(&["show", ":/fix typo"]), Ok(()));
 }
 
-/// In each of these the option in front takes what the guard would skip.
+/// In each line an option takes as its value an argument that a weaker check would skip.
 #[test]
 fn no_option_hides_as_the_value_of_another() {
     for (bad, field) in [
@@ -157,7 +157,7 @@ fn no_option_hides_as_the_value_of_another() {
     }
 }
 
-/// Lines that would run a program, or have git read or write elsewhere.
+/// Lines that would run a program, or make git read or write outside the workspace.
 const REFUSED: &[&str] = &[
     "-c core.sshCommand=x fetch",
     "-C .. status",

@@ -1,14 +1,14 @@
-//! Refusals of values and operands: paths out of the workspace or into `.git`, addresses and names that start
+//! Refuses values and operands: paths out of the workspace or into `.git`, addresses and names that start
 //! programs.
 
 use super::option::Kind;
 
-/// Strategies that git has built in; of any other name it would start `git-merge-<name>`.
+/// Built-in strategies of git; for any other name git would start `git-merge-<name>`.
 const STRATEGIES: [&str; 6] = ["ort", "recursive", "resolve", "octopus", "ours", "subtree"];
-/// Addresses that git reaches by itself.
+/// Addresses that git reaches without a helper program.
 const SCHEMES: [&str; 4] = ["https://", "http://", "ssh://", "git://"];
 
-/// Why a text must not stand where git takes it for that kind.
+/// Returns why git must not be given this text as this kind.
 pub(super) fn check(kind: Kind, text: &str, remotes: Option<&str>) -> Result<(), String> {
     match kind {
         Kind::Text => Ok(()),
@@ -26,15 +26,16 @@ pub(super) fn check(kind: Kind, text: &str, remotes: Option<&str>) -> Result<(),
 
 fn check_word(text: &str) -> Result<(), String> {
     if names_git_folder(text) {
-        return Err(format!("{text:?} is not accepted: it names .git, which is git's own"));
+        return Err(format!("{text:?} is not accepted: .git belongs to git"));
     }
     if leaves_workspace(text) {
-        return Err(format!("{text:?} is not accepted: it names a place outside the workspace"));
+        return Err(format!("{text:?} is not accepted: the path is outside the workspace"));
     }
     Ok(())
 }
 
-/// Tells whether the path is absolute, or climbs out with `..`. A range of revisions such as `main..topic` does neither.
+/// Tells whether the path is absolute, or leaves the workspace with `..`. A range of revisions such as
+/// `main..topic` does neither.
 fn leaves_workspace(text: &str) -> bool {
     let path = match text.strip_prefix(':') {
         Some(magic) => match magic.strip_prefix('(').and_then(|words| words.split_once(')')) {
@@ -60,8 +61,9 @@ fn leaves_workspace(text: &str) -> bool {
     path.starts_with('/') || climbs
 }
 
-/// Tells whether any part of a path, pathspec or `revision:path` is `.git`, as any file system may read it: without regard
-/// to case, by its short name on NTFS, with what NTFS drops at the end and HFS+ anywhere.
+/// Tells whether any part of a path, pathspec or `revision:path` is `.git`, as any file system may read
+/// the name: without regard to case, by its short name on NTFS, with characters that NTFS drops at the
+/// end and HFS+ anywhere.
 fn names_git_folder(text: &str) -> bool {
     text.split(['/', '\\', ':', ')', '!', '^']).any(|part| {
         let name: String = part.chars().filter(|c| !is_ignorable(*c)).collect::<String>().to_lowercase();
@@ -70,13 +72,13 @@ fn names_git_folder(text: &str) -> bool {
     })
 }
 
-/// Characters that HFS+ leaves out when it compares names.
+/// Characters that HFS+ ignores when it compares names.
 fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Tells whether git could take it for the name of a configured remote. A folder of that name is none: in the place such a
-/// path has no transport.
+/// Tells whether git could take the text for the name of a configured remote. A folder of that name is no
+/// remote: git finds no transport for such a path.
 fn is_remote_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(':') && !text.starts_with(['/', '.', '~'])
 }
@@ -114,7 +116,7 @@ fn check_local(text: &str, remotes: Option<&str>) -> Result<(), String> {
     Err(format!("{text:?} is not accepted as a repository: {accepted}{folder}"))
 }
 
-/// Tells whether a format, or a key to sort by, has git start gpg for each commit or tag.
+/// Tells whether a format or a sort key makes git start gpg for each commit or tag.
 fn starts_gpg(text: &str) -> bool {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('%') {

@@ -1,4 +1,4 @@
-//! Numbers of events, places in the log, and entries.
+//! Sequence numbers, positions in the log, and entries.
 
 use std::time::Duration;
 

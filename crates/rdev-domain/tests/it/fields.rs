@@ -1,4 +1,4 @@
-//! Fields of requests, at the edges of what is accepted. Every wrong field is named, and no right one.
+//! Fields of requests, at the limits of the accepted range. Every invalid field is named, and no valid one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::tasks::task;
 
 const LIMITS: Limits = Limits::DEFAULT;
 
-/// Returns each wrong field with its message.
+/// Returns each invalid field with its message.
 fn wrong(check: impl FnOnce(&mut Validate)) -> Vec<(String, String)> {
     let mut validate = Validate::default();
     check(&mut validate);
@@ -176,7 +176,7 @@ fn an_address_has_2048_bytes_at_most() {
 }
 
 #[test]
-fn the_address_that_is_refused_is_told_as_what_it_is() {
+fn a_refused_address_has_the_reason_in_its_message() {
     let message = |address: &str| {
         let mut request = task(TaskKind::Build);
         request.repository = Some(address.to_owned());
@@ -226,7 +226,7 @@ fn steps_and_variables_share_their_bytes() {
         of_task(TaskKind::Build, |task| {
             task.steps = vec!["x".repeat(step); max / step];
             let name = "N".to_owned();
-            // What the steps leave is the variable's: its name counts, too.
+            // The variable may use the bytes that the steps leave; its name counts, too.
             let value = "v".repeat(rest - name.len());
             task.env = BTreeMap::from([(name, value)]);
         })

@@ -1,4 +1,4 @@
-//! The table of git from outside: what other crates read from it.
+//! Public functions of the table of git.
 
 use rdev_domain::{Follows, check_git_args, git_subcommand, git_subcommands, git_table};
 
@@ -38,7 +38,7 @@ fn diffs_start_no_program_of_the_configuration() {
 }
 
 #[test]
-fn what_moves_files_follows_links_to_its_destination() {
+fn moves_of_files_follow_links_to_their_destination() {
     let follows = |line| git_subcommand(&args(line)).unwrap().follows();
     assert_eq!(follows("mv a b"), Follows::TrackedPathsAndDestination);
     assert_eq!(follows("status"), Follows::Nothing);

@@ -1,10 +1,10 @@
-//! Ids at the edges of what is accepted.
+//! Ids at the limits of the accepted syntax.
 
 use std::str::FromStr;
 
 use rdev_domain::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
 
-/// Asserts that ids of this kind have 1 to `max` bytes, and that the value is told, cut to 80 characters, when it is none.
+/// Asserts that ids of this kind have 1 to `max` bytes, and that an error has the value, cut to 80 characters.
 fn lengths<T: FromStr<Err = IdError>>(max: usize) {
     for length in [1, 2, max - 1, max] {
         assert!("a".repeat(length).parse::<T>().is_ok(), "{length}");

@@ -1,4 +1,4 @@
-//! States of a job, and what a job is asked for.
+//! States and specifications of jobs.
 
 use std::time::Duration;
 
@@ -38,14 +38,14 @@ fn only_the_last_state_has_ended() {
 }
 
 #[test]
-fn what_ended_keeps_when_it_started() {
+fn an_ended_job_keeps_the_time_of_its_start() {
     let outcome = Outcome::without_process(Ending::Cancelled, "m");
     let after = JobState::running(at(3)).end(outcome.clone(), at(9)).unwrap();
     assert_eq!(after, JobState::Ended { started_at: Some(at(3)), ended_at: at(9), outcome });
 }
 
 #[test]
-fn only_what_runs_is_stalled_and_goes_on() {
+fn only_a_running_job_stalls_and_goes_on() {
     let failure = Failure::new(Reason::PodNotReady, "the pod is not ready");
     let running = JobState::running(at(3));
     let stalled = running.stalled(Some(failure.clone())).unwrap();
@@ -113,7 +113,7 @@ fn a_command_belongs_to_its_project_and_a_task_to_the_pool() {
 }
 
 #[test]
-fn a_project_that_is_not_ready_says_why() {
+fn a_project_that_is_not_ready_has_a_condition() {
     let condition = Condition { reason: "ImagePullBackOff".into(), message: "m".into(), since: at(1) };
     assert_eq!(ProjectStatus::Ready.condition(), None);
     for status in [ProjectStatus::Starting, ProjectStatus::Failing, ProjectStatus::Gone] {
@@ -122,7 +122,7 @@ fn a_project_that_is_not_ready_says_why() {
 }
 
 #[test]
-fn errors_carry_what_was_asked_for() {
+fn errors_carry_the_requested_id() {
     let missing = Error::not_found(Resource::Project, "demo");
     assert_eq!(missing.to_string(), "project \"demo\" does not exist");
     for (resource, code) in [

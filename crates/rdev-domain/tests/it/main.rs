@@ -1,4 +1,4 @@
-//! Promises of the domain, tested from outside: limits at their edges, names as clients and stores have them, states.
+//! Promises of the domain, tested by its public functions: limits, names in answers and stores, states.
 
 mod events;
 mod fields;

@@ -1,4 +1,4 @@
-//! Attempts of a task: how often, after which pause, and by hand.
+//! Attempts of a task: their number, the pauses between them, and retries by hand.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn a_task_is_dead_when_its_attempts_are_used_up_without_success() {
 }
 
 #[test]
-fn an_uncounted_attempt_is_for_what_may_run_more_than_once() {
+fn an_uncounted_attempt_requires_permission_to_run_again() {
     let may = |max_attempts| Schedule { max_attempts, ..Schedule::default() }.allows_uncounted_retry();
     assert_eq!([0, 1, 2, 20].map(may), [false, false, true, true]);
 }
@@ -74,13 +74,13 @@ fn a_pause_is_a_second_at_first_and_ten_minutes_at_last() {
     let pause = |attempt| Schedule::default().backoff(attempt, 1.0);
     assert_eq!([1, 2, 3, 4, 10].map(pause), [1, 2, 4, 8, 512].map(Duration::from_secs));
     assert_eq!([11, 12, 100].map(pause), [600; 3].map(Duration::from_secs));
-    // A fraction out of its range is taken for the nearer end.
+    // A fraction out of its range counts as the nearer limit.
     assert_eq!(Schedule::default().backoff(1, 7.0), Duration::from_secs(1));
     assert_eq!(Schedule::default().backoff(1, -1.0), Duration::ZERO);
 }
 
 #[test]
-fn how_an_attempt_ended_is_one_line() {
+fn the_end_of_an_attempt_is_one_line() {
     let line = |ending, exit_code, message: Option<&str>| {
         let message = message.map(str::to_owned);
         attempt_error(&Outcome { ending, exit_code, message, duration: Duration::ZERO })

@@ -1,4 +1,4 @@
-//! Moments: arithmetic at the edges, and texts.
+//! Timestamps: arithmetic at the limits, and texts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Exec: what is checked before the connection is upgraded, and the upgrade.
+//! Exec: the checks before the connection is upgraded, and the upgrade.
 
 mod outcome;
 mod session;
@@ -14,31 +14,31 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use self::session::{Order, Session};
+use self::session::{ExecOrder, Session};
 use crate::config::ExecProtocol;
 use crate::http::{Answer, Call, Failure, Query, full};
 use crate::inner::Inner;
-use crate::place::Place;
+use crate::pod_folder::PodFolder;
 use crate::processes;
 use crate::render::HOST_IP;
 use crate::state::PodState;
 use crate::store::Key;
 
-/// The port of a kubelet.
+/// Port of a kubelet.
 const KUBELET_PORT: u16 = 10250;
 
-/// The container that was asked for, and what its processes see.
-pub(super) struct Room {
+/// The requested container, and the environment of its processes.
+pub(super) struct ExecContext {
     inner: Arc<Inner>,
     pod: Key,
     node: String,
-    place: Arc<Place>,
+    pod_folder: Arc<PodFolder>,
     container: String,
     container_id: String,
     env: Vec<(OsString, OsString)>,
 }
 
-/// What the node says to the API server.
+/// Error of a node.
 struct NodeError {
     /// As an HTTP answer.
     early: Failure,
@@ -53,17 +53,18 @@ pub(crate) async fn answer(mut call: Call) -> Result<Answer, Failure> {
         call.target.name().unwrap_or_default().to_owned(),
     );
     let found = call.inner.look(&key, |pod| enter(pod, wanted.as_deref(), &call));
-    let room = found.map_err(|_| Failure::pod_not_found(&key.1))??;
+    let context = found.map_err(|_| Failure::pod_not_found(&key.1))??;
     let order = order(&call.query)?;
     let (key, protocol) = negotiate(call.request.headers(), &call.inner.config.exec_protocols)?;
     let late = call.inner.config.late_node_errors && protocol == ExecProtocol::V5;
-    let room = match room {
-        Ok(room) => {
-            // Where the node itself upgrades the connection, a silent one leaves the client without an answer.
+    let context = match context {
+        Ok(context) => {
+            // When the node itself upgrades the connection, a silent node leaves the client without an
+            // answer.
             if !late {
-                room.inner.runtimes.answers(&room.pod).await;
+                context.inner.runtimes.answers(&context.pod).await;
             }
-            Ok(room)
+            Ok(context)
         }
         Err(error) if late => Err(error.late),
         Err(error) => return Err(error.early),
@@ -80,15 +81,19 @@ pub(crate) async fn answer(mut call: Call) -> Result<Answer, Failure> {
     let upgraded = hyper::upgrade::on(&mut call.request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => session.run(upgraded, room).await,
+            Ok(upgraded) => session.run(upgraded, context).await,
             Err(error) => tracing::debug!(%error, "an exec connection was not upgraded"),
         }
     });
     switching(&key, protocol)
 }
 
-/// The outer error is told by the API server, the inner one by the node.
-fn enter(pod: &PodState, wanted: Option<&str>, call: &Call) -> Result<Result<Room, NodeError>, Failure> {
+/// Checks the request. The outer error is the API server's, the inner one the node's.
+fn enter(
+    pod: &PodState,
+    wanted: Option<&str>,
+    call: &Call,
+) -> Result<Result<ExecContext, NodeError>, Failure> {
     let names = || pod.containers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(" ");
     let container = match (wanted, pod.containers.as_slice()) {
         (Some(wanted), all) => all.iter().find(|one| one.name == wanted).ok_or_else(|| {
@@ -127,9 +132,9 @@ fn enter(pod: &PodState, wanted: Option<&str>, call: &Call) -> Result<Result<Roo
         (processes::POD.into(), pod.uid.clone().into()),
         (processes::CONTAINER.into(), id.into()),
     ]);
-    let (place, container_id) = (Arc::clone(&pod.place), id.to_owned());
+    let (pod_folder, container_id) = (Arc::clone(&pod.pod_folder), id.to_owned());
     let (inner, pod, container) = (Arc::clone(&call.inner), pod.key(), container.name.clone());
-    Ok(Ok(Room { inner, pod, node, place, container, container_id, env }))
+    Ok(Ok(ExecContext { inner, pod, node, pod_folder, container, container_id, env }))
 }
 
 fn not_running(container: &str) -> NodeError {
@@ -140,8 +145,8 @@ fn not_running(container: &str) -> NodeError {
     }
 }
 
-fn order(query: &Query) -> Result<Order, Failure> {
-    let order = Order {
+fn order(query: &Query) -> Result<ExecOrder, Failure> {
+    let order = ExecOrder {
         argv: query.all("command"),
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),

@@ -1,4 +1,4 @@
-//! How an exec ends, as the status channel tells it.
+//! End of an exec, as the status channel reports it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCau
 
 use crate::http::Failure;
 
-/// Shells and container runtimes report a death by signal so.
+/// Base of exit codes for a death by signal, as shells and container runtimes report it.
 const SIGNAL_BASE: i32 = 128;
 
 pub(super) fn ended(argv: &[String], status: ExitStatus) -> Status {
@@ -36,7 +36,7 @@ pub(super) fn ended(argv: &[String], status: ExitStatus) -> Status {
     }
 }
 
-/// The container runs, the program cannot be started in it. No exit code says so.
+/// Returns the failure to start a program in a running container. It has no exit code.
 pub(super) fn not_started(argv: &[String], container_id: &str, error: &io::Error) -> Failure {
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let why = match error.kind() {

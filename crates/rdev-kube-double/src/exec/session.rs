@@ -1,4 +1,4 @@
-//! An exec that runs: its process on one side, the channels on the other.
+//! A running exec: its process on one side, the channels on the other.
 
 use std::net::TcpStream;
 use std::pin::pin;
@@ -22,33 +22,33 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::tap::{Tap, Valve};
-use super::{Room, not_running, outcome};
+use super::{ExecContext, not_running, outcome};
 use crate::config::ExecProtocol;
 use crate::faults::{Cut, How};
 use crate::http::Failure;
-use crate::place::{NotStarted, Start};
+use crate::pod_folder::{NotStarted, Start};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const STATUS: u8 = 3;
-/// Followed by the number of a channel: it carries nothing more. Since v5.
+/// Followed by the number of a channel that carries no more data. Since v5.
 const CLOSE: u8 = 255;
 
 /// Bytes of output in a message, as from a kubelet.
 const PIECE_BYTES: usize = 32 * 1024;
-/// Messages on their way to the client; further output waits in the process's pipe.
+/// Messages queued for the client; further output waits in the process's pipe.
 const QUEUE: usize = 4;
-/// After the end of the process others may hold its outputs open, and are waited for so long.
+/// Time for which outputs may stay open after the end of the process, in other processes.
 const OUTPUT_GRACE: Duration = Duration::from_secs(2);
-/// For the client's close frame, or its end.
+/// Time for the client's close frame, or its end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Socket = WebSocketStream<Tap>;
 type Sink = SplitSink<Socket, Message>;
 
-/// What is to be run, and what of it is connected.
-pub(super) struct Order {
+/// The program to run, and its connected channels.
+pub(super) struct ExecOrder {
     pub(super) argv: Vec<String>,
     pub(super) stdin: bool,
     pub(super) stdout: bool,
@@ -58,7 +58,7 @@ pub(super) struct Order {
 
 /// An exec from its upgrade to its end.
 pub(super) struct Session {
-    pub(super) order: Arc<Order>,
+    pub(super) order: Arc<ExecOrder>,
     pub(super) protocol: ExecProtocol,
     pub(super) cut: Option<Cut>,
     pub(super) cuts: broadcast::Receiver<How>,
@@ -68,16 +68,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn run(mut self, upgraded: Upgraded, room: Result<Room, Failure>) {
+    pub(super) async fn run(mut self, upgraded: Upgraded, context: Result<ExecContext, Failure>) {
         let valve = Valve::new(Arc::clone(&self.socket));
         let tap = Tap::new(TokioIo::new(upgraded), self.cut, Arc::clone(&valve));
         let socket = WebSocketStream::from_raw_socket(tap, Role::Server, None).await;
         let (sink, stream) = socket.split();
         let (queue, messages) = mpsc::channel(QUEUE);
         let last = Activity::default();
-        // Beside the session, since a runtime starts what it was asked to, whether or not anybody still listens.
+        // The start is independent of the session: a runtime starts a requested program whether or not
+        // the client is still connected.
         let (begun, stdin) = oneshot::channel();
-        tokio::spawn(start(Arc::clone(&self.order), room, queue, last.clone(), begun));
+        tokio::spawn(start(Arc::clone(&self.order), context, queue, last.clone(), begun));
 
         let mut writing = pin!(write(sink, messages, self.order.lowest_output()));
         let mut reading = pin!(read(stream, stdin, self.protocol, last.clone()));
@@ -100,31 +101,31 @@ impl Session {
                 break;
             }
         }
-        // What the client sent before it heard of the end is read, else the system tells it of a reset.
+        // Unread input of the client would make the system reset the connection.
         let rest = timeout(CLOSE_TIMEOUT, reading);
         self.end.run_until_cancelled(rest).await;
     }
 }
 
-/// Starts the process when its node's runtime comes to it. It and its outputs live on without the session, which is
-/// given its input.
+/// Starts the process once its node's runtime is free. The process and its outputs live on without the
+/// session, which feeds its input.
 async fn start(
-    order: Arc<Order>,
-    room: Result<Room, Failure>,
+    order: Arc<ExecOrder>,
+    context: Result<ExecContext, Failure>,
     queue: mpsc::Sender<Message>,
     last: Activity,
     begun: oneshot::Sender<ChildStdin>,
 ) {
-    let started = match room {
-        Ok(room) => {
-            room.inner.runtimes.turn(&room.pod, &room.node).await;
-            start_in(room, &order)
+    let started = match context {
+        Ok(context) => {
+            context.inner.runtimes.acquire(&context.pod, &context.node).await;
+            start_in(context, &order)
         }
         Err(failure) => Err(failure),
     };
     let mut child = match started {
         Ok(child) => child,
-        Err(failure) => return tell(&queue, &failure.status()).await,
+        Err(failure) => return send_status(&queue, &failure.status()).await,
     };
     if let Some(stdin) = child.stdin.take() {
         // Without a session the input ends.
@@ -139,24 +140,24 @@ async fn start(
     finish(child, outputs, ended, order.argv.clone(), queue).await;
 }
 
-fn start_in(room: Room, order: &Order) -> Result<Child, Failure> {
+fn start_in(context: ExecContext, order: &ExecOrder) -> Result<Child, Failure> {
     let start = Start {
-        container: &room.container,
-        container_id: &room.container_id,
+        container: &context.container,
+        container_id: &context.container_id,
         argv: &order.argv,
-        env: room.env,
+        env: context.env,
         stdin: order.stdin,
         stdout: order.stdout,
         stderr: order.stderr || order.tty,
     };
-    room.place.start(&start).map_err(|error| match error {
-        NotStarted::Gone => not_running(&room.container).late,
-        NotStarted::Failed(error) => outcome::not_started(&order.argv, &room.container_id, &error),
+    context.pod_folder.start(&start).map_err(|error| match error {
+        NotStarted::Gone => not_running(&context.container).late,
+        NotStarted::Failed(error) => outcome::not_started(&order.argv, &context.container_id, &error),
     })
 }
 
-impl Order {
-    /// The channel whose first message, an empty one, says that the connection stands.
+impl ExecOrder {
+    /// Returns the channel whose first message, an empty one, confirms the connection.
     fn lowest_output(&self) -> u8 {
         if self.stdout {
             STDOUT
@@ -168,7 +169,7 @@ impl Order {
     }
 }
 
-/// When a channel last carried something.
+/// Time of the last data on a channel.
 #[derive(Clone)]
 struct Activity(Arc<Mutex<Instant>>);
 
@@ -187,7 +188,7 @@ impl Activity {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when there was nothing for so long.
+    /// Returns after this time without data.
     async fn idle(&self, limit: Option<Duration>) {
         let Some(limit) = limit else { return std::future::pending().await };
         loop {
@@ -200,7 +201,7 @@ impl Activity {
     }
 }
 
-/// Sends what comes, then a close frame.
+/// Sends queued messages, then a close frame.
 async fn write(
     mut sink: Sink,
     mut messages: mpsc::Receiver<Message>,
@@ -214,14 +215,14 @@ async fn write(
     sink.send(Message::Close(Some(normal))).await
 }
 
-/// Gives the process what the client sends, until the client has gone.
+/// Passes the client's input to the process, until the client disconnects.
 async fn read(
     mut stream: SplitStream<Socket>,
     mut begun: oneshot::Receiver<ChildStdin>,
     protocol: ExecProtocol,
     last: Activity,
 ) {
-    // The client is heard before there is a process: it may ask whether anybody is there.
+    // Reads from the client before the process exists: it may send pings.
     let mut early = Vec::new();
     let mut stdin = loop {
         tokio::select! {
@@ -235,7 +236,7 @@ async fn read(
     let mut messages = futures_util::stream::iter(early).chain(stream);
     while let Some(Ok(message)) = messages.next().await {
         let Message::Binary(bytes) = message else {
-            // A close frame ends the input at once; the next look at the stream answers it.
+            // A close frame ends the input at once; the next read of the stream answers it.
             if message.is_close() {
                 stdin = None;
             }
@@ -255,7 +256,7 @@ async fn read(
     }
 }
 
-/// Reads an output to its end. When the client has gone it is thrown away: the process does not notice.
+/// Reads an output to its end. Without a client the output is dropped: the process does not notice.
 async fn carry(
     channel: u8,
     mut pipe: impl AsyncRead + Unpin,
@@ -278,12 +279,12 @@ async fn carry(
         }
         last.touch();
         let data = piece.get(..count).unwrap_or_default();
-        // It fails when the session has ended.
+        // Fails when the session has ended.
         queue.send(message(channel, data)).await.ok();
     }
 }
 
-/// Tells the status when the process has ended and its outputs are empty.
+/// Sends the status when the process has ended and its outputs are empty.
 async fn finish(
     mut child: Child,
     outputs: Vec<JoinHandle<()>>,
@@ -301,12 +302,12 @@ async fn finish(
             tracing::debug!(%error, "an output was not read to its end");
         }
     }
-    tell(&queue, &status).await;
+    send_status(&queue, &status).await;
 }
 
-async fn tell(queue: &mpsc::Sender<Message>, status: &Status) {
+async fn send_status(queue: &mpsc::Sender<Message>, status: &Status) {
     let bytes = serde_json::to_vec(status).unwrap_or_default();
-    // It fails when the session has ended.
+    // Fails when the session has ended.
     queue.send(message(STATUS, &bytes)).await.ok();
 }
 

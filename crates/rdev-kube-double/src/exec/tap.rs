@@ -1,4 +1,4 @@
-//! The stream under a WebSocket, which can be lost after a number of bytes.
+//! The stream under a WebSocket, which can be cut after a number of bytes.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -13,15 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::faults::{Cut, How};
 
-/// Counts what goes to the client, and stops there if told so.
+/// Counts the bytes to the client, and stops at the cut.
 pub(super) struct Tap {
     stream: TokioIo<Upgraded>,
-    /// Bytes that may still be sent, and what comes after them.
+    /// Bytes that may still be sent, and the cut after them.
     left: Option<Cut>,
     valve: Arc<Valve>,
 }
 
-/// Loses the connection at once, from outside.
+/// Cuts the connection at once, from outside.
 pub(super) struct Valve {
     socket: Arc<TcpStream>,
     silent: AtomicBool,
@@ -36,11 +36,11 @@ impl Valve {
     pub(super) fn shut(&self, how: How) {
         match how {
             How::HalfOpen => self.silent.store(true, Ordering::Release),
-            // A silent connection stays what it is: the client hears nothing of its end.
+            // A silent connection stays silent: the client does not see its end.
             How::Close if self.is_silent() => {}
             How::Close => {
                 self.closed.store(true, Ordering::Release);
-                // Only this direction: what was sent still arrives. One that the client has left is gone.
+                // Only this direction: sent data still arrives. Fails when the client has disconnected.
                 self.socket.shutdown(Shutdown::Write).ok();
             }
         }
@@ -60,8 +60,7 @@ impl Tap {
         Self { stream, left: cut, valve }
     }
 
-    /// Whether the last byte that may be sent has been: it is brought on its way before the connection is
-    /// lost.
+    /// Performs the cut after the last allowed byte, which is flushed first.
     fn lose(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.valve.is_silent() {
             return Poll::Pending;

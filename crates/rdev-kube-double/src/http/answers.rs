@@ -1,4 +1,4 @@
-//! Answers, and the Status objects that failures are told with.
+//! Answers, and the Status objects of failures.
 
 use std::io;
 
@@ -13,18 +13,18 @@ use serde::Serialize;
 use crate::faults::Refusal;
 use crate::store::Expired;
 
-/// A body; one that fails ends its connection.
+/// Body of an answer; a failing one ends its connection.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) type Answer = Response<Body>;
 
-/// Why there is no other answer.
+/// A failure answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     code: u16,
     reason: &'static str,
     message: String,
     details: Option<Box<StatusDetails>>,
-    /// Some errors of nodes come as they are, without a Status.
+    /// True for errors of nodes without a Status.
     bare: bool,
 }
 
@@ -99,7 +99,7 @@ impl Failure {
         failure
     }
 
-    /// The node does not answer: told without a reason.
+    /// The node does not answer: reported without a reason.
     pub(crate) fn no_backend(message: &str) -> Self {
         Self::new(500, "", message)
     }
@@ -109,7 +109,7 @@ impl Failure {
         Self { bare: true, ..Self::new(403, "Forbidden", "Bad WebSocket protocol") }
     }
 
-    /// As a kubelet tells it: a text.
+    /// Text, as a kubelet reports it.
     pub(crate) fn from_node(code: u16, message: impl Into<String>) -> Self {
         Self { bare: true, ..Self::new(code, "InternalError", message) }
     }

@@ -1,4 +1,4 @@
-//! What there is, for clients that ask before they act.
+//! API discovery, for clients that query the server's resources first.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Lists, in pages if asked for.
+//! Lists, in pages on request.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::Call;
 use super::answers::{Answer, Failure, bytes_of_json};
 use crate::store::{Key, Objects};
 
-/// Every pod begins with it when it stands alone; in lists it is left out.
+/// Beginning of every single pod; omitted in lists.
 const HEAD: &[u8] = br#"{"apiVersion":"v1","kind":"Pod","#;
 
-/// Where a list goes on: clients must not look into it.
+/// Continuation of a list: opaque to clients.
 #[derive(Serialize, Deserialize)]
 struct Continue {
     version: u64,
@@ -40,7 +40,7 @@ pub(super) fn answer(call: &Call) -> Result<Answer, Failure> {
     if let Some((key, _)) = page.last().filter(|_| left > 0) {
         call.inner.world().store.keep_at(version, &objects);
         metadata.continue_ = Some(write(&Continue { version, after: (*key).clone() }));
-        // Where a selector is given the real server does not count.
+        // With a selector the real server does not count.
         metadata.remaining_item_count = i64::try_from(left).ok().filter(|_| call.selector.is_empty());
     }
     let metadata = serde_json::to_vec(&metadata).unwrap_or_default();
@@ -65,7 +65,7 @@ pub(super) fn answer(call: &Call) -> Result<Answer, Failure> {
     Ok(bytes_of_json(StatusCode::OK, body.into()))
 }
 
-/// The state to list from: the present one, or the one in which the list began.
+/// Returns the state to list from: the present one, or the one in which the list began.
 fn state(call: &Call) -> Result<(Arc<Objects>, u64, Option<Key>), Failure> {
     let world = call.inner.world();
     if let Some(token) = call.query.get("continue") {

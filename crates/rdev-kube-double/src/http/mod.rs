@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Dispatch of requests.
 
 mod answers;
 mod discovery;
@@ -19,7 +19,7 @@ use self::answers::text;
 pub(crate) use self::answers::{Answer, Failure, full};
 pub(crate) use self::target::Query;
 use self::target::Target;
-use crate::access::Asked;
+use crate::access::AccessRequest;
 use crate::config::ExecVerbs;
 use crate::exec;
 use crate::identities::Identity;
@@ -28,7 +28,7 @@ use crate::listener::Line;
 use crate::requests;
 use crate::selector::Selector;
 
-/// A request on its way through the server.
+/// A request in progress.
 pub(crate) struct Call {
     pub(crate) inner: Arc<Inner>,
     pub(crate) line: Line,
@@ -78,7 +78,7 @@ async fn answer(inner: Arc<Inner>, line: Line, request: Request<Incoming>) -> Re
     let user = user.ok_or_else(Failure::unauthorized)?;
     for verb in &needs {
         let (resource, namespace) = (resource.as_str(), target.namespace());
-        let asked = Asked { verb, group: "", resource, namespace, name: name.as_deref() };
+        let asked = AccessRequest { verb, group: "", resource, namespace, name: name.as_deref() };
         if !user.access.allows(&asked) {
             let kind = resource.split('/').next().unwrap_or_default();
             return Err(Failure::forbidden(asked.refusal(&user.user), kind, name.as_deref()));
@@ -88,7 +88,7 @@ async fn answer(inner: Arc<Inner>, line: Line, request: Request<Incoming>) -> Re
     Call { inner, line, target, query, selector, user, request }.answer().await
 }
 
-/// The verbs that must be allowed. Discovery, and the question what one may do, are free to all users.
+/// Returns the verbs that must be allowed. Discovery and access reviews are free for all users.
 fn needs(inner: &Inner, target: &Target, verb: &str) -> Vec<String> {
     match target {
         Target::Namespace(_) | Target::Pods { .. } | Target::Pod { .. } => vec![verb.to_owned()],

@@ -1,4 +1,4 @@
-//! One pod, one namespace, and what one may do.
+//! Single pods, single namespaces, and access reviews.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use super::answers::{Answer, Failure, bytes_of_json, json};
 use super::protobuf;
 use super::target::Target;
 use super::{Call, Query};
-use crate::access::Asked;
+use crate::access::AccessRequest;
 use crate::pod::PodHandle;
 
-/// Bytes of a body; the real server takes 3 MiB.
+/// Most bytes of a body, as on the real server.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
@@ -31,7 +31,7 @@ impl Call {
         Ok(bytes_of_json(StatusCode::OK, object.json.clone()))
     }
 
-    /// Namespaces that were never made exist as long as there are pods in them.
+    /// Returns a namespace. One that was never created exists while it has pods.
     pub(super) fn namespace(&self, name: &str) -> Result<Answer, Failure> {
         let inhabited = self.inner.world().pods.keys().any(|(namespace, _)| namespace == name);
         if !inhabited && !["default", "kube-system"].contains(&name) {
@@ -96,7 +96,7 @@ impl Call {
             }
             let given = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
             let (namespace, name) = (given(&wanted.namespace), given(&wanted.name));
-            let asked = Asked {
+            let asked = AccessRequest {
                 verb: wanted.verb.as_deref().unwrap_or_default(),
                 group: wanted.group.as_deref().unwrap_or_default(),
                 resource: &resource,

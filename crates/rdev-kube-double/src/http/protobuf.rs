@@ -1,10 +1,10 @@
-//! The one body that recent kubectls do not send as JSON: the question what one may do.
+//! Protobuf body of an access review, the one body that recent kubectls do not send as JSON.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 
-/// The media type, and what its bodies begin with.
+/// Media type, and the first bytes of its bodies.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
 
@@ -12,9 +12,9 @@ const MAGIC: &[u8] = b"k8s\0";
 const VARINT: u64 = 0;
 const BYTES: u64 = 2;
 
-/// Reads the attributes of a resource; `None` if it is not such a body.
+/// Reads the attributes of a resource; `None` for any other body.
 pub(super) fn review(body: &[u8]) -> Option<SelfSubjectAccessReview> {
-    // Numbers of fields from the .proto files of apimachinery and authorization/v1: Unknown.raw,
+    // Field numbers from the .proto files of apimachinery and authorization/v1: Unknown.raw,
     // SelfSubjectAccessReview.spec, SelfSubjectAccessReviewSpec.resourceAttributes.
     let review = field(body.strip_prefix(MAGIC)?, 2)?;
     let attributes = field(field(review, 2)?, 1).map(|attributes| {
@@ -34,7 +34,7 @@ pub(super) fn review(body: &[u8]) -> Option<SelfSubjectAccessReview> {
     Some(SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() })
 }
 
-/// The first field with this number that holds bytes.
+/// Returns the first field with this number that holds bytes.
 fn field(mut message: &[u8], wanted: u64) -> Option<&[u8]> {
     while !message.is_empty() {
         let key = varint(&mut message)?;
@@ -58,10 +58,10 @@ fn field(mut message: &[u8], wanted: u64) -> Option<&[u8]> {
 
 fn varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
-    for place in 0..10 {
+    for pod_folder in 0..10 {
         let (&byte, rest) = message.split_first()?;
         *message = rest;
-        value |= u64::from(byte & 0x7f) << (7 * place);
+        value |= u64::from(byte & 0x7f) << (7 * pod_folder);
         if byte & 0x80 == 0 {
             return Some(value);
         }

@@ -1,8 +1,8 @@
-//! What a request is about: its path and its query.
+//! Path and query of a request.
 
 use hyper::Method;
 
-/// A path that is known.
+/// A known path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     Health,
@@ -16,7 +16,7 @@ pub(crate) enum Target {
     Unknown,
 }
 
-/// The paths that tell what there is.
+/// Paths of discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Discovery {
     Api,
@@ -53,7 +53,7 @@ impl Target {
         }
     }
 
-    /// The resource that it is about, if it is one.
+    /// Returns the resource of the path, if it has one.
     pub(crate) fn resource(&self) -> Option<&'static str> {
         match self {
             Self::Review => Some("selfsubjectaccessreviews"),
@@ -81,7 +81,7 @@ impl Target {
         }
     }
 
-    /// The verb that roles know.
+    /// Returns the verb, as roles name it.
     pub(crate) fn verb(&self, method: &Method, query: &Query) -> String {
         let many = matches!(self, Self::Pods { .. });
         let verb = match *method {
@@ -99,7 +99,7 @@ impl Target {
     }
 }
 
-/// The query of a request, decoded.
+/// Query of a request, decoded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! Watches: lines of events, for as long as the client or the timeout lets them.
+//! Watches: lines of events, until the client disconnects or the timeout ends.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,13 +20,13 @@ use crate::inner::Inner;
 use crate::selector::Selector;
 use crate::store::Change;
 
-/// Where the client sets no end; the real server takes half an hour to an hour.
+/// Default timeout; the real server uses half an hour to an hour.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// Where a watch begins.
+/// Start of a watch.
 enum Start {
     After(u64),
-    /// With an event for every pod that there is.
+    /// With an event for every existing pod.
     Everything {
         told: bool,
     },
@@ -41,7 +41,7 @@ pub(super) fn start(call: &Call) -> Result<Answer, Failure> {
     };
     let now = Instant::now();
     let mut watch = Watch {
-        bell: call.inner.bell(),
+        changes: call.inner.changes(),
         cuts: call.inner.faults.watch_cuts(),
         inner: Arc::clone(&call.inner),
         selector: call.selector.clone(),
@@ -87,12 +87,12 @@ fn beginning(call: &Call) -> Result<Start, Failure> {
 struct Watch {
     inner: Arc<Inner>,
     selector: Selector,
-    /// The version up to which everything is in `lines` or was sent.
+    /// Version up to which all changes are in `lines` or were sent.
     seen: u64,
     lines: VecDeque<Bytes>,
-    /// After the lines that are there, nothing more.
+    /// True when no line follows those in the queue.
     over: bool,
-    bell: watch::Receiver<()>,
+    changes: watch::Receiver<()>,
     cuts: broadcast::Receiver<How>,
     bookmarks: bool,
     bookmarks_sent: u64,
@@ -125,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// The next line; `None` at the end, an error where the connection is to be lost.
+    /// Returns the next line; `None` at the end, an error where the connection has to be cut.
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -134,8 +134,8 @@ impl Watch {
             if self.over {
                 return None;
             }
-            // What rings after this look is not missed.
-            self.bell.borrow_and_update();
+            // A change after this read wakes the watch again.
+            self.changes.borrow_and_update();
             self.read();
             if !self.lines.is_empty() {
                 continue;
@@ -143,7 +143,7 @@ impl Watch {
             tokio::select! {
                 () = sleep_until(self.deadline) => self.over = true,
                 () = sleep_until(self.next_bookmark), if self.bookmarks => self.add_bookmark(),
-                changed = self.bell.changed() => self.over = changed.is_err(),
+                changed = self.changes.changed() => self.over = changed.is_err(),
                 how = self.cuts.recv() => match how {
                     Ok(How::HalfOpen) => std::future::pending().await,
                     Ok(How::Close) => return Some(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -160,7 +160,7 @@ impl Watch {
             Ok(changes) => {
                 for change in changes {
                     self.seen = change.version;
-                    self.lines.extend(self.tell(&change));
+                    self.lines.extend(self.event_of(&change));
                 }
                 self.seen = self.seen.max(world.store.version());
             }
@@ -175,8 +175,9 @@ impl Watch {
         }
     }
 
-    /// An object that begins to match the selector is new to this watch, one that no longer does is deleted.
-    fn tell(&self, change: &Change) -> Option<Bytes> {
+    /// Returns the event for a change. An object that begins to match the selector is new to this watch,
+    /// one that no longer matches is deleted.
+    fn event_of(&self, change: &Change) -> Option<Bytes> {
         let before = change.before.as_ref().is_some_and(|before| self.selector.matches(&before.pod));
         let after = !change.deleted && self.selector.matches(&change.after.pod);
         match (before, after) {

@@ -1,4 +1,4 @@
-//! Tokens and what they allow.
+//! Tokens and their permissions.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -11,7 +11,7 @@ use rdev_kube_double::{Access, Cluster, Config, ExecVerbs, NewPod, rule};
 use crate::{client, soon};
 
 #[tokio::test]
-async fn without_a_valid_token_nothing_is_told() {
+async fn without_a_valid_token_every_request_is_refused() {
     let cluster = Cluster::start().await.unwrap();
     let pods = Api::<Pod>::default_namespaced(client(&cluster.kubeconfig_with("wrong").unwrap()).await);
     let Err(Error::Api(status)) = pods.list(&ListParams::default()).await else { panic!("no error") };
@@ -47,7 +47,7 @@ async fn a_role_allows_what_it_says_where_it_is_bound() {
 }
 
 #[tokio::test]
-async fn a_review_says_what_a_request_would_find() {
+async fn a_review_agrees_with_the_request() {
     let cluster = Cluster::start().await.unwrap();
     let rules = vec![rule("", &["pods"], &["get"]), rule("", &["pods/exec"], &["create"])];
     let client = client(&cluster.kubeconfig_for(rules).unwrap()).await;

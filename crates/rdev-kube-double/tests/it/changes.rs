@@ -1,4 +1,4 @@
-//! What happens to pods.
+//! Changes of pods.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn condition(status: &PodStatus, kind: &str) -> String {
     conditions.iter().find(|condition| condition.type_ == kind).unwrap().status.clone()
 }
 
-/// An exec that would run for ever.
+/// Starts an exec that would run for ever.
 async fn running(cluster: &Cluster) -> Exec {
     let mut exec = open(cluster, &path(&["sh", "-c", "echo on; exec sleep 1000"]), V5).await.unwrap();
     assert_eq!(exec.next().await.unwrap(), (1, b"on\n".to_vec()));
@@ -133,7 +133,7 @@ async fn a_silent_node_makes_its_pods_unready_but_not_its_containers() {
 }
 
 #[tokio::test]
-async fn a_folder_of_runs_on_a_claim_stays_when_its_pod_is_replaced_and_may_be_anothers_too() {
+async fn a_folder_of_runs_on_a_claim_outlives_its_pod_and_may_be_shared() {
     let cluster = Cluster::start().await.unwrap();
     let claim = tempfile::tempdir().unwrap();
     let pods = ["demo", "other"]

@@ -1,4 +1,4 @@
-//! Connections that are lost.
+//! Lost connections.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::raw::{V5, bytes_of, open, path, run};
 use crate::{appears, soon};
 
-/// Nothing comes: there is no event for that.
+/// Time that proves silence: no event reports it.
 const SILENCE: Duration = Duration::from_millis(200);
 
 async fn cluster() -> Cluster {
@@ -21,7 +21,7 @@ async fn cluster() -> Cluster {
 
 async fn count(cluster: &Cluster) -> usize {
     let mut bytes = Vec::new();
-    // The end comes without the end of TLS, which is an error after the bytes.
+    // The end arrives without the end of TLS, which is an error after the bytes.
     soon(bytes_of(cluster, &["sh", "-c", "printf 0123456789; exec cat"]).await.read_to_end(&mut bytes))
         .await
         .ok();
@@ -64,7 +64,7 @@ async fn a_lost_connection_has_no_close_frame_and_the_process_goes_on() {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_says_nothing() {
+async fn a_half_open_connection_is_silent() {
     let cluster = cluster().await;
     cluster.cut_next([Cut::half_open(3 + 3 + 3)]);
     let mut exec =

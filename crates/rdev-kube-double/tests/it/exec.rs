@@ -35,7 +35,7 @@ async fn a_death_by_signal_is_128_and_the_signal() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_told_after_the_upgrade_without_a_code() {
+async fn a_missing_program_is_reported_after_the_upgrade_without_a_code() {
     let cluster = cluster(Config::default()).await;
     let got = run(&cluster, V5, &["no-such-program"]).await;
     assert_eq!((got.reason(), got.exit_code()), (Some("InternalError"), None));
@@ -91,7 +91,7 @@ async fn v4_needs_a_reader_that_counts() {
     for piece in input.chunks(60_000) {
         exec.send(0, piece).await;
     }
-    // Channel 255 means nothing here.
+    // Channel 255 has no meaning here.
     exec.send(255, &[0]).await;
     let got = exec.rest().await;
     assert_eq!((got.text().trim(), got.exit_code()), (count.as_str(), Some("0")));
@@ -184,7 +184,7 @@ async fn nothing_is_left_behind() {
     let folder = cluster.pod("default", "demo").folder().unwrap();
     drop(cluster);
     assert!(!folder.exists());
-    // Whoever adopted it may not have waited for it yet.
+    // The process's new parent may not have reaped it yet.
     let state = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
 }
@@ -204,7 +204,7 @@ async fn a_stuck_runtime_starts_nothing_until_it_is_released_and_other_pods_do_n
         pod.release_execs();
         assert_eq!(run(&cluster, protocol, &["echo", "hi"]).await.text(), "hi\n");
         if protocol == V5 {
-            // It was accepted by a server that does not wait for the node.
+            // Accepted by a server that does not wait for the node.
             appears(&pod.workspace().unwrap().join("late")).await;
         }
         assert_eq!((cluster.execs("touch"), cluster.execs("echo")), (1, 2));

@@ -1,4 +1,4 @@
-//! Answers that are not what was asked for.
+//! Answers in place of the requested ones.
 
 use std::time::{Duration, Instant};
 

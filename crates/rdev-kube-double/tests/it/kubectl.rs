@@ -1,4 +1,4 @@
-//! The command line client that is installed, Debian's 1.20 or a later one.
+//! The installed command line client, Debian's 1.20 or a later one.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::soon;
 
 struct Kubectl {
     kubeconfig: std::path::PathBuf,
-    /// For what it remembers of servers.
+    /// Folder for its cache.
     home: tempfile::TempDir,
 }
 
@@ -30,7 +30,7 @@ impl Kubectl {
         command
     }
 
-    /// What it prints, also as an error.
+    /// Returns its output, errors included.
     async fn run(&self, line: &str) -> String {
         let output = soon(self.command(line).output()).await.unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()

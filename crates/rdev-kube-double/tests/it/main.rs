@@ -1,4 +1,4 @@
-//! The double, seen by real clients.
+//! The double, used by real clients.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
@@ -20,7 +20,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rdev_kube_double::Cluster;
 
-/// Longest time that anything here may take.
+/// Longest time of any step here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn client(kubeconfig: &Path) -> Client {
@@ -42,7 +42,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap()
 }
 
-/// Waits for a file that a process makes; only looking tells.
+/// Waits for a file that a process creates; only polling detects it.
 async fn appears(file: &Path) {
     let looking = async {
         while !file.exists() {

@@ -1,4 +1,4 @@
-//! An exec client that can be odd: frames, and below them bytes.
+//! Exec client with access to frames, and below them to bytes.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub(crate) struct Exec {
     pub(crate) protocol: String,
 }
 
-/// What came over the channels.
+/// Data received over the channels.
 #[derive(Debug, Default)]
 pub(crate) struct Got {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
     pub(crate) status: Option<Status>,
-    /// The server said that the connection ends.
+    /// True after the server's close frame.
     pub(crate) closed: bool,
 }
 
@@ -56,7 +56,7 @@ impl Got {
     }
 }
 
-/// `default/demo`, with all three channels.
+/// Path of `default/demo`, with all three channels.
 pub(crate) fn path(argv: &[&str]) -> String {
     path_of("default", "demo", "stdin=true&stdout=true&stderr=true", argv)
 }
@@ -86,12 +86,12 @@ pub(crate) async fn open(cluster: &Cluster, path: &str, protocols: &str) -> Resu
     Ok(Exec { socket, protocol })
 }
 
-/// Runs something in `default/demo` without input.
+/// Runs a program in `default/demo` without input.
 pub(crate) async fn run(cluster: &Cluster, protocol: &str, argv: &[&str]) -> Got {
     open(cluster, &path(argv), protocol).await.unwrap().rest().await
 }
 
-/// The code and the text of a refused upgrade.
+/// Returns the code and the text of a refused upgrade.
 pub(crate) async fn refused(cluster: &Cluster, path: &str, protocols: &str) -> (u16, String) {
     match open(cluster, path, protocols).await {
         Err(Error::Http(response)) => {
@@ -108,7 +108,7 @@ impl Exec {
         soon(self.socket.send(Message::binary([&[channel], data].concat()))).await.unwrap();
     }
 
-    /// The next piece of a channel that is not empty; `None` when the server has ended.
+    /// Returns the next piece of a channel that is not empty; `None` after the server's end.
     pub(crate) async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             match soon(self.socket.next()).await? {
@@ -121,7 +121,7 @@ impl Exec {
         }
     }
 
-    /// Everything to the end.
+    /// Reads everything to the end.
     pub(crate) async fn rest(mut self) -> Got {
         let mut got = Got::default();
         while let Some(message) = soon(self.socket.next()).await {
@@ -143,7 +143,7 @@ impl Exec {
     }
 }
 
-/// Asks for an exec and returns the stream after the head of the answer, not looking at frames.
+/// Requests an exec and returns the stream after the head of the answer, without decoding frames.
 pub(crate) async fn bytes_of(cluster: &Cluster, argv: &[&str]) -> TlsStream<TcpStream> {
     let mut stream = tls(cluster).await;
     let request = format!(

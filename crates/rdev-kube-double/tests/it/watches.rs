@@ -8,7 +8,7 @@ use rdev_kube_double::{Cluster, Config, How, NewPod};
 
 use crate::{pods, soon};
 
-fn told(event: &WatchEvent<Pod>) -> String {
+fn describe(event: &WatchEvent<Pod>) -> String {
     let name = |pod: &Pod| pod.metadata.name.clone().unwrap();
     match event {
         WatchEvent::Added(pod) => format!("added {}", name(pod)),
@@ -20,11 +20,11 @@ fn told(event: &WatchEvent<Pod>) -> String {
 }
 
 async fn next(stream: &mut (impl Stream<Item = kube::Result<WatchEvent<Pod>>> + Unpin)) -> String {
-    told(&soon(stream.try_next()).await.unwrap().unwrap())
+    describe(&soon(stream.try_next()).await.unwrap().unwrap())
 }
 
 #[tokio::test]
-async fn a_watch_tells_what_matches_it() {
+async fn a_watch_reports_matching_pods() {
     let cluster = Cluster::start().await.unwrap();
     let pods = pods(&cluster, "a").await;
     let pod = cluster.add_pod(NewPod::new("a", "a-0").label("colour", "red")).unwrap();
@@ -54,7 +54,7 @@ async fn a_watch_ends_at_its_timeout_and_one_from_nothing_begins_with_all() {
     let params = WatchParams::default().timeout(1);
     let watch = soon(pods(&cluster, "a").await.watch(&params, "0")).await.unwrap();
     let events: Vec<_> = soon(watch.try_collect()).await.unwrap();
-    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), ["added a-0"]);
+    assert_eq!(events.iter().map(describe).collect::<Vec<_>>(), ["added a-0"]);
 }
 
 #[tokio::test]
@@ -74,11 +74,11 @@ async fn a_version_that_is_too_old_is_gone() {
     assert!(soon(watch.try_next()).await.unwrap().is_none());
 }
 
-/// Reads events until the state is complete, and returns the names in it.
+/// Reads events until the state is complete, and returns its names.
 async fn complete(stream: &mut (impl Stream<Item = watcher::Result<Event<Pod>>> + Unpin)) -> Vec<String> {
     let mut names = Vec::new();
     loop {
-        // An error is what the watcher tells on its way to the next try.
+        // The watcher reports an error before each retry.
         match soon(stream.next()).await.unwrap() {
             Ok(Event::Init) => names.clear(),
             Ok(Event::InitApply(pod)) => names.push(pod.metadata.name.unwrap()),
@@ -133,7 +133,7 @@ async fn a_bookmark_saves_a_list() {
     assert!(complete(&mut stream).await.is_empty());
     let reading = tokio::spawn(async move { applied(&mut stream).await });
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
-    // Changes that this watch does not see; then what was before them is forgotten.
+    // Changes that this watch does not see; then the history before them is dropped.
     cluster.compact();
     cluster.bookmark();
     let version = cluster.resource_version().to_string();

@@ -1,4 +1,4 @@
-//! Whether commands can run in a pod, and what becomes of those that did.
+//! Readiness of pods for jobs, and the disruption of jobs in them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use crate::support::{
 };
 
 async fn readiness(kube: &rdev_kube::Kube) -> Readiness {
-    eventually("a standing", async || kube.readiness(&PodRef::Project(id("demo"))).await.ok().flatten()).await
+    eventually("a readiness", async || kube.readiness(&PodRef::Project(id("demo"))).await.ok().flatten())
+        .await
 }
 
-/// The reason of a pod that cannot be used before somebody mends it.
+/// Returns the reason of a pod that needs repair.
 fn unusable(readiness: &Readiness) -> Reason {
     match readiness {
         Readiness::Unusable { cause: failure } => failure.reason,
@@ -40,7 +41,7 @@ async fn the_runner_is_copied_in_once_and_called_by_its_name() {
     assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
     assert_eq!(std::fs::read_dir(&bin).unwrap().count(), 1);
     assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
-    // Another server finds it there.
+    // Another server finds the runner installed.
     cluster.forget_requests();
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
     assert_eq!(ready_pod(&other).await, there);
@@ -60,7 +61,7 @@ async fn a_copy_that_a_command_has_replaced_is_never_run() {
         let (said, error) = run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await;
         assert_eq!(said, "");
         assert!(format!("{error:?}").contains("is not the runner"), "{error:?}");
-        // The next look at the place has it copied again.
+        // The next probe of the pod installs the runner again.
         assert_eq!(ready_pod(&kube).await, there);
         assert_eq!(std::fs::read(&program).unwrap(), BUNDLED.program);
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
@@ -118,15 +119,16 @@ async fn what_keeps_commands_from_running_has_its_reason() {
     let foreign = rdev_kube::Bundled { machine: "vax", ..BUNDLED };
     cluster.add_pod(project("other")).unwrap();
     let kube = open_with(cluster.kubeconfig(), foreign).await;
-    let other =
-        eventually("a standing", async || kube.readiness(&PodRef::Project(id("other"))).await.ok().flatten())
-            .await;
+    let other = eventually("a readiness", async || {
+        kube.readiness(&PodRef::Project(id("other"))).await.ok().flatten()
+    })
+    .await;
     assert_eq!(unusable(&other), Reason::RunnerMissing);
     assert!(matches!(other, Readiness::Unusable { cause: failure } if failure.message.contains("vax")));
 }
 
 #[tokio::test]
-async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
+async fn a_refusal_is_waited_out_until_it_is_permanent() {
     let cluster = Cluster::start().await.unwrap();
     cluster.add_pod(project("demo")).unwrap();
     let clock = Arc::new(FakeClock::default());
@@ -137,8 +139,8 @@ async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
     let verdict = async || {
         Some(readiness(&kube).await).filter(|readiness| matches!(readiness, Readiness::Unusable { .. }))
     };
-    assert_eq!(unusable(&eventually("a verdict", verdict).await), Reason::ExecForbidden);
-    // Whoever mends it need not start rdev again, and until then the cluster is left in peace.
+    assert_eq!(unusable(&eventually("the permanent failure", verdict).await), Reason::ExecForbidden);
+    // A repair needs no restart of rdev, and until then the cluster gets few requests.
     cluster.forget_requests();
     assert_eq!(unusable(&readiness(&kube).await), Reason::ExecForbidden);
     assert!(!cluster.requests().iter().any(|request| request.resource == "pods/exec"));
@@ -147,7 +149,7 @@ async fn a_refusal_is_waited_out_until_it_is_meant_in_earnest() {
 }
 
 #[tokio::test]
-async fn whom_the_cluster_does_not_know_it_may_know_later() {
+async fn refused_credentials_are_transient() {
     let cluster = Cluster::start().await.unwrap();
     cluster.add_pod(project("demo")).unwrap();
     let clock = Arc::new(FakeClock::default());
@@ -166,7 +168,7 @@ async fn whom_the_cluster_does_not_know_it_may_know_later() {
 }
 
 #[tokio::test]
-async fn a_looking_shell_that_fails_for_once_is_asked_again() {
+async fn a_failed_probe_shell_is_retried() {
     // A `head` that is killed, or finds the disk full, while the runner is copied in.
     for failure in ["kill -9 $PPID", "echo 'head: error writing: No space left on device' >&2; exit 1"] {
         let image = tempfile::tempdir().unwrap();
@@ -177,16 +179,16 @@ async fn a_looking_shell_that_fails_for_once_is_asked_again() {
         let path = format!("{}:/usr/bin:/bin", image.path().display());
         let (_cluster, _pod, kube) =
             demo_on(Cluster::start().await.unwrap(), project("demo").path(path)).await;
-        // What tells of the copy ends a moment after a shell that was killed.
-        let told = async || (waiting(&readiness(&kube).await) == Reason::RunnerMissing).then_some(());
-        eventually(failure, told).await;
+        // The reporter of the copy ends a moment after a killed shell.
+        let failed = async || (waiting(&readiness(&kube).await) == Reason::RunnerMissing).then_some(());
+        eventually(failure, failed).await;
         std::fs::remove_file(&head).unwrap();
         ready_pod(&kube).await;
     }
 }
 
 #[tokio::test]
-async fn a_trouble_that_may_pass_is_waited_out() {
+async fn a_transient_failure_is_waited_out() {
     for refusal in
         [Refusal::TooManyRequests(1), Refusal::InternalError, Refusal::Unavailable, Refusal::Conflict]
     {
@@ -207,10 +209,10 @@ async fn a_trouble_that_may_pass_is_waited_out() {
     assert!(kube.readiness(&PodRef::Project(id("unknown"))).await.unwrap().is_none());
 }
 
-/// What became of the place, once it is known.
-async fn disruption(kube: &rdev_kube::Kube, place: &Pod) -> Disruption {
-    eventually("its fate", async || {
-        Some(kube.disruption(&place.pod_ref, &place.uid, START).await.unwrap())
+/// Returns the disruption of the pod, once it is known.
+async fn disruption(kube: &rdev_kube::Kube, run_pod: &Pod) -> Disruption {
+    eventually("its disruption", async || {
+        Some(kube.disruption(&run_pod.pod_ref, &run_pod.uid, START).await.unwrap())
             .filter(|disruption| *disruption != Disruption::Unknown)
     })
     .await
@@ -238,13 +240,13 @@ async fn every_loss_has_its_reason() {
 
     pod.oom_kill("main").unwrap();
     assert_eq!(interrupted(disruption(&kube, &first).await), Reason::OomKilled);
-    // Its folder of runs is still there: what is in its journals is still to be had.
+    // The folder of runs still exists: its journals can still be read.
     assert_eq!(ready_pod(&kube).await, first);
 
     pod.restart_container("main", false, "Error", 1).unwrap();
     assert_eq!(interrupted(disruption(&kube, &first).await), Reason::PodRestarted);
     let second =
-        eventually("another place", async || Some(ready_pod(&kube).await).filter(|p| *p != first)).await;
+        eventually("another pod", async || Some(ready_pod(&kube).await).filter(|p| *p != first)).await;
 
     pod.evict("the node needs room").unwrap();
     assert_eq!(gone(disruption(&kube, &second).await), Reason::PodEvicted);
@@ -252,17 +254,17 @@ async fn every_loss_has_its_reason() {
     assert_eq!(gone(disruption(&kube, &second).await), Reason::PodEvicted);
 
     let third =
-        eventually("another place", async || Some(ready_pod(&kube).await).filter(|p| *p != second)).await;
+        eventually("another pod", async || Some(ready_pod(&kube).await).filter(|p| *p != second)).await;
     pod.delete(Duration::ZERO).unwrap();
     assert_eq!(gone(disruption(&kube, &third).await), Reason::PodLost);
-    // A server that was not there when it happened knows that it is gone.
+    // A server that was not running at the time knows that the pod is gone.
     let other = open_with(cluster.kubeconfig(), BUNDLED).await;
     assert_eq!(gone(disruption(&other, &third).await), Reason::PodLost);
 }
 
 #[tokio::test]
-async fn a_restart_is_told_by_our_clock_whatever_the_nodes_says() {
-    // The double's node has the time of this machine: far ahead of a clock that begins long ago, far behind the other.
+async fn a_restart_has_the_time_of_our_clock() {
+    // The double's node has the time of this machine: far ahead of the one clock, far behind the other.
     for years in [0, 50] {
         let cluster = Cluster::start().await.unwrap();
         let pod = cluster.add_pod(project("demo")).unwrap();

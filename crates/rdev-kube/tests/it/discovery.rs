@@ -1,4 +1,4 @@
-//! Which projects there are, and how they stand.
+//! Discovery of projects, and their status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ async fn a_project_follows_its_pod() {
     status(&kube, "demo", "ready").await;
     pod.set_label("rdev.orchard9.ai/project", None).unwrap();
     status(&kube, "demo", "gone TakenOut").await;
-    // A label that is back brings it back.
+    // A restored label restores the project.
     pod.set_label("rdev.orchard9.ai/project", Some("true")).unwrap();
     status(&kube, "demo", "ready").await;
     pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap();
@@ -67,24 +67,24 @@ async fn a_project_follows_its_pod() {
 }
 
 #[tokio::test]
-async fn a_pod_that_becomes_ready_tells_so() {
+async fn a_pod_that_becomes_ready_is_broadcast() {
     let (_cluster, pod, kube) = demo().await;
     ready_pod(&kube).await;
     let mut ready = kube.became_ready();
     for _ in 0..2 {
         pod.set_ready(false).unwrap();
         status(&kube, "demo", "starting ContainersNotReady").await;
-        // Another word on a pod that is ready is none of its becoming so.
+        // Another event of a ready pod is no change to ready.
         pod.set_ready(true).unwrap();
         pod.annotate("rdev.orchard9.ai/description", Some("new")).unwrap();
-        assert_eq!(within("the news", ready.next()).await, Some(PodRef::Project(id("demo"))));
+        assert_eq!(within("the event", ready.next()).await, Some(PodRef::Project(id("demo"))));
         status(&kube, "demo", "ready").await;
     }
     assert!(ready.next().now_or_never().is_none());
 }
 
 #[tokio::test]
-async fn before_the_first_list_nothing_is_known_and_that_is_said() {
+async fn before_the_first_list_every_query_reports_an_error() {
     let cluster = Cluster::start().await.unwrap();
     cluster.add_pod(project("demo")).unwrap();
     cluster.refuse("list", "pods", Times::All, Refusal::Unavailable);
@@ -97,7 +97,7 @@ async fn before_the_first_list_nothing_is_known_and_that_is_said() {
     eventually("the list of the pool", async || kube.check().await.ok()).await;
 }
 
-/// How often the pods of projects were listed; those of the pool are watched beside them.
+/// Counts the lists of projects' pods; those of the pool are watched beside them.
 fn lists(cluster: &Cluster) -> usize {
     cluster.requests().iter().filter(|request| is_list_of_projects(request)).count()
 }
@@ -112,7 +112,7 @@ async fn a_restart_of_the_api_server_is_watched_on_from_where_it_was() {
     status(&kube, "demo", "ready").await;
     for round in 0..3 {
         cluster.stop().await;
-        // What is known is answered from memory.
+        // Queries are answered from memory.
         assert_eq!(kube.projects().await.unwrap().len(), 1 + round);
         cluster.add_pod(project(&format!("new-{round}"))).unwrap();
         cluster.start_again(true).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_forgotten_version_is_listed_anew_once() {
 async fn an_http_410_on_the_watch_is_listed_anew() {
     let (cluster, _pod, kube) = demo().await;
     status(&kube, "demo", "ready").await;
-    // One for each of the two watches, whichever comes first.
+    // One for each of the two watches, in either order.
     cluster.refuse("watch", "pods", Times::Next(2), Refusal::Expired);
     cluster.cut_watches_now(How::Close);
     cluster.add_pod(project("second")).unwrap();
@@ -168,7 +168,7 @@ async fn a_version_that_is_forgotten_again_and_again_is_no_storm_of_lists() {
 }
 
 #[tokio::test]
-async fn without_a_watch_pods_are_listed_and_that_is_told() {
+async fn without_a_watch_pods_are_listed_and_the_failure_is_reported() {
     let cluster = Cluster::start().await.unwrap();
     cluster.add_pod(project("demo")).unwrap();
     cluster.refuse("watch", "pods", Times::All, Refusal::Forbidden);
@@ -176,16 +176,16 @@ async fn without_a_watch_pods_are_listed_and_that_is_told() {
     let kube = open_at(cluster.kubeconfig(), BUNDLED, clock.clone()).await;
     status(&kube, "demo", "ready").await;
     cluster.request(|request| request.is("watch", "pods")).await.unwrap();
-    // It may pass.
+    // The failure may be temporary.
     eventually("the list of the pool", async || kube.check().await.ok()).await;
-    let blind = async || {
+    let failure = async || {
         clock.advance(Duration::from_secs(60));
         kube.check().await.err()
     };
-    let error = eventually("the word that no watch can be had", blind).await;
-    let told = format!("{error:?}");
-    assert!(told.contains("cannot be watched") && told.contains("refused by the test"), "{told}");
-    // A list does not end that, and tells of the pods.
+    let error = eventually("the failure of the watch", failure).await;
+    let text = format!("{error:?}");
+    assert!(text.contains("cannot be watched") && text.contains("refused by the test"), "{text}");
+    // A list does not end the failure, and reports the pods.
     cluster.add_pod(project("second")).unwrap();
     projects(&kube, 2).await;
     assert!(kube.check().await.is_err());
@@ -237,13 +237,13 @@ async fn certificates_and_tokens_that_are_replaced_are_read_again() {
 }
 
 #[tokio::test]
-async fn who_is_not_known_to_the_cluster_is_told_so() {
+async fn refused_credentials_are_reported() {
     let cluster = Cluster::start().await.unwrap();
     let kube = open(&cluster.kubeconfig_with("expired").unwrap()).await;
     let word =
-        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|told| told.contains("token"));
-    let told = eventually("the word", word).await;
-    assert!(told.contains("does not accept rdev's token or certificate"), "{told}");
+        async || Some(format!("{:?}", kube.check().await.err()?)).filter(|text| text.contains("token"));
+    let text = eventually("the error", word).await;
+    assert!(text.contains("does not accept rdev's token or certificate"), "{text}");
     let findings = kube.diagnose().await;
     assert!(format!("{findings:?}").contains("does not accept rdev's token"), "{findings:?}");
 }

@@ -1,5 +1,5 @@
-//! Pods of a cluster, over a real socket: the cluster is a double that runs real processes. What needs the
-//! real runner is told by the stories of rdev-api.
+//! Pods of a cluster, over a real socket: the cluster is a double that runs real processes. Stories of
+//! rdev-api cover the real runner.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 

@@ -1,4 +1,4 @@
-//! The Role that is deployed, and what this crate asks for: the same, both ways.
+//! Compares the deployed Role with the permissions that this crate uses, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ async fn with_the_role_everything_works_and_all_of_it_is_used() {
     let kube = open(&cluster.kubeconfig_for(role()).unwrap()).await;
     let there = ready_pod(&kube).await;
     run(&kube, &there, &["true"], Stdin::None).await.1.unwrap();
-    // A look at the pod itself follows a loss.
+    // A lookup of the pod itself follows a loss.
     kube.disruption(&there.pod_ref, &there.uid, rdev_ports::testing::START).await.unwrap();
     pod.delete(std::time::Duration::ZERO).unwrap();
     status(&kube, "demo", "gone Gone").await;

@@ -1,4 +1,4 @@
-//! Places of what was started: reached for as long as they are there.
+//! Pods of started jobs: reachable for as long as they exist.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::support::{
     BUNDLED, NAMESPACE, demo, eventually, id, open_with, project, ready_pod, run, status, within,
 };
 
-async fn reach(kube: &Kube, place: &Pod) -> Reach {
-    eventually("a word", async || kube.reach(&place.pod_ref, &place.uid).await.ok()).await
+async fn reach(kube: &Kube, run_pod: &Pod) -> Reach {
+    eventually("an answer", async || kube.reach(&run_pod.pod_ref, &run_pod.uid).await.ok()).await
 }
 
 fn gone(reach: Reach) -> Reason {
@@ -24,11 +24,11 @@ fn gone(reach: Reach) -> Reason {
     }
 }
 
-/// Something in which a command that runs is to be reached, and nothing new is to start.
+/// A change after which a running job stays reachable, and nothing new starts.
 type Happens = fn(&PodHandle);
 
 #[tokio::test]
-async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_server() {
+async fn a_terminating_or_relabelled_pod_is_reached_also_by_another_server() {
     let happens: [Happens; 4] = [
         |pod| pod.delete(Duration::from_secs(60)).unwrap(),
         |pod| pod.set_ready(false).unwrap(),
@@ -46,7 +46,7 @@ async fn a_place_is_reached_whatever_its_pod_is_about_to_be_also_by_another_serv
             Some(Readiness::Ready(_)) => None,
             readiness => Some(readiness),
         };
-        eventually("that nothing new starts there", is_new).await;
+        eventually("a pod that accepts nothing new", is_new).await;
         let another = open_with(cluster.kubeconfig(), BUNDLED).await;
         for kube in [&kube, &another] {
             assert_eq!(reach(kube, &there).await, Reach::Reachable(there.clone()), "{number}");
@@ -130,7 +130,7 @@ async fn of_two_pods_the_older_is_chosen_in_whatever_order_they_come() {
     assert_eq!(warned(&second).await, warning);
     let chosen = ready_pod(&first).await;
     assert_eq!(ready_pod(&second).await, chosen);
-    // It stays while it is not ready, and goes when it is to go.
+    // The choice holds while the pod is not ready, and changes when it terminates.
     let (older, younger) = match chosen.uid.starts_with(&later.uid().unwrap()) {
         true => (&later, &sooner),
         false => (&sooner, &later),
@@ -141,7 +141,7 @@ async fn of_two_pods_the_older_is_chosen_in_whatever_order_they_come() {
     let mut ready = first.became_ready();
     older.delete(Duration::from_secs(60)).unwrap();
     status(&first, "demo", "ready").await;
-    assert_eq!(within("the news", ready.next()).await, Some(PodRef::Project(id("demo"))));
+    assert_eq!(within("the event", ready.next()).await, Some(PodRef::Project(id("demo"))));
     let next = ready_pod(&first).await;
     assert!(next.uid.starts_with(&younger.uid().unwrap()));
     assert_eq!(reach(&second, &chosen).await, Reach::Reachable(chosen));

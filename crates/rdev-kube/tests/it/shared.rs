@@ -1,4 +1,4 @@
-//! A folder of runs that more than one pod has, one after the other or at once.
+//! A folder of runs that several pods have, one after the other or at once.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ async fn two_live_pods_with_one_folder_of_runs_are_refused_with_a_word() {
     let first = ready_pod(&kube).await;
     let other = cluster.add_pod(project("other").runs(claim.path())).unwrap();
     status(&kube, "other", "ready").await;
-    let sites = ["demo", "other"].map(|name| PodRef::Project(id(name)));
-    two_sites_never_share_a_place(&kube, [&sites[0], &sites[1]]).await;
-    for (pod_ref, with) in sites.iter().zip(["claudebox-other-0", "claudebox-demo-0"]) {
+    let pod_refs = ["demo", "other"].map(|name| PodRef::Project(id(name)));
+    two_sites_never_share_a_place(&kube, [&pod_refs[0], &pod_refs[1]]).await;
+    for (pod_ref, with) in pod_refs.iter().zip(["claudebox-other-0", "claudebox-demo-0"]) {
         match kube.readiness(pod_ref).await.unwrap() {
             Some(Readiness::NotReady { cause: failure, .. }) => {
                 assert_eq!(failure.reason, Reason::RunsShared, "{pod_ref}");
@@ -31,14 +31,14 @@ async fn two_live_pods_with_one_folder_of_runs_are_refused_with_a_word() {
     status(&kube, "demo", "failing RunsShared").await;
     status(&kube, "other", "failing RunsShared").await;
 
-    // The one that stays has the folder alone, as before.
+    // The pod that stays has the folder alone, as before.
     other.delete(Duration::ZERO).unwrap();
     status(&kube, "other", "gone Gone").await;
     assert_eq!(ready_pod(&kube).await, first);
 }
 
 #[tokio::test]
-async fn a_folder_that_outlives_its_pod_is_told_apart_and_its_former_runs_are_reached() {
+async fn a_folder_that_outlives_its_pod_is_renamed_and_its_former_runs_are_reached() {
     let claim = tempfile::tempdir().unwrap();
     let cluster = Cluster::start().await.unwrap();
     let (_cluster, pod, kube) = demo_on(cluster, project("demo").runs(claim.path())).await;
@@ -46,13 +46,13 @@ async fn a_folder_that_outlives_its_pod_is_told_apart_and_its_former_runs_are_re
     for _ in 0..2 {
         pod.replace().unwrap();
         let last = containers.last().cloned();
-        let next = eventually("another place", async || {
-            Some(ready_pod(&kube).await).filter(|place| Some(place) != last.as_ref())
+        let next = eventually("another pod", async || {
+            Some(ready_pod(&kube).await).filter(|run_pod| Some(run_pod) != last.as_ref())
         });
         containers.push(next.await);
         let uid = pod.uid().unwrap();
         assert!(containers.last().unwrap().uid.starts_with(&uid), "{containers:?}");
-        // In the next pod, under the names of then.
+        // In the next pod, under the earlier identities.
         for former in &containers {
             assert_eq!(
                 kube.reach(&former.pod_ref, &former.uid).await.unwrap(),
@@ -90,8 +90,8 @@ async fn the_next_pod_of_a_site_waits_for_the_one_before() {
     });
     assert_eq!(waits.await.reason, Reason::PodNotReady);
     old.delete(Duration::ZERO).unwrap();
-    let second = eventually("its place", async || match kube.readiness(&pod_ref).await {
-        Ok(Some(Readiness::Ready(place))) => Some(place),
+    let second = eventually("its pod", async || match kube.readiness(&pod_ref).await {
+        Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
         _ => None,
     });
     assert_ne!(second.await.uid, first.uid);

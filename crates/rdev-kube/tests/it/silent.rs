@@ -1,4 +1,4 @@
-//! Pods that are ready and in which nothing starts: their node's container runtime is stuck.
+//! Pods that are ready and start nothing: the container runtime of their node is stuck.
 
 use futures_util::future::join_all;
 use rdev_domain::{ProjectStatus, Reason};
@@ -8,23 +8,23 @@ use rdev_ports::{Disruption, Exec, Pod, PodRef, Pods, Readiness, Stdin};
 
 use crate::support::{NAMESPACE, eventually, id, open, project, ready_pod, run, status, within};
 
-/// An exec of any kind in this pod.
+/// Matches an exec of any kind in this pod.
 fn exec_in(pod: &str) -> impl Fn(&Request) -> bool {
     move |request| request.is("get", "pods/exec") && request.name.as_deref() == Some(pod)
 }
 
-/// The standing of a project, which the watch has told of.
+/// Returns the readiness of a project, once the watch has reported it.
 async fn readiness(kube: &Kube, project: &str) -> Readiness {
     let pod_ref = PodRef::Project(id(project));
-    eventually("a standing", async || kube.readiness(&pod_ref).await.ok().flatten()).await
+    eventually("a readiness", async || kube.readiness(&pod_ref).await.ok().flatten()).await
 }
 
 fn worker(name: &str) -> NewPod {
     NewPod::new(NAMESPACE, name).label("rdev.orchard9.ai/role", "worker")
 }
 
-/// The status of a worker in two words.
-async fn told(kube: &Kube, name: &str) -> Option<String> {
+/// Returns the status of a worker in two words.
+async fn describe(kube: &Kube, name: &str) -> Option<String> {
     let workers = kube.workers().await.ok()?;
     match &workers.iter().find(|worker| worker.name.as_str() == name)?.status {
         ProjectStatus::Ready => Some("ready".to_owned()),
@@ -35,7 +35,7 @@ async fn told(kube: &Kube, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn many_who_wait_for_a_silent_pod_look_once_and_keep_nobody_from_another() {
+async fn waiters_for_a_silent_pod_share_one_probe_and_delay_no_other_pod() {
     for config in [Config::kubernetes_1_20(), Config::kubernetes_1_35()] {
         let cluster = Cluster::start_with(config).await.unwrap();
         cluster.pod(NAMESPACE, "claudebox-demo-0").hang_execs();
@@ -50,8 +50,8 @@ async fn many_who_wait_for_a_silent_pod_look_once_and_keep_nobody_from_another()
             );
         }
         assert!(matches!(readiness(&kube, "other").await, Readiness::Ready(_)));
-        let looks = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
-        assert_eq!(looks, 1, "somebody looks already");
+        let probes = cluster.requests().into_iter().filter(exec_in("claudebox-demo-0")).count();
+        assert_eq!(probes, 1, "one probe runs already");
         cluster.pod(NAMESPACE, "claudebox-demo-0").release_execs();
         let there = ready_pod(&kube).await;
         assert_eq!(run(&kube, &there, &["rdev-runner", "run", "echo", "hi"], Stdin::None).await.0, "hi\n");
@@ -59,7 +59,7 @@ async fn many_who_wait_for_a_silent_pod_look_once_and_keep_nobody_from_another()
 }
 
 #[tokio::test]
-async fn a_pod_is_looked_at_when_it_becomes_ready_before_anybody_asks() {
+async fn a_pod_is_probed_when_it_becomes_ready_before_any_query() {
     let cluster = Cluster::start().await.unwrap();
     let pod = cluster.add_pod(project("demo").unready()).unwrap();
     let kube = open(cluster.kubeconfig()).await;
@@ -70,7 +70,7 @@ async fn a_pod_is_looked_at_when_it_becomes_ready_before_anybody_asks() {
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_be_reached_is_no_free_worker_until_it_can() {
+async fn an_unreachable_worker_is_not_free_until_it_is_reached() {
     let cluster = Cluster::start().await.unwrap();
     let silent = cluster.add_pod(worker("silent").unready()).unwrap();
     silent.hang_execs();
@@ -78,7 +78,7 @@ async fn a_worker_that_cannot_be_reached_is_no_free_worker_until_it_can() {
     cluster.add_pod(worker("well")).unwrap();
     let kube = open(cluster.kubeconfig()).await;
     let is = async |name: &str, wanted: &str| {
-        eventually(wanted, async || told(&kube, name).await.filter(|told| told == wanted)).await;
+        eventually(wanted, async || describe(&kube, name).await.filter(|state| state == wanted)).await;
     };
     is("silent", "starting NotYetReached").await;
     is("well", "ready").await;
@@ -87,29 +87,31 @@ async fn a_worker_that_cannot_be_reached_is_no_free_worker_until_it_can() {
     is("silent", "ready").await;
 }
 
-/// An order that nobody answers has the container looked at again, whoever gives up.
+/// A request without an answer has the container probed again, whoever gives up.
 #[tokio::test]
-async fn a_pod_that_falls_silent_is_found_by_the_first_start_that_is_given_up() {
+async fn a_silent_pod_is_detected_by_the_first_abandoned_start() {
     let cluster = Cluster::start().await.unwrap();
     let pod = cluster.add_pod(worker("slot")).unwrap();
     let kube = open(cluster.kubeconfig()).await;
     let pod_ref = PodRef::Worker("slot".parse().unwrap());
-    let there = eventually("a place", async || match kube.readiness(&pod_ref).await {
-        Ok(Some(Readiness::Ready(place))) => Some(place),
+    let there = eventually("a pod", async || match kube.readiness(&pod_ref).await {
+        Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
         _ => None,
     });
     let there: Pod = there.await;
     pod.hang_execs();
     let argv = ["rdev-runner", "run", "true"].map(str::to_owned).to_vec();
     let output = kube.exec(&there, Exec { argv, stdin: Stdin::None }).await.unwrap();
-    assert_eq!(told(&kube, "slot").await.as_deref(), Some("ready"));
+    assert_eq!(describe(&kube, "slot").await.as_deref(), Some("ready"));
     drop(output);
-    eventually("the news", async || told(&kube, "slot").await.filter(|told| told == "failing NotReachable"))
-        .await;
+    eventually("the failure", async || {
+        describe(&kube, "slot").await.filter(|state| state == "failing NotReachable")
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn many_cuts_are_asked_about_together() {
+async fn many_cuts_share_one_lookup() {
     let cluster = Cluster::start().await.unwrap();
     let ids: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
     for id in &ids {
@@ -120,28 +122,29 @@ async fn many_cuts_are_asked_about_together() {
     for id in &ids {
         let pod_ref = PodRef::Project(id.parse().unwrap());
         let ready = async || match kube.readiness(&pod_ref).await {
-            Ok(Some(Readiness::Ready(place))) => Some(place),
+            Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
             _ => None,
         };
-        containers.push(eventually("a place", ready).await);
+        containers.push(eventually("a pod", ready).await);
     }
-    // Nothing of what happens is told by the watch.
+    // The watch reports nothing of what follows.
     cluster.refuse("watch", "pods", rdev_kube_double::Times::All, rdev_kube_double::Refusal::Unavailable);
     cluster.cut_watches_now(rdev_kube_double::How::Close);
     cluster.pod(NAMESPACE, "claudebox-p7-0").delete(std::time::Duration::ZERO).unwrap();
     cluster.forget_requests();
     let asked = containers.iter().cycle().take(200);
-    let fates =
-        join_all(asked.map(|place| kube.disruption(&place.pod_ref, &place.uid, rdev_ports::testing::START)))
-            .await;
+    let disruptions = join_all(
+        asked.map(|run_pod| kube.disruption(&run_pod.pod_ref, &run_pod.uid, rdev_ports::testing::START)),
+    )
+    .await;
     let asked = cluster
         .requests()
         .into_iter()
         .filter(|request| request.is("get", "pods") || request.is("list", "pods"));
     let asked = asked.count();
     assert!((1..=4).contains(&asked), "asked {asked} times");
-    for (place, disruption) in containers.iter().cycle().zip(fates) {
-        let is_p7 = place.pod_ref == PodRef::Project(id("p7"));
-        assert_eq!(matches!(disruption.unwrap(), Disruption::Lost(_)), is_p7, "{}", place.pod_ref);
+    for (run_pod, disruption) in containers.iter().cycle().zip(disruptions) {
+        let is_p7 = run_pod.pod_ref == PodRef::Project(id("p7"));
+        assert_eq!(matches!(disruption.unwrap(), Disruption::Lost(_)), is_p7, "{}", run_pod.pod_ref);
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster and the adapter that talks to it.
+//! A cluster, and the adapter that is connected to it.
 
 use std::future::Future;
 use std::path::Path;
@@ -14,11 +14,11 @@ use rdev_ports::testing::{FakeClock, FakeRandom};
 use rdev_ports::{Exec, Pod, PodRef, Pods, Readiness, Stdin};
 use tokio::time::timeout;
 
-/// Longest time that anything here may take.
+/// Longest time of any step here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) const NAMESPACE: &str = "rdev";
 
-/// In place of the runner: it names its folder, and does what it is told after `run`.
+/// Stand-in for the runner: it reports its folder, and executes the arguments after `run`.
 const RUNNER: &str = r#"#!/bin/sh
 verb=$1; shift
 runs=${RDEV_RUNS_DIR:-/run/rdev}
@@ -36,10 +36,10 @@ run) exec "$@" ;;
 esac
 "#;
 
-/// What rdev would bring along.
+/// The runner that rdev would bring along.
 pub(crate) const BUNDLED: Bundled = Bundled {
     program: RUNNER.as_bytes(),
-    // A change of the script above changes it.
+    // A change of the script above changes the checksum.
     sha256: "cfa4299d913f8f7f58789e1b3be3873a0a37c7317f5b4839f2457ebd9cbbdb3a",
     protocol: 8,
     machine: std::env::consts::ARCH,
@@ -53,7 +53,7 @@ pub(crate) async fn open_with(kubeconfig: &Path, runner: Bundled) -> Kube {
     open_at(kubeconfig, runner, Arc::default()).await
 }
 
-/// With a clock that the test sets.
+/// Opens the adapter with a clock that the test sets.
 pub(crate) async fn open_at(kubeconfig: &Path, runner: Bundled, clock: Arc<FakeClock>) -> Kube {
     let (namespace, kubeconfig) = (NAMESPACE.to_owned(), Some(kubeconfig.to_owned()));
     Kube::open(Config { namespace, kubeconfig, runner, clock, random: Arc::new(FakeRandom(0.5)) })
@@ -61,14 +61,14 @@ pub(crate) async fn open_at(kubeconfig: &Path, runner: Bundled, clock: Arc<FakeC
         .unwrap()
 }
 
-/// A project's pod.
+/// Returns the pod of a project.
 pub(crate) fn project(id: &str) -> NewPod {
     NewPod::new(NAMESPACE, &format!("claudebox-{id}-0"))
         .label("rdev.orchard9.ai/project", "true")
         .label("rdev.orchard9.ai/project-id", id)
 }
 
-/// A cluster with the project `demo`, and the adapter.
+/// Returns a cluster with the project `demo`, and the adapter.
 pub(crate) async fn demo() -> (Cluster, PodHandle, Kube) {
     demo_on(Cluster::start().await.unwrap(), project("demo")).await
 }
@@ -87,14 +87,14 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
-/// Looks until there is something to see.
+/// Polls until there is a result.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
-    mut look: impl FnMut() -> F,
+    mut poll: impl FnMut() -> F,
 ) -> T {
     within(what, async {
         loop {
-            if let Some(seen) = look().await {
+            if let Some(seen) = poll().await {
                 return seen;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,22 +103,22 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     .await
 }
 
-/// All projects, once there are so many.
+/// Returns all projects, once there are that many.
 pub(crate) async fn projects(kube: &Kube, count: usize) -> Vec<Project> {
     let looked = async || kube.projects().await.ok().filter(|projects| projects.len() == count);
     eventually(&format!("{count} projects"), looked).await
 }
 
-/// The word and the reason of a project's status, once it has them.
+/// Waits for a status, as word and reason.
 pub(crate) async fn status(kube: &Kube, project: &str, wanted: &str) {
     let looked = async || {
         let project = kube.project(&id(project)).await.ok().flatten()?;
-        (told(&project.status) == wanted).then_some(())
+        (describe(&project.status) == wanted).then_some(())
     };
     eventually(wanted, looked).await;
 }
 
-fn told(status: &ProjectStatus) -> String {
+fn describe(status: &ProjectStatus) -> String {
     match status {
         ProjectStatus::Ready => "ready".to_owned(),
         ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
@@ -127,33 +127,33 @@ fn told(status: &ProjectStatus) -> String {
     }
 }
 
-/// The place of `demo`, once commands can run in it.
+/// Returns the pod of `demo`, once jobs can run in it.
 pub(crate) async fn ready_pod(kube: &Kube) -> Pod {
-    eventually("a place", async || match kube.readiness(&PodRef::Project(id("demo"))).await {
-        Ok(Some(Readiness::Ready(place))) => Some(place),
+    eventually("a pod", async || match kube.readiness(&PodRef::Project(id("demo"))).await {
+        Ok(Some(Readiness::Ready(run_pod))) => Some(run_pod),
         _ => None,
     })
     .await
 }
 
-/// Runs a program in the place: what it wrote, and how the channel ended.
+/// Runs a program in the pod: its output, and the end of the channel.
 pub(crate) async fn run(
     kube: &Kube,
-    place: &Pod,
+    run_pod: &Pod,
     argv: &[&str],
     stdin: Stdin,
 ) -> (Bytes, Result<(), String>) {
     let argv = argv.iter().map(|&word| word.to_owned()).collect();
     let mut all = BytesMut::new();
-    let told = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
-    let mut output = match kube.exec(place, Exec { argv, stdin }).await {
+    let text_of = |error: rdev_ports::ExecError| format!("{:#}", anyhow::Error::from(error));
+    let mut output = match kube.exec(run_pod, Exec { argv, stdin }).await {
         Ok(output) => output,
-        Err(error) => return (all.freeze(), Err(told(error))),
+        Err(error) => return (all.freeze(), Err(text_of(error))),
     };
     loop {
         match within("output", output.next()).await {
             Some(Ok(bytes)) => all.extend_from_slice(&bytes),
-            Some(Err(error)) => return (all.freeze(), Err(told(error))),
+            Some(Err(error)) => return (all.freeze(), Err(text_of(error))),
             None => return (all.freeze(), Ok(())),
         }
     }

@@ -13,10 +13,10 @@ use rdev_ports::testing::pods::{a_place_is_reached_by_its_identity, two_sites_ne
 use rdev_ports::{Exec, Pod, PodRef, Pods, Reach, Readiness, Stdin};
 use tokio::time::timeout;
 
-/// Longest time that anything here may take.
+/// Longest time of any step here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Script that does as the runner's `exec`, and nothing of the rest.
+/// Stand-in for the runner: supports `exec` only.
 const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 const BECOMES_SHA256: &str = "d7a75e7bd0e83da5f179960331a5c02be94e4a4c88b3cc67aa9730f9e2789137";
 
@@ -87,7 +87,7 @@ async fn directories_are_projects_as_they_come_and_go() {
 }
 
 #[tokio::test]
-async fn the_place_keeps_its_identity_over_restarts_and_not_over_a_new_folder() {
+async fn the_identity_of_a_pod_survives_restarts_and_not_a_new_folder() {
     let folder = tempfile::tempdir().unwrap();
     for uid in ["first", "second"] {
         let local = open(folder.path(), uid);
@@ -100,7 +100,7 @@ async fn the_place_keeps_its_identity_over_restarts_and_not_over_a_new_folder() 
 }
 
 #[tokio::test]
-async fn a_program_runs_in_the_workspace_and_sees_what_it_may() {
+async fn a_program_runs_in_the_workspace_with_its_variables_only() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path(), "u");
     local.create_project(&id("demo")).unwrap();
@@ -115,11 +115,11 @@ async fn a_program_runs_in_the_workspace_and_sees_what_it_may() {
 }
 
 #[tokio::test]
-async fn a_program_that_waits_is_used_once_and_another_takes_its_place() {
+async fn a_prestarted_program_is_used_once_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path(), "u");
     local.create_project(&id("demo")).unwrap();
-    // Its own number shows which process answered.
+    // The process id shows which process answered.
     let argv = ["sh", "-c", "read line; echo $$ $line"];
     let mut seen = Vec::new();
     for n in 0..5 {
@@ -135,7 +135,7 @@ async fn a_program_that_waits_is_used_once_and_another_takes_its_place() {
 }
 
 #[test]
-fn each_variable_is_for_those_who_need_it() {
+fn each_variable_has_its_audience() {
     let more = ["CARGO_HOME".to_owned(), "ANTHROPIC_MODEL".to_owned()];
     for (name, seen_by) in [
         ("PATH", Audience::Commands),
@@ -172,7 +172,7 @@ async fn a_program_that_was_damaged_on_disk_is_written_again() {
 }
 
 #[tokio::test]
-async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
+async fn two_projects_of_one_folder_of_runs_have_pods_of_their_own() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
     for project in ["demo", "other"] {
@@ -183,7 +183,7 @@ async fn two_projects_of_one_folder_of_runs_have_places_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_place_is_reached_by_its_identity_also_when_its_folder_or_its_worker_is_gone() {
+async fn a_pod_is_reached_by_its_identity_after_the_loss_of_its_folder_or_worker() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
     local.create_project(&id("demo")).unwrap();

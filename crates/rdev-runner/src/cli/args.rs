@@ -1,4 +1,4 @@
-//! From arguments to a request. Every refusal names the option, the value and what is accepted.
+//! Parses arguments to a request. Every refusal names the option, the value and the accepted ones.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -13,9 +13,10 @@ use crate::identity;
 use crate::spec::{RunRequest, SPEC_BYTES_MAX, Spec, read_arguments};
 
 const RUNS_DEFAULT: &str = "/run/rdev";
-/// How long `drain` waits after the last end.
+/// Default limit of `drain` after the last end.
 const DRAIN_WAIT: Duration = Duration::from_secs(120);
-/// The last argument, after which those come that are not for everybody to see, or too many for a command line.
+/// Last argument, after which the rest arrive on standard input: arguments that are secret, or too many
+/// for a command line.
 const MORE_ON_STDIN: &str = "--arguments-stdin";
 const RUNS_VARIABLE: &str = "RDEV_RUNS_DIR";
 /// Longest time that an option accepts: a hundred years, in seconds.
@@ -25,12 +26,12 @@ const SECONDS_MAX: f64 = 3_155_760_000.0;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) runs: Runs,
-    /// The identity that the folder of runs must have.
+    /// Identity that the folder of runs must have.
     pub(super) identity: Option<String>,
     pub(super) action: Action,
 }
 
-/// What is to be done.
+/// Action of a call.
 #[derive(Debug)]
 pub(super) enum Action {
     Help,
@@ -39,48 +40,48 @@ pub(super) enum Action {
     Attach(RunId, Follow),
     Cancel(RunId),
     List,
-    /// Name so many runs at most that are over and not collected.
+    /// Lists the ids of ended runs that are not collected, up to this number.
     ListUncollected(usize),
-    /// Wait until all runs are over and collected, so long at most after the last end.
+    /// Waits until all runs have ended and are collected, for this time at most after the last end.
     Drain(Duration),
-    /// Send the files of a folder that fit these patterns.
+    /// Sends the files of a folder that match these patterns.
     Collect(PathBuf, Vec<String>),
-    /// Name the runs folder, and what made it.
+    /// Prints the folder of runs and its identity.
     Identity(identity::Claim),
     Gc(Vec<RunId>, Option<Duration>),
-    /// Run what comes on standard input.
-    RunOrder {
+    /// Runs the request on standard input.
+    RunRequest {
         text: bool,
     },
-    /// Become this program, with a umask and a soft limit of open files.
+    /// Executes this program, with a umask and a soft limit of open files.
     Exec(Limits, Vec<String>),
     Supervise,
 }
 
-/// Settings that a program is started with; `None`: what this one has.
+/// Settings of a program; `None`: those of this process.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) umask: Option<u32>,
     pub(super) open_files: Option<u64>,
 }
 
-/// How a run is followed.
+/// Options of following a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Follow {
     pub(super) after: u64,
     pub(super) text: bool,
 }
 
-/// The command, and where its input comes from.
+/// The command, and the source of its input.
 #[derive(Debug)]
 pub(super) struct Command {
     spec: Spec,
-    /// Its input is ours.
+    /// Standard input of this process is the command's input.
     stdin: bool,
 }
 
 impl Command {
-    /// Reads from standard input what has to come from there.
+    /// Reads the command's input from standard input, if requested.
     pub(super) fn into_spec(self) -> Result<Spec, Fault> {
         let Self { mut spec, stdin } = self;
         if !stdin {
@@ -101,17 +102,17 @@ impl Command {
     }
 }
 
-/// Waits for the order on standard input; `None` when it ends without one.
+/// Waits for a run request on standard input; `None` when the input ends without one.
 pub(super) fn request() -> Result<Option<RunRequest>, Fault> {
     RunRequest::read(&mut std::io::stdin().lock()).map_err(|e| Fault::usage(format!("--request-stdin: {e}")))
 }
 
-/// The id that an order names.
-pub(super) fn order_id(request: &RunRequest) -> Result<RunId, Fault> {
+/// Returns the id in a run request.
+pub(super) fn request_id(request: &RunRequest) -> Result<RunId, Fault> {
     RunId::parse(&request.id).ok_or_else(|| refused("request-stdin", &request.id, ID_RULE))
 }
 
-/// Options as they come; which of them a command takes is checked on the way.
+/// Options in the order of the arguments; each is checked against its command.
 #[derive(Debug)]
 struct Given {
     verb: Option<String>,
@@ -299,7 +300,7 @@ impl Given {
             let message = "--request-stdin brings the whole order; no other option of it is accepted";
             return Err(Fault::usage(message));
         }
-        Ok(self.request(Action::RunOrder { text: follow.text }))
+        Ok(self.request(Action::RunRequest { text: follow.text }))
     }
 
     fn command(&mut self) -> Result<Command, Fault> {
@@ -359,7 +360,7 @@ fn seconds(name: &str, value: &str) -> Result<Duration, Fault> {
         .ok_or_else(|| refused(name, value, "a number of seconds, 0 or more, is accepted"))
 }
 
-/// A time that is not zero stays so: zero means that there is no limit.
+/// Rounds up, so a time that is not zero stays so: zero means no limit.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }

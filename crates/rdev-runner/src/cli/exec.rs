@@ -1,4 +1,4 @@
-//! Becoming another program, with limits that its starter cannot set for it.
+//! Executes another program, with limits that its starter cannot set for it.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::args::Limits;
 use super::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND};
 use crate::fault::{Fault, plain};
 
-/// Replaces this program by another one; returns only when that cannot be done.
+/// Replaces this program by another one; returns only on failure.
 pub(super) fn exec(limits: Limits, argv: &[String]) -> Fault {
     if let Some(mode) = limits.umask {
         umask(Mode::from_raw_mode(mode));

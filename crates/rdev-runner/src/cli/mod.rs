@@ -14,17 +14,18 @@ use crate::attach::{Followed, follow};
 use crate::fault::{EXIT_LOST, EXIT_USAGE, Fault};
 use crate::folder::{RunId, Runs};
 use crate::frame::{Ended, Exit, Loss, StopCause};
-use crate::identity::Named;
+use crate::identity::IdentityMatch;
 use crate::out::{say, write_all};
 use crate::sink::Sink;
 use crate::spec::{Mode, RunRequest};
-use crate::start::Waiting;
-use crate::{cancel, collect, drain, gc, identity, list, remains, supervisor};
+use crate::start::WaitingSupervisor;
+use crate::{cancel, collect, drain, gc, identity, list, orphans, supervisor};
 use args::{Action, Follow, Request};
 
-/// Exit code of `--text` for a command whose time was up, as `timeout(1)` has it.
+/// Exit code of `--text` for a command stopped by its timeout, as in `timeout(1)`.
 const EXIT_TIMEOUT: u8 = 124;
-/// The mark of a run that was removed stays so long at least: an order to start it may still be under way.
+/// Minimum age at which the mark of a removed run is deleted: a request to start that run may still be in
+/// flight.
 const MARKS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
@@ -32,13 +33,13 @@ const ERRNO_NOT_FOUND: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
 /// Runs this program with the arguments after its name.
 ///
-/// A program that carries the runner inside calls this when it sees `self_args` at the beginning of its
-/// own arguments, and passes the rest as `args`: supervisors are started as `/proc/self/exe self_args…`.
+/// A program that embeds the runner calls this when it sees `self_args` at the beginning of its own
+/// arguments, and passes the rest as `args`: supervisors are started as `/proc/self/exe self_args…`.
 pub fn main(self_args: &[&str], args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = args::parse(args).and_then(|request| perform(self_args, request));
     ExitCode::from(code.unwrap_or_else(|fault| {
         let hint = if fault.code == EXIT_USAGE { "; try --help" } else { "" };
-        // With standard error gone, the exit code says it alone.
+        // Without standard error the exit code alone reports the fault.
         write_all(stderr(), format!("rdev-runner: {}{hint}\n", fault.message).as_bytes()).ok();
         fault.code
     }))
@@ -48,10 +49,12 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
     let runs = &request.runs;
     if let Some(identity) = &request.identity {
         let named = identity::check(runs, identity)?;
-        // What was started before stays by its id. Files outside the folder of runs may be another task's by now.
-        if named == Named::Former && matches!(request.action, Action::Collect(..) | Action::Exec(..)) {
+        // Runs started under a former identity stay reachable by id. Files outside the folder of runs may
+        // belong to another job now.
+        if named == IdentityMatch::Former && matches!(request.action, Action::Collect(..) | Action::Exec(..))
+        {
             return Err(Fault::other_identity(format!(
-                "the files of {identity:?} are the next pod's by now"
+                "the files of {identity:?} now belong to the next pod"
             )));
         }
     }
@@ -66,18 +69,18 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
                 identity: String::new(),
                 spec: command.into_spec()?,
             };
-            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
+            let waiting = WaitingSupervisor::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let started = waiting.start(runs, &id, &request)?;
             drop(request);
             return attach_to_known(runs, &id, following, started);
         }
-        Action::RunOrder { text } => {
-            // Its supervisor waits beside it: once the order comes, nothing is left to be started.
-            let waiting = Waiting::spawn(self_args, runs).map_err(Fault::before_the_start)?;
+        Action::RunRequest { text } => {
+            // The supervisor is started before the request arrives, so nothing is left to start then.
+            let waiting = WaitingSupervisor::spawn(self_args, runs).map_err(Fault::before_the_start)?;
             let Some(request) = args::request()? else { return Ok(0) };
-            let id = args::order_id(&request)?;
+            let id = args::request_id(&request)?;
             let named = identity::check(runs, &request.identity).map_err(Fault::before_the_start)?;
-            let may_start = named == Named::Present && request.mode == Mode::Start;
+            let may_start = named == IdentityMatch::Current && request.mode == Mode::Start;
             let following = args::Follow { after: request.after, text };
             let started = may_start && waiting.start(runs, &id, &request)?;
             drop(request);
@@ -91,7 +94,7 @@ fn perform(self_args: &[&str], request: Request) -> Result<u8, Fault> {
         Action::Drain(wait) => drain::drain(runs, wait)?,
         Action::Identity(claim) => identity::print(runs, &claim)?,
         Action::Gc(ids, age) => {
-            // One run that cannot be read must not keep the others' space.
+            // One unreadable run must not keep the space of the others.
             let mut done: Vec<Result<(), Fault>> = ids.iter().map(|id| gc::shrink(runs, id)).collect();
             if let Some(age) = age {
                 done.push(gc::remove_older(runs, age));
@@ -116,7 +119,7 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
         Followed::Lost(Loss::Supervisor | Loss::Beside) if following.text => Err(Fault::lost(id)),
         Followed::Lost(Loss::Journal) if following.text => Err(Fault::damaged(id)),
         Followed::Lost(_) => Ok(EXIT_LOST),
-        Followed::Unheard => Ok(0),
+        Followed::Disconnected => Ok(0),
         Followed::ToTheEnd => Ok(match sink {
             Sink::Text(Some(exit)) => code_of(&exit),
             Sink::Text(None) | Sink::Frames => 0,
@@ -124,7 +127,7 @@ fn attach(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u
     }
 }
 
-/// Attaches to a run that was started, now or before. Where its folder is gone, that is told as the loss of its
+/// Attaches to a run that was started, now or before. A missing folder is reported as the loss of its
 /// supervisor.
 fn attach_to_known(runs: &Runs, id: &RunId, following: Follow, started: bool) -> Result<u8, Fault> {
     if !started && runs.find(id)?.is_none() {
@@ -134,11 +137,11 @@ fn attach_to_known(runs: &Runs, id: &RunId, following: Follow, started: bool) ->
 }
 
 fn gone(runs: &Runs, id: &RunId, following: Follow) -> Result<u8, Fault> {
-    remains::end(runs, id)?;
+    orphans::end(runs, id)?;
     if following.text {
         return Err(Fault::lost(id));
     }
-    let cannot = |error| Fault::io(format!("cannot tell of \"{id}\""), error);
+    let cannot = |error| Fault::io(format!("cannot report the loss of \"{id}\""), error);
     let next = following.after + 1;
     Sink::Frames
         .hello(next, false)
@@ -147,7 +150,7 @@ fn gone(runs: &Runs, id: &RunId, following: Follow) -> Result<u8, Fault> {
     Ok(EXIT_LOST)
 }
 
-/// What a shell would have made of it.
+/// Returns the exit code that a shell would report.
 fn code_of(exit: &Exit) -> u8 {
     match (exit.cause, exit.ended) {
         (StopCause::Timeout, _) => EXIT_TIMEOUT,

@@ -1,9 +1,10 @@
-//! The name under which a file is listed: text, of which no two files have the same.
+//! Names of listed files: text, unique for each file.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The path as text. A byte that is no UTF-8 is written as `%XX`, and so is a `%` that would read as one.
+/// Returns the path as text. A byte that is not UTF-8 is written as `%XX`, and so is a `%` that would
+/// read as one.
 pub(super) fn listed(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_names_become_one() {
+    fn names_stay_distinct() {
         for (name, text) in [
             (&b"a b/\xc3\xbc.xml"[..], "a b/ü.xml"),
             (b"\xff", "%FF"),

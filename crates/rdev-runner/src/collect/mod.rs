@@ -1,4 +1,4 @@
-//! Sending the files of a folder that fit some patterns.
+//! Sends the files of a folder that match some patterns.
 
 mod listed;
 mod pattern;
@@ -18,14 +18,14 @@ use crate::out::write_all;
 use pattern::Pattern;
 use search::{LIMITS, search};
 
-/// Bytes of a file that are sent at once.
+/// Bytes of a file in one piece.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Sends every file in the folder that one of the patterns names, once; and a word on each pattern of which files are
-/// missing.
+/// Sends every file in the folder that a pattern names, once; and the reason for each pattern with
+/// missing files.
 pub(crate) fn collect(folder: &Path, patterns: &[String]) -> Result<(), Fault> {
     let parsed = patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<Vec<_>, _>>()?;
-    // A folder that is not there has no files.
+    // A missing folder has no files.
     let found = fs::canonicalize(folder).ok().map(|root| search(&root, &parsed, LIMITS)).unwrap_or_default();
     let mut room = BYTES_MAX;
     for (path, file) in &found.files {
@@ -39,7 +39,7 @@ pub(crate) fn collect(folder: &Path, patterns: &[String]) -> Result<(), Fault> {
     say(&Item::Done)
 }
 
-/// Sends a file that can be read to its end.
+/// Sends a readable file.
 fn send(path: &str, file: Option<&Path>, room: &mut u64) -> Result<(), Fault> {
     let not = |size, why| say(&Item::Not { path: path.to_owned(), size, why });
     let Some((file, size)) = file.and_then(|file| open(file).ok()) else {
@@ -48,7 +48,7 @@ fn send(path: &str, file: Option<&Path>, room: &mut u64) -> Result<(), Fault> {
     if size > *room {
         return not(size, Why::TooLarge);
     }
-    // Read whole before anything is said of it: a disk that fails in the middle costs this file alone.
+    // The file is read whole before it is announced: a disk error in the middle costs this file alone.
     let mut bytes = Vec::with_capacity(size as usize);
     if file.take(size).read_to_end(&mut bytes).is_err() {
         return not(size, Why::Unreadable);

@@ -1,4 +1,4 @@
-//! Patterns that name files, matched name by name on the way down a tree.
+//! Patterns of file names, matched name by name on the way down a tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,34 +7,34 @@ use glob::MatchOptions;
 
 use crate::fault::Fault;
 
-/// As shells have it: what begins with a dot has to be named, or `**` would find all of git's own files.
+/// As in shells: a leading dot must be matched by a dot, or `**` would find all of git's own files.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// A pattern, component by component.
 pub(super) struct Pattern {
     parts: Vec<Part>,
-    /// It ends in a slash.
+    /// The pattern ends in a slash.
     folders_only: bool,
 }
 
 enum Part {
-    /// `**`: any folders that need not be named.
+    /// `**`: any number of folders.
     Folders,
     /// A component with wildcards.
     Wild(glob::Pattern),
-    /// A component without.
+    /// A component without wildcards.
     Name(String),
 }
 
-/// How a name fits what a pattern wants next.
+/// Match of a name with the next components of a pattern.
 #[derive(Debug, Default)]
 pub(super) struct Fit {
-    /// It is all that the pattern names.
+    /// The name completes the pattern.
     pub(super) whole: bool,
-    /// It stands there as it is.
+    /// The component equals the name, without wildcards.
     pub(super) by_name: bool,
-    /// Names that are wanted in it, as [`Pattern::start`].
+    /// Components expected inside the folder of that name, as in [`Pattern::start`].
     pub(super) next: Vec<usize>,
 }
 
@@ -53,13 +53,13 @@ impl Pattern {
             });
         }
         if matches!(parts.last(), Some(Part::Folders)) {
-            // By itself it stands for folders, here for all that is in them.
+            // At the end, `**` stands for everything in the folders.
             parts.push(Part::Wild(glob::Pattern::new("*").map_err(|e| Fault::usage(e.to_string()))?));
         }
         Ok(Self { parts, folders_only })
     }
 
-    /// The components that the names in the folder itself may fit: their numbers.
+    /// Returns the indices of the components that names in the folder itself may match.
     pub(super) fn start(&self) -> Vec<usize> {
         vec![0]
     }
@@ -68,7 +68,7 @@ impl Pattern {
         self.folders_only
     }
 
-    /// Holds a name against the components that are wanted.
+    /// Matches a name against the expected components.
     pub(super) fn fit(&self, wanted: &[usize], name: &OsStr) -> Fit {
         let text = name.to_string_lossy();
         let mut fit = Fit::default();
@@ -79,7 +79,7 @@ impl Pattern {
                     if !text.starts_with('.') && !fit.next.contains(&number) {
                         fit.next.push(number);
                     }
-                    // None at all is as good.
+                    // `**` also matches no folder at all.
                     open.push(number + 1);
                     continue;
                 }

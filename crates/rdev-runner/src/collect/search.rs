@@ -1,5 +1,5 @@
-//! Looking for files in a tree. Links are never followed on the way, so every tree has an end; how much is looked at
-//! has a limit besides.
+//! Searches files in a tree. Links to folders are never followed, so every search ends; the number of
+//! visited names has a limit besides.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -12,35 +12,35 @@ use super::listed::listed;
 use super::pattern::Pattern;
 use crate::files::{FILES_MAX, PATH_BYTES_MAX, Why};
 
-/// How much is looked at.
+/// Limits of a search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Names in folders.
+    /// Most names in folders.
     pub(super) names: usize,
-    /// Less than the 30 s after which a silent program is given up.
+    /// Longest time: less than the 30 s after which a silent program is given up.
     pub(super) time: Duration,
 }
 
-/// More than a large checkout with its packages has.
+/// More names than a large checkout with its packages has.
 pub(super) const LIMITS: Limits = Limits { names: 1_000_000, time: Duration::from_secs(15) };
 
-/// The result of the search.
+/// Result of a search.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// By the names under which they are listed; `None`: nothing that can be read.
+    /// Files by their listed names; `None`: not readable.
     pub(super) files: BTreeMap<String, Option<PathBuf>>,
-    /// Patterns that have found something, by their number.
+    /// Indices of patterns with matches.
     fitted: BTreeSet<usize>,
-    /// Patterns of which there is more, and why it was not taken.
+    /// Indices of patterns that were cut, with the reason.
     cut: BTreeMap<usize, Why>,
 }
 
-/// A folder that is to be looked at.
+/// A folder to visit.
 struct Folder {
     path: PathBuf,
-    /// Names that patterns want in it, by their number.
+    /// Components that patterns expect in the folder, by the pattern's index.
     wanted: Vec<(usize, Vec<usize>)>,
-    /// Patterns that want everything in it.
+    /// Indices of patterns that match everything in the folder.
     whole: Vec<usize>,
 }
 
@@ -51,7 +51,7 @@ struct Search<'a> {
     found: Found,
 }
 
-/// Looks for the files of the folder that fit the patterns, those near its top first.
+/// Searches the folder for files that match the patterns, those near its top first.
 pub(super) fn search(root: &Path, patterns: &[Pattern], limits: Limits) -> Found {
     let wanted = patterns.iter().enumerate().map(|(number, pattern)| (number, pattern.start())).collect();
     let top = Folder { path: root.to_owned(), wanted, whole: Vec::new() };
@@ -66,7 +66,7 @@ pub(super) fn search(root: &Path, patterns: &[Pattern], limits: Limits) -> Found
             }
         };
         for (at, name) in names.iter().enumerate() {
-            // Looking at what a name stands for takes time too.
+            // A look at the type of a name takes time too.
             if at % 64 == 0 && Instant::now() >= until {
                 names_left = 0;
                 break;
@@ -81,7 +81,7 @@ pub(super) fn search(root: &Path, patterns: &[Pattern], limits: Limits) -> Found
     search.found
 }
 
-/// The names in a folder, sorted; as many as there is room and time for.
+/// Returns the names in a folder, sorted, within the limits of number and time.
 fn names(folder: &Path, left: &mut usize, until: Instant) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -128,7 +128,7 @@ impl Search<'_> {
         }
         let leads_to_folder = kind.is_ok_and(|kind| kind.is_symlink()) && path.is_dir();
         if leads_to_folder {
-            // It is named, and not gone through.
+            // A link to a folder is listed, and not followed.
             takers.extend(by_name);
             takers.extend(through);
         } else {
@@ -138,7 +138,7 @@ impl Search<'_> {
         self.add(&path, &takers);
     }
 
-    /// A file that these patterns name. It may be a link to one in the folder.
+    /// Adds a file that these patterns match. The file may be a link to one in the folder.
     fn add(&mut self, path: &Path, takers: &[usize]) {
         let takers: Vec<usize> =
             takers.iter().copied().filter(|number| !self.found.cut.contains_key(number)).collect();
@@ -157,7 +157,7 @@ impl Search<'_> {
         self.found.files.insert(name, inside);
     }
 
-    /// A folder whose names cannot be read is told of as a file is.
+    /// Lists an unreadable folder like an unreadable file.
     fn cannot_list(&mut self, folder: &Folder, error: &io::Error) {
         if error.kind() != io::ErrorKind::NotFound && folder.path != self.root {
             let takers: Vec<usize> =
@@ -170,7 +170,7 @@ impl Search<'_> {
         for number in patterns {
             self.found.cut.entry(*number).or_insert(why);
         }
-        // Nothing more is looked for on their account.
+        // Patterns that were cut are not searched any further.
         let done = |number: &usize| self.found.cut.contains_key(number);
         for folder in &mut self.open {
             folder.wanted.retain(|(number, _)| !done(number));
@@ -179,7 +179,7 @@ impl Search<'_> {
         self.open.retain(|folder| !folder.wanted.is_empty() || !folder.whole.is_empty());
     }
 
-    /// Whatever has not been looked at will not be.
+    /// Gives up all folders that were not visited yet.
     fn give_up(&mut self) {
         let folders = std::mem::take(&mut self.open);
         for folder in folders {
@@ -192,7 +192,7 @@ impl Search<'_> {
 }
 
 impl Found {
-    /// Why a pattern has less than it names; `None` when it has all.
+    /// Returns why a pattern has fewer files than it matches; `None` when it has all.
     pub(super) fn why_less(&self, pattern: usize) -> Option<Why> {
         let missing = (!self.fitted.contains(&pattern)).then_some(Why::Missing);
         self.cut.get(&pattern).copied().or(missing)
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_is_too_large_gives_what_is_near_its_top_and_says_so() {
+    fn a_search_of_a_tree_that_is_too_large_returns_files_near_its_top_and_the_reason() {
         let root = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(root.path()).unwrap();
         fs::create_dir_all(root.join("a/deep")).unwrap();

@@ -1,4 +1,4 @@
-//! The numbers that stand for the parts of a frame.
+//! Codes of the parts of a frame.
 
 use bytes::{Buf, Bytes};
 

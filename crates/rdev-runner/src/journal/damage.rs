@@ -1,4 +1,4 @@
-//! Frames that the disk has not kept as they were written: where the sequence goes on, and what is missing of it.
+//! Damaged frames: finds where the sequence continues, and counts the missing events.
 
 use std::fs::File;
 use std::io;
@@ -17,18 +17,18 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// `None` where no number is missing.
+    /// Returns the gap; `None` where no number is missing.
     pub(super) fn between(first_seq: u64, next_seq: u64, bytes: u64) -> Option<Self> {
         let events = next_seq.checked_sub(first_seq).filter(|&events| events > 0)?;
         Some(Self { first_seq, events, bytes })
     }
 
-    /// That of the next cut.
+    /// Returns the header of the next cut.
     pub(super) fn header(&self) -> Header {
         Header { total: 0, first_seq: self.first_seq, count: self.count(), kind: KIND_CUT, reserved: 0 }
     }
 
-    /// Takes a cut of as many events as one holds.
+    /// Returns a cut of as many events as one frame can hold.
     pub(super) fn take(&mut self) -> Frame {
         let (first_seq, count) = (self.first_seq, self.count());
         self.first_seq += u64::from(count);
@@ -42,16 +42,17 @@ impl Gap {
     }
 }
 
-/// The next sound frame at or after a position where none of the sequence is, and where it is. Numbers never go back.
+/// Returns the next intact frame at or after a position without one, and its offset. Numbers never
+/// decrease.
 ///
-/// Output may hold the bytes of frames, such as those of a printed journal. So where the damaged frame's own length
-/// leads to a frame that continues the sequence, nothing else is looked at.
-pub(super) fn next_sound(file: &File, at: Position) -> io::Result<Option<(u64, Header)>> {
+/// Output may contain the bytes of frames, such as those of a printed journal. So where the damaged
+/// frame's own length leads to a frame that continues the sequence, no other is considered.
+pub(super) fn next_intact(file: &File, at: Position) -> io::Result<Option<(u64, Header)>> {
     let mut window = vec![0; BATCH_BYTES_MAX];
     let length = read_at(file, &mut window, at.offset)?;
     if let Ok(damaged) = at.header(&window[..length])
         && let next = at.after(&damaged)
-        && let Found::Sound(header) = next.look_in(file)?
+        && let Found::Intact(header) = next.classify_in(file)?
     {
         return Ok(Some((next.offset, header)));
     }
@@ -67,7 +68,7 @@ pub(super) fn next_sound(file: &File, at: Position) -> io::Result<Option<(u64, H
                 continue;
             }
             if header.total > bytes.len() && start > 0 {
-                // A window that begins here holds all of it, if the file does.
+                // A window that begins here holds the whole frame, if the file does.
                 hop = start;
                 break;
             }

@@ -1,4 +1,4 @@
-//! The fields of a frame that can be read without touching its payload.
+//! Header fields of a frame, readable without its payload.
 
 use bytes::Buf;
 
@@ -14,12 +14,12 @@ pub(crate) struct Header {
     pub(crate) first_seq: u64,
     pub(crate) count: u32,
     pub(crate) kind: u8,
-    /// Zero, where it is a header.
+    /// Zero in every header.
     pub(crate) reserved: u8,
 }
 
 impl Header {
-    /// The header at the beginning of `bytes`, or `None` when it is not complete.
+    /// Reads the header at the beginning of `bytes`; `None` when it is incomplete.
     pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
         let Some(total) = frame_bytes(bytes)? else {
             return Ok(None);
@@ -34,7 +34,7 @@ impl Header {
         }))
     }
 
-    /// Tells whether a writer can have made it, as far as a header tells.
+    /// Tells whether a writer can have produced this header.
     pub(crate) fn is_plausible(&self) -> bool {
         let payload = self.total - HEADER_BYTES;
         let fits = match self.kind {
@@ -50,7 +50,7 @@ impl Header {
         self.kind == KIND_EXIT
     }
 
-    /// The sequence number that comes after this frame.
+    /// Returns the sequence number after this frame.
     pub(crate) fn next_seq(&self) -> u64 {
         self.first_seq.saturating_add(u64::from(self.count))
     }

@@ -1,4 +1,4 @@
-//! The journal on disk: written by one supervisor, read by anybody.
+//! The journal on disk: written by one supervisor, read by anyone.
 
 mod damage;
 mod header;

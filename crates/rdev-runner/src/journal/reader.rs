@@ -1,10 +1,10 @@
-//! Reading a journal that may still grow, and that a disk may have damaged.
+//! Reads a journal that may still grow, and that a disk may have damaged.
 //!
-//! The writer takes back a frame that it could not finish. So nothing is remembered of a frame that is
-//! not complete: it is read again from its beginning.
+//! The writer removes a frame that it could not finish. So the reader remembers nothing of an incomplete
+//! frame: it reads the frame again from its beginning.
 //!
-//! Every frame that is handed on was checked. In the place of damaged ones a cut is handed on, up to the next sound
-//! frame of the sequence. While the journal may grow, bytes at its end that are no frame may become one.
+//! Every delivered frame was checked. Damaged frames are replaced by a cut up to the next intact frame of
+//! the sequence. While the journal may grow, bytes at its end that are no frame may become one.
 
 use std::fs::File;
 use std::io;
@@ -16,21 +16,21 @@ use super::header::Header;
 use super::position::{BATCH_BYTES_MAX, Found, Position, read_at};
 use crate::frame::{Frame, decode_all};
 
-/// How much is read at once where only headers matter: long frames are jumped over, short ones come many
-/// in a read.
+/// Bytes of one read where only headers matter: long frames are skipped, short ones fit together into one
+/// read.
 const HOP_BYTES: usize = 4 * 1024;
 
-/// A position in a journal, always at the beginning of a frame.
+/// Position in a journal, always at the beginning of a frame.
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: File,
     at: Position,
-    /// The frame that was passed last, by its header alone.
+    /// The last skipped frame, known by its header alone.
     hopped: Option<Position>,
-    /// Events in damaged frames just before the position, and not handed on.
+    /// Events in damaged frames just before the position, not delivered yet.
     gap: Option<Gap>,
     ended: bool,
-    /// Nothing is written any more.
+    /// True once no writer exists.
     settled: bool,
     buffer: Vec<u8>,
 }
@@ -41,7 +41,7 @@ impl Reader {
         Self { file, at, hopped: None, gap: None, ended: false, settled: false, buffer: Vec::new() }
     }
 
-    /// The sequence number that comes after what was read or skipped.
+    /// Returns the sequence number after the frames read or skipped.
     pub(crate) fn next_seq(&self) -> u64 {
         match &self.gap {
             Some(gap) => gap.first_seq,
@@ -49,18 +49,18 @@ impl Reader {
         }
     }
 
-    /// Whether the exit entry was read or skipped: nothing can come any more.
+    /// Tells whether the exit entry was read or skipped: no frame follows it.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// The writer is gone: what is no frame now will not become one.
+    /// Records that the writer is gone: bytes that are no frame now will not become one.
     pub(crate) fn settle(&mut self) {
         self.settled = true;
     }
 
-    /// Moves to the first frame that `wanted` accepts, or to the end of what is there. Of the others only headers are
-    /// looked at, and they are checked where the next one is not found behind them.
+    /// Moves to the first frame that `wanted` accepts, or to the end of the file. Reads only the headers
+    /// of the others, and checks those that are not followed by a frame.
     pub(crate) fn seek(&mut self, wanted: impl Fn(&Header) -> bool) -> io::Result<Option<Header>> {
         loop {
             while let Some(gap) = &mut self.gap {
@@ -88,8 +88,8 @@ impl Reader {
                     break Found::Short;
                 }
                 if wanted(&header) {
-                    match self.at.look_in(&self.file)? {
-                        Found::Sound(_) => return Ok(Some(header)),
+                    match self.at.classify_in(&self.file)? {
+                        Found::Intact(_) => return Ok(Some(header)),
                         found => break found,
                     }
                 }
@@ -101,8 +101,8 @@ impl Reader {
                 }
             };
             match found {
-                // What was jumped over, or read so far.
-                Found::Short | Found::Sound(_) if at > 0 => {}
+                // Frames skipped or read so far.
+                Found::Short | Found::Intact(_) if at > 0 => {}
                 found => {
                     let stepped_back = self.step_back()?;
                     if (self.waits_at(&found) && !stepped_back) || !self.mend()? {
@@ -113,21 +113,23 @@ impl Reader {
         }
     }
 
-    /// The next complete frames as they are in the file, at most [`BATCH_BYTES_MAX`] bytes, or a cut in the place of
-    /// damaged ones. The exit entry comes alone, so that output before it need not wait for the disk.
+    /// Returns the next complete frames as they are in the file, at most [`BATCH_BYTES_MAX`] bytes, or a
+    /// cut in place of damaged ones. The exit entry is returned alone, so output before it need not wait
+    /// for the disk.
     pub(crate) fn batch(&mut self) -> io::Result<Option<&[u8]>> {
         while self.gap.is_none() {
             let length = self.fill(BATCH_BYTES_MAX)?;
             let mut at = 0;
             let found = loop {
-                match self.at.look(&self.buffer[at..length]) {
-                    Found::Sound(header) if header.is_exit() && at > 0 => break Found::Short,
-                    Found::Sound(header) => {
+                match self.at.classify(&self.buffer[at..length]) {
+                    Found::Intact(header) if header.is_exit() && at > 0 => break Found::Short,
+                    Found::Intact(header) => {
                         self.pass(&header);
                         at += header.total;
                         if self.ended {
-                            // The writer may not have come to it yet, and nobody may hear of an end that a crash
-                            // undoes. A disk that refuses has refused the writer too; the end is true all the same.
+                            // The writer may not have flushed yet, and an end that a crash undoes must
+                            // not be reported. A disk that refuses the flush has refused the writer too;
+                            // the end is true nevertheless.
                             self.file.sync_data().ok();
                             break Found::Short;
                         }
@@ -150,12 +152,12 @@ impl Reader {
         Ok(Some(&self.buffer))
     }
 
-    /// The next frame, decoded, or a cut in the place of damaged ones.
+    /// Returns the next frame, decoded, or a cut in place of damaged ones.
     pub(crate) fn frame(&mut self) -> io::Result<Option<Frame>> {
         while self.gap.is_none() {
             let length = self.fill(BATCH_BYTES_MAX)?;
-            match self.at.look(&self.buffer[..length]) {
-                Found::Sound(header) => {
+            match self.at.classify(&self.buffer[..length]) {
+                Found::Intact(header) => {
                     let raw = Bytes::copy_from_slice(&self.buffer[..header.total]);
                     self.pass(&header);
                     self.hopped = None;
@@ -169,26 +171,27 @@ impl Reader {
         Ok(self.take_gap())
     }
 
-    /// Tells whether bytes are left that are no frame, nor the beginning of one, which a writer leaves that is killed.
+    /// Tells whether bytes remain that are neither a frame nor the beginning of one; a killed writer
+    /// leaves such a beginning.
     pub(crate) fn has_damaged_rest(&self) -> io::Result<bool> {
-        Ok(matches!(self.at.look_in(&self.file)?, Found::Damaged))
+        Ok(matches!(self.at.classify_in(&self.file)?, Found::Damaged))
     }
 
-    /// Tells whether bytes are left.
+    /// Tells whether bytes remain.
     pub(crate) fn has_rest(&self) -> io::Result<bool> {
         Ok(self.length()? > self.at.offset)
     }
 
-    /// Tells whether more may come of what was found.
+    /// Tells whether bytes of this kind may still become a frame.
     fn waits_at(&self, found: &Found) -> bool {
         !self.settled && matches!(found, Found::Short)
     }
 
-    /// Moves to the next sound frame behind what is none. False: there is none, or not yet.
+    /// Moves to the next intact frame after damage. Returns false when none exists, or not yet.
     fn mend(&mut self) -> io::Result<bool> {
-        let Some((offset, header)) = damage::next_sound(&self.file, self.at)? else { return Ok(false) };
-        // The writer may have written the frame anew that looked damaged.
-        if matches!(self.at.look_in(&self.file)?, Found::Sound(_)) {
+        let Some((offset, header)) = damage::next_intact(&self.file, self.at)? else { return Ok(false) };
+        // The writer may have rewritten the frame that looked damaged.
+        if matches!(self.at.classify_in(&self.file)?, Found::Intact(_)) {
             return Ok(true);
         }
         let first_seq = self.next_seq();
@@ -198,10 +201,11 @@ impl Reader {
         Ok(true)
     }
 
-    /// Back to the frame that was passed last, if it is damaged: where the next one is, only a sound one says.
+    /// Moves back to the last skipped frame, if it is damaged: only an intact frame marks the position of
+    /// the next one.
     fn step_back(&mut self) -> io::Result<bool> {
         let Some(hopped) = self.hopped.take() else { return Ok(false) };
-        let is_damaged = !matches!(hopped.look_in(&self.file)?, Found::Sound(_));
+        let is_damaged = !matches!(hopped.classify_in(&self.file)?, Found::Intact(_));
         if is_damaged {
             self.at = hopped;
         }
@@ -219,7 +223,7 @@ impl Reader {
 
     fn fill(&mut self, want: usize) -> io::Result<usize> {
         if self.buffer.len() < want {
-            // New memory from the system is zero already; growing would touch every page of it.
+            // New memory from the system is already zero; growing a buffer would touch every page.
             self.buffer = vec![0; want];
         }
         read_at(&self.file, &mut self.buffer[..want], self.at.offset)

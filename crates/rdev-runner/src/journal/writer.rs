@@ -1,4 +1,5 @@
-//! Writing the journal: whole frames or nothing, within a size, and honest about what is left out.
+//! Writes the journal: whole frames or nothing, within a size limit, with an announcement of all output
+//! that is left out.
 
 use std::fs::File;
 use std::io;
@@ -10,9 +11,9 @@ use crate::clock::now_us;
 use crate::folder::Run;
 use crate::frame::{Body, CutReason, End, Exit, Frame, HEADER_BYTES, KIND_CUT, Stream, encode_output};
 
-/// How often output that is not kept is announced, and how often a full disk is tried again.
+/// Interval of announcements of missing output, and of retries on a full disk.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-/// How long the exit entry is tried when even the reserve did not make room for it.
+/// Time for which the exit entry is retried when even the reserve did not make enough space.
 const EXIT_PATIENCE: Duration = Duration::from_secs(60);
 const EXIT_RETRY: Duration = Duration::from_millis(100);
 
@@ -20,17 +21,17 @@ const EXIT_RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
-    /// Length of the whole frames in the file; the next write goes there.
+    /// Length of the whole frames in the file; the next write starts there.
     good: u64,
     next_seq: u64,
     /// Frames that are not in the file yet.
     pending: Vec<u8>,
-    /// Output bytes that may still be kept.
+    /// Output bytes that the limit still allows.
     room: u64,
     missing: Option<Missing>,
 }
 
-/// Output that was not kept and is not announced yet: the events just before `next_seq`.
+/// Missing output that is not announced yet: the events just before `next_seq`.
 #[derive(Debug)]
 struct Missing {
     reason: CutReason,
@@ -40,7 +41,8 @@ struct Missing {
 }
 
 impl Journal {
-    /// `bytes_max` limits the output that is kept; 0: no limit. Events are numbered from `first_seq` on.
+    /// Creates a writer. `bytes_max` limits the stored output, 0: no limit. Events are numbered from
+    /// `first_seq` on.
     pub(crate) fn new(file: File, bytes_max: u64, first_seq: u64) -> Self {
         Self {
             file,
@@ -52,14 +54,15 @@ impl Journal {
         }
     }
 
-    /// Takes the next output; it is on its way to readers after [`Journal::flush`].
+    /// Takes the next output; readers see it after [`Journal::flush`].
     pub(crate) fn output(&mut self, stream: Stream, end: End, count: u32, payload: &[u8]) {
         if self.missing.is_none() {
             if payload.len() as u64 <= self.room {
                 return self.keep(stream, end, count, payload);
             }
             let fits = whole_lines(payload, end, self.room as usize);
-            // What does not fit ends the keeping for good: shorter lines after it would look like the next ones.
+            // The first line over the limit ends the storage for good: shorter lines after it would look
+            // like its successors.
             self.room = 0;
             let kept = memchr::memchr_iter(b'\n', &payload[..fits]).count() as u32;
             if kept > 0 {
@@ -98,13 +101,13 @@ impl Journal {
         missing.bytes = missing.bytes.saturating_add(bytes);
     }
 
-    /// When [`Journal::flush`] has something to do even without new output.
+    /// Returns when [`Journal::flush`] is due even without new output.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.missing.as_ref().map(|missing| missing.announce_at)
     }
 
-    /// Writes what was taken, and the announcement of what is missing when it is due. True: there is
-    /// something new to read.
+    /// Writes pending frames, and the announcement of missing output when it is due. Returns true when
+    /// readers have something new.
     pub(crate) fn flush(&mut self, now: Instant) -> bool {
         if self.missing.as_ref().is_some_and(|missing| missing.announce_at <= now) {
             self.announce();
@@ -114,7 +117,7 @@ impl Journal {
         self.good > before
     }
 
-    /// Writes the last entry and makes it durable; the journal must not be used after it.
+    /// Writes the exit entry and makes it durable; the journal must not be used afterwards.
     pub(crate) fn finish(&mut self, exit: Exit, run: &Run) -> io::Result<()> {
         let give_up = Instant::now() + EXIT_PATIENCE;
         loop {
@@ -157,7 +160,7 @@ impl Journal {
         }
     }
 
-    /// True when all of it is in the file.
+    /// Returns true when all pending bytes are in the file.
     fn write_pending(&mut self) -> bool {
         let mut done = 0;
         while done < self.pending.len() {
@@ -178,8 +181,8 @@ impl Journal {
         complete
     }
 
-    /// Only `done` bytes of the pending frames reached the disk. The frames among them stay, for somebody
-    /// may have read them already; the torn one and the rest become missing output.
+    /// Handles a write of only `done` bytes of the pending frames. The complete frames among them stay,
+    /// since a reader may have read them; the torn one and the rest become missing output.
     fn lose_after(&mut self, done: usize) {
         let mut at = 0;
         let mut bytes = 0;
@@ -194,17 +197,17 @@ impl Journal {
             }
             at = end;
         }
-        // Should this fail too, the torn frame is written over by the next one.
+        // When this fails too, the next frame overwrites the torn one.
         self.file.set_len(self.good).ok();
         let lost = self.next_seq - first_lost.unwrap_or(self.next_seq);
-        // Later output must not go ahead of the announcement, so what was missing already joins it.
+        // Later output must not precede the announcement, so output that was already missing joins it.
         if lost > 0 {
             self.count_missing(CutReason::DiskFull, lost, bytes);
         }
     }
 }
 
-/// How many of the first `room` bytes are whole lines.
+/// Returns how many of the first `room` bytes are whole lines.
 fn whole_lines(payload: &[u8], end: End, room: usize) -> usize {
     match end {
         End::Newline => memchr::memrchr(b'\n', &payload[..room]).map_or(0, |at| at + 1),
@@ -212,7 +215,7 @@ fn whole_lines(payload: &[u8], end: End, room: usize) -> usize {
     }
 }
 
-/// How much of the command's output a frame stands for.
+/// Returns the number of output bytes that a frame stands for.
 fn output_bytes(header: &Header, frame: &[u8]) -> u64 {
     let payload = &frame[HEADER_BYTES..];
     match (header.kind, payload.first_chunk()) {

@@ -1,17 +1,17 @@
-//! Those who are attached. They read the journal themselves; over the socket they only learn that it grew.
+//! Attached clients. They read the journal themselves; the socket only wakes them.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-/// Sent by a client that wants the command to end, and sent back once that is under way.
+/// Sent by a client to end the command, and sent back once the end is under way.
 pub(crate) const CANCEL: u8 = b'c';
-/// Sent to a client when there is something new in the journal.
+/// Sent to a client when the journal has grown.
 const WAKE: u8 = b'w';
-/// More than this many lose the oldest, which connects again if it still wants to know.
+/// Most clients; one more drops the oldest, which connects again if it still reads.
 const CLIENTS_MAX: usize = 64;
 
-/// The listening socket and the connections that came in by it.
+/// The listening socket and its connections.
 #[derive(Debug)]
 pub(crate) struct Clients {
     listener: UnixListener,
@@ -32,11 +32,11 @@ impl Clients {
         self.connected.iter()
     }
 
-    /// Takes in everybody who is waiting.
+    /// Accepts all waiting clients.
     pub(crate) fn accept(&mut self) {
         while let Ok((mut client, _)) = self.listener.accept() {
-            // It may have read the journal before it was on our list, so it is woken once to read it again.
-            if client.set_nonblocking(true).is_ok() && tell(&mut client, WAKE) {
+            // The client may have read the journal before it was connected, so it is woken once.
+            if client.set_nonblocking(true).is_ok() && send(&mut client, WAKE) {
                 if self.connected.len() == CLIENTS_MAX {
                     self.connected.pop_front();
                 }
@@ -45,13 +45,13 @@ impl Clients {
         }
     }
 
-    /// Tells everybody that the journal has grown.
+    /// Wakes all clients: the journal has grown.
     pub(crate) fn wake(&mut self) {
-        self.connected.retain_mut(|client| tell(client, WAKE));
+        self.connected.retain_mut(|client| send(client, WAKE));
     }
 
-    /// Reads what clients have sent. True: one of them wants the command to end.
-    pub(crate) fn listen(&mut self) -> bool {
+    /// Reads the requests of clients. Returns true when one requests the end of the command.
+    pub(crate) fn read_requests(&mut self) -> bool {
         let mut cancel = false;
         self.connected.retain_mut(|client| {
             let mut request = [0];
@@ -59,7 +59,7 @@ impl Clients {
                 Ok(0) => false,
                 Ok(_) if request[0] == CANCEL => {
                     cancel = true;
-                    tell(client, CANCEL)
+                    send(client, CANCEL)
                 }
                 Ok(_) => true,
                 Err(error) => again(&error),
@@ -69,8 +69,8 @@ impl Clients {
     }
 }
 
-/// False when the client is gone. One that has not yet read an earlier word needs no other.
-fn tell(client: &mut UnixStream, word: u8) -> bool {
+/// Returns false when the client is gone. A client with an unread byte needs no other.
+fn send(client: &mut UnixStream, word: u8) -> bool {
     match client.write_all(&[word]) {
         Ok(()) => true,
         Err(error) => again(&error),

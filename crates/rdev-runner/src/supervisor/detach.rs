@@ -1,4 +1,4 @@
-//! Leaving the process that started us: its session, its signals, its standard streams.
+//! Detaches from the process that started us: its session, its signals, its standard streams.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -11,22 +11,22 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level::pipe};
 
-/// Become readable when a signal came.
+/// Sockets that become readable on a signal.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// A process below us has ended.
     pub(crate) child: UnixStream,
-    /// Somebody wants us, and so the command, to end.
+    /// A request to end us, and so the command.
     pub(crate) terminate: UnixStream,
 }
 
-/// Makes this process independent and the heir of every process below it.
+/// Detaches this process, and makes it the subreaper of every process below it.
 pub(crate) fn detach() -> io::Result<Signals> {
-    // Fails only for a process that leads a group already, which is independent enough.
+    // Fails only for the leader of a group, which is detached already.
     setsid().ok();
     set_child_subreaper(Some(getpid()))?;
-    // Signals that mean nothing to us get a handler that does nothing. Ignoring them would be handed down
-    // to the command, which could then not be interrupted; handlers are not.
+    // Signals without a meaning here get an empty handler. The command would inherit ignored signals, and
+    // could then not be interrupted; handlers are not inherited.
     let nothing = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ] {
         flag::register(signal, Arc::clone(&nothing))?;
@@ -41,7 +41,7 @@ fn announced(signal: i32) -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// Lets go of the streams that the starter gave us.
+/// Closes the streams that the starter gave us.
 pub(crate) fn close_standard_streams() -> io::Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;

@@ -1,49 +1,52 @@
-//! A watch over the memory of the container. Where the kernel ends every process of a container at once for want of
-//! memory, supervisors included, the command that has most of it is ended before that.
+//! Memory guard of the container. Where the kernel kills every process of a container at once for lack of
+//! memory, supervisors included, the guard ends the largest command before that.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Group;
 use crate::folder::{Run, Runs};
-use crate::memory::{self, Kept};
+use crate::memory::{self, PeakMemory};
 
-/// Says whether there is a watch: `on`, `off`, or else where the kernel ends all at once.
+/// Variable that switches the guard `on` or `off`; by default it is on where the kernel kills all at
+/// once.
 const VARIABLE: &str = "RDEV_MEMORY_GUARD";
-/// Memory that is kept free: so much of the limit, within these bounds.
+/// Memory to keep free: a twentieth of the limit, within these bounds.
 const RESERVE_PART: u64 = 20;
 const RESERVE_MIN: u64 = 16 << 20;
 const RESERVE_MAX: u64 = 128 << 20;
-/// Faster than commands touch new memory, in bytes per second: so often it is looked how much is left.
+/// Fill rate in bytes per second, faster than commands touch new memory: it determines the time of the
+/// next check.
 const FILLED_PER_SECOND: f64 = (4_u64 << 30) as f64;
-const LOOK_AFTER_MIN: Duration = Duration::from_millis(10);
-const LOOK_AFTER_MAX: Duration = Duration::from_secs(1);
-/// The command's share is kept so often while more than half of the memory is used up, and more often near the end.
-const KEPT_AFTER: Duration = Duration::from_secs(1);
-/// Memory of processes that were ended is free by then.
-const SETTLES: Duration = Duration::from_millis(500);
-/// Held by the supervisor that ends its command, until nothing of it is left: one after the other, since the memory of the
-/// first may be enough.
+const CHECK_AFTER_MIN: Duration = Duration::from_millis(10);
+const CHECK_AFTER_MAX: Duration = Duration::from_secs(1);
+/// Interval for storing the command's memory while more than half of the limit is used; shorter near the
+/// limit.
+const STORE_AFTER: Duration = Duration::from_secs(1);
+/// Time after which the memory of killed processes is free.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+/// Lock held by the supervisor that ends its command, until none of its processes is left: one at a time,
+/// since the memory of the first may be enough.
 const LOCK: &str = ".memory.lock";
 
-/// The watch of one supervisor.
+/// The guard of one supervisor.
 #[derive(Debug)]
 pub(super) struct Guard {
     group: Group,
     folder: Runs,
     run: Run,
-    look_at: Instant,
-    /// Room that was left when the command's share was kept last.
-    room_then: u64,
-    /// When it is kept at the latest.
-    keep_at: Instant,
-    kept: Kept,
-    /// It has ended the command.
+    next_check: Instant,
+    /// Free memory when the command's memory was last stored.
+    stored_room: u64,
+    /// Latest time of the next record.
+    store_at: Instant,
+    peak: PeakMemory,
+    /// Held once the guard has ended the command.
     lock: Option<File>,
 }
 
 impl Guard {
-    /// A watch where there is to be one.
+    /// Creates a guard where one is wanted.
     pub(super) fn new(folder: &Runs, run: &Run, now: Instant) -> Option<Self> {
         let group = Group::own()?;
         group.max()?;
@@ -56,56 +59,58 @@ impl Guard {
             group,
             folder: folder.clone(),
             run: run.clone(),
-            look_at: now,
-            room_then: u64::MAX,
-            keep_at: now,
-            kept: Kept::begin(run),
+            next_check: now,
+            stored_room: u64::MAX,
+            store_at: now,
+            peak: PeakMemory::begin(run),
             lock: None,
         })
     }
 
-    /// When it looks again; never once it has ended the command.
-    pub(super) fn look_at(&self) -> Option<Instant> {
-        self.lock.is_none().then_some(self.look_at)
+    /// Returns the time of the next check; `None` once the guard has ended the command.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.lock.is_none().then_some(self.next_check)
     }
 
-    /// The command was ended for its memory.
-    pub(super) fn has_ended_it(&self) -> bool {
+    /// Tells whether the guard has ended the command.
+    pub(super) fn has_ended_command(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// Looks if it is time to. True: this command is the one to be ended, now.
-    pub(super) fn looks(&mut self, now: Instant) -> bool {
-        if self.look_at().is_none_or(|at| now < at) {
+    /// Checks the memory if a check is due. Returns true when this command has to be ended now.
+    pub(super) fn check(&mut self, now: Instant) -> bool {
+        if self.next_check().is_none_or(|at| now < at) {
             return false;
         }
         let Some((room, max)) = self.room() else {
-            self.look_at = now + LOOK_AFTER_MAX;
+            self.next_check = now + CHECK_AFTER_MAX;
             return false;
         };
         let filled_after = Duration::from_secs_f64(room as f64 / FILLED_PER_SECOND);
-        self.look_at = now + filled_after.clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX);
-        // Whoever is asked later what has used up the memory finds it with the run. The nearer the end, the more often.
-        if room < max / 2 && (room < self.room_then / 2 || now >= self.keep_at) {
-            (self.room_then, self.keep_at) = (room, now + KEPT_AFTER);
-            self.kept.raise(&self.run, memory::below_this());
+        self.next_check = now + filled_after.clamp(CHECK_AFTER_MIN, CHECK_AFTER_MAX);
+        // A later query for the culprit reads the record of the run. Records become more frequent near
+        // the limit.
+        if room < max / 2 && (room < self.stored_room / 2 || now >= self.store_at) {
+            (self.stored_room, self.store_at) = (room, now + STORE_AFTER);
+            self.peak.raise(&self.run, memory::below_this());
         }
-        room == 0 && memory::is_largest(&self.folder) && self.takes_the_turn(now)
+        room == 0 && memory::is_largest(&self.folder) && self.acquire_lock(now)
     }
 
-    /// Bytes that are left before a command is ended, and the limit.
+    /// Returns the bytes left before a command is ended, and the limit.
     fn room(&self) -> Option<(u64, u64)> {
         let (held, max) = (self.group.held()?, self.group.max()?);
         let reserve = (max / RESERVE_PART).clamp(RESERVE_MIN, RESERVE_MAX).min(max / 4);
         Some((max.saturating_sub(reserve).saturating_sub(held), max))
     }
 
-    /// Tells whether it is still to be ended once no other supervisor ends its own.
-    fn takes_the_turn(&mut self, now: Instant) -> bool {
-        // Where none can be made the kernel ends what it will: two that end theirs at once are worse.
+    /// Takes the lock; returns whether this command still has to be ended.
+    fn acquire_lock(&mut self, now: Instant) -> bool {
+        // Without a lock the kernel decides: two supervisors that end their commands at once would be
+        // worse.
         let Ok(lock) = File::create(self.folder.0.join(LOCK)) else { return false };
         if lock.try_lock().is_err() {
-            self.look_at = now + SETTLES;
+            self.next_check = now + SETTLE_TIME;
             return false;
         }
         if self.room().is_none_or(|(room, _)| room > 0) {

@@ -1,4 +1,4 @@
-//! The command and everything that it has started.
+//! The command and all processes that it has started.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -17,20 +17,20 @@ use super::schedule::Act;
 use super::tree;
 use crate::fault::plain;
 use crate::frame::Ended;
+use crate::orphans::Mark;
 use crate::processes;
-use crate::remains::Mark;
 use crate::spec::Spec;
 
-/// What unprivileged processes may make a pipe hold: a command that writes much is then rarely stopped
-/// until we come to read.
+/// Largest pipe of an unprivileged process: a command that writes much then rarely blocks before the next
+/// read.
 const PIPE_BYTES: usize = 1024 * 1024;
-/// Added to the command's badness, so that a lack of memory ends it and not its supervisor.
+/// Added to the command's badness, so that a lack of memory kills it and not its supervisor.
 const OOM_SCORE_ADDED: i32 = 500;
-/// How long one act may wait for killed processes to go.
+/// Longest wait for killed processes in one act.
 const KILL_WAIT: Duration = Duration::from_millis(500);
 const KILL_POLL: Duration = Duration::from_millis(1);
 
-/// The ends of the command's pipes that are ours, all non-blocking.
+/// Our ends of the command's pipes, all non-blocking.
 #[derive(Debug)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<OwnedFd>,
@@ -38,7 +38,7 @@ pub(crate) struct Pipes {
     pub(crate) stderr: OwnedFd,
 }
 
-/// A command that could not be executed.
+/// Failure to execute a command.
 #[derive(Debug)]
 pub(crate) struct SpawnError {
     pub(crate) errno: i32,
@@ -51,13 +51,13 @@ pub(crate) struct Job {
     main: Pid,
     started: Instant,
     ended: Option<(Ended, Instant)>,
-    /// Whether no process is left.
-    alone: bool,
+    /// True when no process is left.
+    all_ended: bool,
     leftovers: HashSet<Pid>,
 }
 
 impl Job {
-    /// Starts the command in a process group of its own, with the run's mark on it.
+    /// Starts the command in a process group of its own, with the run's mark.
     pub(crate) fn spawn(spec: &Spec, mark: &Mark) -> Result<(Self, Pipes), SpawnError> {
         let mut command = Command::new(&spec.argv[0]);
         command
@@ -77,7 +77,7 @@ impl Job {
             main: Pid::from_child(&child),
             started,
             ended: None,
-            alone: false,
+            all_ended: false,
             leftovers: HashSet::new(),
         };
         expose_to_oom_killer(child.id());
@@ -94,27 +94,27 @@ impl Job {
         }
     }
 
-    /// How and when the command's own process ended.
+    /// Returns how and when the command's main process ended.
     pub(crate) fn ended(&self) -> Option<(Ended, Instant)> {
         self.ended
     }
 
-    /// Time from the start to the end of the command's own process.
+    /// Returns the time from the start to the end of the command's main process.
     pub(crate) fn duration(&self) -> Duration {
         self.ended.map_or_else(|| self.started.elapsed(), |(_, at)| at - self.started)
     }
 
-    /// Whether the command and all that it started is gone.
-    pub(crate) fn alone(&self) -> bool {
-        self.alone
+    /// Tells whether the command and all its descendants have ended.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.all_ended
     }
 
-    /// How many processes had to be signalled after the command's own had ended.
+    /// Returns the number of processes that were signalled after the main process had ended.
     pub(crate) fn leftovers(&self) -> u32 {
         self.leftovers.len() as u32
     }
 
-    /// Takes note of every process that has ended.
+    /// Reaps every process that has ended.
     pub(crate) fn reap(&mut self) {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -128,7 +128,7 @@ impl Job {
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => return,
                 Err(_) => {
-                    self.alone = true;
+                    self.all_ended = true;
                     return;
                 }
             }
@@ -138,7 +138,7 @@ impl Job {
     pub(crate) fn act(&mut self, act: Act) {
         match act {
             Act::Interrupt if self.ended.is_none() => {
-                // Until it is reaped, which only we do, its number cannot belong to another process.
+                // Only we reap the process, so until then its id cannot belong to another.
                 kill_process(self.main, Signal::INT).ok();
             }
             Act::Interrupt => {}
@@ -146,7 +146,7 @@ impl Job {
                 let processes = tree::descendants(|_| {});
                 self.count_leftovers(processes.iter().map(|process| process.pid));
                 processes::send(&processes, Signal::TERM);
-                // A process that somebody has stopped can hear of it only when it goes on.
+                // A stopped process handles the signal only after it continues.
                 processes::send(&processes, Signal::CONT);
             }
             Act::Kill => self.kill(),
@@ -154,15 +154,15 @@ impl Job {
     }
 
     fn kill(&mut self) {
-        // Hundreds of runaway processes leave one that would end them little time; not every container
-        // may ask for more.
+        // Hundreds of runaway processes leave little time to the one that ends them; some containers
+        // forbid this.
         nice(-20).ok();
         let until = Instant::now() + KILL_WAIT;
         loop {
             let killed = processes::freeze_and_kill(until, |found| tree::descendants(found));
             self.count_leftovers(killed.iter().map(|process| process.pid));
             self.reap();
-            if self.alone || Instant::now() >= until {
+            if self.all_ended || Instant::now() >= until {
                 return;
             }
             std::thread::sleep(KILL_POLL);
@@ -185,7 +185,7 @@ impl SpawnError {
             format!("rdev-runner: cannot run {:?} in {:?}: {why}\n", spec.argv[0], spec.cwd)
         };
         Self {
-            // The standard library refuses a zero byte in an argument without asking the system.
+            // The standard library refuses a zero byte in an argument without a system call.
             errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()),
             message,
         }
@@ -203,6 +203,6 @@ fn ours(pipe: OwnedFd) -> OwnedFd {
 fn expose_to_oom_killer(pid: u32) {
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let score = (own.trim().parse().unwrap_or(0) + OOM_SCORE_ADDED).min(1000);
-    // The command may be gone already, and without this it runs as well.
+    // The command may have ended already; it runs without this setting as well.
     std::fs::write(OsStr::new(&format!("/proc/{pid}/oom_score_adj")), score.to_string()).ok();
 }

@@ -1,19 +1,19 @@
-//! Cutting a stream of bytes into lines, and lines that are too long into pieces.
+//! Splits a stream of bytes into lines, and long lines into pieces.
 
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::frame::{End, FRAME_EVENTS_MAX, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
-/// How much may be read at once: with the longest rest before it, it still fits into one frame.
+/// Most bytes of one read: with the longest rest before it, it still fits into one frame.
 const READ_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - LINE_BYTES_MAX;
 
-/// One stream's buffer. Its memory is fixed.
+/// Buffer of one stream. Its memory is fixed.
 #[derive(Debug)]
 pub(crate) struct Lines {
     buffer: Vec<u8>,
-    /// Length of the line, without its newline, that waits at the buffer's beginning.
+    /// Length of the incomplete line at the buffer's beginning.
     held: usize,
-    /// The line that comes next goes on with a piece that was emitted while it was still.
+    /// True when the next line continues an emitted piece.
     continued: bool,
 }
 
@@ -22,13 +22,13 @@ impl Lines {
         Self { buffer: vec![0; PAYLOAD_BYTES_MAX], held: 0, continued: false }
     }
 
-    /// Where the next bytes go.
+    /// Returns the space for the next bytes.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         &mut self.buffer[self.held..self.held + READ_BYTES_MAX]
     }
 
-    /// Takes the `n` bytes that were put into [`Lines::space`] and emits what is complete: the kind of its
-    /// end, its number of events, its bytes.
+    /// Takes the `n` bytes that were put into [`Lines::space`] and emits complete lines: the kind of end,
+    /// the number of events, the bytes.
     pub(crate) fn push(&mut self, n: usize, mut emit: impl FnMut(End, u32, &[u8])) {
         let length = self.held + n;
         let mut start = 0;
@@ -56,9 +56,9 @@ impl Lines {
         self.held = length - start;
     }
 
-    /// Emits what there is of a line that has been still: a prompt waits for an answer, and a progress bar never ends
-    /// its line. A character that is not complete waits on.
-    pub(crate) fn emit_still(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
+    /// Emits an idle incomplete line: a prompt waits for an answer, and a progress bar never ends its
+    /// line. An incomplete character stays in the buffer.
+    pub(crate) fn emit_idle(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
         let held = &self.buffer[..self.held];
         let whole = match std::str::from_utf8(held) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -72,17 +72,18 @@ impl Lines {
         }
     }
 
-    /// Whether a line waits for its newline.
+    /// Tells whether an incomplete line is buffered.
     pub(crate) fn waits(&self) -> bool {
         self.held > 0
     }
 
-    /// Tells whether the line that waits is written over again and again.
+    /// Tells whether the incomplete line is redrawn with carriage returns.
     pub(crate) fn redraws(&self) -> bool {
         memchr(b'\r', &self.buffer[..self.held]).is_some()
     }
 
-    /// The output has ended: emits the line that had no newline. One of which pieces were emitted gets its last.
+    /// Emits the last line, which has no newline, at the end of the output. A line with emitted pieces
+    /// gets its last one.
     pub(crate) fn finish(&mut self, mut emit: impl FnMut(End, u32, &[u8])) {
         if self.held > 0 || self.continued {
             emit(End::Eof, 1, &self.buffer[..self.held]);
@@ -107,8 +108,8 @@ fn emit_lines(mut lines: &[u8], mut emit: impl FnMut(End, u32, &[u8])) {
     }
 }
 
-/// Length of the first piece of a line that is longer than [`LINE_BYTES_MAX`]: that much, or up to three
-/// bytes less where a character of valid UTF-8 would be cut in two.
+/// Returns the length of the first piece of a line longer than [`LINE_BYTES_MAX`]: that much, or up to
+/// three bytes less where a character of valid UTF-8 would be split.
 fn piece_bytes(line: &[u8]) -> usize {
     for start in (LINE_BYTES_MAX - 3..LINE_BYTES_MAX).rev() {
         let width = match line[start] {
@@ -129,7 +130,7 @@ fn piece_bytes(line: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// Pushes `input` in reads of `step` bytes and gives what comes out.
+    /// Pushes `input` in reads of `step` bytes and returns the emitted pieces.
     fn cut(input: &[u8], step: usize) -> Vec<(End, u32, Vec<u8>)> {
         let mut lines = Lines::new();
         let mut out = Vec::new();
@@ -160,8 +161,8 @@ mod tests {
             let mut emit = |end, _, bytes: &[u8]| out.push((end, String::from_utf8(bytes.to_vec()).unwrap()));
             lines.space()[..input.len()].copy_from_slice(input.as_bytes());
             lines.push(input.len(), &mut emit);
-            lines.emit_still(&mut emit);
-            lines.emit_still(&mut emit);
+            lines.emit_idle(&mut emit);
+            lines.emit_idle(&mut emit);
             lines.space()[..rest.len()].copy_from_slice(rest.as_bytes());
             lines.push(rest.len(), &mut emit);
             lines.finish(&mut emit);
@@ -172,7 +173,7 @@ mod tests {
         let mut emit = |end, _, bytes: &[u8]| out.push((end, bytes.to_vec()));
         lines.space()[..3].copy_from_slice(b"a\xe2\x82");
         lines.push(3, &mut emit);
-        lines.emit_still(&mut emit);
+        lines.emit_idle(&mut emit);
         assert_eq!(out, [(End::Partial, b"a".to_vec())], "the beginning of a euro sign waits");
     }
 

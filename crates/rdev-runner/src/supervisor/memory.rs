@@ -1,4 +1,4 @@
-//! Whether the kernel ended processes here because memory ran out: its own count tells.
+//! Detects processes that the kernel killed for lack of memory, by the kernel's own count.
 
 use crate::cgroup::oom_kills;
 use crate::frame::Ended;
@@ -7,17 +7,17 @@ use crate::frame::Ended;
 const KILLED: i32 = 9;
 const KILLED_CODE: i32 = 128 + KILLED;
 
-/// The count at the start of a command.
+/// The kernel's count at the start of a command.
 #[derive(Debug)]
 pub(super) struct OomKills(Option<u64>);
 
 impl OomKills {
-    /// Begins to watch.
+    /// Reads the count.
     pub(super) fn watch() -> Self {
         Self(oom_kills())
     }
 
-    /// The command's end, with a lack of memory named where that was the reason.
+    /// Returns the command's end, marked where a lack of memory was the cause.
     pub(super) fn name(&self, ended: Ended) -> Ended {
         match (self.0, oom_kills()) {
             (Some(before), Some(now)) if now > before => killed(ended),
@@ -26,7 +26,7 @@ impl OomKills {
     }
 }
 
-/// The end of a command of which processes were killed for their memory.
+/// Returns the end of a command whose processes were killed for lack of memory.
 pub(super) fn killed(ended: Ended) -> Ended {
     match ended {
         Ended::Signaled(KILLED) | Ended::Exited(KILLED_CODE) => Ended::OomKilled(KILLED_CODE),

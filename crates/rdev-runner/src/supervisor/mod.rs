@@ -1,5 +1,5 @@
-//! The supervisor: the process that starts one command, outlives whoever asked for it, and sees to it
-//! that nothing of it is left when the exit entry is written.
+//! The supervisor: starts one command, outlives the requester, and ends all of the command's processes
+//! before it writes the exit entry.
 
 mod clients;
 mod detach;
@@ -22,8 +22,8 @@ use crate::fault::Fault;
 use crate::folder::{Committed, RunId, Runs};
 use crate::frame::{Ended, Exit, StopCause, Stream};
 use crate::journal::Journal;
+use crate::orphans::Mark;
 use crate::out::write_all;
-use crate::remains::Mark;
 use crate::spec::{RunRequest, Spec};
 use clients::Clients;
 use detach::{Signals, close_standard_streams, detach};
@@ -33,29 +33,30 @@ use memory::OomKills;
 use output::{Input, Output, Taken};
 use schedule::{Act, Schedule};
 
-/// Said to the starter: the command is ours to run.
+/// Answer to the starter: this supervisor runs the command.
 pub(crate) const STARTED: &[u8] = b"started";
-/// Said to the starter: somebody else has this id.
+/// Answer to the starter: the id is taken.
 pub(crate) const EXISTS: &[u8] = b"exists";
 
-/// How long output may go on after the end of the command's own process.
+/// Longest output after the end of the command's main process.
 const DRAIN: Duration = Duration::from_secs(1);
-/// After this much killing, what is left cannot be killed: it hangs in the kernel or is another user's.
+/// Time after which a surviving process counts as unkillable: it hangs in the kernel or belongs to
+/// another user.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 const KILL_AGAIN: Duration = Duration::from_millis(20);
 const KILL_AGAIN_LATER: Duration = Duration::from_secs(1);
-/// The grace time is cut to this, so that no sum of times overflows.
+/// Upper limit of the grace time, so that no sum of times overflows.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Reads of one output that are gathered before they are written to the journal.
+/// Reads of one output before a write to the journal.
 const ROUND_READS: usize = 4;
 
-/// The hidden command `supervise`: waits for an order on standard input, answers with one word. All that can be done
-/// before the order comes is done before: signals, and a folder that the disk has already.
+/// Runs the hidden command `supervise`: waits for a request on standard input, answers with one word.
+/// Everything possible is done before the request arrives: signals, and a durable folder.
 pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
     let signals = detach().map_err(|e| Fault::io("cannot detach from the starter", e))?;
     let prepared = runs.prepare()?;
     let request =
-        RunRequest::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the order", e));
+        RunRequest::read(&mut std::io::stdin().lock()).map_err(|e| Fault::io("cannot read the request", e));
     let (id, spec) = match request {
         Ok(Some(RunRequest { id, spec, .. })) => (id, spec),
         Ok(None) => return prepared.discard(),
@@ -64,11 +65,11 @@ pub(crate) fn supervise(runs: &Runs) -> Result<(), Fault> {
             return Err(fault);
         }
     };
-    let id = RunId::parse(&id).ok_or_else(|| Fault::failed("the order's id is not valid"))?;
+    let id = RunId::parse(&id).ok_or_else(|| Fault::failed("the id of the request is not valid"))?;
     let Some(run) = prepared.commit(runs.run(&id))? else {
         return write_all(stdout(), EXISTS).map_err(|e| Fault::io("cannot answer the starter", e));
     };
-    // From here on the command counts as started, whatever becomes of the starter.
+    // From here on the command counts as started, whatever happens to the starter.
     write_all(stdout(), STARTED).ok();
     close_standard_streams().map_err(|e| Fault::io("cannot open /dev/null", e))?;
     let guard = Guard::new(runs, &run.run, Instant::now());
@@ -105,7 +106,7 @@ fn run_command(
     finished
 }
 
-/// A command that could not be executed says so on its standard error, as a shell would.
+/// Writes a failure to execute the command to its standard error, as a shell would.
 fn refused(error: &SpawnError, journal: &mut Journal) -> Exit {
     journal.output(Stream::Stderr, crate::frame::End::Newline, 1, error.message.as_bytes());
     journal.flush(Instant::now());
@@ -157,7 +158,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn run(mut self) -> Exit {
-        // A command may have ended before its signal could be seen.
+        // The command may have ended before its signal could be received.
         self.job.reap();
         let ended = loop {
             if let Some(ended) = self.step(Instant::now()) {
@@ -173,7 +174,7 @@ impl<'a> Supervisor<'a> {
                 }
             }
             let now = Instant::now();
-            self.outputs.iter_mut().for_each(|output| output.show_still(now, self.journal));
+            self.outputs.iter_mut().for_each(|output| output.emit_idle(now, self.journal));
             if self.journal.flush(now) {
                 self.clients.wake();
             }
@@ -183,12 +184,12 @@ impl<'a> Supervisor<'a> {
             if ready.listener {
                 self.clients.accept();
             }
-            if (ready.clients && self.clients.listen()) || ready.terminate {
+            if (ready.clients && self.clients.read_requests()) || ready.terminate {
                 self.stop(StopCause::Cancelled);
             }
         };
-        self.last_words();
-        let memory_ended_it = self.guard.as_ref().is_some_and(Guard::has_ended_it);
+        self.drain_outputs();
+        let memory_ended_it = self.guard.as_ref().is_some_and(Guard::has_ended_command);
         Exit {
             ended: if memory_ended_it { memory::killed(ended) } else { ended },
             cause: self.cause,
@@ -197,19 +198,19 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does what time and events have made due. Gives how the command ended when nothing is left to wait for.
+    /// Performs all due work. Returns how the command ended when nothing is left to wait for.
     fn step(&mut self, now: Instant) -> Option<Ended> {
         if self.time_is_up.is_some_and(|at| at <= now) {
             self.time_is_up = None;
             self.stop(StopCause::Timeout);
         }
-        if self.job.ended().is_none() && self.guard.as_mut().is_some_and(|guard| guard.looks(now)) {
+        if self.job.ended().is_none() && self.guard.as_mut().is_some_and(|guard| guard.check(now)) {
             self.schedule = Some(Schedule::kill(now));
         }
         if let Some((ended, ended_at)) = self.job.ended() {
             self.time_is_up = None;
             if self.outputs_ended() || now >= ended_at + DRAIN {
-                if self.job.alone() || self.kill_give_up.is_some_and(|at| at <= now) {
+                if self.job.all_ended() || self.kill_give_up.is_some_and(|at| at <= now) {
                     return Some(ended);
                 }
                 self.sweep(now);
@@ -221,7 +222,7 @@ impl<'a> Supervisor<'a> {
         None
     }
 
-    /// Ends the command and all that belongs to it.
+    /// Stops the command and all its processes.
     fn stop(&mut self, cause: StopCause) {
         let now = Instant::now();
         self.job.reap();
@@ -238,7 +239,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends what the command has left behind.
+    /// Ends the processes that the command has left.
     fn sweep(&mut self, now: Instant) {
         match &mut self.schedule {
             Some(schedule) => schedule.hurry(now),
@@ -248,7 +249,7 @@ impl<'a> Supervisor<'a> {
 
     fn act(&mut self, act: Act, now: Instant) {
         self.job.act(act);
-        if act == Act::Kill && !self.job.alone() {
+        if act == Act::Kill && !self.job.all_ended() {
             let give_up = *self.kill_give_up.get_or_insert(now + KILL_PATIENCE);
             let pause = if now < give_up { KILL_AGAIN } else { KILL_AGAIN_LATER };
             if let Some(schedule) = &mut self.schedule {
@@ -261,15 +262,15 @@ impl<'a> Supervisor<'a> {
         self.outputs.iter().all(|output| output.pipe().is_none())
     }
 
-    /// When [`Supervisor::step`] has something to do even if nothing happens.
+    /// Returns the time of the next due work.
     fn deadline(&self) -> Option<Instant> {
         let drained = self.job.ended().map(|(_, at)| at + DRAIN);
-        // Once it is over, the end of a process or an act of the schedule comes next.
+        // After that time, the end of a process or an act of the schedule is next.
         let drained = drained.filter(|&at| at > Instant::now());
         let acts = self.schedule.as_ref().and_then(Schedule::next);
         let [stdout, stderr] = &self.outputs;
         let still = [stdout.deadline(), stderr.deadline()];
-        let guard = self.guard.as_ref().and_then(Guard::look_at).filter(|_| self.job.ended().is_none());
+        let guard = self.guard.as_ref().and_then(Guard::next_check).filter(|_| self.job.ended().is_none());
         [self.time_is_up, drained, acts, guard, self.journal.deadline()]
             .into_iter()
             .chain(still)
@@ -277,8 +278,8 @@ impl<'a> Supervisor<'a> {
             .min()
     }
 
-    /// Takes what is still in the pipes. Should somebody outside our tree hold one, it is not waited for.
-    fn last_words(&mut self) {
+    /// Reads what is left in the pipes. Does not wait for a process outside our tree that holds one.
+    fn drain_outputs(&mut self) {
         let until = Instant::now() + DRAIN;
         for output in &mut self.outputs {
             while Instant::now() < until && take_round(output, self.journal) == Taken::Bytes {

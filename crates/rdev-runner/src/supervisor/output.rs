@@ -1,4 +1,4 @@
-//! The command's pipes: what it writes, and what it is given to read.
+//! Pipes of the command: its outputs and its input.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ pub(crate) struct Output {
     /// `None` after its end.
     pipe: Option<OwnedFd>,
     lines: Lines,
-    /// Since when a line without its newline waits, and nothing comes.
-    still_since: Option<Instant>,
+    /// Start of the time for which an incomplete line is idle.
+    idle_since: Option<Instant>,
 }
 
-/// A line that has been still for so long is shown as far as it has come.
-const STILL: Duration = Duration::from_secs(1);
+/// Time after which an idle incomplete line is emitted.
+const IDLE_LINE: Duration = Duration::from_secs(1);
 
-/// What one read gave.
+/// Result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     Bytes,
-    /// Nothing now.
+    /// No bytes now.
     Nothing,
     /// The output has ended.
     End,
@@ -35,14 +35,14 @@ pub(crate) enum Taken {
 
 impl Output {
     pub(crate) fn new(stream: Stream, pipe: OwnedFd) -> Self {
-        Self { stream, pipe: Some(pipe), lines: Lines::new(), still_since: None }
+        Self { stream, pipe: Some(pipe), lines: Lines::new(), idle_since: None }
     }
 
     pub(crate) fn pipe(&self) -> Option<&OwnedFd> {
         self.pipe.as_ref()
     }
 
-    /// Reads once and hands to the journal what is complete.
+    /// Reads once and passes complete lines to the journal.
     pub(crate) fn take(&mut self, journal: &mut Journal) -> Taken {
         let Some(pipe) = &self.pipe else {
             return Taken::End;
@@ -51,13 +51,13 @@ impl Output {
             Ok(n) if n > 0 => {
                 let stream = self.stream;
                 self.lines.push(n, |end, count, bytes| journal.output(stream, end, count, bytes));
-                // A progress bar goes on before it has been still: it counts from its first bytes.
-                let since = self.still_since.filter(|_| self.lines.redraws()).unwrap_or_else(Instant::now);
-                self.still_since = self.lines.waits().then_some(since);
+                // A progress bar redraws before it becomes idle: its time counts from its first bytes.
+                let since = self.idle_since.filter(|_| self.lines.redraws()).unwrap_or_else(Instant::now);
+                self.idle_since = self.lines.waits().then_some(since);
                 Taken::Bytes
             }
             Err(Errno::AGAIN | Errno::INTR) => Taken::Nothing,
-            // A pipe has no other errors that time would heal.
+            // No other error of a pipe is transient.
             Ok(_) | Err(_) => {
                 self.close(journal);
                 Taken::End
@@ -65,33 +65,33 @@ impl Output {
         }
     }
 
-    /// When [`Output::show_still`] has something to do.
+    /// Returns when [`Output::emit_idle`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.still_since.map(|since| since + STILL)
+        self.idle_since.map(|since| since + IDLE_LINE)
     }
 
-    /// Hands to the journal what there is of a line that has been still.
-    pub(crate) fn show_still(&mut self, now: Instant, journal: &mut Journal) {
+    /// Passes an idle incomplete line to the journal.
+    pub(crate) fn emit_idle(&mut self, now: Instant, journal: &mut Journal) {
         if self.deadline().is_some_and(|at| at <= now) {
             let stream = self.stream;
-            self.still_since = None;
-            self.lines.emit_still(|end, count, bytes| journal.output(stream, end, count, bytes));
+            self.idle_since = None;
+            self.lines.emit_idle(|end, count, bytes| journal.output(stream, end, count, bytes));
         }
     }
 
-    /// Nothing more is taken: the line that had no newline is the last.
+    /// Ends the output: a line without a newline is the last.
     pub(crate) fn close(&mut self, journal: &mut Journal) {
         let stream = self.stream;
-        self.still_since = None;
+        self.idle_since = None;
         self.pipe = None;
         self.lines.finish(|end, count, bytes| journal.output(stream, end, count, bytes));
     }
 }
 
-/// What the command reads on its standard input.
+/// Standard input of the command.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// `None` when all of it is written, or nobody wants it.
+    /// `None` when everything is written, or the command does not read.
     pipe: Option<OwnedFd>,
     bytes: Vec<u8>,
     written: usize,
@@ -108,7 +108,7 @@ impl Input {
         self.pipe.as_ref()
     }
 
-    /// Writes what the pipe takes, and closes it after the last byte.
+    /// Writes as much as the pipe takes, and closes it after the last byte.
     pub(crate) fn feed(&mut self) {
         while let Some(pipe) = &self.pipe {
             let rest = &self.bytes[self.written..];
@@ -117,7 +117,7 @@ impl Input {
                 Ok(n) if n > 0 => self.written += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                // All is written, or the command does not read on, which is its right.
+                // Everything is written, or the command has stopped reading.
                 Ok(_) | Err(_) => {
                     self.pipe = None;
                     self.bytes = Vec::new();

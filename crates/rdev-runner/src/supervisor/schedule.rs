@@ -1,20 +1,20 @@
-//! When to do what to a tree of processes that has to end.
+//! Schedule of the acts that end a tree of processes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What is done to the processes, in rising order of force.
+/// Act on the processes, in rising order of force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// SIGINT to the command's own process only.
+    /// SIGINT to the command's main process only.
     Interrupt,
     /// SIGTERM to all.
     Terminate,
-    /// SIGKILL to all, again and again until none is left.
+    /// SIGKILL to all, repeated until none is left.
     Kill,
 }
 
-/// What is still to come.
+/// The acts still to come.
 #[derive(Debug)]
 pub(crate) struct Schedule(VecDeque<(Instant, Act)>);
 
@@ -35,7 +35,7 @@ impl Schedule {
         Self([(now, Act::Kill)].into())
     }
 
-    /// When the next act is due.
+    /// Returns the time of the next act.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.front().map(|&(at, _)| at)
     }
@@ -45,7 +45,7 @@ impl Schedule {
         self.0.pop_front_if(|&mut (at, _)| at <= now).map(|(_, act)| act)
     }
 
-    /// The command's own process is gone: what waited for it to say goodbye need not wait.
+    /// Advances an act that waited for the command's main process, which has ended.
     pub(crate) fn hurry(&mut self, now: Instant) {
         for (at, act) in &mut self.0 {
             if matches!(act, Act::Interrupt | Act::Terminate) {
@@ -54,7 +54,7 @@ impl Schedule {
         }
     }
 
-    /// Tries to kill once more at this time.
+    /// Adds another kill at this time.
     pub(crate) fn kill_again(&mut self, at: Instant) {
         self.0.push_back((at, Act::Kill));
     }

@@ -1,5 +1,5 @@
-//! The processes below this one. As this process is their subreaper, none can leave: whoever loses its
-//! parent becomes our child, whatever session or group it is in.
+//! The processes below this one. This process is their subreaper, so none can leave: an orphan becomes
+//! our child, whatever session or group it is in.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use rustix::process::getpid;
 
 use crate::processes::{Process, each};
 
-/// Every process below this one that has not ended. Each is shown to `found` as soon as it is found.
+/// Returns every process below this one that has not ended. Each is passed to `found` at once.
 pub(crate) fn descendants(mut found: impl FnMut(&Process)) -> Vec<Process> {
     let mut known = HashSet::from([getpid().as_raw_pid()]);
     let mut tree = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn descendants(mut found: impl FnMut(&Process)) -> Vec<Process> {
             rest.push(process);
         }
     });
-    // Numbers come round, so a child may have been seen before its parent.
+    // Process ids wrap around, so a child may be listed before its parent.
     loop {
         let before = tree.len();
         rest.retain(|&process| !take(process, &mut tree));

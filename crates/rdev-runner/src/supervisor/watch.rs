@@ -1,4 +1,4 @@
-//! The one place where the supervisor waits: a single `poll` for everything that can happen.
+//! The one place where the supervisor waits: a single `poll` for every event.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Supervisor;
 
-/// What there is to do.
+/// Pending events.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Ready {
     pub(super) child: bool,
@@ -21,7 +21,7 @@ pub(super) struct Ready {
 }
 
 impl Supervisor<'_> {
-    /// Waits until something happens or is due.
+    /// Waits until an event occurs or work is due.
     pub(super) fn wait(&mut self) -> Ready {
         let mut ready = Ready::default();
         let timeout = self.deadline().map(timeout);
@@ -62,13 +62,13 @@ impl Supervisor<'_> {
     }
 }
 
-/// Time until `at`.
+/// Returns the time until `at`.
 fn timeout(at: Instant) -> Timespec {
     let left = at.saturating_duration_since(Instant::now());
     Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
 }
 
-/// Empties a signal's socket before the signal is acted on, so that one that comes meanwhile is seen.
+/// Empties a signal's socket before the signal is handled, so a signal that arrives meanwhile is seen.
 fn clear(socket: &mut UnixStream) {
     let mut bytes = [0; 64];
     while socket.read(&mut bytes).is_ok_and(|n| n > 0) {}

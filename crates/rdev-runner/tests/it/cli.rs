@@ -1,16 +1,16 @@
-//! What the command line refuses, and how it says so.
+//! Refusals of the command line, and their messages.
 
 use std::io::Write;
 use std::process::Stdio;
 
 use rdev_runner::spec::encode_arguments;
 
-use crate::support::Place;
+use crate::support::Sandbox;
 
 #[track_caller]
 fn refused(args: &str, says: &[&str]) {
-    let place = Place::new();
-    let output = place.call(args);
+    let sandbox = Sandbox::new();
+    let output = sandbox.call(args);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{args}: {stderr}");
     assert!(output.stdout.is_empty());
@@ -18,11 +18,11 @@ fn refused(args: &str, says: &[&str]) {
     for part in says {
         assert!(stderr.contains(part), "{args}: {stderr}");
     }
-    assert!(!place.runs().exists());
+    assert!(!sandbox.runs().exists());
 }
 
 #[test]
-fn a_wrong_call_is_told_what_is_accepted() {
+fn a_wrong_call_names_what_is_accepted() {
     refused("", &["a command is needed", "attach"]);
     refused("dance", &["\"dance\"", "attach"]);
     refused("run --id a", &["--request-stdin", "-- COMMAND"]);
@@ -49,46 +49,50 @@ fn only_ids_that_are_harmless_as_file_names_are_accepted() {
     for id in ["../up", "a/b", ".hidden", "-dash", "é", &long] {
         refused(&format!("cancel --id={id}"), &["--id", "1 to 128"]);
     }
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for id in ["a", "A.b_c-9", &"x".repeat(128)] {
-        assert_eq!(place.call(&format!("attach --id {id}")).status.code(), Some(66));
-        let output = place.command(&format!("run --id {id} -- true")).output().unwrap();
+        assert_eq!(sandbox.call(&format!("attach --id {id}")).status.code(), Some(66));
+        let output = sandbox.command(&format!("run --id {id} -- true")).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }
 
 #[test]
 fn help_and_version_answer() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for args in ["--help", "run --help", "-h"] {
-        let output = place.call(args);
+        let output = sandbox.call(args);
         assert!(output.status.success());
         assert!(String::from_utf8(output.stdout).unwrap().contains("rdev-runner attach"));
     }
-    let version = place.call("--version");
+    let version = sandbox.call("--version");
     assert_eq!(version.stdout, format!("rdev-runner {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
 }
 
 #[test]
-fn arguments_come_on_standard_input_as_well() {
-    let place = Place::new();
+fn arguments_are_also_read_from_standard_input() {
+    let sandbox = Sandbox::new();
     for id in ["a", "b"] {
-        place.sh(id, "", "echo one");
+        sandbox.sh(id, "", "echo one");
     }
     let call = |args: &str, more: &[&str]| {
         let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
-        let mut command = place.command(args);
+        let mut command = sandbox.command(args);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&encode_arguments(&more)).unwrap();
         child.wait_with_output().unwrap()
     };
-    // Longer than any command line of a URL.
+    // Longer than the command line of any shell.
     let none = "x".repeat(100_000);
     let output = call("gc --arguments-stdin", &["--id", "a", "--id", "b"]);
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
     assert!(call("collect --cwd / --arguments-stdin", &["--", &none]).status.success());
     assert_eq!(call("gc --arguments-stdin", &["--id", "-"]).status.code(), Some(64));
-    assert_eq!(place.call("gc --arguments-stdin").status.code(), Some(64), "none come");
-    assert_eq!(place.call("gc --arguments-stdin --id a").status.code(), Some(64), "it is the last");
+    assert_eq!(sandbox.call("gc --arguments-stdin").status.code(), Some(64), "no arguments");
+    assert_eq!(
+        sandbox.call("gc --arguments-stdin --id a").status.code(),
+        Some(64),
+        "--arguments-stdin must be last"
+    );
 }

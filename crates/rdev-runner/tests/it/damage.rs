@@ -1,16 +1,16 @@
-//! A journal that the disk has not kept as it was written: what is damaged is told, and nothing else is missing.
+//! Journals damaged on the disk: damage is reported, and nothing else is missing.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 
 use rdev_runner::frame::{Body, CutReason, Ended, Frame, HEADER_BYTES, Loss, Stream, frame_bytes};
 
-use crate::support::{Live, Place, bytes, cuts, exit, frames, stdout};
+use crate::support::{Live, Sandbox, bytes, cuts, exit, frames, stdout};
 
 /// Four frames: a line each, and the end.
 const SCRIPT: &str = "for line in one two three; do echo $line; sleep 0.05; done; exit 3";
 
-/// Offsets at which frames begin in a journal, and the end of the last one.
+/// Returns the offsets of the frames in a journal, and the end of the last one.
 fn bounds(journal: &[u8]) -> Vec<usize> {
     let mut bounds = vec![0];
     while let Some(total) = frame_bytes(&journal[*bounds.last().unwrap()..]).unwrap() {
@@ -19,16 +19,16 @@ fn bounds(journal: &[u8]) -> Vec<usize> {
     bounds
 }
 
-fn listen(place: &Place, id: &str, after: u64) -> (Option<i32>, Vec<Frame>) {
-    let output = place.call(&format!("attach --id {id} --after {after}"));
+fn listen(sandbox: &Sandbox, id: &str, after: u64) -> (Option<i32>, Vec<Frame>) {
+    let output = sandbox.call(&format!("attach --id {id} --after {after}"));
     (output.status.code(), frames(&output.stdout))
 }
 
 #[test]
-fn any_damaged_byte_costs_the_frame_that_it_is_in() {
-    let place = Place::new();
-    place.sh("d", "", SCRIPT);
-    let file = place.run_folder("d").join("journal");
+fn a_damaged_byte_costs_its_frame_only() {
+    let sandbox = Sandbox::new();
+    sandbox.sh("d", "", SCRIPT);
+    let file = sandbox.run_folder("d").join("journal");
     let whole = fs::read(&file).unwrap();
     let bounds = bounds(&whole);
     assert_eq!(bounds.len(), 5);
@@ -39,7 +39,7 @@ fn any_damaged_byte_costs_the_frame_that_it_is_in() {
         journal[at] ^= 0x55;
         fs::write(&file, &journal).unwrap();
         for after in [0, damaged_seq - 1, damaged_seq] {
-            let (code, heard) = listen(&place, "d", after);
+            let (code, heard) = listen(&sandbox, "d", after);
             let lines = ["one\n", "two\n", "three\n"].iter().enumerate();
             let expected: String = lines
                 .filter(|&(n, _)| n as u64 >= after && n != damaged_frame)
@@ -52,12 +52,12 @@ fn any_damaged_byte_costs_the_frame_that_it_is_in() {
             assert_eq!(exit(&heard).ended, Ended::Exited(3));
         }
     }
-    // Nothing says how a command ended whose exit entry is damaged, and nobody waits for it.
+    // The end of a command with a damaged exit entry is unknown, and no listener waits for it.
     for at in bounds[3]..bounds[4] {
         let mut journal = whole.clone();
         journal[at] ^= 0x55;
         fs::write(&file, &journal).unwrap();
-        let (code, heard) = listen(&place, "d", 1);
+        let (code, heard) = listen(&sandbox, "d", 1);
         assert_eq!((code, stdout(&heard).as_str()), (Some(67), "two\nthree\n"), "byte {at}");
         assert_eq!(heard.last().unwrap().body, Body::Lost(Loss::Journal), "byte {at}");
         assert_eq!(heard.last().unwrap().first_seq, 4);
@@ -66,35 +66,35 @@ fn any_damaged_byte_costs_the_frame_that_it_is_in() {
 
 #[test]
 fn frames_that_are_gone_together_are_one_cut() {
-    let place = Place::new();
-    place.sh("z", "", SCRIPT);
-    let file = place.run_folder("z").join("journal");
+    let sandbox = Sandbox::new();
+    sandbox.sh("z", "", SCRIPT);
+    let file = sandbox.run_folder("z").join("journal");
     let mut journal = fs::read(&file).unwrap();
     let bounds = bounds(&journal);
     journal[bounds[0] + 3..bounds[2]].fill(0);
     fs::write(&file, &journal).unwrap();
-    let (code, heard) = listen(&place, "z", 0);
+    let (code, heard) = listen(&sandbox, "z", 0);
     assert_eq!((code, stdout(&heard).as_str()), (Some(0), "three\n"));
     assert_eq!(cuts(&heard), [(CutReason::Damaged, 2, bounds[2] as u64)]);
-    // Of a cut a listener has a part already.
-    let (_, heard) = listen(&place, "z", 1);
+    // A listener that already has a part of the cut.
+    let (_, heard) = listen(&sandbox, "z", 1);
     assert_eq!(cuts(&heard), [(CutReason::Damaged, 1, bounds[2] as u64)]);
-    assert!(String::from_utf8(place.call("list").stdout).unwrap().contains("z\texited\t"));
+    assert!(String::from_utf8(sandbox.call("list").stdout).unwrap().contains("z\texited\t"));
 }
 
 #[test]
 fn a_journal_that_was_printed_is_not_taken_for_the_journal() {
-    let place = Place::new();
-    place.sh("inner", "", "sleep 0.05; for line in a b c d e; do echo $line; sleep 0.05; done");
-    let printed = place.run_folder("inner").join("journal");
+    let sandbox = Sandbox::new();
+    sandbox.sh("inner", "", "sleep 0.05; for line in a b c d e; do echo $line; sleep 0.05; done");
+    let printed = sandbox.run_folder("inner").join("journal");
     let script = format!("echo before; sleep 0.05; cat {}; sleep 0.05; echo after", printed.display());
-    place.sh("outer", "", &script);
-    let file = place.run_folder("outer").join("journal");
+    sandbox.sh("outer", "", &script);
+    let file = sandbox.run_folder("outer").join("journal");
     let mut journal = fs::read(&file).unwrap();
     let second = bounds(&journal)[1] + HEADER_BYTES;
     journal[second] ^= 0x55;
     fs::write(&file, &journal).unwrap();
-    let (code, heard) = listen(&place, "outer", 0);
+    let (code, heard) = listen(&sandbox, "outer", 0);
     assert_eq!(code, Some(0));
     let said = bytes(&heard, Stream::Stdout);
     assert!(said.starts_with(b"before\n") && said.ends_with(b"after\n"), "{heard:?}");
@@ -103,22 +103,22 @@ fn a_journal_that_was_printed_is_not_taken_for_the_journal() {
 }
 
 #[test]
-fn damage_in_a_journal_that_grows_is_told_when_something_follows() {
-    let place = Place::new();
+fn damage_in_a_growing_journal_is_reported_once_a_frame_follows() {
+    let sandbox = Sandbox::new();
     let script = "echo one; sleep 0.05; echo two; until [ -e go ]; do sleep 0.02; done; echo three";
-    let mut live = place.live("g", &format!("--cwd {}", place.path().display()), script);
+    let mut live = sandbox.live("g", &format!("--cwd {}", sandbox.path().display()), script);
     live.until("two\n");
     drop(live);
-    let file = place.run_folder("g").join("journal");
+    let file = sandbox.run_folder("g").join("journal");
     let mut journal = fs::read(&file).unwrap();
     let last = journal.len() - 1;
     journal[last] ^= 0x55;
-    // In its place: the supervisor writes on in the same file.
+    // Written in place: the supervisor continues in the same file.
     let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
     open.write_all_at(&journal[last..], last as u64).unwrap();
-    let mut live = Live::new(place.command("attach --id g"));
+    let mut live = Live::new(sandbox.command("attach --id g"));
     let mut heard = live.until("one\n");
-    fs::write(place.path().join("go"), "").unwrap();
+    fs::write(sandbox.path().join("go"), "").unwrap();
     heard.extend(live.rest());
     assert_eq!(stdout(&heard), "one\nthree\n");
     assert_eq!(cuts(&heard).iter().map(|cut| (cut.0, cut.1)).collect::<Vec<_>>(), [(CutReason::Damaged, 1)]);

@@ -75,7 +75,7 @@ fn a_flipped_bit_anywhere_is_noticed() {
 }
 
 #[test]
-fn what_is_no_frame_is_refused_with_its_reason() {
+fn malformed_bytes_are_refused_with_their_reason() {
     let mut decoder = Decoder::default();
     decoder.push(&(PAYLOAD_BYTES_MAX as u32 + 1).to_le_bytes());
     assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(PAYLOAD_BYTES_MAX as u32 + 1)));

@@ -1,4 +1,4 @@
-//! A runs folder of its own for each test, and eyes for what comes out.
+//! A folder of runs for each test, and readers of its output.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -11,15 +11,15 @@ use rdev_runner::frame::{Body, CutReason, Decoder, Exit, Frame, Stream};
 use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rdev-runner");
-/// Longest time that anything here may take.
+/// Longest time of any step here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A place for runs. When it goes, nothing that was started in it stays.
-pub(crate) struct Place {
+/// A folder of runs. When it is dropped, its runs end.
+pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder }
@@ -37,7 +37,7 @@ impl Place {
         self.runs().join(id)
     }
 
-    /// The program with these arguments, separated by blanks, and no input.
+    /// Returns a call of the program with these arguments, separated by blanks, and no input.
     pub(crate) fn command(&self, args: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(args.split_ascii_whitespace()).env("RDEV_RUNS_DIR", self.runs()).stdin(Stdio::null());
@@ -55,7 +55,7 @@ impl Place {
         command
     }
 
-    /// Runs a shell script to its end and gives its frames.
+    /// Runs a shell script to its end and returns its frames.
     pub(crate) fn sh(&self, id: &str, options: &str, script: &str) -> Vec<Frame> {
         let output = self.start(id, options, script).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -68,7 +68,7 @@ impl Place {
         frames(&output.stdout)
     }
 
-    /// Starts a shell script and listens to it.
+    /// Starts a shell script and attaches to it.
     pub(crate) fn live(&self, id: &str, options: &str, script: &str) -> Live {
         Live::new(self.start(id, options, script))
     }
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(entries) = fs::read_dir(self.runs()) else {
             return;
@@ -94,7 +94,7 @@ impl Drop for Place {
     }
 }
 
-/// An attachment that is read frame by frame. It is killed when it goes.
+/// An attachment that is read frame by frame. Dropping it kills it.
 pub(crate) struct Live {
     pub(crate) child: Child,
     stdout: ChildStdout,
@@ -109,7 +109,7 @@ impl Live {
         Self { child, stdout, decoder: Decoder::default(), ready: VecDeque::new() }
     }
 
-    /// The next frame, or `None` at the end.
+    /// Returns the next frame, or `None` at the end.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut bytes = [0; 4096];
         while self.ready.is_empty() {
@@ -125,7 +125,7 @@ impl Live {
         self.ready.pop_front()
     }
 
-    /// Reads on until this text was written to standard output.
+    /// Reads until this text was written to standard output.
     pub(crate) fn until(&mut self, text: &str) -> Vec<Frame> {
         let mut seen = Vec::new();
         while let Some(frame) = self.next() {
@@ -149,7 +149,7 @@ impl Drop for Live {
     }
 }
 
-/// All frames of an attachment, which must begin with a greeting and have no gap.
+/// Returns all frames of an attachment, which must begin with a greeting and have no gap.
 pub(crate) fn frames(raw: &[u8]) -> Vec<Frame> {
     let mut decoder = Decoder::default();
     decoder.push(raw);
@@ -167,7 +167,7 @@ pub(crate) fn frames(raw: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// What was written to one stream.
+/// Returns the bytes written to one stream.
 pub(crate) fn bytes(frames: &[Frame], from: Stream) -> Vec<u8> {
     let mut out = Vec::new();
     for frame in frames {
@@ -188,7 +188,7 @@ pub(crate) fn stderr(frames: &[Frame]) -> String {
     String::from_utf8(bytes(frames, Stream::Stderr)).unwrap()
 }
 
-/// The exit entry, which must be the last frame and the only one.
+/// Returns the exit entry, which must be the last frame and the only one.
 pub(crate) fn exit(frames: &[Frame]) -> Exit {
     let exits = frames.iter().filter(|frame| matches!(frame.body, Body::Exit(_)));
     assert_eq!(exits.count(), 1);
@@ -202,7 +202,7 @@ pub(crate) fn started(frames: &[Frame]) -> bool {
     matches!(frames[0].body, Body::Hello { started: true, .. })
 }
 
-/// Why output is missing, how many events and how many bytes.
+/// Returns reason, number of events and number of bytes of each cut.
 pub(crate) fn cuts(frames: &[Frame]) -> Vec<(CutReason, u32, u64)> {
     let cut = |frame: &Frame| match frame.body {
         Body::Cut { reason, bytes } => Some((reason, frame.count, bytes)),
@@ -211,17 +211,17 @@ pub(crate) fn cuts(frames: &[Frame]) -> Vec<(CutReason, u32, u64)> {
     frames.iter().filter_map(cut).collect()
 }
 
-/// Processes that have this text in their environment.
+/// Returns the processes with this text in their environment.
 pub(crate) fn tagged(tag: &str) -> Vec<i32> {
     processes("environ", tag)
 }
 
-/// Programs called `sleep` that were asked to sleep so long.
+/// Returns the processes of `sleep` with this duration.
 pub(crate) fn working(duration: &str) -> Vec<i32> {
     processes("cmdline", &format!("sleep\0{duration}\0"))
 }
 
-/// Processes in whose file of /proc this text is.
+/// Returns the processes with this text in their file in /proc.
 fn processes(file: &str, text: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -236,16 +236,16 @@ fn processes(file: &str, text: &str) -> Vec<i32> {
     found
 }
 
-/// Waits for what no event tells.
+/// Polls for a condition that no event reports.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Sends a signal the way an operator does.
+/// Sends a signal as an operator would.
 pub(crate) fn signal(pid: i32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());

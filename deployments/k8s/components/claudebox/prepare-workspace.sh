@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# prepare-workspace.sh FOLDER: clones $REPOSITORY into FOLDER where it is missing or empty, otherwise fetches. What is
-# in FOLDER is left as it is, and a clone that was cut begins anew. Runs before anything else in the pod.
+# prepare-workspace.sh FOLDER: clones $REPOSITORY into FOLDER where it is missing or empty, otherwise fetches. Existing
+# files are not changed, and an interrupted clone starts again. Runs before anything else in the pod.
 set -euo pipefail
 folder=$1
 repository=${REPOSITORY:-}
@@ -30,14 +30,14 @@ if [ ! -e "$folder/.git" ]; then
     exit 0
 fi
 
-# Nothing else uses the volume now: these are what a killed git left, and the next git would stop at them.
+# No other process uses the volume now: a killed git left these locks, and the next git would fail at them.
 find "$folder/.git" -type f -name '*.lock' -print -delete
 
 origin=$(git -C "$folder" remote get-url origin 2>/dev/null || true)
 if [ -n "$repository" ] && [ "$origin" != "$repository" ]; then
     say "warning: origin is '$origin', the project names '$repository': left as it is"
 fi
-# Old commits in a working pod are better than no pod.
+# A pod with old commits is better than no pod.
 if [ -n "$origin" ]; then
     timeout 300 git -C "$folder" fetch --quiet origin || say "warning: could not fetch from $origin; going on with what is here"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries prepare-workspace.sh on real repositories in a temporary folder. Says nothing when all is well.
+# Tests prepare-workspace.sh on real repositories in a temporary folder. Prints nothing on success.
 set -euo pipefail
 script=$(cd "$(dirname "$0")" && pwd)/prepare-workspace.sh
 work=$(mktemp -d)

@@ -6,7 +6,7 @@ use crate::git::option::Kind::{Text, Word};
 use crate::git::option::Operands::{All, ConfigKey};
 use crate::git::option::{Follows, GitSubcommand, Operands, Row, attached, flags, takes, unless_last};
 
-/// Options of `stash` when it puts changes away.
+/// Options of `stash` when it stores changes.
 const STASH: &[Row] = &[
     flags("-k --keep-index --no-keep-index -S --staged -q --quiet -u --include-untracked"),
     flags("--no-include-untracked -a --all"),

@@ -1,4 +1,4 @@
-//! Subcommands that only look.
+//! Subcommands that only read.
 
 use super::entry;
 use super::shared::{DIFF, LOG, PRETTY, REFS, REVISIONS};

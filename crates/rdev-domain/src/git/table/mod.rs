@@ -1,7 +1,8 @@
-//! The table: every subcommand that is accepted, with every option. An option is added by its name in a row of its
+//! Table of every accepted subcommand with its options. To add an option, add its name to a row of its
 //! arity; `installed.rs` compares the table with the git of the machine.
 //!
-//! No option is here that runs a program, reads or writes a file by its name, or has git work elsewhere.
+//! The table has no option that runs a program, reads or writes a file by name, or makes git work in
+//! another folder.
 
 mod change;
 mod inspect;
@@ -19,7 +20,8 @@ const fn entry(name: &'static str, operands: Operands, options: &'static [&'stat
 }
 
 impl GitSubcommand {
-    /// Whoever wrote the configuration, no program of it makes or converts a diff.
+    /// Disables programs of the configuration that make or convert diffs, whoever wrote that
+    /// configuration.
     const fn plain_diffs(mut self) -> Self {
         self.put_first = &["--no-ext-diff", "--no-textconv"];
         self

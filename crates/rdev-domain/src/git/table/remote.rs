@@ -1,4 +1,4 @@
-//! Subcommands that reach other repositories.
+//! Subcommands that access other repositories.
 
 use super::entry;
 use super::shared::{FETCH, MERGE, MERGING};

@@ -1,9 +1,9 @@
-//! Options that several subcommands have.
+//! Options that several subcommands share.
 
 use crate::git::option::Kind::{Format, Strategy, Text, Word};
 use crate::git::option::{Row, attached, flags, takes};
 
-/// Everything that shows differences.
+/// Options of every subcommand that shows differences.
 pub(super) const DIFF: &[Row] = &[
     flags("-p -u --patch -s --no-patch --raw --patch-with-raw --patch-with-stat --numstat --shortstat"),
     flags("--cumulative --check --summary --name-only --name-status --compact-summary --no-compact-summary"),
@@ -24,7 +24,7 @@ pub(super) const DIFF: &[Row] = &[
     takes(Text, "--line-prefix --output-indicator-new --output-indicator-old --output-indicator-context"),
 ];
 
-/// Which commits are walked, and in which order.
+/// Selection and order of commits.
 pub(super) const REVISIONS: &[Row] = &[
     flags("-<number> --all --not --merges --no-merges --first-parent --boundary --left-right --left-only"),
     flags("--right-only --cherry --cherry-pick --cherry-mark --full-history --simplify-merges"),
@@ -43,7 +43,7 @@ pub(super) const REVISIONS: &[Row] = &[
     ),
 ];
 
-/// How a commit is written.
+/// Format of a commit.
 pub(super) const PRETTY: &[Row] = &[
     flags("--oneline --abbrev-commit --no-abbrev-commit --relative-date --no-notes --no-expand-tabs --root"),
     attached(Word, "--expand-tabs --notes --show-linear-break"),
@@ -61,14 +61,14 @@ pub(super) const LOG: &[Row] = &[
     takes(Text, "-L"),
 ];
 
-/// How what comes from two sides is brought together.
+/// Options of every subcommand that merges two sides.
 pub(super) const MERGING: &[Row] = &[
     flags("--no-gpg-sign --signoff --no-signoff"),
     takes(Strategy, "-s --strategy"),
     takes(Word, "-X --strategy-option"),
 ];
 
-/// Options of `merge`, and of `pull` for its second half.
+/// Options of `merge`, and of `pull` for its merge.
 pub(super) const MERGE: &[Row] = &[
     flags("-n --stat --no-stat --summary --no-summary -q --quiet -v --verbose --edit --no-edit --commit"),
     flags("--no-commit --squash --no-squash --ff --no-ff --ff-only --allow-unrelated-histories --progress"),
@@ -77,7 +77,7 @@ pub(super) const MERGE: &[Row] = &[
     takes(Word, "--cleanup"),
 ];
 
-/// How what is fetched is chosen and kept.
+/// Selection and storage of fetched objects.
 pub(super) const FETCH: &[Row] = &[
     flags(
         "-v --verbose -q --quiet --all --set-upstream -a --append -f --force -t --tags --no-tags -p --prune",
@@ -88,6 +88,6 @@ pub(super) const FETCH: &[Row] = &[
     takes(Text, "--shallow-since -o --server-option"),
 ];
 
-/// Which refs a list has, and how each is written.
+/// Selection and format of refs in a list.
 pub(super) const REFS: &[Row] =
     &[flags("--ignore-case --no-color"), attached(Word, "--color"), takes(Format, "--format --sort")];

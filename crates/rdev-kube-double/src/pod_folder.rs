@@ -1,4 +1,4 @@
-//! Where the processes of a pod live: its folder, and which of its containers run.
+//! Folder of a pod's processes, and its running containers.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -11,25 +11,25 @@ use tokio::process::{Child, Command};
 
 use crate::processes::{self, kill_marked};
 
-/// The folder of a pod. It outlives the pod if another one takes its place.
-pub(crate) struct Place {
+/// Folder of a pod. It outlives the pod when another one replaces it.
+pub(crate) struct PodFolder {
     pub(crate) folder: PathBuf,
-    /// A folder of runs that is not the pod's own.
+    /// A folder of runs outside the pod's folder.
     runs_elsewhere: Option<PathBuf>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Name and id of the containers that run. Starting and killing hold the lock: nothing can be started
-    /// in a container that is being killed.
+    /// Name and id of the running containers. Start and kill hold the lock: nothing starts in a container
+    /// that is being killed.
     running: HashMap<String, String>,
     made: bool,
-    /// Nothing has to be searched for where nothing was started.
+    /// False until a program was started: then there is nothing to search for.
     used: bool,
 }
 
-/// What is to be started.
+/// A program to start.
 pub(crate) struct Start<'a> {
     pub(crate) container: &'a str,
     pub(crate) container_id: &'a str,
@@ -40,19 +40,19 @@ pub(crate) struct Start<'a> {
     pub(crate) stderr: bool,
 }
 
-/// Why nothing was started.
+/// Reason why nothing was started.
 pub(crate) enum NotStarted {
     /// The container has ended meanwhile.
     Gone,
     Failed(io::Error),
 }
 
-impl Place {
+impl PodFolder {
     pub(crate) fn new(folder: PathBuf, runs_elsewhere: Option<PathBuf>) -> Self {
         Self { folder, runs_elsewhere, state: Mutex::default() }
     }
 
-    /// The folder of runs that is not the pod's own.
+    /// Returns the folder of runs outside the pod's folder.
     pub(crate) fn runs_elsewhere(&self) -> Option<&Path> {
         self.runs_elsewhere.as_deref()
     }
@@ -69,7 +69,7 @@ impl Place {
         self.runs_elsewhere.clone().unwrap_or_else(|| self.folder.join("run"))
     }
 
-    /// Makes the folders that are missing.
+    /// Creates missing folders.
     pub(crate) fn make(&self) -> io::Result<()> {
         self.make_in(&mut self.state())
     }
@@ -88,7 +88,7 @@ impl Place {
         self.state().running.insert(container.to_owned(), id.to_owned());
     }
 
-    /// Kills what runs in a container.
+    /// Kills the processes of a container.
     pub(crate) fn end(&self, container: &str) {
         let mut state = self.state();
         let Some(id) = state.running.remove(container) else { return };
@@ -97,7 +97,7 @@ impl Place {
         }
     }
 
-    /// Kills what runs in any container.
+    /// Kills the processes of all containers.
     pub(crate) fn end_all(&self, uid: &str) {
         let mut state = self.state();
         state.running.clear();
@@ -106,12 +106,12 @@ impl Place {
         }
     }
 
-    /// Nothing can be started from now on; what runs is killed by the caller, for all pods at once.
+    /// Prevents further starts; the caller kills the processes of all pods at once.
     pub(crate) fn close(&self) {
         self.state().running.clear();
     }
 
-    /// Empties folders of a pod whose processes have ended, but for one that is not its own.
+    /// Empties folders of a pod whose processes have ended, except an external one.
     pub(crate) fn wipe(&self, folders: &[PathBuf]) -> io::Result<()> {
         let mut state = self.state();
         if !state.made {

@@ -1,5 +1,5 @@
-//! One container after the other is looked at: how its runner is called, or why it cannot be. Each look is a task of its
-//! own, which nobody else waits for longer than he likes; here is only what such looks have found.
+//! State of the probe of a container: how its runner is called, or why not. Each probe is a task
+//! of its own; this file holds its results only.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 
-use crate::missing::{InVain, Missing};
 use crate::runner::Runner;
+use crate::runner_error::{RepeatedFailure, RunnerError};
 
-/// Pauses between looks that were in vain: doubled each time, up to the last.
+/// Pause between failed probes: doubled each time, up to the last.
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
 const PAUSE_LAST: Duration = Duration::from_secs(30);
-/// Time that each short program of the first look has: a container that works takes some tens of milliseconds. Doubled each
-/// time, so that a node with much to do gets what it needs.
+/// Time limit of each short program in the first probe: a working container takes some tens of
+/// milliseconds. The limit doubles with each probe, so a busy node gets the time that it needs.
 const LIMIT_FIRST: Duration = Duration::from_secs(5);
 const LIMIT_LAST: Duration = Duration::from_secs(30);
-/// A container that cannot be used is looked at again after this time.
+/// Pause before an unusable container is probed again.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
-/// Knowledge of a container.
-pub(crate) enum Look {
-    /// Somebody looks.
+/// State of the probe of a container.
+pub(crate) enum ProbeState {
+    /// A probe is running.
     Running(Running),
-    /// Its runner is called so.
+    /// The runner is usable, and called like this.
     Ready(Runner),
-    /// The last look was in vain.
+    /// The last probe failed.
     Failed(Failed),
 }
 
-/// A look that is not over. Dropping it ends it.
+/// A running probe. Dropping it aborts it.
 pub(crate) struct Running {
     task: AbortHandle,
-    /// Closed when it is over.
+    /// Closed when the probe has ended.
     pub(crate) over: watch::Receiver<()>,
     pub(crate) began: Instant,
     since: Timestamp,
     before: Option<Failed>,
 }
 
-/// Looks that were in vain, one after the other.
+/// Failed probes in a row.
 #[derive(Debug, Clone)]
 pub(crate) struct Failed {
-    why: InVain,
+    cause: RepeatedFailure,
     count: u32,
-    /// When it may be looked at again.
+    /// Earliest time of the next probe.
     again: Instant,
 }
 
@@ -71,37 +71,38 @@ impl Running {
         self.task.id() == task
     }
 
-    /// Tells whether nothing that stands is known of the container: an answer is worth waiting for.
-    pub(crate) fn is_news(&self) -> bool {
-        self.before.as_ref().is_none_or(|before| before.why.is_final)
+    /// Tells whether no valid result of an earlier probe exists: an answer is worth waiting for.
+    pub(crate) fn is_first_answer(&self) -> bool {
+        self.before.as_ref().is_none_or(|before| before.cause.is_permanent)
     }
 }
 
-impl Look {
-    /// Gives what was seen before, if somebody should look now.
-    pub(crate) fn due(look: Option<&Self>) -> Option<Option<Failed>> {
-        match look {
+impl ProbeState {
+    /// Returns the failures so far, if a probe should start now.
+    pub(crate) fn due(state: Option<&Self>) -> Option<Option<Failed>> {
+        match state {
             None => Some(None),
             Some(Self::Failed(before)) if before.again <= Instant::now() => Some(Some(before.clone())),
-            // Its task has died.
+            // The task of the probe has died.
             Some(Self::Running(running)) if running.task.is_finished() => Some(running.before.clone()),
             Some(Self::Running(_) | Self::Ready(_) | Self::Failed(_)) => None,
         }
     }
 
-    /// The trouble that was seen last, and since when, where there was any.
+    /// Returns the last failure and its start, if there was one.
     pub(crate) fn failure(&self) -> Option<(&Failure, Timestamp)> {
         self.failed().map(Failed::failure)
     }
 
-    /// Tells whether trouble that there was will pass. Nobody knows while somebody looks.
+    /// Returns the readiness after a failure. While a probe runs, a permanent failure counts as
+    /// transient.
     pub(crate) fn readiness(&self) -> Option<Readiness> {
         match (self, self.failed()?) {
             (Self::Running(_), failed) => {
                 let (failure, since) = failed.failure();
                 Some(Readiness::NotReady { cause: failure.clone(), since })
             }
-            (Self::Ready(_) | Self::Failed(_), failed) => Some(failed.why.readiness()),
+            (Self::Ready(_) | Self::Failed(_), failed) => Some(failed.cause.readiness()),
         }
     }
 
@@ -113,7 +114,7 @@ impl Look {
         }
     }
 
-    /// Since when somebody looks for the first time.
+    /// Returns the start of a running probe.
     pub(crate) fn since(&self) -> Option<Timestamp> {
         match self {
             Self::Running(running) => Some(running.since),
@@ -123,37 +124,37 @@ impl Look {
 }
 
 impl Failed {
-    /// One more look was in vain. It does not count while the cluster does not answer at all. `fraction`, of 1, draws its
-    /// pause.
+    /// Adds a failed probe. It does not count while the cluster does not answer at all. `fraction`, from
+    /// 0 to 1, spreads the pause.
     pub(crate) fn after(
         before: Option<&Self>,
-        missing: Missing,
+        error: RunnerError,
         cluster_answers: bool,
         now: Timestamp,
         fraction: f64,
     ) -> Self {
         let count = before.map_or(0, |before| before.count);
-        let why = InVain::after(before.map(|before| &before.why), missing, cluster_answers, now);
-        let pause = match (why.is_final, cluster_answers) {
+        let cause = RepeatedFailure::after(before.map(|before| &before.cause), error, cluster_answers, now);
+        let pause = match (cause.is_permanent, cluster_answers) {
             (true, _) => UNUSABLE_PAUSE,
             (false, true) => doubled(PAUSE_FIRST, count, PAUSE_LAST),
             (false, false) => PAUSE_FIRST,
         };
         let again = Instant::now() + pause.mul_f64(1.0 - fraction / 2.0);
-        Self { why, count: count.saturating_add(cluster_answers.into()), again }
+        Self { cause, count: count.saturating_add(cluster_answers.into()), again }
     }
 
     pub(crate) fn failure(&self) -> (&Failure, Timestamp) {
-        self.why.failure()
+        self.cause.failure()
     }
 
-    /// Time that a short program has in the look after these.
+    /// Returns the time limit of a short program in the next probe.
     pub(crate) fn limit(before: Option<&Self>) -> Duration {
         doubled(LIMIT_FIRST, before.map_or(0, |before| before.count), LIMIT_LAST)
     }
 }
 
-/// A time doubled so often, up to the last.
+/// Doubles a time `times` times, up to the last.
 fn doubled(first: Duration, times: u32, last: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times)).min(last)
 }
@@ -166,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn later() -> Missing {
-        Missing::Later(Failure::new(Reason::PodNotReady, "no answer"))
+    fn later() -> RunnerError {
+        RunnerError::Transient(Failure::new(Reason::PodNotReady, "no answer"))
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,7 +181,7 @@ mod tests {
             let pauses = drawn.each_ref().map(|drawn| drawn.again.duration_since(Instant::now()).as_millis());
             assert_eq!(pauses, [pause * 1000, pause * 500]);
             let [longest, _] = drawn;
-            // An outage of the cluster says nothing of the container.
+            // An outage of the cluster says nothing about the container.
             let outage = Failed::after(before.as_ref(), later(), false, START, 0.0);
             assert_eq!(Failed::limit(Some(&outage)).as_secs(), limit);
             before = Some(longest);
@@ -188,11 +189,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_looks_before_the_pause_is_over() {
-        assert!(Look::due(None).is_some());
-        let look = Look::Failed(Failed::after(None, later(), true, START, 0.0));
-        assert!(Look::due(Some(&look)).is_none());
+    async fn no_probe_starts_before_the_pause_is_over() {
+        assert!(ProbeState::due(None).is_some());
+        let state = ProbeState::Failed(Failed::after(None, later(), true, START, 0.0));
+        assert!(ProbeState::due(Some(&state)).is_none());
         advance(PAUSE_FIRST).await;
-        assert!(Look::due(Some(&look)).is_some_and(|before| before.is_some_and(|before| before.count == 1)));
+        assert!(
+            ProbeState::due(Some(&state))
+                .is_some_and(|before| before.is_some_and(|before| before.count == 1))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The pods of one role that are known, and which of them is whose.
+//! Index of the known pods of one role, and of the project that each belongs to.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -8,107 +8,115 @@ use rdev_domain::{Condition, Failure, Project, ProjectId, ProjectStatus, Timesta
 
 use crate::pod::PodView;
 
-/// Pods that are gone and whose end is remembered.
+/// Most ended pods that are remembered.
 const GONE_MAX: usize = 4096;
-/// How long a project without a pod is still shown.
+/// Time for which a project without a pod is still shown.
 pub(crate) const GONE_SHOWN: Duration = Duration::from_secs(600);
 /// Reason of a project that has lost its pod.
 const GONE: &str = "Gone";
-/// Reason of a project whose pod belongs to it no more, and is there.
+/// Reason of a project whose pod still exists, but no longer belongs to it.
 const TAKEN_OUT: &str = "TakenOut";
-/// Warning on a project of which there is more than one pod.
+/// Warning on a project with more than one pod.
 const DUPLICATE_ID: &str = "DuplicateId";
 
 /// The end of a pod that is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     pub(crate) failure: Failure,
-    /// When it was noticed.
+    /// Time at which rdev noticed the end.
     pub(crate) at: Timestamp,
-    /// Its folder of runs is on a volume that the next pod has.
+    /// The folder of runs is on a volume that the next pod mounts.
     pub(crate) runs_outlive: bool,
 }
 
-/// A project that its last pod has left.
-struct Left {
+/// A project without a pod.
+struct GoneProject {
     project: Project,
-    /// The uid of that pod, which may be there still.
+    /// Uid of its last pod, which may still exist.
     pod: String,
 }
 
-/// Everything that is known.
+/// The index.
 #[derive(Default)]
-pub(crate) struct Known {
+pub(crate) struct PodIndex {
     by_uid: HashMap<String, PodView>,
-    /// Pods that are none of these any more, and may be there still: what was started in them is followed to its end.
-    out: HashMap<String, PodView>,
+    /// Pods that have left the role, and may still exist: jobs that started in them are followed to their
+    /// end.
+    detached: HashMap<String, PodView>,
     of_project: BTreeMap<ProjectId, Vec<String>>,
     /// Ends of pods that are gone, and their order.
     ends: HashMap<String, End>,
     ends_in_order: VecDeque<String>,
     /// Projects that have lost their last pod.
-    gone: BTreeMap<ProjectId, Left>,
-    /// Projects that are ready, and the pod in which they are.
+    gone: BTreeMap<ProjectId, GoneProject>,
+    /// Projects that are ready, with the uid of their pod.
     ready: HashMap<ProjectId, String>,
-    /// Projects of more than one pod: each is complained of once.
+    /// Projects with more than one pod: each is logged once.
     doubled: HashSet<ProjectId>,
-    /// Projects that have become ready, and of which nobody was told yet.
+    /// Projects that have become ready and have not been broadcast yet.
     pub(crate) became_ready: Vec<ProjectId>,
 }
 
-impl Known {
-    /// A pod of these, as it is now.
-    pub(crate) fn put(&mut self, view: PodView, now: Timestamp) {
+impl PodIndex {
+    /// Stores the current state of a pod of this role.
+    pub(crate) fn upsert(&mut self, view: PodView, now: Timestamp) {
         let (uid, project) = (view.uid.clone(), view.details.project.clone());
         let view = view.after(self.find(&uid), now);
-        self.out.remove(&uid);
+        self.detached.remove(&uid);
         self.gone.remove(&project);
         let before = self.by_uid.insert(uid.clone(), view);
         if before.as_ref().is_none_or(|before| before.details.project != project) {
             self.of_project.entry(project.clone()).or_default().push(uid);
             if let Some(before) = before {
-                let message = format!("pod {} is the project {project} by its label now", before.name);
-                self.leave(&before, true, TAKEN_OUT, message, now);
+                let message = format!("the label of pod {} now names project {project}", before.name);
+                self.remove_from_project(&before, true, TAKEN_OUT, message, now);
             }
         }
-        self.settle(&project);
+        self.update_project(&project);
     }
 
-    /// A pod is none of these any more, and may be there still, as in `pod`. False: it was none.
-    pub(crate) fn take_out(&mut self, uid: &str, pod: Option<&Pod>, why: &str, now: Timestamp) -> bool {
+    /// Removes a pod from the role; it may still exist, as in `pod`. Returns false when the pod was not
+    /// of the role.
+    pub(crate) fn detach(&mut self, uid: &str, pod: Option<&Pod>, why: &str, now: Timestamp) -> bool {
         let member = self.by_uid.remove(uid);
         let was_member = member.is_some();
-        let Some(mut view) = member.or_else(|| self.out.remove(uid)) else { return false };
+        let Some(mut view) = member.or_else(|| self.detached.remove(uid)) else { return false };
         if let Some(pod) = pod {
             view = PodView::of(pod, view.details.clone()).after(Some(&view), now);
         }
-        self.leave(&view, was_member, TAKEN_OUT, format!("pod {} was taken out: {why}", view.name), now);
-        self.out.insert(uid.to_owned(), view);
+        self.remove_from_project(
+            &view,
+            was_member,
+            TAKEN_OUT,
+            format!("pod {} was taken out: {why}", view.name),
+            now,
+        );
+        self.detached.insert(uid.to_owned(), view);
         true
     }
 
-    /// A pod is none of these, and something was started in it.
-    pub(crate) fn found(&mut self, view: PodView, now: Timestamp) {
+    /// Adds a pod that is not of the role, and in which a job was started.
+    pub(crate) fn adopt(&mut self, view: PodView, now: Timestamp) {
         if self.find(&view.uid).is_none() {
-            let message = format!("pod {} was taken out: it is a pod of this project no more", view.name);
-            self.leave(&view, true, TAKEN_OUT, message, now);
-            self.out.insert(view.uid.clone(), view);
+            let message = format!("pod {} was taken out: it no longer belongs to this project", view.name);
+            self.remove_from_project(&view, true, TAKEN_OUT, message, now);
+            self.detached.insert(view.uid.clone(), view);
         }
     }
 
-    /// Something was started for this project in a pod that is another's by now.
+    /// Records that a job of this project was started in a pod that now belongs to another.
     pub(crate) fn was_of(&mut self, uid: &str, id: &ProjectId, now: Timestamp) {
         let Some(view) = self.find(uid).filter(|view| view.details.project != *id) else { return };
         if !self.of_project.contains_key(id) && !self.gone.contains_key(id) {
             let mut view = view.clone();
             let message =
-                format!("pod {} is the project {} by its label now", view.name, view.details.project);
+                format!("the label of pod {} now names project {}", view.name, view.details.project);
             view.details.project = id.clone();
-            self.leave(&view, true, TAKEN_OUT, message, now);
+            self.remove_from_project(&view, true, TAKEN_OUT, message, now);
         }
     }
 
-    /// A pod is not in the cluster any more.
+    /// Removes a pod that no longer exists in the cluster.
     pub(crate) fn remove(&mut self, uid: &str, failure: Failure, now: Timestamp) {
         let runs_outlive = self.find(uid).is_some_and(|pod| pod.details.runs_outlive);
         let end = End { failure: failure.clone(), at: now, runs_outlive };
@@ -122,61 +130,62 @@ impl Known {
         }
         let member = self.by_uid.remove(uid);
         let was_member = member.is_some();
-        if let Some(view) = member.or_else(|| self.out.remove(uid)) {
-            self.leave(&view, was_member, GONE, failure.message, now);
+        if let Some(view) = member.or_else(|| self.detached.remove(uid)) {
+            self.remove_from_project(&view, was_member, GONE, failure.message, now);
         }
     }
 
-    /// The pod of this uid, one of these or not any more.
+    /// Returns the pod of this uid, also one that has left the role.
     pub(crate) fn find(&self, uid: &str) -> Option<&PodView> {
-        self.by_uid.get(uid).or_else(|| self.out.get(uid))
+        self.by_uid.get(uid).or_else(|| self.detached.get(uid))
     }
 
-    /// Tells whether the pod of this uid is one of these.
+    /// Tells whether the pod of this uid has the role.
     pub(crate) fn is_member(&self, uid: &str) -> bool {
         self.by_uid.contains_key(uid)
     }
 
-    /// The end of a pod that is gone.
+    /// Returns the end of a pod that is gone.
     pub(crate) fn end(&self, uid: &str) -> Option<&End> {
         self.ends.get(uid)
     }
 
-    /// The pods, those that are none of these any more as well.
-    pub(crate) fn all_and_out(&self) -> impl Iterator<Item = &PodView> {
-        self.by_uid.values().chain(self.out.values())
+    /// Returns all pods, also those that have left the role.
+    pub(crate) fn all_and_detached(&self) -> impl Iterator<Item = &PodView> {
+        self.by_uid.values().chain(self.detached.values())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &PodView> {
         self.by_uid.values()
     }
 
-    /// The ids of projects that have a pod.
+    /// Returns the ids of projects that have a pod.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &ProjectId> {
         self.of_project.keys()
     }
 
-    /// The oldest pod of a project, until it is to go: every process chooses the same, and what runs in it
-    /// keeps its workspace to itself, whatever comes beside it.
-    pub(crate) fn best(&self, id: &ProjectId) -> Option<&PodView> {
+    /// Returns the oldest pod of a project that does not terminate: every process chooses the same, and a
+    /// job in it keeps its workspace to itself, whatever pod is added.
+    pub(crate) fn primary(&self, id: &ProjectId) -> Option<&PodView> {
         self.of(id).min_by(|a, b| a.seniority().cmp(&b.seniority()))
     }
 
-    /// A project that has a pod, or had one until lately.
+    /// Returns a project that has a pod, or had one until recently.
     pub(crate) fn project(&self, id: &ProjectId) -> Option<Project> {
         let there = |pod: &PodView| Project { warning: self.warning(id), ..pod.project() };
-        self.best(id).map(there).or_else(|| self.gone.get(id).map(|left| left.project.clone()))
+        self.primary(id).map(there).or_else(|| self.gone.get(id).map(|left| left.project.clone()))
     }
 
-    /// Projects that have lost their last pod lately.
+    /// Returns projects that have recently lost their last pod.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Project> {
         self.gone.values().map(|left| &left.project)
     }
 
-    /// Forgets those that were shown long enough. While its pod is there a project stays known: something may run in it.
+    /// Forgets projects that were shown long enough. A project stays known while its pod exists: a job
+    /// may run in it.
     pub(crate) fn forget_gone(&mut self, now: Timestamp) {
-        let is_there = |uid: &str| self.by_uid.contains_key(uid) || self.out.contains_key(uid);
-        self.gone.retain(|_, Left { project, pod }| {
+        let is_there = |uid: &str| self.by_uid.contains_key(uid) || self.detached.contains_key(uid);
+        self.gone.retain(|_, GoneProject { project, pod }| {
             let ProjectStatus::Gone(condition) = &project.status else { return false };
             now.since(condition.since) <= GONE_SHOWN || is_there(pod)
         });
@@ -186,7 +195,7 @@ impl Known {
         self.of_project.get(id).into_iter().flatten().filter_map(|uid| self.by_uid.get(uid))
     }
 
-    /// Why there is not one pod of a project, but several that are to stay.
+    /// Returns a warning when several pods of a project stay.
     pub(crate) fn warning(&self, id: &ProjectId) -> Option<Condition> {
         let mut live: Vec<&PodView> = self.of(id).filter(|pod| !pod.is_going()).collect();
         live.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
@@ -200,8 +209,15 @@ impl Known {
         Some(Condition { reason: DUPLICATE_ID.to_owned(), message, since: second.created })
     }
 
-    /// A pod has left its project.
-    fn leave(&mut self, view: &PodView, was_member: bool, reason: &str, message: String, now: Timestamp) {
+    /// Removes a pod from its project.
+    fn remove_from_project(
+        &mut self,
+        view: &PodView,
+        was_member: bool,
+        reason: &str,
+        message: String,
+        now: Timestamp,
+    ) {
         let id = &view.details.project;
         if let Some(uids) = self.of_project.get_mut(id) {
             uids.retain(|uid| *uid != view.uid);
@@ -209,18 +225,18 @@ impl Known {
                 self.of_project.remove(id);
             }
         }
-        let told = self.gone.get(id).and_then(|left| left.project.status.clone().condition());
-        if !self.of_project.contains_key(id) && (was_member || told.is_some()) {
-            let since = told.map_or(now, |told| told.since);
+        let before = self.gone.get(id).and_then(|left| left.project.status.clone().condition());
+        if !self.of_project.contains_key(id) && (was_member || before.is_some()) {
+            let since = before.map_or(now, |before| before.since);
             let condition = Condition { reason: reason.to_owned(), message, since };
             let project = Project { status: ProjectStatus::Gone(condition), ..view.project() };
-            self.gone.insert(project.id.clone(), Left { project, pod: view.uid.clone() });
+            self.gone.insert(project.id.clone(), GoneProject { project, pod: view.uid.clone() });
         }
-        self.settle(id);
+        self.update_project(id);
     }
 
-    /// The pods of a project are others, or stand otherwise.
-    fn settle(&mut self, id: &ProjectId) {
+    /// Updates readiness and warnings of a project after a change of its pods.
+    fn update_project(&mut self, id: &ProjectId) {
         match self.warning(id) {
             Some(warning) => {
                 if self.doubled.insert(id.clone()) {
@@ -231,7 +247,8 @@ impl Known {
                 self.doubled.remove(id);
             }
         }
-        let ready = self.best(id).filter(|pod| pod.status == ProjectStatus::Ready).map(|pod| pod.uid.clone());
+        let ready =
+            self.primary(id).filter(|pod| pod.status == ProjectStatus::Ready).map(|pod| pod.uid.clone());
         let before = match &ready {
             Some(uid) => self.ready.insert(id.clone(), uid.clone()),
             None => self.ready.remove(id),

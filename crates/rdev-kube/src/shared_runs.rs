@@ -1,5 +1,6 @@
-//! Pods that find each other in one folder of runs. A folder that has outlived its pod belongs to the next one; two pods
-//! that live must not have the same: commands of one site could be taken for those of the other.
+//! Detection of pods that share one folder of runs. A folder that has outlived its pod belongs to the
+//! next pod of the same project; two living pods must not share one, since jobs of one could be taken for
+//! jobs of the other.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,82 +11,85 @@ use crate::lock::lock;
 use crate::pod::PodView;
 use crate::registry::Registry;
 
-/// The reason of a status: another pod has the same folder of runs.
+/// Reason of a status: another pod has the same folder of runs.
 pub(crate) const RUNS_SHARED: &str = "RunsShared";
-/// Pairs of pods that are remembered.
+/// Most pairs of pods that are remembered.
 const SHARED_MAX: usize = 1024;
 
-/// The pods of all roles, and which of them share a folder of runs.
-pub(crate) struct Neighbours {
+/// Registries of all roles, and the pairs of pods that share a folder of runs.
+pub(crate) struct SharedRuns {
     registries: [Arc<Registry>; 2],
-    shared: Mutex<Vec<Shared>>,
+    shared: Mutex<Vec<SharingPair>>,
 }
 
-/// Two pods of different sites with one folder of runs.
-struct Shared {
+/// Two pods of different projects or workers with one folder of runs.
+struct SharingPair {
     pods: [PodView; 2],
     since: Timestamp,
 }
 
-/// How the pod in whose name a folder of runs stands is related to the one that has found it.
+/// State of the pod that owns a folder of runs, as seen by another pod with the same folder.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// It is gone: the folder has outlived it.
+pub(crate) enum Owner {
+    /// The owner is gone: the folder has outlived it.
     Gone,
-    /// It lives. The words say which pod it is.
+    /// The owner lives, or may live; the text describes it.
     Lives(String),
 }
 
-impl Neighbours {
+impl SharedRuns {
     pub(crate) fn new(registries: [Arc<Registry>; 2]) -> Self {
         Self { registries, shared: Mutex::default() }
     }
 
-    /// How the pod of an identity stands, which `pod` has found in its folder of runs. Two pods that live are remembered
-    /// as sharing it, unless they are of one site, where one follows the other.
-    pub(crate) fn holder(&self, identity: &str, pod: &PodView, now: Timestamp) -> Holder {
-        let Some(holder) = self.living(pod_of(identity)) else {
+    /// Returns the state of the owner of an identity that `pod` has found in its folder of runs. Records
+    /// two living pods as sharing the folder, unless both belong to one project, where one follows the
+    /// other.
+    pub(crate) fn owner(&self, identity: &str, pod: &PodView, now: Timestamp) -> Owner {
+        let Some(owner) = self.living(pod_of(identity)) else {
             if self.registries.iter().all(|registry| registry.is_synced()) {
-                return Holder::Gone;
+                return Owner::Gone;
             }
-            return Holder::Lives("a pod that may be there: not all pods have been listed yet".to_owned());
+            return Owner::Lives("a pod that may exist: not all pods have been listed yet".to_owned());
         };
-        let words = format!("pod {}, which has the same folder of runs", holder.name);
-        if !is_of(&holder, pod.details.role, &pod.details.project) {
+        let words = format!("pod {}, which has the same folder of runs", owner.name);
+        if !is_of(&owner, pod.details.role, &pod.details.project) {
             let mut shared = lock(&self.shared);
-            let is_known = |one: &Shared| one.pods.iter().all(|of| of.uid == holder.uid || of.uid == pod.uid);
+            let is_known =
+                |one: &SharingPair| one.pods.iter().all(|of| of.uid == owner.uid || of.uid == pod.uid);
             if !shared.iter().any(is_known) && shared.len() < SHARED_MAX {
                 tracing::warn!(
                     pod = pod.name,
-                    other = holder.name,
+                    other = owner.name,
                     "two pods share a folder of runs: nothing starts in them"
                 );
-                shared.push(Shared { pods: [holder, pod.clone()], since: now });
+                shared.push(SharingPair { pods: [owner, pod.clone()], since: now });
             }
         }
-        Holder::Lives(words)
+        Owner::Lives(words)
     }
 
-    /// Why nothing may start at a site: its pod shares its folder of runs with one of another site.
+    /// Returns why nothing may start in the pod of a project or worker: it shares its folder of runs with
+    /// another.
     pub(crate) fn failure(&self, role: Role, id: &ProjectId) -> Option<Condition> {
         let mut shared = lock(&self.shared);
         // Once one of them is gone the other has the folder alone.
         shared.retain(|one| one.pods.iter().all(|pod| self.living(&pod.uid).is_some()));
-        shared.iter().find_map(|Shared { pods: [one, other], since }| {
+        shared.iter().find_map(|SharingPair { pods: [one, other], since }| {
             let with = match (is_of(one, role, id), is_of(other, role, id)) {
                 (true, _) => other,
                 (_, true) => one,
                 (false, false) => return None,
             };
             let message = format!(
-                "its folder of runs is that of pod {} too: give each pod a volume of its own for RDEV_RUNS_DIR (/run/rdev)",
+                "its folder of runs is also used by pod {}: give each pod a volume of its own for RDEV_RUNS_DIR (/run/rdev)",
                 with.name
             );
             Some(Condition { reason: RUNS_SHARED.to_owned(), message, since: *since })
         })
     }
 
-    /// The status of a site as it is shown.
+    /// Returns the status, or the failure of a shared folder of runs in place of a ready one.
     pub(crate) fn status(&self, role: Role, id: &ProjectId, status: ProjectStatus) -> ProjectStatus {
         match (status, self.failure(role, id)) {
             (ProjectStatus::Ready, Some(condition)) => ProjectStatus::Failing(condition),
@@ -93,13 +97,13 @@ impl Neighbours {
         }
     }
 
-    /// The pod of this uid while programs may run in it.
+    /// Returns the pod of this uid while programs may run in it.
     fn living(&self, pod_uid: &str) -> Option<PodView> {
         self.registries.iter().find_map(|registry| registry.find(pod_uid)).filter(|pod| pod.over.is_none())
     }
 }
 
-/// The uid of the pod in which a folder of runs has got an identity.
+/// Returns the uid of the pod that gave a folder of runs its identity.
 pub(crate) fn pod_of(identity: &str) -> &str {
     identity.split('.').next().unwrap_or_default()
 }

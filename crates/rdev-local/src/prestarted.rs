@@ -1,5 +1,5 @@
-//! Programs started ahead of their use: starting two processes takes longer than all else that happens
-//! between a request and the first line of its command.
+//! Pool of programs started ahead of their use: the start of two processes takes longer than everything
+//! else between a request and the first line of its job.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,17 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-/// Programs that wait at the same time, each with other arguments.
-const WAITING_MAX: usize = 4;
-/// One that is not used for so long is ended.
+/// Most programs in the pool, each with other arguments.
+const PROGRAMS_MAX: usize = 4;
+/// Time after which an unused program is killed.
 const IDLE: Duration = Duration::from_secs(60);
-/// The next one is started this long after one was used: not beside the command that is starting.
+/// Delay before the replacement of a used program starts, so it does not compete with the job that is
+/// starting.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The programs that wait for their input.
+/// Programs that wait for their input.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Prestarted {
     programs: Mutex<Programs>,
 }
 
@@ -27,34 +28,35 @@ struct Programs {
     started: u64,
 }
 
-impl Waiting {
-    /// One that waits, if there is one, and it lives.
+impl Prestarted {
+    /// Takes a prestarted program out of the pool, if one exists and lives.
     pub(crate) fn take(&self, argv: &[String]) -> Option<Child> {
         let (_, mut child) = self.programs().by_argv.remove(argv)?;
         matches!(child.try_wait(), Ok(None)).then_some(child)
     }
 
-    /// Starts one for the next time.
+    /// Starts a program for the next use.
     pub(crate) fn start_later(self: &Arc<Self>, argv: Vec<String>, command: Command) {
-        let waiting = Arc::downgrade(self);
+        let prestarted = Arc::downgrade(self);
         tokio::spawn(async move {
             sleep(PAUSE).await;
-            let Some(number) = waiting.upgrade().and_then(|waiting| waiting.start(&argv, command)) else {
+            let Some(number) = prestarted.upgrade().and_then(|prestarted| prestarted.start(&argv, command))
+            else {
                 return;
             };
             sleep(IDLE).await;
-            if let Some(waiting) = waiting.upgrade() {
-                waiting.end(&argv, number);
+            if let Some(prestarted) = prestarted.upgrade() {
+                prestarted.end(&argv, number);
             }
         });
     }
 
     fn start(&self, argv: &[String], mut command: Command) -> Option<u64> {
         let mut programs = self.programs();
-        if programs.by_argv.len() >= WAITING_MAX || programs.by_argv.contains_key(argv) {
+        if programs.by_argv.len() >= PROGRAMS_MAX || programs.by_argv.contains_key(argv) {
             return None;
         }
-        // Where it cannot be started now, the next use starts its own, and tells.
+        // When it cannot be started now, the next use starts its own and reports the error.
         let child = command.spawn().ok()?;
         programs.started += 1;
         let number = programs.started;
@@ -65,7 +67,7 @@ impl Waiting {
     fn end(&self, argv: &[String], number: u64) {
         let mut programs = self.programs();
         if programs.by_argv.get(argv).is_some_and(|(started, _)| *started == number) {
-            // Dropped, it is killed; its supervisor's input ends with it.
+            // Dropping kills the program; its supervisor's input ends with it.
             programs.by_argv.remove(argv);
         }
     }

@@ -1,9 +1,9 @@
-//! The processes that a run has left whose supervisor cannot end them: it was killed, or nobody finds it any more, as
-//! the run's folder is gone.
+//! Orphans: the processes of a run whose supervisor cannot end them, since it was killed, or cannot be
+//! found because the run's folder is gone.
 //!
-//! A command's environment says which run it is of. That, what descends from such a process, and what is in its
-//! session or process group is the run's. A process escapes that has done all three: left the session, lost its
-//! parent, and begun with an environment of its own.
+//! The environment of a command names its run. A process with that mark, its descendants, and the members
+//! of its session or process group belong to the run. A process escapes only by all three: it left the
+//! session, lost its parent, and started with an environment of its own.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -16,7 +16,8 @@ use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
 use crate::processes::{Process, each, freeze_and_kill};
 
-/// After this much killing, what is left cannot be killed: it hangs in the kernel or is another user's.
+/// Time after which a surviving process counts as unkillable: it hangs in the kernel or belongs to
+/// another user.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
@@ -24,7 +25,7 @@ const POLL: Duration = Duration::from_millis(5);
 const RUN_ID: &str = "RDEV_RUN_ID";
 const RUNS_DIR: &str = "RDEV_RUNS_DIR";
 
-/// How the processes of a run are known.
+/// Mark of the processes of a run.
 #[derive(Debug)]
 pub(crate) struct Mark {
     variables: [(&'static str, OsString); 2],
@@ -35,12 +36,12 @@ impl Mark {
         Self { variables: [(RUN_ID, id.to_string().into()), (RUNS_DIR, runs.real_path().into())] }
     }
 
-    /// For the command's environment.
+    /// Returns the variables for the command's environment.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &OsString)> {
         self.variables.iter().map(|(name, value)| (*name, value))
     }
 
-    /// Tells whether the process began with the mark, as far as we may see that.
+    /// Tells whether the process started with the mark, as far as its environment is readable.
     fn is_on(&self, process: &Process) -> bool {
         let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
         self.variables.iter().all(|(name, value)| {
@@ -52,7 +53,7 @@ impl Mark {
         })
     }
 
-    /// Every process of the run. Each is shown to `found`.
+    /// Returns every process of the run. Each is passed to `found`.
     fn processes(&self, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
         let mut all = Vec::new();
         each(|process| all.push(process));
@@ -68,14 +69,14 @@ impl Mark {
         for process in &marked {
             take(process, &mut ours);
         }
-        // Should it live, then all that it has inherited is below it.
+        // A live leader is the parent of everything that it started.
         let leads_them = |leader: &&Process| marked.iter().any(|of| of.session == leader.pid.as_raw_pid());
         for supervisor in all.iter().filter(leads_them).filter(|leader| is_supervisor(leader)) {
             take(supervisor, &mut ours);
         }
         loop {
             let before = ours.len();
-            // A leader that is gone was the supervisor, or of the run; of any other we know nothing.
+            // A leader that is gone was the supervisor, or of the run; any other is unrelated.
             let led = |leader: i32| ours.contains(&leader) || !alive.contains(&leader);
             let members = all.iter().filter(|process| ours.contains(&process.pid.as_raw_pid()));
             let (sessions, groups): (HashSet<i32>, HashSet<i32>) =
@@ -98,10 +99,10 @@ impl Mark {
     }
 }
 
-/// Ends every process of a run that is lost, and returns when none is left.
+/// Ends every process of a lost run, and returns when none is left.
 ///
 /// # Errors
-/// When one cannot be ended.
+/// When a process cannot be ended.
 pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     let mark = Mark::of(runs, id);
     let until = Instant::now() + PATIENCE;
