@@ -11,8 +11,8 @@ use rdev_domain::{
 use rdev_ports::CodeAgent;
 use rdev_services::Events;
 
+use crate::convert::time;
 use crate::error::ApiError;
-use crate::routes::progress::time;
 
 /// Jobs of projects whose kind is remembered, for all streams together.
 const JOBS_MAX: usize = 4096;

@@ -1,4 +1,4 @@
-//! Output that is no tidy text.
+//! Output that is no UTF-8 text, or ends without a newline.
 
 use crate::support::{Complete, Item, OutputLine, Runtime, Server, Told, told_on_every_runtime};
 

@@ -1,4 +1,4 @@
-//! What is not kept for ever: it goes by age and by size, and no reader misses that it did.
+//! Retention by age and by size, and the gaps that readers are told.
 
 use hyper::http::HeaderMap;
 use serde::Deserialize;

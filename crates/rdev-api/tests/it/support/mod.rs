@@ -1,4 +1,4 @@
-//! What the stories stand on: servers, a client, and waiting with an end.
+//! Support of the stories: servers, a client, and waits that end.
 
 mod api;
 mod cluster;

@@ -1,9 +1,12 @@
-//! Progress of commands and tasks as answers show it.
+//! Conversions from the domain to the types of the wire, which routes and event streams share.
 
 use std::time::Duration;
 
 use rdev_api_types as types;
-use rdev_domain::{BlockedBy, CommandRequest, Ending, Job, JobSpec, JobState, JobStatus, Reason, Timestamp};
+use rdev_domain::{
+    BlockedBy, CommandRequest, Condition, Ending, Job, JobSpec, JobState, JobStatus, ProjectStatus, Reason,
+    Timestamp,
+};
 use rdev_services::QueuePosition;
 
 /// Longest beginning of a command that lists show, in characters.
@@ -131,6 +134,33 @@ pub(crate) fn summary(spec: &JobSpec) -> String {
         CommandRequest::Claude(agent) => cut(&agent.prompt),
         CommandRequest::Shell(shell) => cut(&shell.command),
         CommandRequest::Git(git) => cut(&git.args.join(" ")),
+    }
+}
+
+/// Cause for which a project or a worker is not ready, or a warning about it; all fields are null without one.
+#[derive(Default)]
+pub(crate) struct NotReady {
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) since: Option<types::Timestamp>,
+}
+
+impl NotReady {
+    /// Shows the cause of a status first, then the warning.
+    pub(crate) fn of(status: ProjectStatus, warning: Option<Condition>) -> Self {
+        let condition = match (status.condition(), warning) {
+            (Some(condition), Some(warning)) => {
+                let message = format!("{}; {}", condition.message, warning.message);
+                Some(Condition { message, ..condition })
+            }
+            (condition, warning) => condition.or(warning),
+        };
+        let shown = |condition: Condition| Self {
+            reason: Some(condition.reason),
+            message: Some(condition.message),
+            since: Some(time(condition.since)),
+        };
+        condition.map(shown).unwrap_or_default()
     }
 }
 

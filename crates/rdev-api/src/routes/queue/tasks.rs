@@ -1,30 +1,26 @@
 //! Tasks of the pool: accepting, reading, cancelling, retrying.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, QueueStats, QueueWait,
-    ServerSentEvent, TaskBody, TaskPage, TaskStatusFilter,
+    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, ServerSentEvent,
+    TaskBody, TaskPage, TaskStatusFilter,
 };
 use rdev_domain::{Job, JobId, JobStatus, ProjectId, Validate};
-use rdev_ports::{Clock, TaskFilter};
-use rdev_services::{Events, Pool, SubmitTask, Tasks};
+use rdev_ports::TaskFilter;
+use rdev_services::{Events, SubmitTask, Tasks};
 
+use super::artefacts;
+use super::convert::{read, shown, task_kind};
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
 use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
-use crate::routes::events::{answer, event_number, last_event_id};
-use crate::routes::progress::status;
-use crate::routes::work::{read, shown, task_kind, task_type};
-use crate::routes::{artefacts, output};
+use crate::routes::last_event_id::{event_number, last_event_id};
 use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, Streams};
+use crate::sse::{Opening, Streams, stored_output};
 
 /// Add a task. It runs in the next worker of the pool that is free.
 #[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
@@ -132,8 +128,8 @@ pub(crate) async fn events(
     opening: Opening,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    let following = events.follow_on(&tasks.get(&id).await?, after).await?;
-    Ok(answer(&streams, opening, following, after, AgentForm::Raw))
+    let subscription = events.follow_on(&tasks.get(&id).await?, after).await?;
+    Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
 }
 
 /// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every
@@ -150,7 +146,7 @@ pub(crate) async fn output(
     TaskPath(id): TaskPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    output::answer(tasks.output(&id).await?, &headers).await
+    stored_output(tasks.output(&id).await?, &headers).await
 }
 
 /// Ask for a task's end. Asking again, or after its end, changes nothing.
@@ -199,39 +195,4 @@ async fn with_details(tasks: &Tasks, task: Job) -> Result<Json<Data<types::Task>
         _ => Some(artefacts::summary(&tasks.artefacts(&task).await?)),
     };
     Ok(data(shown(&task, waiting, left)))
-}
-
-/// Measures waiting times, given in ascending order; `None` without any.
-fn queue_wait(ascending_us: &[i64]) -> Option<QueueWait> {
-    let last = ascending_us.len().checked_sub(1)?;
-    let at = |percent: usize| ascending_us[last * percent / 100].max(0).unsigned_abs() / 1000;
-    Some(QueueWait { tasks: last + 1, p50: at(50), p95: at(95), max: at(100) })
-}
-
-/// The queue in numbers.
-#[utoipa::path(get, path = "/queue/stats", tag = "queue", operation_id = "queue_stats", responses(
-    (status = 200, description = "The queue in numbers", body = Data<QueueStats>)))]
-pub(crate) async fn stats(
-    State(tasks): State<Tasks>,
-    State(pool): State<Pool>,
-    State(clock): State<Arc<dyn Clock>>,
-) -> Result<Json<Data<QueueStats>>, ApiError> {
-    let (stats, seats) = (tasks.stats().await?, pool.usage().await?);
-    let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
-    for (kind, of_status, count) in stats.counts {
-        *by_status.entry(status(of_status)).or_default() += count;
-        by_kind.entry(task_type(kind)).or_default().insert(status(of_status), count);
-    }
-    let count = |status: types::Status| by_status.get(&status).copied().unwrap_or(0);
-    let age = |at| u64::try_from(clock.now().since(at).as_millis()).unwrap_or(u64::MAX);
-    Ok(data(QueueStats {
-        dead: count(types::Status::Failed) + count(types::Status::TimedOut),
-        running: count(types::Status::Running),
-        oldest_waiting_ms: stats.oldest_waiting.map(age),
-        workers_busy: seats.busy,
-        workers_free: seats.idle,
-        wait_ms: queue_wait(&stats.waits_us),
-        by_status,
-        by_kind,
-    }))
 }

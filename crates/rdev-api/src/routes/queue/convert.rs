@@ -5,7 +5,7 @@ use rdev_api_types::{ArtefactSummary, TaskBody, TaskType};
 use rdev_domain::{Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Timestamp, Validate};
 use rdev_services::{QueuePosition, SubmitTask};
 
-use crate::routes::progress::{progress, status, summary, time};
+use crate::convert::{progress, status, summary, time};
 
 /// Reads a request: the task, and every field of it that is not valid.
 pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {

@@ -1,4 +1,4 @@
-//! The files that tasks have left.
+//! Files that tasks have left.
 
 use axum::Json;
 use axum::body::Body;
@@ -49,7 +49,7 @@ pub(crate) fn summary(artefacts: &[Artefact]) -> ArtefactSummary {
     ArtefactSummary { files, bytes, problems: artefacts.len() - files }
 }
 
-/// A byte of a path as it stands in a URL.
+/// Escapes a byte of a path for a URL.
 fn escaped(byte: u8) -> String {
     let plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
@@ -92,9 +92,9 @@ pub(crate) async fn get(
     Ok((headers, Body::from_stream(parts(file))).into_response())
 }
 
-/// One part after the other: no more than one is in memory.
+/// Streams a file part by part; one part at most is in memory.
 fn parts(file: ArtefactFile) -> impl Stream<Item = rdev_domain::Result<Bytes>> {
-    // Once the answer has begun, cutting it is the only way left to say that it is not whole.
+    // Once the response has begun, cutting it is the only way left to signal that it is incomplete.
     try_unfold(file, |mut file| async { Ok(file.next().await?.map(|bytes| (bytes, file))) })
-        .inspect_err(|error| tracing::error!(?error, "a file could not be read to its end"))
+        .inspect_err(|error| tracing::error!(?error, "reading a file failed, the response is cut"))
 }

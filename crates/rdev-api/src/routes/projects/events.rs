@@ -1,20 +1,27 @@
-//! Streams of events.
+//! Event streams of a project, and tickets for browsers to read them.
+
+use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    ErrorBody, EventsQuery, LAST_EVENT_ID, LastEventIdHeader, ProjectLastEventIdHeader, ProjectPath,
-    ServerSentEvent, StreamPath, StreamQuery,
+    Data, ErrorBody, EventsQuery, IdempotencyKeyHeader, LastEventIdHeader, ProjectLastEventIdHeader,
+    ProjectPath, ServerSentEvent, StreamPath, StreamQuery, Ticket,
 };
 use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
-use rdev_engine::{Begin, Subscription};
-use rdev_services::Events;
+use rdev_engine::Begin;
+use rdev_ports::{Clock, Occurrence, TaskQueue};
+use rdev_services::{Events, Projects};
 
+use crate::convert::time;
+use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{InProject, Query, StreamInProject};
+use crate::extract::{Caller, Idempotency, InProject, Query, StreamInProject};
+use crate::routes::last_event_id::{event_number, invalid_id, last_event_id};
 use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, ProjectEventId, Streams, number};
+use crate::sse::{Opening, ProjectEventId, Streams};
+use crate::tickets::{TICKET_LIFETIME, Tickets};
 
 /// Events of one stream, or of the whole project.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
@@ -44,8 +51,8 @@ pub(crate) async fn project_events(
         Some(ProjectBegin::Latest) => (Begin::Latest, None),
         Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
     };
-    let following = events.follow_project(&project, begin).await?;
-    Ok(streams.project(opening, following, asked, form))
+    let log = events.follow_project(&project, begin).await?;
+    Ok(streams.project(opening, log, asked, form))
 }
 
 /// Events of one stream.
@@ -69,46 +76,48 @@ pub(crate) async fn stream_events(
     one_stream((&events, &streams, opening), (&project, &stream), after, form).await
 }
 
+/// A short-lived ticket to read the project's events.
+///
+/// For EventSource, which cannot send headers.
+#[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
+    params(ProjectPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The ticket", body = Data<Ticket>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn ticket(
+    State(projects): State<Projects>,
+    State(tickets): State<Tickets>,
+    State(queue): State<Arc<dyn TaskQueue>>,
+    State(clock): State<Arc<dyn Clock>>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    projects.get(&project).await?;
+    let now = clock.now();
+    // A ticket is a function of its time, so the first answer can be given again without being stored.
+    let first = match &key {
+        Some(key) => queue.first_use(key, now).await?,
+        None => now,
+    };
+    let asked = if first < now { Occurrence::Repeated } else { Occurrence::First };
+    let expires = first + TICKET_LIFETIME;
+    let ticket = tickets.issue(&caller.key, &project, expires);
+    let body = data(Ticket { ticket, expires_at: time(expires) });
+    Ok((replayed(asked), body).into_response())
+}
+
 async fn one_stream(
     (events, streams, opening): (&Events, &Streams, Opening),
     (project, stream): (&ProjectId, &StreamId),
     after: Option<Seq>,
     form: AgentForm,
 ) -> Result<Response, ApiError> {
-    let following = events.follow_stream(project, stream, after).await?;
-    Ok(answer(streams, opening, following, after, form))
-}
-
-/// What a subscription is answered with.
-pub(crate) fn answer(
-    streams: &Streams,
-    opening: Opening,
-    following: Subscription,
-    after: Option<Seq>,
-    form: AgentForm,
-) -> Response {
-    match following {
-        Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
-        Subscription::Open(follow) => streams.command(opening, follow, after, form),
-    }
-}
-
-/// A browser that reconnects sends the header, and the query that it began with: the header is newer. Both
-/// must be sound.
-pub(crate) fn last_event_id<T>(
-    query: Option<&str>,
-    headers: &HeaderMap,
-    parse: impl Fn(&str) -> Result<T, ApiError>,
-) -> Result<Option<T>, ApiError> {
-    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
-    let read = |id: Option<&str>| id.filter(|id| !id.is_empty()).map(&parse).transpose();
-    let (header, query) = (read(header)?, read(query)?);
-    Ok(header.or(query))
-}
-
-/// The number of an event in one stream.
-pub(crate) fn event_number(id: &str) -> Result<Seq, ApiError> {
-    number(id).map(Seq).ok_or_else(|| invalid_id("the number of an event, 1 to 18 digits"))
+    let subscription = events.follow_stream(project, stream, after).await?;
+    Ok(streams.subscription(opening, subscription, after, form))
 }
 
 /// Where to begin in a project's stream.
@@ -123,8 +132,4 @@ fn project_begin(id: &str) -> Result<ProjectBegin, ApiError> {
     }
     let accepted = "the id of an event of this stream, or `latest`";
     id.parse().map(ProjectBegin::After).map_err(|()| invalid_id(accepted))
-}
-
-fn invalid_id(accepted: &str) -> ApiError {
-    ApiError::invalid_field("last_event_id", format!("it is not valid: accepted is {accepted}"))
 }

@@ -1,87 +1,19 @@
-//! Commands: accepting, history, cancelling.
+//! Commands of a project: history, one, cancelling.
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Accepted, ClaudeBody, CommandPage, CommandPath, CommandType, Data, ErrorBody, GitBody,
-    IdempotencyKeyHeader, List, ProjectPath, ShellBody,
+    Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPath,
 };
-use rdev_domain::{AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobId, JobKind, ShellRequest};
-use rdev_services::{Commands, QueuePosition, SubmitCommand, Tasks};
+use rdev_domain::{CommandKind, Job, JobId, JobKind};
+use rdev_services::{Commands, QueuePosition, Tasks};
 
+use crate::convert::{progress, status, summary};
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
-use crate::extract::{
-    Caller, CommandInProject, Idempotency, InProject, JsonBody, Query, page_cursor, page_limit,
-};
-use crate::routes::acceptance::{AcceptAnswers, Acceptance, Answer};
-use crate::routes::progress::{progress, status, summary};
-
-/// Run Claude Code.
-#[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
-    request_body = ClaudeBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
-    responses(AcceptAnswers))]
-pub(crate) async fn claude(
-    State(acceptance): State<Acceptance>,
-    Caller(caller): Caller,
-    InProject(project): InProject,
-    answer: Answer,
-    JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
-) -> Result<Response, ApiError> {
-    let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
-    let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
-}
-
-/// Run a shell line.
-#[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
-    request_body = ShellBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
-    responses(AcceptAnswers))]
-pub(crate) async fn shell(
-    State(acceptance): State<Acceptance>,
-    Caller(caller): Caller,
-    InProject(project): InProject,
-    answer: Answer,
-    JsonBody { body, idempotency }: JsonBody<ShellBody>,
-) -> Result<Response, ApiError> {
-    let ShellBody { command, stream_id, timeout_seconds, env } = body;
-    let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
-    let request = CommandRequest::Shell(ShellRequest { command, env });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
-}
-
-/// Run git.
-#[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
-    request_body = GitBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
-    responses(AcceptAnswers))]
-pub(crate) async fn git(
-    State(acceptance): State<Acceptance>,
-    Caller(caller): Caller,
-    InProject(project): InProject,
-    answer: Answer,
-    JsonBody { body, idempotency }: JsonBody<GitBody>,
-) -> Result<Response, ApiError> {
-    let GitBody { args, stream_id, timeout_seconds } = body;
-    let request = CommandRequest::Git(GitRequest { args });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
-    acceptance.answer(&caller, &project, submit, answer).await
-}
+use crate::extract::{CommandInProject, Idempotency, InProject, Query, page_cursor, page_limit};
 
 /// The project's commands, newest first.
 #[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",

@@ -1,16 +1,21 @@
 //! Projects.
 
+pub(crate) mod commands;
+pub(crate) mod events;
+pub(crate) mod output;
+pub(crate) mod submit;
+
 use axum::Json;
 use axum::extract::State;
 use rdev_api_types as types;
 use rdev_api_types::{Data, ErrorBody, List, ProjectPage, ProjectPath};
-use rdev_domain::{Condition, Project, ProjectId, ProjectStatus};
+use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_services::Projects;
 
+use crate::convert::NotReady;
 use crate::envelope::{data, page};
 use crate::error::ApiError;
 use crate::extract::{InProject, Query, page_cursor, page_limit};
-use crate::routes::progress::time;
 
 /// Shows a project.
 fn shown(project: Project) -> types::Project {
@@ -31,33 +36,6 @@ fn shown(project: Project) -> types::Project {
         repository: project.repository,
         description: project.description,
         default_agent: project.default_agent,
-    }
-}
-
-/// Why a project, or a worker, is not as it should be, field by field as answers tell it; all of them null while it is.
-#[derive(Default)]
-pub(crate) struct NotReady {
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-    pub(crate) since: Option<types::Timestamp>,
-}
-
-impl NotReady {
-    /// Gives the reason why it is not ready first, then the warning.
-    pub(crate) fn of(status: ProjectStatus, warning: Option<Condition>) -> Self {
-        let condition = match (status.condition(), warning) {
-            (Some(condition), Some(warning)) => {
-                let message = format!("{}; {}", condition.message, warning.message);
-                Some(Condition { message, ..condition })
-            }
-            (condition, warning) => condition.or(warning),
-        };
-        let told = |condition: Condition| Self {
-            reason: Some(condition.reason),
-            message: Some(condition.message),
-            since: Some(time(condition.since)),
-        };
-        condition.map(told).unwrap_or_default()
     }
 }
 
