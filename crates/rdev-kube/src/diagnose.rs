@@ -35,30 +35,33 @@ timeout 3 bash -c 'exec 3<>"/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVIC
     echo open || echo closed
 "#;
 
-pub(crate) async fn findings(kube: &Kube) -> Vec<Diagnosis> {
-    let (reached, mut findings) = api_server(kube).await;
-    if !reached {
-        return findings;
-    }
-    for (resource, verb) in PERMISSIONS {
-        findings.push(permission(kube, resource, verb).await);
-    }
-    if timeout(ANSWER_TIMEOUT, kube.projects.registry.synced()).await.is_err() {
-        let fix = "see the permissions above; rdev-api's log gives the error of the watch";
-        findings.push(Diagnosis::bad("projects", "the pods could not be listed", fix));
-        return findings;
-    }
-    let pods = kube.projects.registry.all();
-    findings.push(projects(kube, &pods));
-    findings.extend(doubled(kube));
-    match pods.into_iter().find(|pod| pod.status == ProjectStatus::Ready) {
-        Some(pod) => findings.extend(in_pod(kube, pod).await),
-        None => {
-            let fix = "see the state of the pods: kubectl get pods, kubectl describe pod";
-            findings.push(Diagnosis::warning("exec", "not tried: no project is ready", fix));
+impl Kube {
+    /// Diagnoses the API server, permissions, projects, and one ready pod.
+    pub(crate) async fn findings(&self) -> Vec<Diagnosis> {
+        let (reached, mut findings) = api_server(self).await;
+        if !reached {
+            return findings;
         }
+        for (resource, verb) in PERMISSIONS {
+            findings.push(permission(self, resource, verb).await);
+        }
+        if timeout(ANSWER_TIMEOUT, self.projects.registry.synced()).await.is_err() {
+            let fix = "see the permissions above; rdev-api's log gives the error of the watch";
+            findings.push(Diagnosis::bad("projects", "the pods could not be listed", fix));
+            return findings;
+        }
+        let pods = self.projects.registry.all();
+        findings.push(projects(self, &pods));
+        findings.extend(doubled(self));
+        match pods.into_iter().find(|pod| pod.status == ProjectStatus::Ready) {
+            Some(pod) => findings.extend(in_pod(self, pod).await),
+            None => {
+                let fix = "see the state of the pods: kubectl get pods, kubectl describe pod";
+                findings.push(Diagnosis::warning("exec", "not tried: no project is ready", fix));
+            }
+        }
+        findings
     }
-    findings
 }
 
 async fn api_server(kube: &Kube) -> (bool, Vec<Diagnosis>) {

@@ -51,7 +51,7 @@ use crate::lookup::PodNames;
 use crate::pod::PodView;
 use crate::refresh::PodRefresher;
 use crate::registry::Registry;
-use crate::runner::EXIT_REPLACED;
+use crate::runner::{EXIT_REPLACED, KILLS_ALL};
 use crate::shared_runs::{RUNS_SHARED, SharedRuns, pod_of};
 use crate::start_limiter::{Kind, StartPermit};
 
@@ -73,8 +73,6 @@ const WATCH_FAILURE_MAX: Duration = Duration::from_secs(60);
 
 /// Reason of a warning on a worker with more than one task.
 const OOM_GROUP: &str = "OomGroup";
-/// Effect of a lack of memory under version 2 of control groups, by default.
-pub(crate) const KILLS_ALL: &str = "a lack of memory ends every command of the pod at once (memory.oom.group is 1); rdev ends the largest before that";
 
 /// Configuration of the runtime.
 pub struct Config {
@@ -277,7 +275,7 @@ impl Pods for Kube {
     }
 
     async fn diagnose(&self) -> Vec<Diagnosis> {
-        diagnose::findings(self).await
+        self.findings().await
     }
 
     async fn check(&self) -> Result<()> {

@@ -3,7 +3,6 @@
 use rdev_domain::{Failure, Reason, Timestamp};
 use rdev_ports::Diagnosis;
 
-use crate::KILLS_ALL;
 use crate::cluster::Cluster;
 use crate::exec::{ExecError, ExecTarget};
 use crate::pod::PodView;
@@ -74,6 +73,8 @@ exec "$@"
 "#;
 /// Exit code for a runner that was replaced.
 pub(crate) const EXIT_REPLACED: i32 = 71;
+/// Effect of a lack of memory under version 2 of control groups, by default.
+pub(crate) const KILLS_ALL: &str = "a lack of memory ends every command of the pod at once (memory.oom.group is 1); rdev ends the largest before that";
 
 /// The runner that rdev brings along.
 #[derive(Debug, Clone, Copy)]
