@@ -5,9 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use rdev_engine::Pulse;
-use rdev_ports::{Clock, Pods, TaskQueue};
-use rdev_services::{Commands, Events, Pool, Projects, Tasks};
+use rdev_services::{Commands, Events, Health, Pool, Projects, Tasks, TicketIssuer};
 
 use crate::metrics::Metrics;
 use crate::routes::projects::submit::Submission;
@@ -36,14 +34,10 @@ pub(crate) struct Parts {
     pub(crate) tickets: Tickets,
     /// Figures for Prometheus.
     pub(crate) metrics: Metrics,
-    /// The time.
-    pub(crate) clock: Arc<dyn Clock>,
-    /// The runtime, which `/ready` checks.
-    pub(crate) pods: Arc<dyn Pods>,
-    /// The queue, which `/ready` checks, and which stores the first use of idempotency keys.
-    pub(crate) queue: Arc<dyn TaskQueue>,
-    /// Pulse of the loop that runs commands, which `/ready` checks.
-    pub(crate) worker: Pulse,
+    /// Times of tickets.
+    pub(crate) ticket_issuer: TicketIssuer,
+    /// Health of the parts of the server.
+    pub(crate) health: Health,
 }
 
 impl From<Parts> for AppState {
@@ -71,15 +65,13 @@ parts! {
     streams: Streams,
     tickets: Tickets,
     metrics: Metrics,
-    clock: Arc<dyn Clock>,
-    pods: Arc<dyn Pods>,
-    queue: Arc<dyn TaskQueue>,
-    worker: Pulse,
+    ticket_issuer: TicketIssuer,
+    health: Health,
 }
 
 impl FromRef<AppState> for Submission {
     fn from_ref(state: &AppState) -> Self {
         let parts = &*state.0;
-        Self::new(parts.commands.clone(), parts.events.clone(), parts.streams.clone())
+        Self::new(parts.commands.clone(), parts.streams.clone())
     }
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{Data, DrainBody, ErrorBody, IdempotencyKeyHeader, List, WorkerStatus};
 use rdev_domain::ProjectStatus;
-use rdev_services::{Pool, PoolUsage, WorkerView};
+use rdev_services::{Pool, PoolUsage, PoolView, WorkerView};
 
 use crate::convert::NotReady;
 use crate::envelope::{data, replayed, whole};
@@ -47,8 +47,8 @@ pub(crate) async fn list(State(pool): State<Pool>) -> Result<Json<List<types::Wo
 #[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
     (status = 200, description = "The pool", body = Data<types::Pool>)))]
 pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Json<Data<types::Pool>>, ApiError> {
-    let PoolUsage { capacity, busy, idle, draining, not_ready } = pool.usage().await?;
-    let queue_depth = pool.backlog().await?.waiting();
+    let PoolView { usage, queue_depth } = pool.view().await?;
+    let PoolUsage { capacity, busy, idle, draining, not_ready } = usage;
     Ok(data(types::Pool { capacity, busy, idle, draining, not_ready, queue_depth }))
 }
 

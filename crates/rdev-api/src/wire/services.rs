@@ -9,8 +9,8 @@ use rdev_engine::{
     JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
     WorkerPorts,
 };
-use rdev_ports::{Clock, CodeAgent, EventLog, Ids, Pods, PoolQueue, TaskQueue};
-use rdev_services::{Commands, Events, JobPorts, Pool, Projects, Prune, Tasks};
+use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_services::{Commands, Events, Health, JobPorts, Pool, Projects, Prune, Tasks, TicketIssuer};
 use rdev_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +43,8 @@ pub(super) struct Services {
     periodic: Periodic,
     /// Cancelled when event streams are to tell their readers to reconnect.
     drain: CancellationToken,
-    clock: Arc<dyn Clock>,
-    pods: Arc<dyn Pods>,
-    queue: Arc<dyn TaskQueue>,
+    ticket_issuer: TicketIssuer,
+    health: Health,
 }
 
 impl Services {
@@ -59,20 +58,15 @@ impl Services {
         pods: Arc<dyn Pods>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
-            (Arc::new(store.clone()), Arc::new(store.clone()));
+        let queue: Arc<dyn TaskQueue> = Arc::new(store.clone());
+        let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+        let log = Arc::new(store.clone());
         let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
         let signals = store.signals();
         let (tails, wakeups) = (TailCache::new(signals.clone()), Wakeups::new(signals.clone()));
-        let replicas = ReplicaSync::new(tails.clone(), wakeups.clone(), log.clone(), signals);
-        let drain = CancellationToken::new();
-
-        let projects = Projects::new(pods.clone());
-        let readers = LogReaders::new(log, tails.clone());
-        let events = Events::new(projects.clone(), queue.clone(), readers);
-        let timeout = config.jobs.command_timeout();
-        let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+        let readers = LogReaders::new(log.clone(), tails.clone());
         let submitter = Submitter::new(queue.clone(), tails.clone(), wakeups.clone());
+
         let ports = JobPorts {
             pods: pods.clone(),
             queue: queue.clone(),
@@ -81,13 +75,20 @@ impl Services {
             clock: clock.clone(),
             ids,
         };
+        let timeout = config.jobs.command_timeout();
+        let projects = Projects::new(pods.clone());
+        let events = Events::new(projects.clone(), queue.clone(), readers);
         let commands =
             Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
         let tasks = Tasks::new(ports, events.clone(), submitter, timeout);
         let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
+        let worker = worker(config, store, &pods, &clock, (tails.clone(), wakeups.clone()))?;
+        let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
         let agents = Agents::new(agent(), events.clone());
         Ok(Self {
+            ticket_issuer: TicketIssuer::new(projects.clone(), queue.clone(), clock.clone()),
+            health: Health::new(queue, pods.clone(), worker.pulse()),
             projects,
             commands,
             tasks,
@@ -95,13 +96,10 @@ impl Services {
             events,
             metrics: Metrics::begin(pool.clone(), pods.clone(), clock.clone())?,
             pool,
-            worker: worker(config, store, &pods, &clock, (tails, wakeups))?,
-            replicas,
-            periodic: periodic(config, store, pods.clone(), clock.clone()),
+            worker,
+            replicas: ReplicaSync::new(tails, wakeups, log, signals),
+            periodic: periodic(config, store, pods, clock),
             drain,
-            clock,
-            pods,
-            queue,
         })
     }
 
@@ -116,10 +114,8 @@ impl Services {
             streams: self.streams.clone(),
             tickets: tickets.clone(),
             metrics: self.metrics.clone(),
-            clock: self.clock.clone(),
-            pods: self.pods.clone(),
-            queue: self.queue.clone(),
-            worker: self.worker.pulse(),
+            ticket_issuer: self.ticket_issuer.clone(),
+            health: self.health.clone(),
         };
         (state.into(), Gate::new(keys, tickets, rate_limit_per_minute))
     }

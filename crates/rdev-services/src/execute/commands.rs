@@ -101,7 +101,7 @@ impl Commands {
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.
-    pub async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
+    async fn get(&self, project: &ProjectId, id: &JobId) -> Result<Job> {
         self.projects.get(project).await?;
         let job = self.ports.queue.job(&project.clone().into(), id).await?;
         job.ok_or_else(|| Error::not_found(Resource::Command, id))

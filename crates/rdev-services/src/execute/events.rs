@@ -60,7 +60,7 @@ impl Events {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn follow_on(&self, job: &Job, after: Option<Seq>) -> Result<Subscription> {
+    pub(crate) async fn follow_on(&self, job: &Job, after: Option<Seq>) -> Result<Subscription> {
         self.readers.subscribe(job, after).await
     }
 
@@ -69,7 +69,7 @@ impl Events {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn follow_job(&self, job: &Job, after: Option<Seq>) -> Result<LogReader> {
+    pub(crate) async fn follow_job(&self, job: &Job, after: Option<Seq>) -> Result<LogReader> {
         self.readers.read_job(job, after).await
     }
 }

@@ -100,7 +100,7 @@ impl Pool {
     }
 
     /// Returns the use of the pool.
-    pub async fn usage(&self) -> Result<PoolUsage> {
+    async fn usage(&self) -> Result<PoolUsage> {
         let workers = self.workers().await?;
         let takes = || workers.iter().filter(|worker| worker.takes_tasks());
         Ok(PoolUsage {

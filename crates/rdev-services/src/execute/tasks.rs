@@ -9,7 +9,7 @@ use rdev_domain::{
     Schedule, Seq, Target, TaskRequest, Timestamp, Validate,
 };
 use rdev_engine::{LogReader, Submitter, Subscription};
-use rdev_ports::{Artefacts, Occurrence, QueueStats, TaskFilter};
+use rdev_ports::{Artefacts, Occurrence, TaskFilter};
 
 use super::ports::JobPorts;
 use super::position::{QueuePosition, queue_position};
@@ -86,7 +86,7 @@ impl Tasks {
     /// # Errors
     /// `Invalid` with every field that is not valid, `Conflict` when the idempotency key was used for another
     /// request.
-    pub async fn submit(
+    async fn submit(
         &self,
         caller: &Principal,
         submit: SubmitTask,
@@ -125,7 +125,7 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn get(&self, id: &JobId) -> Result<Job> {
+    async fn get(&self, id: &JobId) -> Result<Job> {
         let task = self.ports.queue.job(&Target::Pool, id).await?;
         task.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
@@ -161,7 +161,7 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the task has not ended, and when the idempotency key was used for another request.
-    pub async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
+    async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
         let now = self.ports.clock.now();
         let reopened = self.submitter.reopen(id, idempotency.as_ref(), now).await?;
         reopened.ok_or_else(|| Error::not_found(Resource::Task, id))
@@ -201,7 +201,7 @@ impl Tasks {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn artefacts(&self, task: &Job) -> Result<Vec<Artefact>> {
+    async fn artefacts(&self, task: &Job) -> Result<Vec<Artefact>> {
         let files = self.ports.artefacts.artefacts(&task.id).await?;
         Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
     }
@@ -226,22 +226,6 @@ impl Tasks {
         let found = files.find(|(_, artefact)| is_it(artefact));
         let (file, about) = found.ok_or_else(|| Error::not_found(Resource::Artefact, path))?;
         Ok(ArtefactFile { store: self.ports.artefacts.clone(), id: id.clone(), about, file, part: 0 })
-    }
-
-    /// Returns the number of tasks by kind and status, and their waiting times.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn stats(&self) -> Result<QueueStats> {
-        self.ports.pool.stats().await
-    }
-
-    /// Returns the position of a job of a project or of the pool; `None` if the job is not pending.
-    ///
-    /// # Errors
-    /// When the store, or the runtime, cannot be read.
-    pub async fn waiting(&self, job: &Job) -> Result<Option<QueuePosition>> {
-        queue_position(&self.ports, job).await
     }
 
     async fn view_of(&self, job: Job) -> Result<TaskView> {

@@ -8,7 +8,7 @@ use rdev_api_types::{
     Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPath,
 };
 use rdev_domain::{CommandKind, Job, JobId, JobKind};
-use rdev_services::{Commands, QueuePosition, Tasks};
+use rdev_services::{CommandView, Commands, QueuePosition};
 
 use crate::convert::{progress, status, summary};
 use crate::envelope::{data, page, replayed};
@@ -40,12 +40,10 @@ pub(crate) async fn list(
     (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
 pub(crate) async fn get(
     State(commands): State<Commands>,
-    State(tasks): State<Tasks>,
     CommandInProject(project, id): CommandInProject,
 ) -> Result<Json<Data<types::Command>>, ApiError> {
-    let command = commands.get(&project, &id).await?;
-    let waiting = tasks.waiting(&command).await?;
-    Ok(data(shown(&command, waiting)))
+    let CommandView { job, queue } = commands.view(&project, &id).await?;
+    Ok(data(shown(&job, queue)))
 }
 
 /// Ask for a command's end. Asking again, or after its end, changes nothing.
@@ -86,10 +84,10 @@ pub(crate) fn accepted(command: &Job) -> Accepted {
 }
 
 /// Shows a command as it is now.
-fn shown(command: &Job, waiting: Option<QueuePosition>) -> types::Command {
+fn shown(command: &Job, queue: Option<QueuePosition>) -> types::Command {
     types::Command {
         accepted: Accepted { status: status(command.state.status()), ..accepted(command) },
         summary: summary(&command.spec),
-        progress: progress(command, waiting),
+        progress: progress(command, queue),
     }
 }

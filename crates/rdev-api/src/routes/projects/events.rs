@@ -1,7 +1,5 @@
 //! Event streams of a project, and tickets for browsers to read them.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -11,8 +9,7 @@ use rdev_api_types::{
 };
 use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_engine::Begin;
-use rdev_ports::{Clock, Occurrence, TaskQueue};
-use rdev_services::{Events, Projects};
+use rdev_services::{Events, TicketIssuer};
 
 use crate::convert::time;
 use crate::envelope::{data, replayed};
@@ -88,23 +85,14 @@ pub(crate) async fn stream_events(
     (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
 pub(crate) async fn ticket(
-    State(projects): State<Projects>,
+    State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,
-    State(queue): State<Arc<dyn TaskQueue>>,
-    State(clock): State<Arc<dyn Clock>>,
     Caller(caller): Caller,
     InProject(project): InProject,
     Idempotency(key): Idempotency,
 ) -> Result<Response, ApiError> {
-    projects.get(&project).await?;
-    let now = clock.now();
-    // A ticket is a function of its time, so the first answer can be given again without being stored.
-    let first = match &key {
-        Some(key) => queue.first_use(key, now).await?,
-        None => now,
-    };
-    let asked = if first < now { Occurrence::Repeated } else { Occurrence::First };
-    let expires = first + TICKET_LIFETIME;
+    let (issued_at, asked) = issuer.issue(&project, key.as_ref()).await?;
+    let expires = issued_at + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
     let body = data(Ticket { ticket, expires_at: time(expires) });
     Ok((replayed(asked), body).into_response())

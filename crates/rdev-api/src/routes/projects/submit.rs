@@ -10,7 +10,7 @@ use rdev_api_types::{
     ShellBody,
 };
 use rdev_domain::{AgentRequest, CommandRequest, GitRequest, Principal, ProjectId, ShellRequest};
-use rdev_services::{Commands, Events, SubmitCommand};
+use rdev_services::{Commands, SubmitCommand};
 use utoipa::IntoResponses;
 
 use super::commands::accepted;
@@ -27,7 +27,6 @@ const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_u
 #[derive(Clone)]
 pub(crate) struct Submission {
     commands: Commands,
-    events: Events,
     streams: Streams,
 }
 
@@ -55,8 +54,9 @@ where
 }
 
 impl Submission {
-    pub(crate) fn new(commands: Commands, events: Events, streams: Streams) -> Self {
-        Self { commands, events, streams }
+    /// Submits by these services.
+    pub(crate) fn new(commands: Commands, streams: Streams) -> Self {
+        Self { commands, streams }
     }
 
     /// Stores the command, and replies in the preferred form.
@@ -67,15 +67,19 @@ impl Submission {
         submit: SubmitCommand,
         reply_as: ReplyAs,
     ) -> Result<Response, ApiError> {
-        let (command, asked) = self.commands.submit(caller, project, submit).await?;
-        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
-        let reply = match reply_as {
-            ReplyAs::Accepted => (StatusCode::ACCEPTED, data(accepted(&command))).into_response(),
+        let (command, asked, reply) = match reply_as {
+            ReplyAs::Accepted => {
+                let (command, asked) = self.commands.submit(caller, project, submit).await?;
+                let reply = (StatusCode::ACCEPTED, data(accepted(&command))).into_response();
+                (command, asked, reply)
+            }
             ReplyAs::Events(opening) => {
-                let reader = self.events.follow_job(&command, None).await?;
-                self.streams.command(opening, reader, None, AgentForm::default())
+                let (command, asked, reader) =
+                    self.commands.submit_and_follow(caller, project, submit).await?;
+                (command, asked, self.streams.command(opening, reader, None, AgentForm::default()))
             }
         };
+        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
         Ok((replayed(asked), location, reply).into_response())
     }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn list(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
 ) -> Result<Json<List<types::Artefact>>, ApiError> {
-    let files = tasks.artefacts(&tasks.get(&id).await?).await?;
+    let files = tasks.list_artefacts(&id).await?;
     Ok(whole(files.into_iter().map(|file| shown(&id, file)).collect()))
 }
 

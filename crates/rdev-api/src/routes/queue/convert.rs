@@ -54,7 +54,7 @@ pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
 /// Shows a task as it is now, with its queue position and the counts of its files where they are asked for.
 pub(crate) fn shown(
     task: &Job,
-    waiting: Option<QueuePosition>,
+    queue: Option<QueuePosition>,
     artefacts: Option<ArtefactSummary>,
 ) -> types::Task {
     let work = match &task.spec {
@@ -83,7 +83,7 @@ pub(crate) fn shown(
         max_attempts: task.schedule.attempts_allowed(),
         last_error,
         created_by: task.created_by.to_string(),
-        progress: progress(task, waiting),
+        progress: progress(task, queue),
         artefacts,
     }
 }

@@ -1,17 +1,15 @@
 //! The queue in numbers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use rdev_api_types as types;
 use rdev_api_types::{Data, QueueStats, QueueWait};
-use rdev_ports::Clock;
-use rdev_services::{Pool, Tasks};
+use rdev_services::{Pool, QueueView};
 
 use super::convert::task_type;
-use crate::convert::status;
+use crate::convert::{millis, status};
 use crate::envelope::data;
 use crate::error::ApiError;
 
@@ -25,23 +23,18 @@ fn queue_wait(ascending_us: &[i64]) -> Option<QueueWait> {
 /// The queue in numbers.
 #[utoipa::path(get, path = "/queue/stats", tag = "queue", operation_id = "queue_stats", responses(
     (status = 200, description = "The queue in numbers", body = Data<QueueStats>)))]
-pub(crate) async fn stats(
-    State(tasks): State<Tasks>,
-    State(pool): State<Pool>,
-    State(clock): State<Arc<dyn Clock>>,
-) -> Result<Json<Data<QueueStats>>, ApiError> {
-    let (stats, usage) = (tasks.stats().await?, pool.usage().await?);
+pub(crate) async fn stats(State(pool): State<Pool>) -> Result<Json<Data<QueueStats>>, ApiError> {
+    let QueueView { stats, oldest_waiting, usage } = pool.queue().await?;
     let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
     for (kind, of_status, count) in stats.counts {
         *by_status.entry(status(of_status)).or_default() += count;
         by_kind.entry(task_type(kind)).or_default().insert(status(of_status), count);
     }
     let count = |status: types::Status| by_status.get(&status).copied().unwrap_or(0);
-    let age = |at| u64::try_from(clock.now().since(at).as_millis()).unwrap_or(u64::MAX);
     Ok(data(QueueStats {
         dead: count(types::Status::Failed) + count(types::Status::TimedOut),
         running: count(types::Status::Running),
-        oldest_waiting_ms: stats.oldest_waiting.map(age),
+        oldest_waiting_ms: oldest_waiting.map(millis),
         workers_busy: usage.busy,
         workers_free: usage.idle,
         wait_ms: queue_wait(&stats.waits_us),

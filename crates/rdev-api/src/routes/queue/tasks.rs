@@ -9,9 +9,9 @@ use rdev_api_types::{
     Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, ServerSentEvent,
     TaskBody, TaskPage, TaskStatusFilter,
 };
-use rdev_domain::{Job, JobId, JobStatus, ProjectId, Validate};
+use rdev_domain::{JobId, JobStatus, ProjectId, Validate};
 use rdev_ports::TaskFilter;
-use rdev_services::{Events, SubmitTask, Tasks};
+use rdev_services::{SubmitTask, TaskView, Tasks};
 
 use super::artefacts;
 use super::convert::{read, shown, task_kind};
@@ -36,10 +36,9 @@ pub(crate) async fn submit(
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = read(body);
-    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
-    let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
-    let body = with_details(&tasks, task).await?;
-    Ok((StatusCode::ACCEPTED, replayed(asked), location, body).into_response())
+    let (task, asked) = tasks.add(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
+    let location = [(header::LOCATION, format!("/queue/tasks/{}", task.job.id))];
+    Ok((StatusCode::ACCEPTED, replayed(asked), location, view(task)).into_response())
 }
 
 /// Reads the filter of a page.
@@ -106,8 +105,7 @@ pub(crate) async fn get(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
 ) -> Result<Json<Data<types::Task>>, ApiError> {
-    let task = tasks.get(&id).await?;
-    with_details(&tasks, task).await
+    Ok(view(tasks.view(&id).await?))
 }
 
 /// A task's events, over all of its attempts.
@@ -120,7 +118,6 @@ pub(crate) async fn get(
     (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
 pub(crate) async fn events(
     State(tasks): State<Tasks>,
-    State(events): State<Events>,
     State(streams): State<Streams>,
     TaskPath(id): TaskPath,
     Query(after): Query<LastEventIdQuery>,
@@ -128,7 +125,7 @@ pub(crate) async fn events(
     opening: Opening,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    let subscription = events.follow_on(&tasks.get(&id).await?, after).await?;
+    let subscription = tasks.follow(&id, after).await?;
     Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
 }
 
@@ -184,15 +181,12 @@ pub(crate) async fn retry(
     TaskPath(id): TaskPath,
     Idempotency(key): Idempotency,
 ) -> Result<Response, ApiError> {
-    let (task, asked) = tasks.retry(&id, key).await?;
-    Ok((replayed(asked), with_details(&tasks, task).await?).into_response())
+    let (task, asked) = tasks.reopen(&id, key).await?;
+    Ok((replayed(asked), view(task)).into_response())
 }
 
-async fn with_details(tasks: &Tasks, task: Job) -> Result<Json<Data<types::Task>>, ApiError> {
-    let waiting = tasks.waiting(&task).await?;
-    let left = match task.spec.artefacts() {
-        [] => None,
-        _ => Some(artefacts::summary(&tasks.artefacts(&task).await?)),
-    };
-    Ok(data(shown(&task, waiting, left)))
+/// Shows a task with its position and the counts of its files.
+fn view(view: TaskView) -> Json<Data<types::Task>> {
+    let artefacts = view.artefacts.as_deref().map(artefacts::summary);
+    data(shown(&view.job, view.queue, artefacts))
 }
