@@ -102,7 +102,6 @@ fn rules_that_a_request_breaks() {
         (Conflict::IdempotencyKeyReused, "IDEMPOTENCY_KEY_REUSED"),
         (Conflict::TaskNotEnded, "TASK_NOT_ENDED"),
         (Conflict::JobEnded, "COMMAND_ENDED"),
-        (Conflict::SlotTaken, "WORKER_TAKEN"),
     ] {
         assert_eq!(conflict.code(), code);
     }

@@ -11,8 +11,8 @@ use rdev_domain::{
     StreamId, Target, Timestamp, WaitingFor, WorkerId, WorkerName,
 };
 use rdev_ports::{
-    ArtefactWrite, Artefacts, Backlog, CancelRequested, Claim, ClaimLimits, Enqueued, EventLog, Fence,
-    NewJob, Occupancy, Occurrence, PoolQueue, QueuePosition, QueueStats, Renewal, Reopened, Retry, Slot,
+    ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
+    EventLog, Fence, NewJob, Occupancy, Occurrence, PoolQueue, QueueStats, Renewal, Reopened, Retry, Slot,
     StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
@@ -125,7 +125,7 @@ calls! { TaskQueue:
     fn job_of_stream(target: &Target, stream: &StreamId) -> Option<Job>;
     fn jobs(target: &Target, before: Option<&JobId>, limit: u32) -> Vec<Job>;
     fn tasks(filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Vec<Job>;
-    fn queue_position(id: &JobId, now: Timestamp) -> Option<QueuePosition>;
+    fn queue_position(id: &JobId, now: Timestamp) -> Option<BacklogPosition>;
     fn unfinished(ids: &[JobId]) -> Vec<Unfinished>;
     fn check() -> ();
 }
