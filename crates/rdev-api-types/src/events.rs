@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Reason, Status, Timestamp};
+use crate::{AgentEvent, Reason, Status, Timestamp};
 
 closed_set! {
     /// Name of an event.
@@ -11,6 +11,8 @@ closed_set! {
         Output = "output",
         /// One line of standard error.
         Error = "error",
+        /// One line of a coding agent that was understood, in place of `output`.
+        Agent = "agent",
         /// A change of status that is no end.
         Status = "status",
         /// The end of a command or task: its last event.
@@ -60,7 +62,7 @@ pub struct ServerSentEvent {
     pub id: Option<String>,
     /// Name of the event.
     pub event: Option<EventName>,
-    /// JSON text: an OutputEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
+    /// JSON text: an OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
     /// HeartbeatEvent.
     #[cfg_attr(
         feature = "schema",
@@ -189,6 +191,8 @@ pub enum Event {
     Output(OutputEvent),
     /// One line of standard error.
     Error(OutputEvent),
+    /// One line of a coding agent that was understood.
+    Agent(AgentEvent),
     /// A change of status that is no end.
     Status(StatusEvent),
     /// The end of a command or task.
@@ -219,6 +223,7 @@ impl Event {
         Ok(match name {
             EventName::Output => Self::Output(Deserialize::deserialize(data)?),
             EventName::Error => Self::Error(Deserialize::deserialize(data)?),
+            EventName::Agent => Self::Agent(Deserialize::deserialize(data)?),
             EventName::Status => Self::Status(Deserialize::deserialize(data)?),
             EventName::Complete => Self::Complete(Deserialize::deserialize(data)?),
             EventName::Gap => match AnyGap::deserialize(data)? {
@@ -234,6 +239,7 @@ impl Event {
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(line.seq),
+            Self::Agent(line) => Some(line.seq),
             Self::Complete(complete) => Some(complete.seq),
             Self::Status(_) | Self::Gap(_) | Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
         }
@@ -243,6 +249,7 @@ impl Event {
     pub fn stream_id(&self) -> Option<&str> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(&line.stream_id),
+            Self::Agent(line) => Some(&line.stream_id),
             Self::Status(status) => Some(&status.stream_id),
             Self::Complete(complete) => Some(&complete.stream_id),
             Self::Gap(gap) => Some(&gap.stream_id),
@@ -254,6 +261,7 @@ impl Event {
     pub fn timestamp(&self) -> Option<&Timestamp> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(&line.timestamp),
+            Self::Agent(line) => Some(&line.timestamp),
             Self::Status(status) => Some(&status.timestamp),
             Self::Complete(complete) => Some(&complete.timestamp),
             Self::Heartbeat(heartbeat) => Some(&heartbeat.timestamp),

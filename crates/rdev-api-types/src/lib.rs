@@ -17,6 +17,7 @@ mod set;
 #[macro_use]
 mod text;
 
+mod agent;
 mod artefacts;
 mod commands;
 mod envelope;
@@ -32,6 +33,7 @@ mod tasks;
 mod tickets;
 mod workers;
 
+pub use agent::{AgentBlock, AgentEvent, AgentEventType, AgentProvider, AgentUsage, Dollars, RawJson};
 pub use artefacts::{Artefact, ArtefactProblem, ArtefactSummary};
 pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, ShellBody};
 pub use envelope::{Data, Detail, ErrorBody, ErrorInfo, List, ListMeta, Meta};
@@ -44,7 +46,7 @@ pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, Readiness
 pub use params::{
     ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
     LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, ProjectLastEventIdHeader, ProjectPath, StreamPath,
-    TaskPath, WorkerPath,
+    StreamQuery, TaskPath, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};

@@ -128,6 +128,26 @@ pub struct EventsQuery {
     #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event_id: Option<String>,
+    /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
+    /// `raw` as `output` as the agent wrote them.
+    #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// Query of the events of a command's stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct StreamQuery {
+    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it.
+    #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18})?$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event_id: Option<String>,
+    /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
+    /// `raw` as `output` as the agent wrote them.
+    #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// Query of the events of one stream.

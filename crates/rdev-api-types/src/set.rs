@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_value_of_a_newer_server_is_read_as_unknown() {
         assert_eq!(serde_json::from_str::<Status>("\"running\"").unwrap(), Status::Running);
-        assert_eq!(serde_json::from_str::<Status>("\"waiting_approval\"").unwrap(), Status::Unknown);
+        assert_eq!(serde_json::from_str::<Status>("\"archived\"").unwrap(), Status::Unknown);
         assert!(serde_json::from_str::<Status>("5").is_err());
     }
 

@@ -1,5 +1,6 @@
-//! Who may call what, and with which query. A route gets into the router only with an [`Access`]: there is no other
-//! door. A key is asked for before anything else is looked at.
+//! Access to routes: the scope that each needs, the gate that checks keys and rates, and the guard before each path.
+//!
+//! A route gets into the router only with an [`Access`]. The key is checked before anything else of a request.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,32 +8,25 @@ use std::sync::Arc;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use rdev_domain::{KeyId, Principal, ProjectId, Scope};
-use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{OpenApi, RefOr};
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::app::AppState;
 use crate::error::ApiError;
 use crate::keys::Keys;
-use crate::openapi;
 use crate::request::RequestMeta;
-use crate::server::Place;
+use crate::server::ConnectionUsage;
 use crate::tickets::Tickets;
 
-/// Characters of an unknown parameter that its caller is shown.
+/// Longest beginning of an unknown parameter that the error shows, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// What a caller needs for a route.
+/// Access that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Nothing.
+    /// None: no key is asked for.
     Public,
     /// A key with this scope.
     Scope(Scope),
@@ -40,13 +34,7 @@ pub(crate) enum Access {
     ScopeOrTicket(Scope),
 }
 
-/// The routes, each with what it needs.
-#[derive(Default)]
-pub(crate) struct Api {
-    routes: Vec<(Access, UtoipaMethodRouter<AppState>)>,
-}
-
-/// Recognises callers, and keeps each within its rate.
+/// Gate: authenticates callers, and keeps each key within its rate.
 #[derive(Clone)]
 pub(crate) struct Gate {
     keys: Keys,
@@ -54,62 +42,18 @@ pub(crate) struct Gate {
     rates: Arc<DefaultKeyedRateLimiter<KeyId>>,
 }
 
-impl Api {
-    /// Adds a path's handlers, all with the same access.
-    pub(crate) fn route(mut self, access: Access, methods: UtoipaMethodRouter<AppState>) -> Self {
-        self.routes.push((access, methods));
-        self
-    }
+/// Query parameters that each method of a path takes, as the document lists them.
+pub(crate) type Queries = Vec<(Method, Vec<String>)>;
 
-    /// The router, with a guard before every route; and the document.
-    pub(crate) fn guarded_by(self, gate: &Gate) -> (axum::Router<AppState>, OpenApi) {
-        self.build(|access, queries, methods| {
-            let door = Guard { gate: gate.clone(), access, queries };
-            methods.layer(from_fn_with_state(Arc::new(door), guard))
-        })
-    }
-
-    /// The document alone.
-    pub(crate) fn document(self) -> OpenApi {
-        self.build(|_, _, methods| methods).1
-    }
-
-    fn build(
-        self,
-        guard: impl Fn(Access, Queries, MethodRouter<AppState>) -> MethodRouter<AppState>,
-    ) -> (axum::Router<AppState>, OpenApi) {
-        let mut router = OpenApiRouter::with_openapi(openapi::frame());
-        for (access, (schemas, mut paths, methods)) in self.routes {
-            let mut queries = Queries::new();
-            for (method, operation) in paths.paths.values_mut().flat_map(operations) {
-                openapi::complete(operation, access);
-                if access != Access::Public {
-                    operation.security = Some(security(access));
-                }
-                queries.push((method, query_names(operation, access)));
-            }
-            router = router.routes((schemas, paths, guard(access, queries, methods)));
-        }
-        let (router, mut document) = router.split_for_parts();
-        // OpenAPI has no word for a parameter with slashes in it.
-        let paths = std::mem::take(&mut document.paths.paths);
-        document.paths.paths =
-            paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-        (router, document)
-    }
-}
-
-/// The query parameters that each method of a path takes, as the document has them.
-type Queries = Vec<(Method, Vec<String>)>;
-
-/// What stands before a path.
-struct Guard {
+/// Guard before one path.
+pub(crate) struct Guard {
     gate: Gate,
     access: Access,
     queries: Queries,
 }
 
-async fn guard(
+/// Runs the handler when the request passes the guard, and answers in its place when not.
+pub(crate) async fn guard(
     State(guard): State<Arc<Guard>>,
     params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
@@ -122,12 +66,17 @@ async fn guard(
 }
 
 impl Guard {
-    /// Lets the request pass, with its caller. A path that cannot be read is the handler's to refuse.
+    /// Guards a path that needs `access`, and takes these query parameters.
+    pub(crate) fn new(gate: Gate, access: Access, queries: Queries) -> Self {
+        Self { gate, access, queries }
+    }
+
+    /// Puts the caller on the request. A path that cannot be parsed is refused by its handler.
     fn pass(&self, request: &mut Request, params: Option<&RawPathParams>) -> Result<(), ApiError> {
         if self.access != Access::Public {
             let caller = self.gate.admit(self.access, request, params)?;
-            if let Some(place) = request.extensions().get::<Arc<Place>>() {
-                place.recognise();
+            if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
+                connection.authenticate();
             }
             request.extensions_mut().insert(caller);
         }
@@ -148,7 +97,7 @@ impl Guard {
 }
 
 impl Gate {
-    /// Wires the gate; each key may make so many requests a minute, a tenth of them at once.
+    /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once.
     pub(crate) fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
         let rate = NonZeroU32::new(rate_limit_per_minute).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(rate_limit_per_minute / 10).unwrap_or(NonZeroU32::MIN);
@@ -204,7 +153,7 @@ impl Gate {
     }
 }
 
-/// The key that a request carries, in either of its two places.
+/// Returns the key that a request carries, in `Authorization` or `X-API-Key`.
 fn key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let bearer = value.to_str().ok().and_then(|value| {
@@ -223,36 +172,4 @@ fn ticket(request: &Request) -> Option<String> {
         ticket: Option<String>,
     }
     Query::<Ticket>::try_from_uri(request.uri()).ok()?.0.ticket
-}
-
-fn security(access: Access) -> Vec<SecurityRequirement> {
-    let none: [&str; 0] = [];
-    let mut ways = vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("api_key", none)];
-    if matches!(access, Access::ScopeOrTicket(_)) {
-        ways.push(SecurityRequirement::new("ticket", none));
-    }
-    ways
-}
-
-/// The names of the query parameters that an operation takes.
-fn query_names(operation: &Operation, access: Access) -> Vec<String> {
-    let documented = operation.parameters.iter().flatten();
-    let in_query = documented.filter_map(|parameter| match parameter {
-        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
-        _ => None,
-    });
-    let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
-    in_query.chain(ticket).collect()
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    [
-        (Method::GET, item.get.as_mut()),
-        (Method::POST, item.post.as_mut()),
-        (Method::PUT, item.put.as_mut()),
-        (Method::PATCH, item.patch.as_mut()),
-        (Method::DELETE, item.delete.as_mut()),
-    ]
-    .into_iter()
-    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
 }

@@ -1,4 +1,4 @@
-//! The data folder: made, or closed to other users where it was there before.
+//! The data folder, private to this user.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -9,16 +9,16 @@ use anyhow::Context;
 use rdev_runner::durable::make_folder;
 use rustix::process::geteuid;
 
-/// Bits of a mode that let other users do something with a file.
+/// Mode bits that give other users access.
 const OTHERS: u32 = 0o077;
-/// Everybody may put files there, and nobody remove another's: /tmp has it.
+/// Mode bit of shared folders such as /tmp: everybody may add files, and nobody remove another's.
 const STICKY: u32 = 0o1000;
 
-/// Makes the folder. What commands write, and the keys, are nobody else's business, so a folder that was there before
-/// is closed to other users, and so is what lies in it.
+/// Makes the folder. A folder that was there before is closed to other users, with the files and folders in it: it holds
+/// keys and the output of commands.
 ///
 /// # Errors
-/// When it cannot be made or closed, or is one that all users share.
+/// When the folder cannot be made or closed, or is one that all users share.
 pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
     let named = || format!("{} (RDEV_DATA_DIR)", folder.display());
     make_folder(folder).with_context(|| format!("cannot make {}", named()))?;
@@ -35,7 +35,7 @@ pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
         tracing::warn!("{} was open to other users, and is closed to them now", named());
         close(folder, &about)
     } else {
-        // The volume of a pod belongs to root, and to the pod's group; only what is in it can be closed.
+        // The volume of a pod belongs to root, and to the pod's group; only its entries can be closed.
         tracing::info!("{} belongs to another user and stays as it is; what is in it is closed", named());
         Ok(())
     };
@@ -45,7 +45,7 @@ pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
 fn close_entries(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Not what a link leads to: that is where the operator wanted it.
+        // The target of a link is left alone: the operator chose its place.
         let about = entry.metadata()?;
         if (about.is_file() || about.is_dir()) && is_open(&about) && is_ours(&about) {
             close(&entry.path(), &about)?;

@@ -1,4 +1,4 @@
-//! `rdev-api doctor`: everything that rdev needs, looked at, in plain lines with a fix for each fault.
+//! `rdev-api doctor`: a diagnosis of everything that rdev needs, in plain lines with a fix for each fault.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,12 +10,15 @@ use crate::config::{Config, Runtime};
 use crate::process::Inherited;
 use crate::{keys, wire};
 
-/// Examines, and prints what was found. The exit code is 0 when rdev can work.
+/// Diagnoses, and prints the findings. The exit code is 0 when rdev can work.
+///
+/// # Errors
+/// When standard output takes no bytes.
 #[tokio::main]
-pub async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
-    let mut findings = wire::examine_database(config).await;
+pub(crate) async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
+    let mut findings = wire::diagnose_database(&config.store).await;
     findings.push(master_key(config));
-    match wire::examine_runtime(config, inherited).await {
+    match wire::diagnose_runtime(config, inherited).await {
         Ok(more) => findings.extend(more),
         Err(error) => {
             let fix = "see docs/configuration.md: RDEV_RUNTIME, KUBECONFIG, RDEV_DATA_DIR";
@@ -29,8 +32,8 @@ pub async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCo
 
 fn master_key(config: &Config) -> Diagnosis {
     const WHAT: &str = "master key";
-    let file = config.data_dir.join("master.key");
-    match (config.master_key, config.runtime()) {
+    let file = config.store.data_dir.join("master.key");
+    match (config.keys.master_key, config.runtime.kind()) {
         (Some(_), _) => Diagnosis::good(WHAT, "given as RDEV_MASTER_KEY"),
         (None, Runtime::Kubernetes) => Diagnosis::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
         (None, Runtime::Local) if file.exists() => match keys::master_key(None, &file) {

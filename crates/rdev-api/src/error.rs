@@ -1,4 +1,4 @@
-//! The one way from an error to an answer.
+//! The one way from an error to a response.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use crate::envelope::meta;
 /// Seconds after which a caller may try again when a system is down.
 const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
 
-/// A failure as the caller sees it.
+/// An error as the caller sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -32,24 +32,24 @@ impl ApiError {
         self
     }
 
-    /// No key, or one that is not accepted.
+    /// Makes a 401: no key, or one that is not accepted.
     pub(crate) fn unauthorized(message: &str) -> Self {
         let challenge = HeaderValue::from_static("Bearer realm=\"rdev\"");
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
             .with_header(header::WWW_AUTHENTICATE, challenge)
     }
 
-    /// A body that cannot be read as what it should be.
+    /// Makes a 400 for a body that cannot be parsed.
     pub(crate) fn invalid_body(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_BODY", message)
     }
 
-    /// A query that cannot be read, or has a parameter that is not known.
+    /// Makes a 400 for a query that cannot be parsed, or has an unknown parameter.
     pub(crate) fn invalid_query(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_QUERY", message)
     }
 
-    /// A single field that is not valid.
+    /// Makes a 422 for one field that is not valid.
     pub(crate) fn invalid_field(field: &str, message: impl Into<String>) -> Self {
         Error::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }]).into()
     }
@@ -67,7 +67,7 @@ impl From<Error> for ApiError {
                 Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message) }
             }
             Error::Unavailable { system, source } => {
-                tracing::error!(system, error = format!("{source:#}"), "a needed system is not available");
+                tracing::error!(system, error = format!("{source:#}"), "a system is not available");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
                     .with_header(header::RETRY_AFTER, RETRY_UNAVAILABLE_SECONDS.into())
             }

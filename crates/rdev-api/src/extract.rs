@@ -1,4 +1,4 @@
-//! From a request to typed values, each failure with its own answer.
+//! Extractors: from a request to typed values, each failure with its own error response.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
 
-/// Largest body of a request: a prompt of 1 MiB, with room for JSON's escapes.
+/// Largest body of a request, in bytes: a prompt of 1 MiB, with room for JSON's escapes.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Longest time that a body may take to arrive.
+/// Longest time for a whole body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest `Idempotency-Key`.
+/// Longest `Idempotency-Key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
-/// `{project}` in the path. What cannot be an id is the id of nothing, so it is not found.
+/// `{project}` in the path. A text that cannot be an id belongs to no project, so the error is 404.
 pub(crate) struct InProject(pub(crate) ProjectId);
 
 /// `{project}` and `{command_id}` in the path.
@@ -75,7 +75,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     }
 }
 
-/// `{task_id}` and `{path}` in the path, the latter with its slashes.
+/// `{task_id}` and `{path}` in the path; `{path}` may hold slashes.
 pub(crate) struct TaskFile(pub(crate) JobId, pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskFile {
@@ -114,7 +114,7 @@ fn parse<T: std::str::FromStr>(
     text.parse().map_err(|_| Error::not_found(resource, text).into())
 }
 
-/// The query string, as a struct. Names that the document does not have are refused before.
+/// The query string, as a struct. The guard of the route has refused unknown names before.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -127,7 +127,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// `?limit=` of a list, as a number that the store may be asked for.
+/// Reads `?limit=` of a list.
+///
+/// # Errors
+/// 422 when the limit is not from 1 to the largest page size.
 pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32, ApiError> {
     match limit {
         None => Ok(PAGE_DEFAULT),
@@ -138,7 +141,10 @@ pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32, ApiError> {
     }
 }
 
-/// `?cursor=` of a list.
+/// Reads `?cursor=` of a list.
+///
+/// # Errors
+/// 422 when the cursor is no `meta.next_cursor` of a page before.
 pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
     let parse = |text: &str| {
         let message = "it is not valid: accepted is meta.next_cursor of the page before";
@@ -147,9 +153,9 @@ pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<
     cursor.map(parse).transpose()
 }
 
-/// Which of the media types that can be given, the preferred one first, the caller likes best; the first where it says
-/// nothing, nothing that can be read, or likes none.
-pub(crate) fn liked<'a>(
+/// Returns the media type that the caller prefers, out of those that can be `given`, the default first. The default is
+/// returned where `Accept` is missing, cannot be parsed, or accepts none of them.
+pub(crate) fn preferred<'a>(
     headers: &HeaderMap,
     given: &'a [MediaType<'static>],
 ) -> Option<&'a MediaType<'static>> {
@@ -158,7 +164,7 @@ pub(crate) fn liked<'a>(
     accept.and_then(|accept| accept.negotiate(given)).or(given.first())
 }
 
-/// A JSON body, and what makes this request the same as another.
+/// A JSON body, and the idempotency key of its request.
 pub(crate) struct JsonBody<T> {
     pub(crate) body: T,
     pub(crate) idempotency: Option<IdempotencyKey>,
@@ -186,7 +192,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// A body that may be left out.
+/// Accepts a request without a body, too.
 impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
@@ -198,7 +204,7 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for JsonBody<T>
     }
 }
 
-/// What makes a POST without a body the same as another.
+/// Idempotency key of a POST without a body.
 pub(crate) struct Idempotency(pub(crate) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
@@ -233,7 +239,7 @@ async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // Serde would take an array for an object, its items for the fields in their order.
+    // Serde accepts an array in place of an object, with its items as the fields in their order.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(ApiError::invalid_body("the body must be a JSON object, not an array"));
     }
@@ -269,7 +275,7 @@ fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, Api
     Ok(Some(IdempotencyKey { key, value: value.to_owned(), fingerprint: hash.finalize().into() }))
 }
 
-/// Who makes the request; the gate has put it there.
+/// The caller of the request, whom the gate has put on it.
 pub(crate) struct Caller(pub(crate) Principal);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -1,4 +1,4 @@
-//! API keys: who a request comes from.
+//! Keys: those that callers show, and those that the first start generates.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::config::{MasterKey, Secret};
 use crate::system::random;
 
-/// The keys that are accepted: for now the one of the administrator.
+/// Accepted keys: for now that of the administrator alone.
 #[derive(Clone)]
 pub(crate) struct Keys {
     admin: KeyId,
@@ -21,8 +21,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Accepts the administrator's key: as configured, or from its file, which the first start makes. The file holds the
-    /// key itself; here only its hash is kept.
+    /// Accepts the administrator's key: as configured, else from its file, which the first start makes. The file holds the
+    /// key itself, memory only its hash.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or holds fewer than 16 characters.
     pub(crate) fn admin(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Self> {
         if let Some(key) = configured {
             return Ok(Self::of(key));
@@ -33,7 +36,7 @@ impl Keys {
         Ok(Self::of(&Secret(key)))
     }
 
-    /// Its id is the part between the first two underscores.
+    /// Accepts this key. Its id is the part between the first two underscores, else `admin`.
     fn of(key: &Secret) -> Self {
         let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
@@ -43,7 +46,7 @@ impl Keys {
         }
     }
 
-    /// The caller whose key this is.
+    /// Returns the caller whose key this is; compares in constant time.
     pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let same: bool = sha256.ct_eq(&self.admin_sha256).into();
@@ -51,14 +54,18 @@ impl Keys {
     }
 }
 
-/// In a pod a generated key would go with the pod's disk, and with it everything that it encrypts.
+/// Error of a missing master key in a pod: a generated one would be lost with the pod's disk, and everything that it
+/// encrypts with it.
 pub(crate) const MASTER_KEY_NEEDED: &str =
     "RDEV_MASTER_KEY is not set: with RDEV_RUNTIME=kubernetes it is needed; accepted are 32 bytes in base64";
-/// How to get one.
+/// Fix for a missing master key.
 pub(crate) const MASTER_KEY_FIX: &str =
     "put `openssl rand -base64 32` into the Secret rdev-api, as master-key";
 
-/// The master key: as configured, or from its file, which the first start makes.
+/// Returns the master key: as configured, else from its file, which the first start makes.
+///
+/// # Errors
+/// When the file cannot be read or written, or does not hold 32 bytes in base64.
 pub(crate) fn master_key(configured: Option<MasterKey>, file: &Path) -> anyhow::Result<MasterKey> {
     if let Some(key) = configured {
         return Ok(key);

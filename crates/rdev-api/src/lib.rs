@@ -1,30 +1,35 @@
 //! The rdev server: configuration, wiring, HTTP and server-sent events.
 //!
-//! This is the only crate that knows HTTP. A URL leads to its file: `routes/` has one file a resource, with
-//! the handler and its shapes. `wire.rs` is the only place that names concrete adapters.
-//! To add an endpoint: a handler in `routes/`, and one line in `app.rs` that names the scope it needs.
+//! This is the only crate that knows HTTP. `routes/` is laid out as the URL: a path leads to its file, with the handlers.
+//! `router.rs` lists every route with its scope, `middleware/` is around all of them, and `wire/` is the only place that
+//! names concrete adapters.
+//! To add an endpoint: a handler in `routes/`, and one line in `router.rs` that names the scope it needs.
 
-pub mod app;
 pub mod config;
-pub mod doctor;
-pub mod migrate;
 pub mod process;
 pub mod run;
-pub mod server;
 pub mod telemetry;
-pub mod wire;
 
 mod access;
+mod convert;
 mod data_folder;
+mod doctor;
 mod envelope;
 mod error;
 mod extract;
+mod greeting;
 mod keys;
 mod metrics;
+mod middleware;
+mod migrate;
 mod openapi;
 mod parts;
 mod request;
+mod router;
 mod routes;
+mod server;
 mod sse;
+mod state;
 mod system;
 mod tickets;
+mod wire;

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use rdev_api::config::Config;
 use rdev_api::{process, run, telemetry};
 
@@ -11,9 +10,9 @@ use rdev_api::{process, run, telemetry};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
+    let config = match Config::read() {
         Ok(config) => config,
-        Err(error) => return config_error(&error),
+        Err(code) => return code,
     };
     let _log = match telemetry::init(&config) {
         Ok(log) => log,
@@ -28,18 +27,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Before there is a log. Standard error may be closed; the exit code still tells.
+/// Reports a failure before there is a log. Standard error may be closed; the exit code still tells.
 fn failed(error: &anyhow::Error) -> ExitCode {
     drop(writeln!(std::io::stderr(), "rdev-api: {error:#}"));
     ExitCode::FAILURE
-}
-
-/// clap's own text, but one line for a wrong value: a service's log shows lines.
-fn config_error(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        error.exit();
-    }
-    rdev_api::config::complain(error);
-    ExitCode::from(2)
 }

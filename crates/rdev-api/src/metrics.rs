@@ -1,5 +1,5 @@
-//! What Prometheus is told: of this process what it counts, of the queue and the pool what the store says, so that
-//! every replica tells the same of them.
+//! Figures for Prometheus: counters of this process, and gauges of the queue and the pool, which come from the store, so
+//! that every replica reports the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
 
-/// Answers of store and runtime are told again for so long, however often they are scraped.
+/// Time for which figures of store and runtime are reused, however often they are scraped.
 const FRESH: Duration = Duration::from_secs(1);
 /// Longest time that the store, and the runtime, may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Durations are put into their buckets at least so often: until then each takes room of its own.
+/// Time between two upkeeps, which sort durations into their buckets: until then each takes memory of its own.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 const REQUESTS: &str = "rdev_http_requests_total";
@@ -37,18 +37,18 @@ const CONNECTIONS_CLOSED: &str = "rdev_connections_closed_total";
 const LOG_LINES_LOST: &str = "rdev_log_lines_lost_total";
 const PANICS: &str = "rdev_panics_total";
 
-/// Everything that is counted.
+/// Figures of this process, of the store and of the runtime.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     process: PrometheusHandle,
     pool: Pool,
     pods: Arc<dyn Pods>,
     clock: Arc<dyn Clock>,
-    told: Arc<Mutex<Option<Told>>>,
+    shared: Arc<Mutex<Option<SharedFigures>>>,
 }
 
-/// Answers of store and runtime, and their time.
-struct Told {
+/// Figures of store and runtime, and their time.
+struct SharedFigures {
     at: Instant,
     text: Arc<str>,
 }
@@ -76,33 +76,36 @@ fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 impl Metrics {
-    /// Begins to count, once in a process.
+    /// Installs the recorder of this process.
+    ///
+    /// # Errors
+    /// When it is installed already.
     pub(crate) fn begin(pool: Pool, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self { process: install()?, pool, pods, clock, told: Arc::default() })
+        Ok(Self { process: install()?, pool, pods, clock, shared: Arc::default() })
     }
 
-    /// Keeps its memory small until `stop`, also when nobody scrapes.
-    pub(crate) async fn keep_up(self, stop: CancellationToken) {
+    /// Keeps the recorder's memory small until `stop`, also when nobody scrapes.
+    pub(crate) async fn upkeep(self, stop: CancellationToken) {
         let mut tick = interval(UPKEEP);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             self.process.run_upkeep();
         }
     }
 
-    /// Everything, as Prometheus reads it.
+    /// Returns all figures in Prometheus' text format.
     pub(crate) async fn text(&self) -> String {
         counter!(LOG_LINES_LOST).absolute(telemetry::lines_lost());
         counter!(PANICS).absolute(telemetry::panics());
         let mut text = self.process.render();
-        text.push_str(&self.of_others().await);
+        text.push_str(&self.shared_figures().await);
         text
     }
 
-    /// Asked once for all that come meanwhile.
-    async fn of_others(&self) -> Arc<str> {
-        let mut told = self.told.lock().await;
-        if let Some(told) = told.as_ref().filter(|told| told.at.elapsed() < FRESH) {
-            return told.text.clone();
+    /// Returns the figures of store and runtime, asked for once for all scrapes that arrive meanwhile.
+    async fn shared_figures(&self) -> Arc<str> {
+        let mut shared = self.shared.lock().await;
+        if let Some(figures) = shared.as_ref().filter(|figures| figures.at.elapsed() < FRESH) {
+            return figures.text.clone();
         }
         let (backlog, workers, runtime) = tokio::join!(
             timeout(ASK_TIMEOUT, self.pool.backlog()),
@@ -110,7 +113,7 @@ impl Metrics {
             timeout(ASK_TIMEOUT, self.pods.check())
         );
         let now = self.clock.now();
-        // A recorder of its own: what is not known now is left out, and not told as it was once.
+        // A recorder of its own: a figure that is unknown now is left out, and no old value is reported.
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             describe_gauge!("rdev_store_up", "Whether the store answers");
@@ -119,19 +122,19 @@ impl Metrics {
             gauge!("rdev_runtime_up").set(f64::from(u8::from(matches!(runtime, Ok(Ok(()))))));
             let workers = workers.ok().and_then(Result::ok);
             if let Ok(Ok(backlog)) = backlog {
-                tell_backlog(&backlog, workers.as_deref().unwrap_or_default(), now);
+                record_backlog(&backlog, workers.as_deref().unwrap_or_default(), now);
             }
             if let Some(workers) = workers {
-                tell_workers(&workers);
+                record_workers(&workers);
             }
         });
         let text: Arc<str> = recorder.handle().render().into();
-        *told = Some(Told { at: Instant::now(), text: text.clone() });
+        *shared = Some(SharedFigures { at: Instant::now(), text: text.clone() });
         text
     }
 }
 
-fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
+fn record_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by kind and state");
     for kind in TaskKind::ALL {
         for stage in BacklogState::ALL {
@@ -144,7 +147,7 @@ fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
         "rdev_pool_load",
         "Seats that the pool could use now: tasks that run in workers which stay, or wait for one"
     );
-    // A worker that leaves is none of the pool's any more: for its tasks no other one is wanted.
+    // A worker that leaves is no part of the pool any more: its tasks need no other worker.
     let leaves = workers.iter().filter(|worker| worker.leaves).map(|worker| worker.tasks.len() as u64).sum();
     let running = backlog.count(BacklogState::Running).saturating_sub(leaves);
     gauge!("rdev_pool_load").set((running + backlog.count(BacklogState::Waiting)) as f64);
@@ -156,7 +159,7 @@ fn tell_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     gauge!("rdev_commands", "state" => "running").set(backlog.commands_running as f64);
 }
 
-fn tell_workers(workers: &[WorkerView]) {
+fn record_workers(workers: &[WorkerView]) {
     let state = |worker: &WorkerView| match () {
         () if !worker.is_ready() => "not_ready",
         () if worker.draining => "draining",
@@ -173,16 +176,17 @@ fn tell_workers(workers: &[WorkerView]) {
     gauge!("rdev_pool_capacity").set(takes.map(|worker| f64::from(worker.capacity)).sum::<f64>());
 }
 
-/// A request that is being answered.
-pub(crate) struct Answering {
+/// Timer of a request that is being answered.
+pub(crate) struct RequestTimer {
     method: &'static str,
     path: Option<MatchedPath>,
     since: Instant,
 }
 
-impl Answering {
-    pub(crate) fn begin(request: &Request) -> Self {
-        // Names that clients make up would each be a series of their own.
+impl RequestTimer {
+    /// Starts the timer when the request arrives.
+    pub(crate) fn start(request: &Request) -> Self {
+        // Methods that clients invent would each be a series of their own.
         let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
         let names = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
         let method = known.iter().position(|known| known == request.method());
@@ -193,8 +197,9 @@ impl Answering {
         }
     }
 
-    pub(crate) fn end(self, status: StatusCode) {
-        // As the API's document has it.
+    /// Counts the request and its time to the head of the response.
+    pub(crate) fn stop(self, status: StatusCode) {
+        // As in the OpenAPI document.
         let path = self.path.as_ref().map_or("none", MatchedPath::as_str).replace("{*", "{");
         let labels = [("method", self.method.to_owned()), ("path", path)];
         histogram!(REQUEST_SECONDS, &labels).record(self.since.elapsed());
@@ -203,22 +208,22 @@ impl Answering {
     }
 }
 
-/// An event stream is refused: its key has as many as it may.
+/// Counts an event stream that is refused because its key has as many as it may.
 pub(crate) fn stream_refused() {
     counter!(STREAMS_REFUSED).increment(1);
 }
 
-/// Why a connection was closed between two requests, or before its first.
+/// Reason for closing a connection between two requests, or before its first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Closed {
-    /// Its client has as many without a key as it may.
+    /// Its client has as many connections without a key as it may.
     TooMany,
-    /// Its place was needed for another one.
+    /// It was evicted for another connection.
     MadeRoom,
 }
 
 impl Closed {
-    /// Counts one.
+    /// Counts a connection.
     pub(crate) fn count(self) {
         self.counter().increment(1);
     }
@@ -232,10 +237,11 @@ impl Closed {
     }
 }
 
-/// Counted as open as long as it lives.
+/// Open event stream, counted until this is dropped.
 pub(crate) struct OpenStream(Gauge);
 
 impl OpenStream {
+    /// Counts a stream as open.
     pub(crate) fn begin() -> Self {
         let gauge = Self::gauge();
         gauge.increment(1);

@@ -1,16 +1,19 @@
-//! `rdev-api migrate`: brings the database's schema up to date, or says what is pending.
+//! `rdev-api migrate`: migrates the database's schema, or lists what is pending.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::StoreConfig;
 use crate::wire;
 
-/// Migrates. With `check` it only lists what is pending: the exit code is then 1 when something is.
+/// Migrates the schema. With `check` only lists pending migrations: the exit code is then 1 when there are any.
+///
+/// # Errors
+/// When the database cannot be used, or standard output takes no bytes.
 #[tokio::main]
-pub async fn run(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &StoreConfig, check: bool) -> anyhow::Result<ExitCode> {
     let pending = wire::pending_migrations(config).await?;
     if !check {
         wire::migrate(config).await?;

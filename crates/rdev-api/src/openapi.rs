@@ -1,13 +1,15 @@
-//! What the OpenAPI document says beyond the handlers' own annotations: the frame, how callers prove who
-//! they are, and the failures that every route shares.
+//! Parts of the OpenAPI document beyond the handlers' own annotations: its frame, the security schemes, and the error
+//! responses that every route shares.
 
 use rdev_api_types::{
-    Accepted, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent, ProjectGapEvent,
-    StatusEvent,
+    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent,
+    ProjectGapEvent, StatusEvent,
 };
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::access::Access;
@@ -32,11 +34,11 @@ use crate::access::Access;
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 
-/// The document without its paths.
+/// Returns the document without its paths.
 pub(crate) fn frame() -> utoipa::openapi::OpenApi {
     let mut frame = Frame::openapi();
     let components = frame.components.get_or_insert_default();
@@ -73,7 +75,7 @@ const ANY: [(&str, &str, &str); 2] = [
     ("503", "UNAVAILABLE", "A system that is needed is down; Retry-After says when to try again"),
 ];
 
-/// Adds to an operation what every operation of its kind can answer.
+/// Adds to an operation its security, and the responses that every operation of its kind can give.
 pub(crate) fn complete(operation: &mut Operation, access: Access) {
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;
@@ -84,6 +86,7 @@ pub(crate) fn complete(operation: &mut Operation, access: Access) {
     } else {
         GATED.iter().for_each(&mut add);
         ANY.iter().for_each(&mut add);
+        operation.security = Some(security(access));
     }
     if operation.request_body.is_some() {
         BODY.iter().for_each(&mut add);
@@ -121,4 +124,24 @@ fn with_request_id(response: &mut Response) {
         .description(Some("Id of the request: the caller's own, or a new one"))
         .build();
     response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header));
+}
+
+fn security(access: Access) -> Vec<SecurityRequirement> {
+    let none: [&str; 0] = [];
+    let mut ways = vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("api_key", none)];
+    if matches!(access, Access::ScopeOrTicket(_)) {
+        ways.push(SecurityRequirement::new("ticket", none));
+    }
+    ways
+}
+
+/// Returns the names of the query parameters that an operation takes.
+pub(crate) fn query_names(operation: &Operation, access: Access) -> Vec<String> {
+    let documented = operation.parameters.iter().flatten();
+    let in_query = documented.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+        _ => None,
+    });
+    let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
+    in_query.chain(ticket).collect()
 }

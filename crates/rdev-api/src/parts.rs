@@ -1,4 +1,4 @@
-//! The parts of a server that work for others: none may end before the server stops.
+//! The parts of the server that others need: background tasks of which none may end before the server stops.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// After a stop the parts have so long to come to their end: with what follows them the process is gone in 10 s.
+/// Longest time that the parts have to end after a stop. With what follows them the process ends within 10 s.
 const END_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// A part has ended while it was needed.
+/// Error of a part that ended while it was needed.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} has ended, and nobody would do its work: the process ends, to be started again")]
+#[error("{name} has ended while it was needed: the process ends, to be restarted")]
 pub(crate) struct PartEnded {
     name: &'static str,
 }
@@ -25,16 +25,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Makes an empty set, whose parts may end once `stop` is cancelled.
     pub(crate) fn until(stop: CancellationToken) -> Self {
         Self { running: JoinSet::new(), names: HashMap::new(), stop }
     }
 
+    /// Starts a part.
     pub(crate) fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
         let task = self.running.spawn(part);
         self.names.insert(task.id(), name);
     }
 
-    /// Starts a part that lives elsewhere, and cancels `failed` when it ends.
+    /// Watches a part that runs elsewhere, and cancels `failed` when it ends.
     pub(crate) fn watch(&mut self, name: &'static str, failed: CancellationToken) {
         let stop = self.stop.clone();
         self.start(name, async move {
@@ -42,7 +44,10 @@ impl Parts {
         });
     }
 
-    /// Waits for the end of all. The first that ends before the stop, or panics, stops the others.
+    /// Waits until all have ended. The first that ends before the stop, or panics, stops the others.
+    ///
+    /// # Errors
+    /// The first part that ended before the stop, or panicked.
     pub(crate) async fn run(mut self) -> Result<(), PartEnded> {
         let mut failed = None;
         let mut give_up: Option<Instant> = None;
@@ -63,7 +68,7 @@ impl Parts {
                 Ok(None) => break,
                 Err(_) => {
                     let parts: Vec<&str> = self.names.values().copied().collect();
-                    tracing::warn!(?parts, "these did not come to their end in time");
+                    tracing::warn!(?parts, "parts did not end in time");
                     break;
                 }
             };
@@ -71,7 +76,7 @@ impl Parts {
             let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
             let name = self.names.remove(&id).unwrap_or("a part of the server");
             if panicked || !self.stop.is_cancelled() {
-                tracing::error!(part = name, panicked, "ended while it was needed");
+                tracing::error!(part = name, panicked, "a part ended while it was needed");
                 failed.get_or_insert(PartEnded { name });
                 self.stop.cancel();
             }
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_end_of_one_part_stops_the_others_and_is_told_by_its_name() {
+    async fn the_end_of_one_part_stops_the_others_and_is_reported_by_its_name() {
         let endings: [fn() -> (); 2] = [|| (), || panic!("as it happens")];
         for ending in endings {
             let stop = CancellationToken::new();

@@ -1,23 +1,27 @@
-//! This process: closed to other users, and to its own commands, which get back what it was started with.
+//! Hardening of this process: closed to other users and to its own commands, which inherit the limits and mask that the
+//! process was started with.
 
 use anyhow::Context;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, umask};
 
-/// Files are for this user alone.
+/// Mask of new files: none for other users.
 const UMASK: u32 = 0o077;
 
-/// Limits and mask that this process was started with, and has changed for itself.
+/// Limit and mask that this process was started with, before it changed them for itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Inherited {
     /// Bits that new files do not get.
     pub umask: u32,
-    /// Soft limit of open files; `None`: there is none.
+    /// Soft limit of open files; `None`: unlimited.
     pub open_files: Option<u64>,
 }
 
-/// Closes what this process holds: its memory and environment to everybody but root (it leaves no core dump
-/// either), and the files that it makes to other users. To be called before it opens any.
+/// Closes the memory and environment of this process to everybody but root, forbids core dumps, and closes new files to
+/// other users. To be called before any file is opened.
+///
+/// # Errors
+/// When the kernel refuses `PR_SET_DUMPABLE`.
 pub fn close() -> anyhow::Result<Inherited> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("prctl(PR_SET_DUMPABLE)")?;
     let before = umask(Mode::from_raw_mode(UMASK));

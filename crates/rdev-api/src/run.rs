@@ -1,14 +1,14 @@
-//! What the program does once its configuration is read. It is here and not in main.rs, which would compile all that the
-//! server awaits a second time.
+//! The actions of the program, once its configuration is read. They are here and not in main.rs, which would compile all
+//! that the server awaits a second time.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::config::{Action, Config};
 use crate::process::Inherited;
-use crate::{app, doctor, migrate, server, wire};
+use crate::{doctor, greeting, migrate, router, server, wire};
 
-/// After everything else has ended, calls of the system have so long to come back.
+/// Longest time that blocking calls have to return at the end; one that hangs keeps no process alive.
 const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Performs the action of the configuration; without one, serves until a signal stops it.
@@ -17,9 +17,9 @@ const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Any failure of the action; of a start, what could not be opened or wired.
 pub fn perform(config: Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
     match config.command {
-        Some(Action::Openapi) => app::print_document().map(|()| ExitCode::SUCCESS),
+        Some(Action::Openapi) => router::print_document().map(|()| ExitCode::SUCCESS),
         Some(Action::Doctor) => doctor::run(&config, inherited),
-        Some(Action::Migrate { check }) => migrate::run(&config, check),
+        Some(Action::Migrate { check }) => migrate::run(&config.store, check),
         None => serve(config, inherited).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -27,7 +27,6 @@ pub fn perform(config: Config, inherited: Inherited) -> anyhow::Result<ExitCode>
 fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve_until_stopped(config, inherited));
-    // What hangs in a call of the system keeps no process alive.
     runtime.shutdown_timeout(RUNTIME_END_TIMEOUT);
     served
 }
@@ -35,11 +34,11 @@ fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
 async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Result<()> {
     let stop = server::stop_on_signal()?;
     let listeners = server::Listeners::open(&config)?;
-    // A database may let a start wait for minutes, and whatever a start is cut off in, the next one goes on.
+    // A database may let a start wait for minutes; a start that is cut off is continued by the next one.
     let wired = stop.run_until_cancelled(wire::wire(&config, inherited)).await;
     let Some(rdev) = wired.transpose()? else { return Ok(()) };
-    // With it the keys in plain text.
+    // The configuration holds the keys in plain text.
     drop(config);
-    server::greet(&listeners, &rdev)?;
+    greeting::greet(&listeners, &rdev)?;
     rdev.serve(listeners, stop).await
 }

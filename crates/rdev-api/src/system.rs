@@ -1,4 +1,4 @@
-//! The machine's clock, ids and randomness.
+//! Clock, ids and randomness of this machine.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use rdev_domain::{JobId, Timestamp};
 use rdev_ports::{Clock, Ids, Random};
 use uuid::{ContextV7, Uuid};
 
-/// The machine's clock.
+/// Clock of this machine.
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
@@ -22,14 +22,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// Ids that sort by time, also those of several processes that have it in common.
+/// Ids that sort by time, also across processes that share the clock.
 pub(crate) struct UuidIds {
     clock: Arc<dyn Clock>,
-    /// Ids of one moment ascend, and those of a clock that was set back.
+    /// Keeps ids of one moment ascending, and those of a clock that was set back.
     sequence: Mutex<ContextV7>,
 }
 
 impl UuidIds {
+    /// Makes ids by this clock.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, sequence: Mutex::new(ContextV7::new()) }
     }
@@ -45,18 +46,21 @@ impl Ids for UuidIds {
     }
 }
 
-/// Randomness that spreads things in time, and guards nothing.
+/// Randomness that spreads work in time; not for secrets.
 pub(crate) struct UuidRandom;
 
 impl Random for UuidRandom {
     fn fraction(&self) -> f64 {
-        // Its last bytes are random.
+        // The last bytes of a UUID are random.
         let [.., a, b, c, d] = Uuid::now_v7().into_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }
 }
 
-/// Bytes that nobody can guess.
+/// Returns random bytes for secrets.
+///
+/// # Errors
+/// When /dev/urandom cannot be read.
 pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0_u8; N];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;

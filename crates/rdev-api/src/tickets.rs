@@ -1,5 +1,5 @@
-//! Tickets: a browser's EventSource sends no headers, so a ticket in the URL stands for the key, for one
-//! project, to read its events, for a short time.
+//! Tickets for browsers, whose EventSource sends no headers: a ticket in the URL stands for the key, to read one project's
+//! events, for a short time.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use sha2::Sha256;
 
 use crate::config::MasterKey;
 
-/// How long a ticket is good; a connection that it opened may last longer.
+/// Lifetime of a ticket; a connection opened with it may last longer.
 pub(crate) const TICKET_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Makes and checks tickets. Every replica with the same master key accepts the others' tickets.
+/// Issuer and verifier of tickets. Replicas with the same master key accept each other's tickets.
 #[derive(Clone)]
 pub(crate) struct Tickets {
     mac: Hmac<Sha256>,
 }
 
 impl Tickets {
-    /// Tickets signed with a key that is derived from the master key.
+    /// Signs tickets with a key that is derived from the master key.
     pub(crate) fn new(master: &MasterKey) -> Self {
         let mut derive = hmac(&master.0);
         derive.update(b"rdev ticket v1");
         Self { mac: hmac(&derive.finalize().into_bytes()) }
     }
 
-    /// A ticket that is good until `expires`.
+    /// Issues a ticket that is valid until `expires`.
     pub(crate) fn issue(&self, key: &KeyId, project: &ProjectId, expires: Timestamp) -> String {
         let claim = format!("{}.{}", expires.as_micros(), URL_SAFE_NO_PAD.encode(key.as_str()));
         let mac = self.sign(&claim, project).finalize().into_bytes();
         format!("{claim}.{}", URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// Who may read the project's events with this ticket.
+    /// Returns the caller who may read the project's events with this ticket, if it is valid.
     pub(crate) fn verify(&self, ticket: &str, project: &ProjectId, now: Timestamp) -> Option<Principal> {
         let (claim, mac) = ticket.rsplit_once('.')?;
         let (expires, key) = claim.split_once('.')?;

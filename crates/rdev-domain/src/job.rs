@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Conflict, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule, StreamId, Target,
-    TaskKind, TaskRequest, Timestamp,
+    AgentProvider, Conflict, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule,
+    StreamId, Target, TaskKind, TaskRequest, Timestamp,
 };
 
 /// One unit of work, from its acceptance to its end.
@@ -116,6 +116,14 @@ impl JobKind {
             Self::Command(CommandKind::Shell) => "shell",
             Self::Command(CommandKind::Git) => "git",
             Self::Task(kind) => kind.as_str(),
+        }
+    }
+
+    /// Coding agent that runs jobs of the kind; `None` for every other program.
+    pub fn agent(self) -> Option<AgentProvider> {
+        match self {
+            Self::Command(CommandKind::Claude) => Some(AgentProvider::Claude),
+            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) => None,
         }
     }
 }

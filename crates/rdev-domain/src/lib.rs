@@ -3,6 +3,7 @@
 //! Nothing here is asynchronous, does I/O or reads the clock: the same input gives the same output. The
 //! crate must not know HTTP, SQL, Kubernetes or the runner's frames.
 
+mod agent;
 mod artefact;
 mod checkout;
 mod error;
@@ -10,6 +11,7 @@ mod event;
 mod git;
 mod id;
 mod job;
+mod json;
 mod outcome;
 mod project;
 mod queue;
@@ -19,6 +21,7 @@ mod task;
 mod time;
 mod validate;
 
+pub use agent::{AgentBlock, AgentEvent, AgentProvider, AgentUsage, AgentVerdict};
 pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Conflict, Error, FieldError, Resource, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
@@ -28,6 +31,7 @@ pub use job::{
     AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobKind, JobSpec, JobState, JobStatus,
     ShellRequest, WaitingFor,
 };
+pub use json::Json;
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use queue::BlockedBy;

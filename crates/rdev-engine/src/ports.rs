@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use rdev_ports::{Artefacts, Clock, EventLog, Pods, PoolQueue, Random, TaskLeases};
+use rdev_ports::{Artefacts, Clock, CodeAgent, EventLog, Pods, PoolQueue, Random, TaskLeases};
 
 /// Ports of the worker and of everything that runs a job.
 #[derive(Clone)]
 pub struct WorkerPorts {
     /// Pods in which jobs run.
     pub pods: Arc<dyn Pods>,
+    /// Agent that runs the requests of agents.
+    pub agent: Arc<dyn CodeAgent>,
     /// Leases of jobs, and the steps that are stored under them.
     pub leases: Arc<dyn TaskLeases>,
     /// Occupancy of the pool.

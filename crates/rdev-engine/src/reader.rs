@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Entry, JobId, Position, Result, Seq, StreamId, Target};
+use rdev_domain::{Entry, JobId, JobKind, Position, Result, Seq, StreamId, Target};
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ pub(crate) enum Source {
     Job {
         id: JobId,
         stream: StreamId,
+        kind: JobKind,
         tail: Arc<Tail>,
         /// The log must hold an end of the stream that the reader has not reached.
         end_is_due: bool,
@@ -68,6 +69,14 @@ impl LogReader {
     pub fn stream(&self) -> Option<&StreamId> {
         match &self.source {
             Source::Job { stream, .. } => Some(stream),
+            Source::Target { .. } => None,
+        }
+    }
+
+    /// Returns the kind of the job that is followed; `None` for the log of a target.
+    pub fn kind(&self) -> Option<JobKind> {
+        match &self.source {
+            Source::Job { kind, .. } => Some(*kind),
             Source::Target { .. } => None,
         }
     }
@@ -221,7 +230,7 @@ mod tests {
 
     fn of_job(tails: &TailCache, job: &Job, end_is_due: bool) -> Source {
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        Source::Job { tail: tails.job(&id), id, stream, end_is_due }
+        Source::Job { tail: tails.job(&id), id, stream, kind: job.spec.kind(), end_is_due }
     }
 
     fn seqs(next: Option<Next>) -> Vec<u64> {

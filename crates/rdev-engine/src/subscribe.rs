@@ -86,7 +86,7 @@ impl LogReaders {
             }
         };
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        let source = Source::Job { id, stream, tail, end_is_due: is_ended };
+        let source = Source::Job { id, stream, kind: job.spec.kind(), tail, end_is_due: is_ended };
         Ok(LogReader::new(self.log.clone(), source, head, cursor))
     }
 

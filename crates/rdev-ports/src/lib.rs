@@ -3,8 +3,9 @@
 //! A port promises only what every implementation keeps. Its doc comments are the contract, and each promise has a
 //! test in `testing::contract` (feature `testing`), which runs on every implementation.
 //! To add an adapter: implement the trait in a crate named for the outside system, run the contract suite on the
-//! implementation, and name the adapter in `rdev-api`'s `wire.rs`.
+//! implementation, and name the adapter in `wire/` of `rdev-api`.
 
+mod agents;
 mod artefacts;
 mod clock;
 mod leases;
@@ -19,6 +20,7 @@ mod signals;
 pub mod testing;
 mod upkeep;
 
+pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};

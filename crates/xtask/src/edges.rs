@@ -11,7 +11,7 @@ use serde::Deserialize;
 type Allowed<'a> = (&'a str, &'a [&'a str]);
 
 /// Every crate of this workspace. A crate that is not here is refused, and so is an allowance that no manifest uses.
-const ALLOWED: [Allowed<'static>; 14] = [
+const ALLOWED: [Allowed<'static>; 15] = [
     ("rdev-domain", &[]),
     ("rdev-ports", &["rdev-domain"]),
     ("rdev-engine", &["rdev-domain", "rdev-ports", "rdev-runner"]),
@@ -20,6 +20,7 @@ const ALLOWED: [Allowed<'static>; 14] = [
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
     ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
+    ("rdev-claude", &["rdev-domain", "rdev-ports"]),
     (
         "rdev-api",
         &[
@@ -32,6 +33,7 @@ const ALLOWED: [Allowed<'static>; 14] = [
             "rdev-sql",
             "rdev-local",
             "rdev-kube",
+            "rdev-claude",
         ],
     ),
     ("rdev-api-types", &[]),

@@ -15,9 +15,9 @@ impl From<String> for Document {
     }
 }
 
-/// The page's configuration: everything is at hand here, and nothing is to be asked of the internet.
+/// Configuration of the page: every asset is served from here, and nothing is loaded from the internet.
 const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"defaultOpenAllTags":true,"hideClientButton":true,"showDeveloperTools":"never"}"#;
-/// The browser may reach this server only, whatever the script would like to load.
+/// Content security policy: the browser may load from this server only, whatever the script asks for.
 const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
 
 /// The API reference.

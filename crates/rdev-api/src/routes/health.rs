@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) async fn ready(
     let runtime = async {
         match only {
             None => pods.check().await,
-            // Until they are known, requests for projects cannot be answered.
+            // Until projects are known, requests for them cannot be answered.
             Some(ReadinessPart::Serve) => pods.projects().await.map(drop),
         }
     };

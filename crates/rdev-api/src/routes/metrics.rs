@@ -1,4 +1,4 @@
-//! What Prometheus scrapes.
+//! Figures for Prometheus.
 
 use axum::extract::State;
 use axum::http::header;
@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 
 use crate::metrics::Metrics;
 
-/// The text format of Prometheus.
+/// Content type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Figures for Prometheus. Those of the queue and the pool come from the store: every replica tells the same, so

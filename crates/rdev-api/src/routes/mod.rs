@@ -1,16 +1,11 @@
-//! The resources, one file each: handlers with their documents, and how they show what they give.
+//! Handlers, laid out as the URL: `/projects/{project}/commands/…` is in `projects/commands.rs`.
+//!
+//! A handler extracts, calls one method of a service, and converts the result to the types of `rdev-api-types`.
 
-pub(crate) mod acceptance;
-pub(crate) mod artefacts;
-pub(crate) mod commands;
 pub(crate) mod docs;
-pub(crate) mod events;
 pub(crate) mod health;
+mod last_event_id;
 pub(crate) mod metrics;
-pub(crate) mod output;
-pub(crate) mod progress;
 pub(crate) mod projects;
 pub(crate) mod queue;
-pub(crate) mod tickets;
-pub(crate) mod work;
 pub(crate) mod workers;

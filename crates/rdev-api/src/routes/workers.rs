@@ -8,10 +8,10 @@ use rdev_api_types::{Data, DrainBody, ErrorBody, IdempotencyKeyHeader, List, Wor
 use rdev_domain::ProjectStatus;
 use rdev_services::{Pool, PoolUsage, WorkerView};
 
+use crate::convert::NotReady;
 use crate::envelope::{data, replayed, whole};
 use crate::error::ApiError;
 use crate::extract::{Idempotency, JsonBody, WorkerPath};
-use crate::routes::projects::NotReady;
 
 /// Shows a worker.
 fn shown(worker: WorkerView) -> types::Worker {

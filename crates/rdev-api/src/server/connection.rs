@@ -1,5 +1,5 @@
-//! One connection: requests and answers in turn, by hyper; the rest of an event stream; a last word to whoever sends
-//! what is no request.
+//! One connection: requests and responses by hyper, the rest of an event stream, and an error response to bytes that are
+//! no request.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -21,52 +21,65 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::{Answer, Exchange, Watched};
+use super::exchange::{Exchange, ExchangeBody, ExchangeStream};
 use super::handoff::{Handoff, write_rest};
-use super::places::Seat;
-use super::{CONNECTION_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_TIMEOUT};
+use super::limits::{CONNECTION_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_TIMEOUT};
+use super::permits::ConnectionPermit;
 use crate::error::ApiError;
 use crate::metrics::Closed;
-use crate::request::{Peer, Refusal};
+use crate::middleware::Refusal;
+use crate::request::Peer;
 
-/// What every connection of a listener is served with.
+/// Service and stop signal of a listener, shared by its connections.
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) app: TowerToHyperService<Router>,
     pub(super) stop: CancellationToken,
 }
 
-/// How hyper's part in a connection has come to its end.
+/// State of a connection when hyper is done with it.
 enum End {
-    /// An event stream goes on.
+    /// The rest of an event stream is to be written.
     Streams(TcpStream, BoxStream<'static, Bytes>),
-    /// What came last was no request.
+    /// The last bytes read were no request.
     Refused(TcpStream, ApiError),
-    /// There is nothing more to be said.
+    /// Nothing is left to be written.
     Over(TcpStream),
 }
 
 impl Serving {
-    /// Serves the connection to its end, or until its place is needed for another one.
-    pub(super) async fn serve(self, stream: TcpStream, peer: Peer, seat: Seat, head_timeout: Duration) {
-        let place = seat.0.clone();
+    /// Serves the connection to its end, or until it is evicted for another one.
+    pub(super) async fn serve(
+        self,
+        stream: TcpStream,
+        peer: Peer,
+        permit: ConnectionPermit,
+        head_timeout: Duration,
+    ) {
+        let usage = permit.0.clone();
         tokio::select! {
-            // First what has come, then whether it is too late.
+            // A request that has arrived goes before an eviction.
             biased;
-            () = self.to_the_end(stream, peer, &seat, head_timeout) => {}
-            () = place.given_up() => {
+            () = self.to_the_end(stream, peer, &permit, head_timeout) => {}
+            () = usage.evicted() => {
                 Closed::MadeRoom.count();
-                tracing::debug!(peer = %peer.0, "a silent connection made room");
+                tracing::debug!(peer = %peer.0, "an idle connection was evicted");
             }
         }
     }
 
-    async fn to_the_end(&self, stream: TcpStream, peer: Peer, seat: &Seat, head_timeout: Duration) {
-        // Boxed, so that its memory is given back when it is over.
-        let stream = match Box::pin(self.requests(stream, peer, seat, head_timeout)).await {
+    async fn to_the_end(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        permit: &ConnectionPermit,
+        head_timeout: Duration,
+    ) {
+        // Boxed, so that its memory is freed when it ends.
+        let stream = match Box::pin(self.requests(stream, peer, permit, head_timeout)).await {
             End::Streams(stream, rest) => {
                 if let Err(error) = write_rest(stream, rest).await {
-                    tracing::debug!(%error, "a subscriber is gone");
+                    tracing::debug!(%error, "the subscriber has disconnected");
                 }
                 return;
             }
@@ -79,28 +92,35 @@ impl Serving {
         Box::pin(self.linger(stream)).await;
     }
 
-    async fn requests(&self, stream: TcpStream, peer: Peer, seat: &Seat, head_timeout: Duration) -> End {
-        let (exchange, handoff) = (Exchange::at(seat.0.clone()), Handoff::default());
-        let (asked, for_requests, app) = (exchange.clone(), handoff.clone(), self.app.clone());
+    /// Has hyper read requests and write responses, until the connection ends or an event stream is handed off.
+    async fn requests(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        permit: &ConnectionPermit,
+        head_timeout: Duration,
+    ) -> End {
+        let (exchange, handoff) = (Exchange::new(permit.0.clone()), Handoff::default());
+        let (of_requests, for_requests, app) = (exchange.clone(), handoff.clone(), self.app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            asked.ask();
+            of_requests.begin_request();
             request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(asked.place().clone());
+            request.extensions_mut().insert(of_requests.usage().clone());
             // Before 1.1 there is no chunked encoding, and hyper knows what to do instead.
             if request.version() == Version::HTTP_11 {
                 request.extensions_mut().insert(for_requests.clone());
             }
-            let (answer, exchange) = (app.call(request), asked.clone());
-            async move { answer.await.map(|answer| answer.map(|body| Answer { body, exchange })) }
+            let (response, exchange) = (app.call(request), of_requests.clone());
+            async move { response.await.map(|response| response.map(|body| ExchangeBody { body, exchange })) }
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head_timeout)
             .max_buf_size(CONNECTION_BUFFER_BYTES)
             .max_header_size(HEAD_BYTES_MAX)
-            // A client that has said all it has to say may well listen on.
+            // A client may close its sending side and still read.
             .half_close(true)
-            .serve_connection(TokioIo::new(Watched::new(stream, exchange.clone())), service);
+            .serve_connection(TokioIo::new(ExchangeStream::new(stream, exchange.clone())), service);
         let mut stopped = Some(pin!(self.stop.cancelled()));
         let ended = poll_fn(|context| {
             if stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(context).is_ready()) {
@@ -124,9 +144,9 @@ impl Serving {
             Ok(None) => End::Over(stream),
             Err(error) => {
                 // Clients come and go as they like.
-                tracing::debug!(%error, "a connection ended early");
+                tracing::debug!(%error, "the connection ended early");
                 let refusal =
-                    exchange.is_waiting().then(|| refusal(&error, refused, &parts.read_buf, head_timeout));
+                    exchange.is_idle().then(|| refusal(&error, refused, &parts.read_buf, head_timeout));
                 match refusal.flatten() {
                     Some(refusal) => End::Refused(stream, refusal),
                     None => End::Over(stream),
@@ -135,33 +155,36 @@ impl Serving {
         }
     }
 
-    /// Has the app answer for what hyper could not read: in the place of that it is given a request which says so.
+    /// Has the app write the error response to bytes that hyper could not parse: a request in their place carries the
+    /// error, so the response has its envelope and its request id as any other.
     async fn refuse(&self, stream: &mut TcpStream, peer: Peer, error: ApiError) {
         const IN_ITS_PLACE: &[u8] = b"GET / HTTP/1.1\r\nhost: rdev\r\n\r\n";
         let app = self.app.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(Refusal(error.clone()));
-            let answer = app.call(request);
-            async move { answer.await as Result<Response<Body>, _> }
+            let response = app.call(request);
+            async move { response.await as Result<Response<Body>, _> }
         });
         let io = TokioIo::new(tokio::io::join(IN_ITS_PLACE, stream));
-        let told = http1::Builder::new().half_close(true).keep_alive(false).serve_connection(io, service);
-        if let Err(error) = told.await {
-            tracing::debug!(%error, "a client was not told what is wrong with its request");
+        let refused = http1::Builder::new().half_close(true).keep_alive(false).serve_connection(io, service);
+        if let Err(error) = refused.await {
+            tracing::debug!(%error, "writing an error response failed");
         }
     }
 
-    /// Waits for the client to close as well: closed before it has sent all, it would lose what it has yet to read.
+    /// Waits for the client to close its side: a connection closed while the client still sends is reset, and the client
+    /// loses the response that it has yet to read.
     async fn linger(&self, mut stream: TcpStream) {
         let mut ignored = [0; 8 * 1024];
         let closes = async { while matches!(stream.read(&mut ignored).await, Ok(1..)) {} };
-        // One that does not has been given its time.
+        // A client that does not close in time is cut.
         timeout(LINGER_TIMEOUT, self.stop.run_until_cancelled(closes)).await.ok();
     }
 }
 
-/// Why a connection on which a request was to come has ended; `None` where nobody waits for a word.
+/// Returns the error response for a connection that ended before a request was parsed; `None` where nobody waits for a
+/// response.
 fn refusal(
     error: &hyper::Error,
     refused: Option<StatusCode>,

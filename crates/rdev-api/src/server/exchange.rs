@@ -1,8 +1,8 @@
-//! How far a connection is in its exchange of requests and answers, as seen by all who take part in it: the service,
-//! the bodies of answers, and the stream below hyper.
+//! The exchange of requests and responses on one connection, followed from three sides: the service, the bodies of
+//! responses, and the stream below hyper.
 //!
-//! hyper answers a head that it cannot read by itself, with a status and nothing else. That is the only time that it
-//! writes while no request is being answered, so this is how such an answer is told apart, and held back.
+//! hyper itself answers a head that it cannot parse, with a status and nothing else. Only then does it write while no
+//! request is being answered; by that such a response is recognised, and held back.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,69 +17,72 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::places::Place;
+use super::permits::ConnectionUsage;
 
 /// No request is being answered.
-const WAITING: u8 = 0;
-/// A request has come, and is being answered.
+const IDLE: u8 = 0;
+/// A request has arrived, and is being answered.
 const ANSWERING: u8 = 1;
-/// Of the answer hyper has everything, but has not written it all.
-const ANSWERED: u8 = 2;
+/// hyper has taken the whole response, and not yet written all of it.
+const FLUSHING: u8 = 2;
 
-/// A connection's exchange. Everybody who looks at it does so in the connection's own task.
+/// Exchange on one connection. All accesses happen in the connection's own task, so no ordering is needed.
 pub(super) struct Exchange {
-    place: Arc<Place>,
-    progress: AtomicU8,
-    /// Something is left to be written.
+    usage: Arc<ConnectionUsage>,
+    phase: AtomicU8,
+    /// The last write was incomplete.
     blocked: AtomicBool,
 }
 
 impl Exchange {
-    pub(super) fn at(place: Arc<Place>) -> Arc<Self> {
-        Arc::new(Self { place, progress: AtomicU8::new(WAITING), blocked: AtomicBool::new(false) })
+    /// Begins an exchange that waits for its first request.
+    pub(super) fn new(usage: Arc<ConnectionUsage>) -> Arc<Self> {
+        Arc::new(Self { usage, phase: AtomicU8::new(IDLE), blocked: AtomicBool::new(false) })
     }
 
-    pub(super) fn place(&self) -> &Arc<Place> {
-        &self.place
+    /// Returns the connection's use of its permit.
+    pub(super) fn usage(&self) -> &Arc<ConnectionUsage> {
+        &self.usage
     }
 
-    /// A request has come.
-    pub(super) fn ask(&self) {
-        self.progress.store(ANSWERING, Ordering::Relaxed);
-        self.place.ask();
+    /// Notes that a request has arrived.
+    pub(super) fn begin_request(&self) {
+        self.phase.store(ANSWERING, Ordering::Relaxed);
+        self.usage.begin_request();
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        self.progress.load(Ordering::Relaxed) == WAITING
+    /// Tells whether the connection waits for a request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == IDLE
     }
 
+    /// Tells whether hyper has something left to write.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// All that hyper had to write is written.
+    /// Notes that hyper has written everything.
     fn flushed(&self) {
-        let answered =
-            self.progress.compare_exchange(ANSWERED, WAITING, Ordering::Relaxed, Ordering::Relaxed);
-        if answered.is_ok() {
-            self.place.wait();
+        let flushed = self.phase.compare_exchange(FLUSHING, IDLE, Ordering::Relaxed, Ordering::Relaxed);
+        if flushed.is_ok() {
+            self.usage.end_request();
         }
     }
 }
 
-/// The body of an answer. hyper drops it when it has taken the last of it.
-pub(super) struct Answer {
+/// Body of a response. hyper drops it once it has taken the last frame.
+pub(super) struct ExchangeBody {
     pub(super) body: Body,
     pub(super) exchange: Arc<Exchange>,
 }
 
-impl Drop for Answer {
+impl Drop for ExchangeBody {
     fn drop(&mut self) {
-        self.exchange.progress.store(ANSWERED, Ordering::Relaxed);
+        self.exchange.phase.store(FLUSHING, Ordering::Relaxed);
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ExchangeBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -99,39 +102,40 @@ impl HttpBody for Answer {
     }
 }
 
-/// The stream below hyper.
-pub(super) struct Watched {
+/// Stream below hyper.
+pub(super) struct ExchangeStream {
     stream: TcpStream,
     exchange: Arc<Exchange>,
-    /// The status of hyper's own answer, which was not written.
+    /// Status of hyper's own response, which was held back.
     refused: Option<StatusCode>,
 }
 
-impl Watched {
+impl ExchangeStream {
+    /// Wraps the connection's stream.
     pub(super) fn new(stream: TcpStream, exchange: Arc<Exchange>) -> Self {
         Self { stream, exchange, refused: None }
     }
 
-    /// The stream, and the status with which hyper would have refused what came last.
+    /// Returns the stream, and the status with which hyper would have refused the last bytes read.
     pub(super) fn into_parts(self) -> (TcpStream, Option<StatusCode>) {
         (self.stream, self.refused)
     }
 
-    /// Takes hyper's own answer in place of the stream.
+    /// Keeps the status of hyper's own response instead of writing it.
     fn hold_back(&mut self, head: &[u8]) {
         // After `HTTP/1.1 `.
         let status = head.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok());
         self.refused = self.refused.or(status).or(Some(StatusCode::BAD_REQUEST));
     }
 
-    fn noting(&self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
+    fn note_written(&self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
         let all = matches!(&written, Poll::Ready(Ok(n)) if *n == of);
         self.exchange.blocked.store(!all, Ordering::Relaxed);
         written
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ExchangeStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -141,18 +145,18 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ExchangeStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.exchange.is_waiting() {
+        if self.exchange.is_idle() {
             self.hold_back(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.noting(written, bytes.len())
+        self.note_written(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -161,12 +165,12 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        if self.exchange.is_waiting() {
+        if self.exchange.is_idle() {
             self.hold_back(slices.first().map_or(&[], |head| head));
             return Poll::Ready(Ok(length));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.noting(written, length)
+        self.note_written(written, length)
     }
 
     fn is_write_vectored(&self) -> bool {

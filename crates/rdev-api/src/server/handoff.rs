@@ -1,8 +1,8 @@
-//! Bodies that last for hours, and mostly wait.
+//! Handoff of event streams from hyper: bodies that last for hours, and are mostly idle.
 //!
-//! hyper keeps two buffers of 8 KiB for every connection, for as long as an answer lasts. So once the head of an
-//! event stream is out, hyper is let go, and the rest of the body is written here, in the same chunked encoding: a
-//! waiting subscriber costs a fifth.
+//! hyper keeps two buffers of 8 KiB for every connection, for as long as a response lasts. So once the head of an event
+//! stream is written, hyper is dropped, and the rest of the body is written here, in the same chunked encoding: an idle
+//! subscriber needs a fifth of the memory.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -18,16 +18,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 
-/// Where an endless body leaves what follows its first frame.
+/// Cell in which a body leaves what follows its first frame.
 #[derive(Clone, Default)]
 pub(crate) struct Handoff(Arc<Mutex<Option<BoxStream<'static, Bytes>>>>);
 
 impl Handoff {
-    /// A body of these pieces, of which hyper sends the first.
+    /// Returns a body of these pieces, of which hyper sends the first.
     pub(crate) fn body(self, rest: BoxStream<'static, Bytes>) -> Body {
         Body::new(Detaching { rest: Some(rest), first: true, handoff: self })
     }
 
+    /// Takes the rest of the body, once hyper has taken its first piece.
     pub(super) fn take(&self) -> Option<BoxStream<'static, Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -54,7 +55,7 @@ impl HttpBody for Detaching {
             self.first = false;
             return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
         }
-        // Asked again, hyper has taken the first frame; it will be dropped before it asks a third time.
+        // At its second poll hyper has taken the first frame; hyper is dropped before a third.
         if let Some(rest) = self.rest.take() {
             *self.handoff.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
         }
@@ -65,10 +66,10 @@ impl HttpBody for Detaching {
 /// Writes the rest of a chunked body, and closes: no request follows on this connection.
 pub(super) async fn write_rest(mut stream: TcpStream, mut rest: BoxStream<'static, Bytes>) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
-    let mut gone = pin!(gone(reader));
+    let mut disconnected = pin!(disconnected(reader));
     loop {
         let bytes = tokio::select! {
-            error = &mut gone => return Err(error),
+            error = &mut disconnected => return Err(error),
             bytes = rest.next() => bytes,
         };
         let Some(bytes) = bytes else { break };
@@ -79,9 +80,9 @@ pub(super) async fn write_rest(mut stream: TcpStream, mut rest: BoxStream<'stati
     writer.shutdown().await
 }
 
-/// Returns when nothing reaches the client any more. One that has closed its side may listen on: whether it does, the
-/// next write tells.
-async fn gone(mut reader: ReadHalf<'_>) -> io::Error {
+/// Returns when nothing reaches the client any more. A client that has closed its sending side may still read; the next
+/// write shows whether it does.
+async fn disconnected(mut reader: ReadHalf<'_>) -> io::Error {
     let mut ignored = [0; 64];
     loop {
         match reader.read(&mut ignored).await {

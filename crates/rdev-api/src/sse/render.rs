@@ -1,4 +1,4 @@
-//! From entries of the log to the bytes that clients read.
+//! Rendering: from entries of the log to the bytes that clients read.
 
 use bytes::Bytes;
 use rdev_api_types::{
@@ -9,10 +9,11 @@ use rdev_domain::{Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, 
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
-use super::ProjectEventId;
-use crate::routes::progress::{ending_reason, millis, reason, status, time};
+use super::agent::{AgentForm, AgentLines, agent_event};
+use super::event_id::ProjectEventId;
+use crate::convert::{ending_reason, millis, reason, status, time};
 
-/// Why events are not sent.
+/// Cause for which events are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsent {
     /// Retention has removed them.
@@ -31,7 +32,7 @@ impl Unsent {
     }
 }
 
-/// How events are written.
+/// Form in which events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// Server-sent events of one stream: the id is the event's number, and a status has none.
@@ -46,7 +47,18 @@ pub(crate) enum Form {
 
 /// Appends the events of an entry that come after `after`.
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
-    let writer = Writer { form, entry };
+    entry_read_by(out, form, None, entry, after)
+}
+
+/// Appends the events of an entry that come after `after`; `agent` reads the lines of an agent's job.
+pub(crate) fn entry_read_by(
+    out: &mut Vec<u8>,
+    form: Form,
+    agent: Option<AgentLines<'_>>,
+    entry: &Entry,
+    after: Seq,
+) -> anyhow::Result<()> {
+    let writer = Writer { form, entry, agent };
     match &entry.body {
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
         EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
@@ -79,8 +91,8 @@ pub(crate) fn gap(
     event(out, form, EventName::Gap, &gap);
 }
 
-/// The announcement that something of a project's log between two ids is not sent. It has no id: whoever comes back
-/// with the one before is told again, and gets what is left.
+/// Renders the announcement that entries between two ids of a project's log are not sent. It has no id of its own: a
+/// reader that resumes from the id before it gets the announcement again, and the entries that are left.
 pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId, why: Unsent) -> Bytes {
     let mut out = Vec::new();
     let from = from.map(|from| from.to_string());
@@ -89,14 +101,14 @@ pub(crate) fn project_gap(from: Option<ProjectEventId>, to: ProjectEventId, why:
     out.into()
 }
 
-/// A sign of life.
+/// Renders a heartbeat.
 pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
     let mut out = Vec::new();
     event(&mut out, Form::Sse, EventName::Heartbeat, &HeartbeatEvent { timestamp: time(now) });
     out.into()
 }
 
-/// Why a command has come to a status, where there is more to it than its course.
+/// Cause of a status, where it has one beyond the normal progress.
 #[derive(Default)]
 struct Why<'a> {
     attempt: Option<u32>,
@@ -114,7 +126,7 @@ impl<'a> From<&'a Retrying> for Why<'a> {
     }
 }
 
-/// A former end, under its number.
+/// The cause of a former end, which keeps its number.
 impl<'a> From<&'a Outcome> for Why<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         let (reason, message) = (ending_reason(outcome.ending), outcome.message.as_deref());
@@ -132,6 +144,8 @@ impl<'a> From<&'a Failure> for Why<'a> {
 struct Writer<'a> {
     form: Form,
     entry: &'a Entry,
+    /// Reader of lines, where an agent wrote them.
+    agent: Option<AgentLines<'a>>,
 }
 
 impl Writer<'_> {
@@ -156,7 +170,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The hot path: what does not vary between the lines of a frame is written down once.
+    /// Renders lines, the hot path: the bytes that do not vary between the lines of a frame are made once.
     fn lines(
         &self,
         out: &mut Vec<u8>,
@@ -177,6 +191,8 @@ impl Writer<'_> {
         let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
         let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
         let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
+        // A piece is no line, and standard error is not the agent's own.
+        let agent = self.agent.filter(|_| event == EventName::Output && end != End::Partial);
         let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
         end_data(&mut rest, self.form);
 
@@ -186,12 +202,25 @@ impl Writer<'_> {
             if seq <= after.0 {
                 continue;
             }
-            let seq = number.format(seq).as_bytes();
-            self.id(out, seq);
+            let understood = agent.and_then(|lines| Some((lines.form, lines.agent.read_line(line)?)));
+            let number = number.format(seq).as_bytes();
+            self.id(out, number);
+            let as_text = match understood {
+                Some((AgentForm::Events, understood)) => {
+                    let agent_event = agent_event(understood, &self.entry.stream, seq, time);
+                    self::event(out, self.form, EventName::Agent, &agent_event);
+                    continue;
+                }
+                Some((AgentForm::Text | AgentForm::Raw, understood)) => Some(understood.to_text()),
+                None => None,
+            };
             out.extend_from_slice(&to_seq);
-            out.extend_from_slice(seq);
+            out.extend_from_slice(number);
             out.extend_from_slice(to_line.as_bytes());
-            text(out, line);
+            match as_text {
+                Some(line) => json(out, &line),
+                None => text(out, line),
+            }
             out.extend_from_slice(&rest);
         }
     }
@@ -254,12 +283,12 @@ fn event(out: &mut Vec<u8>, form: Form, event: EventName, data: &impl Serialize)
     begin_data(out, form, event);
     let from = out.len();
     json(out, data);
-    // The object's own brace is written already.
+    // `begin_data` has written the opening brace.
     out.remove(from);
     end_data(out, form);
 }
 
-/// Everything of an event before the first field of its data.
+/// Writes an event up to the first field of its data.
 fn begin_data(out: &mut Vec<u8>, form: Form, event: EventName) {
     let (before, after) = match form {
         Form::Sse | Form::ProjectSse => ("event: ", "\ndata: {"),
@@ -273,7 +302,7 @@ fn end_data(out: &mut Vec<u8>, form: Form) {
     out.extend_from_slice(end);
 }
 
-/// A line as a JSON string. Most lines are printable ASCII, which is copied as it is.
+/// Writes a line as a JSON string. Most lines are printable ASCII, which is copied unchanged.
 fn text(out: &mut Vec<u8>, line: &[u8]) {
     debug_assert!(line.len() <= LINE_BYTES_MAX);
     let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';

@@ -1,4 +1,4 @@
-//! What is stored of a command, as one answer that ends where the log ends.
+//! The stored output of a job, as one response that ends where the log ends.
 
 use std::collections::VecDeque;
 
@@ -8,29 +8,29 @@ use futures_util::{Stream, TryStreamExt};
 use rdev_domain::{Entry, Error, Resource, Seq};
 use rdev_engine::{LogReader, Next};
 
+use super::event_id::{is_counted, missing};
 use super::render::{self, Form, Unsent};
-use super::{is_counted, missing};
 
-/// A command's output that is about to be sent.
+/// Output of a job that is about to be sent.
 pub(crate) struct Stored {
-    follow: LogReader,
+    reader: LogReader,
     form: Form,
-    /// What was read already.
+    /// Pages that were read already.
     read: VecDeque<Next>,
-    /// The last event that was sent.
+    /// Number of the last event sent.
     last: Seq,
-    /// The events from the first to this one are missing.
+    /// Number of the last event missing at the beginning.
     missing_to: Seq,
 }
 
 impl Stored {
-    /// Reads as far as it takes to know whether the beginning is there.
+    /// Reads until the first event, to know whether the beginning is missing.
     ///
     /// # Errors
-    /// `NotFound` when the command was removed just now.
-    pub(crate) async fn begin(mut follow: LogReader, form: Form) -> rdev_domain::Result<Self> {
+    /// `NotFound` when retention has just removed the job.
+    pub(crate) async fn begin(mut reader: LogReader, form: Form) -> rdev_domain::Result<Self> {
         let (mut read, mut missing_to, mut begun) = (VecDeque::new(), Seq::ZERO, false);
-        while !begun && let Some(next) = follow.ready().await? {
+        while !begun && let Some(next) = reader.ready().await? {
             match &next {
                 Next::Entries(entries) => {
                     let first = entries.iter().position(|entry| is_counted(entry));
@@ -41,34 +41,37 @@ impl Stored {
                 }
                 Next::Missing(Some(last)) => (missing_to, begun) = (*last, true),
                 Next::Missing(None) => {
-                    let stream = follow.stream().map_or("", |stream| stream.as_str());
+                    let stream = reader.stream().map_or("", |stream| stream.as_str());
                     return Err(Error::not_found(Resource::Stream, stream));
                 }
                 Next::Pruned(_) => {}
             }
             read.push_back(next);
         }
-        Ok(Self { follow, form, read, last: Seq::ZERO, missing_to })
+        Ok(Self { reader, form, read, last: Seq::ZERO, missing_to })
     }
 
-    /// The events that are missing at its beginning, if any are.
+    /// Returns the range of events that are missing at the beginning, if any.
     pub(crate) fn missing(&self) -> Option<String> {
         (self.missing_to > Seq::ZERO).then(|| format!("1-{}", self.missing_to.0))
     }
 
-    /// The bytes of the answer.
+    /// Returns the bytes of the response.
     pub(crate) fn bytes(self) -> impl Stream<Item = anyhow::Result<Bytes>> {
-        // Once the answer has begun, cutting it is the only way left to say that it is not whole.
+        // Once the response has begun, cutting it is the only way left to signal that it is incomplete.
         try_unfold(self, |mut stored| async { Ok(stored.next().await?.map(|bytes| (bytes, stored))) })
             .inspect_err(|error: &anyhow::Error| {
-                tracing::error!(error = format!("{error:#}"), "an output could not be read to its end");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "reading an output failed, the response is cut"
+                );
             })
     }
 
     async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
         let next = match self.read.pop_front() {
             Some(next) => Some(next),
-            None => self.follow.ready().await?,
+            None => self.reader.ready().await?,
         };
         let Some(next) = next else { return Ok(None) };
         let mut out = Vec::new();
@@ -92,14 +95,14 @@ impl Stored {
         Ok(())
     }
 
-    /// In plain bytes only the head of the answer can tell of a gap.
+    /// Writes the announcement of a gap. Plain bytes have none: there only the head of the response announces it.
     fn gap(&mut self, out: &mut Vec<u8>, from: u64, to: Option<u64>) -> anyhow::Result<()> {
-        let told = to.is_some_and(|to| to <= self.missing_to.0);
+        let announced = to.is_some_and(|to| to <= self.missing_to.0);
         anyhow::ensure!(
-            self.form != Form::Bytes || told,
+            self.form != Form::Bytes || announced,
             "the events from {from} on were removed while they were read"
         );
-        if let Some(stream) = self.follow.stream() {
+        if let Some(stream) = self.reader.stream() {
             render::gap(out, self.form, stream, (from, to), Unsent::Removed);
         }
         self.last = to.map_or(self.last, Seq);

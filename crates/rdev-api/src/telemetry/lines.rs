@@ -1,7 +1,7 @@
-//! Lines of the log on their way out: a bounded buffer, and a thread that writes them one after the other.
+//! Writer of log lines: a bounded buffer, and a thread that writes one line after the other.
 //!
-//! Whoever logs waits for nobody and never fails. A line for which there is no room, or that cannot be written, is
-//! lost and counted. (`tracing-appender` counts no line that could not be written, has no bound in bytes, and at its
+//! Logging never blocks and never fails. A line for which there is no room, or that cannot be written, is lost and
+//! counted. (`tracing-appender` counts no line that could not be written, has no bound in bytes, and at its
 //! end complains by `println!`, which panics where standard output is closed, and hangs where nobody reads it.)
 
 use std::io::{self, Write};
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes of lines that wait; as many may be on their way out.
+/// Bytes of lines that wait; as many may be in the hands of the writer.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// A buffer that was larger is given back when it is empty.
+/// Bytes of buffer that are kept once it is empty; a larger one is freed.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-/// The lines of one log.
+/// Lines of one log.
 pub(super) struct Lines {
     buffer: Mutex<Buffer>,
     came: Condvar,
@@ -24,7 +24,7 @@ pub(super) struct Lines {
 
 struct Buffer {
     waiting: Vec<u8>,
-    /// Some are on their way out.
+    /// The writer holds some.
     writing: bool,
 }
 
@@ -34,7 +34,7 @@ impl Lines {
         Self { buffer, came: Condvar::new(), gone: Condvar::new(), lost: AtomicU64::new(0) }
     }
 
-    /// Lines that were lost since the beginning.
+    /// Returns the number of lines lost since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -50,9 +50,8 @@ impl Lines {
         self.came.notify_one();
     }
 
-    /// Writes whatever comes. After a time in which lines were lost, and as soon as one can be written again, it
-    /// tells how many there were.
-    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+    /// Writes all lines, forever. Once a line can be written after others were lost, calls `report` with their number.
+    pub(super) fn write_to(&self, mut out: impl Write, report: impl Fn(u64)) -> ! {
         let (mut text, mut told) = (Vec::new(), 0);
         loop {
             self.next(&mut text);
@@ -65,13 +64,13 @@ impl Lines {
             }
             let lost = self.lost();
             if written && lost > told {
-                tell(lost - told);
+                report(lost - told);
                 told = lost;
             }
         }
     }
 
-    /// Waits for lines, and takes all that wait.
+    /// Waits for lines, and takes all of them.
     fn next(&self, text: &mut Vec<u8>) {
         text.clear();
         text.shrink_to(KEPT_BYTES_MAX);
@@ -86,7 +85,7 @@ impl Lines {
         std::mem::swap(&mut buffer.waiting, text);
     }
 
-    /// Waits until all lines are gone, but not longer than this.
+    /// Waits until all lines are written, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let is_busy = |buffer: &mut Buffer| buffer.writing || !buffer.waiting.is_empty();
         drop(self.gone.wait_timeout_while(self.buffer(), patience, is_busy));

@@ -1,4 +1,4 @@
-//! The log, and what is said of panics.
+//! The log, and the report of panics.
 
 mod lines;
 
@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use self::lines::Lines;
 use crate::config::{Config, LogFormat};
 
-/// How long the end of the process waits for the last lines to be written.
+/// Longest time that the end of the process waits for the last lines to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 static LINES: Lines = Lines::new();
@@ -34,39 +34,42 @@ impl Drop for Log {
 /// Begins to log to standard error as configured. A log that cannot be written loses lines, and nothing else.
 ///
 /// # Errors
-/// When there is no thread to be had for it.
+/// When no thread can be started for the log.
 pub fn init(config: &Config) -> anyhow::Result<Log> {
     let write =
         || LINES.write_to(std::io::stderr(), |lines| tracing::warn!(lines, "this log has lost lines"));
     thread::Builder::new().name("log".to_owned()).spawn(write).context("a thread for the log")?;
-    // The cluster's client tells of every failed request as an error of its own; here who asked tells.
-    let filter = EnvFilter::new(format!("kube_client::client::builder=off,{}", config.log));
+    // The cluster's client logs every failed request as an error of its own; here the caller logs it.
+    let filter = EnvFilter::new(format!("kube_client::client::builder=off,{}", config.log.filter));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // It would tell of what goes wrong by `eprintln!`, which panics where that goes wrong as well.
+        // Internal errors would be written by `eprintln!`, which panics where standard error cannot be written.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(|| &LINES);
     match config.log_format() {
         LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            // The current span is the only one, so a list of all would say the same twice.
+            builder.json().flatten_event(true).with_span_list(false).init();
+        }
     }
-    std::panic::set_hook(Box::new(tell_of_panic));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Log(()))
 }
 
-/// Lines of the log that were lost so far: there was no room for them, or they could not be written.
+/// Returns the number of log lines lost so far, for want of room or because they could not be written.
 pub(crate) fn lines_lost() -> u64 {
     LINES.lost()
 }
 
-/// Panics of this process so far.
+/// Returns the number of panics of this process so far.
 pub(crate) fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// The standard library's own hook waits for standard error.
-fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+/// Logs and counts a panic; the standard library's own hook blocks on standard error.
+fn log_panic(panic: &PanicHookInfo<'_>) {
     PANICS.fetch_add(1, Ordering::Relaxed);
     let message = panic.payload_as_str().unwrap_or("of an unknown kind");
     let at = panic.location().map(ToString::to_string).unwrap_or_default();

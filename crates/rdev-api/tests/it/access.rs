@@ -1,4 +1,4 @@
-//! Who may call what.
+//! Access: keys, scopes and tickets, on every route.
 
 use std::collections::BTreeMap;
 

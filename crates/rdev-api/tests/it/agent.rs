@@ -1,9 +1,11 @@
 //! The real `claude`, with a scripted model service.
 
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{Accepted, Client, Command, Data, Fixture, Model, Runtime, Told, told_on_every_runtime};
+use crate::support::{
+    Accepted, AgentLine, Client, Command, Data, Failure, Fixture, Item, Model, Runtime, Told,
+    told_on_every_runtime,
+};
 
 told_on_every_runtime! {
     a_prompt_is_answered,
@@ -16,33 +18,23 @@ told_on_every_runtime! {
     a_prompt_may_be_long_and_begin_with_a_dash,
     turns_can_be_limited,
     an_agent_outlives_the_server,
-}
-
-/// The lines of the agent's own stream that these stories look at.
-#[derive(Debug, Deserialize)]
-struct Line {
-    #[serde(rename = "type")]
-    kind: String,
-    subtype: Option<String>,
-    session_id: Option<String>,
-    result: Option<String>,
-    num_turns: Option<u32>,
+    an_agents_lines_are_read_as_events_as_text_or_as_they_came,
 }
 
 /// What an agent's run came to.
 struct Run {
     command: Command,
-    lines: Vec<Line>,
+    lines: Vec<AgentLine>,
     complete: crate::support::Complete,
 }
 
 impl Run {
-    fn result(&self) -> &Line {
+    fn result(&self) -> &AgentLine {
         self.lines.iter().find(|line| line.kind == "result").expect("a result among the events")
     }
 
     fn session(&self) -> &str {
-        let init = self.lines.iter().find(|line| line.subtype.as_deref() == Some("init"));
+        let init = self.lines.iter().find(|line| line.kind == "init");
         init.and_then(|line| line.session_id.as_deref()).expect("the agent tells its session")
     }
 
@@ -66,13 +58,10 @@ async fn run(client: &Client, body: serde_json::Value) -> Run {
     let mut lines = Vec::new();
     let complete = loop {
         match events.event().await.told {
-            Told::Output(line) => {
-                let line = serde_json::from_str(&line.line);
-                lines.push(line.expect("the agent writes JSON lines"));
-            }
+            Told::Agent(line) => lines.push(*line),
             Told::Complete(complete) => break complete,
             Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
-            gap @ (Told::Gap(_) | Told::ProjectGap(_)) => panic!("{gap:?}"),
+            other => panic!("{other:?}"),
         }
     };
     Run { command: client.command(&accepted.id).await, lines, complete }
@@ -84,9 +73,11 @@ async fn a_prompt_is_answered(on: Runtime) {
     let run = run(&server.client(), json!({"prompt": "Say it.\n@stub text It is said."})).await;
     assert_eq!(run.told(), ("completed", None));
     assert_eq!(run.command.exit_code, Some(0));
-    assert_eq!(run.result().result.as_deref(), Some("It is said."));
+    assert_eq!(run.result().text.as_deref(), Some("It is said."));
+    assert!(run.result().usage.is_some() && run.result().cost_usd.is_some(), "{:?}", run.result());
     let kinds: Vec<&str> = run.lines.iter().map(|line| line.kind.as_str()).collect();
-    assert!(kinds.contains(&"system") && kinds.contains(&"assistant"), "{kinds:?}");
+    assert!(kinds.contains(&"init") && kinds.contains(&"message"), "{kinds:?}");
+    assert!(run.lines.iter().all(|line| line.provider == "claude"), "{:?}", run.lines);
     assert!(run.command.summary.starts_with("Say it."));
 }
 
@@ -98,7 +89,13 @@ async fn the_agent_uses_its_shell_and_writes_files_in_the_workspace(on: Runtime)
         format!("@stub bash pwd > where; echo hello\n@stub write {workspace}/written.txt one\\ntwo\\n");
     let run = run(&server.client(), json!({"prompt": prompt})).await;
     assert_eq!(run.told(), ("completed", None));
-    assert_eq!(run.result().num_turns, Some(3));
+    let tools: Vec<&str> = run.lines.iter().filter_map(|line| line.tool.as_deref()).collect();
+    assert_eq!(tools, ["Bash", "Write"]);
+    let of = |kind: &str| run.lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    let (calls, results) = (of("tool_use"), of("tool_result"));
+    assert!(calls[0].input.as_ref().is_some_and(|input| input.get().contains("echo hello")), "{calls:?}");
+    assert_eq!((results[0].text.as_deref(), results[0].is_error), (Some("hello"), Some(false)));
+    assert_eq!(calls[0].tool_use_id, results[0].tool_use_id);
     assert_eq!(server.file("where").await.unwrap().trim(), workspace);
     assert_eq!(server.file("written.txt").await.as_deref(), Some("one\ntwo\n"));
 }
@@ -182,7 +179,7 @@ async fn a_prompt_may_be_long_and_begin_with_a_dash(on: Runtime) {
     let filler = "words and more words ".repeat(10_000);
     let long = run(&client, json!({"prompt": format!("--{filler}\n@stub text Read.")})).await;
     assert_eq!(long.told(), ("completed", None), "{:?}", long.command.message);
-    assert_eq!(long.result().result.as_deref(), Some("Read."));
+    assert_eq!(long.result().text.as_deref(), Some("Read."));
     assert_eq!(long.command.summary.chars().count(), 120);
 }
 
@@ -206,6 +203,68 @@ async fn an_agent_outlives_the_server(on: Runtime) {
     let ended = server.client().ended(&accepted.id).await;
     assert_eq!((ended.status.as_str(), ended.reason), ("completed", None), "{:?}", ended.message);
     assert_eq!(server.file("started").await.as_deref(), Some("started\n"));
+}
+
+async fn an_agents_lines_are_read_as_events_as_text_or_as_they_came(on: Runtime) {
+    let model = Model::start(on).await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let run = run(&client, json!({"prompt": "@stub text It is said."})).await;
+    let stream = &run.command.stream_id;
+    let read = async |query: &str| {
+        let items = client.get(&format!("/projects/demo/events?{query}")).events().await.rest().await;
+        items.into_iter().filter_map(numbered).collect::<Vec<_>>()
+    };
+    let events = read(&format!("stream_id={stream}")).await;
+    let text = read(&format!("stream_id={stream}&agent=text")).await;
+    let raw = read(&format!("stream_id={stream}&agent=raw")).await;
+    let numbers = |told: &[(u64, Told)]| told.iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
+    assert_eq!(numbers(&events), numbers(&text));
+    assert_eq!(numbers(&events), numbers(&raw));
+    assert!(
+        text.iter().any(|(_, told)| matches!(told, Told::Output(line) if line.line == "It is said.")),
+        "{text:?}"
+    );
+    let line_of = |(_, told): &(u64, Told)| match told {
+        Told::Output(line) | Told::Error(line) => Some(format!("{}\n", line.line)),
+        _ => None,
+    };
+    let as_it_came: String = raw.iter().filter_map(line_of).collect();
+    assert_eq!(as_it_came, client.output(&run.command.id).await);
+    // A stream that is resumed has the same events.
+    let (after, _) = events[0];
+    let rest = read(&format!("stream_id={stream}&last_event_id={after}&agent=events")).await;
+    assert_eq!(format!("{rest:?}"), format!("{:?}", &events[1..]));
+
+    // The project's stream has an agent's events beside the output of others, whatever that looks like.
+    client.shell_on("like-an-agent", "echo '{\"type\":\"result\",\"subtype\":\"success\"}'").await;
+    for (query, agents_lines) in [("agent=events", run.lines.len()), ("agent=raw", 0)] {
+        let mut events = client.get(&format!("/projects/demo/events?{query}")).events().await;
+        let (mut seen, mut ended) = (0, 0);
+        while ended < 2 {
+            match events.event().await.told {
+                Told::Agent(line) => {
+                    assert_eq!(&line.stream_id, stream);
+                    seen += 1;
+                }
+                Told::Complete(_) => ended += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(seen, agents_lines, "{query}");
+    }
+
+    let refused = client.get(&format!("/projects/demo/events/{stream}?agent=json")).send().await;
+    let failure = refused.json::<Failure>(422);
+    assert!(format!("{failure:?}").contains("`events`, `text` and `raw`"), "{failure:?}");
+}
+
+/// What has a number in its stream.
+fn numbered(item: Item) -> Option<(u64, Told)> {
+    match item {
+        Item::Event(event) => event.seq().map(|seq| (seq, event.told)),
+        Item::Retry(_) => None,
+    }
 }
 
 #[tokio::test]

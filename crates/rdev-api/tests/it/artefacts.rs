@@ -1,4 +1,4 @@
-//! The files that tasks leave: whole, or with a word on why not.
+//! Files that tasks leave: stored whole, or listed with the reason why not.
 
 use std::time::Duration;
 

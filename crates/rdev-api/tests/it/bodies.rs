@@ -1,4 +1,4 @@
-//! Bodies that cannot be read, or ask for what is not valid.
+//! Bodies that cannot be parsed, or hold values that are not valid.
 
 use serde_json::json;
 

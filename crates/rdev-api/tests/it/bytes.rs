@@ -1,4 +1,4 @@
-//! Output that is no tidy text.
+//! Output that is no UTF-8 text, or ends without a newline.
 
 use crate::support::{Complete, Item, OutputLine, Runtime, Server, Told, told_on_every_runtime};
 
@@ -29,7 +29,7 @@ async fn lines_of(server: &Server, command: &str) -> (Vec<OutputLine>, Complete,
             Told::Output(line) | Told::Error(line) => lines.push(line),
             Told::Complete(complete) => return (lines, complete, accepted.id),
             Told::Status(_) | Told::Heartbeat(_) => {}
-            gap @ (Told::Gap(_) | Told::ProjectGap(_)) => panic!("{gap:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What may run beside what.
+//! Concurrency: which commands run beside which.
 
 use crate::support::{Accepted, Client, Command, Data, Model, Runtime, told_on_every_runtime};
 

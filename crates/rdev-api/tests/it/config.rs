@@ -1,10 +1,10 @@
-//! Configuration: what is documented, what is refused, and what commands see of it.
+//! Configuration: documented, refused, and hidden from commands.
 
 use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 24] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
@@ -14,14 +14,18 @@ const VARIABLES: [&str; 20] = [
     "RDEV_ADMIN_KEY",
     "RDEV_MASTER_KEY",
     "RDEV_WORKER_CONCURRENCY",
+    "RDEV_POOL_SLOTS",
     "RDEV_HEARTBEAT_SECONDS",
     "RDEV_LEASE_SECONDS",
     "RDEV_COMMAND_TIMEOUT_SECONDS",
+    "RDEV_POD_WAIT_SECONDS",
     "RDEV_JOURNAL_SEARCH_SECONDS",
     "RDEV_RETENTION_DAYS",
     "RDEV_RETENTION_LOG_MB",
     "RDEV_RATE_LIMIT_PER_MINUTE",
+    "RDEV_STREAMS_PER_KEY",
     "RDEV_TRUSTED_PROXIES",
+    "RDEV_CORS_ORIGINS",
     "RDEV_COMMAND_ENV",
     "RDEV_LOG",
     "RDEV_LOG_FORMAT",
@@ -69,6 +73,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_RATE_LIMIT_PER_MINUTE", "1.5", "1"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
         ("RDEV_TRUSTED_PROXIES", "10.0.0.0/8,example.org", "10.0.0.0/8"),
+        ("RDEV_CORS_ORIGINS", "*", "https://app.example.org"),
+        ("RDEV_CORS_ORIGINS", "https://app.example.org,https://app.example.org/", "no path"),
         ("RDEV_COMMAND_ENV", "CARGO_HOME,A B", "names of variables"),
         ("RDEV_COMMAND_ENV", "RDEV_LOG", "begins with RDEV_"),
         ("RDEV_LOG", "rdev=loud", "info"),

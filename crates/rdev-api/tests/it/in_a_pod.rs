@@ -1,4 +1,4 @@
-//! A server in a pod: its cluster is the one around it, as the files of its service account tell.
+//! A server in a pod: its cluster is the one around it, found by the files of its service account.
 
 use rdev_kube_double::How;
 

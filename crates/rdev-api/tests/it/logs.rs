@@ -97,6 +97,23 @@ fn panics_beside_a_log_that_is_stuck() {
 }
 
 #[tokio::test]
+async fn log_lines_of_a_request_carry_its_id_and_no_ticket() {
+    for format in ["text", "json"] {
+        let fixture = Fixture::new().with("RDEV_LOG", "debug").with("RDEV_LOG_FORMAT", format);
+        let mut server = fixture.start().await;
+        let call = server.client().get("/projects/demo/events?ticket=sesame");
+        call.header("x-request-id", "my-id-1").send().await.failure(401, "UNAUTHORIZED");
+        server.terminate();
+        assert!(server.wait().await.success());
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains("answered") && line.contains("my-id-1"));
+        let line = line.unwrap_or_else(|| panic!("{format}: {log}"));
+        assert!(line.contains("/projects/demo/events") && line.contains("401"), "{line}");
+        assert!(!log.contains("sesame"), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_was_started_by_nohup_outlives_its_terminal() {
     let mut server = Fixture::new().started_by("exec nohup \"$0\"").start().await;
     let client = server.client();

@@ -1,4 +1,4 @@
-//! Answers of the database that are lost when what they tell of is stored.
+//! Replies of the database that are lost after their commit.
 
 use rdev_sql::testing::{PostgresDatabase, Proxy};
 use serde_json::json;

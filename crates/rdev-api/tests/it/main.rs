@@ -31,6 +31,7 @@ mod closed;
 mod cluster;
 mod concurrency;
 mod config;
+mod cors;
 mod crashes;
 mod database;
 mod disk;

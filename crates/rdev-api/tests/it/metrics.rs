@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics, as Prometheus scrapes them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What clusters do to pods and to connections, and what a command has to say of it. The cluster is a double,
-//! so that everything can go wrong when it is wanted; what only a real one can show is in `cluster`.
+//! Disturbances of pods and connections by a cluster, and the outcomes of the commands in them. The cluster is a double,
+//! so that each fault comes when a story wants it; faults that only a real cluster shows are in `cluster`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Probes: how a server says how it is, to whom, and at which addresses.
+//! Probes: health, readiness and figures of a server, and the addresses on which they are served.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};

@@ -1,4 +1,4 @@
-//! How many event streams one key may have open, so that there is room for others.
+//! Quota of event streams for each key: one key leaves connections to others.
 
 use serde_json::json;
 

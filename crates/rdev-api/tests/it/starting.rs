@@ -1,4 +1,4 @@
-//! What cannot start says so.
+//! Starts that fail, and their messages.
 
 use crate::support::{Fixture, Told, eventually};
 

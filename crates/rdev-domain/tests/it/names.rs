@@ -1,8 +1,8 @@
 //! Names in answers, events and stores: clients and rows of earlier versions rely on each of them.
 
 use rdev_domain::{
-    AgentRequest, CommandRequest, Conflict, Ending, GitRequest, JobKind, JobSpec, JobStatus, Principal,
-    Reason, Resource, Scope, ShellRequest, SkipReason, Target, TaskKind,
+    AgentProvider, AgentRequest, CommandKind, CommandRequest, Conflict, Ending, GitRequest, JobKind, JobSpec,
+    JobStatus, Principal, Reason, Resource, Scope, ShellRequest, SkipReason, Target, TaskKind,
 };
 
 #[test]
@@ -134,4 +134,12 @@ fn scopes_and_what_they_include() {
     }
     assert!(!principal(&[Scope::ProjectsRead, Scope::QueueWrite]).has(Scope::ProjectsExecute));
     assert!(!principal(&[Scope::ProjectsRead]).has(Scope::Admin));
+}
+
+#[test]
+fn only_commands_of_an_agent_name_it() {
+    let agent_of = |kind| JobKind::Command(kind).agent().map(AgentProvider::as_str);
+    assert_eq!(agent_of(CommandKind::Claude), Some("claude"));
+    assert_eq!((agent_of(CommandKind::Shell), agent_of(CommandKind::Git)), (None, None));
+    assert_eq!(JobKind::Task(TaskKind::Test).agent(), None);
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Chunk, CommandRequest, Error, Failure, JobSpec, Outcome, Reason, Result, Seq};
-use rdev_ports::{Claim, Disruption, ExecError, ExecOutput, Pod, Pods, Random, Readiness, Started, Stdin};
+use rdev_domain::{Chunk, Error, Failure, Outcome, Reason, Result, Seq};
+use rdev_ports::{
+    Claim, CodeAgent, Disruption, ExecError, ExecOutput, Pod, Pods, Random, Readiness, Started, Stdin,
+};
 use rdev_runner::frame::{Body, CutReason, Exit, Frame, Loss, StopCause};
 use rdev_runner::spec::{Mode, RunRequest};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +18,8 @@ use super::control::{EXEC_ANSWER_MAX, RunId, SILENCE_MAX, control, exec};
 use super::disruption::{StartedIn, disruption};
 use super::give_up::{give_up_pod, give_up_worker};
 use super::intake::{FrameIntake, Last};
-use super::invocation::spec;
+use super::invocation::{Means, spec};
+use super::mask::NoMask;
 use super::outcome::{describe_exit, failed, killed_with_another, never_started};
 use super::refusal::{Reaction, Refusals};
 use super::retry::Backoff;
@@ -61,6 +64,7 @@ enum Connection {
 /// Attempt of a job that a worker attends.
 pub(crate) struct Attachment<'a> {
     pods: Arc<dyn Pods>,
+    code_agent: Arc<dyn CodeAgent>,
     random: Arc<dyn Random>,
     writer: JobWriter,
     claim: &'a Claim,
@@ -94,6 +98,7 @@ impl<'a> Attachment<'a> {
         let is_first = started.entry.is_some();
         Self {
             pods: ports.pods.clone(),
+            code_agent: ports.agent.clone(),
             random: ports.random.clone(),
             writer,
             claim,
@@ -258,7 +263,7 @@ impl<'a> Attachment<'a> {
                 return Ok(Connection::Cut(anyhow::anyhow!("exec did not start in {EXEC_ANSWER_MAX:?}")));
             }
         };
-        let mut intake = FrameIntake::after(self.last_seq);
+        let mut intake = FrameIntake::after(self.last_seq, Box::new(NoMask));
         let connection = self.follow(output, &mut intake).await?;
         let is_not_there = self.last_seq == after && matches!(connection, Connection::Lost(_));
         if is_held_back
@@ -275,11 +280,9 @@ impl<'a> Attachment<'a> {
     }
 
     fn request(&self, mode: Mode) -> RunRequest {
-        let (job, slot, remotes) = (&self.claim.job, self.started.slot.as_ref(), self.pods.git_remotes());
-        let mut spec = spec(job, self.pod, remotes, slot, self.started.attempt);
-        if matches!(job.spec, JobSpec::Command { request: CommandRequest::Claude(_), .. }) {
-            spec.env.splice(..0, self.pods.agent_env());
-        }
+        let (job, slot) = (&self.claim.job, self.started.slot.as_ref());
+        let means = Means { agent: &*self.code_agent, pods: &*self.pods };
+        let mut spec = spec(job, self.pod, &means, slot, self.started.attempt);
         // A new run goes on with the numbers of the attempt before it.
         spec.first_seq = self.last_seq.next().0;
         let (id, identity) = (self.run_id(), self.pod.uid.clone());

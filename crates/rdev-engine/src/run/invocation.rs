@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{AgentRequest, CommandRequest, Job, JobSpec, TaskRequest};
-use rdev_ports::{Pod, Slot};
+use rdev_ports::{AgentInvocation, CodeAgent, Pod, Pods, Slot};
 use rdev_runner::spec::Spec;
 
 use super::control::RunId;
@@ -15,14 +15,16 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Most bytes of output that are kept of one job: 4 GiB. Output beyond it is a gap.
 const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Returns the runner's specification of a job. `git_remotes` is [`rdev_ports::Pods::git_remotes`].
-pub(crate) fn spec(
-    job: &Job,
-    pod: &Pod,
-    git_remotes: Option<&str>,
-    slot: Option<&Slot>,
-    attempt: u32,
-) -> Spec {
+/// Sources of what the programs of jobs need beside the job itself.
+pub(crate) struct Means<'a> {
+    /// Agent that runs the requests of agents.
+    pub(crate) agent: &'a dyn CodeAgent,
+    /// Pods, which know the variables of agents and the remotes of git.
+    pub(crate) pods: &'a dyn Pods,
+}
+
+/// Returns the runner's specification of a job.
+pub(crate) fn spec(job: &Job, pod: &Pod, means: &Means<'_>, slot: Option<&Slot>, attempt: u32) -> Spec {
     let mut spec = match &job.spec {
         JobSpec::Command { request: CommandRequest::Shell(shell), .. } => {
             let mut spec = Spec::new(words(["sh", "-c", "--", &shell.command]));
@@ -31,10 +33,10 @@ pub(crate) fn spec(
         }
         JobSpec::Command { request: CommandRequest::Git(git), .. } => {
             let mut spec = Spec::new(git::argv(&git.args));
-            spec.env = git::env(git_remotes);
+            spec.env = git::env(means.pods.git_remotes());
             spec
         }
-        JobSpec::Command { request: CommandRequest::Claude(agent), .. } => claude(agent),
+        JobSpec::Command { request: CommandRequest::Claude(request), .. } => agent(request, means),
         JobSpec::Task(work) => work_spec(job, work, pod, slot, attempt),
     };
     spec.cwd.clone_from(&pod.workspace);
@@ -44,25 +46,14 @@ pub(crate) fn spec(
     spec
 }
 
-/// Claude Code in print mode. The prompt goes in on standard input: an argument has a length limit, and
-/// one that begins with a dash would be read as an option.
-fn claude(agent: &AgentRequest) -> Spec {
-    let mut argv = words(["claude", "-p", "--output-format", "stream-json", "--verbose"]);
-    // The place itself is the sandbox, and nobody is there to be asked.
-    argv.push("--dangerously-skip-permissions".to_owned());
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            argv.extend([name.to_owned(), value]);
-        }
-    };
-    option("--model", agent.model.clone());
-    option("--max-turns", agent.max_turns.map(|turns| turns.to_string()));
-    option("--resume", agent.session_id.clone());
+/// Returns the program of an agent. The agent's own variables override the pods'.
+fn agent(request: &AgentRequest, means: &Means<'_>) -> Spec {
+    let AgentInvocation { argv, env, stdin, interrupt_first } = means.agent.invocation(request);
     let mut spec = Spec::new(argv);
-    // Without it the agent refuses to skip permissions as root.
-    spec.env = vec![("IS_SANDBOX".to_owned(), "1".to_owned())];
-    spec.stdin = Some(agent.prompt.clone().into_bytes());
-    spec.interrupt_first = true;
+    spec.env = means.pods.agent_env();
+    spec.env.extend(env);
+    spec.stdin = Some(stdin);
+    spec.interrupt_first = interrupt_first;
     spec
 }
 

@@ -13,6 +13,7 @@ mod give_up;
 mod intake;
 mod invocation;
 pub(crate) mod journal_gc;
+mod mask;
 mod outcome;
 mod refusal;
 pub(crate) mod retry;
@@ -196,7 +197,7 @@ impl Executor {
 
     /// Reads the lines again that an agent wrote before this worker took over.
     async fn reread(&self, claim: &Claim) -> Result<AgentWatch> {
-        let mut watch = AgentWatch::default();
+        let mut watch = AgentWatch::of(&*self.ports.agent);
         if claim.last_seq == Seq::ZERO {
             return Ok(watch);
         }

@@ -6,8 +6,8 @@ use rdev_domain::{Ending, JobState, Reason};
 
 use crate::support::{Answer, Bench};
 
-const RESULT: &str = "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false}\n";
-const WORKING: &str = "{\"type\":\"assistant\"}\n";
+const RESULT: &str = "result\n";
+const WORKING: &str = "work\n";
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_hangs_after_its_result_is_ended_with_the_cause() {

@@ -11,6 +11,7 @@ use rdev_domain::{
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
 use rdev_engine::{Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
+use rdev_ports::testing::agents::FakeAgent;
 use rdev_ports::testing::{FakeRandom, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
 use tokio::sync::watch;
@@ -85,6 +86,7 @@ impl Bench {
         };
         let ports = WorkerPorts {
             pods: self.pods.clone(),
+            agent: Arc::new(FakeAgent),
             leases: Arc::new(self.store.clone()),
             pool: Arc::new(self.store.clone()),
             artefacts: Arc::new(self.store.clone()),

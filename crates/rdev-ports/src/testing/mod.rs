@@ -1,6 +1,8 @@
 //! Fakes of the time, ids and randomness, and the contracts that every implementation of a port must keep: those of
-//! stores in [`contract`], those of [`Pods`](crate::Pods) in [`pods`].
+//! stores in [`contract`], those of [`CodeAgent`](crate::CodeAgent) in [`agents`], those of [`Pods`](crate::Pods) in
+//! [`pods`].
 
+pub mod agents;
 mod clock;
 pub mod contract;
 pub mod pods;

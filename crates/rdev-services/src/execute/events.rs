@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Error, Job, ProjectId, Resource, Result, Seq, StreamId};
+use rdev_domain::{Error, Job, JobId, JobKind, ProjectId, Resource, Result, Seq, StreamId};
 use rdev_engine::{Begin, LogReader, LogReaders, ProjectLogReader, Subscription};
 use rdev_ports::TaskQueue;
 
@@ -36,6 +36,15 @@ impl Events {
         let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
         let job = job.ok_or_else(|| Error::not_found(Resource::Stream, stream))?;
         self.follow_on(&job, after).await
+    }
+
+    /// Returns the kind of a command; `None` for one that was removed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kind(&self, project: &ProjectId, id: &JobId) -> Result<Option<JobKind>> {
+        let job = self.queue.job(&project.clone().into(), id).await?;
+        Ok(job.map(|job| job.spec.kind()))
     }
 
     /// Subscribes to the events of every command of a project.

@@ -1,4 +1,4 @@
-//! All that happens to the server, in an order that its seed gives.
+//! Faults of chaos, in an order that the seed gives.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -72,7 +72,7 @@ async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
     let mut said = String::new();
     let complete = loop {
         match events.event().await.told {
-            Told::Output(line) => said.push_str(&line.line),
+            Told::Agent(line) => said.push_str(line.text.as_deref().unwrap_or_default()),
             Told::Complete(complete) => break complete,
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Those who use the servers: they ask one, and the next one when it does not answer.
+//! Clients of the servers: each asks one, and the next one when that does not answer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -290,7 +290,7 @@ impl Client {
                 Told::Output(output) => lines.push(output.line),
                 Told::Complete(complete) => return (lines, complete),
                 Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
-                gap @ (Told::Gap(_) | Told::ProjectGap(_)) => panic!("{gap:?}"),
+                other => panic!("{other:?}"),
             }
         }
     }

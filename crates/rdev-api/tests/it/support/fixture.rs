@@ -1,4 +1,4 @@
-//! Servers: how they are set up.
+//! Servers before their start: settings and folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};

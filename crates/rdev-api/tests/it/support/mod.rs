@@ -1,4 +1,4 @@
-//! What the stories stand on: servers, a client, and waiting with an end.
+//! Support of the stories: servers, a client, and waits that end.
 
 mod api;
 mod cluster;
@@ -32,7 +32,7 @@ pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, told_on_every_runtime};
 pub(crate) use server::Server;
-pub(crate) use sse::{Complete, Event, Events, Gap, Item, Items, OutputLine, ProjectGap, Told};
+pub(crate) use sse::{AgentLine, Complete, Event, Events, Gap, Item, Items, OutputLine, ProjectGap, Told};
 pub(crate) use tools::{chromium, faketime, target_dir, variable};
 
 /// Longest wait for anything that is to happen soon.

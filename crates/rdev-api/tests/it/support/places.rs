@@ -1,4 +1,4 @@
-//! The places of a server's projects, looked at from outside: neither rdev nor its runner is asked.
+//! Workspaces and runs of a server's projects, inspected from outside, without rdev or its runner.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A Postgres server of a story's own, for what must not be done to the one that all tests share.
+//! A Postgres server of a story's own, for interventions that the shared one must not suffer.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Connections byte by byte, for what a client library does not do.
+//! Connections byte by byte, for requests that no client library sends.
 
 use std::net::SocketAddr;
 

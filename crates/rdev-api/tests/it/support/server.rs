@@ -1,4 +1,4 @@
-//! Servers: how they are started, killed, and cleaned up after.
+//! Servers: started, killed, and cleaned up after.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

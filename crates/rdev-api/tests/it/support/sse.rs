@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::http::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
 use super::http::Body;
@@ -29,6 +30,7 @@ pub(crate) struct Event {
 pub(crate) enum Told {
     Output(OutputLine),
     Error(OutputLine),
+    Agent(Box<AgentLine>),
     Status(Status),
     Complete(Complete),
     Gap(Gap),
@@ -46,6 +48,42 @@ pub(crate) struct OutputLine {
     #[serde(default)]
     pub(crate) partial: bool,
     pub(crate) timestamp: Timestamp,
+}
+
+/// A line of an agent that was understood.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentLine {
+    pub(crate) stream_id: String,
+    pub(crate) seq: u64,
+    pub(crate) provider: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) text: Option<String>,
+    pub(crate) tool: Option<String>,
+    pub(crate) tool_use_id: Option<String>,
+    pub(crate) input: Option<Box<RawValue>>,
+    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
+    pub(crate) content: Option<Box<RawValue>>,
+    pub(crate) is_error: Option<bool>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) cost_usd: Option<f64>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
+    pub(crate) blocks: Vec<Box<RawValue>>,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// Tokens of a turn.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields must be there, and nobody looks at them")]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cache_read_tokens: u64,
+    pub(crate) cache_write_tokens: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -274,6 +312,7 @@ impl Block {
         let told = match self.event.as_deref() {
             Some("output") => serde_json::from_str(&data).map(Told::Output),
             Some("error") => serde_json::from_str(&data).map(Told::Error),
+            Some("agent") => serde_json::from_str(&data).map(Told::Agent),
             Some("status") => serde_json::from_str(&data).map(Told::Status),
             Some("complete") => serde_json::from_str(&data).map(Told::Complete),
             Some("gap") => serde_json::from_str(&data)
@@ -292,6 +331,7 @@ impl Event {
     pub(crate) fn seq(&self) -> Option<u64> {
         match &self.told {
             Told::Output(line) | Told::Error(line) => Some(line.seq),
+            Told::Agent(line) => Some(line.seq),
             Told::Complete(complete) => Some(complete.seq),
             Told::Status(_) | Told::Gap(_) | Told::ProjectGap(_) | Told::Heartbeat(_) => None,
         }
@@ -301,6 +341,7 @@ impl Event {
     pub(crate) fn at(&self) -> Timestamp {
         match &self.told {
             Told::Output(line) | Told::Error(line) => line.timestamp,
+            Told::Agent(line) => line.timestamp,
             Told::Status(status) => status.timestamp,
             Told::Complete(complete) => complete.timestamp,
             Told::Gap(_) | Told::ProjectGap(_) => panic!("{:?}", self.told),
@@ -312,6 +353,7 @@ impl Event {
     pub(crate) fn stream(&self) -> Option<&str> {
         match &self.told {
             Told::Output(line) | Told::Error(line) => Some(&line.stream_id),
+            Told::Agent(line) => Some(&line.stream_id),
             Told::Complete(complete) => Some(&complete.stream_id),
             Told::Status(status) => Some(&status.stream_id),
             Told::Gap(gap) => Some(&gap.stream_id),

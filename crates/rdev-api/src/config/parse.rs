@@ -1,0 +1,16 @@
+//! Value parsers that several groups share.
+
+use std::net::SocketAddr;
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "accepted is IP:PORT, such as 127.0.0.1:8080".to_owned())
+}
+
+/// Accepts whole numbers from `min` to `max`, both included.
+pub(super) fn whole<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("accepted is a whole number from {min} to {max}"))
+    }
+}

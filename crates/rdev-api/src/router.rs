@@ -1,0 +1,186 @@
+//! The router: every route with its scope, and the builder that lets no route in without one.
+//!
+//! To add an endpoint: a handler in `routes/`, and one line in `api`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::MethodRouter;
+use axum::{Extension, Router};
+use rdev_domain::Scope::{ProjectsExecute, ProjectsRead, QueueRead, QueueWrite, WorkersRead, WorkersWrite};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use crate::access::{Access, Gate, Guard, Queries, guard};
+use crate::error::ApiError;
+use crate::middleware::Middleware;
+use crate::openapi;
+use crate::routes::docs::Document;
+use crate::routes::projects::{self, commands, events, output, submit};
+use crate::routes::queue::{artefacts, stats, tasks};
+use crate::routes::{docs, health, metrics, workers};
+use crate::state::AppState;
+
+/// Returns the routes of the listener of probes: none needs a key.
+fn probes() -> Api<AppState> {
+    Api::default()
+        .route(Access::Public, routes!(health::health))
+        .route(Access::Public, routes!(health::ready))
+        .route(Access::Public, routes!(metrics::metrics))
+}
+
+/// Returns every route of the API, with its scope. Where probes have a listener of their own, /metrics is there alone.
+fn api(probes_elsewhere: bool) -> Api<AppState> {
+    let read = Access::Scope(ProjectsRead);
+    let execute = Access::Scope(ProjectsExecute);
+    let (read_queue, write_queue) = (Access::Scope(QueueRead), Access::Scope(QueueWrite));
+    let (read_workers, write_workers) = (Access::Scope(WorkersRead), Access::Scope(WorkersWrite));
+    let read_events = Access::ScopeOrTicket(ProjectsRead);
+    let api = Api::default()
+        .route(Access::Public, routes!(health::health))
+        .route(Access::Public, routes!(health::ready));
+    let api = if probes_elsewhere { api } else { api.route(Access::Public, routes!(metrics::metrics)) };
+    api.route(Access::Public, routes!(docs::page))
+        .route(Access::Public, routes!(docs::script))
+        .route(Access::Public, routes!(docs::openapi))
+        .route(read, routes!(projects::list))
+        .route(read, routes!(projects::get))
+        .route(execute, routes!(submit::claude))
+        .route(execute, routes!(submit::shell))
+        .route(execute, routes!(submit::git))
+        .route(read, routes!(commands::list))
+        .route(read, routes!(commands::get))
+        .route(read, routes!(output::output))
+        .route(execute, routes!(commands::cancel))
+        .route(read_events, routes!(events::project_events))
+        .route(read_events, routes!(events::stream_events))
+        .route(read, routes!(events::ticket))
+        .route(write_queue, routes!(tasks::submit))
+        .route(read_queue, routes!(tasks::list))
+        .route(read_queue, routes!(tasks::get))
+        .route(read_queue, routes!(tasks::events))
+        .route(read_queue, routes!(tasks::output))
+        .route(read_queue, routes!(artefacts::list))
+        .route(read_queue, routes!(artefacts::get))
+        .route(write_queue, routes!(tasks::cancel))
+        .route(write_queue, routes!(tasks::retry))
+        .route(read_queue, routes!(stats::stats))
+        .route(read_workers, routes!(workers::list))
+        .route(read_workers, routes!(workers::pool))
+        .route(read_workers, routes!(workers::get))
+        .route(write_workers, routes!(workers::drain))
+}
+
+/// Returns the OpenAPI document, as committed in `openapi.json`.
+fn document() -> anyhow::Result<String> {
+    let (_, document) = api(false).build(|_, _, methods| methods);
+    Ok(document.to_pretty_json()? + "\n")
+}
+
+/// Writes the OpenAPI document to standard output.
+///
+/// # Errors
+/// When standard output takes no bytes.
+pub(crate) fn print_document() -> anyhow::Result<()> {
+    std::io::stdout().write_all(document()?.as_bytes()).context("standard output")
+}
+
+/// Routers of the listeners.
+pub(crate) struct Routers {
+    /// The API.
+    pub(crate) api: Router,
+    /// Probes and metrics, where they have a listener of their own.
+    pub(crate) probes: Option<Router>,
+}
+
+impl Routers {
+    /// Builds the routers, with the gate before every route and the middleware around all.
+    pub(crate) fn new(
+        state: &AppState,
+        gate: &Gate,
+        middleware: &Middleware,
+        probes_elsewhere: bool,
+    ) -> anyhow::Result<Self> {
+        let router = |api: Api<AppState>| -> anyhow::Result<Router> {
+            let (router, document) = api.build(|access, queries, methods| {
+                let of_path = Guard::new(gate.clone(), access, queries);
+                methods.layer(from_fn_with_state(Arc::new(of_path), guard))
+            });
+            let router = router
+                .fallback(not_found)
+                .method_not_allowed_fallback(method_not_allowed)
+                .layer(Extension(Document::from(document.to_json()?)));
+            Ok(middleware.around(router).with_state(state.clone()))
+        };
+        let probes = probes_elsewhere.then(|| router(probes())).transpose()?;
+        Ok(Self { api: router(api(probes_elsewhere))?, probes })
+    }
+}
+
+/// Routes, each with its access.
+struct Api<S> {
+    routes: Vec<(Access, UtoipaMethodRouter<S>)>,
+}
+
+impl<S> Default for Api<S> {
+    fn default() -> Self {
+        Self { routes: Vec::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Api<S> {
+    /// Adds the handlers of one path, all with the same access.
+    fn route(mut self, access: Access, methods: UtoipaMethodRouter<S>) -> Self {
+        self.routes.push((access, methods));
+        self
+    }
+
+    /// Builds the router and the document. `guard` lays the guard of a path around its handlers.
+    fn build(
+        self,
+        guard: impl Fn(Access, Queries, MethodRouter<S>) -> MethodRouter<S>,
+    ) -> (Router<S>, OpenApi) {
+        let mut router = OpenApiRouter::with_openapi(openapi::frame());
+        for (access, (schemas, mut paths, methods)) in self.routes {
+            let mut queries = Queries::new();
+            for (method, operation) in paths.paths.values_mut().flat_map(operations) {
+                openapi::complete(operation, access);
+                queries.push((method, openapi::query_names(operation, access)));
+            }
+            router = router.routes((schemas, paths, guard(access, queries, methods)));
+        }
+        let (router, mut document) = router.split_for_parts();
+        // OpenAPI has no word for a parameter with slashes in it.
+        let paths = std::mem::take(&mut document.paths.paths);
+        document.paths.paths =
+            paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+        (router, document)
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    [
+        (Method::GET, item.get.as_mut()),
+        (Method::POST, item.post.as_mut()),
+        (Method::PUT, item.put.as_mut()),
+        (Method::PATCH, item.patch.as_mut()),
+        (Method::DELETE, item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    let message = format!("there is nothing at {:?}; /docs lists what there is", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND", message)
+}
+
+async fn method_not_allowed() -> ApiError {
+    let message = "this path does not take this method; the Allow header lists those that it takes";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+}

@@ -1,0 +1,95 @@
+//! Commands of a project: history, one, cancelling.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use rdev_api_types as types;
+use rdev_api_types::{
+    Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPath,
+};
+use rdev_domain::{CommandKind, Job, JobId, JobKind};
+use rdev_services::{Commands, QueuePosition, Tasks};
+
+use crate::convert::{progress, status, summary};
+use crate::envelope::{data, page, replayed};
+use crate::error::ApiError;
+use crate::extract::{CommandInProject, Idempotency, InProject, Query, page_cursor, page_limit};
+
+/// The project's commands, newest first.
+#[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",
+    params(ProjectPath, CommandPage), responses(
+    (status = 200, description = "A page of commands", body = List<types::Command>),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(commands): State<Commands>,
+    InProject(project): InProject,
+    Query(query): Query<CommandPage>,
+) -> Result<Json<List<types::Command>>, ApiError> {
+    let limit = page_limit(query.limit)?;
+    let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
+    let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
+    let commands = commands.iter().map(|command| shown(command, None)).collect();
+    Ok(page(commands, limit, |command| command.accepted.id.clone()))
+}
+
+/// One command.
+#[utoipa::path(get, path = "/projects/{project}/commands/{command_id}", tag = "commands", operation_id = "get_command",
+    params(CommandPath), responses(
+    (status = 200, description = "The command", body = Data<types::Command>),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(commands): State<Commands>,
+    State(tasks): State<Tasks>,
+    CommandInProject(project, id): CommandInProject,
+) -> Result<Json<Data<types::Command>>, ApiError> {
+    let command = commands.get(&project, &id).await?;
+    let waiting = tasks.waiting(&command).await?;
+    Ok(data(shown(&command, waiting)))
+}
+
+/// Ask for a command's end. Asking again, or after its end, changes nothing.
+#[utoipa::path(post, path = "/projects/{project}/commands/{command_id}/cancel", tag = "commands", operation_id = "cancel_command",
+    params(CommandPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<types::Command>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn cancel(
+    State(commands): State<Commands>,
+    CommandInProject(project, id): CommandInProject,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (command, asked) = commands.cancel(&project, &id, key).await?;
+    Ok((replayed(asked), data(shown(&command, None))).into_response())
+}
+
+/// Shows a command as it was accepted.
+pub(crate) fn accepted(command: &Job) -> Accepted {
+    let project = command.spec.project().map(ToString::to_string).unwrap_or_default();
+    let stream = &command.stream;
+    Accepted {
+        id: command.id.to_string(),
+        command_id: command.id.to_string(),
+        project: project.clone(),
+        kind: match command.spec.kind() {
+            JobKind::Command(CommandKind::Claude) => CommandType::Claude,
+            JobKind::Command(CommandKind::Git) => CommandType::Git,
+            JobKind::Command(CommandKind::Shell) | JobKind::Task(_) => CommandType::Shell,
+        },
+        status: types::Status::Pending,
+        stream_id: stream.to_string(),
+        stream_url: format!("/projects/{project}/events?stream_id={stream}"),
+    }
+}
+
+/// Shows a command as it is now.
+fn shown(command: &Job, waiting: Option<QueuePosition>) -> types::Command {
+    types::Command {
+        accepted: Accepted { status: status(command.state.status()), ..accepted(command) },
+        summary: summary(&command.spec),
+        progress: progress(command, waiting),
+    }
+}

@@ -1,0 +1,166 @@
+//! Submission of commands: a command is stored, and answered with its location, or with its events.
+
+use axum::extract::{FromRef, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mediatype::{MediaType, Name, names};
+use rdev_api_types::{
+    Accepted, ClaudeBody, Data, ErrorBody, GitBody, IdempotencyKeyHeader, ProjectPath, ServerSentEvent,
+    ShellBody,
+};
+use rdev_domain::{AgentRequest, CommandRequest, GitRequest, Principal, ProjectId, ShellRequest};
+use rdev_services::{Commands, Events, SubmitCommand};
+use utoipa::IntoResponses;
+
+use super::commands::accepted;
+use crate::envelope::{data, replayed};
+use crate::error::ApiError;
+use crate::extract::{Caller, InProject, JsonBody, preferred};
+use crate::sse::agent::AgentForm;
+use crate::sse::{Opening, Streams};
+
+const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
+
+/// Submission of commands, shared by all kinds of them.
+#[derive(Clone)]
+pub(crate) struct Submission {
+    commands: Commands,
+    events: Events,
+    streams: Streams,
+}
+
+/// Form of the response that the caller prefers.
+pub(crate) enum ReplyAs {
+    /// The accepted command, at once.
+    Accepted,
+    /// The command's events, as `Accept: text/event-stream` asks.
+    Events(Opening),
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReplyAs
+where
+    Streams: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let events = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
+        if !events {
+            return Ok(Self::Accepted);
+        }
+        Opening::from_request_parts(parts, state).await.map(Self::Events)
+    }
+}
+
+impl Submission {
+    pub(crate) fn new(commands: Commands, events: Events, streams: Streams) -> Self {
+        Self { commands, events, streams }
+    }
+
+    /// Stores the command, and replies in the preferred form.
+    async fn submit(
+        &self,
+        caller: &Principal,
+        project: &ProjectId,
+        submit: SubmitCommand,
+        reply_as: ReplyAs,
+    ) -> Result<Response, ApiError> {
+        let (command, asked) = self.commands.submit(caller, project, submit).await?;
+        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
+        let reply = match reply_as {
+            ReplyAs::Accepted => (StatusCode::ACCEPTED, data(accepted(&command))).into_response(),
+            ReplyAs::Events(opening) => {
+                let reader = self.events.follow_job(&command, None).await?;
+                self.streams.command(opening, reader, None, AgentForm::default())
+            }
+        };
+        Ok((replayed(asked), location, reply).into_response())
+    }
+}
+
+/// Responses to a submission, for the document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum SubmitResponses {
+    /// Stored, and here are its events: the answer to `Accept: text/event-stream`
+    #[response(status = 200, content_type = "text/event-stream")]
+    Events(ServerSentEvent),
+    /// Stored: it will run
+    #[response(status = 202, headers(("Location" = String, description = "Where the command is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition")))]
+    Accepted(Data<Accepted>),
+    /// There is no such project
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The stream's name is taken, or the idempotency key was used for another request
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// Fields are not valid: `details` names each
+    #[response(status = 422)]
+    Invalid(ErrorBody),
+}
+
+/// Run Claude Code.
+#[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
+    request_body = ClaudeBody, params(
+        ProjectPath,
+        IdempotencyKeyHeader),
+    responses(SubmitResponses))]
+pub(crate) async fn claude(
+    State(submission): State<Submission>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    reply_as: ReplyAs,
+    JsonBody { body, idempotency }: JsonBody<ClaudeBody>,
+) -> Result<Response, ApiError> {
+    let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
+    let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
+    let stream_id = stream_id.map(|name| name.0);
+    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    submission.submit(&caller, &project, submit, reply_as).await
+}
+
+/// Run a shell line.
+#[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
+    request_body = ShellBody, params(
+        ProjectPath,
+        IdempotencyKeyHeader),
+    responses(SubmitResponses))]
+pub(crate) async fn shell(
+    State(submission): State<Submission>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    reply_as: ReplyAs,
+    JsonBody { body, idempotency }: JsonBody<ShellBody>,
+) -> Result<Response, ApiError> {
+    let ShellBody { command, stream_id, timeout_seconds, env } = body;
+    let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
+    let request = CommandRequest::Shell(ShellRequest { command, env });
+    let stream_id = stream_id.map(|name| name.0);
+    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    submission.submit(&caller, &project, submit, reply_as).await
+}
+
+/// Run git.
+#[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
+    request_body = GitBody, params(
+        ProjectPath,
+        IdempotencyKeyHeader),
+    responses(SubmitResponses))]
+pub(crate) async fn git(
+    State(submission): State<Submission>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+    reply_as: ReplyAs,
+    JsonBody { body, idempotency }: JsonBody<GitBody>,
+) -> Result<Response, ApiError> {
+    let GitBody { args, stream_id, timeout_seconds } = body;
+    let request = CommandRequest::Git(GitRequest { args });
+    let stream_id = stream_id.map(|name| name.0);
+    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
+    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    submission.submit(&caller, &project, submit, reply_as).await
+}

@@ -1,0 +1,51 @@
+//! The queue in numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use rdev_api_types as types;
+use rdev_api_types::{Data, QueueStats, QueueWait};
+use rdev_ports::Clock;
+use rdev_services::{Pool, Tasks};
+
+use super::convert::task_type;
+use crate::convert::status;
+use crate::envelope::data;
+use crate::error::ApiError;
+
+/// Measures waiting times, given in ascending order; `None` without any.
+fn queue_wait(ascending_us: &[i64]) -> Option<QueueWait> {
+    let last = ascending_us.len().checked_sub(1)?;
+    let at = |percent: usize| ascending_us[last * percent / 100].max(0).unsigned_abs() / 1000;
+    Some(QueueWait { tasks: last + 1, p50: at(50), p95: at(95), max: at(100) })
+}
+
+/// The queue in numbers.
+#[utoipa::path(get, path = "/queue/stats", tag = "queue", operation_id = "queue_stats", responses(
+    (status = 200, description = "The queue in numbers", body = Data<QueueStats>)))]
+pub(crate) async fn stats(
+    State(tasks): State<Tasks>,
+    State(pool): State<Pool>,
+    State(clock): State<Arc<dyn Clock>>,
+) -> Result<Json<Data<QueueStats>>, ApiError> {
+    let (stats, usage) = (tasks.stats().await?, pool.usage().await?);
+    let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
+    for (kind, of_status, count) in stats.counts {
+        *by_status.entry(status(of_status)).or_default() += count;
+        by_kind.entry(task_type(kind)).or_default().insert(status(of_status), count);
+    }
+    let count = |status: types::Status| by_status.get(&status).copied().unwrap_or(0);
+    let age = |at| u64::try_from(clock.now().since(at).as_millis()).unwrap_or(u64::MAX);
+    Ok(data(QueueStats {
+        dead: count(types::Status::Failed) + count(types::Status::TimedOut),
+        running: count(types::Status::Running),
+        oldest_waiting_ms: stats.oldest_waiting.map(age),
+        workers_busy: usage.busy,
+        workers_free: usage.idle,
+        wait_ms: queue_wait(&stats.waits_us),
+        by_status,
+        by_kind,
+    }))
+}

@@ -1,0 +1,198 @@
+//! Tasks of the pool: accepting, reading, cancelling, retrying.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rdev_api_types as types;
+use rdev_api_types::{
+    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, ServerSentEvent,
+    TaskBody, TaskPage, TaskStatusFilter,
+};
+use rdev_domain::{Job, JobId, JobStatus, ProjectId, Validate};
+use rdev_ports::TaskFilter;
+use rdev_services::{Events, SubmitTask, Tasks};
+
+use super::artefacts;
+use super::convert::{read, shown, task_kind};
+use crate::envelope::{data, page, replayed};
+use crate::error::ApiError;
+use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
+use crate::routes::last_event_id::{event_number, last_event_id};
+use crate::sse::agent::AgentForm;
+use crate::sse::{Opening, Streams, stored_output};
+
+/// Add a task. It runs in the next worker of the pool that is free.
+#[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
+    request_body = TaskBody, params(
+        IdempotencyKeyHeader),
+    responses(
+    (status = 202, description = "Stored: it will run", body = Data<types::Task>, headers(("Location" = String, description = "Where the task is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+pub(crate) async fn submit(
+    State(tasks): State<Tasks>,
+    Caller(caller): Caller,
+    JsonBody { body, idempotency }: JsonBody<TaskBody>,
+) -> Result<Response, ApiError> {
+    let (submit, noted) = read(body);
+    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
+    let location = [(header::LOCATION, format!("/queue/tasks/{}", task.id))];
+    let body = with_details(&tasks, task).await?;
+    Ok((StatusCode::ACCEPTED, replayed(asked), location, body).into_response())
+}
+
+/// Reads the filter of a page.
+fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
+    let mut validate = Validate::default();
+    let statuses = page.status.as_ref().map_or_else(Vec::new, |wanted| {
+        let statuses = wanted.known().map(statuses);
+        if statuses.is_none() {
+            validate.fail("status", "accepted is the name of a status, or dead");
+        }
+        statuses.unwrap_or_default()
+    });
+    let kind = page.kind.as_ref().and_then(|wanted| {
+        let kind = wanted.known().and_then(task_kind);
+        if kind.is_none() {
+            validate.fail("kind", "accepted is build, test, deploy or shell");
+        }
+        kind
+    });
+    let project: Option<ProjectId> =
+        page.project.as_deref().and_then(|project| validate.parse("project", project));
+    validate.finish()?;
+    Ok(TaskFilter { statuses, kind, project })
+}
+
+/// Returns the statuses that a filter names.
+fn statuses(filter: TaskStatusFilter) -> Vec<JobStatus> {
+    match filter {
+        TaskStatusFilter::Pending => vec![JobStatus::Pending],
+        TaskStatusFilter::Running => vec![JobStatus::Running],
+        TaskStatusFilter::WaitingApproval => vec![JobStatus::WaitingApproval],
+        TaskStatusFilter::WaitingQuota => vec![JobStatus::WaitingQuota],
+        TaskStatusFilter::WaitingBudget => vec![JobStatus::WaitingBudget],
+        TaskStatusFilter::Completed => vec![JobStatus::Completed],
+        TaskStatusFilter::Failed => vec![JobStatus::Failed],
+        TaskStatusFilter::Cancelled => vec![JobStatus::Cancelled],
+        TaskStatusFilter::TimedOut => vec![JobStatus::TimedOut],
+        TaskStatusFilter::Dead => vec![JobStatus::Failed, JobStatus::TimedOut],
+        TaskStatusFilter::Unknown => Vec::new(),
+    }
+}
+
+/// Tasks, newest first.
+#[utoipa::path(get, path = "/queue/tasks", tag = "queue", operation_id = "list_tasks", params(TaskPage), responses(
+    (status = 200, description = "A page of tasks", body = List<types::Task>),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(tasks): State<Tasks>,
+    Query(query): Query<TaskPage>,
+) -> Result<Json<List<types::Task>>, ApiError> {
+    let limit = page_limit(query.limit)?;
+    let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
+    let tasks = tasks.list(&filter(&query)?, before.as_ref(), limit + 1).await?;
+    let tasks = tasks.iter().map(|task| shown(task, None, None)).collect();
+    Ok(page(tasks, limit, |task| task.id.clone()))
+}
+
+/// One task.
+#[utoipa::path(get, path = "/queue/tasks/{task_id}", tag = "queue", operation_id = "get_task",
+    params(types::TaskPath), responses(
+    (status = 200, description = "The task", body = Data<types::Task>),
+    (status = 404, description = "There is no such task", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(tasks): State<Tasks>,
+    TaskPath(id): TaskPath,
+) -> Result<Json<Data<types::Task>>, ApiError> {
+    let task = tasks.get(&id).await?;
+    with_details(&tasks, task).await
+}
+
+/// A task's events, over all of its attempts.
+#[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
+    params(types::TaskPath, LastEventIdQuery,
+           LastEventIdHeader), responses(
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 204, description = "The stream is over, and the subscriber has all of it"),
+    (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn events(
+    State(tasks): State<Tasks>,
+    State(events): State<Events>,
+    State(streams): State<Streams>,
+    TaskPath(id): TaskPath,
+    Query(after): Query<LastEventIdQuery>,
+    headers: HeaderMap,
+    opening: Opening,
+) -> Result<Response, ApiError> {
+    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
+    let subscription = events.follow_on(&tasks.get(&id).await?, after).await?;
+    Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
+}
+
+/// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every
+/// event, one JSON object a line.
+#[utoipa::path(get, path = "/queue/tasks/{task_id}/output", tag = "queue", operation_id = "get_task_output",
+    params(types::TaskPath), responses(
+    (status = 200, description = "The output", content(
+        (String = "text/plain", example = "+ make\n"),
+        (String = "application/x-ndjson")),
+        headers(("Rdev-Gap" = Option<String>, description = "Numbers of the first and the last event that retention has removed, such as `1-4711`"))),
+    (status = 404, description = "There is no such task", body = ErrorBody)))]
+pub(crate) async fn output(
+    State(tasks): State<Tasks>,
+    TaskPath(id): TaskPath,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    stored_output(tasks.output(&id).await?, &headers).await
+}
+
+/// Ask for a task's end. Asking again, or after its end, changes nothing.
+#[utoipa::path(post, path = "/queue/tasks/{task_id}/cancel", tag = "queue", operation_id = "cancel_task",
+    params(types::TaskPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<types::Task>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn cancel(
+    State(tasks): State<Tasks>,
+    TaskPath(id): TaskPath,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (task, asked) = tasks.cancel(&id, key).await?;
+    Ok((replayed(asked), data(shown(&task, None, None))).into_response())
+}
+
+/// Have a task that has ended run again: one more round, of as many attempts as it had at first. Its stream goes on
+/// where it was.
+///
+/// Without an `Idempotency-Key`, a repetition after the round has ended is one more round.
+#[utoipa::path(post, path = "/queue/tasks/{task_id}/retry", tag = "queue", operation_id = "retry_task",
+    params(types::TaskPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The task waits again", body = Data<types::Task>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such task", body = ErrorBody),
+    (status = 409, description = "It has not ended, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn retry(
+    State(tasks): State<Tasks>,
+    TaskPath(id): TaskPath,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (task, asked) = tasks.retry(&id, key).await?;
+    Ok((replayed(asked), with_details(&tasks, task).await?).into_response())
+}
+
+async fn with_details(tasks: &Tasks, task: Job) -> Result<Json<Data<types::Task>>, ApiError> {
+    let waiting = tasks.waiting(&task).await?;
+    let left = match task.spec.artefacts() {
+        [] => None,
+        _ => Some(artefacts::summary(&tasks.artefacts(&task).await?)),
+    };
+    Ok(data(shown(&task, waiting, left)))
+}

@@ -1,0 +1,95 @@
+//! The runtime of commands: pods of a cluster, or folders of this machine.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use rdev_kube::Kube;
+use rdev_local::Local;
+use rdev_ports::{Clock, Diagnosis, Pods};
+use rdev_runner::frame::PROTOCOL_VERSION;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Runtime};
+use crate::process::Inherited;
+use crate::system::{SystemClock, UuidRandom, random};
+
+/// The runner for this machine, built by the build script.
+static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
+const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
+
+/// Project that the first start of the local runtime makes.
+const FIRST_PROJECT: &str = "demo";
+
+/// Opens the runtime. The token is cancelled when the runtime has failed for good.
+///
+/// # Errors
+/// When the cluster cannot be reached, or the data folder cannot be written.
+pub(super) async fn pods(
+    config: &Config,
+    inherited: Inherited,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+    match config.runtime.kind() {
+        Runtime::Local => local(config, inherited),
+        Runtime::Kubernetes => kubernetes(&config.runtime.namespace, clock).await,
+    }
+}
+
+fn local(config: &Config, inherited: Inherited) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+    let local = Local::open(rdev_local::Config {
+        data_dir: config.store.data_dir.clone(),
+        runner: RUNNER,
+        runner_sha256: RUNNER_SHA256,
+        env: std::env::vars_os().collect(),
+        command_env: config.local.command_env.clone(),
+        umask: inherited.umask,
+        open_files: inherited.open_files,
+        pool_slots: config.pool.pool_slots,
+        new_uid: hex(&random::<16>()?),
+    })?;
+    local.create_project(&FIRST_PROJECT.parse()?)?;
+    Ok((Arc::new(local), CancellationToken::new()))
+}
+
+async fn kubernetes(
+    namespace: &str,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+    let runner = rdev_kube::Bundled {
+        program: RUNNER,
+        sha256: RUNNER_SHA256,
+        protocol: PROTOCOL_VERSION,
+        machine: std::env::consts::ARCH,
+    };
+    let config = rdev_kube::Config {
+        namespace: namespace.to_owned(),
+        kubeconfig: None,
+        runner,
+        clock,
+        random: Arc::new(UuidRandom),
+    };
+    let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
+    let failed = kube.failed();
+    Ok((Arc::new(kube), failed))
+}
+
+/// Diagnoses the runtime, for an operator; makes no data folder where there is none.
+///
+/// # Errors
+/// When the runtime cannot be opened.
+pub(crate) async fn diagnose_runtime(
+    config: &Config,
+    inherited: Inherited,
+) -> anyhow::Result<Vec<Diagnosis>> {
+    let folder = &config.store.data_dir;
+    if config.runtime.kind() == Runtime::Local && !folder.exists() {
+        let seen = format!("{} is not there yet", folder.display());
+        return Ok(vec![Diagnosis::warning("data folder", seen, "the first start of rdev-api makes it")]);
+    }
+    let (pods, _) = pods(config, inherited, Arc::new(SystemClock)).await?;
+    Ok(pods.diagnose().await)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

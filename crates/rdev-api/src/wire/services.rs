@@ -1,0 +1,186 @@
+//! Services over the ports, and their background work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rdev_claude::Claude;
+use rdev_engine::{
+    JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
+    WorkerPorts,
+};
+use rdev_ports::{Clock, CodeAgent, EventLog, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_services::{Commands, Events, JobPorts, Pool, Projects, Prune, Tasks};
+use rdev_sql::SqlStore;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Gate;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::parts::Parts;
+use crate::server;
+use crate::sse::Streams;
+use crate::sse::agent::Agents;
+use crate::state::{self, AppState};
+use crate::system::{UuidIds, UuidRandom};
+use crate::tickets::Tickets;
+
+/// Shortest lease without a warning: a shorter one does not outlast common stalls of disks and machines.
+const LEASE_SHORT: Duration = Duration::from_secs(10);
+
+/// All services.
+pub(super) struct Services {
+    projects: Projects,
+    commands: Commands,
+    tasks: Tasks,
+    pool: Pool,
+    events: Events,
+    streams: Streams,
+    metrics: Metrics,
+    worker: Worker,
+    replicas: ReplicaSync,
+    periodic: Periodic,
+    /// Cancelled when event streams are to tell their readers to reconnect.
+    drain: CancellationToken,
+    clock: Arc<dyn Clock>,
+    pods: Arc<dyn Pods>,
+    queue: Arc<dyn TaskQueue>,
+}
+
+impl Services {
+    /// Wires the services over the store and the runtime.
+    ///
+    /// # Errors
+    /// When the metrics of this process exist already.
+    pub(super) fn new(
+        config: &Config,
+        store: &SqlStore,
+        pods: Arc<dyn Pods>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let (queue, log): (Arc<dyn TaskQueue>, Arc<dyn EventLog>) =
+            (Arc::new(store.clone()), Arc::new(store.clone()));
+        let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
+        let signals = store.signals();
+        let (tails, wakeups) = (TailCache::new(signals.clone()), Wakeups::new(signals.clone()));
+        let replicas = ReplicaSync::new(tails.clone(), wakeups.clone(), log.clone(), signals);
+        let drain = CancellationToken::new();
+
+        let projects = Projects::new(pods.clone());
+        let readers = LogReaders::new(log, tails.clone());
+        let events = Events::new(projects.clone(), queue.clone(), readers);
+        let timeout = config.jobs.command_timeout();
+        let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
+        let submitter = Submitter::new(queue.clone(), tails.clone(), wakeups.clone());
+        let ports = JobPorts {
+            pods: pods.clone(),
+            queue: queue.clone(),
+            pool: pool_queue.clone(),
+            artefacts: Arc::new(store.clone()),
+            clock: clock.clone(),
+            ids,
+        };
+        let commands =
+            Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
+        let tasks = Tasks::new(ports, events.clone(), submitter, timeout);
+        let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
+        let per_key = server::streams_per_key(config);
+        let agents = Agents::new(agent(), events.clone());
+        Ok(Self {
+            projects,
+            commands,
+            tasks,
+            streams: Streams::new(config.streams.heartbeat(), per_key, drain.clone(), clock.clone(), agents),
+            events,
+            metrics: Metrics::begin(pool.clone(), pods.clone(), clock.clone())?,
+            pool,
+            worker: worker(config, store, &pods, &clock, (tails, wakeups))?,
+            replicas,
+            periodic: periodic(config, store, pods.clone(), clock.clone()),
+            drain,
+            clock,
+            pods,
+            queue,
+        })
+    }
+
+    /// Returns the state of the routes, and the gate before them.
+    pub(super) fn state(&self, keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> (AppState, Gate) {
+        let state = state::Parts {
+            projects: self.projects.clone(),
+            commands: self.commands.clone(),
+            tasks: self.tasks.clone(),
+            pool: self.pool.clone(),
+            events: self.events.clone(),
+            streams: self.streams.clone(),
+            tickets: tickets.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            pods: self.pods.clone(),
+            queue: self.queue.clone(),
+            worker: self.worker.pulse(),
+        };
+        (state.into(), Gate::new(keys, tickets, rate_limit_per_minute))
+    }
+
+    /// Starts the background work, until `stop`. Returns the token on which event streams tell their readers to
+    /// reconnect.
+    pub(super) fn start(self, parts: &mut Parts, stop: &CancellationToken) -> CancellationToken {
+        parts.start("the worker", self.worker.run(stop.clone()));
+        parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
+        parts.start("periodic work", self.periodic.run(stop.clone()));
+        parts.start("the upkeep of the metrics", self.metrics.upkeep(stop.clone()));
+        self.drain
+    }
+}
+
+/// Agent that runs the requests of agents, and whose lines become events.
+fn agent() -> Arc<dyn CodeAgent> {
+    Arc::new(Claude)
+}
+
+/// Wires the periodic jobs, each of which one replica does at a time.
+fn periodic(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Periodic {
+    let store = Arc::new(store.clone());
+    let prune = Prune::new(store.clone(), config.retention.limits());
+    let journals = JournalSweep::new(pods, store.clone(), store.clone(), config.jobs.journal_search());
+    Periodic::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
+}
+
+fn worker(
+    config: &Config,
+    store: &SqlStore,
+    pods: &Arc<dyn Pods>,
+    clock: &Arc<dyn Clock>,
+    (tails, wakeups): (TailCache, Wakeups),
+) -> anyhow::Result<Worker> {
+    let ports = WorkerPorts {
+        pods: pods.clone(),
+        agent: agent(),
+        leases: Arc::new(store.clone()),
+        pool: Arc::new(store.clone()),
+        artefacts: Arc::new(store.clone()),
+        log: Arc::new(store.clone()),
+        clock: clock.clone(),
+        random: Arc::new(UuidRandom),
+    };
+    Ok(Worker::new(worker_config(config)?, ports, tails, wakeups))
+}
+
+fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
+    let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
+    let lease = config.jobs.lease();
+    if lease < LEASE_SHORT {
+        tracing::warn!(
+            ?lease,
+            "RDEV_LEASE_SECONDS is short: a stall of a third of it may cost a worker its commands"
+        );
+    }
+    Ok(WorkerConfig {
+        id: id.parse().context("worker id")?,
+        concurrency: config.pool.worker_concurrency,
+        lease,
+        pod_patience: config.jobs.pod_wait(),
+    })
+}
