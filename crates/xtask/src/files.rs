@@ -16,26 +16,20 @@ const REFUSED: [(&str, &str); 3] = [
 
 /// Returns what is wrong with the sources under `crates/`.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
-    each(root, look)
-}
-
-/// Returns the sources under `crates/` that do not begin with their documentation.
-pub(crate) fn check_heads(root: &Path) -> anyhow::Result<Vec<String>> {
-    each(root, head)
-}
-
-fn each(root: &Path, check: fn(&str, &str) -> Vec<String>) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for file in sources(&root.join("crates"))? {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        wrong.extend(check(&name, &text));
+        wrong.extend(look(&name, &text));
     }
     Ok(wrong)
 }
 
 fn look(name: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
+    if !text.lines().find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("//! ")) {
+        wrong.push(format!("{name}: its first line is no `//!` that says what it holds"));
+    }
     let lines = text.lines().count();
     if lines > LINES_MAX {
         wrong.push(format!("{name}: {lines} lines; split it by subject before {LINES_MAX}"));
@@ -45,15 +39,6 @@ fn look(name: &str, text: &str) -> Vec<String> {
         wrong.extend(refused.map(|(refused, why)| format!("{name}:{number}: `{refused}`: {why}")));
     }
     wrong
-}
-
-fn head(name: &str, text: &str) -> Vec<String> {
-    let documented = text.lines().find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("//! "));
-    if documented {
-        Vec::new()
-    } else {
-        vec![format!("{name}: its first line is no `//!` that says what it holds")]
-    }
 }
 
 /// Returns every Rust file in a folder and below it, in the order of their paths.
@@ -78,32 +63,32 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINES_MAX, head, look};
+    use super::{LINES_MAX, look};
 
     #[test]
     fn a_file_of_one_subject_passes() {
         assert!(look("a.rs", "//! Reads rows.\n\nfn read() {}\n").is_empty());
-        assert!(look("a.rs", &"\n".repeat(LINES_MAX)).is_empty());
+        assert!(look("a.rs", &format!("//! Reads rows.{}", "\n".repeat(LINES_MAX))).is_empty());
     }
 
     #[test]
     fn long_files_banners_and_dropped_results_are_refused() {
-        assert_eq!(look("a.rs", &"\n".repeat(501)), ["a.rs: 501 lines; split it by subject before 500"]);
-        let wrong = look("a.rs", "// ---- rows\nfn f() {\n    let _ = send();\n}\n");
+        let long = format!("//! Reads rows.{}", "\n".repeat(LINES_MAX + 1));
+        assert_eq!(look("a.rs", &long), ["a.rs: 501 lines; split it by subject before 500"]);
+        let wrong = look("a.rs", "//! Reads rows.\n// ---- rows\nfn f() {\n    let _ = send();\n}\n");
         assert_eq!(
             wrong,
             [
-                "a.rs:1: `// ----`: a banner marks a module that was never split out",
-                "a.rs:3: `let _ =`: a result is handled, or dropped with a reason"
+                "a.rs:2: `// ----`: a banner marks a module that was never split out",
+                "a.rs:4: `let _ =`: a result is handled, or dropped with a reason"
             ]
         );
     }
 
     #[test]
     fn a_file_begins_with_its_documentation() {
-        assert!(head("a.rs", "//! Reads rows.\nuse x;\n").is_empty());
         for text in ["use x;\n//! Late.\n", "/// Of an item.\nfn f() {}\n", "//!\nfn f() {}\n", ""] {
-            assert_eq!(head("a.rs", text), ["a.rs: its first line is no `//!` that says what it holds"]);
+            assert_eq!(look("a.rs", text), ["a.rs: its first line is no `//!` that says what it holds"]);
         }
     }
 }

@@ -11,10 +11,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str = "usage: cargo xtask tidy [--all | --rdev-api PROGRAM] | circles | openapi
+const USAGE: &str = "usage: cargo xtask tidy [--rdev-api PROGRAM] | circles | openapi
 
-tidy     checks crate edges, file lengths, section banners, and that openapi.json is current; --rdev-api names a program
-         that is built already, else tidy builds one; --all checks heads of files, circles and places of routes before
+tidy     checks crate edges, heads and lengths of files, section banners, circles between files, places of routes, and that
+         openapi.json is current; --rdev-api names a program that is built already, else tidy builds one
 circles  prints the circles between files of each crate, with the names that tie them
 openapi  writes openapi.json";
 
@@ -24,7 +24,6 @@ fn main() -> ExitCode {
     let root = root();
     let done = match arguments.as_slice() {
         ["tidy"] => tidy(&root, None),
-        ["tidy", "--all"] => strict(&root).and_then(|()| tidy(&root, None)),
         ["tidy", "--rdev-api", program] => tidy(&root, Some(Path::new(program))),
         ["circles"] => circles::report(&root).map(|text| print(&text)),
         ["openapi"] => openapi::write(&root),
@@ -43,16 +42,9 @@ fn main() -> ExitCode {
 fn tidy(root: &Path, rdev_api: Option<&Path>) -> anyhow::Result<()> {
     let mut wrong = edges::check(root).context("crate edges")?;
     wrong.extend(files::check(root).context("files")?);
-    wrong.extend(openapi::check(root, rdev_api).context("openapi.json")?);
-    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
-}
-
-/// Runs the checks that the sources do not pass yet.
-fn strict(root: &Path) -> anyhow::Result<()> {
-    let mut wrong = files::check_heads(root).context("files")?;
     wrong.extend(circles::check(root).context("circles")?);
     wrong.extend(routes::check(root).context("routes")?);
+    wrong.extend(openapi::check(root, rdev_api).context("openapi.json")?);
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
