@@ -4,9 +4,13 @@
 //! # async fn story() -> anyhow::Result<()> {
 //! use rdev_kube_double::{Cluster, NewPod};
 //!
-//! let cluster = Cluster::start().await?; let pod = cluster.add_pod(NewPod::new("dev",
-//! "demo-0").label("app", "demo"))?; let kubeconfig = cluster.kubeconfig(); // for any client
-//! pod.set_ready(false)?; # Ok(()) } ```
+//! let cluster = Cluster::start().await?;
+//! let pod = cluster.add_pod(NewPod::new("dev", "demo-0").label("app", "demo"))?;
+//! let kubeconfig = cluster.kubeconfig(); // for any client
+//! pod.set_ready(false)?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! The double implements the protocol: lists, watches, exec and access reviews of pods, and the failures
 //! of each. It schedules nothing and isolates nothing: "containers" are processes of this user in a

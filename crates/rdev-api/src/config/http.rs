@@ -21,7 +21,7 @@ pub struct HttpConfig {
     #[arg(long, env = "RDEV_TRUSTED_PROXIES", value_delimiter = ',', value_parser = cidr, value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// Origins whose pages may call from a browser, such as https://app.example.org, with commas between; without it
+    /// Origins whose pages may call from a browser, such as `https://app.example.org`, with commas between; without it
     /// browsers keep pages of other origins out
     #[arg(long, env = "RDEV_CORS_ORIGINS", value_delimiter = ',', value_parser = origin, value_name = "ORIGIN")]
     pub cors_origins: Vec<HeaderValue>,

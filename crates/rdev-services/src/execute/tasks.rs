@@ -86,12 +86,12 @@ impl Tasks {
     /// # Errors
     /// `Invalid` with every field that is not valid, `Conflict` when the idempotency key was used for another
     /// request.
-    async fn submit(
+    pub async fn submit(
         &self,
         caller: &Principal,
         submit: SubmitTask,
         noted: Validate,
-    ) -> Result<(Job, Occurrence)> {
+    ) -> Result<(TaskView, Occurrence)> {
         let (limits, mut validate) = (Limits::DEFAULT, noted);
         let schedule = Schedule {
             priority: submit.priority,
@@ -104,27 +104,10 @@ impl Tasks {
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
         validate.finish()?;
         let job = self.ports.new_job(caller, JobSpec::Task(submit.work), None, timeout, schedule);
-        self.submitter.submit(job, submit.idempotency).await
-    }
-
-    /// Accepts a task as [`Tasks::submit`] does, and returns it as [`Tasks::view`] does.
-    ///
-    /// # Errors
-    /// Those of [`Tasks::submit`].
-    pub async fn add(
-        &self,
-        caller: &Principal,
-        submit: SubmitTask,
-        noted: Validate,
-    ) -> Result<(TaskView, Occurrence)> {
-        let (job, occurrence) = self.submit(caller, submit, noted).await?;
+        let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
-    /// Returns one task.
-    ///
-    /// # Errors
-    /// `NotFound`.
     async fn get(&self, id: &JobId) -> Result<Job> {
         let task = self.ports.queue.job(&Target::Pool, id).await?;
         task.ok_or_else(|| Error::not_found(Resource::Task, id))
@@ -161,22 +144,14 @@ impl Tasks {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the task has not ended, and when the idempotency key was used for another request.
-    async fn retry(&self, id: &JobId, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
-        let now = self.ports.clock.now();
-        let reopened = self.submitter.reopen(id, idempotency.as_ref(), now).await?;
-        reopened.ok_or_else(|| Error::not_found(Resource::Task, id))
-    }
-
-    /// Requeues an ended task as [`Tasks::retry`] does, and returns it as [`Tasks::view`] does.
-    ///
-    /// # Errors
-    /// Those of [`Tasks::retry`].
-    pub async fn reopen(
+    pub async fn retry(
         &self,
         id: &JobId,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(TaskView, Occurrence)> {
-        let (job, occurrence) = self.retry(id, idempotency).await?;
+        let now = self.ports.clock.now();
+        let reopened = self.submitter.reopen(id, idempotency.as_ref(), now).await?;
+        let (job, occurrence) = reopened.ok_or_else(|| Error::not_found(Resource::Task, id))?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
@@ -200,18 +175,9 @@ impl Tasks {
     /// Returns the files that a task has left by now, and those that it has not, with the reason.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    async fn artefacts(&self, task: &Job) -> Result<Vec<Artefact>> {
-        let files = self.ports.artefacts.artefacts(&task.id).await?;
-        Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
-    }
-
-    /// Returns the files of a task as [`Tasks::artefacts`] does.
-    ///
-    /// # Errors
     /// `NotFound`.
-    pub async fn list_artefacts(&self, id: &JobId) -> Result<Vec<Artefact>> {
-        self.artefacts(&self.get(id).await?).await
+    pub async fn artefacts(&self, id: &JobId) -> Result<Vec<Artefact>> {
+        self.artefacts_of(&self.get(id).await?).await
     }
 
     /// Opens a file that a task has left.
@@ -228,11 +194,16 @@ impl Tasks {
         Ok(ArtefactFile { store: self.ports.artefacts.clone(), id: id.clone(), about, file, part: 0 })
     }
 
+    async fn artefacts_of(&self, task: &Job) -> Result<Vec<Artefact>> {
+        let files = self.ports.artefacts.artefacts(&task.id).await?;
+        Ok(files.into_iter().map(|(_, artefact)| artefact).collect())
+    }
+
     async fn view_of(&self, job: Job) -> Result<TaskView> {
         let queue = queue_position(&self.ports, &job).await?;
         let artefacts = match job.spec.artefacts() {
             [] => None,
-            _ => Some(self.artefacts(&job).await?),
+            _ => Some(self.artefacts_of(&job).await?),
         };
         Ok(TaskView { job, queue, artefacts })
     }

@@ -65,7 +65,7 @@ pub(crate) async fn list(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
 ) -> Result<Json<List<types::Artefact>>, ApiError> {
-    let files = tasks.list_artefacts(&id).await?;
+    let files = tasks.artefacts(&id).await?;
     Ok(whole(files.into_iter().map(|file| shown(&id, file)).collect()))
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn submit(
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = read(body);
-    let (task, asked) = tasks.add(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
+    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
     let location = [(header::LOCATION, format!("/queue/tasks/{}", task.job.id))];
     Ok((StatusCode::ACCEPTED, replayed(asked), location, view(task)).into_response())
 }
@@ -181,7 +181,7 @@ pub(crate) async fn retry(
     TaskPath(id): TaskPath,
     Idempotency(key): Idempotency,
 ) -> Result<Response, ApiError> {
-    let (task, asked) = tasks.reopen(&id, key).await?;
+    let (task, asked) = tasks.retry(&id, key).await?;
     Ok((replayed(asked), view(task)).into_response())
 }
 
