@@ -430,7 +430,7 @@ const LONG_AGO: &str = "
 /// How many things a server says that it has removed.
 fn removed(server: &Server) -> u64 {
     let log = server.log();
-    let told = log.lines().filter(|line| line.contains("retention") && line.contains("did what was due"));
+    let told = log.lines().filter(|line| line.contains("retention") && line.contains("periodic job done"));
     let done = told.filter_map(|line| line.split("done=").nth(1)?.split_whitespace().next());
     done.map(|done| done.parse::<u64>().unwrap()).sum()
 }

@@ -106,7 +106,7 @@ async fn a_reader_does_not_wait_for_ever() {
 async fn gaps_and_events_of_newer_servers_are_passed_on() {
     let text = format!(
         "event: gap\ndata: {{\"from\":null,\"to\":\"9-0\",\"reason\":\"retention\"}}\n\n\
-         event: agent\ndata: {{\"kind\":\"tool_use\"}}\n\n\
+         event: novelty\ndata: {{\"kind\":\"unheard\"}}\n\n\
          event: heartbeat\ndata: {{\"timestamp\":\"2026-01-24T20:00:00Z\"}}\n\n\
          event: status\ndata: {{\"nothing\":1}}\n\n{}{}",
         complete(1).replace("id: 1", "id: 9-1"),
