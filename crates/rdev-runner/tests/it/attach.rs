@@ -129,6 +129,7 @@ fn a_killed_supervisor_is_reported_and_its_command_does_not_start_again() {
     let mut live = sandbox.live("s", "", &script);
     let seen = live.until("\n");
     let command: i32 = stdout(&seen).trim().parse().unwrap();
+    wait_until("all three at work", || working(&duration).len() == 3);
     signal(sandbox.supervisor("s"), "KILL");
     let rest = live.rest();
     assert_eq!(rest.last().unwrap().body, Body::Lost(Loss::Supervisor));
