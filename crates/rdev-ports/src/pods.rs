@@ -258,7 +258,7 @@ pub enum ExecError {
     #[error("{0}")]
     Forbidden(String),
     /// The program ended with another exit code than 0.
-    #[error("it ended with code {code}: {stderr}")]
+    #[error("program ended with code {code}: {stderr}")]
     Failed {
         /// Exit code.
         code: i32,
