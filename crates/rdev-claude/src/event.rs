@@ -76,7 +76,7 @@ fn of_agent(raw: Raw<'_>, is_error: bool) -> Option<AgentBlock> {
     }
 }
 
-/// What a user is said to write are the results of tools; anything else is no word of the agent.
+/// Reads a message of the user: the results of tools; anything else is no word of the agent.
 fn of_user(raw: Raw<'_>) -> Option<AgentBlock> {
     let block: Block<'_> = object(raw.get())?;
     match text(block.kind)?.as_str() {

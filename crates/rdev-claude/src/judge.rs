@@ -9,7 +9,7 @@ use crate::line::{Line, list, text, value};
 /// Longest message kept of an agent's error, in characters.
 const MESSAGE_CHARS_MAX: usize = 2_000;
 
-/// What the agent has said of its own success so far.
+/// Statement of the agent on its own success so far.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     line: CutLine,

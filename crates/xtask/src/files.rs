@@ -1,4 +1,4 @@
-//! What can be seen of a source file without understanding it.
+//! Rules of source files that need no understanding of the code.
 
 use std::path::{Path, PathBuf};
 

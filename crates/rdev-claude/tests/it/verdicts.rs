@@ -1,4 +1,4 @@
-//! What recorded runs, and runs with lines of any size, came to.
+//! Verdicts on recorded runs, and on runs with lines of any size.
 
 use rdev_claude::Claude;
 use rdev_domain::{AgentVerdict, Reason};

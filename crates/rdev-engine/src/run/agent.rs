@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// An agent that says nothing for so long after its result does not end by itself.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 
-/// What an agent has said of its own success so far, and when.
+/// Statement of an agent on its own success so far, and its time.
 pub(crate) struct AgentWatch {
     judge: Box<dyn AgentJudge>,
     /// When it said its last line.

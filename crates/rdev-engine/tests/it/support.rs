@@ -212,7 +212,7 @@ impl Bench {
         self.when(id, |job| job.state.is_ended()).await
     }
 
-    /// What the command's log says, each entry in a few words.
+    /// Returns the entries of the command's log, each in a few words.
     pub(crate) async fn told(&self, id: &JobId) -> Vec<String> {
         let entries = self.sound.read_job(id, Position::ZERO, 1000).await.expect("it answers");
         entries.iter().map(words).collect()

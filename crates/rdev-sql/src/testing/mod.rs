@@ -79,7 +79,7 @@ impl PostgresDatabase {
         format!("{server}/{}", self.name)
     }
 
-    /// Where its server listens.
+    /// Address of its server.
     pub fn address(&self) -> SocketAddr {
         let host = self.server.rsplit_once('@').map_or(self.server.as_str(), |(_, host)| host);
         let host = host.split('/').next().unwrap_or_default();

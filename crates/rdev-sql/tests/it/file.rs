@@ -1,4 +1,4 @@
-//! What is in the file outlives the process; a file that cannot be opened is named.
+//! The content of the file outlives the process; a file that cannot be opened is named.
 
 use std::time::Duration;
 

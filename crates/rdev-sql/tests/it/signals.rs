@@ -1,4 +1,4 @@
-//! What processes on one Postgres tell one another.
+//! Signals between processes on one Postgres.
 
 use std::time::Duration;
 

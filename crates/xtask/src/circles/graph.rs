@@ -14,7 +14,7 @@ pub(crate) struct Circle {
     pub(crate) ties: Vec<Tie>,
 }
 
-/// What one file of a circle takes from another one.
+/// Names that one file of a circle takes from another one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tie {
     /// The file that imports.

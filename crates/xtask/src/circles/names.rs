@@ -1,8 +1,8 @@
-//! What a path means: the item behind it, through imports, re-exports and globs.
+//! Resolves a path to the item behind it, through imports, re-exports and globs.
 
 use super::sources::Tree;
 
-/// What a path leads to inside its crate.
+/// Target of a path inside its crate.
 #[derive(Debug, Clone, Copy)]
 enum Target {
     /// An item, by the index of the file that defines it.

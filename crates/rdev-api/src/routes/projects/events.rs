@@ -108,7 +108,7 @@ async fn one_stream(
     Ok(streams.subscription(opening, subscription, after, form))
 }
 
-/// Where to begin in a project's stream.
+/// Begin of a project's stream.
 enum ProjectBegin {
     Latest,
     After(ProjectEventId),

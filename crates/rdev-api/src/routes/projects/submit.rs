@@ -7,9 +7,11 @@ use axum::response::{IntoResponse, Response};
 use mediatype::{MediaType, Name, names};
 use rdev_api_types::{
     Accepted, ClaudeBody, Data, ErrorBody, GitBody, IdempotencyKeyHeader, ProjectPath, ServerSentEvent,
-    ShellBody,
+    ShellBody, StreamName, TimeoutSeconds,
 };
-use rdev_domain::{AgentRequest, CommandRequest, GitRequest, Principal, ProjectId, ShellRequest};
+use rdev_domain::{
+    AgentRequest, CommandRequest, GitRequest, IdempotencyKey, Principal, ProjectId, ShellRequest,
+};
 use rdev_services::{Commands, SubmitCommand};
 use utoipa::IntoResponses;
 
@@ -120,9 +122,7 @@ pub(crate) async fn claude(
 ) -> Result<Response, ApiError> {
     let ClaudeBody { prompt, stream_id, session_id, model, max_turns, timeout_seconds } = body;
     let request = CommandRequest::Claude(AgentRequest { prompt, session_id, model, max_turns });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    let submit = submit_command(request, stream_id, timeout_seconds, idempotency);
     submission.submit(&caller, &project, submit, reply_as).await
 }
 
@@ -142,9 +142,7 @@ pub(crate) async fn shell(
     let ShellBody { command, stream_id, timeout_seconds, env } = body;
     let env = env.unwrap_or_default().into_iter().map(|(name, value)| (name.0, value.0)).collect();
     let request = CommandRequest::Shell(ShellRequest { command, env });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    let submit = submit_command(request, stream_id, timeout_seconds, idempotency);
     submission.submit(&caller, &project, submit, reply_as).await
 }
 
@@ -163,8 +161,18 @@ pub(crate) async fn git(
 ) -> Result<Response, ApiError> {
     let GitBody { args, stream_id, timeout_seconds } = body;
     let request = CommandRequest::Git(GitRequest { args });
-    let stream_id = stream_id.map(|name| name.0);
-    let timeout_seconds = timeout_seconds.map(|seconds| seconds.0);
-    let submit = SubmitCommand { request, stream_id, timeout_seconds, idempotency };
+    let submit = submit_command(request, stream_id, timeout_seconds, idempotency);
     submission.submit(&caller, &project, submit, reply_as).await
+}
+
+/// Takes the values out of the types of the wire.
+fn submit_command(
+    request: CommandRequest,
+    stream_id: Option<StreamName>,
+    timeout_seconds: Option<TimeoutSeconds>,
+    idempotency: Option<IdempotencyKey>,
+) -> SubmitCommand {
+    let (stream_id, timeout_seconds) =
+        (stream_id.map(|name| name.0), timeout_seconds.map(|seconds| seconds.0));
+    SubmitCommand { request, stream_id, timeout_seconds, idempotency }
 }

@@ -19,7 +19,7 @@ use rdev_runner::frame::{Body, End, Ended, Exit, Frame, PROTOCOL_VERSION, StopCa
 use rdev_runner::spec::{RunRequest, read_arguments};
 use tokio::sync::watch;
 
-/// What the runner does with an order.
+/// Reaction of the runner to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     /// It runs the command, which writes this many lines and ends well.

@@ -52,7 +52,7 @@ async fn ended(store: &impl Store, n: u64, lines: u64, seconds: u64) -> Result<J
     Ok(fence.id)
 }
 
-/// What there is of a command's log: its first and last numbers, where there is output.
+/// Rest of a command's log: its first and last numbers, where there is output.
 async fn numbers(store: &impl Store, id: &JobId) -> Result<Vec<u64>> {
     let entries = store.read_job(id, Position::ZERO, ALL).await?;
     let output = entries.iter().filter(|entry| matches!(entry.body, EntryBody::Output(_)));
