@@ -68,7 +68,7 @@ async fn a_data_folder_of_another_user_stays_as_it_is_and_what_is_ours_in_it_is_
     server.client().run("echo hello").await;
     assert_eq!(owner_and_mode(&data), (NOBODY, 0o775));
     assert_eq!(owner_and_mode(&data.join("rdev.db")), (0, 0o600));
-    assert!(server.log().contains("belongs to another user and stays as it is"), "{}", server.log());
+    server.logged(&["belongs to another user and stays as it is"]).await;
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_database_elsewhere_is_closed_with_a_word_and_another_users_is_left_wi
         let server = fixture.with("RDEV_DATABASE_URL", format!("sqlite://{}", file.display())).start().await;
         server.client().run("echo hello").await;
         assert_eq!(owner_and_mode(&file), (owner, mode));
-        assert!(server.log().contains("elsewhere.db") && server.log().contains(word), "{}", server.log());
+        server.logged(&["elsewhere.db", word]).await;
     }
 }
 

@@ -103,9 +103,7 @@ async fn log_lines_of_a_request_carry_its_id_and_no_ticket() {
         let mut server = fixture.start().await;
         let call = server.client().get("/projects/demo/events?ticket=sesame");
         call.header("x-request-id", "my-id-1").send().await.failure(401, "UNAUTHORIZED");
-        server.terminate();
-        assert!(server.wait().await.success());
-        let log = server.log();
+        let log = server.whole_log().await;
         let line = log.lines().find(|line| line.contains("answered") && line.contains("my-id-1"));
         let line = line.unwrap_or_else(|| panic!("{format}: {log}"));
         assert!(line.contains("/projects/demo/events") && line.contains("401"), "{line}");

@@ -97,9 +97,7 @@ async fn every_address_is_that_of_both_families() {
         .header("x-request-id", "by-proxy")
         .send()
         .await;
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("by-proxy")).unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains("192.0.2.7"), "{line}");
+    server.logged(&["by-proxy", "192.0.2.7"]).await;
 }
 
 #[tokio::test]

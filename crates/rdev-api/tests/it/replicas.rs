@@ -138,8 +138,7 @@ async fn a_server_that_was_away_longer_than_its_lease_writes_nothing_any_more() 
     reader.read_until(&b.client(), &accepted.stream_id, seen + 100).await;
     // What the runner has told it meanwhile is in its connection still, and it begins with that.
     a.resume();
-    let told = || a.log().contains("another worker has taken over");
-    eventually("what it is told", async || told().then_some(())).await;
+    a.logged(&["another worker has taken over"]).await;
     let seen = reader.last;
     reader.read_until(&b.client(), &accepted.stream_id, seen + 50).await;
     a.touch("go").await;

@@ -279,9 +279,26 @@ impl Server {
         places::workspace(&self.fixture.data_dir(), places::DEMO)
     }
 
-    /// Everything that the server has logged.
+    /// Everything that the server has logged. Lines are written by a thread of their own: only the log of a server
+    /// that has ended is whole, see [`Self::logged`].
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.fixture.log_file()).unwrap_or_default()
+    }
+
+    /// The first line of the log that contains all of `words`, as soon as it is written.
+    pub(crate) async fn logged(&self, words: &[&str]) -> String {
+        let is_it = |line: &&str| words.iter().all(|word| line.contains(word));
+        let line = async || self.log().lines().find(is_it).map(str::to_owned);
+        eventually(&format!("{words:?} in the log"), line).await
+    }
+
+    /// Stops the server, and gives everything that it has logged.
+    pub(crate) async fn whole_log(&mut self) -> String {
+        self.terminate();
+        let status = self.wait().await;
+        let log = self.log();
+        assert!(status.success(), "{status}: {log}");
+        log
     }
 
     fn key(&self) -> String {
