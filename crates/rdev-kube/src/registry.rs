@@ -136,9 +136,13 @@ impl Registry {
         })
     }
 
-    /// Records that the pod of this uid no longer exists in the cluster.
+    /// Records that the pod of this uid no longer exists in the cluster. The watch may have reported its end while the
+    /// cluster was asked: that end names the cause, and stays.
     pub(crate) fn not_found(&self, uid: &str, now: Timestamp) {
         self.change(|pods| {
+            if pods.index.find(uid).is_none() && pods.index.end(uid).is_some() {
+                return;
+            }
             let unknown = || Failure::new(Reason::PodLost, "its pod is gone");
             let failure = pods.index.find(uid).map_or_else(unknown, |pod| pod.failure_if_gone.clone());
             pods.refused.remove(uid);
@@ -285,4 +289,31 @@ impl Registry {
 
 fn uid_of(pod: &Pod) -> String {
     pod.metadata.uid.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdev_ports::testing::START;
+
+    use super::*;
+
+    /// A pod whose deletion was requested.
+    fn deleted_pod() -> Pod {
+        let text = r#"{"metadata": {"name": "p", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "labels": {"rdev.orchard9.ai/project-id": "demo"}},
+            "spec": {"containers": [{"name": "main"}]}, "status": {}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_end_that_the_watch_has_reported_outlives_an_answer_that_nothing_is_found() {
+        let registry = Registry::new(Role::Project);
+        registry.apply(&deleted_pod(), START);
+        assert!(registry.deleted(&deleted_pod(), START).is_none());
+        registry.not_found("u", START);
+        assert_eq!(registry.end("u").unwrap().failure.message, "pod p was deleted");
+        // Of a pod that was never seen nothing else is known.
+        registry.not_found("v", START);
+        assert_eq!(registry.end("v").unwrap().failure.message, "its pod is gone");
+    }
 }

@@ -20,6 +20,8 @@ use crate::processes::{Process, each, freeze_and_kill};
 /// another user.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
+/// Longest wait for a process that is starting a program: the kernel needs microseconds, unless a disk is slow.
+const STARTING_MAX: Duration = Duration::from_millis(100);
 
 /// Variables of a run's command.
 const RUN_ID: &str = "RDEV_RUN_ID";
@@ -43,7 +45,7 @@ impl Mark {
 
     /// Tells whether the process started with the mark, as far as its environment is readable.
     fn is_on(&self, process: &Process) -> bool {
-        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        let environment = environment(process);
         self.variables.iter().all(|(name, value)| {
             let is_set = |entry: &[u8]| {
                 let rest = entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
@@ -118,6 +120,31 @@ pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Reads the environment of a process. While a process starts a program it has none, and nothing else may tell that it
+/// belongs to a run: its session is its own and its parent has ended. So the program's environment is waited for.
+fn environment(process: &Process) -> Vec<u8> {
+    let read = || std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+    let until = Instant::now() + STARTING_MAX;
+    loop {
+        let environment = read();
+        if !environment.is_empty() {
+            return environment;
+        }
+        if !is_starting(process) || Instant::now() >= until {
+            // The start may have ended since the first read.
+            return read();
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Tells whether the process is starting a program: it has a program, but neither arguments nor an environment yet.
+fn is_starting(process: &Process) -> bool {
+    let file = |name: &str| format!("/proc/{}/{name}", process.pid);
+    let arguments = std::fs::read(file("cmdline"));
+    arguments.is_ok_and(|arguments| arguments.is_empty()) && std::fs::read_link(file("exe")).is_ok()
 }
 
 /// Tells whether the process is a supervisor, by its arguments: `… supervise --runs DIR`.

@@ -35,9 +35,8 @@ async fn a_command_goes_with_its_pod_and_the_next_pod_works() {
     let server = server().await;
     let ended = end_after(&server, |pod| pod.replace().unwrap()).await;
     assert_eq!(told(&ended), ("failed", Some("pod_lost"), None));
-    // The deletion, or what it has left: whichever the server sees first.
     let message = ended.message.unwrap();
-    assert!(message.contains("deleted") || message.contains("gone"), "{message}");
+    assert!(message.contains("deleted"), "{message}");
     server.knows("demo").await;
     assert_eq!(server.client().run("echo well").await.0, ["well"]);
 }

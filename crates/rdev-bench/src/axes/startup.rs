@@ -46,8 +46,8 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
         rdev: format!("{ours:.1}"),
         peer: format!("sandbox-agent {theirs:.1}"),
         ratio: format!("{:.2}", ours / theirs),
-        aim: "<= 25 MB",
-        met: Some(ours <= 25.0),
+        aim: "<= 20 MB",
+        met: Some(ours <= 20.0),
     });
     Ok(())
 }

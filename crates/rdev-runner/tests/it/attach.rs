@@ -151,6 +151,21 @@ fn a_killed_supervisor_is_reported_and_its_command_does_not_start_again() {
     assert!(list.contains("s\tlost\t"), "{list}");
 }
 
+/// Processes that have left the session and lost their parent are found by their environment alone, which they have not
+/// while they start a program.
+#[test]
+fn processes_that_start_while_the_supervisor_is_killed_end_too() {
+    let duration = format!("{}.3", std::process::id());
+    for _ in 0..5 {
+        let sandbox = Sandbox::new();
+        let mut live = sandbox.live("w", "", &format!("while :; do (setsid sleep {duration} &); done"));
+        wait_until("many at work", || working(&duration).len() > 20);
+        signal(sandbox.supervisor("w"), "KILL");
+        assert_eq!(live.rest().last().unwrap().body, Body::Lost(Loss::Supervisor));
+        assert_eq!(working(&duration), Vec::<i32>::new(), "processes of a lost run go on");
+    }
+}
+
 #[test]
 fn a_hidden_run_has_ended_when_its_loss_is_reported() {
     let sandbox = Sandbox::new();
