@@ -6,7 +6,7 @@ use rdev_api_types::{
     ProjectGapEvent, StatusEvent,
 };
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -18,17 +18,17 @@ use crate::access::Access;
 #[openapi(
     info(
         title = "rdev",
-        description = "Runs coding agents, shell commands and git in isolated places, and streams what they \
-                       write.\n\nA command is accepted with 202 once it is stored: it will run, once, whatever \
-                       happens to this server. Its events can be read from any point, as often as wanted, while \
-                       it runs and after.\n\n`Idempotency-Key` on a POST makes a repetition give the first answer \
-                       again, for 24 hours.",
+        description = "Runs coding agents, shell commands and git in isolated pods, and streams their \
+                       output.\n\nA POST answers 202 once the command is stored: the command then runs once, whatever \
+                       happens to this server. Its events can be read from any point, any number of times, during \
+                       its run and afterwards.\n\nA POST that repeats an `Idempotency-Key` within 24 hours gets the \
+                       first answer again.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This server")),
     tags(
-        (name = "projects", description = "Places in which commands run"),
-        (name = "commands", description = "Work, its history, and its output"),
+        (name = "projects", description = "Projects, in whose pods commands run"),
+        (name = "commands", description = "Commands, their history and their output"),
         (name = "events", description = "Server-sent events, resumable with Last-Event-ID"),
         (name = "queue", description = "Build, test and deploy work for the pool"),
         (name = "workers", description = "The workers of the pool"),
@@ -55,7 +55,7 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
 
 const GATED: [(&str, &str, &str); 3] = [
     ("401", "UNAUTHORIZED", "No key, or one that is not accepted"),
-    ("403", "SCOPE_REQUIRED", "The key may not do this"),
+    ("403", "SCOPE_REQUIRED", "The key does not have the scope"),
     (
         "429",
         "RATE_LIMITED",
@@ -70,13 +70,24 @@ const BODY: [(&str, &str, &str); 4] = [
 ];
 const READING: (&str, &str, &str) =
     ("400", "INVALID_QUERY", "The path or the query cannot be read, or the query has an unknown parameter");
+const IDEMPOTENT: [(&str, &str, &str); 2] = [
+    ("409", "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another request"),
+    ("422", "VALIDATION_FAILED", "The idempotency key is not valid"),
+];
+const QUERY: (&str, &str, &str) = ("422", "VALIDATION_FAILED", "A parameter is not valid");
 const ANY: [(&str, &str, &str); 2] = [
-    ("500", "INTERNAL", "A defect; the log has its cause under the request id"),
-    ("503", "UNAVAILABLE", "A system that is needed is down; Retry-After says when to try again"),
+    ("500", "INTERNAL", "Defect of the server; its log names the cause by the request id"),
+    ("503", "UNAVAILABLE", "A system that the server needs is down; Retry-After says when to try again"),
 ];
 
 /// Adds to an operation its security, and the responses that every operation of its kind can give.
 pub(crate) fn complete(operation: &mut Operation, access: Access) {
+    let takes = |wanted: &dyn Fn(&Parameter) -> bool| {
+        let parameters = operation.parameters.iter().flatten();
+        parameters.filter_map(known).any(wanted)
+    };
+    let takes_key = takes(&|parameter| parameter.name == "Idempotency-Key");
+    let queries = takes(&|parameter| parameter.parameter_in == ParameterIn::Query);
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;
         responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(failure(status, code, description)));
@@ -92,6 +103,12 @@ pub(crate) fn complete(operation: &mut Operation, access: Access) {
         BODY.iter().for_each(&mut add);
     }
     add(&READING);
+    if takes_key {
+        IDEMPOTENT.iter().for_each(&mut add);
+        with_replay(operation);
+    } else if queries {
+        add(&QUERY);
+    }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             with_request_id(response);
@@ -117,6 +134,22 @@ fn failure(status: &str, code: &str, description: &str) -> Response {
     response
 }
 
+/// Adds to the answers that a repetition gets the header that tells a repetition.
+fn with_replay(operation: &mut Operation) {
+    let text = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).build();
+    let header = HeaderBuilder::new()
+        .schema(Some(text))
+        .description(Some("`true` on the answer to a repetition"))
+        .build();
+    for (status, response) in &mut operation.responses.responses {
+        if let (true, RefOr::T(response)) = (status.starts_with('2'), response)
+            && response.content.contains_key("application/json")
+        {
+            response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header.clone()));
+        }
+    }
+}
+
 fn with_request_id(response: &mut Response) {
     let text = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).build();
     let header = HeaderBuilder::new()
@@ -135,13 +168,21 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
     ways
 }
 
+/// Returns a parameter that stands in the operation itself, as those of all operations here do.
+fn known(parameter: &RefOr<Parameter>) -> Option<&Parameter> {
+    match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    }
+}
+
 /// Returns the names of the query parameters that an operation takes.
 pub(crate) fn query_names(operation: &Operation, access: Access) -> Vec<String> {
     let documented = operation.parameters.iter().flatten();
-    let in_query = documented.filter_map(|parameter| match parameter {
-        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
-        _ => None,
-    });
+    let in_query = documented
+        .filter_map(known)
+        .filter(|parameter| parameter.parameter_in == ParameterIn::Query)
+        .map(|parameter| parameter.name.clone());
     let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
     in_query.chain(ticket).collect()
 }

@@ -1,7 +1,7 @@
 //! Installation of the runner's program file.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 /// Longest time for which starting processes may hold the file open.
 const BUSY_MAX: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// Bytes of the program that are read at a time for its checksum: 64 KiB.
+const SUM_BUFFER: usize = 64 * 1024;
 
 /// Writes the program to `bin/` unless the same one exists there, and returns its path. The name contains
 /// the checksum: a newer server never replaces the program of a running supervisor.
@@ -54,8 +56,18 @@ fn wait_until_it_starts(program: &Path) -> anyhow::Result<()> {
 
 /// Returns the checksum of a file; `None` for a missing or unreadable one.
 fn sum(path: &Path) -> Option<String> {
-    let program = fs::read(path).ok()?;
-    Some(Sha256::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut program = BufReader::with_capacity(SUM_BUFFER, File::open(path).ok()?);
+    let mut sum = Sha256::new();
+    loop {
+        let piece = program.fill_buf().ok()?;
+        if piece.is_empty() {
+            break;
+        }
+        sum.update(piece);
+        let read = piece.len();
+        program.consume(read);
+    }
+    Some(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Writes a file atomically and durably: its name never refers to partial content, and survives a power

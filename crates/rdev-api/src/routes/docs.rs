@@ -20,7 +20,7 @@ const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDef
 /// Content security policy: the browser may load from this server only, whatever the script asks for.
 const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
 
-/// The API reference.
+/// Show the API reference.
 #[utoipa::path(get, path = "/docs", tag = "system", operation_id = "docs",
     responses((status = 200, description = "A page for people", content_type = "text/html", body = String)))]
 pub(crate) async fn page() -> impl IntoResponse {
@@ -28,7 +28,7 @@ pub(crate) async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html))
 }
 
-/// The script of the API reference.
+/// Get the script of the API reference.
 #[utoipa::path(get, path = "/docs/scalar.js", tag = "system", operation_id = "docs_script",
     responses((status = 200, description = "A script", content_type = "text/javascript", body = String)))]
 pub(crate) async fn script() -> impl IntoResponse {
@@ -38,7 +38,7 @@ pub(crate) async fn script() -> impl IntoResponse {
     (headers, script)
 }
 
-/// This document.
+/// Get this document.
 #[utoipa::path(get, path = "/openapi.json", tag = "system", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub(crate) async fn openapi(Extension(Document(document)): Extension<Document>) -> impl IntoResponse {

@@ -10,14 +10,14 @@ use rdev_services::Health;
 
 use crate::extract::Query;
 
-/// Lives.
+/// Report that the process answers.
 #[utoipa::path(get, path = "/health", tag = "system", operation_id = "health",
     responses((status = 200, description = "The process answers", body = types::Health)))]
 pub(crate) async fn health() -> Json<types::Health> {
     Json(types::Health { status: ComponentStatus::Ok })
 }
 
-/// Can do its work.
+/// Report whether the server can do its work.
 #[utoipa::path(get, path = "/ready", tag = "system", operation_id = "ready", params(ReadinessQuery), responses(
     (status = 200, description = "Every component is available", body = ReadinessAnswer),
     (status = 503, description = "A component that is needed is down", body = ReadinessAnswer)))]

@@ -9,8 +9,10 @@ use crate::metrics::Metrics;
 /// Content type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Figures for Prometheus. Those of the queue and the pool come from the store: every replica tells the same, so
-/// take the highest of them, not their sum.
+/// Get the metrics, in Prometheus' text format.
+///
+/// Metrics of the queue and the pool come from the store, and are the same on every replica: take their maximum, not
+/// their sum.
 #[utoipa::path(get, path = "/metrics", tag = "system", operation_id = "metrics", responses(
     (status = 200, description = "Prometheus' text format", content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(metrics): State<Metrics>) -> impl IntoResponse {

@@ -36,14 +36,14 @@ fn shown(worker: WorkerView) -> types::Worker {
     }
 }
 
-/// The workers of the pool, by name.
+/// List the workers of the pool, sorted by name.
 #[utoipa::path(get, path = "/workers", tag = "workers", operation_id = "list_workers", responses(
     (status = 200, description = "All workers", body = List<types::Worker>)))]
 pub(crate) async fn list(State(pool): State<Pool>) -> Result<Json<List<types::Worker>>, ApiError> {
     Ok(whole(pool.workers().await?.into_iter().map(shown).collect()))
 }
 
-/// The pool as a whole.
+/// Get the totals of the pool.
 #[utoipa::path(get, path = "/workers/pool", tag = "workers", operation_id = "get_pool", responses(
     (status = 200, description = "The pool", body = Data<types::Pool>)))]
 pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Json<Data<types::Pool>>, ApiError> {
@@ -52,7 +52,7 @@ pub(crate) async fn pool(State(pool): State<Pool>) -> Result<Json<Data<types::Po
     Ok(data(types::Pool { capacity, busy, idle, draining, not_ready, queue_depth }))
 }
 
-/// One worker.
+/// Get one worker.
 #[utoipa::path(get, path = "/workers/{worker_id}", tag = "workers", operation_id = "get_worker",
     params(types::WorkerPath), responses(
     (status = 200, description = "The worker", body = Data<types::Worker>),
@@ -64,16 +64,16 @@ pub(crate) async fn get(
     Ok(data(shown(pool.worker(&name).await?)))
 }
 
-/// Have a worker take nothing new, or with `{"drain": false}` tasks again. What runs in it goes on. It holds over
-/// restarts, until it is said otherwise.
+/// Drain a worker.
+///
+/// A draining worker takes no new task, and its running tasks go on; `{"drain": false}` ends the draining. The setting
+/// survives restarts.
 #[utoipa::path(post, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "drain_worker",
     request_body = Option<DrainBody>, params(types::WorkerPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The worker as it stands now", body = Data<types::Worker>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 404, description = "There is no such worker", body = ErrorBody),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 200, description = "The worker as it stands now", body = Data<types::Worker>),
+    (status = 404, description = "There is no such worker", body = ErrorBody)))]
 pub(crate) async fn drain(
     State(pool): State<Pool>,
     WorkerPath(name): WorkerPath,

@@ -70,14 +70,7 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
     let write = pool(1, options.clone());
     let prepared = async {
         make_private(file).map_err(|error| Error::unavailable("database", error))?;
-        let schema = schema_of(file).await.map_err(database)?;
-        schema.check(&MIGRATIONS)?;
-        if let Some((first, _)) = schema.pending(&MIGRATIONS).next()
-            && !schema.is_new()
-        {
-            backup::before(first, file).await?;
-        }
-        migrate(&write).await.map_err(database)?;
+        migrate(file, &write).await?;
         pass_over_positions(&write).await.map_err(database)
     };
     prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
@@ -126,13 +119,21 @@ fn make_private(file: &Path) -> io::Result<()> {
     made.set_permissions(Permissions::from_mode(about.mode() & 0o700))
 }
 
-/// Migrates the schema, in one transaction: of processes that open a new file at the same time one migrates, and the
-/// others find nothing to do.
-async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
-    let mut tx = first_transaction(pool).await?;
+/// Checks the schema, copies the file where migrations are pending, and migrates it, in one transaction: of processes that
+/// open a new file at the same time one migrates, and the others find nothing to do.
+async fn migrate(file: &Path, pool: &SqlitePool) -> Result<()> {
+    let mut tx = first_transaction(pool).await.map_err(database)?;
+    let schema = Schema::on_sqlite(&mut tx).await.map_err(database)?;
+    schema.check(&MIGRATIONS)?;
+    if let Some((first, _)) = schema.pending(&MIGRATIONS).next()
+        && !schema.is_new()
+    {
+        // Reads the file by a connection of its own, which the transaction keeps from nothing but changes.
+        backup::before(first, file).await?;
+    }
     // `run` would do the same, but its future is not `Send` for a borrowed connection.
-    MIGRATIONS.run_direct(None, &mut *tx, false).await?;
-    tx.commit().await
+    MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(|error| database(error.into()))?;
+    tx.commit().await.map_err(database)
 }
 
 async fn pass_over_positions(pool: &SqlitePool) -> sqlx::Result<()> {

@@ -15,12 +15,11 @@ use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
 use crate::extract::{CommandInProject, Idempotency, InProject, Query, page_cursor, page_limit};
 
-/// The project's commands, newest first.
+/// List the project's commands, newest first.
 #[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",
     params(ProjectPath, CommandPage), responses(
     (status = 200, description = "A page of commands", body = List<types::Command>),
-    (status = 404, description = "There is no such project", body = ErrorBody),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 404, description = "There is no such project", body = ErrorBody)))]
 pub(crate) async fn list(
     State(commands): State<Commands>,
     InProject(project): InProject,
@@ -33,7 +32,7 @@ pub(crate) async fn list(
     Ok(page(commands, limit, |command| command.accepted.id.clone()))
 }
 
-/// One command.
+/// Get one command.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}", tag = "commands", operation_id = "get_command",
     params(CommandPath), responses(
     (status = 200, description = "The command", body = Data<types::Command>),
@@ -46,15 +45,15 @@ pub(crate) async fn get(
     Ok(data(shown(&job, queue)))
 }
 
-/// Ask for a command's end. Asking again, or after its end, changes nothing.
+/// Cancel a command.
+///
+/// A second request, or one after the command's end, changes nothing.
 #[utoipa::path(post, path = "/projects/{project}/commands/{command_id}/cancel", tag = "commands", operation_id = "cancel_command",
     params(CommandPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<types::Command>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<types::Command>),
+    (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
 pub(crate) async fn cancel(
     State(commands): State<Commands>,
     CommandInProject(project, id): CommandInProject,

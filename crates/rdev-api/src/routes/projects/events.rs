@@ -20,14 +20,13 @@ use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, ProjectEventId, Streams};
 use crate::tickets::{TICKET_LIFETIME, Tickets};
 
-/// Events of one stream, or of the whole project.
+/// Stream the events of one stream, or of the whole project.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(ProjectPath, EventsQuery,
            ProjectLastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
-    (status = 404, description = "There is no such project or stream", body = ErrorBody),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn project_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
@@ -52,14 +51,13 @@ pub(crate) async fn project_events(
     Ok(streams.project(opening, log, asked, form))
 }
 
-/// Events of one stream.
+/// Stream the events of one stream.
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
     params(StreamPath, StreamQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
-    (status = 404, description = "There is no such project or stream", body = ErrorBody),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn stream_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
@@ -73,17 +71,15 @@ pub(crate) async fn stream_events(
     one_stream((&events, &streams, opening), (&project, &stream), after, form).await
 }
 
-/// A short-lived ticket to read the project's events.
+/// Create a short-lived ticket to read the project's events.
 ///
-/// For EventSource, which cannot send headers.
+/// EventSource cannot send headers: its URL carries the ticket.
 #[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
     params(ProjectPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The ticket", body = Data<Ticket>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 404, description = "There is no such project", body = ErrorBody),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 200, description = "The ticket", body = Data<Ticket>),
+    (status = 404, description = "There is no such project", body = ErrorBody)))]
 pub(crate) async fn ticket(
     State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,

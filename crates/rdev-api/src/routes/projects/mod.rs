@@ -39,10 +39,9 @@ fn shown(project: Project) -> types::Project {
     }
 }
 
-/// All projects, by id.
+/// List projects, sorted by id.
 #[utoipa::path(get, path = "/projects", tag = "projects", operation_id = "list_projects", params(ProjectPage), responses(
-    (status = 200, description = "A page of projects", body = List<types::Project>),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 200, description = "A page of projects", body = List<types::Project>)))]
 pub(crate) async fn list(
     State(projects): State<Projects>,
     Query(query): Query<ProjectPage>,
@@ -53,7 +52,7 @@ pub(crate) async fn list(
     Ok(page(projects.into_iter().map(shown).collect(), limit, |project| project.id.clone()))
 }
 
-/// One project.
+/// Get one project.
 #[utoipa::path(get, path = "/projects/{project}", tag = "projects", operation_id = "get_project",
     params(ProjectPath), responses(
     (status = 200, description = "The project", body = Data<types::Project>),

@@ -10,12 +10,12 @@ use crate::error::ApiError;
 use crate::extract::CommandInProject;
 use crate::sse::stored_output;
 
-/// The whole output.
+/// Get a command's output.
 ///
-/// The bytes as written, both streams in the order in which they came; or, with
-/// `Accept: application/x-ndjson`, the data of every event, one JSON object a line, with `event` added. Of a
-/// command that runs, what there is by now. Where retention has removed the beginning, `Rdev-Gap` names the events
-/// that are missing, and NDJSON has a `gap` in their place; what is removed while it is sent cuts the plain answer.
+/// Returns the bytes as written, both streams in the order in which they came; with `Accept: application/x-ndjson` the
+/// data of every event, one JSON object a line, with `event` added. While the command runs, returns the output so far.
+/// Where retention has removed the beginning, `Rdev-Gap` names the missing events, and NDJSON has a `gap` in their place.
+/// Output that is removed during the transfer cuts the plain answer.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}/output", tag = "commands", operation_id = "get_output",
     params(CommandPath), responses(
     (status = 200, description = "The output", content(

@@ -90,11 +90,11 @@ impl Submission {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its description is used")]
 enum SubmitResponses {
-    /// Stored, and here are its events: the answer to `Accept: text/event-stream`
+    /// Events of the stored command, for `Accept: text/event-stream`
     #[response(status = 200, content_type = "text/event-stream")]
     Events(ServerSentEvent),
-    /// Stored: it will run
-    #[response(status = 202, headers(("Location" = String, description = "Where the command is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition")))]
+    /// Acceptance: the command is stored and will run
+    #[response(status = 202, headers(("Location" = String, description = "Path of the command")))]
     Accepted(Data<Accepted>),
     /// There is no such project
     #[response(status = 404)]

@@ -55,8 +55,9 @@ fn escaped(byte: u8) -> String {
     if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
-/// The files that the task's last attempt has left, and those that are not kept, with the reason. Of a task that runs
-/// it is what has been stored by now.
+/// List the files of the task's last attempt.
+///
+/// Files that are not kept are listed with the reason. While the task runs, the list has the files stored so far.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/artefacts", tag = "queue", operation_id = "list_artefacts",
     params(types::TaskPath), responses(
     (status = 200, description = "All files", body = List<types::Artefact>),
@@ -69,7 +70,7 @@ pub(crate) async fn list(
     Ok(whole(files.into_iter().map(|file| shown(&id, file)).collect()))
 }
 
-/// One file, byte for byte.
+/// Get one file, byte for byte.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/artefacts/{*path}", tag = "queue", operation_id = "get_artefact",
     params(ArtefactPath),
     responses(

@@ -20,7 +20,7 @@ fn queue_wait(ascending_us: &[i64]) -> Option<QueueWait> {
     Some(QueueWait { tasks: last + 1, p50: at(50), p95: at(95), max: at(100) })
 }
 
-/// The queue in numbers.
+/// Get the totals of the queue.
 #[utoipa::path(get, path = "/queue/stats", tag = "queue", operation_id = "queue_stats", responses(
     (status = 200, description = "The queue in numbers", body = Data<QueueStats>)))]
 pub(crate) async fn stats(State(pool): State<Pool>) -> Result<Json<Data<QueueStats>>, ApiError> {

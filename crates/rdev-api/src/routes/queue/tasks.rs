@@ -22,13 +22,14 @@ use crate::routes::last_event_id::{event_number, last_event_id};
 use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, Streams, stored_output};
 
-/// Add a task. It runs in the next worker of the pool that is free.
+/// Add a task.
+///
+/// The task runs in the next free worker of the pool.
 #[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
     request_body = TaskBody, params(
         IdempotencyKeyHeader),
     responses(
-    (status = 202, description = "Stored: it will run", body = Data<types::Task>, headers(("Location" = String, description = "Where the task is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 202, description = "Acceptance: the task is stored and will run", body = Data<types::Task>, headers(("Location" = String, description = "Path of the task"))),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(tasks): State<Tasks>,
@@ -81,10 +82,9 @@ fn statuses(filter: TaskStatusFilter) -> Vec<JobStatus> {
     }
 }
 
-/// Tasks, newest first.
+/// List tasks, newest first.
 #[utoipa::path(get, path = "/queue/tasks", tag = "queue", operation_id = "list_tasks", params(TaskPage), responses(
-    (status = 200, description = "A page of tasks", body = List<types::Task>),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 200, description = "A page of tasks", body = List<types::Task>)))]
 pub(crate) async fn list(
     State(tasks): State<Tasks>,
     Query(query): Query<TaskPage>,
@@ -96,7 +96,7 @@ pub(crate) async fn list(
     Ok(page(tasks, limit, |task| task.id.clone()))
 }
 
-/// One task.
+/// Get one task.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}", tag = "queue", operation_id = "get_task",
     params(types::TaskPath), responses(
     (status = 200, description = "The task", body = Data<types::Task>),
@@ -108,14 +108,13 @@ pub(crate) async fn get(
     Ok(view(tasks.view(&id).await?))
 }
 
-/// A task's events, over all of its attempts.
+/// Stream a task's events, over all of its attempts.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
     params(types::TaskPath, LastEventIdQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
-    (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 404, description = "There is no such task", body = ErrorBody)))]
 pub(crate) async fn events(
     State(tasks): State<Tasks>,
     State(streams): State<Streams>,
@@ -129,8 +128,9 @@ pub(crate) async fn events(
     Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
 }
 
-/// The whole output, of all attempts: bytes as written, or with `Accept: application/x-ndjson` the data of every
-/// event, one JSON object a line.
+/// Get a task's output, of all attempts.
+///
+/// Returns the bytes as written; with `Accept: application/x-ndjson` the data of every event, one JSON object a line.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/output", tag = "queue", operation_id = "get_task_output",
     params(types::TaskPath), responses(
     (status = 200, description = "The output", content(
@@ -146,15 +146,15 @@ pub(crate) async fn output(
     stored_output(tasks.output(&id).await?, &headers).await
 }
 
-/// Ask for a task's end. Asking again, or after its end, changes nothing.
+/// Cancel a task.
+///
+/// A second request, or one after the task's end, changes nothing.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/cancel", tag = "queue", operation_id = "cancel_task",
     params(types::TaskPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<types::Task>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<types::Task>),
+    (status = 404, description = "There is no such task", body = ErrorBody)))]
 pub(crate) async fn cancel(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
@@ -164,18 +164,17 @@ pub(crate) async fn cancel(
     Ok((replayed(asked), data(shown(&task, None, None))).into_response())
 }
 
-/// Have a task that has ended run again: one more round, of as many attempts as it had at first. Its stream goes on
-/// where it was.
+/// Retry a task that has ended.
 ///
-/// Without an `Idempotency-Key`, a repetition after the round has ended is one more round.
+/// Adds one round of as many attempts as the task had at first; its stream goes on where it ended. Without an
+/// `Idempotency-Key`, a second request after the round has ended adds one more round.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/retry", tag = "queue", operation_id = "retry_task",
     params(types::TaskPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The task waits again", body = Data<types::Task>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 200, description = "The task waits again", body = Data<types::Task>),
     (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 409, description = "It has not ended, or the idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 409, description = "It has not ended, or the idempotency key was used for another request", body = ErrorBody)))]
 pub(crate) async fn retry(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
