@@ -20,17 +20,16 @@ pub(crate) const ENTRIES_BETWEEN: &str = concat!(
 pub(crate) const REMOVE_OUTPUT: &str =
     "DELETE FROM events WHERE position > $1 AND position <= $2 AND kind = 'output'";
 
-pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<StepReport> {
+/// Counts up to the settled position, and removes.
+pub(super) async fn remove(tx: &mut Tx, bytes_max: i64, settled: i64) -> Result<StepReport> {
     let mut step = Step::begin(tx).await?;
+    step.size.count_to = settled.max(step.size.counted_to);
     if step.count().await? {
         step.end().await?;
         return Ok(StepReport { done: 0, more: true });
     }
     let done = step.remove_oldest(bytes_max).await?;
     let more = step.room.rows > 0 && step.size.bytes > bytes_max;
-    if !more {
-        step.size.count_to = last_position(step.tx).await?.max(step.size.count_to);
-    }
     step.end().await?;
     Ok(StepReport { done, more })
 }
@@ -75,8 +74,4 @@ impl Step<'_> {
 
 async fn entries_between(tx: &mut Tx, after: i64, to: i64, limit: usize) -> Result<Vec<EntrySize>> {
     run!(tx, fetch_all, query_as<EntrySize>, ENTRIES_BETWEEN, after, to, limit as i64)
-}
-
-async fn last_position(tx: &mut Tx) -> Result<i64> {
-    run!(tx, fetch_one, query_scalar<i64>, "SELECT COALESCE(MAX(position), 0) FROM events")
 }
