@@ -375,6 +375,12 @@ mod tests {
             let accepted = process.accept(n).await;
             assert_eq!(process.next().await, accepted);
         }
+        let are_stored = async {
+            while store.oldest_unread(FOLLOWER).await.unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), are_stored).await.unwrap();
         stop.cancel();
         running.await.unwrap();
         // The next process goes on where this one was.

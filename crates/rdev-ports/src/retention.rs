@@ -42,8 +42,8 @@ pub enum PruneRule {
     },
     /// The oldest output, also of running jobs, and the files of the tasks that ended first, in one order, while both
     /// together exceed a size. A task's files count from its last end on. Entries about states and ends stay, and so
-    /// does the list of a task's files: followers miss nothing. Data at positions that are not settled is not counted
-    /// yet.
+    /// does the list of a task's files: followers miss nothing. Data that was stored since the last call that found
+    /// nothing left may not be counted yet.
     Output {
         /// Bytes of output and files that may be kept.
         bytes_max: u64,

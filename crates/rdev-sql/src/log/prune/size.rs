@@ -20,16 +20,19 @@ pub(crate) const ENTRIES_BETWEEN: &str = concat!(
 pub(crate) const REMOVE_OUTPUT: &str =
     "DELETE FROM events WHERE position > $1 AND position <= $2 AND kind = 'output'";
 
-/// Counts up to the settled position, and removes.
+/// Counts up to the position that was settled when a step last found nothing left, and removes. Once nothing is left, the
+/// next steps count up to `settled`. A log that grew all the time would otherwise be counted without end, and never cut.
 pub(super) async fn remove(tx: &mut Tx, bytes_max: i64, settled: i64) -> Result<StepReport> {
     let mut step = Step::begin(tx).await?;
-    step.size.count_to = settled.max(step.size.counted_to);
     if step.count().await? {
         step.end().await?;
         return Ok(StepReport { done: 0, more: true });
     }
     let done = step.remove_oldest(bytes_max).await?;
     let more = step.room.rows > 0 && step.size.bytes > bytes_max;
+    if !more {
+        step.size.count_to = settled.max(step.size.count_to);
+    }
     step.end().await?;
     Ok(StepReport { done, more })
 }
