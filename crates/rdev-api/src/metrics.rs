@@ -1,6 +1,8 @@
 //! Figures for Prometheus: counters of this process, and gauges of the queue and the pool, which come from the store, so
 //! that every replica reports the same.
 
+mod ended;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +14,13 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rdev_domain::{TaskKind, Timestamp};
-use rdev_ports::{Backlog, BacklogState, Clock, Pods};
+use rdev_ports::{Backlog, BacklogState, Clock, LogFollower, Pods};
 use rdev_services::{Pool, WorkerView};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::ended::JobsEnded;
 use crate::telemetry;
 
 /// Time for which figures of store and runtime are reused, however often they are scraped.
@@ -43,6 +46,7 @@ pub(crate) struct Metrics {
     process: PrometheusHandle,
     pool: Pool,
     pods: Arc<dyn Pods>,
+    log: Arc<dyn LogFollower>,
     clock: Arc<dyn Clock>,
     shared: Arc<Mutex<Option<SharedFigures>>>,
 }
@@ -72,6 +76,7 @@ fn install() -> anyhow::Result<PrometheusHandle> {
     describe_counter!(LOG_LINES_LOST, "Lines of the log that nobody took, or that found no room");
     describe_counter!(PANICS, "Panics of this process, each a fault of rdev that its log tells of");
     OpenStream::gauge().set(0);
+    ended::install();
     Ok(process)
 }
 
@@ -80,8 +85,13 @@ impl Metrics {
     ///
     /// # Errors
     /// When it is installed already.
-    pub(crate) fn begin(pool: Pool, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self { process: install()?, pool, pods, clock, shared: Arc::default() })
+    pub(crate) fn begin(
+        pool: Pool,
+        pods: Arc<dyn Pods>,
+        log: Arc<dyn LogFollower>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { process: install()?, pool, pods, log, clock, shared: Arc::default() })
     }
 
     /// Keeps the recorder's memory small until `stop`, also when nobody scrapes.
@@ -107,10 +117,11 @@ impl Metrics {
         if let Some(figures) = shared.as_ref().filter(|figures| figures.at.elapsed() < FRESH) {
             return figures.text.clone();
         }
-        let (backlog, workers, runtime) = tokio::join!(
+        let (backlog, workers, runtime, unread) = tokio::join!(
             timeout(ASK_TIMEOUT, self.pool.backlog()),
             timeout(ASK_TIMEOUT, self.pool.workers()),
-            timeout(ASK_TIMEOUT, self.pods.check())
+            timeout(ASK_TIMEOUT, self.pods.check()),
+            timeout(ASK_TIMEOUT, self.log.oldest_unread(ended::FOLLOWER))
         );
         let now = self.clock.now();
         // A recorder of its own: a figure that is unknown now is left out, and no old value is reported.
@@ -126,6 +137,9 @@ impl Metrics {
             }
             if let Some(workers) = workers {
                 record_workers(&workers);
+            }
+            if let Ok(Ok(unread)) = unread {
+                record_lag(unread, now);
             }
         });
         let text: Arc<str> = recorder.handle().render().into();
@@ -157,6 +171,15 @@ fn record_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     describe_gauge!("rdev_commands", "Commands of projects that have not ended, by state");
     gauge!("rdev_commands", "state" => "waiting").set(backlog.commands_waiting as f64);
     gauge!("rdev_commands", "state" => "running").set(backlog.commands_running as f64);
+}
+
+fn record_lag(oldest_unread: Option<Timestamp>, now: Timestamp) {
+    describe_gauge!(
+        "rdev_log_follower_lag_seconds",
+        "Age of the oldest entry of the log that a follower has not handled"
+    );
+    let lag = oldest_unread.map_or(Duration::ZERO, |at| now.since(at));
+    gauge!("rdev_log_follower_lag_seconds", "follower" => ended::FOLLOWER.as_str()).set(lag.as_secs_f64());
 }
 
 fn record_workers(workers: &[WorkerView]) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentProvider, Conflict, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule,
-    StreamId, Target, TaskKind, TaskRequest, Timestamp,
+    CommandKind, Conflict, Ending, Error, Failure, JobId, JobKind, KeyId, Outcome, ProjectId, Result,
+    Schedule, StreamId, Target, TaskRequest, Timestamp,
 };
 
 /// One unit of work, from its acceptance to its end.
@@ -86,46 +86,6 @@ pub struct ShellRequest {
 pub struct GitRequest {
     /// The arguments after `git`.
     pub args: Vec<String>,
-}
-
-/// Kind of a job. A command and a task may have kinds of the same name: both have `shell`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobKind {
-    /// A command of this kind.
-    Command(CommandKind),
-    /// A task of this kind.
-    Task(TaskKind),
-}
-
-/// Kind of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandKind {
-    /// Claude Code.
-    Claude,
-    /// The shell.
-    Shell,
-    /// git.
-    Git,
-}
-
-impl JobKind {
-    /// Returns the kind's name in answers and stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Command(CommandKind::Claude) => "claude",
-            Self::Command(CommandKind::Shell) => "shell",
-            Self::Command(CommandKind::Git) => "git",
-            Self::Task(kind) => kind.as_str(),
-        }
-    }
-
-    /// Coding agent that runs jobs of the kind; `None` for every other program.
-    pub fn agent(self) -> Option<AgentProvider> {
-        match self {
-            Self::Command(CommandKind::Claude) => Some(AgentProvider::Claude),
-            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) => None,
-        }
-    }
 }
 
 impl CommandRequest {

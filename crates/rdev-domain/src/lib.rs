@@ -12,6 +12,7 @@ mod git;
 mod id;
 mod job;
 mod json;
+mod kind;
 mod outcome;
 mod project;
 mod queue;
@@ -28,10 +29,10 @@ pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
 pub use id::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
 pub use job::{
-    AgentRequest, CommandKind, CommandRequest, GitRequest, Job, JobKind, JobSpec, JobState, JobStatus,
-    ShellRequest, WaitingFor,
+    AgentRequest, CommandRequest, GitRequest, Job, JobSpec, JobState, JobStatus, ShellRequest, WaitingFor,
 };
 pub use json::Json;
+pub use kind::{CommandKind, JobKind};
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use queue::BlockedBy;

@@ -2,9 +2,10 @@
 //! its journal freed.
 //!
 //! A worker claims jobs and keeps their leases ([`Worker`]); `run` takes one claimed job to its end; readers follow
-//! the log ([`LogReaders`]). Periodic jobs are done by one process at a time ([`Periodic`]). The engine speaks the
+//! the log ([`LogReaders`]), and so do the followers of all jobs ([`Followers`]). Periodic jobs are done by one process at a time ([`Periodic`]). The engine speaks the
 //! runner's protocol, and knows neither HTTP nor SQL nor Kubernetes. Use cases stand on it in `rdev-services`.
 
+mod follow;
 mod journal_sweep;
 mod periodic;
 mod ports;
@@ -20,6 +21,7 @@ mod waking;
 mod weak_map;
 mod worker;
 
+pub use follow::{Followers, LogHandler};
 pub use journal_sweep::JournalSweep;
 pub use periodic::{Periodic, PeriodicJob};
 pub use ports::WorkerPorts;

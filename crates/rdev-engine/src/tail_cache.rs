@@ -7,8 +7,9 @@ mod tail;
 
 use std::sync::Arc;
 
-use rdev_domain::{Entry, JobId, Position, Target};
+use rdev_domain::{Entry, EntryBody, JobId, Position, Target};
 use rdev_ports::{Appended, Signal, Signals, SingleProcess};
+use tokio::sync::watch;
 
 use crate::weak_map::WeakMap;
 
@@ -26,6 +27,8 @@ struct Inner {
     targets: WeakMap<Target, Tail>,
     budget: Arc<Budget>,
     signals: Arc<dyn Signals>,
+    /// Announces entries to followers.
+    announcements: watch::Sender<()>,
 }
 
 /// Cache of a process that is the only user of its store.
@@ -38,8 +41,13 @@ impl Default for TailCache {
 impl TailCache {
     /// Makes an empty cache that announces new entries to the other processes by these signals.
     pub fn new(signals: Arc<dyn Signals>) -> Self {
-        let inner =
-            Inner { jobs: WeakMap::default(), targets: WeakMap::default(), budget: Arc::default(), signals };
+        let inner = Inner {
+            jobs: WeakMap::default(),
+            targets: WeakMap::default(),
+            budget: Arc::default(),
+            signals,
+            announcements: watch::Sender::new(()),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -49,6 +57,9 @@ impl TailCache {
         if self.inner.signals.shared() {
             let (target, job) = (target.clone(), entry.job.clone());
             self.inner.signals.publish(Signal::Appended(vec![Appended { target, job, position }]));
+        }
+        if !matches!(entry.body, EntryBody::Output(_)) {
+            self.inner.announcements.send_replace(());
         }
         if let Some(tail) = self.inner.jobs.get(&entry.job) {
             if target == Target::Pool && entry.is_last() {
@@ -68,6 +79,18 @@ impl TailCache {
             self.advance_job(job, *position);
             self.advance_target(target, *position);
         }
+        self.inner.announcements.send_replace(());
+    }
+
+    /// Returns a receiver that changes when entries of any job were stored that are no output, and when other processes
+    /// have stored any.
+    pub(crate) fn announcements(&self) -> watch::Receiver<()> {
+        self.inner.announcements.subscribe()
+    }
+
+    /// Tells whether other processes may share the store.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.inner.signals.shared()
     }
 
     /// Notes that a job's log reaches at least to this position.

@@ -8,6 +8,7 @@
 mod agents;
 mod artefacts;
 mod clock;
+mod followers;
 mod leases;
 mod log;
 mod periodic;
@@ -23,6 +24,9 @@ mod upkeep;
 pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
+pub use followers::{
+    FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest,
+};
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};
 pub use periodic::{PeriodicLease, PeriodicLeases};

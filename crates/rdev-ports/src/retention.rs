@@ -25,6 +25,10 @@ pub enum PruneRule {
     },
     /// Jobs that ended before a moment, with all of their entries and files. The oldest goes first, and a job's last
     /// entry goes with the job itself. A stream name that a caller chose is remembered.
+    ///
+    /// A job stays while the cursor of a follower lies before the job's end; unless the job ended more than
+    /// [`FOLLOWER_PATIENCE`](crate::FOLLOWER_PATIENCE) before the moment: then it is removed, and every follower whose
+    /// cursor lies before its end is told a gap.
     Ended {
         /// The moment.
         before: Timestamp,
@@ -38,8 +42,8 @@ pub enum PruneRule {
     },
     /// The oldest output, also of running jobs, and the files of the tasks that ended first, in one order, while both
     /// together exceed a size. A task's files count from its last end on. Entries about states and ends stay, and so
-    /// does the list of a task's files. Data that was stored since the last call that found nothing left may not be
-    /// counted yet.
+    /// does the list of a task's files: followers miss nothing. Data that was stored since the last call that found
+    /// nothing left may not be counted yet.
     Output {
         /// Bytes of output and files that may be kept.
         bytes_max: u64,

@@ -5,6 +5,9 @@ use sqlx::AssertSqlSafe;
 use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
+use crate::log::followers::{
+    OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES, READ_FOLLOWED, READ_FOLLOWED_ON_POSTGRES,
+};
 use crate::log::prune::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
     REMOVE_OUTPUT, REMOVE_STREAMS,
@@ -96,6 +99,13 @@ async fn a_log_is_read_from_its_position_on() {
 }
 
 #[tokio::test]
+async fn a_follower_reads_no_output() {
+    let in_order = "SEARCH e USING INDEX events_of_followers (position>? AND position<?)";
+    assert_searches(READ_FOLLOWED, &[in_order]).await;
+    assert_searches(OLDEST_UNREAD, &["SEARCH e USING INDEX events_of_followers (position>?)"]).await;
+}
+
+#[tokio::test]
 async fn positions_are_found_without_reading_entries() {
     let by_seq = "SEARCH events USING COVERING INDEX events_by_task_and_seq (task_id=? AND last_seq<?)";
     assert_searches(POSITION_OF, &[by_seq]).await;
@@ -132,6 +142,9 @@ const FILL: &str = "
     FROM generate_series(1, 20000) n;
     INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
     SELECT id, project, 'output', 1, 1, 0, 'x' FROM tasks;
+    INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
+    SELECT id, project, 'complete', 2, 2, 0, '' FROM tasks;
+    INSERT INTO log_cursors (follower, position, updated_us) VALUES ('metrics', 100, 0);
     INSERT INTO artefact_parts (task_id, number, part, body)
     SELECT id, 0, 0, 'x' FROM tasks WHERE pool OR ended_us > 15000;
     INSERT INTO removed_streams (project, stream, removed_us)
@@ -152,6 +165,8 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (VIRTUAL_TIME_OF_TASK, 4, "tasks_by_share"),
         (READ_JOB_ON_POSTGRES, 3, "events_by_task"),
         (READ_TARGET_ON_POSTGRES, 3, "events_by_project"),
+        (READ_FOLLOWED_ON_POSTGRES, 3, "events_of_followers"),
+        (OLDEST_UNREAD_ON_POSTGRES, 1, "events_of_followers"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (LAST_ON_POSTGRES, 2, "events_by_project"),
         (ENDS_ON_POSTGRES, 1, "events_by_task"),

@@ -11,6 +11,7 @@ use crate::batch::Batchers;
 use crate::clock::PostgresClock;
 use crate::db::{Db, postgres, sqlite};
 use crate::diagnose;
+use crate::log::settled::SettledPositions;
 use crate::signals::PostgresSignals;
 use crate::write_check::WriteCheck;
 
@@ -21,6 +22,7 @@ pub struct SqlStore {
     /// Writes that go to Postgres together. `None` on SQLite, where a write is no round trip.
     pub(crate) batchers: Option<Batchers>,
     pub(crate) write_check: WriteCheck,
+    pub(crate) settled: SettledPositions,
     /// Cancelled when one of the store's background tasks has ended.
     failed: CancellationToken,
 }
@@ -36,6 +38,7 @@ impl SqlStore {
             db: Db::sqlite(file).await?,
             batchers: None,
             write_check: WriteCheck::default(),
+            settled: SettledPositions::default(),
             failed: CancellationToken::new(),
         })
     }
@@ -52,6 +55,7 @@ impl SqlStore {
             db: Db::Postgres(pool),
             batchers,
             write_check: WriteCheck::default(),
+            settled: SettledPositions::default(),
             failed: CancellationToken::new(),
         })
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rdev_claude::Claude;
 use rdev_engine::{
-    JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
-    WorkerPorts,
+    Followers, JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker,
+    WorkerConfig, WorkerPorts,
 };
 use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_services::{Commands, Events, Health, JobPorts, Pool, Projects, Prune, Tasks, TicketIssuer};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Gate;
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::metrics::Metrics;
+use crate::metrics::{JobsEnded, Metrics};
 use crate::parts::Parts;
 use crate::server;
 use crate::sse::Streams;
@@ -41,6 +41,7 @@ pub(super) struct Services {
     worker: Worker,
     replicas: ReplicaSync,
     periodic: Periodic,
+    followers: Followers,
     /// Cancelled when event streams are to tell their readers to reconnect.
     drain: CancellationToken,
     ticket_issuer: TicketIssuer,
@@ -94,9 +95,10 @@ impl Services {
             tasks,
             streams: Streams::new(config.streams.heartbeat(), per_key, drain.clone(), clock.clone(), agents),
             events,
-            metrics: Metrics::begin(pool.clone(), pods.clone(), clock.clone())?,
+            metrics: Metrics::begin(pool.clone(), pods.clone(), log.clone(), clock.clone())?,
             pool,
             worker,
+            followers: followers(store, &clock, &tails),
             replicas: ReplicaSync::new(tails, wakeups, log, signals),
             periodic: periodic(config, store, pods, clock),
             drain,
@@ -125,6 +127,7 @@ impl Services {
     pub(super) fn start(self, parts: &mut Parts, stop: &CancellationToken) -> CancellationToken {
         parts.start("the worker", self.worker.run(stop.clone()));
         parts.start("the exchange with other servers", self.replicas.run(stop.clone()));
+        parts.start("the followers of the log", self.followers.run(stop.clone()));
         parts.start("periodic work", self.periodic.run(stop.clone()));
         parts.start("the upkeep of the metrics", self.metrics.upkeep(stop.clone()));
         self.drain
@@ -142,6 +145,12 @@ fn periodic(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<d
     let prune = Prune::new(store.clone(), config.retention.limits());
     let journals = JournalSweep::new(pods, store.clone(), store.clone(), config.jobs.journal_search());
     Periodic::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
+}
+
+/// Wires the followers of the log, each of which one replica is at a time.
+fn followers(store: &SqlStore, clock: &Arc<dyn Clock>, tails: &TailCache) -> Followers {
+    let store = Arc::new(store.clone());
+    Followers::new(store.clone(), store, clock.clone(), tails.clone(), vec![Arc::new(JobsEnded)])
 }
 
 fn worker(

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Runtime, Server, eventually, told_on_every_runtime};
+use crate::support::{Fixture, Runtime, Server, eventually, told_on_every_runtime};
 
 told_on_every_runtime! { and on postgres:
     the_pools_load_rises_and_falls_with_its_tasks,
+    ends_are_counted_by_kind_and_status,
 }
 
 /// Every series with its value; a line that Prometheus could not read fails the story.
@@ -84,6 +85,87 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     }
     shows(&server, "rdev_pool_load", 0.0).await;
     shows(&server, "rdev_pool_oldest_waiting_seconds", 0.0).await;
+}
+
+/// The series of the ends of commands or tasks.
+fn ends(target: &str, kind: &str, status: &str) -> String {
+    format!("rdev_jobs_ended_total{{target=\"{target}\",kind=\"{kind}\",status=\"{status}\"}}")
+}
+
+async fn ends_are_counted_by_kind_and_status(on: Runtime) {
+    let mut server = on.fixture().with_workers(1).with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    for series in [ends("project", "claude", "timed_out"), ends("pool", "deploy", "failed")] {
+        shows(&server, &series, 0.0).await;
+    }
+    client.run("echo well").await;
+    client.git(&["status"]).await;
+    let failing = client.shell("exit 3").await;
+    client.ended(&failing.id).await;
+    let running = client.shell("until [ -e go ]; do sleep 0.02; done").await;
+    client.begun(&running.id).await;
+    let waiting = client.shell("echo never").await;
+    client.cancel(&waiting.id).await;
+    let task = client.add_task(&json!({"type": "shell", "steps": ["exit 4"], "max_attempts": 2})).await;
+    client.task_in(&task.id, "failed").await;
+    shows(&server, &ends("project", "shell", "completed"), 1.0).await;
+    shows(&server, &ends("project", "shell", "failed"), 1.0).await;
+    shows(&server, &ends("project", "shell", "cancelled"), 1.0).await;
+    shows(&server, &ends("pool", "shell", "failed"), 1.0).await;
+    // An attempt that another one follows is no end; a task that is tried again by hand has two.
+    client.call("POST", &format!("/queue/tasks/{}/retry", task.id)).send().await;
+    shows(&server, &ends("pool", "shell", "failed"), 2.0).await;
+
+    // What ends after the death of a server is counted by the next one.
+    server.kill9().await;
+    server.touch("go").await;
+    server.restart().await;
+    let client = server.client();
+    client.ended(&running.id).await;
+    shows(&server, &ends("project", "shell", "completed"), 1.0).await;
+    client.run("echo well").await;
+    shows(&server, &ends("project", "shell", "completed"), 2.0).await;
+    shows(&server, "rdev_log_follower_lag_seconds{follower=\"metrics\"}", 0.0).await;
+    assert_eq!(scrape(&server).await["rdev_log_follower_gaps_total{follower=\"metrics\"}"], 0.0);
+}
+
+#[tokio::test]
+async fn of_two_servers_each_end_is_counted_by_one() {
+    const COMMANDS: u32 = 24;
+    let mut a = Runtime::Double.fixture().with_postgres().start().await;
+    let b = Fixture::new().start_beside(&a).await;
+    let run = async |from: &Server, count: u32, line: &str| {
+        let mut accepted = Vec::new();
+        for _ in 0..count {
+            accepted.push(from.client().shell(line).await);
+        }
+        for accepted in accepted {
+            from.client().ended(&accepted.id).await;
+        }
+    };
+    let counted = async |servers: &[&Server], status: &str| {
+        let mut sum = 0.0;
+        for server in servers {
+            sum += scrape(server).await[&ends("project", "shell", status)];
+        }
+        sum
+    };
+    run(&a, COMMANDS / 2, "true").await;
+    run(&b, COMMANDS / 2, "true").await;
+    // Entries are counted in their order: once this one is, so are all before it.
+    run(&a, 1, "false").await;
+    let both = [&a, &b];
+    eventually("the last end", async || (counted(&both, "failed").await > 0.0).then_some(())).await;
+    assert_eq!(counted(&both, "failed").await, 1.0);
+    assert_eq!(counted(&both, "completed").await, f64::from(COMMANDS));
+
+    // Where one is dead, the other counts.
+    let (completed, failed) = (counted(&[&b], "completed").await, counted(&[&b], "failed").await);
+    a.kill9().await;
+    run(&b, COMMANDS, "true").await;
+    run(&b, 1, "false").await;
+    eventually("the last end", async || (counted(&[&b], "failed").await > failed).then_some(())).await;
+    assert!(counted(&[&b], "completed").await >= completed + f64::from(COMMANDS));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use rdev_domain::{Result, Timestamp};
 use rdev_engine::PeriodicJob;
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, PruneRule, Retention, STREAM_NAME_LIFETIME, StepReport};
 
-/// Period of the removal. The stores count on every transaction being shorter: see `LogSize` in `rdev-sql`.
+/// Period of the removal.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Limits of what is kept.

@@ -2,9 +2,11 @@
 
 mod append;
 pub(crate) mod entries;
+pub(crate) mod followers;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod rows;
+pub(crate) mod settled;
 
 use async_trait::async_trait;
 use rdev_domain::{Chunk, Entry, JobId, Position, Result, Seq, Target, Timestamp};
@@ -60,6 +62,6 @@ impl EventLog for SqlStore {
 #[async_trait]
 impl Retention for SqlStore {
     async fn prune(&self, rule: PruneRule) -> Result<StepReport> {
-        prune::prune(&self.db, rule).await
+        prune::prune(self, rule).await
     }
 }

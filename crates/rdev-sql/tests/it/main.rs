@@ -7,6 +7,7 @@ mod disk;
 mod dropped;
 mod faults;
 mod file;
+mod followers;
 mod migrations;
 mod processes;
 mod schema;
@@ -36,6 +37,10 @@ macro_rules! contracts {
 
         mod log {
             rdev_ports::log_contract!($fresh);
+        }
+
+        mod followers {
+            rdev_ports::followers_contract!($fresh);
         }
 
         mod artefacts {

@@ -5,6 +5,7 @@
 //! macros and the multi-threaded runtime.
 
 pub mod artefacts;
+pub mod followers;
 pub mod leases;
 pub mod log;
 pub mod periodic;

@@ -123,6 +123,16 @@ pub(super) async fn the_task(store: &impl TaskQueue, id: &JobId) -> Result<Job> 
     Ok(store.job(&Target::Pool, id).await?.expect("the task is stored"))
 }
 
+/// Ends a job that has said nothing after its last stored event, so many seconds after the start.
+pub(super) async fn finish_at(
+    store: &(impl TaskLeases + EventLog),
+    fence: &Fence,
+    seconds: u64,
+) -> Result<Entry> {
+    let last = store.last_seq(&fence.id).await?.unwrap_or(Seq::ZERO);
+    store.finish(fence, last.next(), completed(), at(seconds)).await
+}
+
 pub(super) fn completed() -> Outcome {
     Outcome {
         ending: Ending::Completed,

@@ -1,12 +1,13 @@
 //! Jobs that have ended, with all of their data: first files, then entries, then the row.
 
 use rdev_domain::{Result, Timestamp};
-use rdev_ports::StepReport;
+use rdev_ports::{FOLLOWER_PATIENCE, StepReport};
 use sqlx::FromRow;
 
 use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
 use super::weight::End;
 use crate::db::{Tx, execute, run};
+use crate::log::followers::{mark_gap, slowest};
 
 /// Maximum number of jobs that one transaction removes.
 const JOBS_MAX: usize = 32;
@@ -14,7 +15,7 @@ const JOBS_MAX: usize = 32;
 macro_rules! ended {
     ($lock:literal) => {
         concat!(
-            "SELECT id, project, stream, pool FROM tasks WHERE ended_us < $1 ORDER BY ended_us LIMIT $2",
+            "SELECT id, project, stream, pool, ended_us FROM tasks WHERE ended_us < $1 ORDER BY ended_us LIMIT $2",
             $lock
         )
     };
@@ -68,6 +69,7 @@ struct Ended {
     stream: String,
     /// True for a task of the pool; only tasks have files.
     pool: bool,
+    ended_us: i64,
 }
 
 pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<StepReport> {
@@ -79,23 +81,39 @@ pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Re
     if jobs.is_empty() {
         return Ok(StepReport::default());
     }
+    let held_from = before - FOLLOWER_PATIENCE;
     let mut step = Step::begin(tx).await?;
-    let mut done = 0;
+    let slowest = slowest(step.tx).await?.unwrap_or(i64::MAX);
+    let (mut done, mut is_cut_short) = (0, false);
     for job in &jobs {
-        if step.room.is_full() || !step.remove_job(job, now).await? {
+        let end = run!(&mut *step.tx, fetch_optional, query_as<End>, END_OF, &job.id)?;
+        let unread = end.as_ref().map(|end| end.position).filter(|end| *end > slowest);
+        if unread.is_some() && job.ended_us >= held_from.as_micros() {
+            continue;
+        }
+        is_cut_short = step.room.is_full();
+        if !is_cut_short {
+            if let Some(to) = unread {
+                mark_gap(step.tx, to).await?;
+            }
+            is_cut_short = !step.remove_job(job, end, now).await?;
+        }
+        if is_cut_short {
             break;
         }
         done += 1;
     }
     step.end().await?;
-    Ok(StepReport { done, more: done == JOBS_MAX as u64 || done < jobs.len() as u64 })
+    // Where all jobs wait for a follower, nothing is left to do.
+    let is_full = jobs.len() == JOBS_MAX && done > 0;
+    Ok(StepReport { done, more: is_full || is_cut_short })
 }
 
 impl Step<'_> {
     /// Removes a job, or as much of its data as there is room for. True when nothing is left.
-    async fn remove_job(&mut self, job: &Ended, now: Timestamp) -> Result<bool> {
+    async fn remove_job(&mut self, job: &Ended, end: Option<End>, now: Timestamp) -> Result<bool> {
         if job.pool
-            && let Some(end) = run!(&mut *self.tx, fetch_optional, query_as<End>, END_OF, &job.id)?
+            && let Some(end) = end
             && !self.remove_files(&job.id, &end).await?
         {
             return Ok(false);

@@ -16,7 +16,8 @@ pub(crate) use self::files::PARTS;
 #[cfg(test)]
 pub(crate) use self::size::{ENTRIES_BETWEEN, REMOVE_OUTPUT};
 pub(crate) use self::weight::{file_bytes, unweigh_files, weigh_files};
-use crate::db::{Commit, Db, Tx, execute, write};
+use crate::db::{Commit, Tx, execute, write};
+use crate::store::SqlStore;
 
 /// Maximum number of idempotency keys, or of names of streams, that one transaction removes.
 const NAMES_MAX: usize = 512;
@@ -34,15 +35,19 @@ pub(crate) const REMOVE_STREAMS: &str =
 // The number stands in the texts: with a parameter Postgres would plan to read everything.
 const _: () = assert!(NAMES_MAX == 512);
 
-pub(super) async fn prune(db: &Db, rule: PruneRule) -> Result<StepReport> {
+pub(super) async fn prune(store: &SqlStore, rule: PruneRule) -> Result<StepReport> {
+    let settled = match rule {
+        PruneRule::Output { .. } => store.settled.of(&store.db).await?.to,
+        PruneRule::Keys { .. } | PruneRule::Streams { .. } | PruneRule::Ended { .. } => 0,
+    };
     // A removal that a crash undoes is done again.
-    write!(db, Commit::Async, |tx| {
+    write!(&store.db, Commit::Async, |tx| {
         match rule {
             PruneRule::Keys { before } => remove_names(&mut tx, REMOVE_KEYS, before).await,
             PruneRule::Streams { before } => remove_names(&mut tx, REMOVE_STREAMS, before).await,
             PruneRule::Ended { before, now } => ended::remove(&mut tx, before, now).await,
             PruneRule::Output { bytes_max } => {
-                size::remove(&mut tx, i64::try_from(bytes_max).unwrap_or(i64::MAX)).await
+                size::remove(&mut tx, i64::try_from(bytes_max).unwrap_or(i64::MAX), settled).await
             }
         }
     })

@@ -20,7 +20,9 @@ pub(crate) const ENTRIES_BETWEEN: &str = concat!(
 pub(crate) const REMOVE_OUTPUT: &str =
     "DELETE FROM events WHERE position > $1 AND position <= $2 AND kind = 'output'";
 
-pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<StepReport> {
+/// Counts up to the position that was settled when a step last found nothing left, and removes. Once nothing is left, the
+/// next steps count up to `settled`. A log that grew all the time would otherwise be counted without end, and never cut.
+pub(super) async fn remove(tx: &mut Tx, bytes_max: i64, settled: i64) -> Result<StepReport> {
     let mut step = Step::begin(tx).await?;
     if step.count().await? {
         step.end().await?;
@@ -29,7 +31,7 @@ pub(super) async fn remove(tx: &mut Tx, bytes_max: i64) -> Result<StepReport> {
     let done = step.remove_oldest(bytes_max).await?;
     let more = step.room.rows > 0 && step.size.bytes > bytes_max;
     if !more {
-        step.size.count_to = last_position(step.tx).await?.max(step.size.count_to);
+        step.size.count_to = settled.max(step.size.count_to);
     }
     step.end().await?;
     Ok(StepReport { done, more })
@@ -75,8 +77,4 @@ impl Step<'_> {
 
 async fn entries_between(tx: &mut Tx, after: i64, to: i64, limit: usize) -> Result<Vec<EntrySize>> {
     run!(tx, fetch_all, query_as<EntrySize>, ENTRIES_BETWEEN, after, to, limit as i64)
-}
-
-async fn last_position(tx: &mut Tx) -> Result<i64> {
-    run!(tx, fetch_one, query_scalar<i64>, "SELECT COALESCE(MAX(position), 0) FROM events")
 }

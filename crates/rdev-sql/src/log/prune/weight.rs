@@ -50,9 +50,8 @@ pub(crate) async fn unweigh_files(tx: &mut Tx, task: &str, last_seq: i64) -> Res
 
 /// Size of the output and the files in the log, as far as they were counted.
 ///
-/// Positions are assigned before they are visible, so that one below the last may still appear. Below the position that
-/// was last at the previous look (`count_to`) none can: between two looks lies the period of the periodic job, which is
-/// longer than any transaction.
+/// Positions are assigned before they are visible, so that one below the last may still appear: entries are counted up to
+/// the position that was settled at the previous look (`count_to`).
 #[derive(Debug, Clone, Copy, FromRow)]
 pub(super) struct LogSize {
     pub(super) counted_to: i64,

@@ -1,0 +1,92 @@
+//! Followers of the event log: readers of all targets, each with a stored cursor.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{Entry, JobKind, Position, Result, Timestamp};
+
+/// Time for which retention waits for the slowest follower, beyond the age at which retention would remove a job:
+/// 7 days.
+pub const FOLLOWER_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Name of a follower, the same in all processes on a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Follower(&'static str);
+
+impl Follower {
+    /// Names a follower.
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// The event log as its followers read it: the entries of all targets, without output, in the order of their positions.
+///
+/// A position is settled when nothing can appear at it, or before it, any more. Followers read up to a settled position:
+/// no entry appears before a cursor.
+#[async_trait]
+pub trait LogFollower: Send + Sync {
+    /// Returns the cursor of a follower. The cursor of a new follower is stored at a settled position which no entry
+    /// exceeds that was stored before this call.
+    async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position>;
+
+    /// Returns up to `limit` entries after a position, and whether retention has removed entries beyond the stored
+    /// cursor. Waits for no writer: an entry that is not settled yet is in a later batch.
+    async fn read(&self, follower: Follower, after: Position, limit: u32) -> Result<FollowedBatch>;
+
+    /// Moves the cursor of a follower from one position to a later one, and tells whether the cursor was at the first. A
+    /// call that comes again, because its answer was lost, tells the same.
+    async fn advance(&self, follower: Follower, from: Position, to: Position, now: Timestamp)
+    -> Result<bool>;
+
+    /// Returns the time of the first entry after the stored cursor of a follower; `None` when the follower has no
+    /// cursor, or has read everything.
+    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>>;
+}
+
+/// Entries of one read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedBatch {
+    /// The entries, in order.
+    pub entries: Vec<FollowedEntry>,
+    /// Position after which the next read goes on.
+    pub next: Position,
+    /// Entries that retention has removed unread.
+    pub gap: Option<FollowerGap>,
+    /// What is known of the log beyond `next`.
+    pub rest: Rest,
+}
+
+/// Entry with the kind of its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedEntry {
+    /// Kind of the job.
+    pub kind: JobKind,
+    /// The entry, which is no output.
+    pub entry: Entry,
+}
+
+/// Entries that retention removed before a follower has read them: any number after `after`, up to `to` inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowerGap {
+    /// Position after which the follower read.
+    pub after: Position,
+    /// Position of the last removed entry.
+    pub to: Position,
+}
+
+/// State of the log beyond a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing was stored.
+    Nothing,
+    /// Entries may be read at once.
+    More,
+    /// Positions are assigned that are not settled: a later read returns their entries.
+    Unsettled,
+}

@@ -1,0 +1,176 @@
+//! The log is followed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdev_domain::{CommandKind, JobKind, Position, Result, TaskKind, Timestamp};
+use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest};
+use sqlx::FromRow;
+use tokio::time::sleep;
+
+use super::rows::{EventRow, event_columns};
+use crate::db::{Commit, Db, Tx, bounded, execute, read, run, write};
+use crate::error::unreadable;
+use crate::store::SqlStore;
+
+/// Pause between two looks at the writers that a new follower waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+macro_rules! read_followed {
+    ($index:literal) => {
+        concat!(
+            "SELECT ",
+            event_columns!(),
+            ", t.kind AS job_kind, t.pool FROM events e",
+            $index,
+            " JOIN tasks t ON t.id = e.task_id
+              WHERE e.position > $1 AND e.position <= $2 AND e.kind <> 'output' ORDER BY e.position LIMIT $3"
+        )
+    };
+}
+
+/// The index is named: SQLite would walk through the output of the table, which has the same order.
+pub(crate) const READ_FOLLOWED: &str = read_followed!(" INDEXED BY events_of_followers");
+pub(crate) const READ_FOLLOWED_ON_POSTGRES: &str = read_followed!("");
+
+macro_rules! oldest_unread {
+    ($index:literal) => {
+        concat!(
+            "SELECT (SELECT e.at_us FROM events e",
+            $index,
+            " WHERE e.position > c.position AND e.kind <> 'output' ORDER BY e.position LIMIT 1)
+              FROM log_cursors c WHERE c.follower = $1"
+        )
+    };
+}
+
+pub(crate) const OLDEST_UNREAD: &str = oldest_unread!(" INDEXED BY events_of_followers");
+pub(crate) const OLDEST_UNREAD_ON_POSTGRES: &str = oldest_unread!("");
+
+const CURSOR: &str = "SELECT position FROM log_cursors WHERE follower = $1";
+
+const OPEN: &str = "INSERT INTO log_cursors (follower, position, updated_us) VALUES ($1, $2, $3)
+     ON CONFLICT (follower) DO NOTHING";
+
+const ADVANCE: &str = "UPDATE log_cursors SET position = $1, updated_us = $2
+     WHERE follower = $3 AND (position = $4 OR position = $1)";
+
+const GAP: &str = "SELECT gap_to FROM log_cursors WHERE follower = $1 AND gap_to > $2";
+
+const SLOWEST: &str = "SELECT MIN(position) FROM log_cursors";
+
+const MARK_GAP: &str = "UPDATE log_cursors SET gap_to = $1 WHERE position < $1 AND gap_to < $1";
+
+/// A row of the log, with the kind of its job.
+#[derive(Debug, FromRow)]
+struct FollowedRow {
+    #[sqlx(flatten)]
+    event: EventRow,
+    job_kind: String,
+    pool: bool,
+}
+
+impl FollowedRow {
+    fn entry(self) -> Result<FollowedEntry> {
+        let kind = if self.pool {
+            TaskKind::parse(&self.job_kind).map(JobKind::Task)
+        } else {
+            CommandKind::parse(&self.job_kind).map(JobKind::Command)
+        };
+        let kind = kind.ok_or_else(|| unreadable("kind of job", &self.job_kind))?;
+        Ok(FollowedEntry { kind, entry: self.event.entry()? })
+    }
+}
+
+#[async_trait]
+impl LogFollower for SqlStore {
+    async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position> {
+        let name = follower.as_str();
+        let stored = read!(&self.db, fetch_optional, query_scalar<i64>, CURSOR, name)?;
+        if let Some(stored) = stored {
+            return Ok(Position(stored as u64));
+        }
+        let end = settled_end(self).await?;
+        // Of several processes the first decides.
+        write!(&self.db, Commit::Visible, |tx| {
+            execute!(&mut tx, OPEN, name, end, now.as_micros())?;
+            let stored = run!(&mut tx, fetch_one, query_scalar<i64>, CURSOR, name)?;
+            Ok(Position(stored as u64))
+        })
+    }
+
+    async fn read(&self, follower: Follower, after: Position, limit: u32) -> Result<FollowedBatch> {
+        let settled = self.settled.of(&self.db).await?;
+        let (after_position, to) = (after.0 as i64, settled.to.max(after.0 as i64));
+        let sql = match &self.db {
+            Db::Sqlite { .. } => READ_FOLLOWED,
+            Db::Postgres(_) => READ_FOLLOWED_ON_POSTGRES,
+        };
+        let rows =
+            read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
+        // Asked after the entries: the gap covers all that the read missed.
+        let gap = read!(&self.db, fetch_optional, query_scalar<i64>, GAP, follower.as_str(), after_position)?;
+        let entries = rows.into_iter().map(FollowedRow::entry).collect::<Result<Vec<_>>>()?;
+        let last = entries.last().filter(|_| entries.len() >= limit as usize);
+        Ok(FollowedBatch {
+            next: last.map_or(Position(to as u64), |last| last.entry.position),
+            gap: gap.map(|to| FollowerGap { after, to: Position(to as u64) }),
+            rest: match last {
+                Some(_) => Rest::More,
+                None if to < settled.last => Rest::Unsettled,
+                None => Rest::Nothing,
+            },
+            entries,
+        })
+    }
+
+    async fn advance(
+        &self,
+        follower: Follower,
+        from: Position,
+        to: Position,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (from, to) = (from.0 as i64, to.0 as i64);
+        // A cursor that a crash of the server sets back would have others told twice.
+        write!(&self.db, Commit::Visible, |tx| {
+            let moved = execute!(&mut tx, ADVANCE, to, now.as_micros(), follower.as_str(), from)?;
+            Ok(moved == 1)
+        })
+    }
+
+    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>> {
+        let sql = match &self.db {
+            Db::Sqlite { .. } => OLDEST_UNREAD,
+            Db::Postgres(_) => OLDEST_UNREAD_ON_POSTGRES,
+        };
+        let at = read!(&self.db, fetch_optional, query_scalar<Option<i64>>, sql, follower.as_str())?;
+        Ok(at.flatten().map(Timestamp::from_micros))
+    }
+}
+
+/// Waits until the last assigned position is settled, and returns a settled position from then. Writers that were there
+/// before end within the timeouts of their transactions.
+async fn settled_end(store: &SqlStore) -> Result<i64> {
+    bounded(&store.db, async {
+        let end = store.settled.of(&store.db).await?.last;
+        loop {
+            let settled = store.settled.of(&store.db).await?.to;
+            if settled >= end {
+                return Ok(settled);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await
+}
+
+/// Returns the cursor of the slowest follower; `None` when there is no follower.
+pub(super) async fn slowest(tx: &mut Tx) -> Result<Option<i64>> {
+    run!(tx, fetch_one, query_scalar<Option<i64>>, SLOWEST)
+}
+
+/// Notes for the followers whose cursors lie before a position that the entries up to the position are removed.
+pub(super) async fn mark_gap(tx: &mut Tx, to: i64) -> Result<()> {
+    execute!(tx, MARK_GAP, to).map(|_| ())
+}

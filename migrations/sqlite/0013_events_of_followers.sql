@@ -1,0 +1,2 @@
+-- Finds the entries that followers read, however much output lies between them.
+CREATE INDEX events_of_followers ON events (position) WHERE kind <> 'output';
