@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use rdev_client::types::Status;
 use rdev_sql::testing::PostgresDatabase;
 
 use crate::support::{Fixture, Server, within};
@@ -122,7 +123,7 @@ async fn a_second_server_on_the_same_file_is_refused_in_one_line() {
         assert!(found.contains("ok    database: SQLite"), "{found}");
     }
     first.touch("go").await;
-    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
     assert_eq!(first.file("effects").await.unwrap(), "once\n");
 }
 

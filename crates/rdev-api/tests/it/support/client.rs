@@ -1,297 +1,226 @@
-//! The answers of the API as types, and the calls that most stories make.
+//! The client of the stories: rdev-client on one server, with the calls and the waits that most stories make.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::http::Client;
-use super::sse::{Complete, Events, Told};
-use super::{Answer, eventually};
+use bytes::Bytes;
+use rdev_client::types::{
+    Accepted, Artefact, Command, CompleteEvent, Event, GitBody, Project, ShellBody, Status, Task, TaskBody,
+    Worker,
+};
+use rdev_client::{OutputForm, Reconnect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Meta {
-    pub(crate) request_id: String,
-    pub(crate) timestamp: Timestamp,
-}
+use super::raw::Answer;
+use super::{Events, PATIENCE, eventually};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Data<T> {
-    pub(crate) data: T,
-    pub(crate) meta: Meta,
-}
+/// The project that every server has.
+const DEMO: &str = "demo";
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct List<T> {
-    pub(crate) data: Vec<T>,
-    pub(crate) meta: ListMeta,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ListMeta {
-    pub(crate) request_id: String,
-    pub(crate) next_cursor: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Failure {
-    pub(crate) error: FailureInfo,
-    pub(crate) meta: Meta,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FailureInfo {
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) details: Option<Vec<Detail>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Detail {
-    pub(crate) field: String,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    /// The fields that it names, in their order.
-    pub(crate) fn fields(&self) -> Vec<&str> {
-        self.error.details.iter().flatten().map(|detail| detail.field.as_str()).collect()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Accepted {
-    pub(crate) id: String,
-    pub(crate) command_id: String,
-    pub(crate) project: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) status: String,
-    pub(crate) stream_id: String,
-    pub(crate) stream_url: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Command {
-    pub(crate) id: String,
-    pub(crate) project: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) status: String,
-    pub(crate) stream_id: String,
-    pub(crate) summary: String,
-    pub(crate) timeout_ms: u64,
-    pub(crate) cancel_requested: bool,
-    pub(crate) created_at: Timestamp,
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) duration_ms: Option<u64>,
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-}
-
-impl Command {
-    pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.status.as_str(), "pending" | "running")
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Queued {
-    pub(crate) position: u64,
-    pub(crate) blocked_by: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Task {
-    pub(crate) id: String,
-    pub(crate) status: String,
-    pub(crate) dead: bool,
-    pub(crate) stream_url: String,
-    pub(crate) attempts: u32,
-    pub(crate) max_attempts: u32,
-    pub(crate) last_error: Option<String>,
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) reason: Option<String>,
-    pub(crate) queue: Option<Queued>,
-    pub(crate) artefacts: Option<Left>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Left {
-    pub(crate) files: usize,
-    pub(crate) bytes: u64,
-    pub(crate) problems: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Artefact {
-    pub(crate) path: String,
-    pub(crate) size: u64,
-    pub(crate) sha256: Option<String>,
-    pub(crate) problem: Option<String>,
-    pub(crate) url: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct PoolWorker {
-    pub(crate) id: String,
-    pub(crate) status: String,
-    pub(crate) draining: bool,
-    pub(crate) capacity: u32,
-    pub(crate) busy: usize,
-    pub(crate) task_ids: Vec<String>,
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-}
-
-/// How a project stands.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ProjectStatus {
-    pub(crate) status: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Ticket {
-    pub(crate) ticket: String,
-    pub(crate) expires_at: Timestamp,
-}
-
-/// A body of `POST …/shell`.
-#[derive(Debug, Default, Serialize)]
-struct Shell<'a> {
-    command: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_seconds: Option<u64>,
+/// Calls one server with one key.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: Option<String>,
+    api: rdev_client::Client,
 }
 
 impl Client {
+    pub(crate) fn new(address: SocketAddr, key: Option<&str>) -> Self {
+        // A stream that is cut ends: a story that expects a cut says so with `resuming`.
+        let reconnect = Reconnect { give_up_after: Duration::ZERO, ..Reconnect::default() };
+        Self { address, key: key.map(str::to_owned), api: api(address, key, reconnect) }
+    }
+
+    pub(crate) fn with_key(&self, key: Option<&str>) -> Self {
+        Self::new(self.address, key)
+    }
+
+    /// The same client, whose streams resume after a cut.
+    pub(crate) fn resuming(&self) -> Self {
+        let reconnect = Reconnect { give_up_after: PATIENCE, ..Reconnect::default() };
+        let api = api(self.address, self.key.as_deref(), reconnect);
+        Self { address: self.address, key: self.key.clone(), api }
+    }
+
+    /// The client as every program has it.
+    pub(crate) fn api(&self) -> &rdev_client::Client {
+        &self.api
+    }
+
     /// Has a shell line accepted in the project `demo`.
     pub(crate) async fn shell(&self, command: &str) -> Accepted {
-        self.accept(&Shell { command, ..Shell::default() }).await
+        self.shell_in(DEMO, command).await
+    }
+
+    /// Has a shell line accepted in a project.
+    pub(crate) async fn shell_in(&self, project: &str, command: &str) -> Accepted {
+        self.accept(project, &ShellBody::new(command)).await
     }
 
     pub(crate) async fn shell_on(&self, stream: &str, command: &str) -> Accepted {
-        self.accept(&Shell { command, stream_id: Some(stream), ..Shell::default() }).await
+        self.accept(DEMO, &ShellBody { stream_id: Some(stream.into()), ..ShellBody::new(command) }).await
     }
 
     pub(crate) async fn shell_for(&self, seconds: u64, command: &str) -> Accepted {
-        self.accept(&Shell { command, timeout_seconds: Some(seconds), ..Shell::default() }).await
+        let timeout_seconds = Some(seconds.into());
+        self.accept(DEMO, &ShellBody { timeout_seconds, ..ShellBody::new(command) }).await
     }
 
-    async fn accept(&self, shell: &Shell<'_>) -> Accepted {
-        let answer = self.post("/projects/demo/shell", shell).send().await;
-        answer.json::<Data<Accepted>>(202).data
+    async fn accept(&self, project: &str, body: &ShellBody) -> Accepted {
+        self.api.run_shell(project, body).await.expect("the command is accepted")
+    }
+
+    /// Has an agent's prompt accepted in a project; the body is that of `POST …/claude`.
+    pub(crate) async fn claude_in(&self, project: &str, body: &impl Serialize) -> Accepted {
+        self.api.run_claude(project, &request(body)).await.expect("the prompt is accepted")
     }
 
     /// The answer to `POST …/git`, which may be a refusal.
     pub(crate) async fn git(&self, args: &[&str]) -> Answer {
-        #[derive(Serialize)]
-        struct Git<'a> {
-            args: &'a [&'a str],
-        }
-        self.post("/projects/demo/git", &Git { args }).send().await
+        self.post("/projects/demo/git", &git(args)).send().await
+    }
+
+    /// Has a git command accepted in the project `demo`.
+    pub(crate) async fn git_accepted(&self, args: &[&str]) -> Accepted {
+        self.api.run_git(DEMO, &git(args)).await.unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 
     pub(crate) async fn command(&self, id: &str) -> Command {
-        self.get(&format!("/projects/demo/commands/{id}")).send().await.json::<Data<Command>>(200).data
+        self.command_in(DEMO, id).await
+    }
+
+    /// A command of a project.
+    pub(crate) async fn command_in(&self, project: &str, id: &str) -> Command {
+        self.api.command(project, id).await.expect("the command is there")
     }
 
     /// The command once it has ended.
     pub(crate) async fn ended(&self, id: &str) -> Command {
-        eventually("the command's end", async || Some(self.command(id).await).filter(Command::is_over)).await
+        self.ended_in(DEMO, id).await
+    }
+
+    /// A command of a project, once it has ended.
+    pub(crate) async fn ended_in(&self, project: &str, id: &str) -> Command {
+        let is_over = |command: &Command| command.accepted.status.is_ended();
+        eventually("the command's end", async || Some(self.command_in(project, id).await).filter(is_over))
+            .await
     }
 
     /// The command once it runs, or is over.
     pub(crate) async fn begun(&self, id: &str) -> Command {
-        let begun = |command: &Command| command.status != "pending";
+        let begun = |command: &Command| command.accepted.status != Status::Pending;
         eventually("the command's start", async || Some(self.command(id).await).filter(begun)).await
     }
 
     pub(crate) async fn cancel(&self, id: &str) -> Command {
-        let call = self.call("POST", &format!("/projects/demo/commands/{id}/cancel"));
-        call.send().await.json::<Data<Command>>(200).data
+        self.api.cancel_command(DEMO, id).await.expect("the command is there")
     }
 
-    /// Has a task of the pool accepted.
+    /// Has a task of the pool accepted; the body is that of `POST /queue/tasks`.
     pub(crate) async fn add_task(&self, body: &impl Serialize) -> Task {
-        self.post("/queue/tasks", body).send().await.json::<Data<Task>>(202).data
+        self.api.add_task(&request::<TaskBody>(body)).await.expect("the task is accepted")
     }
 
     pub(crate) async fn task(&self, id: &str) -> Task {
-        self.get(&format!("/queue/tasks/{id}")).send().await.json::<Data<Task>>(200).data
+        self.api.task(id).await.expect("the task is there")
     }
 
     /// The task once it is in this status.
-    pub(crate) async fn task_in(&self, id: &str, status: &str) -> Task {
+    pub(crate) async fn task_in(&self, id: &str, status: Status) -> Task {
         let there = async || Some(self.task(id).await).filter(|task| task.status == status);
-        eventually(status, there).await
+        eventually(status.as_str(), there).await
+    }
+
+    /// Everything that the task wrote, as it wrote it.
+    pub(crate) async fn task_output(&self, id: &str) -> String {
+        let output = self.api.task_output(id, OutputForm::Bytes).await.expect("the task is there");
+        let output = output.bytes().await.expect("the output comes whole");
+        String::from_utf8_lossy(&output).into_owned()
     }
 
     /// What a task has left, and what it was to leave.
     pub(crate) async fn artefacts(&self, id: &str) -> Vec<Artefact> {
-        let path = format!("/queue/tasks/{id}/artefacts");
-        self.get(&path).send().await.json::<List<Artefact>>(200).data
+        self.api.artefacts(id).await.expect("the task is there")
     }
 
     /// How a project stands; `None` while the server does not tell: one that has just begun knows none yet.
-    pub(crate) async fn project(&self, id: &str) -> Option<ProjectStatus> {
-        let answer = self.get(&format!("/projects/{id}")).send().await;
-        (answer.status == 200).then(|| answer.json::<Data<ProjectStatus>>(200).data)
+    pub(crate) async fn project(&self, id: &str) -> Option<Project> {
+        match self.api.project(id).await {
+            Ok(project) => Some(project),
+            Err(error) => error.failure().map(|_| None).unwrap_or_else(|| panic!("no answer: {error:?}")),
+        }
     }
 
     /// Waits until the server knows a worker that was made.
     pub(crate) async fn has_worker(&self, id: &str) {
-        let path = format!("/workers/{id}");
-        let known = async || (self.get(&path).send().await.status == 200).then_some(());
+        let known = async || match self.api.worker(id).await {
+            Ok(_) => Some(()),
+            Err(error) => error.failure().map(|_| None).unwrap_or_else(|| panic!("no answer: {error:?}")),
+        };
         eventually(id, known).await;
     }
 
-    pub(crate) async fn worker(&self, id: &str) -> PoolWorker {
-        self.get(&format!("/workers/{id}")).send().await.json::<Data<PoolWorker>>(200).data
+    pub(crate) async fn worker(&self, id: &str) -> Worker {
+        self.api.worker(id).await.expect("the worker is there")
     }
 
     /// Everything that the command wrote, as it wrote it.
-    pub(crate) async fn output(&self, id: &str) -> bytes::Bytes {
-        let answer = self.get(&format!("/projects/demo/commands/{id}/output")).send().await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.body
+    pub(crate) async fn output(&self, id: &str) -> Bytes {
+        self.output_in(DEMO, id).await
+    }
+
+    /// Everything that a command of a project wrote.
+    pub(crate) async fn output_in(&self, project: &str, id: &str) -> Bytes {
+        let output =
+            self.api.command_output(project, id, OutputForm::Bytes).await.expect("the command is there");
+        output.bytes().await.expect("the output comes whole")
     }
 
     /// The stream's events, from after one of them or from its start.
     pub(crate) async fn follow(&self, stream: &str, after: Option<&str>) -> Events {
-        let call = self.get(&format!("/projects/demo/events?stream_id={stream}"));
-        match after {
-            Some(id) => call.header("last-event-id", id).events().await,
-            None => call.events().await,
-        }
+        Events::connect(self.api.stream_events(DEMO, stream), after).await
+    }
+
+    /// The events of a task, as [`Client::follow`].
+    pub(crate) async fn follow_task(&self, id: &str, after: Option<&str>) -> Events {
+        Events::connect(self.api.task_events(id), after).await
+    }
+
+    /// The events of a whole project, as [`Client::follow`].
+    pub(crate) async fn follow_project(&self, project: &str, after: Option<&str>) -> Events {
+        Events::connect(self.api.project_events(project), after).await
     }
 
     /// Runs a shell line to its end: what it wrote to standard output, line by line, and how it ended.
-    pub(crate) async fn run(&self, command: &str) -> (Vec<String>, Complete) {
+    pub(crate) async fn run(&self, command: &str) -> (Vec<String>, CompleteEvent) {
         let accepted = self.shell(command).await;
         let mut events = self.follow(&accepted.stream_id, None).await;
         let mut lines = Vec::new();
         loop {
-            match events.event().await.told {
-                Told::Output(output) => lines.push(output.line),
-                Told::Complete(complete) => return (lines, complete),
-                Told::Error(_) | Told::Status(_) | Told::Heartbeat(_) => {}
+            match events.event().await.event {
+                Event::Output(output) => lines.push(output.line),
+                Event::Complete(complete) => return (lines, complete),
+                Event::Error(_) | Event::Status(_) | Event::Heartbeat(_) => {}
                 other => panic!("{other:?}"),
             }
         }
     }
+}
+
+fn api(address: SocketAddr, key: Option<&str>, reconnect: Reconnect) -> rdev_client::Client {
+    let builder = rdev_client::Client::builder().key(key).reconnect(reconnect);
+    let builder = builder.answer_timeout(PATIENCE).idle_timeout(PATIENCE);
+    builder.build(&format!("http://{address}")).expect("the address and the key are valid")
+}
+
+/// A body that a story has written as JSON, as the request that it is.
+fn request<T: DeserializeOwned>(body: &impl Serialize) -> T {
+    let body = serde_json::to_string(body).expect("test bodies are JSON");
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {body}"))
+}
+
+fn git(args: &[&str]) -> GitBody {
+    GitBody { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..GitBody::default() }
 }

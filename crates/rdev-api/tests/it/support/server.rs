@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use rdev_client::types::ProjectStatus;
 use rdev_sql::testing::{PostgresDatabase, run_on_sqlite};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,10 +14,9 @@ use tokio::process::Child;
 use super::cluster::Namespace;
 use super::double::Double;
 use super::fixture::{Fixture, Store};
-use super::http::Client;
 use super::places::{self, Places};
 use super::processes::{self, Memory};
-use super::{eventually, within};
+use super::{Client, eventually, within};
 
 /// End of a server's log that a failed test shows, in bytes.
 const LOG_SHOWN: usize = 6_000;
@@ -93,7 +93,7 @@ impl Server {
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
-        let client = Client { address, key: Some(self.key()) };
+        let client = Client::new(address, Some(&self.key()));
         // It listens before it knows the cluster's pods, and says so.
         let ready = async || (client.get(ready).send().await.status == 200).then_some(());
         eventually("readiness", ready).await;
@@ -214,11 +214,11 @@ impl Server {
 
     /// Waits until the server knows a project that was made, and can run commands there.
     pub(crate) async fn knows(&self, id: &str) {
-        self.project_in(id, "ready").await;
+        self.project_in(id, ProjectStatus::Ready).await;
     }
 
     /// Waits until a project has this status.
-    pub(crate) async fn project_in(&self, id: &str, status: &str) {
+    pub(crate) async fn project_in(&self, id: &str, status: ProjectStatus) {
         let client = self.client();
         let there = async || (client.project(id).await?.status == status).then_some(());
         eventually(id, there).await;

@@ -1,141 +1,27 @@
-//! Server-sent events, read as a browser reads them.
+//! Server-sent events over one connection, line by line: nothing but the documented fields, and no resuming.
 
 use std::io::BufRead;
 use std::time::Duration;
 
 use hyper::http::HeaderMap;
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use rdev_client::Received;
+use rdev_client::types::{Event, EventName};
 use tokio::time::{Instant, sleep_until};
 
+use super::exact;
 use super::http::Body;
-use super::{PATIENCE, within};
+use crate::support::{PATIENCE, within};
 
 /// What a stream holds between two empty lines.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
     /// How long to wait before connecting again.
     Retry(u64),
-    Event(Event),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    pub(crate) id: Option<String>,
-    pub(crate) told: Told,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Told {
-    Output(OutputLine),
-    Error(OutputLine),
-    Agent(Box<AgentLine>),
-    Status(Status),
-    Complete(Complete),
-    Gap(Gap),
-    ProjectGap(ProjectGap),
-    Heartbeat(Heartbeat),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OutputLine {
-    pub(crate) stream_id: String,
-    pub(crate) seq: u64,
-    pub(crate) stream: String,
-    pub(crate) line: String,
-    #[serde(default)]
-    pub(crate) partial: bool,
-    pub(crate) timestamp: Timestamp,
-}
-
-/// A line of an agent that was understood.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AgentLine {
-    pub(crate) stream_id: String,
-    pub(crate) seq: u64,
-    pub(crate) provider: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) text: Option<String>,
-    pub(crate) tool: Option<String>,
-    pub(crate) tool_use_id: Option<String>,
-    pub(crate) input: Option<Box<RawValue>>,
-    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
-    pub(crate) content: Option<Box<RawValue>>,
-    pub(crate) is_error: Option<bool>,
-    pub(crate) session_id: Option<String>,
-    pub(crate) usage: Option<Usage>,
-    pub(crate) cost_usd: Option<f64>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "it may be there, and nobody looks at it")]
-    pub(crate) blocks: Vec<Box<RawValue>>,
-    pub(crate) timestamp: Timestamp,
-}
-
-/// Tokens of a turn.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the fields must be there, and nobody looks at them")]
-pub(crate) struct Usage {
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-    pub(crate) cache_read_tokens: u64,
-    pub(crate) cache_write_tokens: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Status {
-    pub(crate) stream_id: String,
-    pub(crate) status: String,
-    pub(crate) attempt: Option<u32>,
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-    pub(crate) timestamp: Timestamp,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Complete {
-    pub(crate) stream_id: String,
-    pub(crate) seq: u64,
-    pub(crate) status: String,
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) reason: Option<String>,
-    pub(crate) message: Option<String>,
-    pub(crate) duration_ms: u64,
-    pub(crate) timestamp: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Gap {
-    pub(crate) stream_id: String,
-    pub(crate) from: u64,
-    pub(crate) to: Option<u64>,
-    pub(crate) reason: String,
-}
-
-/// On a project's stream.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ProjectGap {
-    pub(crate) from: Option<String>,
-    pub(crate) to: String,
-    pub(crate) reason: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Heartbeat {
-    pub(crate) timestamp: Timestamp,
+    Event(Received),
 }
 
 /// A stream that is open. Dropping it cuts the connection.
-pub(crate) struct Events {
+pub(crate) struct RawEvents {
     pub(crate) headers: HeaderMap,
     body: Body,
     items: Items,
@@ -153,7 +39,7 @@ struct Pace {
     since: Instant,
 }
 
-impl Events {
+impl RawEvents {
     pub(crate) fn new(headers: HeaderMap, body: Body) -> Self {
         Self {
             headers,
@@ -179,7 +65,7 @@ impl Events {
     }
 
     /// The next event; the stream must not end before it. Passes over `retry`.
-    pub(crate) async fn event(&mut self) -> Event {
+    pub(crate) async fn event(&mut self) -> Received {
         loop {
             match self.next().await {
                 Some(Item::Event(event)) => return event,
@@ -209,7 +95,7 @@ impl Events {
     /// Signs of life alone are not what a test waits for.
     fn note(&mut self, item: &Item) {
         match item {
-            Item::Event(Event { told: Told::Heartbeat(_), .. }) => {
+            Item::Event(Received { event: Event::Heartbeat(_), .. }) => {
                 assert!(self.told.elapsed() < self.patience, "only heartbeats for {:?}", self.patience);
             }
             _ => self.told = Instant::now(),
@@ -309,60 +195,11 @@ impl Block {
             return Some(Item::Retry(retry));
         }
         let data = self.data?;
-        let told = match self.event.as_deref() {
-            Some("output") => serde_json::from_str(&data).map(Told::Output),
-            Some("error") => serde_json::from_str(&data).map(Told::Error),
-            Some("agent") => serde_json::from_str(&data).map(Told::Agent),
-            Some("status") => serde_json::from_str(&data).map(Told::Status),
-            Some("complete") => serde_json::from_str(&data).map(Told::Complete),
-            Some("gap") => serde_json::from_str(&data)
-                .map(Told::Gap)
-                .or_else(|_| serde_json::from_str(&data).map(Told::ProjectGap)),
-            Some("heartbeat") => serde_json::from_str(&data).map(Told::Heartbeat),
-            other => panic!("an event that is not documented: {other:?}"),
-        };
-        let told = told.unwrap_or_else(|error| panic!("{error} in {data}"));
-        Some(Item::Event(Event { id: self.id, told }))
-    }
-}
-
-impl Event {
-    /// Its number in its stream, for events that have one.
-    pub(crate) fn seq(&self) -> Option<u64> {
-        match &self.told {
-            Told::Output(line) | Told::Error(line) => Some(line.seq),
-            Told::Agent(line) => Some(line.seq),
-            Told::Complete(complete) => Some(complete.seq),
-            Told::Status(_) | Told::Gap(_) | Told::ProjectGap(_) | Told::Heartbeat(_) => None,
-        }
-    }
-
-    /// When it happened.
-    pub(crate) fn at(&self) -> Timestamp {
-        match &self.told {
-            Told::Output(line) | Told::Error(line) => line.timestamp,
-            Told::Agent(line) => line.timestamp,
-            Told::Status(status) => status.timestamp,
-            Told::Complete(complete) => complete.timestamp,
-            Told::Gap(_) | Told::ProjectGap(_) => panic!("{:?}", self.told),
-            Told::Heartbeat(heartbeat) => heartbeat.timestamp,
-        }
-    }
-
-    /// The stream that it is of.
-    pub(crate) fn stream(&self) -> Option<&str> {
-        match &self.told {
-            Told::Output(line) | Told::Error(line) => Some(&line.stream_id),
-            Told::Agent(line) => Some(&line.stream_id),
-            Told::Complete(complete) => Some(&complete.stream_id),
-            Told::Status(status) => Some(&status.stream_id),
-            Told::Gap(gap) => Some(&gap.stream_id),
-            Told::ProjectGap(_) | Told::Heartbeat(_) => None,
-        }
-    }
-
-    /// The id, which it must have.
-    pub(crate) fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or_else(|| panic!("no id on {self:?}"))
+        let name: Option<EventName> = self.event.as_deref().and_then(|name| name.parse().ok());
+        let name = name.unwrap_or_else(|| panic!("an event that is not documented: {:?}", self.event));
+        let event = Event::read(name, &mut serde_json::Deserializer::from_str(&data));
+        let event = event.unwrap_or_else(|error| panic!("{error} in {data}"));
+        exact::hold(&event, &data);
+        Some(Item::Event(Received { id: self.id, event }))
     }
 }
