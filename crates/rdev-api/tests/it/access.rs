@@ -26,7 +26,7 @@ struct Operation {
 }
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// What needs no key; everything else does.
+/// Operations without a key; every other one needs one.
 const PUBLIC: [&str; 6] = ["docs", "docs_script", "health", "metrics", "openapi", "ready"];
 
 async fn ticket(client: &Client, project: &str) -> Ticket {

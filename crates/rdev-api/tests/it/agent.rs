@@ -7,9 +7,9 @@ use rdev_client::types::{
 };
 use serde_json::json;
 
-use crate::support::{Client, Events, Fixture, Item, Model, ReceivedExt, Runtime, told_on_every_runtime};
+use crate::support::{Client, Events, Fixture, Item, Model, ReceivedExt, Runtime, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_prompt_is_answered,
     the_agent_uses_its_shell_and_writes_files_in_the_workspace,
     an_error_of_the_model_service_is_told_with_its_reason,
@@ -23,7 +23,7 @@ told_on_every_runtime! {
     an_agents_lines_are_read_as_events_as_text_or_as_they_came,
 }
 
-/// What an agent's run came to.
+/// Run of an agent, from its first line to its end.
 struct Run {
     command: Command,
     lines: Vec<AgentEvent>,
@@ -278,7 +278,7 @@ async fn an_agents_lines_are_read_as_events_as_text_or_as_they_came(on: Runtime)
     assert!(format!("{failure:?}").contains("`events`, `text` and `raw`"), "{failure:?}");
 }
 
-/// What has a number in its stream.
+/// Returns an event that has a number in its stream.
 fn numbered(item: Item) -> Option<(u64, Event)> {
     match item {
         Item::Event(event) => event.seq().map(|seq| (seq, event.event)),

@@ -7,9 +7,9 @@ use rdev_kube_double::Cut;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Client, Runtime, eventually, told_on_every_runtime};
+use crate::support::{Client, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     files_are_kept_byte_for_byte_also_when_a_step_fails,
     files_are_kept_whole_through_a_kill_of_the_server,
     the_last_attempt_is_the_one_whose_files_are_kept,

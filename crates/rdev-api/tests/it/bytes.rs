@@ -2,9 +2,9 @@
 
 use rdev_client::types::{CompleteEvent, Event, OutputEvent, Status};
 
-use crate::support::{Item, Runtime, Server, told_on_every_runtime};
+use crate::support::{Item, Runtime, Server, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     output_without_a_newline_comes_in_pieces_and_holds_no_memory,
     a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two,
     invalid_utf_8_is_replaced_in_events_and_kept_in_the_output,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use rdev_client::types::Status;
 use serde_json::json;
 
-use crate::support::{Client, Fixture, Runtime, told_on_every_runtime};
+use crate::support::{Client, Fixture, Runtime, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_task_finds_nothing_in_its_home_and_leaves_nothing,
 }
 

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use rdev_client::types::{Accepted, ClaudeBody, Command, Status};
 
-use crate::support::{Client, Model, Runtime, moment, told_on_every_runtime};
+use crate::support::{Client, Model, Runtime, moment, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     two_agents_never_share_a_workspace_and_shell_runs_beside_them,
     agents_in_two_projects_run_side_by_side,

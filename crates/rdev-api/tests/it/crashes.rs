@@ -4,17 +4,17 @@ use rdev_client::Received;
 use rdev_client::types::{Event, Reason, Status};
 use tokio::process::Command;
 
-use crate::support::{Fixture, Item, Runtime, eventually, told_on_every_runtime};
+use crate::support::{Fixture, Item, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
-    what_was_accepted_just_before_a_kill_runs_once,
+    a_command_accepted_just_before_a_kill_runs_once,
     many_accepted_before_a_kill_all_run_once,
-    what_ends_while_no_server_runs_is_told_by_the_next,
+    an_end_while_no_server_runs_is_told_by_the_next,
     a_command_whose_supervisor_is_killed_fails_honestly,
 }
 
-async fn what_was_accepted_just_before_a_kill_runs_once(on: Runtime) {
+async fn a_command_accepted_just_before_a_kill_runs_once(on: Runtime) {
     let mut server = on.server().await;
     let accepted = server.client().shell("echo ran >> ran; echo said").await;
     server.kill9().await;
@@ -48,7 +48,7 @@ async fn many_accepted_before_a_kill_all_run_once(on: Runtime) {
     assert!(ran.iter().copied().eq(0..COMMANDS), "{ran:?}");
 }
 
-async fn what_ends_while_no_server_runs_is_told_by_the_next(on: Runtime) {
+async fn an_end_while_no_server_runs_is_told_by_the_next(on: Runtime) {
     let mut server = on.server().await;
     let client = server.client();
     let line = "echo $$ > pid; echo first; until [ -e go ]; do sleep 0.02; done; echo last; exit 7";

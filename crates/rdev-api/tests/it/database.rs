@@ -153,7 +153,7 @@ async fn a_postgres_that_a_later_version_has_closed_to_this_one_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_closed_to_other_users_whatever_was_there_before() {
+async fn stored_files_are_closed_to_other_users_whatever_was_there_before() {
     let fixture = Fixture::new();
     std::fs::create_dir(fixture.data_dir()).unwrap();
     let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();

@@ -3,14 +3,14 @@
 use rdev_client::Received;
 use rdev_client::types::{Command, CompleteEvent, Event, Reason, Status};
 
-use crate::support::{Item, Runtime, Server, eventually, moment, told_on_every_runtime};
+use crate::support::{Item, Runtime, Server, eventually, moment, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_running_command_is_cancelled,
     a_pending_command_is_cancelled_without_a_start,
     cancelling_twice_at_once_is_cancelling,
     a_completed_command_stays_completed,
-    what_is_unknown_cannot_be_cancelled,
+    an_unknown_command_cannot_be_cancelled,
     a_command_that_ignores_term_is_killed_after_the_grace,
     a_grandchild_in_its_own_session_goes_with_a_cancel,
     a_grandchild_in_its_own_session_goes_with_the_time,
@@ -101,7 +101,7 @@ async fn a_completed_command_stays_completed(on: Runtime) {
     );
 }
 
-async fn what_is_unknown_cannot_be_cancelled(on: Runtime) {
+async fn an_unknown_command_cannot_be_cancelled(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     let unknown = format!("cmd-{}", "0".repeat(32));

@@ -59,7 +59,7 @@ async fn all_are_refused_soon(client: &Client, id: &str) {
     assert_eq!(client.get("/health").send().await.status, 200);
 }
 
-/// Whoever was refused comes again, and all that was asked for happens once.
+/// Callers that were refused come again, and everything that was asked for happens once.
 async fn all_goes_on(server: &Server, accepted: &Accepted, mut reader: Numbered) {
     let client = server.client();
     let late: Vec<usize> = (0..CALLERS).filter(|number| number % 2 == 1).collect();

@@ -2,14 +2,14 @@
 
 use rdev_client::types::{Command, CommandType, Status};
 
-use crate::support::{Client, Repository, Runtime, Server, told_on_every_runtime};
+use crate::support::{Client, Repository, Runtime, Server, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     everyday_work_runs,
     push_and_fetch_reach_a_repository,
     no_program_of_the_repository_runs,
     links_of_the_work_tree_are_not_followed,
-    what_could_run_a_program_or_leave_the_workspace_is_refused,
+    arguments_that_run_a_program_or_leave_the_workspace_are_refused,
     git_never_asks_and_never_opens_an_editor,
 }
 
@@ -203,7 +203,7 @@ async fn on_this_machine_paths_lead_to_the_remotes_folder_only() {
     assert_eq!((server.file("ran").await, server.file("evil/ran").await), (None, None));
 }
 
-async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime) {
+async fn arguments_that_run_a_program_or_leave_the_workspace_are_refused(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     client.git(&["init"]).await;

@@ -6,9 +6,9 @@ use rdev_client::Received;
 use rdev_client::types::{CompleteEvent, Event, Status};
 use tokio::time::{Instant, timeout_at};
 
-use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, eventually, told_on_every_runtime};
+use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_reader_cut_at_20_random_points_sees_each_line_once,
     a_slow_reader_delays_nobody_and_holds_no_memory,
     a_server_killed_10_times_loses_no_line_and_starts_nothing_twice,

@@ -24,7 +24,7 @@ fn group() -> TempDir {
 }
 
 #[tokio::test]
-async fn of_the_tasks_of_a_container_without_memory_one_is_told_so_and_the_others_run_again() {
+async fn one_task_of_a_container_without_memory_is_told_so_and_the_others_run_again() {
     let server = Runtime::Double.server().await;
     let (client, group) = (server.client(), group());
     let pod = server.double().add_worker_as("wide", |new| {

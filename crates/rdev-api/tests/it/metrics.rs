@@ -6,9 +6,9 @@ use std::time::Duration;
 use rdev_client::types::Status;
 use serde_json::json;
 
-use crate::support::{Runtime, Server, eventually, told_on_every_runtime};
+use crate::support::{Runtime, Server, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     the_pools_load_rises_and_falls_with_its_tasks,
 }
 

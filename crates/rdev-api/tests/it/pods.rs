@@ -13,7 +13,7 @@ async fn server() -> Server {
     Runtime::Double.server().await
 }
 
-/// How a command ended that runs until something happens to it.
+/// Runs a command until something happens to it, and returns how it ended.
 async fn end_after(server: &Server, act: impl FnOnce(&PodHandle)) -> Command {
     let client = server.client();
     let accepted = client.shell("echo ran >> ran; echo up; sleep 300").await;
@@ -94,7 +94,7 @@ async fn a_pod_that_comes_back_is_attached_to_again() {
 }
 
 #[tokio::test]
-async fn what_runs_outlives_a_restart_of_the_api_server() {
+async fn a_running_command_outlives_a_restart_of_the_api_server() {
     let server = server().await;
     let client = server.client();
     let accepted = client.shell("echo up; until [ -e go ]; do sleep 0.02; done; echo down").await;
@@ -191,7 +191,7 @@ async fn a_waiting_command_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn what_the_cluster_forbids_for_once_is_waited_out() {
+async fn a_refusal_of_the_cluster_that_passes_is_waited_out() {
     let server = server().await;
     for refusal in [Refusal::Forbidden, Refusal::Unauthorized, Refusal::TooManyRequests(1)] {
         // Three commands wait for the first look at a container that was started just now.
@@ -214,7 +214,7 @@ async fn what_the_cluster_forbids_for_once_is_waited_out() {
 }
 
 #[tokio::test]
-async fn what_the_cluster_forbids_when_a_command_has_its_place_is_told_and_waited_out() {
+async fn a_refusal_of_the_cluster_after_a_command_has_its_place_is_told_and_waited_out() {
     let server = server().await;
     let client = server.client();
     // Whoever is refused first has the place looked at again: that is to be the command, so the search for old runs is over.
@@ -236,7 +236,7 @@ async fn what_the_cluster_forbids_when_a_command_has_its_place_is_told_and_waite
 }
 
 #[tokio::test]
-async fn what_the_cluster_forbids_for_good_is_said() {
+async fn a_refusal_of_the_cluster_that_lasts_is_the_reason_of_the_end() {
     let server = Runtime::Double.fixture().with("RDEV_POD_WAIT_SECONDS", "1").start().await;
     for (refusal, words) in [(Refusal::Forbidden, "pods/exec"), (Refusal::Unauthorized, "token")] {
         server.double().pod().restart_container("claudebox", false, "Error", 1).unwrap();
@@ -261,7 +261,7 @@ async fn an_image_without_a_shell_says_so() {
     );
 }
 
-/// What two connections that fall silent one after the other may cost, and as much again.
+/// Longest time that two connections cost which fall silent one after the other, twice.
 const SILENCES: Duration = Duration::from_secs(120);
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use rdev_client::Received;
 use rdev_client::types::{Accepted, Event, GapReason, ShellBody, Status};
 
-use crate::support::{Client, Events, ReceivedExt, Runtime, told_on_every_runtime};
+use crate::support::{Client, Events, ReceivedExt, Runtime, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     every_event_of_every_command_comes_once_however_often_it_is_cut,
     latest_begins_with_what_comes_next,
@@ -16,7 +16,7 @@ told_on_every_runtime! {
     an_id_that_the_log_never_had_is_announced,
 }
 
-/// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
+/// Events that a reader of a project's stream has seen: the numbered ones of each stream, and its statuses.
 #[derive(Default)]
 struct Seen {
     ids: HashSet<String>,

@@ -7,9 +7,9 @@ use rdev_client::types::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::support::{Item, Repository, Runtime, Server, eventually, moment, told_on_every_runtime};
+use crate::support::{Item, Repository, Runtime, Server, eventually, moment, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     a_test_task_runs_its_steps_in_a_clean_checkout,
     a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand,
     tasks_are_cancelled_waiting_and_running,

@@ -151,7 +151,7 @@ async fn a_task_in_a_worker_that_is_to_go_is_told_to_its_end_by_another_server()
 }
 
 #[tokio::test]
-async fn of_two_pods_of_a_project_the_older_stays_and_the_younger_is_told() {
+async fn the_older_of_two_pods_of_a_project_stays_and_the_younger_is_told() {
     let mut server = Runtime::Double.server().await;
     // Times of a cluster are whole seconds, and of two pods of one second the name decides: `demo` is the first.
     let accepted = one_that_runs(&server, UP_AND_DOWN).await;

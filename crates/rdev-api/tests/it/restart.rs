@@ -7,9 +7,9 @@ use rdev_client::types::{Event, Status};
 use tokio::time::{Instant, timeout};
 
 use crate::many_lines::Numbered;
-use crate::support::{Item, Runtime, told_on_every_runtime};
+use crate::support::{Item, Runtime, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     a_stopping_server_says_goodbye_and_its_commands_go_on,
     a_stopping_server_begins_nothing_and_its_successor_does,

@@ -3,9 +3,9 @@
 use rdev_client::Received;
 use rdev_client::types::{Event, GapEvent, GapReason};
 
-use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, Server, told_on_every_runtime};
+use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, Server, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     a_reader_resumes_by_header_query_and_path,
     the_header_counts_before_the_query,

@@ -10,16 +10,16 @@ use serde_json::json;
 
 use crate::support::{
     Call, Client, Fixture, Item, RawEvents, ReceivedExt, Runtime, Server, eventually, looking,
-    told_on_every_runtime,
+    on_every_runtime,
 };
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
-    what_ended_long_ago_is_gone,
+    a_command_that_ended_long_ago_is_gone,
     beyond_the_size_a_tasks_files_make_room,
     a_projects_stream_says_what_is_gone,
     beyond_the_size_the_oldest_output_is_announced_as_a_gap,
-    what_runs_is_never_gone_but_its_oldest_output_may_be,
+    a_running_command_is_never_gone_but_its_oldest_output_may_be,
     a_reader_in_the_middle_is_told_of_the_gap,
     a_reader_of_what_is_removed_is_told_that_nothing_follows,
     a_reader_in_the_middle_of_a_project_is_told_of_the_gap,
@@ -29,7 +29,7 @@ told_on_every_runtime! {
 const LINE: usize = 1000;
 /// More than the MiB that is kept.
 const LINES: u64 = 3_000;
-/// Of these lines, with their newlines, a MiB holds no more: nothing more is removed.
+/// Most of these lines, with their newlines, that a MiB holds: nothing more is removed.
 const KEPT_MAX: u64 = (1 << 20) / (LINE as u64 + 1);
 /// More than lies between the server and a reader that does not read.
 const LINES_OF_SLOW_READER: u64 = 16_000;
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// What the head of an output says is missing.
+/// Reads the gap that the head of an output names.
 fn gap_of(headers: &HeaderMap) -> Option<u64> {
     let gap = headers.get("rdev-gap")?.to_str().unwrap();
     Some(gap.strip_prefix("1-").unwrap_or_else(|| panic!("{gap}")).parse().unwrap())
@@ -140,7 +140,7 @@ impl Reader {
     }
 }
 
-async fn what_ended_long_ago_is_gone(on: Runtime) {
+async fn a_command_that_ended_long_ago_is_gone(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     let old = client.shell_on("old", "echo old").await;
@@ -309,7 +309,7 @@ async fn beyond_the_size_the_oldest_output_is_announced_as_a_gap(on: Runtime) {
     assert_eq!(client.command(&accepted.id).await.accepted.status, Status::Completed);
 }
 
-async fn what_runs_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
+async fn a_running_command_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
     let server = keeping_a_mib(on).await;
     let client = server.client();
     let line = format!("{}; until [ -e go ]; do sleep 0.02; done; echo 0", much(LINES));
@@ -431,7 +431,7 @@ const LONG_AGO: &str = "
     SELECT id, project, 'complete', 1, 1, 1, '' FROM tasks;
     DELETE FROM turns";
 
-/// How many things a server says that it has removed.
+/// Returns the number of removals in the log of a server.
 fn removed(server: &Server) -> u64 {
     let log = server.log();
     let told = log.lines().filter(|line| line.contains("retention") && line.contains("periodic job done"));
@@ -440,7 +440,7 @@ fn removed(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn of_two_servers_one_removes_at_a_time() {
+async fn one_of_two_servers_removes_at_a_time() {
     let mut a = Runtime::Double.fixture().with_postgres().start().await;
     let mut b = Fixture::new().with("RDEV_LEASE_SECONDS", "3").start_beside(&a).await;
     let path = |n: u64| format!("/projects/demo/commands/cmd-{n:032}");

@@ -7,9 +7,9 @@ use rdev_client::types::{Data, Event, Reason, Status, Task};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{Answer, Client, Item, Repository, Runtime, Server, eventually, told_on_every_runtime};
+use crate::support::{Answer, Client, Item, Repository, Runtime, Server, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     a_deploy_that_is_retried_by_hand_runs_once_a_round_and_once_a_key,
     a_former_end_is_told_as_a_status_and_reading_goes_on_after_it,
     a_task_that_was_cancelled_runs_whole_when_it_is_retried,
@@ -27,7 +27,7 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
 }
 
-/// How the task ended once it has been started so often.
+/// Returns the task once it has ended and has been started so often.
 async fn ended_after(client: &Client, id: &str, attempts: u32) -> Task {
     let over = |task: &Task| task.attempts == attempts && task.status.is_ended();
     eventually("its end", async || Some(client.task(id).await).filter(over)).await

@@ -5,7 +5,7 @@ use rdev_client::types::{Event, Reason, Status};
 use crate::support::{Fixture, eventually};
 
 #[tokio::test]
-async fn what_cannot_start_is_told_of_and_starts_when_it_can() {
+async fn a_command_that_cannot_start_says_so_and_starts_when_it_can() {
     let server = Fixture::new().start().await;
     let client = server.client();
     let runs = server.fixture().data_dir().join("runs");

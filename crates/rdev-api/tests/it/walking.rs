@@ -5,9 +5,9 @@ use rdev_client::Received;
 use rdev_client::types::{Accepted, Command, CommandType, Data, Event, List, OutputStream, Reason, Status};
 use serde::Deserialize;
 
-use crate::support::{Item, ReceivedExt, Runtime, moment, told_on_every_runtime};
+use crate::support::{Item, ReceivedExt, Runtime, moment, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     an_accepted_command_tells_where_to_look,
     a_stream_tells_the_command_from_pending_to_complete,

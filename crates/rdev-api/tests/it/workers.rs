@@ -3,9 +3,9 @@
 use rdev_client::types::{BlockedBy, Data, Pool, Reason, Status, Worker, WorkerStatus};
 use serde_json::{Value, json};
 
-use crate::support::{Runtime, Server, eventually, told_on_every_runtime};
+use crate::support::{Runtime, Server, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     a_drained_worker_takes_nothing_new_until_it_is_undone,
 }
 

@@ -21,9 +21,9 @@ use crate::support::{Answer, Call, Client, Item};
 const PAUSE: Duration = Duration::from_millis(50);
 /// Tasks that are being posted at once: more than one server has connections to its database.
 const POSTERS: usize = 32;
-/// Of so many tasks one is posted to two servers at once, as by a caller who has lost patience.
+/// Every tenth task is posted to two servers at once, as by a caller who has lost patience.
 const POSTED_TWICE: usize = 10;
-/// Of so many tasks the stream of one is followed while it runs.
+/// Every fifteenth task has its stream followed while it runs.
 const FOLLOWED: usize = 15;
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(crate) struct Clients {
     manners: Manners,
 }
 
-/// How they ask.
+/// Manners of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {
     /// A connection is closed when the answer has come.
@@ -61,7 +61,7 @@ pub(crate) enum Tried {
     Died,
 }
 
-/// What the followers of projects will have seen, when all their commands have ended.
+/// Followers of projects, each with the events that it has seen when all commands have ended.
 pub(crate) type Projects = BTreeMap<&'static str, JoinHandle<Vec<Received>>>;
 
 #[derive(Deserialize)]
@@ -139,7 +139,7 @@ impl Clients {
         }
     }
 
-    /// What the servers say of something, whichever is there.
+    /// Reads a resource from whichever server is there.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         self.ask(0, 200, |client| client.get(path)).await
     }

@@ -29,7 +29,7 @@ struct Ended {
     told: Answer,
 }
 
-/// What a server says of a task.
+/// Answer of a server about a task.
 #[derive(Debug, Clone, Deserialize)]
 struct Answer {
     id: String,
@@ -111,7 +111,7 @@ impl<'a> Severity<'a> {
         }
     }
 
-    /// How many lines each of them tells.
+    /// Returns the number of lines of all streams.
     pub(crate) async fn every_server_tells_the_same_streams(&self) -> usize {
         let mut reading = JoinSet::new();
         for reader in 0..READERS {
@@ -129,7 +129,7 @@ impl<'a> Severity<'a> {
         reading.join_all().await.into_iter().sum()
     }
 
-    /// How many streams were followed through the storm.
+    /// Returns the number of streams that were followed meanwhile.
     pub(crate) async fn followers_saw_the_same(&self, projects: Projects) -> usize {
         let streams = self.followed.len() + projects.len();
         for (index, seen) in &self.followed {

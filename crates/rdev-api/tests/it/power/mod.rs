@@ -149,7 +149,7 @@ async fn accept(client: &Client, task: Task, marks: &Path) -> Accepted {
     Accepted { task, id: answer.part::<Data<Stored>>(202).data.id }
 }
 
-/// How many runs the runner may forget.
+/// Returns the number of runs that the runner may forget.
 fn journals_freed(runs: &Path) -> usize {
     let runs = fs::read_dir(runs).expect("the folder of runs can be listed").flatten();
     runs.filter(|run| run.path().join("collected").exists()).count()

@@ -23,7 +23,7 @@ pub(super) struct Severity<'a> {
     pub(super) server: &'a Server,
 }
 
-/// How a task has ended.
+/// End of a task.
 #[derive(Debug, Clone, Deserialize)]
 struct Ended {
     status: Status,

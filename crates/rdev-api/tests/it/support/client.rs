@@ -140,12 +140,12 @@ impl Client {
         String::from_utf8_lossy(&output).into_owned()
     }
 
-    /// What a task has left, and what it was to leave.
+    /// Files that a task has left, and those that it was to leave.
     pub(crate) async fn artefacts(&self, id: &str) -> Vec<Artefact> {
         self.api.artefacts(id).await.expect("the task is there")
     }
 
-    /// How a project stands; `None` while the server does not tell: one that has just begun knows none yet.
+    /// A project; `None` while the server does not tell: one that has just begun knows none yet.
     pub(crate) async fn project(&self, id: &str) -> Option<Project> {
         match self.api.project(id).await {
             Ok(project) => Some(project),

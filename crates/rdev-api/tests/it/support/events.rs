@@ -58,7 +58,7 @@ impl Events {
     }
 }
 
-/// What stories ask of an event.
+/// Properties of an event that stories look at.
 pub(crate) trait ReceivedExt {
     /// Its number in its stream, for events that have one.
     fn seq(&self) -> Option<u64>;

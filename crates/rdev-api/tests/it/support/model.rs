@@ -66,7 +66,7 @@ impl Model {
             .for_commands("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
     }
 
-    /// What it has been asked so far.
+    /// Requests so far.
     pub(crate) async fn asked(&self) -> Vec<Occurrence> {
         let client = Client::new(self.address, None);
         client.get("/__stub/requests").send().await.part(200)

@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
-    /// Whether it is ready before somebody kills it, in whatever state it is then.
+    /// Tells whether it is ready before somebody kills it, in whatever state it is then.
     pub(crate) async fn restarts_before(&mut self, kill: impl Future<Output = Option<()>>) -> bool {
         let starting = within("a start", async { while !self.try_restart("/ready").await {} });
         tokio::select! {
@@ -166,7 +166,7 @@ impl Server {
         &self.places
     }
 
-    /// Where its projects are, of a server whose projects are pods of a real cluster.
+    /// Namespace of the projects, of a server whose projects are pods of a real cluster.
     pub(crate) fn namespace(&self) -> &Namespace {
         match &self.places {
             Places::Cluster(namespace) => namespace,
@@ -224,7 +224,7 @@ impl Server {
         eventually(id, there).await;
     }
 
-    /// What is in a file of the project `demo`; `None` while there is no such file.
+    /// Returns the content of a file of the project `demo`; `None` while there is no such file.
     pub(crate) async fn file(&self, name: &str) -> Option<String> {
         self.places.file(name).await
     }
@@ -244,12 +244,12 @@ impl Server {
         self.places.touch_at(worker, name).await;
     }
 
-    /// What is in a file there; `None` while there is no such file.
+    /// Returns the content of a file there; `None` while there is no such file.
     pub(crate) async fn file_at(&self, worker: &str, name: &str) -> Option<String> {
         self.places.file_at(worker, name).await
     }
 
-    /// Whether the process lives whose number a command has written to a file of `demo`.
+    /// Tells whether the process lives whose number a command has written to a file of `demo`.
     pub(crate) async fn lives(&self, pid_file: &str) -> bool {
         let pid = self.file(pid_file).await.unwrap_or_else(|| panic!("there is no {pid_file}"));
         self.places.lives(&pid).await

@@ -12,10 +12,10 @@ use super::exact;
 use super::http::Body;
 use crate::support::{PATIENCE, within};
 
-/// What a stream holds between two empty lines.
+/// Item of a stream: the lines between two empty ones.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
-    /// How long to wait before connecting again.
+    /// Milliseconds to wait before connecting again.
     Retry(u64),
     Event(Received),
 }
