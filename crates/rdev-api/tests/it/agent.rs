@@ -182,7 +182,7 @@ async fn a_session_goes_on_where_it_was(on: Runtime) {
     let unknown = "00000000-0000-4000-8000-000000000000";
     let lost = run(&client, json!({"prompt": "@stub text third", "session_id": unknown})).await;
     assert_eq!(lost.told(), (Status::Failed, Some(Reason::AgentError)));
-    assert!(lost.command.message.as_deref().is_some_and(|message| message.contains(unknown)));
+    assert!(lost.command.progress.message.as_deref().is_some_and(|message| message.contains(unknown)));
 }
 
 async fn a_prompt_may_be_long_and_begin_with_a_dash(on: Runtime) {
@@ -191,7 +191,7 @@ async fn a_prompt_may_be_long_and_begin_with_a_dash(on: Runtime) {
     let client = server.client();
     let filler = "words and more words ".repeat(10_000);
     let long = run(&client, json!({"prompt": format!("--{filler}\n@stub text Read.")})).await;
-    assert_eq!(long.told(), (Status::Completed, None), "{:?}", long.command.message);
+    assert_eq!(long.told(), (Status::Completed, None), "{:?}", long.command.progress.message);
     assert_eq!(long.result().text.as_deref(), Some("Read."));
     assert_eq!(long.command.summary.chars().count(), 120);
 }

@@ -99,7 +99,7 @@ async fn files_are_kept_whole_through_a_kill_of_the_server(on: Runtime) {
     let ended = client.task_in(&id, Status::Completed).await;
     assert_eq!(ended.artefacts, Some(ArtefactSummary { files: 5, bytes: 15_000_000, problems: 0 }));
     assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
-    let output = client.task_output(id).await;
+    let output = client.task_output(&id).await;
     for file in client.artefacts(&id).await {
         read(&client, &file).await;
         assert!(output.contains(file.sha256.as_deref().unwrap()), "{file:?}");

@@ -74,7 +74,7 @@ async fn the_next_pod_delivers_what_the_one_before_has_left_in_its_folder_of_run
         (over.accepted.status, over.progress.reason, over.progress.exit_code),
         (Status::Failed, Some(Reason::ExitCode), Some(3))
     );
-    for id in [&cut.id, &over.id] {
+    for id in [&cut.accepted.id, &over.accepted.id] {
         assert_eq!(output(&server, KEPT, id).await, "up\ndown\n");
     }
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Fixture, Server, variable};
+use crate::support::{Fixture, Server};
 
 const VARIABLES: [&str; 24] = [
     "RDEV_BIND",

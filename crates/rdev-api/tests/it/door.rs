@@ -160,7 +160,7 @@ async fn probed_beside(sockets: usize, fixture: Fixture) {
     let probes = free_address();
     let server = fixture.with("RDEV_PROBE_BIND", probes.to_string()).start().await;
     let public = server.client().with_key(None);
-    let probes = Client { address: probes, key: None };
+    let probes = Client::new(probes, None);
     let mut silent = Vec::new();
     for n in 0..sockets {
         let socket = TcpSocket::new_v4().unwrap();

@@ -58,5 +58,5 @@ async fn a_drained_worker_waits_for_its_output_and_files_over_a_restart_of_the_s
     let output = client.task_output(&task.id).await;
     assert!(output.ends_with(&format!("\nup\n{lines}")), "{} of {} bytes", output.len(), lines.len());
     let files = client.artefacts(&task.id).await;
-    assert_eq!((files.len(), files[0].size, files[0].problem.as_deref()), (1, FILE_BYTES, None));
+    assert_eq!((files.len(), files[0].size, files[0].problem), (1, FILE_BYTES, None));
 }

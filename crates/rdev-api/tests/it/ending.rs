@@ -54,8 +54,8 @@ async fn a_running_command_is_cancelled(on: Runtime) {
         let again = client.cancel(&accepted.id).await;
         assert_eq!(told(&again), (Status::Cancelled, Some(Reason::Cancelled)));
         assert_eq!(
-            (again.progress.ended_at, again.progress.exit_code),
-            (ended.progress.ended_at, ended.progress.exit_code)
+            (&again.progress.ended_at, again.progress.exit_code),
+            (&ended.progress.ended_at, ended.progress.exit_code)
         );
     }
 }

@@ -141,7 +141,7 @@ async fn links_of_the_work_tree_are_not_followed(on: Runtime) {
     git(&client, &["mv", "hook", "moved"]).await;
     for destination in ["config/hooks/post-commit", "folder/stolen", "folder"] {
         let (command, text) = git_to_its_end(&client, &["mv", "moved", destination]).await;
-        assert_eq!((command.exit_code, text.contains("symbolic link")), (Some(128), true), "{text}");
+        assert_eq!((command.progress.exit_code, text.contains("symbolic link")), (Some(128), true), "{text}");
     }
     git(&client, &["reset", "main"]).await;
     for args in [
@@ -153,7 +153,7 @@ async fn links_of_the_work_tree_are_not_followed(on: Runtime) {
     ] {
         let (command, text) = git_to_its_end(&client, args).await;
         assert_eq!(
-            (command.exit_code, text.contains("symbolic link")),
+            (command.progress.exit_code, text.contains("symbolic link")),
             (Some(128), true),
             "{args:?}: {text}"
         );

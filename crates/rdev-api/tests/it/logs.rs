@@ -11,7 +11,7 @@ use rdev_client::types::Status;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::support::{Client, Fixture, Item, ReceivedExt, eventually, free_address, within};
+use crate::support::{Client, Fixture, Item, eventually, free_address, within};
 
 /// Nobody reads it any more.
 const CLOSED: &str = "exec \"$0\" 2> >(:)";

@@ -1,10 +1,8 @@
 //! Probes: health, readiness and figures of a server, and the addresses on which they are served.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use rdev_client::types::{ComponentStatus, Components, ReadinessAnswer, Status};
-use serde::Deserialize;
 
 use crate::support::{Client, Fixture, Runtime, Server, eventually, free_address};
 

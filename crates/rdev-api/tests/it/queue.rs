@@ -1,5 +1,7 @@
 //! Tasks of the queue: a checkout, attempts, turns, and one run whatever happens to the server.
 
+use std::collections::BTreeMap;
+
 use rdev_client::Received;
 use rdev_client::types::{
     BlockedBy, Data, Event, Reason, Status, Task, TaskPage, TaskStatusFilter, TaskType,

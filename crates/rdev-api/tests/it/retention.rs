@@ -9,8 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::support::{
-    Call, Client, Fixture, Item, RawEvents, ReceivedExt, Runtime, Server, eventually, looking,
-    on_every_runtime,
+    Call, Client, Fixture, Item, RawEvents, ReceivedExt, Runtime, Server, eventually, on_every_runtime,
 };
 
 on_every_runtime! {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_client::types::{Status, WorkerStatus};
 use rdev_kube_double::PodHandle;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Client, Runtime, Server, eventually};
 

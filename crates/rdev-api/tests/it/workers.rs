@@ -1,7 +1,7 @@
 //! The workers of the pool: who is free, who is drained, and what becomes of a task whose worker dies.
 
 use rdev_client::types::{BlockedBy, Data, Pool, Reason, Status, Worker, WorkerStatus};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Runtime, Server, eventually, on_every_runtime};
 

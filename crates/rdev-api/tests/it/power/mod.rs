@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::oracle::{Kind, Task, seed};
-use crate::support::{Client, Fixture, ReceivedExt, Server, eventually, moment, within};
+use crate::support::{Client, Fixture, ReceivedExt, Server, eventually, within};
 use disk::Disk;
 use told::{Stored, Told};
 use verdict::Severity;
