@@ -10,7 +10,7 @@
 #   scripts/chaos.sh --release  arguments go to `cargo test`
 #
 # RDEV_CHAOS_SEED=number repeats the tasks and the events of an earlier run. The checks are in
-# crates/rdev-api/tests/it/oracle, chaos/readiness.rs and power/verdict.rs beside it.
+# crates/rdev-api/tests/it/oracle, chaos/one_server/readiness.rs and power/verdict.rs beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +31,6 @@ clean_up() {
 trap clean_up EXIT
 export TMPDIR="$folder"
 
-for test in chaos::one_server_to_which_all_happens_at_once_for_long power::a_power_cut_at_any_moment_breaks_no_promise; do
+for test in chaos::one_server::one_server_to_which_all_happens_at_once_for_long power::a_power_cut_at_any_moment_breaks_no_promise; do
     cargo test --package rdev-api --test it "$@" -- --exact "$test" --ignored --nocapture
 done

@@ -10,29 +10,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::address::Address;
 use crate::client::Inner;
-use crate::{Client, Error, Result};
-
-/// Limits of the reconnections of an event stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reconnect {
-    /// Delay before the first reconnection, until the server's `retry:` names another; doubles with each failure.
-    pub delay_first: Duration,
-    /// Longest delay before a reconnection, unless the server's `Retry-After` asks for a longer one.
-    pub delay_max: Duration,
-    /// Time without an event after which the last error is returned and the stream ends.
-    pub give_up_after: Duration,
-}
-
-impl Default for Reconnect {
-    /// Sets 1 s, 30 s and 5 min.
-    fn default() -> Self {
-        Self {
-            delay_first: Duration::from_secs(1),
-            delay_max: Duration::from_secs(30),
-            give_up_after: Duration::from_secs(300),
-        }
-    }
-}
+use crate::{Client, Error, Reconnect, Result};
 
 /// Options of a client, each with a default.
 #[derive(Debug, Clone)]
@@ -116,6 +94,21 @@ impl Builder {
         let Self { answer_timeout, idle_timeout, reconnect, .. } = self;
         let inner = Inner { http, address, authorization, answer_timeout, idle_timeout, reconnect };
         Ok(Client { inner: Arc::new(inner) })
+    }
+}
+
+impl Client {
+    /// Makes a client with the default limits: of the server at `http://…`, `https://…` or `unix:/path`, with an API key.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new(address: &str, key: Option<&str>) -> Result<Self> {
+        Self::builder().key(key).build(address)
+    }
+
+    /// Starts from the default options.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }
 

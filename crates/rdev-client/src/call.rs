@@ -5,11 +5,15 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use rdev_api_types::{Data, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, Meta};
-use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
+use reqwest::{Method, RequestBuilder};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Client, Error, Result};
+
+/// Body of a POST that has none.
+pub(crate) const NO_BODY: Option<&()> = None;
 
 /// Call that is sent when it is awaited, and gives the resource of its answer.
 #[derive(Debug)]
@@ -32,11 +36,19 @@ pub struct Answer<T> {
     pub is_replayed: bool,
 }
 
-impl<T> Call<T> {
-    pub(crate) fn new(client: Client, request: RequestBuilder) -> Self {
-        Self { client, request, idempotency_key: None, answer: PhantomData }
+impl Client {
+    /// Begins a POST that gives one resource.
+    pub(crate) fn post<T>(&self, segments: &[&str], body: Option<&impl Serialize>) -> Call<T> {
+        let request = self.request(Method::POST, segments);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        Call { client: self.clone(), request, idempotency_key: None, answer: PhantomData }
     }
+}
 
+impl<T> Call<T> {
     /// Sets the idempotency key: a repetition with the same key, within 24 hours, gives the first answer again.
     pub fn idempotency_key(mut self, key: &str) -> Self {
         self.idempotency_key = Some(key.to_owned());

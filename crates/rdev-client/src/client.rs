@@ -12,14 +12,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::builder::Reconnect;
-use crate::{ApiFailure, Builder, Call, Error, Result};
+use crate::{ApiFailure, Error, Reconnect, Result};
 
 /// Largest answer in JSON: a page of 200 entries is far smaller.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Body of a POST that has none.
-pub(crate) const NO_BODY: Option<&()> = None;
 
 /// Client of one server. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -47,19 +43,6 @@ pub struct Page<T> {
 }
 
 impl Client {
-    /// Makes a client with the default limits: of the server at `http://…`, `https://…` or `unix:/path`, with an API key.
-    ///
-    /// # Errors
-    /// As [`Builder::build`].
-    pub fn new(address: &str, key: Option<&str>) -> Result<Self> {
-        Self::builder().key(key).build(address)
-    }
-
-    /// Starts from the default options.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Begins a request to a path, given as its segments.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let request = self.inner.http.request(method, self.inner.address.url(segments));
@@ -67,16 +50,6 @@ impl Client {
             Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
             None => request,
         }
-    }
-
-    /// Begins a POST that gives one resource.
-    pub(crate) fn post<T>(&self, segments: &[&str], body: Option<&impl Serialize>) -> Call<T> {
-        let request = self.request(Method::POST, segments);
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        Call::new(self.clone(), request)
     }
 
     /// Reads one resource.

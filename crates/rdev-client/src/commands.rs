@@ -3,7 +3,7 @@
 use rdev_api_types::{Accepted, ClaudeBody, Command, CommandPage, GitBody, ShellBody};
 use reqwest::Method;
 
-use crate::client::NO_BODY;
+use crate::call::NO_BODY;
 use crate::{Call, Client, Download, OutputForm, Page, Result};
 
 impl Client {

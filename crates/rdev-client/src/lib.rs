@@ -29,14 +29,16 @@ mod download;
 mod error;
 mod events;
 mod projects;
+mod reconnect;
 mod system;
 mod tasks;
 mod workers;
 
-pub use builder::{Builder, Reconnect};
+pub use builder::Builder;
 pub use call::{Answer, Call};
 pub use client::{Client, Page};
 pub use download::{Download, OutputForm};
 pub use error::{ApiFailure, Error, Result};
-pub use events::{EventStream, Received, Subscription};
+pub use events::{AgentForm, EventStream, Received, Subscription};
 pub use rdev_api_types as types;
+pub use reconnect::Reconnect;

@@ -2,7 +2,7 @@
 
 use rdev_api_types::{Project, ProjectPage, Ticket};
 
-use crate::client::NO_BODY;
+use crate::call::NO_BODY;
 use crate::{Call, Client, Page, Result};
 
 impl Client {

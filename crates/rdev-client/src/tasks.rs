@@ -3,7 +3,7 @@
 use rdev_api_types::{Artefact, QueueStats, Task, TaskBody, TaskPage};
 use reqwest::Method;
 
-use crate::client::NO_BODY;
+use crate::call::NO_BODY;
 use crate::{Call, Client, Download, OutputForm, Page, Result};
 
 impl Client {

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Log of this process.
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
-    /// What is logged, as a filter of tracing: `info`, `rdev_engine=debug,warn`
+    /// Filter of the log, as tracing writes it: `info`, `rdev_engine=debug,warn`
     #[arg(long = "log", env = "RDEV_LOG", default_value = "info", value_parser = log_filter, value_name = "LOG")]
     pub filter: String,
 

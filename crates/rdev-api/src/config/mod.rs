@@ -40,7 +40,7 @@ pub use self::streams::StreamsConfig;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rdev-api", version, max_term_width = 100)]
 pub struct Config {
-    /// What to do instead of serving
+    /// Subcommand that replaces serving
     #[command(subcommand)]
     pub command: Option<Action>,
 

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Runtime of commands.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeConfig {
-    /// Where commands run: on this machine, or in the pods of a cluster, which is the one around this pod or
+    /// Runtime of commands: this machine, or the pods of a cluster, which is the one around this pod or
     /// that of KUBECONFIG. Without it: kubernetes inside a pod, else local
     #[arg(long, env = "RDEV_RUNTIME")]
     runtime: Option<Runtime>,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rdev_client::types::{ErrorBody, Event, List, Project, Ticket};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::support::{Answer, Client, Data, Failure, Server, Ticket, Told};
+use crate::support::{Answer, Client, Server, moment};
 
 const WRONG: &str = "rdev_admin_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -25,15 +26,14 @@ struct Operation {
 }
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// What needs no key; everything else does.
+/// Operations without a key; every other one needs one.
 const PUBLIC: [&str; 6] = ["docs", "docs_script", "health", "metrics", "openapi", "ready"];
 
 async fn ticket(client: &Client, project: &str) -> Ticket {
-    let answer = client.call("POST", &format!("/projects/{project}/events/ticket")).send().await;
-    answer.json::<Data<Ticket>>(200).data
+    client.api().issue_ticket(project).await.expect("the project is there")
 }
 
-fn unauthorized(answer: &Answer) -> Failure {
+fn unauthorized(answer: &Answer) -> ErrorBody {
     assert!(answer.header("www-authenticate").starts_with("Bearer"), "{:?}", answer.headers);
     answer.failure(401, "UNAUTHORIZED")
 }
@@ -74,7 +74,7 @@ fn unreadable(path: &str) -> String {
 async fn a_key_is_asked_for_before_the_path_is_read() {
     let server = Server::start().await;
     let client = server.client();
-    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    let document: OpenApi = client.get("/openapi.json").send().await.part(200);
     let calls = document.calls(unreadable);
     for (method, url, operation) in calls.iter().filter(|(_, url, _)| url.contains('%')) {
         assert!(operation.responses.contains_key("400"), "{method} {url} documents 400");
@@ -89,7 +89,7 @@ async fn a_key_is_asked_for_before_the_path_is_read() {
 async fn every_route_refuses_query_parameters_that_it_does_not_know() {
     let server = Server::start().await;
     let client = server.client();
-    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    let document: OpenApi = client.get("/openapi.json").send().await.part(200);
     for (method, url, operation) in document.calls(sound) {
         assert!(operation.responses.contains_key("400"), "{method} {url} documents 400");
         let unknown = format!("{url}?nonsense=1");
@@ -111,7 +111,7 @@ async fn every_route_refuses_query_parameters_that_it_does_not_know() {
 async fn every_route_that_is_not_public_wants_a_key() {
     let server = Server::start().await;
     let client = server.client();
-    let document: OpenApi = client.get("/openapi.json").send().await.json(200);
+    let document: OpenApi = client.get("/openapi.json").send().await.part(200);
     assert!(document.openapi.starts_with("3.1"), "{}", document.openapi);
     let mut public = Vec::new();
     for (method, url, operation) in document.calls(sound) {
@@ -155,11 +155,10 @@ async fn a_ticket_opens_the_events_of_its_project_and_nothing_else() {
     let accepted = client.shell_on("s", "echo hello").await;
     client.ended(&accepted.id).await;
     let issued = ticket(&client, "demo").await;
-    let now = client.get("/projects").send().await.json::<crate::support::List<IgnoredAny>>(200);
-    assert!(!now.meta.request_id.is_empty());
-    let answer = client.call("POST", "/projects/demo/events/ticket").send().await;
-    let again = answer.json::<Data<Ticket>>(200);
-    assert!(again.data.expires_at > again.meta.timestamp);
+    let now = client.get("/projects").send().await.json::<List<Project>>(200);
+    assert!(!now.meta.meta.request_id.is_empty());
+    let again = client.api().issue_ticket("demo").answer().await.unwrap();
+    assert!(moment(&again.data.expires_at) > moment(&again.meta.timestamp));
 
     let stranger = client.with_key(None);
     let ticket = issued.ticket;
@@ -168,7 +167,7 @@ async fn a_ticket_opens_the_events_of_its_project_and_nothing_else() {
         assert!(items.len() >= 3, "{items:?}");
     }
     let mut project = stranger.get(&format!("/projects/demo/events?ticket={ticket}")).events().await;
-    while !matches!(project.event().await.told, Told::Complete(_)) {}
+    while !matches!(project.event().await.event, Event::Complete(_)) {}
 
     for path in [
         format!("/projects/other/events?ticket={ticket}"),
@@ -193,10 +192,7 @@ async fn a_ticket_opens_the_events_of_its_project_and_nothing_else() {
 async fn the_same_idempotency_key_gives_the_same_ticket() {
     let server = Server::start().await;
     let client = server.client();
-    let issue = async || {
-        let call = client.call("POST", "/projects/demo/events/ticket").header("idempotency-key", "k");
-        call.send().await.json::<Data<Ticket>>(200).data.ticket
-    };
+    let issue = async || client.api().issue_ticket("demo").idempotency_key("k").await.unwrap().ticket;
     assert_eq!(issue().await, issue().await);
     client.call("POST", "/projects/none/events/ticket").send().await.failure(404, "PROJECT_NOT_FOUND");
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use rdev_client::types::{Artefact, ArtefactProblem, ArtefactSummary, Reason, Status, Task};
 use rdev_kube_double::Cut;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Artefact, Client, Left, Runtime, Task, eventually, told_on_every_runtime};
+use crate::support::{Client, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     files_are_kept_byte_for_byte_also_when_a_step_fails,
     files_are_kept_whole_through_a_kill_of_the_server,
     the_last_attempt_is_the_one_whose_files_are_kept,
@@ -31,8 +32,7 @@ async fn read(client: &Client, file: &Artefact) -> Vec<u8> {
 }
 
 async fn ended(client: &Client, id: &str) -> Task {
-    let over =
-        async || Some(client.task(id).await).filter(|task| !["pending", "running"].contains(&&*task.status));
+    let over = async || Some(client.task(id).await).filter(|task| task.status.is_ended());
     eventually("the task's end", over).await
 }
 
@@ -48,29 +48,28 @@ async fn files_are_kept_byte_for_byte_also_when_a_step_fails(on: Runtime) {
     let wanted = ["dist/*.log", "dist/", "none/**/*.xml", "huge", "stolen", "pipe", "dist/bytes"];
     let body = json!({"type": "shell", "steps": steps, "artefacts": wanted, "max_attempts": 1});
     let task = client.add_task(&body).await;
-    assert_eq!(task.artefacts, Some(Left { files: 0, bytes: 0, problems: 0 }));
+    assert_eq!(task.artefacts, Some(ArtefactSummary { files: 0, bytes: 0, problems: 0 }));
     let ended = ended(&client, &task.id).await;
-    assert_eq!((ended.status.as_str(), ended.exit_code), ("failed", Some(3)));
+    assert_eq!((ended.status, ended.progress.exit_code), (Status::Failed, Some(3)));
     let files = client.artefacts(&task.id).await;
-    let told: Vec<_> =
-        files.iter().map(|file| (file.path.as_str(), file.size, file.problem.as_deref())).collect();
+    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.size, file.problem)).collect();
     let expected = [
         ("dist/.hidden", 2, None),
         ("dist/bytes", 5, None),
         ("dist/deep/large ü", 3_000_000, None),
         ("dist/empty", 0, None),
         ("dist/z.log", 2, None),
-        ("huge", 17_000_000, Some("too_large")),
-        ("pipe", 0, Some("unreadable")),
-        ("stolen", 0, Some("unreadable")),
-        ("none/**/*.xml", 0, Some("missing")),
+        ("huge", 17_000_000, Some(ArtefactProblem::TooLarge)),
+        ("pipe", 0, Some(ArtefactProblem::Unreadable)),
+        ("stolen", 0, Some(ArtefactProblem::Unreadable)),
+        ("none/**/*.xml", 0, Some(ArtefactProblem::Missing)),
     ];
     assert_eq!(told, expected);
-    assert_eq!(ended.artefacts, Some(Left { files: 5, bytes: 3_000_009, problems: 4 }));
+    assert_eq!(ended.artefacts, Some(ArtefactSummary { files: 5, bytes: 3_000_009, problems: 4 }));
     assert_eq!(read(&client, &files[1]).await, b"a\0b\xff\n");
     assert_eq!(read(&client, &files[3]).await, b"");
     read(&client, &files[2]).await;
-    let output = client.get(&format!("/queue/tasks/{}/output", task.id)).send().await.text();
+    let output = client.task_output(&task.id).await;
     assert!(output.contains(files[2].sha256.as_deref().unwrap()), "{output}");
     for path in ["huge", "stolen", "dist", "../dist/bytes", "dist%2Fnone"] {
         let path = format!("/queue/tasks/{}/artefacts/{path}", task.id);
@@ -80,8 +79,8 @@ async fn files_are_kept_byte_for_byte_also_when_a_step_fails(on: Runtime) {
     assert_eq!(client.get(&encoded).send().await.text(), "y\n");
     // The seat's next task finds nothing of it.
     let after = client.add_task(&json!({"type": "shell", "steps": ["ls -A .."]})).await;
-    client.task_in(&after.id, "completed").await;
-    let output = client.get(&format!("/queue/tasks/{}/output", after.id)).send().await.text();
+    client.task_in(&after.id, Status::Completed).await;
+    let output = client.task_output(&after.id).await;
     assert!(!output.contains(&task.id), "{output}");
 }
 
@@ -97,10 +96,10 @@ async fn files_are_kept_whole_through_a_kill_of_the_server(on: Runtime) {
     server.kill9().await;
     server.restart().await;
     let client = server.client();
-    let ended = client.task_in(&id, "completed").await;
-    assert_eq!(ended.artefacts, Some(Left { files: 5, bytes: 15_000_000, problems: 0 }));
+    let ended = client.task_in(&id, Status::Completed).await;
+    assert_eq!(ended.artefacts, Some(ArtefactSummary { files: 5, bytes: 15_000_000, problems: 0 }));
     assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
-    let output = client.get(&format!("/queue/tasks/{id}/output")).send().await.text();
+    let output = client.task_output(&id).await;
     for file in client.artefacts(&id).await {
         read(&client, &file).await;
         assert!(output.contains(file.sha256.as_deref().unwrap()), "{file:?}");
@@ -114,10 +113,10 @@ async fn the_last_attempt_is_the_one_whose_files_are_kept(on: Runtime) {
         ["echo x >>../tries; cp ../tries report; [ $(wc -l <report) = 2 ] || { touch first; exit 1; }"];
     let body = json!({"type": "shell", "steps": steps, "artefacts": ["report", "first"], "max_attempts": 2});
     let id = client.add_task(&body).await.id;
-    client.task_in(&id, "completed").await;
+    client.task_in(&id, Status::Completed).await;
     let files = client.artefacts(&id).await;
     assert_eq!(read(&client, &files[0]).await, b"x\nx\n");
-    assert_eq!((files.len(), files[1].problem.as_deref()), (2, Some("missing")));
+    assert_eq!((files.len(), files[1].problem), (2, Some(ArtefactProblem::Missing)));
 }
 
 #[tokio::test]
@@ -130,14 +129,14 @@ async fn collecting_goes_on_after_any_cut_and_the_death_of_the_server_in_between
     let client = server.client();
     let id = client.add_task(&body).await.id;
     eventually("the first file", async || client.artefacts(&id).await.first().cloned()).await;
-    assert_eq!(client.task(&id).await.status, "running");
+    assert_eq!(client.task(&id).await.status, Status::Running);
     server.kill9().await;
     server.restart().await;
     let client = server.client();
-    assert_eq!(client.task(&id).await.status, "running");
+    assert_eq!(client.task(&id).await.status, Status::Running);
     server.double().cluster().cut_every(None);
-    let ended = client.task_in(&id, "completed").await;
-    assert_eq!(ended.artefacts, Some(Left { files: 3, bytes: 9_000_000, problems: 0 }));
+    let ended = client.task_in(&id, Status::Completed).await;
+    assert_eq!(ended.artefacts, Some(ArtefactSummary { files: 3, bytes: 9_000_000, problems: 0 }));
     for file in client.artefacts(&id).await {
         read(&client, &file).await;
     }
@@ -151,12 +150,12 @@ async fn files_that_go_with_their_pod_are_told_as_lost() {
     let body = json!({"type": "shell", "steps": ["echo x >report; sleep 300"], "artefacts": ["report", "*.xml"],
                       "max_attempts": 1});
     let id = client.add_task(&body).await.id;
-    client.task_in(&id, "running").await;
+    client.task_in(&id, Status::Running).await;
     server.double().cluster().pod("rdev", "slot-1").delete(Duration::ZERO).unwrap();
-    assert_eq!(client.task_in(&id, "failed").await.reason.as_deref(), Some("pod_lost"));
+    assert_eq!(client.task_in(&id, Status::Failed).await.progress.reason, Some(Reason::PodLost));
     let files = client.artefacts(&id).await;
-    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem.as_deref())).collect();
-    assert_eq!(told, [("report", Some("lost")), ("*.xml", Some("lost"))]);
+    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem)).collect();
+    assert_eq!(told, [("report", Some(ArtefactProblem::Lost)), ("*.xml", Some(ArtefactProblem::Lost))]);
 }
 
 async fn odd_checkouts_keep_what_can_be_read(on: Runtime) {
@@ -173,12 +172,12 @@ async fn odd_checkouts_keep_what_can_be_read(on: Runtime) {
     let task = client.add_task(&body).await;
     ended(&client, &task.id).await;
     let files = client.artefacts(&task.id).await;
-    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem.as_deref())).collect();
+    let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.problem)).collect();
     let expected = [
         ("fixtures/%FE", None),
         ("fixtures/%FF", None),
         ("report.xml", None),
-        ("**/junit.xml", Some("missing")),
+        ("**/junit.xml", Some(ArtefactProblem::Missing)),
     ];
     assert_eq!(told, expected);
     assert_eq!(read(&client, &files[0]).await, b"b\n");

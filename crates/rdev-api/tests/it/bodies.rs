@@ -1,5 +1,6 @@
 //! Bodies that cannot be parsed, or hold values that are not valid.
 
+use rdev_client::types::{Accepted, Data};
 use serde_json::json;
 
 use crate::support::{Server, within};
@@ -91,8 +92,7 @@ async fn variables_reach_a_shell_command() {
     let server = Server::start().await;
     let client = server.client();
     let body = json!({"command": "printf '%s|' \"$A\" \"$B_2\"", "env": {"A": "a b\n", "B_2": ""}});
-    let answer = client.post("/projects/demo/shell", &body).send().await;
-    let id = answer.json::<crate::support::Data<crate::support::Accepted>>(202).data.id;
+    let id = client.post("/projects/demo/shell", &body).send().await.json::<Data<Accepted>>(202).data.id;
     within("its end", client.ended(&id)).await;
     assert_eq!(client.output(&id).await, "a b\n||");
 }
@@ -122,7 +122,7 @@ async fn numbers_and_times_of_a_task_are_taken_in_every_form_that_the_document_a
     };
     let told = async |more: serde_json::Value| {
         let answer = task(more).send().await;
-        answer.json::<crate::support::Data<serde_json::Value>>(202).data
+        answer.part::<Data<serde_json::Value>>(202).data
     };
     let numbers = told(json!({"priority": -1.0, "timeout_seconds": 5.0})).await;
     assert_eq!((&numbers["priority"], &numbers["timeout_ms"]), (&json!(-1), &json!(5000)));

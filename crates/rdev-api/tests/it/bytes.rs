@@ -1,8 +1,10 @@
 //! Output that is no UTF-8 text, or ends without a newline.
 
-use crate::support::{Complete, Item, OutputLine, Runtime, Server, Told, told_on_every_runtime};
+use rdev_client::types::{CompleteEvent, Event, OutputEvent, Status};
 
-told_on_every_runtime! {
+use crate::support::{Item, Runtime, Server, on_every_runtime};
+
+on_every_runtime! {
     output_without_a_newline_comes_in_pieces_and_holds_no_memory,
     a_line_of_64_kib_is_one_piece_and_one_byte_more_is_two,
     invalid_utf_8_is_replaced_in_events_and_kept_in_the_output,
@@ -19,22 +21,22 @@ const PIECE_MAX: usize = 64 * 1024;
 const GROWTH_MAX: u64 = 32 * 1024 * 1024;
 
 /// Runs a line: every output event of it, and its end.
-async fn lines_of(server: &Server, command: &str) -> (Vec<OutputLine>, Complete, String) {
+async fn lines_of(server: &Server, command: &str) -> (Vec<OutputEvent>, CompleteEvent, String) {
     let client = server.client();
     let accepted = client.shell(command).await;
     let mut events = client.follow(&accepted.stream_id, None).await;
     let mut lines = Vec::new();
     loop {
-        match events.event().await.told {
-            Told::Output(line) | Told::Error(line) => lines.push(line),
-            Told::Complete(complete) => return (lines, complete, accepted.id),
-            Told::Status(_) | Told::Heartbeat(_) => {}
+        match events.event().await.event {
+            Event::Output(line) | Event::Error(line) => lines.push(line),
+            Event::Complete(complete) => return (lines, complete, accepted.id),
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
 }
 
-fn texts(lines: &[OutputLine]) -> Vec<&str> {
+fn texts(lines: &[OutputEvent]) -> Vec<&str> {
     lines.iter().map(|line| line.line.as_str()).collect()
 }
 
@@ -57,22 +59,22 @@ async fn without_newline(on: Runtime, bytes: usize) {
     let mut events = client.follow(&accepted.stream_id, None).await;
     let (mut total, mut next, mut last_was_partial) = (0, 1, true);
     let complete = loop {
-        match events.event().await.told {
-            Told::Output(line) => {
+        match events.event().await.event {
+            Event::Output(line) => {
                 assert!(last_was_partial, "a piece that was not partial was the last");
                 assert_eq!(line.seq, next);
                 assert!(line.line.len() <= PIECE_MAX, "a piece of {} bytes", line.line.len());
                 assert!(line.line.bytes().all(|byte| byte == b'x'));
                 (total, next, last_was_partial) = (total + line.line.len(), next + 1, line.partial);
             }
-            Told::Complete(complete) => break complete,
-            Told::Status(_) | Told::Heartbeat(_) => {}
+            Event::Complete(complete) => break complete,
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     };
     assert!(!last_was_partial, "the last piece says that it is the last");
     assert_eq!((total, complete.seq), (bytes, next));
-    assert_eq!(complete.status, "completed");
+    assert_eq!(complete.status, Status::Completed);
 
     let (_, mut body) = client.get(&format!("/projects/demo/commands/{}/output", accepted.id)).open().await;
     let mut total = 0;
@@ -111,7 +113,7 @@ async fn an_empty_output_is_only_complete(on: Runtime) {
     let server = on.server().await;
     let (lines, complete, id) = lines_of(&server, "true").await;
     assert!(lines.is_empty());
-    assert_eq!((complete.seq, complete.status.as_str()), (1, "completed"));
+    assert_eq!((complete.seq, complete.status), (1, Status::Completed));
     assert!(server.client().output(&id).await.is_empty());
 }
 
@@ -139,7 +141,7 @@ async fn a_grandchild_that_holds_the_pipe_does_not_hold_the_end(on: Runtime) {
     let command = "sleep 300 & echo $! > grandchild; echo said; exit 5";
     let (lines, complete, _) = lines_of(&server, command).await;
     assert_eq!(texts(&lines), ["said"]);
-    assert_eq!((complete.status.as_str(), complete.exit_code), ("failed", Some(5)));
+    assert_eq!((complete.status, complete.exit_code), (Status::Failed, Some(5)));
     assert!(!server.lives("grandchild").await, "what a command leaves behind ends with it");
 }
 
@@ -156,11 +158,10 @@ async fn a_flood_of_processes_under_a_limit_ends_with_its_command(on: Runtime) {
     let bomb = "bomb() { [ $1 -gt 0 ] && { bomb $(($1 - 1)) & bomb $(($1 - 1)) & }; sleep 300; }
         echo $$ > bomb; bomb 5 & echo lit; wait";
     let accepted = client.shell_for(2, bomb).await;
-    let mut events = client.follow(&accepted.stream_id, None).await;
-    let items = events.rest().await;
+    let items = client.connection(&accepted.stream_id, None).await.rest().await;
     let Some(Item::Event(event)) = items.last() else { panic!("{items:?}") };
-    let Told::Complete(complete) = &event.told else { panic!("{event:?}") };
-    assert_eq!(complete.status, "timed_out");
+    let Event::Complete(complete) = &event.event else { panic!("{event:?}") };
+    assert_eq!(complete.status, Status::TimedOut);
     assert!(!server.lives("bomb").await);
     server.nothing_left().await;
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
+use rdev_client::types::{Accepted, Command, Reason, Status};
 use rdev_kube_double::PodHandle;
-use serde_json::json;
 
-use crate::support::{Accepted, Command, Data, Runtime, Server, eventually};
+use crate::support::{Runtime, Server, eventually};
 
 /// The project of these stories.
 const KEPT: &str = "kept";
@@ -19,22 +20,15 @@ async fn server(claim: &Path) -> (Server, PodHandle) {
 }
 
 async fn shell(server: &Server, project: &str, command: &str) -> Accepted {
-    let path = format!("/projects/{project}/shell");
-    server.client().post(&path, &json!({"command": command})).send().await.json::<Data<Accepted>>(202).data
+    server.client().shell_in(project, command).await
 }
 
 async fn ended(server: &Server, project: &str, id: &str) -> Command {
-    let path = format!("/projects/{project}/commands/{id}");
-    let over = async || {
-        let command = server.client().get(&path).send().await.json::<Data<Command>>(200).data;
-        command.is_over().then_some(command)
-    };
-    eventually("its end", over).await
+    server.client().ended_in(project, id).await
 }
 
-async fn output(server: &Server, project: &str, id: &str) -> String {
-    let path = format!("/projects/{project}/commands/{id}/output");
-    server.client().get(&path).send().await.text()
+async fn output(server: &Server, project: &str, id: &str) -> Bytes {
+    server.client().output_in(project, id).await
 }
 
 /// The run's journal holds this.
@@ -73,14 +67,14 @@ async fn the_next_pod_delivers_what_the_one_before_has_left_in_its_folder_of_run
 
     let (cut, over) = (ended(&server, KEPT, &cut.id).await, ended(&server, KEPT, &over.id).await);
     assert_eq!(
-        (cut.status.as_str(), cut.reason.as_deref(), cut.exit_code),
-        ("failed", Some("pod_lost"), None)
+        (cut.accepted.status, cut.progress.reason, cut.progress.exit_code),
+        (Status::Failed, Some(Reason::PodLost), None)
     );
     assert_eq!(
-        (over.status.as_str(), over.reason.as_deref(), over.exit_code),
-        ("failed", Some("exit_code"), Some(3))
+        (over.accepted.status, over.progress.reason, over.progress.exit_code),
+        (Status::Failed, Some(Reason::ExitCode), Some(3))
     );
-    for id in [&cut.id, &over.id] {
+    for id in [&cut.accepted.id, &over.accepted.id] {
         assert_eq!(output(&server, KEPT, id).await, "up\ndown\n");
     }
     assert_eq!(
@@ -89,7 +83,7 @@ async fn the_next_pod_delivers_what_the_one_before_has_left_in_its_folder_of_run
         "each ran once"
     );
     let well = shell(&server, KEPT, "echo well").await;
-    assert_eq!(ended(&server, KEPT, &well.id).await.status, "completed");
+    assert_eq!(ended(&server, KEPT, &well.id).await.accepted.status, Status::Completed);
 }
 
 #[tokio::test]
@@ -103,7 +97,7 @@ async fn a_server_that_sees_its_pod_replaced_waits_for_the_next_one_and_its_jour
     pod.set_ready(false).unwrap();
     pod.set_ready(true).unwrap();
     let ended = ended(&server, KEPT, &accepted.id).await;
-    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("pod_lost")));
+    assert_eq!((ended.accepted.status, ended.progress.reason), (Status::Failed, Some(Reason::PodLost)));
     assert_eq!(output(&server, KEPT, &accepted.id).await, "up\n");
 }
 
@@ -118,12 +112,17 @@ async fn two_projects_with_one_folder_of_runs_are_told_and_nothing_starts_in_eit
     // The folder is the first one's for sure once a command has run there.
     add("one").await;
     let first = shell(&server, "one", "pwd").await;
-    assert_eq!(ended(&server, "one", &first.id).await.status, "completed");
+    assert_eq!(ended(&server, "one", &first.id).await.accepted.status, Status::Completed);
     add("two").await;
     for project in ["two", "one", "two"] {
         let refused = shell(&server, project, "echo never").await;
         let refused = ended(&server, project, &refused.id).await;
-        assert_eq!((refused.status.as_str(), refused.started_at), ("failed", None));
-        assert_eq!(refused.reason.as_deref(), Some("runs_shared"), "{project}: {:?}", refused.message);
+        assert_eq!((refused.accepted.status, refused.progress.started_at), (Status::Failed, None));
+        assert_eq!(
+            refused.progress.reason,
+            Some(Reason::RunsShared),
+            "{project}: {:?}",
+            refused.progress.message
+        );
     }
 }

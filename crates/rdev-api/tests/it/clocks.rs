@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use rdev_client::types::Command;
+
 use crate::many_lines::Numbered;
-use crate::support::{Fixture, Runtime, faketime};
+use crate::support::{Fixture, Runtime, faketime, moment};
 
 /// A lease that no stall of a busy machine ends, in seconds.
 const LEASE: &str = "10";
@@ -70,7 +72,10 @@ async fn a_clock_is_set(to: &str) {
         let accepted = client.shell("true").await;
         commands.push(client.ended(&accepted.id).await);
     }
-    assert!(commands.is_sorted_by(|a, b| a.id < b.id && a.created_at <= b.created_at), "{commands:?}");
+    let accepted_at = |command: &Command| moment(&command.progress.created_at);
+    let is_sorted =
+        commands.is_sorted_by(|a, b| a.accepted.id < b.accepted.id && accepted_at(a) <= accepted_at(b));
+    assert!(is_sorted, "{commands:?}");
 }
 
 #[tokio::test]

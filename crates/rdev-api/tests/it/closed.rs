@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use rdev_client::types::Status;
 use serde_json::json;
 
-use crate::support::{Client, Fixture, Runtime, told_on_every_runtime};
+use crate::support::{Client, Fixture, Runtime, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_task_finds_nothing_in_its_home_and_leaves_nothing,
 }
 
@@ -168,18 +169,17 @@ async fn keys_of_agents_are_for_agents_and_named_variables_for_all() {
     assert!(!lines.iter().any(|line| line.contains("sk-of-the-agent")), "{lines:?}");
     assert!(lines.iter().any(|line| line == "CARGO_HOME=/cargo"), "{lines:?}");
     assert!(!output(&client, &["env"]).await.contains("sk-of-the-agent"));
-    let answer = client.post("/projects/demo/claude", &json!({"prompt": "hi"})).send().await;
-    let accepted: crate::support::Data<crate::support::Accepted> = answer.json(202);
-    client.ended(&accepted.data.id).await;
-    let said = String::from_utf8(client.output(&accepted.data.id).await.to_vec()).unwrap();
+    let accepted = client.claude_in("demo", &json!({"prompt": "hi"})).await;
+    client.ended(&accepted.id).await;
+    let said = String::from_utf8(client.output(&accepted.id).await.to_vec()).unwrap();
     assert!(said.contains("sk-of-the-agent /cargo"), "{said}");
 }
 
 /// Lines that the steps of a task wrote, without the lines that name them.
 async fn output(client: &Client, steps: &[&str]) -> String {
     let task = client.add_task(&json!({"type": "shell", "steps": steps, "max_attempts": 1})).await;
-    client.task_in(&task.id, "completed").await;
-    let output = client.get(&format!("/queue/tasks/{}/output", task.id)).send().await.text();
+    client.task_in(&task.id, Status::Completed).await;
+    let output = client.task_output(&task.id).await;
     output.lines().filter(|line| !line.starts_with("+ ")).map(|line| format!("{line}\n")).collect()
 }
 
@@ -200,7 +200,7 @@ async fn a_task_finds_nothing_in_its_home_and_leaves_nothing(on: Runtime) {
     // One that is killed cannot clean up; the next at its seat does.
     let body = json!({"type": "shell", "steps": ["echo key >~/.netrc; kill -9 $PPID"], "max_attempts": 1});
     let killed = client.add_task(&body).await;
-    client.task_in(&killed.id, "failed").await;
+    client.task_in(&killed.id, Status::Failed).await;
     let after = output(&client, &[look, "ls -A .."]).await;
     assert!(!after.contains("netrc") && !after.contains(&killed.id), "{after}");
 }

@@ -1,8 +1,11 @@
 //! Concurrency: which commands run beside which.
 
-use crate::support::{Accepted, Client, Command, Data, Model, Runtime, told_on_every_runtime};
+use jiff::Timestamp;
+use rdev_client::types::{Accepted, ClaudeBody, Command, Status};
 
-told_on_every_runtime! {
+use crate::support::{Client, Model, Runtime, moment, on_every_runtime};
+
+on_every_runtime! {
     and on postgres:
     two_agents_never_share_a_workspace_and_shell_runs_beside_them,
     agents_in_two_projects_run_side_by_side,
@@ -10,8 +13,15 @@ told_on_every_runtime! {
 }
 
 async fn claude(client: &Client, prompt: &str) -> Accepted {
-    let body = serde_json::json!({"prompt": prompt});
-    client.post("/projects/demo/claude", &body).send().await.json::<Data<Accepted>>(202).data
+    client.claude_in("demo", &ClaudeBody { prompt: prompt.to_owned(), ..ClaudeBody::default() }).await
+}
+
+fn start(command: &Command) -> Option<Timestamp> {
+    command.progress.started_at.as_ref().map(moment)
+}
+
+fn end(command: &Command) -> Option<Timestamp> {
+    command.progress.ended_at.as_ref().map(moment)
 }
 
 async fn two_agents_never_share_a_workspace_and_shell_runs_beside_them(on: Runtime) {
@@ -24,14 +34,14 @@ async fn two_agents_never_share_a_workspace_and_shell_runs_beside_them(on: Runti
     let (lines, complete) = client.run("echo beside").await;
     assert_eq!((lines, complete.exit_code), (vec!["beside".to_owned()], Some(0)));
     assert_eq!(client.git(&["init"]).await.status, 202);
-    assert_eq!(client.command(&first.id).await.status, "running");
-    assert_eq!(client.command(&second.id).await.status, "pending");
+    assert_eq!(client.command(&first.id).await.accepted.status, Status::Running);
+    assert_eq!(client.command(&second.id).await.accepted.status, Status::Pending);
     client.run("touch go").await;
     let (first, second) = (client.ended(&first.id).await, client.ended(&second.id).await);
     for command in [&first, &second] {
-        assert_eq!(command.status, "completed", "{command:?}");
+        assert_eq!(command.accepted.status, Status::Completed, "{command:?}");
     }
-    assert!(first.ended_at <= second.started_at, "{first:?} {second:?}");
+    assert!(end(&first) <= start(&second), "{first:?} {second:?}");
 }
 
 async fn agents_in_two_projects_run_side_by_side(on: Runtime) {
@@ -42,16 +52,11 @@ async fn agents_in_two_projects_run_side_by_side(on: Runtime) {
     let first = claude(&client, "@stub bash touch up; until [ -e go ]; do sleep 0.05; done").await;
     model.saw("bash", "complete").await;
     let body = serde_json::json!({"prompt": "@stub text other"});
-    let other = client.post("/projects/other/claude", &body).send().await.json::<Data<Accepted>>(202).data;
-    let path = format!("/projects/other/commands/{}", other.id);
-    let over = async || {
-        let command = client.get(&path).send().await.json::<Data<Command>>(200).data;
-        command.is_over().then_some(command)
-    };
-    assert_eq!(crate::support::eventually("the other's end", over).await.status, "completed");
-    assert_eq!(client.command(&first.id).await.status, "running");
+    let other = client.claude_in("other", &body).await;
+    assert_eq!(client.ended_in("other", &other.id).await.accepted.status, Status::Completed);
+    assert_eq!(client.command(&first.id).await.accepted.status, Status::Running);
     client.run("touch go").await;
-    assert_eq!(client.ended(&first.id).await.status, "completed");
+    assert_eq!(client.ended(&first.id).await.accepted.status, Status::Completed);
 }
 
 async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming(on: Runtime) {
@@ -64,7 +69,7 @@ async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming(on: Runt
     client.begun(&accepted[0]).await;
     client.begun(&accepted[1]).await;
     for late in &accepted[2..] {
-        assert_eq!(client.command(late).await.status, "pending");
+        assert_eq!(client.command(late).await.accepted.status, Status::Pending);
     }
     server.touch("go").await;
     let mut commands = Vec::new();
@@ -72,10 +77,9 @@ async fn as_many_run_at_once_as_configured_in_the_order_of_their_coming(on: Runt
         commands.push(client.ended(id).await);
     }
     for (index, command) in commands.iter().enumerate() {
-        let runs =
-            |other: &&Command| other.started_at <= command.started_at && other.ended_at > command.started_at;
+        let runs = |other: &&Command| start(other) <= start(command) && end(other) > start(command);
         let at_once = commands.iter().filter(runs).count();
         assert!(at_once <= 2, "{at_once} ran when command {index} started");
     }
-    assert!(commands[2].started_at >= commands[0].ended_at.min(commands[1].ended_at));
+    assert!(start(&commands[2]) >= end(&commands[0]).min(end(&commands[1])));
 }

@@ -1,25 +1,27 @@
 //! kill -9 at the worst moments.
 
+use rdev_client::Received;
+use rdev_client::types::{Event, Reason, Status};
 use tokio::process::Command;
 
-use crate::support::{Event, Fixture, Item, Runtime, Told, eventually, told_on_every_runtime};
+use crate::support::{Fixture, Item, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
-    what_was_accepted_just_before_a_kill_runs_once,
+    a_command_accepted_just_before_a_kill_runs_once,
     many_accepted_before_a_kill_all_run_once,
-    what_ends_while_no_server_runs_is_told_by_the_next,
+    an_end_while_no_server_runs_is_told_by_the_next,
     a_command_whose_supervisor_is_killed_fails_honestly,
 }
 
-async fn what_was_accepted_just_before_a_kill_runs_once(on: Runtime) {
+async fn a_command_accepted_just_before_a_kill_runs_once(on: Runtime) {
     let mut server = on.server().await;
     let accepted = server.client().shell("echo ran >> ran; echo said").await;
     server.kill9().await;
     server.restart().await;
     let client = server.client();
     let ended = client.ended(&accepted.id).await;
-    assert_eq!((ended.status.as_str(), ended.exit_code), ("completed", Some(0)));
+    assert_eq!((ended.accepted.status, ended.progress.exit_code), (Status::Completed, Some(0)));
     assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
     assert_eq!(client.output(&accepted.id).await, "said\n");
 }
@@ -37,7 +39,7 @@ async fn many_accepted_before_a_kill_all_run_once(on: Runtime) {
     }
     let client = server.client();
     for (number, accepted) in accepted.iter().enumerate() {
-        assert_eq!(client.ended(&accepted.id).await.status, "completed");
+        assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
         assert_eq!(client.output(&accepted.id).await, format!("{number}\n"));
     }
     let ran = server.file("ran").await.unwrap();
@@ -46,30 +48,32 @@ async fn many_accepted_before_a_kill_all_run_once(on: Runtime) {
     assert!(ran.iter().copied().eq(0..COMMANDS), "{ran:?}");
 }
 
-async fn what_ends_while_no_server_runs_is_told_by_the_next(on: Runtime) {
+async fn an_end_while_no_server_runs_is_told_by_the_next(on: Runtime) {
     let mut server = on.server().await;
     let client = server.client();
     let line = "echo $$ > pid; echo first; until [ -e go ]; do sleep 0.02; done; echo last; exit 7";
     let accepted = client.shell(line).await;
     server.file_written("pid").await;
-    let mut events = client.follow(&accepted.stream_id, None).await;
-    while !matches!(events.event().await.told, Told::Output(_)) {}
+    let mut events = client.connection(&accepted.stream_id, None).await;
+    while !matches!(events.event().await.event, Event::Output(_)) {}
     server.kill9().await;
     assert!(events.rest().await.is_empty(), "a dead server says nothing more");
     server.touch("go").await;
     crate::support::eventually("its end", async || (!server.lives("pid").await).then_some(())).await;
     server.restart().await;
-    let items = server.client().follow(&accepted.stream_id, Some("1")).await.rest().await;
-    let told: Vec<&Told> = items
+    let items = server.client().connection(&accepted.stream_id, Some("1")).await.rest().await;
+    let told: Vec<&Event> = items
         .iter()
         .filter_map(|item| match item {
-            Item::Event(Event { told: Told::Status(_) | Told::Heartbeat(_), .. }) | Item::Retry(_) => None,
-            Item::Event(event) => Some(&event.told),
+            Item::Event(Received { event: Event::Status(_) | Event::Heartbeat(_), .. }) | Item::Retry(_) => {
+                None
+            }
+            Item::Event(event) => Some(&event.event),
         })
         .collect();
-    let [Told::Output(line), Told::Complete(complete)] = told[..] else { panic!("{told:?}") };
+    let [Event::Output(line), Event::Complete(complete)] = told[..] else { panic!("{told:?}") };
     assert_eq!((line.seq, line.line.as_str()), (2, "last"));
-    assert_eq!((complete.seq, complete.status.as_str(), complete.exit_code), (3, "failed", Some(7)));
+    assert_eq!((complete.seq, complete.status, complete.exit_code), (3, Status::Failed, Some(7)));
 }
 
 async fn a_command_whose_supervisor_is_killed_fails_honestly(on: Runtime) {
@@ -79,8 +83,8 @@ async fn a_command_whose_supervisor_is_killed_fails_honestly(on: Runtime) {
     let line = "(setsid sleep 400 &); echo $$ > pid; echo said; kill -9 $PPID; sleep 400";
     let accepted = client.shell(line).await;
     let ended = client.ended(&accepted.id).await;
-    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("runner_lost")));
-    assert_eq!(ended.exit_code, None);
+    assert_eq!((ended.accepted.status, ended.progress.reason), (Status::Failed, Some(Reason::RunnerLost)));
+    assert_eq!(ended.progress.exit_code, None);
     assert!(!server.busy().await, "what is lost works on");
     let (lines, complete) = client.run("echo well").await;
     assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
@@ -99,7 +103,7 @@ async fn a_run_whose_folder_is_gone_is_lost_and_not_started_again() {
     server.restart().await;
     let client = server.client();
     let ended = client.ended(&accepted.id).await;
-    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("runner_lost")));
+    assert_eq!((ended.accepted.status, ended.progress.reason), (Status::Failed, Some(Reason::RunnerLost)));
     assert!(!server.busy().await, "what is lost works on");
     assert_eq!(server.file("effects").await.as_deref(), Some("ran\n"));
 }
@@ -126,7 +130,7 @@ async fn journals_that_nobody_has_read_outlive_every_collection() {
     assert!(gc.unwrap().status.success());
     server.restart().await;
     let client = server.client();
-    assert_eq!(client.ended(&first.id).await.status, "completed");
+    assert_eq!(client.ended(&first.id).await.accepted.status, Status::Completed);
     assert_eq!(client.output(&first.id).await, "said 1\n");
     assert_eq!(server.file("effects").await.as_deref(), Some("1\n"));
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use rdev_client::types::Status;
 use rdev_sql::testing::PostgresDatabase;
 
 use crate::support::{Fixture, Server, within};
@@ -122,7 +123,7 @@ async fn a_second_server_on_the_same_file_is_refused_in_one_line() {
         assert!(found.contains("ok    database: SQLite"), "{found}");
     }
     first.touch("go").await;
-    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
     assert_eq!(first.file("effects").await.unwrap(), "once\n");
 }
 
@@ -152,7 +153,7 @@ async fn a_postgres_that_a_later_version_has_closed_to_this_one_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_closed_to_other_users_whatever_was_there_before() {
+async fn stored_files_are_closed_to_other_users_whatever_was_there_before() {
     let fixture = Fixture::new();
     std::fs::create_dir(fixture.data_dir()).unwrap();
     let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();

@@ -1,5 +1,6 @@
 //! A disk that is full for a while.
 
+use rdev_client::types::Status;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::{Fixture, Server, eventually};
@@ -34,6 +35,6 @@ async fn a_disk_that_was_full_costs_no_restart_and_nothing_that_was_accepted() {
     limit_files(&server, None);
     eventually("readiness", || told(200)).await;
     assert_eq!(client.run("echo new").await.0, ["new"]);
-    assert_eq!(client.ended(&running.id).await.status, "completed");
+    assert_eq!(client.ended(&running.id).await.accepted.status, Status::Completed);
     assert_eq!(client.output(&running.id).await, "before\nafter\n");
 }

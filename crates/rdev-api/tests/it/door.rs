@@ -54,7 +54,7 @@ async fn a_subscriber_that_is_gone_is_noticed_also_when_it_went_quietly() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_in_the_envelope() {
+async fn bytes_that_are_no_request_are_answered_in_the_envelope() {
     let server = Server::start().await;
     let client = server.client();
     let long = "x".repeat(70_000);
@@ -160,7 +160,7 @@ async fn probed_beside(sockets: usize, fixture: Fixture) {
     let probes = free_address();
     let server = fixture.with("RDEV_PROBE_BIND", probes.to_string()).start().await;
     let public = server.client().with_key(None);
-    let probes = Client { address: probes, key: None };
+    let probes = Client::new(probes, None);
     let mut silent = Vec::new();
     for n in 0..sockets {
         let socket = TcpSocket::new_v4().unwrap();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rdev_client::types::Status;
 use serde_json::json;
 use tokio::process::Command;
 
@@ -28,7 +29,7 @@ async fn a_drained_worker_waits_for_its_output_and_files_over_a_restart_of_the_s
     );
     let body = json!({"type": "shell", "steps": [steps], "artefacts": ["out"], "max_attempts": 1});
     let task = server.client().add_task(&body).await;
-    server.client().task_in(&task.id, "running").await;
+    server.client().task_in(&task.id, Status::Running).await;
     let runs = pod.run_folder().unwrap();
     let run = runs.join(format!("{}-1", task.id));
     eventually("its run", async || run.join("journal").exists().then_some(())).await;
@@ -51,11 +52,11 @@ async fn a_drained_worker_waits_for_its_output_and_files_over_a_restart_of_the_s
     pod.delete(Duration::ZERO).unwrap();
 
     let client = server.client();
-    let ended = client.task_in(&task.id, "completed").await;
-    assert_eq!((ended.attempts, ended.exit_code), (1, Some(0)));
+    let ended = client.task_in(&task.id, Status::Completed).await;
+    assert_eq!((ended.attempts, ended.progress.exit_code), (1, Some(0)));
     let lines: String = (1..=10_000).map(|line| format!("{line}\n")).collect();
-    let output = client.get(&format!("/queue/tasks/{}/output", task.id)).send().await.text();
+    let output = client.task_output(&task.id).await;
     assert!(output.ends_with(&format!("\nup\n{lines}")), "{} of {} bytes", output.len(), lines.len());
     let files = client.artefacts(&task.id).await;
-    assert_eq!((files.len(), files[0].size, files[0].problem.as_deref()), (1, FILE_BYTES, None));
+    assert_eq!((files.len(), files[0].size, files[0].problem), (1, FILE_BYTES, None));
 }

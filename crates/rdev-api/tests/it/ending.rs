@@ -1,15 +1,16 @@
 //! Cancelling and running out of time: nothing is left alive, and the end is told honestly.
 
-use crate::support::{
-    Command, Complete, Data, Event, Item, Runtime, Server, Told, eventually, told_on_every_runtime,
-};
+use rdev_client::Received;
+use rdev_client::types::{Command, CompleteEvent, Event, Reason, Status};
 
-told_on_every_runtime! {
+use crate::support::{Item, Runtime, Server, eventually, moment, on_every_runtime};
+
+on_every_runtime! {
     a_running_command_is_cancelled,
     a_pending_command_is_cancelled_without_a_start,
     cancelling_twice_at_once_is_cancelling,
     a_completed_command_stays_completed,
-    what_is_unknown_cannot_be_cancelled,
+    an_unknown_command_cannot_be_cancelled,
     a_command_that_ignores_term_is_killed_after_the_grace,
     a_grandchild_in_its_own_session_goes_with_a_cancel,
     a_grandchild_in_its_own_session_goes_with_the_time,
@@ -23,16 +24,16 @@ told_on_every_runtime! {
 const GRACE_AND_SLACK_MS: u64 = 5_000 + 1_000 + 2_000;
 
 /// The complete event at the end of a stream.
-async fn complete(server: &Server, stream: &str) -> Complete {
-    let items = server.client().follow(stream, None).await.rest().await;
+async fn complete(server: &Server, stream: &str) -> CompleteEvent {
+    let items = server.client().connection(stream, None).await.rest().await;
     match items.last() {
-        Some(Item::Event(Event { told: Told::Complete(complete), .. })) => complete.clone(),
+        Some(Item::Event(Received { event: Event::Complete(complete), .. })) => complete.clone(),
         other => panic!("{other:?}"),
     }
 }
 
-fn told(command: &Command) -> (&str, Option<&str>) {
-    (&command.status, command.reason.as_deref())
+fn told(command: &Command) -> (Status, Option<Reason>) {
+    (command.accepted.status, command.progress.reason)
 }
 
 async fn a_running_command_is_cancelled(on: Runtime) {
@@ -41,18 +42,21 @@ async fn a_running_command_is_cancelled(on: Runtime) {
     let accepted = client.shell("echo $$ > pid; echo up; sleep 300").await;
     server.file_written("pid").await;
     let asked = client.cancel(&accepted.id).await;
-    assert!(asked.cancel_requested);
+    assert!(asked.progress.cancel_requested);
     let complete = complete(&server, &accepted.stream_id).await;
-    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("cancelled", Some("cancelled")));
+    assert_eq!((complete.status, complete.reason), (Status::Cancelled, Some(Reason::Cancelled)));
     assert!(!server.lives("pid").await);
 
     // After the end, and again: nothing changes.
     let ended = client.command(&accepted.id).await;
-    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
+    assert_eq!(told(&ended), (Status::Cancelled, Some(Reason::Cancelled)));
     for _ in 0..2 {
         let again = client.cancel(&accepted.id).await;
-        assert_eq!(told(&again), ("cancelled", Some("cancelled")));
-        assert_eq!((again.ended_at, again.exit_code), (ended.ended_at, ended.exit_code));
+        assert_eq!(told(&again), (Status::Cancelled, Some(Reason::Cancelled)));
+        assert_eq!(
+            (&again.progress.ended_at, again.progress.exit_code),
+            (&ended.progress.ended_at, ended.progress.exit_code)
+        );
     }
 }
 
@@ -63,14 +67,14 @@ async fn a_pending_command_is_cancelled_without_a_start(on: Runtime) {
     client.begun(&first.id).await;
     let second = client.shell("touch second-ran").await;
     let third = client.shell("echo third").await;
-    assert_eq!(client.command(&second.id).await.status, "pending");
+    assert_eq!(client.command(&second.id).await.accepted.status, Status::Pending);
     let cancelled = client.cancel(&second.id).await;
-    assert_eq!(told(&cancelled), ("cancelled", Some("cancelled")));
-    assert_eq!((cancelled.started_at, cancelled.exit_code), (None, None));
+    assert_eq!(told(&cancelled), (Status::Cancelled, Some(Reason::Cancelled)));
+    assert_eq!((cancelled.progress.started_at, cancelled.progress.exit_code), (None, None));
     let complete = complete(&server, &second.stream_id).await;
-    assert_eq!((complete.seq, complete.status.as_str()), (1, "cancelled"));
+    assert_eq!((complete.seq, complete.status), (1, Status::Cancelled));
     server.touch("go").await;
-    assert_eq!(client.ended(&third.id).await.status, "completed");
+    assert_eq!(client.ended(&third.id).await.accepted.status, Status::Completed);
     assert_eq!(server.file("second-ran").await, None);
 }
 
@@ -80,8 +84,8 @@ async fn cancelling_twice_at_once_is_cancelling(on: Runtime) {
     let accepted = client.shell("echo $$ > pid; sleep 300").await;
     server.file_written("pid").await;
     let (one, two) = tokio::join!(client.cancel(&accepted.id), client.cancel(&accepted.id));
-    assert!(one.cancel_requested && two.cancel_requested);
-    assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
+    assert!(one.progress.cancel_requested && two.progress.cancel_requested);
+    assert_eq!(told(&client.ended(&accepted.id).await), (Status::Cancelled, Some(Reason::Cancelled)));
 }
 
 async fn a_completed_command_stays_completed(on: Runtime) {
@@ -90,11 +94,14 @@ async fn a_completed_command_stays_completed(on: Runtime) {
     let accepted = client.shell("echo ready").await;
     let ended = client.ended(&accepted.id).await;
     let after = client.cancel(&accepted.id).await;
-    assert_eq!(told(&after), ("completed", None));
-    assert_eq!((after.ended_at, after.cancel_requested), (ended.ended_at, ended.cancel_requested));
+    assert_eq!(told(&after), (Status::Completed, None));
+    assert_eq!(
+        (after.progress.ended_at, after.progress.cancel_requested),
+        (ended.progress.ended_at, ended.progress.cancel_requested)
+    );
 }
 
-async fn what_is_unknown_cannot_be_cancelled(on: Runtime) {
+async fn an_unknown_command_cannot_be_cancelled(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     let unknown = format!("cmd-{}", "0".repeat(32));
@@ -120,9 +127,11 @@ async fn a_command_that_ignores_term_is_killed_after_the_grace(on: Runtime) {
     server.file_written("pid").await;
     let asked = client.cancel(&accepted.id).await;
     let ended = client.ended(&accepted.id).await;
-    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
-    assert_eq!(ended.exit_code, Some(137));
-    let took = ended.ended_at.unwrap().duration_since(asked.started_at.unwrap()).as_millis();
+    assert_eq!(told(&ended), (Status::Cancelled, Some(Reason::Cancelled)));
+    assert_eq!(ended.progress.exit_code, Some(137));
+    let took = moment(&ended.progress.ended_at.unwrap())
+        .duration_since(moment(&asked.progress.started_at.unwrap()))
+        .as_millis();
     let grace = u64::try_from(took).unwrap();
     assert!(grace < GRACE_AND_SLACK_MS + 3_000, "it took {grace} ms");
     assert!(!server.lives("pid").await);
@@ -134,7 +143,7 @@ async fn a_grandchild_in_its_own_session_goes_with_a_cancel(on: Runtime) {
     let accepted = client.shell("setsid sh -c 'echo $$ > far; exec sleep 300' & sleep 300").await;
     server.file_written("far").await;
     client.cancel(&accepted.id).await;
-    assert_eq!(told(&client.ended(&accepted.id).await), ("cancelled", Some("cancelled")));
+    assert_eq!(told(&client.ended(&accepted.id).await), (Status::Cancelled, Some(Reason::Cancelled)));
     assert!(!server.lives("far").await);
     server.nothing_left().await;
 }
@@ -145,11 +154,11 @@ async fn a_grandchild_in_its_own_session_goes_with_the_time(on: Runtime) {
     let stubborn = "setsid sh -c 'trap \"\" TERM; echo $$ > far; while :; do sleep 1; done' & sleep 300";
     let accepted = client.shell_for(1, stubborn).await;
     let ended = client.ended(&accepted.id).await;
-    assert_eq!(told(&ended), ("timed_out", Some("timeout")));
-    assert_eq!(ended.timeout_ms, 1_000);
+    assert_eq!(told(&ended), (Status::TimedOut, Some(Reason::Timeout)));
+    assert_eq!(ended.progress.timeout_ms, 1_000);
     assert!(!server.lives("far").await);
     let complete = complete(&server, &accepted.stream_id).await;
-    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("timed_out", Some("timeout")));
+    assert_eq!((complete.status, complete.reason), (Status::TimedOut, Some(Reason::Timeout)));
     assert!(complete.message.is_some());
 }
 
@@ -159,7 +168,7 @@ async fn a_stopped_process_goes_too(on: Runtime) {
     let accepted = client.shell("sh -c 'echo $$ > stopped; kill -STOP $$' & sleep 300").await;
     server.file_written("stopped").await;
     client.cancel(&accepted.id).await;
-    assert_eq!(client.ended(&accepted.id).await.status, "cancelled");
+    assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Cancelled);
     assert!(!server.lives("stopped").await);
 }
 
@@ -172,7 +181,7 @@ async fn a_cancel_survives_a_kill_of_the_server(on: Runtime) {
     server.kill9().await;
     server.restart().await;
     let ended = server.client().ended(&accepted.id).await;
-    assert_eq!(told(&ended), ("cancelled", Some("cancelled")));
+    assert_eq!(told(&ended), (Status::Cancelled, Some(Reason::Cancelled)));
     assert!(!server.lives("pid").await);
 }
 
@@ -181,7 +190,7 @@ async fn the_default_limit_is_the_configured_one(on: Runtime) {
     let client = server.client();
     let accepted = client.shell("sleep 300").await;
     let ended = client.ended(&accepted.id).await;
-    assert_eq!((told(&ended), ended.timeout_ms), (("timed_out", Some("timeout")), 1_000));
+    assert_eq!((told(&ended), ended.progress.timeout_ms), ((Status::TimedOut, Some(Reason::Timeout)), 1_000));
     let (lines, complete) = client.run("echo quick").await;
     assert_eq!((lines, complete.exit_code), (vec!["quick".to_owned()], Some(0)));
 }
@@ -192,11 +201,11 @@ async fn a_cancelled_command_is_seen_running_first(on: Runtime) {
     let accepted = client.shell("sleep 300").await;
     client.begun(&accepted.id).await;
     client.cancel(&accepted.id).await;
-    let path = format!("/projects/demo/commands/{}", accepted.id);
     let over = async || {
-        let command = client.get(&path).send().await.json::<Data<Command>>(200).data;
-        assert!(matches!(command.status.as_str(), "running" | "cancelled"), "{}", command.status);
-        command.is_over().then_some(command)
+        let command = client.command(&accepted.id).await;
+        let status = command.accepted.status;
+        assert!(matches!(status, Status::Running | Status::Cancelled), "{status}");
+        status.is_ended().then_some(command)
     };
-    assert_eq!(eventually("its end", over).await.reason.as_deref(), Some("cancelled"));
+    assert_eq!(eventually("its end", over).await.progress.reason, Some(Reason::Cancelled));
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use rdev_client::types::{Accepted, Data, Status};
 use rdev_sql::testing::{PostgresDatabase, Proxy};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::many_lines::Numbered;
-use crate::support::{Accepted, Answer, Client, Data, Fixture, Runtime, Server, eventually};
+use crate::support::{Answer, Client, Fixture, Runtime, Server, eventually};
 
 /// Longest that a caller is left waiting, whatever the database does.
 const SOON: Duration = Duration::from_secs(15);
@@ -58,14 +59,14 @@ async fn all_are_refused_soon(client: &Client, id: &str) {
     assert_eq!(client.get("/health").send().await.status, 200);
 }
 
-/// Whoever was refused comes again, and all that was asked for happens once.
+/// Callers that were refused come again, and everything that was asked for happens once.
 async fn all_goes_on(server: &Server, accepted: &Accepted, mut reader: Numbered) {
     let client = server.client();
     let late: Vec<usize> = (0..CALLERS).filter(|number| number % 2 == 1).collect();
     for number in &late {
         let stored = async || Some(post(&client, *number).await).filter(|answer| answer.status != 503);
         let stored = eventually("its turn", stored).await.json::<Data<Accepted>>(202).data;
-        assert_eq!(client.ended(&stored.id).await.status, "completed");
+        assert_eq!(client.ended(&stored.id).await.accepted.status, Status::Completed);
     }
     reader.read_until(&client, &accepted.stream_id, u64::MAX).await;
     assert_eq!(reader.last, LINES);

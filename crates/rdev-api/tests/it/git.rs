@@ -1,26 +1,32 @@
 //! git: what works, and what is refused before it runs.
 
-use crate::support::{Accepted, Client, Command, Data, Repository, Runtime, Server, told_on_every_runtime};
+use rdev_client::types::{Command, CommandType, Status};
 
-told_on_every_runtime! {
+use crate::support::{Client, Repository, Runtime, Server, on_every_runtime};
+
+on_every_runtime! {
     everyday_work_runs,
     push_and_fetch_reach_a_repository,
     no_program_of_the_repository_runs,
     links_of_the_work_tree_are_not_followed,
-    what_could_run_a_program_or_leave_the_workspace_is_refused,
+    arguments_that_run_a_program_or_leave_the_workspace_are_refused,
     git_never_asks_and_never_opens_an_editor,
 }
 
 /// Runs git to its end, which must be a good one; what it wrote to both outputs.
 async fn git(client: &Client, args: &[&str]) -> String {
     let (command, text) = git_to_its_end(client, args).await;
-    assert_eq!((command.status.as_str(), command.exit_code), ("completed", Some(0)), "{args:?}: {text}");
+    assert_eq!(
+        (command.accepted.status, command.progress.exit_code),
+        (Status::Completed, Some(0)),
+        "{args:?}: {text}"
+    );
     text
 }
 
 async fn git_to_its_end(client: &Client, args: &[&str]) -> (Command, String) {
-    let accepted = client.git(args).await.json::<Data<Accepted>>(202).data;
-    assert_eq!(accepted.kind, "git");
+    let accepted = client.git_accepted(args).await;
+    assert_eq!(accepted.kind, CommandType::Git);
     let command = client.ended(&accepted.id).await;
     let output = client.output(&accepted.id).await;
     (command, String::from_utf8_lossy(&output).into_owned())
@@ -113,7 +119,7 @@ async fn no_program_of_the_repository_runs(on: Runtime) {
     assert!(git(&client, &["log", "-p"]).await.contains("+two"));
     for address in ["ssh://127.0.0.1:9/x", "git://127.0.0.1:9/x"] {
         let (command, text) = git_to_its_end(&client, &["fetch", address]).await;
-        assert_eq!(command.status, "failed", "{text}");
+        assert_eq!(command.accepted.status, Status::Failed, "{text}");
     }
     assert_eq!(server.file("ran").await, None);
 }
@@ -135,7 +141,7 @@ async fn links_of_the_work_tree_are_not_followed(on: Runtime) {
     git(&client, &["mv", "hook", "moved"]).await;
     for destination in ["config/hooks/post-commit", "folder/stolen", "folder"] {
         let (command, text) = git_to_its_end(&client, &["mv", "moved", destination]).await;
-        assert_eq!((command.exit_code, text.contains("symbolic link")), (Some(128), true), "{text}");
+        assert_eq!((command.progress.exit_code, text.contains("symbolic link")), (Some(128), true), "{text}");
     }
     git(&client, &["reset", "main"]).await;
     for args in [
@@ -147,7 +153,7 @@ async fn links_of_the_work_tree_are_not_followed(on: Runtime) {
     ] {
         let (command, text) = git_to_its_end(&client, args).await;
         assert_eq!(
-            (command.exit_code, text.contains("symbolic link")),
+            (command.progress.exit_code, text.contains("symbolic link")),
             (Some(128), true),
             "{args:?}: {text}"
         );
@@ -187,13 +193,17 @@ async fn on_this_machine_paths_lead_to_the_remotes_folder_only() {
     for name in ["evil", "foreign"] {
         for args in [["push", name, "main"], ["fetch", name, "main"]] {
             let (command, text) = git_to_its_end(&client, &args).await;
-            assert_eq!((command.status.as_str(), text.contains("not allowed")), ("failed", true), "{text}");
+            assert_eq!(
+                (command.accepted.status, text.contains("not allowed")),
+                (Status::Failed, true),
+                "{text}"
+            );
         }
     }
     assert_eq!((server.file("ran").await, server.file("evil/ran").await), (None, None));
 }
 
-async fn what_could_run_a_program_or_leave_the_workspace_is_refused(on: Runtime) {
+async fn arguments_that_run_a_program_or_leave_the_workspace_are_refused(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     client.git(&["init"]).await;
@@ -257,7 +267,7 @@ async fn a_workspace_without_a_repository_does_not_fall_into_another() {
     // Repositories over all workspaces, and over the data folder.
     client.run("git init -q ..; git init -q ../..").await;
     let (command, text) = git_to_its_end(&client, &["status"]).await;
-    assert_eq!((command.status.as_str(), command.exit_code), ("failed", Some(128)));
+    assert_eq!((command.accepted.status, command.progress.exit_code), (Status::Failed, Some(128)));
     assert!(text.contains("not a git repository"), "{text}");
     git(&client, &["init"]).await;
     git(&client, &["status"]).await;
@@ -270,7 +280,11 @@ async fn git_never_asks_and_never_opens_an_editor(on: Runtime) {
     client.run("echo one > file").await;
     git(&client, &["add", "file"]).await;
     let (command, _) = git_to_its_end(&client, &["commit"]).await;
-    assert_eq!(command.status, "failed", "an empty message is none, and nobody is asked for one");
+    assert_eq!(
+        command.accepted.status,
+        Status::Failed,
+        "an empty message is none, and nobody is asked for one"
+    );
     let (command, text) = git_to_its_end(&client, &["fetch", "http://127.0.0.1:9/x.git"]).await;
-    assert_eq!(command.status, "failed", "{text}");
+    assert_eq!(command.accepted.status, Status::Failed, "{text}");
 }

@@ -1,8 +1,9 @@
 //! `Idempotency-Key` and the names of streams.
 
+use rdev_client::types::{Accepted, Command, CommandPage, Data, ErrorBody};
 use serde_json::json;
 
-use crate::support::{Accepted, Answer, Client, Command, Data, List, Server, within};
+use crate::support::{Answer, Client, Server, within};
 
 async fn post(client: &Client, key: &str, command: &str) -> Answer {
     let body = json!({"command": command});
@@ -10,7 +11,7 @@ async fn post(client: &Client, key: &str, command: &str) -> Answer {
 }
 
 async fn history(client: &Client) -> Vec<Command> {
-    client.get("/projects/demo/commands").send().await.json::<List<Command>>(200).data
+    client.api().commands("demo", &CommandPage::default()).await.unwrap().items
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn the_name_of_a_stream_is_taken_once() {
     let body = json!({"command": "echo two", "stream_id": "mine"});
     let again = client.post("/projects/demo/shell", &body).send().await;
     assert_eq!(again.status, 409, "{}", again.text());
-    let failure: crate::support::Failure = again.json(409);
+    let failure: ErrorBody = again.json(409);
     assert!(failure.error.code.starts_with("STREAM"), "{failure:?}");
     assert_eq!(history(&client).await.len(), 1);
 }

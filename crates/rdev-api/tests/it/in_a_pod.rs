@@ -1,9 +1,10 @@
 //! A server in a pod: its cluster is the one around it, found by the files of its service account.
 
+use rdev_client::types::{Event, Status};
 use rdev_kube_double::How;
 
 use crate::clocks::with_clock;
-use crate::support::{IN_A_POD, Runtime, Told};
+use crate::support::{IN_A_POD, Runtime};
 
 #[tokio::test]
 async fn a_server_in_a_pod_finds_its_cluster_and_takes_its_new_token() {
@@ -15,7 +16,7 @@ async fn a_server_in_a_pod_finds_its_cluster_and_takes_its_new_token() {
     assert_eq!(client.run("echo well").await.0, ["well"]);
     let accepted = client.shell("echo up; until [ -e go ]; do sleep 0.02; done; echo down").await;
     let mut events = client.follow(&accepted.stream_id, None).await;
-    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    while !matches!(events.event().await.event, Event::Output(line) if line.line == "up") {}
 
     // The kubelet writes another token long before the one from before ends. The file is read once a minute.
     let before = double.account().rotate().unwrap();
@@ -25,7 +26,7 @@ async fn a_server_in_a_pod_finds_its_cluster_and_takes_its_new_token() {
     double.cluster().cut_watches_now(How::Close);
     double.cluster().cut_execs_now(How::Close);
     server.touch("go").await;
-    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
     assert_eq!(client.output(&accepted.id).await, "up\ndown\n");
     assert_eq!(client.run("echo well").await.0, ["well"]);
     double.cluster().request(|request| request.is("watch", "pods")).await.unwrap();

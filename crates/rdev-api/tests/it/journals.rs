@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::support::{Event, Fixture, Item, Server, Told, eventually};
+use rdev_client::Received;
+use rdev_client::types::{Event, Reason, Status};
+
+use crate::support::{Fixture, Item, Server, eventually};
 
 fn fixture() -> Fixture {
     Fixture::new().with("RDEV_JOURNAL_SEARCH_SECONDS", "1")
@@ -80,15 +83,15 @@ async fn damage_is_told_as_a_gap_and_what_follows_is_there() {
     let accepted = server.client().shell(line).await;
     server.file_written("pid").await;
     damaged_at(&mut server, &accepted.id, b"second\n").await;
-    let items = server.client().follow(&accepted.stream_id, None).await.rest().await;
+    let items = server.client().connection(&accepted.stream_id, None).await.rest().await;
     let told: Vec<String> = items
         .into_iter()
         .filter_map(|item| match item {
-            Item::Event(Event { told: Told::Output(line), .. }) => {
+            Item::Event(Received { event: Event::Output(line), .. }) => {
                 Some(format!("{} {}", line.seq, line.line))
             }
-            Item::Event(Event { told: Told::Gap(gap), .. }) => Some(format!("{gap:?}")),
-            Item::Event(Event { told: Told::Complete(complete), .. }) => {
+            Item::Event(Received { event: Event::Gap(gap), .. }) => Some(gap.reason.to_string()),
+            Item::Event(Received { event: Event::Complete(complete), .. }) => {
                 Some(format!("{} {}", complete.seq, complete.status))
             }
             Item::Event(_) | Item::Retry(_) => None,
@@ -96,7 +99,7 @@ async fn damage_is_told_as_a_gap_and_what_follows_is_there() {
         .collect();
     let [first, gap, third, complete] = &told[..] else { panic!("{told:?}") };
     assert_eq!([first, third, complete], ["1 first", "3 third", "4 completed"]);
-    assert!(gap.contains("journal_damaged"), "{gap}");
+    assert_eq!(gap, "journal_damaged");
 }
 
 #[tokio::test]
@@ -109,6 +112,9 @@ async fn a_command_whose_end_is_damaged_ends_and_says_so() {
     damaged_at(&mut server, &accepted.id, &[0, 0, 0, 0]).await;
     let client = server.client();
     let ended = client.ended(&accepted.id).await;
-    assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("failed", Some("journal_damaged")));
+    assert_eq!(
+        (ended.accepted.status, ended.progress.reason),
+        (Status::Failed, Some(Reason::JournalDamaged))
+    );
     assert_eq!(client.output(&accepted.id).await, "said\n");
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use clap::Parser;
 use rdev_api::config::Config;
 use rdev_api::telemetry;
+use rdev_client::types::Status;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
@@ -33,7 +34,7 @@ async fn a_log_that_nobody_can_write_stops_and_stalls_nothing() {
         let accepted = client.shell("sleep 300").await;
         client.begun(&accepted.id).await;
         client.cancel(&accepted.id).await;
-        assert_eq!(client.ended(&accepted.id).await.status, "cancelled", "{log}");
+        assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Cancelled, "{log}");
         assert_eq!(client.run("echo after").await.0, ["after"], "{log}");
         if log != STALLED {
             let lost = async || {
@@ -62,7 +63,7 @@ async fn a_greeting_that_nobody_takes_keeps_no_server_from_starting_and_from_end
         let fixture = Fixture::new().started_by(line).with("RDEV_BIND", address.to_string());
         let log = File::create(fixture.data_dir().with_extension("log")).unwrap();
         let mut process = fixture.program().stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let client = Client { address, key: None };
+        let client = Client::new(address, None);
         let serves =
             async || client.get("/ready").try_send().await.ok().filter(|answer| answer.status == 200);
         eventually("an answer", serves).await;
@@ -116,14 +117,14 @@ async fn a_server_that_was_started_by_nohup_outlives_its_terminal() {
     let mut server = Fixture::new().started_by("exec nohup \"$0\"").start().await;
     let client = server.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo after").await;
-    let mut events = client.follow(&accepted.stream_id, None).await;
+    let mut events = client.connection(&accepted.stream_id, None).await;
     client.begun(&accepted.id).await;
     server.hang_up();
     assert_eq!(client.get("/projects").send().await.status, 200);
     server.touch("go").await;
     let items = events.rest().await;
     assert!(!items.iter().any(|item| matches!(item, Item::Retry(500))), "{items:?}");
-    assert_eq!(client.ended(&accepted.id).await.status, "completed");
+    assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
     server.terminate();
     assert!(server.wait().await.success());
 }
@@ -134,7 +135,7 @@ async fn a_hangup_says_goodbye_as_a_stop_does() {
     let mut server = Fixture::new().started_by("exec env --default-signal=HUP \"$0\"").start().await;
     let client = server.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done; echo after").await;
-    let mut events = client.follow(&accepted.stream_id, None).await;
+    let mut events = client.connection(&accepted.stream_id, None).await;
     client.begun(&accepted.id).await;
     server.hang_up();
     let items = events.rest().await;
@@ -142,5 +143,5 @@ async fn a_hangup_says_goodbye_as_a_stop_does() {
     assert!(server.wait().await.success());
     server.restart().await;
     server.touch("go").await;
-    assert_eq!(server.client().ended(&accepted.id).await.status, "completed");
+    assert_eq!(server.client().ended(&accepted.id).await.accepted.status, Status::Completed);
 }

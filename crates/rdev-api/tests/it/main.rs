@@ -1,7 +1,8 @@
 //! Stories about the whole server, told from outside: the real binary, over HTTP, with a real database, the
 //! real runner, real `git` and the real `claude`.
 //!
-//! `support` knows how a server is started, killed and asked; the stories know nothing of that. So the stories
+//! `support` knows how a server is started, killed and asked; the stories know nothing of that. They ask as programs do,
+//! with rdev-client; `support::raw` is for stories whose subject is HTTP itself. The stories
 //! of commands and events are functions of the runtime that they are told on, and the list at the head of
 //! their file tells them on each: `walking::local::…` in folders of this machine, `walking::double::…` behind
 //! a double of a cluster, and `walking::cluster::…` in real pods, which only `scripts/test-cluster.sh` runs.
@@ -64,7 +65,6 @@ mod retry;
 mod shares;
 mod silent_nodes;
 mod starting;
-mod storm;
 mod surface;
 mod walking;
 mod workers;

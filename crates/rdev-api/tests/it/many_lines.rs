@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use rdev_client::Received;
+use rdev_client::types::{CompleteEvent, Event, Status};
 use tokio::time::{Instant, timeout_at};
 
-use crate::support::{
-    Client, Complete, Event, Events, Item, Runtime, Told, eventually, told_on_every_runtime,
-};
+use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, eventually, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     a_reader_cut_at_20_random_points_sees_each_line_once,
     a_slow_reader_delays_nobody_and_holds_no_memory,
     a_server_killed_10_times_loses_no_line_and_starts_nothing_twice,
@@ -22,34 +22,34 @@ const GROWTH_MAX: u64 = 32 * 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct Numbered {
     pub(crate) last: u64,
-    pub(crate) complete: Option<Complete>,
+    pub(crate) complete: Option<CompleteEvent>,
 }
 
 impl Numbered {
     /// Opens the stream after what this reader has.
-    pub(crate) async fn open(&self, client: &Client, stream: &str) -> Events {
+    pub(crate) async fn open(&self, client: &Client, stream: &str) -> RawEvents {
         let id = self.last.to_string();
-        client.follow(stream, (self.last > 0).then_some(id.as_str())).await
+        client.connection(stream, (self.last > 0).then_some(id.as_str())).await
     }
 
-    pub(crate) fn take(&mut self, event: &Event) {
-        match &event.told {
-            Told::Output(line) => {
+    pub(crate) fn take(&mut self, event: &Received) {
+        match &event.event {
+            Event::Output(line) => {
                 assert_eq!(line.seq, self.last + 1);
                 assert_eq!(line.line, line.seq.to_string());
                 assert_eq!(event.id(), line.line);
                 self.last = line.seq;
             }
-            Told::Complete(complete) => {
+            Event::Complete(complete) => {
                 assert_eq!(complete.seq, self.last + 1);
                 assert!(self.complete.replace(complete.clone()).is_none(), "complete came twice");
             }
-            Told::Status(_) | Told::Heartbeat(_) => {}
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn read_to_the_end(&mut self, events: &mut Events) {
+    pub(crate) async fn read_to_the_end(&mut self, events: &mut RawEvents) {
         while self.complete.is_none() {
             self.take(&events.event().await);
         }
@@ -81,7 +81,7 @@ impl Numbered {
     fn has_all(&self, lines: u64) {
         assert_eq!(self.last, lines);
         let complete = self.complete.as_ref().expect("it has read to the end");
-        assert_eq!((complete.status.as_str(), complete.exit_code), ("completed", Some(0)));
+        assert_eq!((complete.status, complete.exit_code), (Status::Completed, Some(0)));
     }
 }
 
@@ -185,5 +185,5 @@ async fn a_server_killed_10_times_loses_no_line_and_starts_nothing_twice(on: Run
     again.has_all(LINES);
     assert_eq!(server.file("side-effect").await.as_deref(), Some("started\n"));
     let command = client.command(&accepted.id).await;
-    assert_eq!((command.status.as_str(), command.exit_code), ("completed", Some(0)));
+    assert_eq!((command.accepted.status, command.progress.exit_code), (Status::Completed, Some(0)));
 }

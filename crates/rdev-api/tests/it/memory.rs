@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rdev_client::types::{Reason, Status, WorkerStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ fn group() -> TempDir {
 }
 
 #[tokio::test]
-async fn of_the_tasks_of_a_container_without_memory_one_is_told_so_and_the_others_run_again() {
+async fn one_task_of_a_container_without_memory_is_told_so_and_the_others_run_again() {
     let server = Runtime::Double.server().await;
     let (client, group) = (server.client(), group());
     let pod = server.double().add_worker_as("wide", |new| {
@@ -43,18 +44,18 @@ async fn of_the_tasks_of_a_container_without_memory_one_is_told_so_and_the_other
     let both = async || (kept(&small.id) > 0 && kept(&large.id) > 50_000_000).then_some(());
     eventually("what they hold", both).await;
     let worker = client.worker("wide").await;
-    assert_eq!((worker.status.as_str(), worker.reason.as_deref()), ("busy", Some("OomGroup")));
+    assert_eq!((worker.status, worker.reason.as_deref()), (WorkerStatus::Busy, Some("OomGroup")));
     assert!(worker.message.unwrap().contains("memory.oom.group"));
 
     pod.oom_kill("worker").unwrap();
-    let large = client.task_in(&large.id, "failed").await;
-    assert_eq!((large.reason.as_deref(), large.attempts), (Some("oom_killed"), 1));
+    let large = client.task_in(&large.id, Status::Failed).await;
+    assert_eq!((large.progress.reason, large.attempts), (Some(Reason::OomKilled), 1));
     let again = async || Some(client.task(&small.id).await).filter(|task| task.last_error.is_some());
     let again = eventually("its next attempt", again).await;
     let error = again.last_error.unwrap();
     assert!(error.starts_with("pod_restarted: another command needed"), "{error}");
     fs::write(&go, "").unwrap();
-    let small = client.task_in(&small.id, "completed").await;
+    let small = client.task_in(&small.id, Status::Completed).await;
     // The attempt that was ended by what it had no part in is beside the two that it may have.
     assert_eq!((small.attempts, small.max_attempts), (2, 3));
 }

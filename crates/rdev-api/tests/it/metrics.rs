@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdev_client::types::Status;
 use serde_json::json;
 
-use crate::support::{Fixture, Runtime, Server, eventually, told_on_every_runtime};
+use crate::support::{Fixture, Runtime, Server, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     the_pools_load_rises_and_falls_with_its_tasks,
     ends_are_counted_by_kind_and_status,
 }
@@ -64,7 +65,7 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     let later = json!({"type": "test", "repository": "https://host/x", "steps": ["true"],
                        "run_after": "2999-01-01T00:00:00Z"});
     client.add_task(&later).await;
-    client.task_in(&tasks[0], "running").await;
+    client.task_in(&tasks[0], Status::Running).await;
     // Of the two of one key one worker more would run one.
     shows(&server, "rdev_pool_load", 2.0).await;
     let busy = scrape(&server).await;
@@ -81,7 +82,7 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     assert!(busy["rdev_pool_oldest_waiting_seconds"] > 0.0);
     server.touch_at("slot-1", "go").await;
     for id in &tasks {
-        client.task_in(id, "completed").await;
+        client.task_in(id, Status::Completed).await;
     }
     shows(&server, "rdev_pool_load", 0.0).await;
     shows(&server, "rdev_pool_oldest_waiting_seconds", 0.0).await;
@@ -174,7 +175,7 @@ async fn for_a_task_of_a_worker_that_leaves_no_other_one_is_wanted() {
     let client = server.client();
     let wait = json!({"type": "shell", "steps": ["until [ -e ../go ]; do sleep 0.02; done"]});
     let task = client.add_task(&wait).await.id;
-    client.task_in(&task, "running").await;
+    client.task_in(&task, Status::Running).await;
     shows(&server, "rdev_pool_load", 1.0).await;
     let worker = server.double().cluster().pod("rdev", "slot-1");
     worker.delete(Duration::from_secs(60)).unwrap();
@@ -185,7 +186,7 @@ async fn for_a_task_of_a_worker_that_leaves_no_other_one_is_wanted() {
     client.add_task(&wait).await;
     shows(&server, "rdev_pool_load", 1.0).await;
     server.touch_at("slot-1", "go").await;
-    client.task_in(&task, "completed").await;
+    client.task_in(&task, Status::Completed).await;
 }
 
 #[tokio::test]

@@ -1,26 +1,20 @@
 //! Probes: health, readiness and figures of a server, and the addresses on which they are served.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
-use serde::Deserialize;
+use rdev_client::types::{ComponentStatus, Components, ReadinessAnswer, Status};
 
 use crate::support::{Client, Fixture, Runtime, Server, eventually, free_address};
 
-#[derive(Debug, Deserialize)]
-struct Ready {
-    status: String,
-    components: BTreeMap<String, String>,
+/// Readiness at a path, which must be answered with this status.
+async fn ready(client: &Client, path: &str, status: u16) -> ReadinessAnswer {
+    client.get(path).send().await.json(status)
 }
 
-impl Ready {
-    async fn of(client: &Client, path: &str, status: u16) -> Self {
-        client.get(path).send().await.json(status)
-    }
-
-    fn told(&self) -> (&str, Vec<(&str, &str)>) {
-        (&self.status, self.components.iter().map(|(name, state)| (name.as_str(), state.as_str())).collect())
-    }
+/// Readiness of a server whose runtime alone may be down.
+fn with_runtime(runtime: ComponentStatus) -> ReadinessAnswer {
+    let (database, worker) = (ComponentStatus::Ok, ComponentStatus::Ok);
+    ReadinessAnswer { status: runtime, components: Components { database, runtime, worker } }
 }
 
 const SERVES: &str = "/ready?only=serve";
@@ -32,22 +26,22 @@ async fn a_server_whose_cluster_is_away_serves_what_it_knows() {
     let before = client.shell("echo before").await;
     client.ended(&before.id).await;
     server.double().cluster().stop().await;
-    let ok = ("ok", vec![("database", "ok"), ("runtime", "ok"), ("worker", "ok")]);
-    assert_eq!(Ready::of(&client, SERVES, 200).await.told(), ok);
+    let ok = with_runtime(ComponentStatus::Ok);
+    assert_eq!(ready(&client, SERVES, 200).await, ok);
     assert_eq!(client.output(&before.id).await, "before\n");
     let waits = client.shell("echo waits").await;
     client.cancel(&waits.id).await;
-    assert_eq!(client.ended(&waits.id).await.status, "cancelled");
-    assert_eq!(Ready::of(&client, SERVES, 200).await.told(), ok);
+    assert_eq!(client.ended(&waits.id).await.accepted.status, Status::Cancelled);
+    assert_eq!(ready(&client, SERVES, 200).await, ok);
 
     // One that has begun meanwhile knows no projects: requests for them are for the others.
     server.kill9().await;
     assert!(server.try_restart("/health").await, "it has not started: {}", server.log());
     let client = server.client();
-    let down = ("down", vec![("database", "ok"), ("runtime", "down"), ("worker", "ok")]);
-    assert_eq!(Ready::of(&client, "/ready", 503).await.told(), down);
-    assert_eq!(Ready::of(&client, SERVES, 503).await.told(), down);
-    assert!(client.get("/metrics").send().await.text().contains("\nrdev_runtime_up 0\n"));
+    let down = with_runtime(ComponentStatus::Down);
+    assert_eq!(ready(&client, "/ready", 503).await, down);
+    assert_eq!(ready(&client, SERVES, 503).await, down);
+    assert!(client.api().metrics().await.unwrap().contains("\nrdev_runtime_up 0\n"));
     server.double().cluster().start_again(true).await.unwrap();
     for path in [SERVES, "/ready"] {
         eventually(path, async || (client.get(path).send().await.status == 200).then_some(())).await;
@@ -85,12 +79,12 @@ async fn every_address_is_that_of_both_families() {
     let api = server.client().address.port();
     for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
         for port in [api, probes] {
-            let client = Client { address: (ip, port).into(), key: None };
+            let client = Client::new((ip, port).into(), None);
             assert_eq!(client.get(SERVES).send().await.status, 200, "{}", client.address);
         }
     }
     // A client of the other family is known by the address that people write.
-    let client = Client { address: (Ipv4Addr::LOCALHOST, api).into(), key: None };
+    let client = Client::new((Ipv4Addr::LOCALHOST, api).into(), None);
     client
         .get("/health")
         .header("x-forwarded-for", "192.0.2.7")
@@ -105,7 +99,7 @@ async fn probes_and_figures_have_a_listener_of_their_own() {
     let address = free_address();
     let server = Fixture::new().with("RDEV_PROBE_BIND", address.to_string()).start().await;
     let public = server.client();
-    let probes = Client { address, key: None };
+    let probes = Client::new(address, None);
     for path in ["/health", "/ready"] {
         assert_eq!(public.get(path).send().await.status, 200);
         assert_eq!(probes.get(path).send().await.status, 200);
@@ -115,7 +109,7 @@ async fn probes_and_figures_have_a_listener_of_their_own() {
     let document = public.get("/openapi.json").send().await.text();
     assert!(document.contains("\"/health\"") && !document.contains("\"/metrics\""));
     for path in ["/projects", "/docs", "/openapi.json"] {
-        let answer = Client { address, key: public.key.clone() }.get(path).send().await;
+        let answer = Client::new(address, public.key.as_deref()).get(path).send().await;
         answer.failure(404, "ROUTE_NOT_FOUND");
     }
     let taken = Fixture::new().with("RDEV_PROBE_BIND", public.address.to_string()).refused().await;

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::support::{Accepted, Client, Event, Events, Item, Runtime, Told, told_on_every_runtime};
+use rdev_client::Received;
+use rdev_client::types::{Accepted, Event, GapReason, ShellBody, Status};
 
-told_on_every_runtime! {
+use crate::support::{Client, Events, ReceivedExt, Runtime, on_every_runtime};
+
+on_every_runtime! {
     and on postgres:
     every_event_of_every_command_comes_once_however_often_it_is_cut,
     latest_begins_with_what_comes_next,
@@ -13,28 +16,28 @@ told_on_every_runtime! {
     an_id_that_the_log_never_had_is_announced,
 }
 
-/// What a reader of a project's stream has seen: of each stream its numbered events, and how many statuses.
+/// Events that a reader of a project's stream has seen: the numbered ones of each stream, and its statuses.
 #[derive(Default)]
 struct Seen {
     ids: HashSet<String>,
     lines: BTreeMap<String, Vec<u64>>,
-    statuses: BTreeMap<String, Vec<String>>,
+    statuses: BTreeMap<String, Vec<Status>>,
     complete: usize,
     last: Option<String>,
 }
 
 impl Seen {
-    fn take(&mut self, event: &Event) {
-        if let Told::Heartbeat(_) = event.told {
+    fn take(&mut self, event: &Received) {
+        if let Event::Heartbeat(_) = event.event {
             return;
         }
         let id = event.id().to_owned();
         assert!(self.ids.insert(id.clone()), "{id} came twice");
         self.last = Some(id);
         let stream = event.stream().expect("it is of a stream").to_owned();
-        match &event.told {
-            Told::Status(status) => self.statuses.entry(stream).or_default().push(status.status.clone()),
-            Told::Complete(complete) => {
+        match &event.event {
+            Event::Status(status) => self.statuses.entry(stream).or_default().push(status.status),
+            Event::Complete(complete) => {
                 self.lines.entry(stream).or_default().push(complete.seq);
                 self.complete += 1;
             }
@@ -59,11 +62,7 @@ async fn every_event_of_every_command_comes_once_however_often_it_is_cut(on: Run
     let mut seen = Seen::default();
     let mut cuts = 0;
     while seen.complete < COMMANDS {
-        let call = client.get("/projects/demo/events");
-        let mut events = match &seen.last {
-            Some(id) => call.header("last-event-id", id).events().await,
-            None => call.events().await,
-        };
+        let mut events = client.follow_project("demo", seen.last.as_deref()).await;
         let before_cut = if cuts < 15 { random.usize(1..1_000) } else { usize::MAX };
         for _ in 0..before_cut {
             seen.take(&events.event().await);
@@ -77,7 +76,7 @@ async fn every_event_of_every_command_comes_once_however_often_it_is_cut(on: Run
     assert_eq!(seen.lines.len(), COMMANDS);
     for (stream, numbers) in &seen.lines {
         assert!(numbers.iter().copied().eq(1..=LINES + 1), "seed {seed}: {stream} has {}", numbers.len());
-        assert_eq!(seen.statuses[stream], ["pending", "running"], "seed {seed}");
+        assert_eq!(seen.statuses[stream], [Status::Pending, Status::Running], "seed {seed}");
     }
 }
 
@@ -86,38 +85,36 @@ async fn latest_begins_with_what_comes_next(on: Runtime) {
     let client = server.client();
     client.run("seq 100").await;
     let mut by_query = client.get("/projects/demo/events?last_event_id=latest").events().await;
-    let mut by_header = client.get("/projects/demo/events").header("last-event-id", "latest").events().await;
+    let mut by_header = client.follow_project("demo", Some("latest")).await;
     let accepted = client.shell("echo new").await;
-    for events in [&mut by_query, &mut by_header] {
-        loop {
-            let event = events.event().await;
-            if matches!(event.told, Told::Heartbeat(_)) {
-                continue;
-            }
-            assert_eq!(event.stream(), Some(accepted.stream_id.as_str()));
-            if matches!(event.told, Told::Complete(_)) {
-                break;
-            }
-        }
+    while !is_end(&by_query.event().await, &accepted) {}
+    while !is_end(&by_header.event().await, &accepted) {}
+}
+
+/// Tells whether an event is the end of a command, of which every event before must be as well.
+fn is_end(event: &Received, of: &Accepted) -> bool {
+    if matches!(event.event, Event::Heartbeat(_)) {
+        return false;
     }
+    assert_eq!(event.stream(), Some(of.stream_id.as_str()));
+    matches!(event.event, Event::Complete(_))
 }
 
 async fn a_project_shows_nothing_of_another(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     server.add_project("other").await;
-    let body = serde_json::json!({"command": "echo other", "stream_id": "same"});
-    let other = client.post("/projects/other/shell", &body).send().await;
-    assert_eq!(other.status, 202, "{}", other.text());
+    let body = ShellBody { stream_id: Some("same".into()), ..ShellBody::new("echo other") };
+    client.api().run_shell("other", &body).await.unwrap();
     // A stream's name is free in every project.
     client.shell_on("same", "echo demo").await;
     for project in ["demo", "other"] {
-        let mut events = client.get(&format!("/projects/{project}/events")).events().await;
+        let mut events = client.follow_project(project, None).await;
         let mut lines = Vec::new();
         loop {
             match events.next().await {
-                Some(Item::Event(Event { told: Told::Output(line), .. })) => lines.push(line.line),
-                Some(Item::Event(Event { told: Told::Complete(_), .. })) | None => break,
+                Some(Received { event: Event::Output(line), .. }) => lines.push(line.line),
+                Some(Received { event: Event::Complete(_), .. }) | None => break,
                 Some(_) => {}
             }
         }
@@ -139,8 +136,8 @@ async fn an_id_that_the_log_never_had_is_announced(on: Runtime) {
     let lost = format!("{}-4", position.parse::<u64>().unwrap() + 7);
     let mut events = after(&client, &lost).await;
     let announced = events.event().await;
-    let Told::ProjectGap(gap) = announced.told else { panic!("no gap: {announced:?}") };
-    assert_eq!((gap.from, gap.reason.as_str(), announced.id), (Some(lost), "unknown_id", None));
+    let Event::ProjectGap(gap) = announced.event else { panic!("no gap: {announced:?}") };
+    assert_eq!((gap.from, gap.reason, announced.id), (Some(lost), GapReason::UnknownId, None));
     // All that came since is there, also for who passes over the gap, and for who has an id of before.
     let pending = events.event().await;
     for next in
@@ -149,19 +146,22 @@ async fn an_id_that_the_log_never_had_is_announced(on: Runtime) {
         assert_eq!((next.stream(), &next.id), (Some(second.stream_id.as_str()), &pending.id));
     }
     let running = after(&client, pending.id()).await.event().await;
-    assert!(matches!(&running.told, Told::Status(status) if status.status == "running"), "{running:?}");
+    assert!(
+        matches!(&running.event, Event::Status(status) if status.status == Status::Running),
+        "{running:?}"
+    );
 }
 
 async fn after(client: &Client, id: &str) -> Events {
-    client.get("/projects/demo/events").header("last-event-id", id).events().await
+    client.follow_project("demo", Some(id)).await
 }
 
 /// The id of the last event of a command in its project's stream.
 async fn id_of_end(client: &Client, of: &Accepted) -> String {
-    let mut events = client.get("/projects/demo/events").events().await;
+    let mut events = client.follow_project("demo", None).await;
     loop {
         let event = events.event().await;
-        if event.stream() == Some(of.stream_id.as_str()) && matches!(event.told, Told::Complete(_)) {
+        if event.stream() == Some(of.stream_id.as_str()) && matches!(event.event, Event::Complete(_)) {
             return event.id.expect("a project's event has an id");
         }
     }
@@ -173,25 +173,25 @@ async fn an_id_beyond_the_log_is_announced_and_what_comes_is_told(on: Runtime) {
     client.run("echo old").await;
     // A page that was open while the data folder was made anew comes back with an id of the former log.
     let foreign = "9007199254740991-4";
-    let mut events = client.get("/projects/demo/events").header("last-event-id", foreign).events().await;
-    let Told::ProjectGap(gap) = events.event().await.told else { panic!("no gap") };
-    assert_eq!((gap.from.as_deref(), gap.reason.as_str()), (Some(foreign), "unknown_id"));
+    let mut events = client.follow_project("demo", Some(foreign)).await;
+    let Event::ProjectGap(gap) = events.event().await.event else { panic!("no gap") };
+    assert_eq!((gap.from.as_deref(), gap.reason), (Some(foreign), GapReason::UnknownId));
     let accepted = client.shell("echo new").await;
     let mut lines = Vec::new();
     loop {
         let event = events.event().await;
-        if matches!(event.told, Told::Heartbeat(_)) {
+        if matches!(event.event, Event::Heartbeat(_)) {
             continue;
         }
         assert_eq!(event.stream(), Some(accepted.stream_id.as_str()));
-        match event.told {
-            Told::Output(line) => lines.push(line.line),
-            Told::Complete(_) => break,
+        match event.event {
+            Event::Output(line) => lines.push(line.line),
+            Event::Complete(_) => break,
             _ => {}
         }
     }
     assert_eq!(lines, ["new"]);
     // From the id that the gap names on, everything is there.
-    let mut events = client.get("/projects/demo/events").header("last-event-id", &gap.to).events().await;
+    let mut events = client.follow_project("demo", Some(&gap.to)).await;
     assert_eq!(events.event().await.stream(), Some(accepted.stream_id.as_str()));
 }

@@ -1,13 +1,17 @@
 //! Tasks of the queue: a checkout, attempts, turns, and one run whatever happens to the server.
 
+use std::collections::BTreeMap;
+
+use rdev_client::Received;
+use rdev_client::types::{
+    BlockedBy, Data, Event, Reason, Status, Task, TaskPage, TaskStatusFilter, TaskType,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Data, Event, Item, List, Repository, Runtime, Server, Task, Told, eventually, told_on_every_runtime,
-};
+use crate::support::{Item, Repository, Runtime, Server, eventually, moment, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     a_test_task_runs_its_steps_in_a_clean_checkout,
     a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand,
     tasks_are_cancelled_waiting_and_running,
@@ -25,18 +29,18 @@ fn once(steps: &[&str]) -> Value {
 }
 
 async fn output(server: &Server, id: &str) -> String {
-    server.client().get(&format!("/queue/tasks/{id}/output")).send().await.text()
+    server.client().task_output(id).await
 }
 
 /// Everything that the task's stream tells, which must be numbered without gaps.
-async fn events(server: &Server, id: &str) -> Vec<Event> {
+async fn events(server: &Server, id: &str) -> Vec<Received> {
     let mut stream = server.client().get(&format!("/queue/tasks/{id}/events")).events().await;
     let events = stream.rest().await.into_iter();
     let events = events.filter_map(|item| match item {
-        Item::Event(event) if !matches!(event.told, Told::Heartbeat(_)) => Some(event),
+        Item::Event(event) if !matches!(event.event, Event::Heartbeat(_)) => Some(event),
         _ => None,
     });
-    let events: Vec<Event> = events.collect();
+    let events: Vec<Received> = events.collect();
     let ids: Vec<u64> = events.iter().filter_map(|event| event.id.as_ref()?.parse().ok()).collect();
     assert!(ids.iter().copied().eq(1..=ids.len() as u64), "{ids:?}");
     events
@@ -54,8 +58,8 @@ async fn a_test_task_runs_its_steps_in_a_clean_checkout(on: Runtime) {
     });
     for _ in 0..2 {
         let task = server.client().add_task(&body).await;
-        let ended = server.client().task_in(&task.id, "completed").await;
-        assert_eq!((ended.exit_code, ended.attempts, ended.dead), (Some(0), 1, false));
+        let ended = server.client().task_in(&task.id, Status::Completed).await;
+        assert_eq!((ended.progress.exit_code, ended.attempts, ended.dead), (Some(0), 1, false));
         let told = output(&server, &task.id).await;
         assert!(told.contains("+ cat file\none\n") && told.contains("it's here\n"), "{told}");
         // The second finds nothing of the first.
@@ -63,7 +67,7 @@ async fn a_test_task_runs_its_steps_in_a_clean_checkout(on: Runtime) {
     }
     // A commit is as good as a branch, and what is not there is an honest failure.
     let commit = repository.git(&["rev-parse", "main"]).await;
-    for (name, status) in [(commit.trim(), "completed"), ("nowhere", "failed")] {
+    for (name, status) in [(commit.trim(), Status::Completed), ("nowhere", Status::Failed)] {
         let body = json!({"type": "build", "repository": repository.url(), "ref": name, "steps": ["cat file"],
                           "max_attempts": 1});
         let task = server.client().add_task(&body).await;
@@ -81,40 +85,44 @@ async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand(on: Run
     let told = events(&server, &task.id).await;
     let statuses: Vec<_> = told
         .iter()
-        .filter_map(|event| match &event.told {
-            Told::Status(status) => Some((status.status.as_str(), status.attempt, status.reason.as_deref())),
+        .filter_map(|event| match &event.event {
+            Event::Status(status) => Some((status.status, status.attempt, status.reason)),
             _ => None,
         })
         .collect();
     let expected = [
-        ("pending", None, None),
-        ("running", None, None),
-        ("pending", Some(2), Some("exit_code")),
-        ("running", None, None),
+        (Status::Pending, None, None),
+        (Status::Running, None, None),
+        (Status::Pending, Some(2), Some(Reason::ExitCode)),
+        (Status::Running, None, None),
     ];
     assert_eq!(statuses, expected);
-    let why = |event: &Event| match &event.told {
-        Told::Status(status) => status.message.clone(),
+    let why = |event: &Received| match &event.event {
+        Event::Status(status) => status.message.clone(),
         _ => None,
     };
     assert_eq!(told.iter().find_map(why).as_deref(), Some("exit_code: 7"));
     let dead = client.task(&task.id).await;
-    assert_eq!((dead.status.as_str(), dead.dead, dead.attempts, dead.max_attempts), ("failed", true, 2, 2));
-    assert_eq!((dead.exit_code, dead.last_error.as_deref()), (Some(7), Some("exit_code: 7")));
+    assert_eq!((dead.status, dead.dead, dead.attempts, dead.max_attempts), (Status::Failed, true, 2, 2));
+    assert_eq!((dead.progress.exit_code, dead.last_error.as_deref()), (Some(7), Some("exit_code: 7")));
     assert_eq!(output(&server, &task.id).await.matches("+ exit 7").count(), 2);
-    let listed = client.get("/queue/tasks?status=dead&kind=test").send().await.json::<List<Task>>(200).data;
-    assert_eq!(listed.len(), 1);
+    let dead_tests = TaskPage {
+        status: Some(TaskStatusFilter::Dead.into()),
+        kind: Some(TaskType::Test.into()),
+        ..TaskPage::default()
+    };
+    assert_eq!(client.api().tasks(&dead_tests).await.unwrap().items.len(), 1);
 
     // Whoever has the end gets no more; by hand it goes on in the same stream, with one end again.
     let last = told.last().and_then(|event| event.id.clone()).expect("the end has a number");
     let path = format!("/queue/tasks/{}/events?last_event_id={last}", task.id);
     assert_eq!(client.get(&path).send().await.status, 204);
     let retry = format!("/queue/tasks/{}/retry", task.id);
-    let again = client.call("POST", &retry).send().await.json::<Data<Task>>(200).data;
-    assert_eq!((again.status.as_str(), again.attempts, again.max_attempts), ("pending", 2, 4));
+    let again = client.api().retry_task(&task.id).await.unwrap();
+    assert_eq!((again.status, again.attempts, again.max_attempts), (Status::Pending, 2, 4));
     client.call("POST", &retry).send().await.failure(409, "TASK_NOT_ENDED");
     let told = events(&server, &task.id).await;
-    let ends = told.iter().filter(|event| matches!(event.told, Told::Complete(_))).count();
+    let ends = told.iter().filter(|event| matches!(event.event, Event::Complete(_))).count();
     assert_eq!((ends, client.task(&task.id).await.attempts), (1, 4));
 }
 
@@ -122,26 +130,26 @@ async fn tasks_are_cancelled_waiting_and_running(on: Runtime) {
     let server = on.server_with_workers(1).await;
     let client = server.client();
     let running = client.add_task(&once(&["sleep 300"])).await;
-    client.task_in(&running.id, "running").await;
+    client.task_in(&running.id, Status::Running).await;
     let waiting = client.add_task(&once(&["echo never"])).await;
-    let queued = client.task(&waiting.id).await.queue.expect("it waits");
-    assert_eq!((queued.position, queued.blocked_by.as_str()), (1, "pool_full"));
+    let queued = client.task(&waiting.id).await.progress.queue.expect("it waits");
+    assert_eq!((queued.position, queued.blocked_by), (1, BlockedBy::PoolFull));
     for id in [&waiting.id, &running.id] {
         for _ in 0..2 {
-            client.call("POST", &format!("/queue/tasks/{id}/cancel")).send().await.json::<Data<Task>>(200);
+            client.api().cancel_task(id).await.unwrap();
         }
-        let ended = client.task_in(id, "cancelled").await;
-        assert_eq!((ended.reason.as_deref(), ended.dead), (Some("cancelled"), false));
+        let ended = client.task_in(id, Status::Cancelled).await;
+        assert_eq!((ended.progress.reason, ended.dead), (Some(Reason::Cancelled), false));
     }
-    assert_eq!(client.task(&waiting.id).await.started_at, None);
-    assert!(matches!(events(&server, &running.id).await.last().unwrap().told, Told::Complete(_)));
+    assert_eq!(client.task(&waiting.id).await.progress.started_at, None);
+    assert!(matches!(events(&server, &running.id).await.last().unwrap().event, Event::Complete(_)));
 }
 
 async fn priority_time_and_turns_decide_who_is_next(on: Runtime) {
     let server = on.server_with_workers(1).await;
     let client = server.client();
     let first = client.add_task(&once(&[UNTIL_GO])).await;
-    client.task_in(&first.id, "running").await;
+    client.task_in(&first.id, Status::Running).await;
     let add = async |project: &str, priority: i32| {
         let body = json!({"type": "shell", "steps": ["true"], "project": project, "priority": priority});
         client.add_task(&body).await.id
@@ -153,17 +161,20 @@ async fn priority_time_and_turns_decide_who_is_next(on: Runtime) {
     let (other, urgent, idle) = (add("other", 0).await, add("flood", 5).await, add("flood", -5).await);
     let later = json!({"type": "shell", "steps": ["true"], "run_after": "2999-01-01T00:00:00+01:00"});
     let later = client.add_task(&later).await;
-    assert_eq!(client.task(&later.id).await.queue.unwrap().blocked_by, "run_after");
+    assert_eq!(client.task(&later.id).await.progress.queue.unwrap().blocked_by, BlockedBy::RunAfter);
     server.touch_at("slot-1", "go").await;
     let mut order = Vec::new();
     for id in flood.iter().chain([&other, &urgent, &idle]) {
-        order.push((client.task_in(id, "completed").await.started_at, id.clone()));
+        order.push((
+            client.task_in(id, Status::Completed).await.progress.started_at.as_ref().map(moment),
+            id.clone(),
+        ));
     }
     order.sort();
     let at = |id: &String| order.iter().position(|(_, other)| other == id).unwrap();
     assert_eq!((at(&urgent), at(&idle)), (0, 8));
     assert!(at(&other) <= 2, "the flood came first: {}", at(&other));
-    assert_eq!(client.task(&later.id).await.status, "pending");
+    assert_eq!(client.task(&later.id).await.status, Status::Pending);
 }
 
 async fn deploys_to_one_repository_run_one_at_a_time(on: Runtime) {
@@ -172,11 +183,11 @@ async fn deploys_to_one_repository_run_one_at_a_time(on: Runtime) {
     let body = json!({"type": "deploy", "repository": repository.url(), "steps": [UNTIL_GO]});
     let (first, second) = (client.add_task(&body).await, client.add_task(&body).await);
     assert_eq!(first.max_attempts, 1);
-    client.task_in(&first.id, "running").await;
-    assert_eq!(client.task(&second.id).await.queue.unwrap().blocked_by, "concurrency_key");
+    client.task_in(&first.id, Status::Running).await;
+    assert_eq!(client.task(&second.id).await.progress.queue.unwrap().blocked_by, BlockedBy::ConcurrencyKey);
     server.touch_at("slot-1", "go").await;
     server.touch_at("slot-2", "go").await;
-    client.task_in(&second.id, "completed").await;
+    client.task_in(&second.id, Status::Completed).await;
 }
 
 async fn a_task_survives_a_kill_of_the_server_and_runs_once(on: Runtime) {
@@ -185,9 +196,9 @@ async fn a_task_survives_a_kill_of_the_server_and_runs_once(on: Runtime) {
     eventually("the step", async || server.file_at("slot-1", "ran").await).await;
     server.kill9().await;
     server.restart().await;
-    assert_eq!(server.client().task(&task.id).await.status, "running");
+    assert_eq!(server.client().task(&task.id).await.status, Status::Running);
     server.touch_at("slot-1", "go").await;
-    let ended = server.client().task_in(&task.id, "completed").await;
+    let ended = server.client().task_in(&task.id, Status::Completed).await;
     assert_eq!(ended.attempts, 1);
     assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
     events(&server, &task.id).await;
@@ -238,8 +249,8 @@ async fn a_repetition_gives_the_first_answer_and_stats_count() {
         ids.push(id);
     }
     assert_eq!(ids[0], ids[1]);
-    client.task_in(&ids[0], "completed").await;
-    let stats = client.get("/queue/stats").send().await.json::<Data<Value>>(200).data;
-    assert_eq!(stats["by_status"], json!({"completed": 1}));
-    assert_eq!((&stats["workers_free"], &stats["wait_ms"]["tasks"]), (&json!(2), &json!(1)));
+    client.task_in(&ids[0], Status::Completed).await;
+    let stats = client.api().queue_stats().await.unwrap();
+    assert_eq!(stats.by_status, BTreeMap::from([(Status::Completed, 1)]));
+    assert_eq!((stats.workers_free, stats.wait_ms.map(|wait| wait.tasks)), (2, Some(1)));
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use rdev_client::types::{Accepted, Command, Event, Project, ProjectStatus, Status};
 use rdev_kube_double::{How, PodHandle};
 use serde_json::json;
 
-use crate::support::{Accepted, Command, Fixture, ProjectStatus, Runtime, Server, Told, eventually};
+use crate::support::{Fixture, Runtime, Server, eventually};
 
 /// As long as a pod may take to go.
 const GRACE: Duration = Duration::from_secs(60);
@@ -17,7 +18,7 @@ const UP_AND_DOWN: &str = "echo ran >> ran; echo up; until [ -e go ]; do sleep 0
 async fn one_that_runs(server: &Server, command: &str) -> Accepted {
     let accepted = server.client().shell(command).await;
     let mut events = server.client().follow(&accepted.stream_id, None).await;
-    while !matches!(events.event().await.told, Told::Output(line) if line.line == "up") {}
+    while !matches!(events.event().await.event, Event::Output(line) if line.line == "up") {}
     accepted
 }
 
@@ -25,7 +26,12 @@ async fn one_that_runs(server: &Server, command: &str) -> Accepted {
 async fn ends_well(server: &Server, accepted: &Accepted) {
     server.touch("go").await;
     let ended = ended(server, accepted).await;
-    assert_eq!((ended.status.as_str(), ended.exit_code), ("completed", Some(0)), "{:?}", ended.message);
+    assert_eq!(
+        (ended.accepted.status, ended.progress.exit_code),
+        (Status::Completed, Some(0)),
+        "{:?}",
+        ended.progress.message
+    );
     assert_eq!(server.client().output(&accepted.id).await, "up\ndown\n");
     assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
 }
@@ -34,7 +40,7 @@ async fn ended(server: &Server, accepted: &Accepted) -> Command {
     server.client().ended(&accepted.id).await
 }
 
-async fn project(server: &Server, status: &str, reason: Option<&str>) -> ProjectStatus {
+async fn project(server: &Server, status: ProjectStatus, reason: Option<&str>) -> Project {
     let client = server.client();
     let looked = async || {
         let project = client.project("demo").await?;
@@ -44,13 +50,17 @@ async fn project(server: &Server, status: &str, reason: Option<&str>) -> Project
 }
 
 /// A change of a pod, and how its project is told after it.
-type Change = (fn(&PodHandle), &'static str, &'static str);
+type Change = (fn(&PodHandle), ProjectStatus, &'static str);
 
 const CHANGES: [Change; 4] = [
-    (|pod| pod.delete(GRACE).unwrap(), "starting", "Terminating"),
-    (|pod| pod.set_ready(false).unwrap(), "starting", "ContainersNotReady"),
-    (|pod| pod.set_label("rdev.orchard9.ai/project", None).unwrap(), "gone", "TakenOut"),
-    (|pod| pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap(), "gone", "TakenOut"),
+    (|pod| pod.delete(GRACE).unwrap(), ProjectStatus::Starting, "Terminating"),
+    (|pod| pod.set_ready(false).unwrap(), ProjectStatus::Starting, "ContainersNotReady"),
+    (|pod| pod.set_label("rdev.orchard9.ai/project", None).unwrap(), ProjectStatus::Gone, "TakenOut"),
+    (
+        |pod| pod.set_label("rdev.orchard9.ai/project-id", Some("other")).unwrap(),
+        ProjectStatus::Gone,
+        "TakenOut",
+    ),
 ];
 
 #[tokio::test]
@@ -67,7 +77,7 @@ async fn a_command_goes_on_where_nothing_new_starts_over_cuts_and_restarts() {
         project(&server, status, Some(reason)).await;
         ends_well(&server, &accepted).await;
         // It waits, or has failed where the next server knows of no such project.
-        assert_eq!(server.client().command(&new.id).await.started_at, None, "{reason}");
+        assert_eq!(server.client().command(&new.id).await.progress.started_at, None, "{reason}");
         assert_eq!(server.file("new").await, None, "{reason}");
     }
 }
@@ -83,7 +93,7 @@ async fn a_command_can_be_cancelled_where_nothing_new_starts() {
         server.restart().await;
         project(&server, status, Some(reason)).await;
         server.client().cancel(&accepted.id).await;
-        assert_eq!(ended(&server, &accepted).await.status, "cancelled", "{reason}");
+        assert_eq!(ended(&server, &accepted).await.accepted.status, Status::Cancelled, "{reason}");
         server.nothing_left().await;
     }
 }
@@ -96,19 +106,19 @@ async fn task_that_runs(server: &Server, go: &std::path::Path) -> String {
     );
     let task = server.client().add_task(&json!({"type": "shell", "steps": [step], "max_attempts": 1})).await;
     server.double().add_worker("w-1");
-    server.client().task_in(&task.id, "running").await;
+    server.client().task_in(&task.id, Status::Running).await;
     let said = async || output(server, &task.id).await.ends_with("3\n").then_some(());
     eventually("three lines", said).await;
     task.id
 }
 
 async fn output(server: &Server, task: &str) -> String {
-    server.client().get(&format!("/queue/tasks/{task}/output")).send().await.text()
+    server.client().task_output(task).await
 }
 
 async fn every_line_once(server: &Server, task: &str) {
-    let ended = server.client().task_in(task, "completed").await;
-    assert_eq!((ended.attempts, ended.exit_code), (1, Some(0)));
+    let ended = server.client().task_in(task, Status::Completed).await;
+    assert_eq!((ended.attempts, ended.progress.exit_code), (1, Some(0)));
     let output = output(server, task).await;
     let lines: Vec<&str> = output.lines().skip_while(|line| line.parse::<u32>().is_err()).collect();
     assert_eq!(lines, ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
@@ -141,12 +151,12 @@ async fn a_task_in_a_worker_that_is_to_go_is_told_to_its_end_by_another_server()
 }
 
 #[tokio::test]
-async fn of_two_pods_of_a_project_the_older_stays_and_the_younger_is_told() {
+async fn the_older_of_two_pods_of_a_project_stays_and_the_younger_is_told() {
     let mut server = Runtime::Double.server().await;
     // Times of a cluster are whole seconds, and of two pods of one second the name decides: `demo` is the first.
     let accepted = one_that_runs(&server, UP_AND_DOWN).await;
     let younger = server.double().add_pod("demo-second", "demo");
-    let told = project(&server, "ready", Some("DuplicateId")).await;
+    let told = project(&server, ProjectStatus::Ready, Some("DuplicateId")).await;
     let message = told.message.unwrap();
     assert!(message.contains("demo, demo-second"), "{message}");
     let in_log = || server.log().matches("demo, demo-second").count();
@@ -157,17 +167,17 @@ async fn of_two_pods_of_a_project_the_older_stays_and_the_younger_is_told() {
     server.kill9().await;
     server.restart().await;
     ends_well(&server, &accepted).await;
-    assert_eq!(ended(&server, &beside).await.status, "completed");
+    assert_eq!(ended(&server, &beside).await.accepted.status, Status::Completed);
     assert!(server.file("beside").await.is_some());
 
     // When the older is to go, the younger takes what is new, and what runs in the older goes on.
     let last = one_that_runs(&server, "echo up; until [ -e on ]; do sleep 0.02; done").await;
     server.double().pod().delete(GRACE).unwrap();
-    project(&server, "ready", None).await;
+    project(&server, ProjectStatus::Ready, None).await;
     let new = server.client().shell("touch new").await;
-    assert_eq!(ended(&server, &new).await.status, "completed");
+    assert_eq!(ended(&server, &new).await.accepted.status, Status::Completed);
     assert!(younger.workspace().unwrap().join("new").exists());
     server.double().cluster().cut_execs_now(How::Close);
     server.touch("on").await;
-    assert_eq!(ended(&server, &last).await.status, "completed");
+    assert_eq!(ended(&server, &last).await.accepted.status, Status::Completed);
 }

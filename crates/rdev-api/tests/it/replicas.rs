@@ -1,8 +1,10 @@
 //! Several servers on one Postgres: any of them serves any stream and any cancel, and one goes on where another
 //! has died.
 
+use rdev_client::types::{Accepted, Event, Status};
+
 use crate::many_lines::Numbered;
-use crate::support::{Accepted, Events, Fixture, Runtime, Server, Told, eventually};
+use crate::support::{Events, Fixture, Runtime, Server, eventually};
 
 /// A server whose projects are pods, and a command that runs there: it says `one`, and `two` when `go` is there.
 async fn one_that_runs() -> (Server, Accepted) {
@@ -20,19 +22,19 @@ async fn another(server: &Server) -> Server {
 
 async fn next_line(events: &mut Events) -> (u64, String) {
     loop {
-        match events.event().await.told {
-            Told::Output(line) => return (line.seq, line.line),
-            Told::Status(_) | Told::Heartbeat(_) => {}
+        match events.event().await.event {
+            Event::Output(line) => return (line.seq, line.line),
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
 }
 
-async fn end(events: &mut Events) -> (u64, String, Option<i32>) {
+async fn end(events: &mut Events) -> (u64, Status, Option<i32>) {
     loop {
-        match events.event().await.told {
-            Told::Complete(complete) => return (complete.seq, complete.status, complete.exit_code),
-            Told::Status(_) | Told::Heartbeat(_) => {}
+        match events.event().await.event {
+            Event::Complete(complete) => return (complete.seq, complete.status, complete.exit_code),
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -43,11 +45,11 @@ async fn a_stream_is_read_from_a_server_that_does_not_run_it() {
     let (a, accepted) = one_that_runs().await;
     let b = another(&a).await;
     let mut events = b.client().follow(&accepted.stream_id, None).await;
-    let mut project = b.client().get("/projects/demo/events").events().await;
+    let mut project = b.client().follow_project("demo", None).await;
     assert_eq!(next_line(&mut events).await, (1, "one".to_owned()));
     a.touch("go").await;
     assert_eq!(next_line(&mut events).await, (2, "two".to_owned()));
-    assert_eq!(end(&mut events).await, (3, "failed".to_owned(), Some(5)));
+    assert_eq!(end(&mut events).await, (3, Status::Failed, Some(5)));
     let mut lines = Vec::new();
     while !matches!(lines.last(), Some((2, _))) {
         lines.push(next_line(&mut project).await);
@@ -62,8 +64,8 @@ async fn a_cancel_reaches_the_server_that_runs_the_command() {
     let mut events = a.client().follow(&accepted.stream_id, Some("1")).await;
     b.client().cancel(&accepted.id).await;
     let (seq, status, _) = end(&mut events).await;
-    assert_eq!((seq, status.as_str()), (2, "cancelled"));
-    assert_eq!(b.client().command(&accepted.id).await.status, "cancelled");
+    assert_eq!((seq, status), (2, Status::Cancelled));
+    assert_eq!(b.client().command(&accepted.id).await.accepted.status, Status::Cancelled);
 }
 
 #[tokio::test]
@@ -75,12 +77,12 @@ async fn a_killed_servers_command_is_attached_to_by_another() {
     a.kill9().await;
     a.touch("go").await;
     assert_eq!(next_line(&mut events).await, (2, "two".to_owned()));
-    assert_eq!(end(&mut events).await, (3, "failed".to_owned(), Some(5)));
+    assert_eq!(end(&mut events).await, (3, Status::Failed, Some(5)));
     assert_eq!(a.file("ran").await.as_deref(), Some("ran\n"), "it was started once");
     // The one that comes back serves it as well.
     a.restart().await;
-    let items = a.client().follow(&accepted.stream_id, None).await.rest().await;
-    assert!(items.len() > 3);
+    let events = a.client().follow(&accepted.stream_id, None).await.rest().await;
+    assert!(events.len() > 3);
     assert_eq!(a.client().run("echo well").await.0, ["well"]);
 }
 
@@ -93,7 +95,7 @@ async fn two_servers_share_what_there_is_to_do() {
     let first = a.client().shell("touch one; until [ -e two ]; do sleep 0.02; done").await;
     let second = a.client().shell("touch two; until [ -e one ]; do sleep 0.02; done").await;
     for accepted in [&first, &second] {
-        assert_eq!(b.client().ended(&accepted.id).await.status, "completed");
+        assert_eq!(b.client().ended(&accepted.id).await.accepted.status, Status::Completed);
     }
     let mut accepted = Vec::new();
     for number in 0..COMMANDS {
@@ -102,7 +104,7 @@ async fn two_servers_share_what_there_is_to_do() {
     }
     for (number, accepted) in accepted.iter().enumerate() {
         let client = if number % 2 == 0 { b.client() } else { a.client() };
-        assert_eq!(client.ended(&accepted.id).await.status, "completed");
+        assert_eq!(client.ended(&accepted.id).await.accepted.status, Status::Completed);
     }
     let all = eventually("every line", async || a.file("all").await).await;
     let mut all: Vec<usize> = all.lines().map(|line| line.parse().unwrap()).collect();

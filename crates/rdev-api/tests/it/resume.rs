@@ -1,8 +1,11 @@
 //! Coming back to a stream: from the middle, at its end, with an id that is none.
 
-use crate::support::{Client, Event, Events, Gap, Item, Runtime, Server, Told, told_on_every_runtime};
+use rdev_client::Received;
+use rdev_client::types::{Event, GapEvent, GapReason};
 
-told_on_every_runtime! {
+use crate::support::{Client, Item, RawEvents, ReceivedExt, Runtime, Server, on_every_runtime};
+
+on_every_runtime! {
     and on postgres:
     a_reader_resumes_by_header_query_and_path,
     the_header_counts_before_the_query,
@@ -24,13 +27,13 @@ async fn with_a_stream(on: Runtime) -> Server {
 }
 
 /// The numbers of the events that are left in a stream.
-async fn numbers(mut events: Events) -> Vec<u64> {
+async fn numbers(mut events: RawEvents) -> Vec<u64> {
     let items = events.rest().await;
     items
         .into_iter()
         .filter_map(|item| match item {
-            crate::support::Item::Event(event) => event.seq(),
-            crate::support::Item::Retry(_) => None,
+            Item::Event(event) => event.seq(),
+            Item::Retry(_) => None,
         })
         .collect()
 }
@@ -104,22 +107,22 @@ async fn an_id_beyond_the_end_is_no_way_to_miss_the_end(on: Runtime) {
     let mut events = client.follow("s", Some("1")).await;
     client.run("touch go").await;
     loop {
-        match events.event().await.told {
-            Told::Output(line) => assert_eq!((line.seq, line.line.as_str()), (2, "2")),
-            Told::Complete(complete) => {
+        match events.event().await.event {
+            Event::Output(line) => assert_eq!((line.seq, line.line.as_str()), (2, "2")),
+            Event::Complete(complete) => {
                 assert_eq!(complete.seq, 3);
                 break;
             }
-            Told::Status(_) | Told::Heartbeat(_) => {}
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
     // It cannot have come from this stream, so what was not sent of it is announced, and its end is told.
-    let mut events = client.follow("s", Some("12345")).await;
-    let gap = Gap { stream_id: "s".to_owned(), from: 1, to: Some(2), reason: "unknown_id".to_owned() };
-    assert!(matches!(events.event().await.told, Told::Gap(told) if told == gap));
+    let mut events = client.connection("s", Some("12345")).await;
+    let gap = GapEvent { stream_id: "s".to_owned(), from: 1, to: Some(2), reason: GapReason::UnknownId };
+    assert!(matches!(events.event().await.event, Event::Gap(told) if told == gap));
     let end = events.event().await;
-    assert!(matches!(&end.told, Told::Complete(complete) if complete.seq == 3), "{end:?}");
+    assert!(matches!(&end.event, Event::Complete(complete) if complete.seq == 3), "{end:?}");
     assert!(events.next().await.is_none());
     let answer = client.get("/projects/demo/events/s").header("last-event-id", end.id()).send().await;
     assert_eq!(answer.status, 204);
@@ -130,17 +133,17 @@ async fn an_id_beyond_what_a_running_stream_will_have_is_told_its_end(on: Runtim
     let client = server.client();
     let accepted = client.shell_on("s", "until [ -e go ]; do sleep 0.02; done; echo a; exit 7").await;
     client.begun(&accepted.id).await;
-    let mut events = client.follow("s", Some("99")).await;
+    let mut events = client.connection("s", Some("99")).await;
     client.run("touch go").await;
     let mut told = Vec::new();
     while let Some(item) = events.next().await {
         match item {
-            Item::Event(Event { told: Told::Status(_) | Told::Heartbeat(_), .. }) | Item::Retry(_) => {}
-            Item::Event(event) => told.push(event.told),
+            Item::Event(Received { event: Event::Status(_) | Event::Heartbeat(_), .. }) | Item::Retry(_) => {}
+            Item::Event(event) => told.push(event.event),
         }
     }
-    let [Told::Gap(gap), Told::Complete(complete)] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!((gap.from, gap.to, gap.reason.as_str()), (1, Some(1), "unknown_id"));
+    let [Event::Gap(gap), Event::Complete(complete)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((gap.from, gap.to, gap.reason), (1, Some(1), GapReason::UnknownId));
     assert_eq!((complete.seq, complete.exit_code), (2, Some(7)));
 }
 
@@ -164,11 +167,11 @@ async fn a_silent_stream_beats(on: Runtime) {
     let server = on.fixture().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
     let client = server.client();
     let accepted = client.shell("until [ -e go ]; do sleep 0.02; done").await;
-    let mut events = client.follow(&accepted.stream_id, None).await;
+    let mut events = client.connection(&accepted.stream_id, None).await;
     let mut beats = 0;
     while beats < 2 {
         let event = events.event().await;
-        if let Told::Heartbeat(_) = event.told {
+        if let Event::Heartbeat(_) = event.event {
             assert_eq!(event.id, None, "a heartbeat is nothing to resume from");
             beats += 1;
         }

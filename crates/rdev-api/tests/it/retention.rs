@@ -1,21 +1,24 @@
 //! Retention by age and by size, and the gaps that readers are told.
 
 use hyper::http::HeaderMap;
+use rdev_client::Received;
+use rdev_client::types::{
+    Accepted, ArtefactProblem, ArtefactSummary, Event, GapEvent, GapReason, ProjectGapEvent, Status,
+};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::support::{
-    Accepted, Call, Client, Event, Events, Fixture, Gap, Item, Left, ProjectGap, Runtime, Server, Told,
-    eventually, told_on_every_runtime,
+    Call, Client, Fixture, Item, RawEvents, ReceivedExt, Runtime, Server, eventually, on_every_runtime,
 };
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
-    what_ended_long_ago_is_gone,
+    a_command_that_ended_long_ago_is_gone,
     beyond_the_size_a_tasks_files_make_room,
     a_projects_stream_says_what_is_gone,
     beyond_the_size_the_oldest_output_is_announced_as_a_gap,
-    what_runs_is_never_gone_but_its_oldest_output_may_be,
+    a_running_command_is_never_gone_but_its_oldest_output_may_be,
     a_reader_in_the_middle_is_told_of_the_gap,
     a_reader_of_what_is_removed_is_told_that_nothing_follows,
     a_reader_in_the_middle_of_a_project_is_told_of_the_gap,
@@ -25,7 +28,7 @@ told_on_every_runtime! {
 const LINE: usize = 1000;
 /// More than the MiB that is kept.
 const LINES: u64 = 3_000;
-/// Of these lines, with their newlines, a MiB holds no more: nothing more is removed.
+/// Most of these lines, with their newlines, that a MiB holds: nothing more is removed.
 const KEPT_MAX: u64 = (1 << 20) / (LINE as u64 + 1);
 /// More than lies between the server and a reader that does not read.
 const LINES_OF_SLOW_READER: u64 = 16_000;
@@ -78,21 +81,21 @@ impl Server {
     }
 }
 
-/// What the head of an output says is missing.
+/// Reads the gap that the head of an output names.
 fn gap_of(headers: &HeaderMap) -> Option<u64> {
     let gap = headers.get("rdev-gap")?.to_str().unwrap();
     Some(gap.strip_prefix("1-").unwrap_or_else(|| panic!("{gap}")).parse().unwrap())
 }
 
-fn gap(stream: &str, from: u64, to: Option<u64>) -> Gap {
-    Gap { stream_id: stream.to_owned(), from, to, reason: "retention".to_owned() }
+fn gap(stream: &str, from: u64, to: Option<u64>) -> GapEvent {
+    GapEvent { stream_id: stream.to_owned(), from, to, reason: GapReason::Retention }
 }
 
 /// A reader that notices whatever it is not told.
 struct Reader {
-    events: Events,
+    events: RawEvents,
     last: u64,
-    gaps: Vec<Gap>,
+    gaps: Vec<GapEvent>,
     is_over: bool,
 }
 
@@ -107,25 +110,25 @@ impl Reader {
         while self.last < seq
             && let Some(item) = self.events.next().await
         {
-            let Item::Event(Event { id, told }) = item else { continue };
+            let Item::Event(Received { id, event: told }) = item else { continue };
             let (from, to) = match &told {
-                Told::Output(line) | Told::Error(line) => (line.seq, line.seq),
-                Told::Complete(complete) => {
+                Event::Output(line) | Event::Error(line) => (line.seq, line.seq),
+                Event::Complete(complete) => {
                     self.is_over = true;
                     (complete.seq, complete.seq)
                 }
-                Told::Gap(gap) => {
+                Event::Gap(gap) => {
                     self.gaps.push(gap.clone());
                     (gap.from, gap.to.unwrap_or(gap.from))
                 }
                 // Where the end was before somebody had it run again.
-                Told::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
-                Told::Status(_) | Told::Heartbeat(_) => continue,
-                other @ (Told::ProjectGap(_) | Told::Agent(_)) => panic!("{other:?}"),
+                Event::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
+                Event::Status(_) | Event::Heartbeat(_) => continue,
+                other @ (Event::ProjectGap(_) | Event::Agent(_) | Event::Unknown) => panic!("{other:?}"),
             };
             assert_eq!(from, self.last + 1, "nothing is passed over, and nothing comes twice: {told:?}");
             self.last = to;
-            let ends_without = matches!(&told, Told::Gap(Gap { to: None, .. }));
+            let ends_without = matches!(&told, Event::Gap(GapEvent { to: None, .. }));
             assert_eq!(id, (!ends_without).then(|| to.to_string()));
         }
     }
@@ -136,7 +139,7 @@ impl Reader {
     }
 }
 
-async fn what_ended_long_ago_is_gone(on: Runtime) {
+async fn a_command_that_ended_long_ago_is_gone(on: Runtime) {
     let server = on.server().await;
     let client = server.client();
     let old = client.shell_on("old", "echo old").await;
@@ -157,13 +160,13 @@ async fn what_ended_long_ago_is_gone(on: Runtime) {
     client.get(events).send().await.failure(404, "STREAM_NOT_FOUND");
     client.get(events).header("last-event-id", "1").send().await.failure(404, "STREAM_NOT_FOUND");
     assert_eq!(&client.output(&young.id).await[..], b"young\n");
-    assert_eq!(client.command(&busy.id).await.status, "running");
+    assert_eq!(client.command(&busy.id).await.accepted.status, Status::Running);
     // A reader of the one that is gone may still come back: its name is not free.
     let again = |stream| json!({"command": "touch go", "stream_id": stream});
     let refused = client.post("/projects/demo/shell", &again("old")).send().await;
     refused.failure(409, "STREAM_ID_TAKEN");
     client.shell_on("new", "touch go").await;
-    assert_eq!(client.ended(&busy.id).await.status, "completed");
+    assert_eq!(client.ended(&busy.id).await.accepted.status, Status::Completed);
 }
 
 async fn beyond_the_size_a_tasks_files_make_room(on: Runtime) {
@@ -171,7 +174,7 @@ async fn beyond_the_size_a_tasks_files_make_room(on: Runtime) {
     let client = server.client();
     let steps = ["head -c 3000000 /dev/zero >large"];
     let id = client.add_task(&json!({"type": "shell", "steps": steps, "artefacts": ["large"]})).await.id;
-    client.task_in(&id, "completed").await;
+    client.task_in(&id, Status::Completed).await;
     let path = format!("/queue/tasks/{id}/artefacts/large");
     assert_eq!(client.get(&path).send().await.body.len(), 3_000_000);
     // A download that is under way is cut when its file goes, so the list is asked.
@@ -179,8 +182,8 @@ async fn beyond_the_size_a_tasks_files_make_room(on: Runtime) {
     server.sooner("that it has made room", gone).await;
     client.get(&path).send().await.failure(404, "ARTEFACT_NOT_FOUND");
     let file = &client.artefacts(&id).await[0];
-    assert_eq!((file.size, file.problem.as_deref(), &file.url), (3_000_000, Some("removed"), &None));
-    assert_eq!(client.task(&id).await.artefacts, Some(Left { files: 0, bytes: 0, problems: 1 }));
+    assert_eq!((file.size, file.problem, &file.url), (3_000_000, Some(ArtefactProblem::Removed), &None));
+    assert_eq!(client.task(&id).await.artefacts, Some(ArtefactSummary { files: 0, bytes: 0, problems: 1 }));
 }
 
 /// The gap with which a project's stream must begin, and the streams of what comes after it, to the last end.
@@ -188,7 +191,7 @@ async fn project_from(
     client: &Client,
     id: Option<&str>,
     end_of: &Accepted,
-) -> (Option<ProjectGap>, Vec<Event>) {
+) -> (Option<ProjectGapEvent>, Vec<Received>) {
     let call = client.get("/projects/demo/events");
     let call = match id {
         Some(id) => call.header("last-event-id", id),
@@ -197,9 +200,9 @@ async fn project_from(
     let (mut events, mut told, mut gap) = (call.events().await, Vec::new(), None);
     loop {
         let event = events.event().await;
-        match &event.told {
-            Told::Heartbeat(_) => continue,
-            Told::ProjectGap(first) => {
+        match &event.event {
+            Event::Heartbeat(_) => continue,
+            Event::ProjectGap(first) => {
                 assert!(told.is_empty() && gap.is_none() && event.id.is_none(), "{event:?}");
                 gap = Some(first.clone());
                 continue;
@@ -207,7 +210,7 @@ async fn project_from(
             _ => {}
         }
         let is_last =
-            matches!(&event.told, Told::Complete(complete) if complete.stream_id == end_of.stream_id);
+            matches!(&event.event, Event::Complete(complete) if complete.stream_id == end_of.stream_id);
         told.push(event);
         if is_last {
             return (gap, told);
@@ -230,16 +233,16 @@ async fn a_projects_stream_says_what_is_gone(on: Runtime) {
     server.let_31_days_pass(&all[1].id).await;
     server.until_gone(&format!("/projects/demo/commands/{}", all[1].id)).await;
     let left: Vec<_> =
-        whole.iter().filter(|event| event.stream() != Some(&all[1].stream_id)).map(Event::id).collect();
+        whole.iter().filter(|event| event.stream() != Some(&all[1].stream_id)).map(Received::id).collect();
     let (gap, told) = project_from(&client, None, &all[2]).await;
     let gap = gap.expect("something is gone");
-    assert_eq!((gap.from, gap.reason.as_str()), (None, "retention"));
-    assert_eq!(told.iter().map(Event::id).collect::<Vec<_>>(), left);
+    assert_eq!((gap.from, gap.reason), (None, GapReason::Retention));
+    assert_eq!(told.iter().map(Received::id).collect::<Vec<_>>(), left);
     // Whoever has a part of it is told as well, and nobody to whom nothing is missing.
     let (part, told) = project_from(&client, Some(left[1]), &all[2]).await;
     let part = part.expect("something is gone");
     assert_eq!((part.from.as_deref(), &part.to), (Some(left[1]), &gap.to));
-    assert_eq!(told.iter().map(Event::id).collect::<Vec<_>>(), left[2..]);
+    assert_eq!(told.iter().map(Received::id).collect::<Vec<_>>(), left[2..]);
     let of_last: Vec<_> = whole.iter().filter(|event| event.stream() == Some(&all[2].stream_id)).collect();
     let (none, _) = project_from(&client, Some(of_last[0].id()), &all[2]).await;
     assert_eq!(none, None);
@@ -251,10 +254,10 @@ async fn a_projects_stream_says_what_is_gone(on: Runtime) {
     while let Some(item) = latest.next().await {
         let Item::Event(event) = item else { continue };
         assert!(
-            matches!(event.told, Told::Heartbeat(_)) || event.stream() == Some(&next.stream_id),
+            matches!(event.event, Event::Heartbeat(_)) || event.stream() == Some(&next.stream_id),
             "{event:?}"
         );
-        if matches!(event.told, Told::Complete(_)) {
+        if matches!(event.event, Event::Complete(_)) {
             break;
         }
     }
@@ -302,10 +305,10 @@ async fn beyond_the_size_the_oldest_output_is_announced_as_a_gap(on: Runtime) {
     }
     let over = client.get(path).header("last-event-id", &complete.to_string()).send().await;
     assert_eq!(over.status, 204);
-    assert_eq!(client.command(&accepted.id).await.status, "completed");
+    assert_eq!(client.command(&accepted.id).await.accepted.status, Status::Completed);
 }
 
-async fn what_runs_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
+async fn a_running_command_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
     let server = keeping_a_mib(on).await;
     let client = server.client();
     let line = format!("{}; until [ -e go ]; do sleep 0.02; done; echo 0", much(LINES));
@@ -314,7 +317,7 @@ async fn what_runs_is_never_gone_but_its_oldest_output_may_be(on: Runtime) {
     let mut follower = Reader::open(client.get(path), 0).await;
     follower.read_to(LINES).await;
     server.until_cut(&format!("/projects/demo/commands/{}/output", accepted.id), LINES).await;
-    assert_eq!(client.command(&accepted.id).await.status, "running");
+    assert_eq!(client.command(&accepted.id).await.accepted.status, Status::Running);
     client.run("touch go").await;
     // Whoever had it already misses nothing.
     let follower = follower.read().await;
@@ -368,13 +371,13 @@ async fn a_reader_in_the_middle_of_a_project_is_told_of_the_gap(on: Runtime) {
     let mut last = String::new();
     loop {
         let event = events.event().await;
-        match event.told {
-            Told::Output(_) => last = event.id().to_owned(),
-            Told::ProjectGap(gap) => {
-                assert_eq!((gap.from.as_deref(), gap.reason.as_str()), (Some(last.as_str()), "retention"));
+        match event.event {
+            Event::Output(_) => last = event.id().to_owned(),
+            Event::ProjectGap(gap) => {
+                assert_eq!((gap.from.as_deref(), gap.reason), (Some(last.as_str()), GapReason::Retention));
                 break;
             }
-            Told::Heartbeat(_) => {}
+            Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -383,7 +386,7 @@ async fn a_reader_in_the_middle_of_a_project_is_told_of_the_gap(on: Runtime) {
     loop {
         let event = events.event().await;
         let is_next = event.stream() == Some(&next.stream_id);
-        if let Told::Complete(_) = event.told {
+        if let Event::Complete(_) = event.event {
             assert!(is_next, "the end of the other is gone: {event:?}");
             break;
         }
@@ -396,7 +399,7 @@ async fn a_tasks_stream_says_what_is_gone() {
     let client = server.client();
     let steps = json!({"type": "shell", "steps": [much(LINES), "exit 3"], "max_attempts": 1});
     let task = client.add_task(&steps).await;
-    client.task_in(&task.id, "failed").await;
+    client.task_in(&task.id, Status::Failed).await;
     let (events, output) =
         (format!("/queue/tasks/{}/events", task.id), format!("/queue/tasks/{}/output", task.id));
     let cut_at = server.until_cut(&output, LINES).await;
@@ -405,8 +408,8 @@ async fn a_tasks_stream_says_what_is_gone() {
     assert_eq!((reader.gaps.len(), reader.gaps[0].from), (1, 1));
     assert_eq!(reader.gaps[0].to, Some(cut_at));
     // A retry goes on in the same stream, and the gap stays where it is.
-    client.post(&format!("/queue/tasks/{}/retry", task.id), &json!({})).send().await;
-    client.task_in(&task.id, "failed").await;
+    client.api().retry_task(&task.id).await.unwrap();
+    client.task_in(&task.id, Status::Failed).await;
     let reader = Reader::open(client.get(&events), 0).await.read().await;
     assert!(reader.is_over && reader.gaps.len() == 1, "{:?}", reader.gaps);
     server.let_31_days_pass(&task.id).await;
@@ -427,7 +430,7 @@ const LONG_AGO: &str = "
     SELECT id, project, 'complete', 1, 1, 1, '' FROM tasks;
     DELETE FROM turns";
 
-/// How many things a server says that it has removed.
+/// Returns the number of removals in the log of a server.
 fn removed(server: &Server) -> u64 {
     let log = server.log();
     let told = log.lines().filter(|line| line.contains("retention") && line.contains("periodic job done"));
@@ -436,7 +439,7 @@ fn removed(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn of_two_servers_one_removes_at_a_time() {
+async fn one_of_two_servers_removes_at_a_time() {
     let mut a = Runtime::Double.fixture().with_postgres().start().await;
     let mut b = Fixture::new().with("RDEV_LEASE_SECONDS", "3").start_beside(&a).await;
     let path = |n: u64| format!("/projects/demo/commands/cmd-{n:032}");

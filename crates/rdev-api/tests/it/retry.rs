@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rdev_client::Received;
+use rdev_client::types::{Data, Event, Reason, Status, Task};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{
-    Answer, Client, Data, Event, Item, Repository, Runtime, Server, Task, Told, eventually,
-    told_on_every_runtime,
-};
+use crate::support::{Answer, Client, Item, Repository, Runtime, Server, eventually, on_every_runtime};
 
-told_on_every_runtime! { and on postgres:
+on_every_runtime! { and on postgres:
     a_deploy_that_is_retried_by_hand_runs_once_a_round_and_once_a_key,
     a_former_end_is_told_as_a_status_and_reading_goes_on_after_it,
     a_task_that_was_cancelled_runs_whole_when_it_is_retried,
@@ -28,9 +27,9 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
 }
 
-/// How the task ended once it has been started so often.
+/// Returns the task once it has ended and has been started so often.
 async fn ended_after(client: &Client, id: &str, attempts: u32) -> Task {
-    let over = |task: &Task| task.attempts == attempts && !matches!(&*task.status, "pending" | "running");
+    let over = |task: &Task| task.attempts == attempts && task.status.is_ended();
     eventually("its end", async || Some(client.task(id).await).filter(over)).await
 }
 
@@ -44,21 +43,18 @@ async fn a_deploy_that_is_retried_by_hand_runs_once_a_round_and_once_a_key(on: R
         let (client, key) = (server.client(), format!("round-{round}"));
         let first = retry(&client, &id, Some(&key)).await;
         let task = first.json::<Data<Task>>(200).data;
-        assert_eq!((is_replayed(&first), task.status.as_str()), (false, "pending"));
+        assert_eq!((is_replayed(&first), task.status), (false, Status::Pending));
         assert_eq!((task.attempts, task.max_attempts), (round - 1, round));
         // The answer was lost: the caller repeats it now, after the end, and at a server that was started since.
         assert!(is_replayed(&retry(&client, &id, Some(&key)).await));
         let ended = ended_after(&client, &id, round).await;
-        assert_eq!((ended.max_attempts, ended.dead, ended.exit_code), (round, true, Some(3)));
+        assert_eq!((ended.max_attempts, ended.dead, ended.progress.exit_code), (round, true, Some(3)));
         if round == 3 {
             server.kill9().await;
             server.restart().await;
         }
         let again = retry(&server.client(), &id, Some(&key)).await;
-        assert_eq!(
-            (is_replayed(&again), again.json::<Data<Task>>(200).data.status),
-            (true, "failed".to_owned())
-        );
+        assert_eq!((is_replayed(&again), again.json::<Data<Task>>(200).data.status), (true, Status::Failed));
         assert_eq!(server.file_at("slot-1", "ran").await, Some("ran\n".repeat(round as usize)));
     }
     let client = server.client();
@@ -81,14 +77,16 @@ async fn told(client: &Client, id: &str, after: Option<&str>) -> Vec<(Option<Str
         None => call.events().await,
     };
     let short = |item| match item {
-        Item::Event(Event { told: Told::Heartbeat(_), .. }) | Item::Retry(_) => None,
-        Item::Event(Event { id, told: Told::Status(status) }) => {
-            Some((id, format!("{} {}", status.status, status.reason.unwrap_or_default())))
+        Item::Event(Received { event: Event::Heartbeat(_), .. }) | Item::Retry(_) => None,
+        Item::Event(Received { id, event: Event::Status(status) }) => {
+            Some((id, format!("{} {}", status.status, status.reason.map_or("", Reason::as_str))))
         }
-        Item::Event(Event { id, told: Told::Complete(complete) }) => {
+        Item::Event(Received { id, event: Event::Complete(complete) }) => {
             Some((id, format!("complete {}", complete.status)))
         }
-        Item::Event(Event { id, told: Told::Output(line) | Told::Error(line) }) => Some((id, line.line)),
+        Item::Event(Received { id, event: Event::Output(line) | Event::Error(line) }) => {
+            Some((id, line.line))
+        }
         other => panic!("{other:?}"),
     };
     events.rest().await.into_iter().filter_map(short).collect()
@@ -112,11 +110,11 @@ async fn a_former_end_is_told_as_a_status_and_reading_goes_on_after_it(on: Runti
     .map(|(id, told)| (id.map(str::to_owned), told.to_owned()));
     assert_eq!(first, expected);
 
-    retry(&client, &id, None).await.json::<Data<Task>>(200);
+    client.api().retry_task(&id).await.unwrap();
     ended_after(&client, &id, 2).await;
     server.touch_at("slot-1", "fixed").await;
-    retry(&client, &id, None).await.json::<Data<Task>>(200);
-    client.task_in(&id, "completed").await;
+    client.api().retry_task(&id).await.unwrap();
+    client.task_in(&id, Status::Completed).await;
     let numbered = |seq: u64, told: &str| (Some(seq.to_string()), told.to_owned());
     let mut whole = expected[..5].to_vec();
     for former in [4, 8] {
@@ -138,8 +136,7 @@ async fn a_former_end_is_told_as_a_status_and_reading_goes_on_after_it(on: Runti
     }
     let last = client.get(&format!("/queue/tasks/{id}/events")).header("last-event-id", "11");
     assert_eq!(last.send().await.status, 204);
-    let output = client.get(&format!("/queue/tasks/{id}/output")).send().await;
-    assert_eq!(output.text().matches("one\n").count(), 3);
+    assert_eq!(client.task_output(&id).await.matches("one\n").count(), 3);
 }
 
 async fn a_task_that_was_cancelled_runs_whole_when_it_is_retried(on: Runtime) {
@@ -147,7 +144,7 @@ async fn a_task_that_was_cancelled_runs_whole_when_it_is_retried(on: Runtime) {
     let client = server.client();
     let body = json!({"type": "shell", "max_attempts": 1, "steps": ["[ -e ../fixed ] || sleep 300; echo ran >>../ran"]});
     let id = client.add_task(&body).await.id;
-    client.task_in(&id, "running").await;
+    client.task_in(&id, Status::Running).await;
     // Somebody reads along, and holds what this server knows of the stream.
     let mut reader = client.get(&format!("/queue/tasks/{id}/events")).receive_buffer(1024).events().await;
     let cancel = async || {
@@ -155,15 +152,15 @@ async fn a_task_that_was_cancelled_runs_whole_when_it_is_retried(on: Runtime) {
         call.header("idempotency-key", "the-end").send().await
     };
     assert!(!is_replayed(&cancel().await));
-    client.task_in(&id, "cancelled").await;
+    client.task_in(&id, Status::Cancelled).await;
     server.touch_at("slot-1", "fixed").await;
-    retry(&client, &id, None).await.json::<Data<Task>>(200);
+    client.api().retry_task(&id).await.unwrap();
     // The cancel whose answer was lost comes again, and is not for this round.
     assert!(is_replayed(&cancel().await));
-    let ended = client.task_in(&id, "completed").await;
+    let ended = client.task_in(&id, Status::Completed).await;
     assert_eq!((ended.attempts, ended.max_attempts), (2, 2));
     assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
-    let is_end = |item: &Item| matches!(item, Item::Event(Event { told: Told::Complete(_), .. }));
+    let is_end = |item: &Item| matches!(item, Item::Event(Received { event: Event::Complete(_), .. }));
     assert_eq!(reader.rest().await.iter().filter(|item| is_end(item)).count(), 1);
 }
 
@@ -180,7 +177,7 @@ async fn every_post_is_done_once_a_key() {
     let command = client.shell("true").await.id;
     let task = json!({"type": "shell", "steps": ["false"], "max_attempts": 1});
     let id = client.add_task(&task).await.id;
-    client.task_in(&id, "failed").await;
+    client.task_in(&id, Status::Failed).await;
     let calls = [
         (
             "/projects/{project}/shell",
@@ -200,7 +197,7 @@ async fn every_post_is_done_once_a_key() {
         ("/queue/tasks/{task_id}/cancel", format!("/queue/tasks/{id}/cancel"), json!(null)),
         ("/workers/{worker_id}/drain", "/workers/slot-1/drain".to_owned(), json!({"drain": false})),
     ];
-    let document: Document = client.get("/openapi.json").send().await.json(200);
+    let document: Document = client.get("/openapi.json").send().await.part(200);
     let posts = document.paths.iter().filter(|(_, methods)| methods.contains_key("post"));
     let posts: BTreeSet<_> = posts.map(|(path, _)| path.as_str()).collect();
     assert_eq!(posts, calls.iter().map(|(route, ..)| *route).collect());

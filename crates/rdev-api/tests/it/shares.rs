@@ -1,8 +1,9 @@
 //! Quota of event streams for each key: one key leaves connections to others.
 
+use rdev_client::types::CommandPage;
 use serde_json::json;
 
-use crate::support::{Call, Client, Data, Events, Fixture, List, MASTER_KEY, Server, Ticket, eventually};
+use crate::support::{Call, Client, Fixture, MASTER_KEY, RawEvents, Server, eventually};
 
 const EVENTS: &str = "/projects/demo/events";
 
@@ -15,17 +16,16 @@ fn server_of(key: &str) -> Fixture {
 
 /// A call for events by a ticket of this client's key, at any server.
 async fn by_ticket(of: &Client, at: &Client) -> Call {
-    let answer = of.call("POST", &format!("{EVENTS}/ticket")).send().await;
-    let ticket = answer.json::<Data<Ticket>>(200).data.ticket;
+    let ticket = of.api().issue_ticket("demo").await.unwrap().ticket;
     at.with_key(None).get(&format!("{EVENTS}?ticket={ticket}"))
 }
 
 /// The project's stream, as soon as there is room for it.
-async fn when_there_is_room(client: &Client) -> Events {
+async fn when_there_is_room(client: &Client) -> RawEvents {
     eventually("room in the key's share", async || {
         let (head, body) = client.get(EVENTS).open().await;
         assert!([200, 429].contains(&head.status.as_u16()), "{}", head.status);
-        (head.status == 200).then(|| Events::new(head.headers, body))
+        (head.status == 200).then(|| RawEvents::new(head.headers, body))
     })
     .await
 }
@@ -52,8 +52,8 @@ async fn a_key_has_its_share_of_event_streams_and_others_get_in() {
     by_ticket(&client, &client).await.send().await.failure(429, "TOO_MANY_STREAMS");
     let post = || client.post("/projects/demo/shell", &json!({"command": "echo done"}));
     post().header("accept", "text/event-stream").send().await.failure(429, "TOO_MANY_STREAMS");
-    let stored: List<serde_json::Value> = client.get("/projects/demo/commands").send().await.json(200);
-    assert_eq!(stored.data.len(), 0, "a refused command is not stored");
+    let stored = client.api().commands("demo", &CommandPage::default()).await.unwrap();
+    assert_eq!(stored.items.len(), 0, "a refused command is not stored");
     assert_eq!(post().send().await.status, 202);
 
     // Another key has a share of its own.

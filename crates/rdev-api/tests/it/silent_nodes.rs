@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use rdev_client::types::{Status, WorkerStatus};
 use rdev_kube_double::PodHandle;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Accepted, Client, Command, Data, Runtime, Server, eventually};
+use crate::support::{Client, Runtime, Server, eventually};
 
 /// Longest time in which everything goes on after the API server was restarted.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
@@ -22,8 +23,8 @@ async fn add_task(client: &Client, max_attempts: u32) -> String {
 
 /// The worker in which a task ran.
 async fn ran_at(client: &Client, task: &str) -> String {
-    client.task_in(task, "completed").await;
-    let output = client.get(&format!("/queue/tasks/{task}/output")).send().await.text();
+    client.task_in(task, Status::Completed).await;
+    let output = client.task_output(task).await;
     // The line itself is told as well.
     let at = output.lines().filter_map(|line| line.strip_prefix("ran at "));
     at.collect::<Vec<_>>().join(", ")
@@ -40,15 +41,17 @@ async fn a_worker_that_never_answers_gets_no_task_and_keeps_none_from_another() 
         let task = add_task(&client, 1).await;
         assert_eq!(ran_at(&client, &task).await, "b-well");
     }
-    let told = async || Some(client.worker("a-silent").await).filter(|worker| worker.status == "failing");
+    let told = async || {
+        Some(client.worker("a-silent").await).filter(|worker| worker.status == WorkerStatus::Failing)
+    };
     let silent = eventually("the news", told).await;
     assert_eq!(silent.reason.as_deref(), Some("NotReachable"));
     assert!(silent.message.unwrap().contains("cannot be started"));
-    let pool = client.get("/workers/pool").send().await.json::<Data<Value>>(200).data;
-    assert_eq!([&pool["capacity"], &pool["idle"], &pool["not_ready"]], [1, 1, 1]);
+    let pool = client.api().pool().await.unwrap();
+    assert_eq!([pool.capacity, pool.idle, pool.not_ready], [1, 1, 1]);
 
     pod(&server, "a-silent").release_execs();
-    let back = async || (client.worker("a-silent").await.status == "ready").then_some(());
+    let back = async || (client.worker("a-silent").await.status == WorkerStatus::Ready).then_some(());
     eventually("the worker", back).await;
 }
 
@@ -58,13 +61,13 @@ async fn a_worker_that_falls_silent_holds_no_more_than_the_task_that_it_was_give
     let client = server.client();
     for worker in ["a-silent", "b-well"] {
         server.double().add_worker(worker);
-        let ready = async || (client.worker(worker).await.status == "ready").then_some(());
+        let ready = async || (client.worker(worker).await.status == WorkerStatus::Ready).then_some(());
         client.has_worker(worker).await;
         eventually("the worker", ready).await;
     }
     pod(&server, "a-silent").hang_execs();
     let first = add_task(&client, 1).await;
-    client.task_in(&first, "running").await;
+    client.task_in(&first, Status::Running).await;
     for _ in 0..4 {
         let task = add_task(&client, 1).await;
         assert_eq!(ran_at(&client, &task).await, "b-well");
@@ -82,16 +85,11 @@ async fn commands_that_wait_for_a_silent_node_keep_no_other_project_waiting() {
     server.add_project("silent").await;
     let mut waiting = Vec::new();
     for _ in 0..30 {
-        let accepted = client.post("/projects/silent/shell", &json!({"command": "echo at last"}));
-        waiting.push(accepted.send().await.json::<Data<Accepted>>(202).data.id);
+        waiting.push(client.shell_in("silent", "echo at last").await.id);
     }
     assert_eq!(client.run("echo beside").await.0, ["beside"]);
-    let command = async |id: &String| {
-        let path = format!("/projects/silent/commands/{id}");
-        client.get(&path).send().await.json::<Data<Command>>(200).data
-    };
     for id in &waiting {
-        assert_eq!(command(id).await.status, "pending");
+        assert_eq!(client.command_in("silent", id).await.accepted.status, Status::Pending);
     }
     let looks = server.double().cluster().requests().into_iter();
     let looks =
@@ -100,8 +98,7 @@ async fn commands_that_wait_for_a_silent_node_keep_no_other_project_waiting() {
 
     pod(&server, "silent").release_execs();
     for id in &waiting {
-        let over = async || Some(command(id).await).filter(Command::is_over);
-        assert_eq!(eventually("its end", over).await.status, "completed");
+        assert_eq!(client.ended_in("silent", id).await.accepted.status, Status::Completed);
     }
 }
 
@@ -131,7 +128,7 @@ async fn attach_all(count: usize) {
     drop(opened.await.unwrap().unwrap());
     let all = async {
         for id in &ids {
-            assert_eq!(client.ended(id).await.status, "completed");
+            assert_eq!(client.ended(id).await.accepted.status, Status::Completed);
         }
     };
     tokio::time::timeout(ATTACHED_WITHIN, all).await.expect("all are attached to");

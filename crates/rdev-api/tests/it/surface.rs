@@ -1,26 +1,12 @@
 //! The surface of the API: shapes and codes that every route shares.
 
-use serde::Deserialize;
+use rdev_client::types::{
+    Accepted, Artefact, Command, ComponentStatus, Components, Data, ErrorBody, Health, List, Pool, Project,
+    ProjectStatus, QueueStats, ReadinessAnswer, Status, Task, Ticket, Worker,
+};
+use serde_json::json;
 
-use crate::support::{Data, Failure, Fixture, List, Server};
-
-#[derive(Debug, Deserialize)]
-struct Health {
-    status: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Ready {
-    status: String,
-    components: std::collections::BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Project {
-    id: String,
-    status: String,
-    workspace: String,
-}
+use crate::support::{Fixture, Server};
 
 #[tokio::test]
 async fn health_and_readiness_are_bare() {
@@ -28,10 +14,51 @@ async fn health_and_readiness_are_bare() {
     let client = server.client().with_key(None);
     let health = client.get("/health").send().await;
     assert_eq!(health.text(), r#"{"status":"ok"}"#);
-    assert_eq!(health.json::<Health>(200).status, "ok");
-    let ready: Ready = client.get("/ready").send().await.json(200);
-    assert_eq!(ready.status, "ok");
-    assert!(!ready.components.is_empty() && ready.components.values().all(|state| state == "ok"));
+    assert_eq!(health.json::<Health>(200).status, ComponentStatus::Ok);
+    let ready: ReadinessAnswer = client.get("/ready").send().await.json(200);
+    let Components { database, runtime, worker } = ready.components;
+    assert_eq!([ready.status, database, runtime, worker], [ComponentStatus::Ok; 4]);
+    assert_eq!(client.api().health().await.unwrap().status, ComponentStatus::Ok);
+    assert_eq!(client.api().ready(None).await.unwrap(), ready);
+}
+
+/// rdev-client passes over fields and values that it does not know, as programs should. Here none may be.
+#[tokio::test]
+async fn every_answer_has_its_documented_status_and_fields_and_no_others() {
+    let server = Fixture::new().with_workers(1).start().await;
+    let client = server.client();
+    let post = async |path: &str, body: &serde_json::Value| client.post(path, body).send().await;
+    let shell = post("/projects/demo/shell", &json!({"command": "echo out; false"})).await;
+    let shell = shell.json::<Data<Accepted>>(202).data.id;
+    post("/projects/demo/git", &json!({"args": ["status"]})).await.json::<Data<Accepted>>(202);
+    post("/projects/demo/claude", &json!({"prompt": "hello"})).await.json::<Data<Accepted>>(202);
+    let task = json!({"type": "shell", "steps": ["echo x >report; false"], "artefacts": ["report", "none"],
+                      "max_attempts": 1, "project": "demo"});
+    let task = post("/queue/tasks", &task).await.json::<Data<Task>>(202).data.id;
+    client.ended(&shell).await;
+    client.task_in(&task, Status::Failed).await;
+
+    let (command, task) = (format!("/projects/demo/commands/{shell}"), format!("/queue/tasks/{task}"));
+    let get = async |path: &str| client.get(path).send().await;
+    get("/projects").await.json::<List<Project>>(200);
+    get("/projects/demo").await.json::<Data<Project>>(200);
+    get("/projects/demo/commands").await.json::<List<Command>>(200);
+    get(&command).await.json::<Data<Command>>(200);
+    get("/queue/tasks").await.json::<List<Task>>(200);
+    get(&task).await.json::<Data<Task>>(200);
+    assert_eq!(get(&format!("{task}/artefacts")).await.json::<List<Artefact>>(200).data.len(), 2);
+    get("/queue/stats").await.json::<Data<QueueStats>>(200);
+    get("/workers").await.json::<List<Worker>>(200);
+    get("/workers/slot-1").await.json::<Data<Worker>>(200);
+    get("/workers/pool").await.json::<Data<Pool>>(200);
+
+    let act = async |path: &str| client.call("POST", path).send().await;
+    act(&format!("{command}/cancel")).await.json::<Data<Command>>(200);
+    act(&format!("{task}/cancel")).await.json::<Data<Task>>(200);
+    act(&format!("{task}/retry")).await.json::<Data<Task>>(200);
+    act("/projects/demo/events/ticket").await.json::<Data<Ticket>>(200);
+    post("/workers/slot-1/drain", &json!({"drain": true})).await.json::<Data<Worker>>(200);
+    client.connection(&shell, None).await.rest().await;
 }
 
 #[tokio::test]
@@ -44,7 +71,7 @@ async fn projects_are_the_directories_of_the_workspace_folder() {
     let list: List<Project> = client.get("/projects").send().await.json(200);
     let ids: Vec<&str> = list.data.iter().map(|project| project.id.as_str()).collect();
     assert_eq!(ids, ["alpha", "demo", "zeta"]);
-    assert!(list.data.iter().all(|project| project.status == "ready"));
+    assert!(list.data.iter().all(|project| project.status == ProjectStatus::Ready));
     let first: List<Project> = client.get("/projects?limit=2").send().await.json(200);
     let cursor = first.meta.next_cursor.unwrap();
     let second: List<Project> =
@@ -117,7 +144,7 @@ async fn every_answer_carries_its_request_id() {
         let another = client.get(path).send().await.header("x-request-id").to_owned();
         assert!(generated.len() >= 16 && generated != another, "{generated} {another}");
     }
-    let failure: Failure = client.get("/nothing").header("x-request-id", "my-id-2").send().await.json(404);
+    let failure: ErrorBody = client.get("/nothing").header("x-request-id", "my-id-2").send().await.json(404);
     assert_eq!(failure.meta.request_id, "my-id-2");
     for unsound in ["", "with space", "é", &"x".repeat(129)] {
         let answer = client.get("/health").header("x-request-id", unsound).send().await;

@@ -1,11 +1,13 @@
 //! The first walk of a newcomer: a command, its events, its output, the history.
 
 use jiff::Timestamp;
+use rdev_client::Received;
+use rdev_client::types::{Accepted, Command, CommandType, Data, Event, List, OutputStream, Reason, Status};
 use serde::Deserialize;
 
-use crate::support::{Accepted, Command, Data, Event, Item, List, Runtime, Told, told_on_every_runtime};
+use crate::support::{Item, ReceivedExt, Runtime, moment, on_every_runtime};
 
-told_on_every_runtime! {
+on_every_runtime! {
     and on postgres:
     an_accepted_command_tells_where_to_look,
     a_stream_tells_the_command_from_pending_to_complete,
@@ -26,16 +28,16 @@ async fn an_accepted_command_tells_where_to_look(on: Runtime) {
     assert_eq!(data.command_id, data.id);
     assert_eq!(data.stream_id, data.id);
     assert_eq!(data.project, "demo");
-    assert_eq!((data.kind.as_str(), data.status.as_str()), ("shell", "pending"));
+    assert_eq!((data.kind, data.status), (CommandType::Shell, Status::Pending));
     assert_eq!(data.stream_url, format!("/projects/demo/events?stream_id={}", data.id));
     assert_eq!(answer.header("location"), format!("/projects/demo/commands/{}", data.id));
     assert_eq!(answer.header("x-request-id"), meta.request_id);
-    assert!(meta.timestamp > Timestamp::UNIX_EPOCH);
+    assert!(moment(&meta.timestamp) > Timestamp::UNIX_EPOCH);
 
     let found = client.get(answer.header("location")).send().await.json::<Data<Command>>(200).data;
-    assert_eq!(found.id, data.id);
+    assert_eq!(found.accepted.id, data.id);
     let followed = client.get(&data.stream_url).events().await.rest().await;
-    assert!(matches!(followed.last(), Some(Item::Event(Event { told: Told::Complete(_), .. }))));
+    assert!(matches!(followed.last(), Some(Item::Event(Received { event: Event::Complete(_), .. }))));
 }
 
 async fn a_stream_tells_the_command_from_pending_to_complete(on: Runtime) {
@@ -43,7 +45,7 @@ async fn a_stream_tells_the_command_from_pending_to_complete(on: Runtime) {
     let client = server.client();
     let accepted = client.shell_on("walk-1", "echo one; echo two >&2; echo three; exit 3").await;
     assert_eq!(accepted.stream_id, "walk-1");
-    let mut events = client.follow("walk-1", None).await;
+    let mut events = client.connection("walk-1", None).await;
     for (name, value) in
         [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
     {
@@ -52,13 +54,13 @@ async fn a_stream_tells_the_command_from_pending_to_complete(on: Runtime) {
     assert!(!events.headers.contains_key("content-encoding"));
     let items = events.rest().await;
     assert!(matches!(items[0], Item::Retry(1000)), "{:?}", items[0]);
-    let events: Vec<&Event> = items[1..].iter().map(event).collect();
+    let events: Vec<&Received> = items[1..].iter().map(event).collect();
 
-    let statuses: Vec<&str> = events.iter().filter_map(|event| status(event)).collect();
-    assert_eq!(statuses, ["pending", "running"]);
+    let statuses: Vec<Status> = events.iter().filter_map(|event| status(event)).collect();
+    assert_eq!(statuses, [Status::Pending, Status::Running]);
     let times = events.iter().map(|event| event.at());
     assert!(times.clone().all(|at| at > Timestamp::UNIX_EPOCH) && times.is_sorted(), "{events:?}");
-    let numbered: Vec<&&Event> = events.iter().filter(|event| event.seq().is_some()).collect();
+    let numbered: Vec<&&Received> = events.iter().filter(|event| event.seq().is_some()).collect();
     let numbers: Vec<u64> = numbered.iter().filter_map(|event| event.seq()).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
     for event in &numbered {
@@ -68,17 +70,17 @@ async fn a_stream_tells_the_command_from_pending_to_complete(on: Runtime) {
     // The two pipes have no common clock: only the order within each is certain.
     let (mut out, mut err) = (Vec::new(), Vec::new());
     for event in &numbered {
-        match &event.told {
-            Told::Output(line) => out.push((line.stream.as_str(), line.line.as_str())),
-            Told::Error(line) => err.push((line.stream.as_str(), line.line.as_str())),
+        match &event.event {
+            Event::Output(line) => out.push((line.stream, line.line.as_str())),
+            Event::Error(line) => err.push((line.stream, line.line.as_str())),
             _ => {}
         }
     }
-    assert_eq!(out, [("stdout", "one"), ("stdout", "three")]);
-    assert_eq!(err, [("stderr", "two")]);
-    let Told::Complete(complete) = &numbered[3].told else { panic!("{:?}", numbered[3]) };
-    assert_eq!((complete.status.as_str(), complete.exit_code), ("failed", Some(3)));
-    assert_eq!(complete.reason.as_deref(), Some("exit_code"));
+    assert_eq!(out, [(OutputStream::Stdout, "one"), (OutputStream::Stdout, "three")]);
+    assert_eq!(err, [(OutputStream::Stderr, "two")]);
+    let Event::Complete(complete) = &numbered[3].event else { panic!("{:?}", numbered[3]) };
+    assert_eq!((complete.status, complete.exit_code), (Status::Failed, Some(3)));
+    assert_eq!(complete.reason, Some(Reason::ExitCode));
 }
 
 async fn a_command_that_has_ended_is_described_whole(on: Runtime) {
@@ -86,16 +88,20 @@ async fn a_command_that_has_ended_is_described_whole(on: Runtime) {
     let client = server.client();
     let accepted = client.shell_for(77, "echo said; kill -9 $$").await;
     let command = client.ended(&accepted.id).await;
-    assert_eq!(command.project, "demo");
-    assert_eq!((command.kind.as_str(), command.status.as_str()), ("shell", "failed"));
-    assert_eq!(command.stream_id, accepted.stream_id);
+    assert_eq!(command.accepted.project, "demo");
+    assert_eq!((command.accepted.kind, command.accepted.status), (CommandType::Shell, Status::Failed));
+    assert_eq!(command.accepted.stream_id, accepted.stream_id);
     assert_eq!(command.summary, "echo said; kill -9 $$");
-    assert_eq!(command.timeout_ms, 77_000);
-    assert!(!command.cancel_requested);
-    assert_eq!((command.exit_code, command.reason.as_deref()), (Some(137), Some("signal")));
-    assert!(command.message.is_some() && command.duration_ms.is_some());
-    let (started, ended) = (command.started_at.unwrap(), command.ended_at.unwrap());
-    assert!(command.created_at <= started && started <= ended);
+    assert_eq!(command.progress.timeout_ms, 77_000);
+    assert!(!command.progress.cancel_requested);
+    assert_eq!((command.progress.exit_code, command.progress.reason), (Some(137), Some(Reason::Signal)));
+    assert!(command.progress.message.is_some() && command.progress.duration_ms.is_some());
+    let times = [
+        Some(&command.progress.created_at),
+        command.progress.started_at.as_ref(),
+        command.progress.ended_at.as_ref(),
+    ];
+    assert!(times.map(|time| moment(time.unwrap())).is_sorted(), "{times:?}");
 }
 
 async fn history_comes_newest_first_and_page_by_page(on: Runtime) {
@@ -114,9 +120,9 @@ async fn history_comes_newest_first_and_page_by_page(on: Runtime) {
             Some(cursor) => format!("/projects/demo/commands?limit=3&cursor={cursor}"),
         };
         let list: List<Command> = client.get(&path).send().await.json(200);
-        assert!(!list.meta.request_id.is_empty());
+        assert!(!list.meta.meta.request_id.is_empty());
         pages.push(list.data.len());
-        seen.extend(list.data.into_iter().map(|command| command.id));
+        seen.extend(list.data.into_iter().map(|command| command.accepted.id));
         cursor = list.meta.next_cursor;
         if cursor.is_none() {
             break;
@@ -145,7 +151,7 @@ async fn the_whole_output_comes_as_bytes_or_as_json_lines(on: Runtime) {
         .shell("printf 'a\\n\\n'; until [ -e go ]; do sleep 0.02; done; printf 'oops\\n' >&2; printf b >&2")
         .await;
     let mut events = client.follow(&accepted.stream_id, None).await;
-    while !matches!(events.event().await.told, Told::Output(line) if line.line.is_empty()) {}
+    while !matches!(events.event().await.event, Event::Output(line) if line.line.is_empty()) {}
     server.touch("go").await;
     client.ended(&accepted.id).await;
     let path = format!("/projects/demo/commands/{}/output", accepted.id);
@@ -176,16 +182,16 @@ async fn lines_come_while_the_command_runs(on: Runtime) {
     let accepted = client.shell("echo first; until [ -e go ]; do sleep 0.02; done; echo second").await;
     let mut events = client.follow(&accepted.stream_id, None).await;
     loop {
-        if let Told::Output(line) = events.event().await.told {
+        if let Event::Output(line) = events.event().await.event {
             assert_eq!(line.line, "first");
             break;
         }
     }
-    assert_eq!(client.command(&accepted.id).await.status, "running");
+    assert_eq!(client.command(&accepted.id).await.accepted.status, Status::Running);
     assert_eq!(client.output(&accepted.id).await, "first\n", "what there is by now");
     client.run("touch go").await;
     let rest = events.rest().await;
-    assert!(matches!(&event(&rest[0]).told, Told::Output(line) if line.line == "second"), "{rest:?}");
+    assert!(matches!(&rest[0].event, Event::Output(line) if line.line == "second"), "{rest:?}");
 }
 
 async fn a_command_may_be_answered_with_its_events(on: Runtime) {
@@ -196,21 +202,21 @@ async fn a_command_may_be_answered_with_its_events(on: Runtime) {
     let mut events = call.events().await;
     assert!(events.headers["location"].to_str().unwrap().starts_with("/projects/demo/commands/cmd-"));
     let items = events.rest().await;
-    let lines: Vec<&Event> = items[1..].iter().map(event).filter(|event| event.seq().is_some()).collect();
-    assert!(matches!(&lines[0].told, Told::Output(line) if line.line == "hello"), "{lines:?}");
-    assert!(matches!(&lines[1].told, Told::Complete(complete) if complete.status == "completed"));
+    let lines: Vec<&Received> = items[1..].iter().map(event).filter(|event| event.seq().is_some()).collect();
+    assert!(matches!(&lines[0].event, Event::Output(line) if line.line == "hello"), "{lines:?}");
+    assert!(matches!(&lines[1].event, Event::Complete(complete) if complete.status == Status::Completed));
 }
 
-fn event(item: &Item) -> &Event {
+fn event(item: &Item) -> &Received {
     match item {
         Item::Event(event) => event,
         Item::Retry(_) => panic!("retry in the middle of a stream"),
     }
 }
 
-fn status(event: &Event) -> Option<&str> {
-    match &event.told {
-        Told::Status(status) => Some(&status.status),
+fn status(event: &Received) -> Option<Status> {
+    match &event.event {
+        Event::Status(status) => Some(status.status),
         _ => None,
     }
 }

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use rdev_api_types::{Event, EventName};
-use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
 use sse_stream::Sse;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::decode::Blocks;
-use super::{Received, Subscription};
+use super::source::Source;
 use crate::{Error, Result};
 
 /// Shortest and longest delay that the server's `retry:` may ask for.
@@ -17,9 +15,18 @@ const RETRY: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)
 /// Longest delay that `Retry-After` may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// Event as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Id of the event; `None` for events that have none, such as heartbeats.
+    pub id: Option<String>,
+    /// The event.
+    pub event: Event,
+}
+
 /// Reader of one subscription.
 pub(super) struct Reader {
-    subscription: Subscription,
+    source: Source,
     /// Id after which the next connection begins.
     last_event_id: Option<String>,
     blocks: Option<Blocks>,
@@ -33,18 +40,31 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(subscription: Subscription) -> Self {
-        let delay = subscription.client.inner.reconnect.delay_first;
-        let last_event_id = subscription.after.clone();
+    /// Makes a reader that begins after an id.
+    pub(super) fn new(source: Source, after: Option<String>) -> Self {
+        let delay = source.client.inner.reconnect.delay_first;
         Self {
-            subscription,
-            last_event_id,
+            source,
+            last_event_id: after,
             blocks: None,
             delay,
             failures: 0,
             last_event_at: None,
             is_over: false,
         }
+    }
+
+    /// Returns the id after which the next connection begins.
+    pub(super) fn last_event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
+    }
+
+    /// Connects before the first event is awaited, after as many failures as the limits allow.
+    pub(super) async fn connect(&mut self) -> Result<()> {
+        while let Err(error) = self.connection().await {
+            self.pause(error).await?;
+        }
+        Ok(())
     }
 
     /// Returns the next event, of this connection or of a later one.
@@ -68,18 +88,21 @@ impl Reader {
         None
     }
 
+    /// Makes a connection where there is none and something more may come.
+    async fn connection(&mut self) -> Result<()> {
+        self.last_event_at.get_or_insert_with(Instant::now);
+        if self.blocks.is_none() && !self.is_over {
+            self.blocks = self.source.connect(self.last_event_id.as_deref()).await?;
+            self.is_over = self.blocks.is_none();
+        }
+        Ok(())
+    }
+
     /// Returns the next block, after connecting where there is no connection; `None` where nothing more will come.
     async fn block(&mut self) -> Result<Option<Sse>> {
-        self.last_event_at.get_or_insert_with(Instant::now);
-        let blocks = match self.blocks.take() {
-            Some(blocks) => blocks,
-            None => match connect(&self.subscription, self.last_event_id.as_deref()).await? {
-                Some(blocks) => blocks,
-                None => return Ok(None),
-            },
-        };
-        let blocks = self.blocks.insert(blocks);
-        let limit = self.subscription.client.inner.idle_timeout;
+        self.connection().await?;
+        let limit = self.source.client.inner.idle_timeout;
+        let Some(blocks) = &mut self.blocks else { return Ok(None) };
         match timeout(limit, blocks.next()).await {
             Ok(Some(block)) => block.map(Some).map_err(Error::Stream),
             Ok(None) => Err(Error::Closed),
@@ -104,7 +127,7 @@ impl Reader {
             Ok(event) => event,
             Err(error) => return Some(Err(Error::Shape(error))),
         };
-        self.is_over = self.subscription.ends && is_last(&event);
+        self.is_over = self.source.ends && is_last(&event);
         Some(Ok(Received { id: block.id, event }))
     }
 
@@ -113,7 +136,7 @@ impl Reader {
     /// # Errors
     /// The error itself, where no other connection would help.
     async fn pause(&mut self, error: Error) -> Result<()> {
-        let reconnect = self.subscription.client.inner.reconnect;
+        let reconnect = self.source.client.inner.reconnect;
         let silence = self.last_event_at.map_or(Duration::ZERO, |at| at.elapsed());
         if !error.is_temporary() || silence >= reconnect.give_up_after {
             return Err(error);
@@ -126,19 +149,6 @@ impl Reader {
         sleep(spread.max(asked.min(RETRY_AFTER_MAX))).await;
         Ok(())
     }
-}
-
-/// Connects, to continue after an id; `None` where the server has nothing more.
-async fn connect(subscription: &Subscription, after: Option<&str>) -> Result<Option<Blocks>> {
-    let answer = subscription.client.open(subscription.request(after)).await?;
-    if answer.status() == StatusCode::NO_CONTENT {
-        return Ok(None);
-    }
-    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !content_type.starts_with("text/event-stream") {
-        return Err(Error::NotAStream { content_type: content_type.to_owned() });
-    }
-    Ok(Some(Blocks::of(answer.bytes_stream())))
 }
 
 /// Returns true for the last event of a command or task.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdev_client::types::{Event, GapReason};
-use rdev_client::{Error, EventStream, Received, Reconnect};
+use rdev_client::{AgentForm, Error, EventStream, Received, Reconnect};
 
 use crate::server::{Reply, Server, complete, events, json, line, within};
 
@@ -45,8 +45,8 @@ async fn a_stream_that_is_cut_goes_on_behind_the_last_event() {
 
 #[tokio::test]
 async fn a_stream_begins_where_its_reader_says_and_ends_with_204() {
-    let script = vec![Reply::Close("HTTP/1.1 204 No Content\r\n\r\n".into())];
-    let mut server = Server::start(script).await;
+    let nothing = || Reply::Close("HTTP/1.1 204 No Content\r\n\r\n".into());
+    let mut server = Server::start(vec![nothing(), nothing()]).await;
     let mut stream = server.client().task_events("cmd-1").after("7").open();
     assert!(within(stream.next()).await.is_none());
     assert!(within(stream.next()).await.is_none(), "it stays over");
@@ -55,6 +55,9 @@ async fn a_stream_begins_where_its_reader_says_and_ends_with_204() {
     assert!(
         request.starts_with("GET /queue/tasks/cmd-1/events ") && request.contains("last-event-id: 7\r\n")
     );
+    let mut stream = server.client().stream_events("demo", "s").agent(AgentForm::Text).open();
+    assert!(within(stream.next()).await.is_none());
+    assert!(server.request().await.starts_with("GET /projects/demo/events/s?agent=text "));
 }
 
 #[tokio::test]
@@ -80,6 +83,28 @@ async fn a_refusal_is_the_last_item() {
     assert_eq!((failure.status, failure.code.as_str()), (404, "STREAM_NOT_FOUND"));
     assert_eq!(failure.request_id.as_deref(), Some("r-1"));
     assert!(within(stream.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_to_be_connected_is_there_or_refused_before_its_first_event() {
+    let body = FAILURE.replace("UNAVAILABLE", "PROJECT_NOT_FOUND");
+    let script = vec![
+        json("503 Service Unavailable", "", FAILURE),
+        Reply::Hold(events("retry: 10\n\n")),
+        json("404 Not Found", "", &body),
+        Reply::Close("HTTP/1.1 204 No Content\r\n\r\n".into()),
+    ];
+    let mut server = Server::start(script).await;
+    let client = server.client();
+    let stream = within(client.project_events("demo").after("latest").connect()).await.unwrap();
+    for _ in 0..2 {
+        assert!(server.request().await.contains("last-event-id: latest\r\n"));
+    }
+    assert_eq!(stream.last_event_id(), Some("latest"));
+    let error = within(client.project_events("none").connect()).await.unwrap_err();
+    assert_eq!(error.failure().map(|failure| failure.code.as_str()), Some("PROJECT_NOT_FOUND"));
+    let mut over = within(client.task_events("cmd-1").after("7").connect()).await.unwrap();
+    assert!(within(over.next()).await.is_none());
 }
 
 #[tokio::test]

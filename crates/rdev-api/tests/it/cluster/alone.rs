@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use rdev_client::types::Event;
 use tokio::time::timeout;
 
 use super::going::{add_counting_task, killed_and_restarted, ran_once, until_line};
-use crate::support::{Runtime, Told, looking};
+use crate::support::{Runtime, looking};
 
 /// An API server that is asked to end takes a minute to do so.
 const BACK_WITHIN: Duration = Duration::from_secs(150);
@@ -20,16 +21,16 @@ async fn told_through_a_restart_of(daemon: &str) {
     let mut events = client.follow(&accepted.stream_id, None).await;
     let mut last = 0;
     let complete = loop {
-        match events.event().await.told {
-            Told::Output(line) => {
+        match events.event().await.event {
+            Event::Output(line) => {
                 assert_eq!((line.seq, line.line.as_str()), (last + 1, line.seq.to_string().as_str()));
                 last = line.seq;
                 if last == 100 {
                     server.namespace().end_daemon(daemon).await;
                 }
             }
-            Told::Complete(complete) => break complete,
-            Told::Status(_) | Told::Heartbeat(_) => {}
+            Event::Complete(complete) => break complete,
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     };
@@ -64,7 +65,7 @@ async fn a_drained_node_waits_for_its_tasks() {
     let mut server = Runtime::Cluster.fixture().without_projects().start().await;
     server.namespace().apply_workers(1).await;
     let task = add_counting_task(&server.client()).await;
-    until_line(&mut server.client().get(&task.stream_url).events().await, 3).await;
+    until_line(&mut server.client().follow_task(&task.id, None).await, 3).await;
     let mut drain = server.namespace().drain_node().await;
     killed_and_restarted(&mut server).await;
     ran_once(&server.client(), &task).await;

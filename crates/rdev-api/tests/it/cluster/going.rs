@@ -1,11 +1,10 @@
 //! Pods that are deleted, rolled out, not ready for a while, or short of memory, while the server is killed and started
 //! again: every line comes once, with the true end, and nothing runs twice.
 
+use rdev_client::types::{CompleteEvent, Event, ProjectStatus, Reason, Status, Task};
 use serde_json::json;
 
-use crate::support::{
-    Client, Cluster, Complete, Events, Repository, Runtime, Server, Task, Told, eventually,
-};
+use crate::support::{Client, Cluster, Events, Repository, Runtime, Server, eventually};
 
 /// Lines that a command writes, about eight seconds long.
 const LINES: u64 = 40;
@@ -23,7 +22,7 @@ pub(super) async fn add_counting_task(client: &Client) -> Task {
 /// Waits for a line, which is the next one.
 pub(super) async fn until_line(events: &mut Events, line: u64) {
     loop {
-        if let Told::Output(output) = events.event().await.told
+        if let Event::Output(output) = events.event().await.event
             && output.line == line.to_string()
         {
             return;
@@ -32,17 +31,17 @@ pub(super) async fn until_line(events: &mut Events, line: u64) {
 }
 
 /// Reads a stream from its beginning to its end: its lines count up from 1, after the step of a task, which is told first.
-async fn counted(mut events: Events) -> (u64, Complete) {
+async fn counted(mut events: Events) -> (u64, CompleteEvent) {
     let mut last = 0;
     loop {
-        match events.event().await.told {
-            Told::Output(output) if last == 0 && output.line.starts_with("+ ") => {}
-            Told::Output(output) => {
+        match events.event().await.event {
+            Event::Output(output) if last == 0 && output.line.starts_with("+ ") => {}
+            Event::Output(output) => {
                 assert_eq!(output.line, (last + 1).to_string());
                 last += 1;
             }
-            Told::Complete(complete) => return (last, complete),
-            Told::Status(_) | Told::Heartbeat(_) => {}
+            Event::Complete(complete) => return (last, complete),
+            Event::Status(_) | Event::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -51,13 +50,12 @@ async fn counted(mut events: Events) -> (u64, Complete) {
 /// The task has run once, to its end, and every line of it is there.
 pub(super) async fn ran_once(client: &Client, task: &Task) {
     let ended = eventually("the task's end", async || {
-        Some(client.task(&task.id).await)
-            .filter(|task| !["pending", "running"].contains(&task.status.as_str()))
+        Some(client.task(&task.id).await).filter(|task| task.status.is_ended())
     })
     .await;
-    let (lines, complete) = counted(client.get(&task.stream_url).events().await).await;
-    assert_eq!((lines, complete.status.as_str(), complete.reason.as_deref()), (LINES, "completed", None));
-    assert_eq!((ended.status.as_str(), ended.attempts), ("completed", 1));
+    let (lines, complete) = counted(client.follow_task(&task.id, None).await).await;
+    assert_eq!((lines, complete.status, complete.reason), (LINES, Status::Completed, None));
+    assert_eq!((ended.status, ended.attempts), (Status::Completed, 1));
 }
 
 pub(super) async fn killed_and_restarted(server: &mut Server) {
@@ -71,7 +69,7 @@ async fn a_task_in_a_worker_that_is_deleted_ends_as_if_nothing_had_happened() {
     let mut server = Runtime::Cluster.fixture().without_projects().start().await;
     server.namespace().apply_workers(1).await;
     let task = add_counting_task(&server.client()).await;
-    let mut events = server.client().get(&task.stream_url).events().await;
+    let mut events = server.client().follow_task(&task.id, None).await;
     until_line(&mut events, 3).await;
     let worker = server.namespace().pod_of("app.kubernetes.io/name=rdev-worker").await;
     server.namespace().kubectl(&["delete", "pod", &worker, "--wait=false"]).await;
@@ -79,7 +77,7 @@ async fn a_task_in_a_worker_that_is_deleted_ends_as_if_nothing_had_happened() {
     let client = server.client();
     // The Deployment makes another worker, and it takes what is new.
     let next = client.add_task(&json!({"type": "shell", "steps": ["echo well"]})).await;
-    client.task_in(&next.id, "completed").await;
+    client.task_in(&next.id, Status::Completed).await;
     ran_once(&client, &task).await;
 }
 
@@ -93,7 +91,7 @@ async fn a_rollout_of_server_and_workers_at_once_loses_nothing_and_repeats_nothi
     for _ in 0..6 {
         tasks.push(add_counting_task(&client).await);
     }
-    let mut events = client.get(&tasks[0].stream_url).events().await;
+    let mut events = client.follow_task(&tasks[0].id, None).await;
     until_line(&mut events, 3).await;
     server.namespace().kubectl(&["rollout", "restart", "deployment/rdev-worker"]).await;
     killed_and_restarted(&mut server).await;
@@ -117,8 +115,8 @@ async fn a_project_whose_pod_is_deleted_is_told_so_and_its_next_pod_works() {
     killed_and_restarted(&mut server).await;
     let client = server.client();
     let (lines, complete) = counted(client.follow(&accepted.stream_id, None).await).await;
-    let end = (complete.status.as_str(), complete.reason.as_deref());
-    assert!(lines >= 3 && end == ("failed", Some("pod_lost")), "{lines}, {complete:?}");
+    let end = (complete.status, complete.reason);
+    assert!(lines >= 3 && end == (Status::Failed, Some(Reason::PodLost)), "{lines}, {complete:?}");
     let (lines, complete) = client.run("echo well").await;
     assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
 }
@@ -137,17 +135,17 @@ async fn a_readiness_that_comes_and_goes_costs_no_line_and_a_cancel_is_heard() {
         until_line(&mut client.follow(&accepted.stream_id, None).await, 1).await;
     }
     server.namespace().kubectl(&["exec", "demo", "--", "rm", "/workspace/ready"]).await;
-    server.project_in("demo", "starting").await;
+    server.project_in("demo", ProjectStatus::Starting).await;
     killed_and_restarted(&mut server).await;
     let client = server.client();
     client.cancel(&endless.id).await;
-    assert_eq!(client.ended(&endless.id).await.status, "cancelled");
+    assert_eq!(client.ended(&endless.id).await.accepted.status, Status::Cancelled);
     let waiting = client.shell("echo well").await;
     let (lines, complete) = counted(client.follow(&counting.stream_id, None).await).await;
     assert_eq!((lines, complete.exit_code), (LINES, Some(0)));
-    assert_eq!(client.command(&waiting.id).await.status, "pending");
+    assert_eq!(client.command(&waiting.id).await.accepted.status, Status::Pending);
     server.touch("ready").await;
-    assert_eq!(client.ended(&waiting.id).await.status, "completed");
+    assert_eq!(client.ended(&waiting.id).await.accepted.status, Status::Completed);
 }
 
 #[tokio::test]
@@ -158,7 +156,7 @@ async fn an_innocent_command_outlives_one_that_eats_all_memory() {
     let innocent = client.shell(&counting()).await;
     until_line(&mut client.follow(&innocent.stream_id, None).await, 1).await;
     let (_, complete) = client.run("exec tail /dev/zero").await;
-    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("failed", Some("oom_killed")));
+    assert_eq!((complete.status, complete.reason), (Status::Failed, Some(Reason::OomKilled)));
     let (lines, complete) = counted(client.follow(&innocent.stream_id, None).await).await;
     assert_eq!((lines, complete.exit_code), (LINES, Some(0)));
 }

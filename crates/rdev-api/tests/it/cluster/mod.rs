@@ -3,7 +3,9 @@
 mod alone;
 mod going;
 
-use crate::support::{Accepted, Cluster, Complete, Data, Events, Model, Repository, Runtime, Told};
+use rdev_client::types::{CompleteEvent, Event, Reason, Status};
+
+use crate::support::{Cluster, Events, Model, Repository, Runtime};
 
 /// The image that `cluster.sh` makes: Debian with git, and no `rdev-runner`.
 const IMAGE_WITHOUT_RUNNER: &str = "docker.io/library/claudebox:test";
@@ -18,7 +20,7 @@ async fn a_command_is_lost_with_its_pod_and_the_next_pod_works() {
     first_line(&mut events).await;
     server.namespace().kubectl(&["delete", "pod", "demo"]).await;
     let complete = complete(&mut events).await;
-    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("failed", Some("pod_lost")));
+    assert_eq!((complete.status, complete.reason), (Status::Failed, Some(Reason::PodLost)));
     assert_eq!(complete.exit_code, None);
 
     server.namespace().add_project("demo").await;
@@ -34,7 +36,7 @@ async fn a_command_that_wants_more_memory_than_there_is_says_so() {
     let client = server.client();
     // It waits for the end of a line that has none.
     let (_, complete) = client.run("exec tail /dev/zero").await;
-    assert_eq!((complete.status.as_str(), complete.reason.as_deref()), ("failed", Some("oom_killed")));
+    assert_eq!((complete.status, complete.reason), (Status::Failed, Some(Reason::OomKilled)));
     assert_eq!(complete.exit_code, Some(137));
     let (lines, complete) = client.run("echo well").await;
     assert_eq!((lines, complete.exit_code), (vec!["well".to_owned()], Some(0)));
@@ -71,20 +73,20 @@ async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
     let mut events = call.events().await;
     let mut said = String::new();
     let complete = loop {
-        match events.event().await.told {
-            Told::Agent(line) => said.push_str(line.text.as_deref().unwrap_or_default()),
-            Told::Complete(complete) => break complete,
+        match events.event().await.event {
+            Event::Agent(line) => said.push_str(line.text.as_deref().unwrap_or_default()),
+            Event::Complete(complete) => break complete,
             _ => {}
         }
     };
-    assert_eq!((complete.status.as_str(), complete.exit_code), ("completed", Some(0)), "{said}");
+    assert_eq!((complete.status, complete.exit_code), (Status::Completed, Some(0)), "{said}");
     assert!(said.contains("Written."), "{said}");
 
     for args in [&["commit", "-am", "second"] as &[&str], &["push", "origin", "main"]] {
-        let accepted = client.git(args).await.json::<Data<Accepted>>(202).data;
+        let accepted = client.git_accepted(args).await;
         let ended = client.ended(&accepted.id).await;
         let output = client.output(&accepted.id).await;
-        assert_eq!(ended.exit_code, Some(0), "{args:?}: {}", String::from_utf8_lossy(&output));
+        assert_eq!(ended.progress.exit_code, Some(0), "{args:?}: {}", String::from_utf8_lossy(&output));
     }
     let log = repository.git(&["log", "--format=%an: %s", "main"]).await;
     assert_eq!(log, "rdev-bot: second\nsomebody: first\n");
@@ -92,12 +94,12 @@ async fn a_project_clones_its_repository_asks_claude_and_pushes_back() {
 }
 
 async fn first_line(events: &mut Events) {
-    while !matches!(events.event().await.told, Told::Output(_)) {}
+    while !matches!(events.event().await.event, Event::Output(_)) {}
 }
 
-async fn complete(events: &mut Events) -> Complete {
+async fn complete(events: &mut Events) -> CompleteEvent {
     loop {
-        if let Told::Complete(complete) = events.event().await.told {
+        if let Event::Complete(complete) = events.event().await.event {
             return complete;
         }
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdev_client::Received;
+use rdev_client::types::{Data, Event};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -13,15 +15,15 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::addresses::Addresses;
 use super::tasks::{Kind, PROJECTS, Task};
-use crate::support::{Answer, Call, Client, Data, Event, Item, Told};
+use crate::support::{Answer, Call, Client, Item};
 
 /// Pause before the next server is asked.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Tasks that are being posted at once: more than one server has connections to its database.
 const POSTERS: usize = 32;
-/// Of so many tasks one is posted to two servers at once, as by a caller who has lost patience.
+/// Every tenth task is posted to two servers at once, as by a caller who has lost patience.
 const POSTED_TWICE: usize = 10;
-/// Of so many tasks the stream of one is followed while it runs.
+/// Every fifteenth task has its stream followed while it runs.
 const FOLLOWED: usize = 15;
 
 #[derive(Clone)]
@@ -32,7 +34,7 @@ pub(crate) struct Clients {
     manners: Manners,
 }
 
-/// How they ask.
+/// Manners of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {
     /// A connection is closed when the answer has come.
@@ -45,7 +47,7 @@ pub(crate) enum Manners {
 pub(crate) struct Accepted {
     pub(crate) task: Task,
     pub(crate) id: String,
-    pub(crate) followed: Option<JoinHandle<Vec<Event>>>,
+    pub(crate) followed: Option<JoinHandle<Vec<Received>>>,
 }
 
 /// An attempt to have a task accepted.
@@ -59,8 +61,8 @@ pub(crate) enum Tried {
     Died,
 }
 
-/// What the followers of projects will have seen, when all their commands have ended.
-pub(crate) type Projects = BTreeMap<&'static str, JoinHandle<Vec<Event>>>;
+/// Followers of projects, each with the events that it has seen when all commands have ended.
+pub(crate) type Projects = BTreeMap<&'static str, JoinHandle<Vec<Received>>>;
 
 #[derive(Deserialize)]
 struct Stored {
@@ -132,12 +134,12 @@ impl Clients {
                 comes_again(&answer);
                 Tried::Refused
             }
-            Ok(answer) => Tried::Accepted(answer.json::<Data<Stored>>(202).data.id),
+            Ok(answer) => Tried::Accepted(answer.part::<Data<Stored>>(202).data.id),
             Err(_) => Tried::Died,
         }
     }
 
-    /// What the servers say of something, whichever is there.
+    /// Reads a resource from whichever server is there.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         self.ask(0, 200, |client| client.get(path)).await
     }
@@ -152,7 +154,7 @@ impl Clients {
                 };
                 match answer {
                     Ok(answer) if answer.status == 503 => comes_again(&answer),
-                    Ok(answer) => return answer.json(status),
+                    Ok(answer) => return answer.part(status),
                     // It has died.
                     Err(_) => {}
                 }
@@ -177,12 +179,12 @@ impl Clients {
 
     /// Reads a stream until so many ends were told: where a server dies, the next one is asked for what comes
     /// after the last event.
-    async fn follow(&self, path: &str, ends: usize) -> Vec<Event> {
+    async fn follow(&self, path: &str, ends: usize) -> Vec<Received> {
         let (mut events, mut server) = (Vec::new(), 0);
         let mut left = ends;
         while left > 0 {
             let call = self.servers.of(server).get(path);
-            let last = events.iter().rev().find_map(|event: &Event| event.id.as_deref());
+            let last = events.iter().rev().find_map(|event: &Received| event.id.as_deref());
             let call = match last {
                 Some(id) => call.header("last-event-id", id),
                 None => call,
@@ -197,7 +199,7 @@ impl Clients {
                 && let Some(item) = stream.next().await
             {
                 if let Some(event) = told(item) {
-                    left -= usize::from(matches!(event.told, Told::Complete(_)));
+                    left -= usize::from(matches!(event.event, Event::Complete(_)));
                     events.push(event);
                 }
             }
@@ -206,13 +208,13 @@ impl Clients {
     }
 
     /// Reads a stream that has ended from one server, as [`Clients::follow`] does from all.
-    pub(crate) async fn read(&self, server: usize, path: &str, ends: usize) -> Vec<Event> {
+    pub(crate) async fn read(&self, server: usize, path: &str, ends: usize) -> Vec<Received> {
         let mut events = Vec::new();
         let mut left = ends;
         let mut stream = self.servers.of(server).get(path).events().await;
         while left > 0 {
             let event = stream.event().await;
-            left -= usize::from(matches!(event.told, Told::Complete(_)));
+            left -= usize::from(matches!(event.event, Event::Complete(_)));
             events.extend(told(Item::Event(event)));
         }
         events
@@ -220,9 +222,9 @@ impl Clients {
 }
 
 /// Signs of life are no content.
-fn told(item: Item) -> Option<Event> {
+fn told(item: Item) -> Option<Received> {
     match item {
-        Item::Event(Event { told: Told::Heartbeat(_), .. }) | Item::Retry(_) => None,
+        Item::Event(Received { event: Event::Heartbeat(_), .. }) | Item::Retry(_) => None,
         Item::Event(event) => Some(event),
     }
 }

@@ -1,4 +1,4 @@
-//! The oracle of the storm, of chaos and of power cuts: what is asked for, how often it may happen, and what must be told
+//! The oracle of chaos and of power cuts: what is asked for, how often it may happen, and what must be told
 //! of it afterwards, whatever was done to servers meanwhile.
 //!
 //! Every accepted task has ended, has run exactly as often as it says, and every server tells the same whole stream of it.

@@ -50,7 +50,7 @@ impl Task {
         matches!(self.kind, Kind::MayRepeat | Kind::FailsFirst)
     }
 
-    /// What it writes to standard output when it succeeds.
+    /// Lines that it writes to standard output when it succeeds.
     pub(crate) fn output(self) -> impl Iterator<Item = String> {
         (1..=self.lines).map(move |line| format!("{} says {line}", self.number))
     }
@@ -60,7 +60,7 @@ impl Task {
         format!("task-{}", self.number)
     }
 
-    /// Where it is posted.
+    /// Path to which it is posted.
     pub(crate) fn home(self) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/shell"),
@@ -98,7 +98,7 @@ impl Task {
         )
     }
 
-    /// Where it is looked at.
+    /// Path of the task.
     pub(crate) fn path(self, id: &str) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/commands/{id}"),
@@ -106,7 +106,7 @@ impl Task {
         }
     }
 
-    /// Where its stream is read.
+    /// Path of its stream.
     pub(crate) fn stream(self, id: &str) -> String {
         match self.kind {
             Kind::InProject(project) => format!("/projects/{project}/events?stream_id={id}"),

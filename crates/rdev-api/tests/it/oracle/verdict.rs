@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rdev_client::Received;
+use rdev_client::types::{Data, Event, GapReason, List, Reason, Status};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::clients::{Accepted, Clients, Projects};
 use super::tasks::{Kind, PROJECTS, Task};
-use crate::support::{Data, Event, List, Told, looking, within};
+use crate::support::{ReceivedExt, looking, within};
 
 /// Streams are read by so many at once.
 const READERS: usize = 8;
@@ -16,7 +18,7 @@ const READERS: usize = 8;
 pub(crate) struct Severity<'a> {
     clients: &'a Clients,
     ended: Vec<Ended>,
-    followed: Vec<(usize, Vec<Event>)>,
+    followed: Vec<(usize, Vec<Received>)>,
 }
 
 /// A task that has ended.
@@ -27,14 +29,14 @@ struct Ended {
     told: Answer,
 }
 
-/// What a server says of a task.
+/// Answer of a server about a task.
 #[derive(Debug, Clone, Deserialize)]
 struct Answer {
     id: String,
-    status: String,
+    status: Status,
     exit_code: Option<i32>,
     #[expect(dead_code, reason = "shown where a task has failed that must not")]
-    reason: Option<String>,
+    reason: Option<Reason>,
     #[expect(dead_code, reason = "as above")]
     message: Option<String>,
     /// A command of a project is tried once.
@@ -49,7 +51,7 @@ impl<'a> Severity<'a> {
             let path = task.path(&id);
             let over = async || {
                 let told = clients.get::<Data<Answer>>(&path).await.data;
-                (!matches!(told.status.as_str(), "pending" | "running")).then_some(told)
+                told.status.is_ended().then_some(told)
             };
             let told = timeout_at(until, looking(over)).await;
             let told = told.unwrap_or_else(|_| panic!("{task:?} has not ended in time: {path}"));
@@ -74,7 +76,7 @@ impl<'a> Severity<'a> {
             let times = times.get(&task.number).copied().unwrap_or_default();
             let least = if task.kind == Kind::FailsFirst { 2 } else { 1 };
             let attempts = told.attempts.unwrap_or(1);
-            told.status != "completed"
+            told.status != Status::Completed
                 || told.exit_code != Some(0)
                 || times != attempts
                 || times < least
@@ -109,7 +111,7 @@ impl<'a> Severity<'a> {
         }
     }
 
-    /// How many lines each of them tells.
+    /// Returns the number of lines of all streams.
     pub(crate) async fn every_server_tells_the_same_streams(&self) -> usize {
         let mut reading = JoinSet::new();
         for reader in 0..READERS {
@@ -127,7 +129,7 @@ impl<'a> Severity<'a> {
         reading.join_all().await.into_iter().sum()
     }
 
-    /// How many streams were followed through the storm.
+    /// Returns the number of streams that were followed meanwhile.
     pub(crate) async fn followers_saw_the_same(&self, projects: Projects) -> usize {
         let streams = self.followed.len() + projects.len();
         for (index, seen) in &self.followed {
@@ -143,7 +145,7 @@ impl<'a> Severity<'a> {
             let stored = read_from_each(self.clients, &path, commands.len()).await;
             assert_eq!(texts(&seen), texts(&stored), "{project}");
             for ended in commands {
-                let of = |event: &&Event| event.stream() == Some(ended.id.as_str());
+                let of = |event: &&Received| event.stream() == Some(ended.id.as_str());
                 whole(ended, &stored.iter().filter(of).cloned().collect::<Vec<_>>());
             }
         }
@@ -152,7 +154,7 @@ impl<'a> Severity<'a> {
 }
 
 /// A stream, of which every server tells the same.
-async fn read_from_each(clients: &Clients, path: &str, ends: usize) -> Vec<Event> {
+async fn read_from_each(clients: &Clients, path: &str, ends: usize) -> Vec<Received> {
     let first = clients.read(0, path, ends).await;
     for server in 1..clients.servers().count() {
         let other = clients.read(server, path, ends).await;
@@ -163,17 +165,17 @@ async fn read_from_each(clients: &Clients, path: &str, ends: usize) -> Vec<Event
 
 /// Holds a stream to be whole: every number is an event's, or a gap says that there was no room for it; there is one end,
 /// and every line that the task wrote. How many events with a number there are before it.
-fn whole(ended: &Ended, events: &[Event]) -> usize {
+fn whole(ended: &Ended, events: &[Received]) -> usize {
     let (mut next, mut missing) = (1, 0);
     for event in events {
-        match (&event.told, event.seq()) {
-            (Told::Gap(gap), _) if gap.reason == "disk_full" => {
+        match (&event.event, event.seq()) {
+            (Event::Gap(gap), _) if gap.reason == GapReason::DiskFull => {
                 let to = gap.to.expect("it is known how much there was no room for");
                 assert_eq!(gap.from, next, "{ended:?}: {events:?}");
                 missing += to + 1 - gap.from;
                 next = to + 1;
             }
-            (Told::Gap(_) | Told::ProjectGap(_), _) => panic!("{ended:?}: {events:?}"),
+            (Event::Gap(_) | Event::ProjectGap(_), _) => panic!("{ended:?}: {events:?}"),
             (_, Some(seq)) => {
                 assert_eq!(seq, next, "{ended:?}: {events:?}");
                 next += 1;
@@ -181,14 +183,14 @@ fn whole(ended: &Ended, events: &[Event]) -> usize {
             (_, None) => {}
         }
     }
-    let ends = events.iter().filter(|event| matches!(event.told, Told::Complete(_))).count();
+    let ends = events.iter().filter(|event| matches!(event.event, Event::Complete(_))).count();
     assert!(
-        ends == 1 && matches!(events.last().map(|event| &event.told), Some(Told::Complete(_))),
+        ends == 1 && matches!(events.last().map(|event| &event.event), Some(Event::Complete(_))),
         "{ended:?}"
     );
     let says = format!("{} says ", ended.task.number);
-    let said = events.iter().filter_map(|event| match &event.told {
-        Told::Output(line) if line.line.starts_with(&says) => Some(line.line.clone()),
+    let said = events.iter().filter_map(|event| match &event.event {
+        Event::Output(line) if line.line.starts_with(&says) => Some(line.line.clone()),
         _ => None,
     });
     let (said, mut written): (Vec<String>, _) = (said.collect(), ended.task.output());
@@ -198,12 +200,12 @@ fn whole(ended: &Ended, events: &[Event]) -> usize {
     events.iter().filter(|event| event.seq().is_some()).count() - 1
 }
 
-fn texts(events: &[Event]) -> Vec<String> {
+fn texts(events: &[Received]) -> Vec<String> {
     events.iter().map(|event| format!("{event:?}")).collect()
 }
 
 /// A status has no number, and comes again to whoever resumes at the event before it.
-fn numbered(events: &[Event]) -> Vec<String> {
-    let numbered: Vec<Event> = events.iter().filter(|event| event.seq().is_some()).cloned().collect();
+fn numbered(events: &[Received]) -> Vec<String> {
+    let numbered: Vec<Received> = events.iter().filter(|event| event.seq().is_some()).cloned().collect();
     texts(&numbered)
 }

@@ -33,7 +33,7 @@ struct File {
     mode: u32,
     now: Content,
     flushed: Content,
-    /// Whoever has it open writes at its end.
+    /// True where every write goes to its end.
     at_end: bool,
 }
 
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_during_a_flush_is_not_in_it() {
+    fn a_write_during_a_flush_is_not_in_it() {
         let mut disk = Told::new();
         disk.make("/d/a").flush("/d");
         disk.write("/d/a", None, "in");
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_a_folder_again() {
+    fn the_remains_are_a_folder_again() {
         let mut disk = Told::new();
         disk.call(Call::MakeFolder { path: "/d/in".into(), mode: 0o700 });
         disk.make("/d/in/a").write("/d/in/a", None, "kept").make("/d/in/x-shm");

@@ -15,11 +15,12 @@ use std::fs;
 use std::path::Path;
 
 use fastrand::Rng;
+use rdev_client::types::Data;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::oracle::{Kind, Task, seed};
-use crate::support::{Client, Data, Fixture, Server, eventually, within};
+use crate::support::{Client, Fixture, ReceivedExt, Server, eventually, within};
 use disk::Disk;
 use told::{Stored, Told};
 use verdict::Severity;
@@ -145,10 +146,10 @@ async fn live() -> FirstLife {
 
 async fn accept(client: &Client, task: Task, marks: &Path) -> Accepted {
     let answer = client.post(&task.home(), &task.body(marks)).send().await;
-    Accepted { task, id: answer.json::<Data<Stored>>(202).data.id }
+    Accepted { task, id: answer.part::<Data<Stored>>(202).data.id }
 }
 
-/// How many runs the runner may forget.
+/// Returns the number of runs that the runner may forget.
 fn journals_freed(runs: &Path) -> usize {
     let runs = fs::read_dir(runs).expect("the folder of runs can be listed").flatten();
     runs.filter(|run| run.path().join("collected").exists()).count()

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use rdev_client::Received;
+use rdev_client::types::Data;
 use serde::Deserialize;
 
 use super::trace::{Call, Step};
-use crate::support::{Data, Event, Item, Items};
+use crate::support::{Item, Items, ReceivedExt};
 
 /// Bytes that the server has sent, by its connections, and what its commands have done outside of the disk.
 #[derive(Debug, Default)]
@@ -50,8 +52,8 @@ impl Told {
     }
 
     /// The events with a number, by their stream.
-    pub(super) fn events(&self) -> BTreeMap<String, Vec<Event>> {
-        let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    pub(super) fn events(&self) -> BTreeMap<String, Vec<Received>> {
+        let mut events: BTreeMap<String, Vec<Received>> = BTreeMap::new();
         let streams =
             self.answers().filter(|(head, _)| head.contains("\r\ncontent-type: text/event-stream\r\n"));
         for (_, body) in streams {
@@ -74,7 +76,7 @@ impl Told {
 }
 
 /// The events in the bytes of a stream.
-pub(super) fn in_stream(bytes: &[u8]) -> Vec<Event> {
+pub(super) fn in_stream(bytes: &[u8]) -> Vec<Received> {
     let mut items = Items::default();
     items.push(bytes);
     let items = std::iter::from_fn(|| items.take());
@@ -128,7 +130,7 @@ mod tests {
         send("4", "frames");
         told.take(&Step::Done(Call::Write { path: "/effects".into(), offset: None, bytes: b"1\n".to_vec() }));
         assert_eq!(told.accepted(), BTreeSet::from(["cmd-1".to_owned()]));
-        assert_eq!(told.events()["s"].iter().map(Event::seq).collect::<Vec<_>>(), [Some(1)]);
+        assert_eq!(told.events()["s"].iter().map(Received::seq).collect::<Vec<_>>(), [Some(1)]);
         assert_eq!(told.effects, b"1\n");
     }
 }

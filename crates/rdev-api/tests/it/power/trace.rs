@@ -80,7 +80,7 @@ pub(super) enum Call {
 pub(super) struct Options {
     pub(super) creates: bool,
     pub(super) truncates: bool,
-    /// Who writes stands at the end: the file is new, emptied, or written at its end alone.
+    /// True where writing begins at the end: the file is new, emptied, or written at its end alone.
     pub(super) at_end: bool,
     pub(super) mode: u32,
 }
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_failed_or_only_looked_is_no_call() {
+    fn a_call_that_failed_or_only_looked_is_none() {
         for line in [
             "7 rename(\"\\x2f\", \"\\x2f\") = -1 ENOTEMPTY (Directory not empty)",
             "7 openat(AT_FDCWD<\\x2f>, \"\\x61\", O_RDONLY|O_CLOEXEC) = 3<\\x2f\\x61>",
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told() {
+    fn a_call_that_is_not_understood_is_told() {
         for line in [
             "7 pwrite64(3<\\x2f>, \"\\x61\"..., 2, 0) = 2",
             "7 fallocate(3<\\x2f>, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE, 0, 9) = 0",

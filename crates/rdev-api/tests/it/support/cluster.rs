@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::places::{DEMO, MASTER_KEY};
 use super::{eventually, tools, within};
 
-/// Where the pods of projects have their workspace.
+/// Folder of the workspace in pods of projects.
 const WORKSPACE: &str = "/workspace";
 /// The Role of rdev-api and its binding, for every namespace.
 const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/access/role.yaml");
@@ -22,7 +22,7 @@ const STORY: &str = "story";
 /// Room that a project's container has; the story of a command that wants more counts on it.
 const MEMORY: &str = "768Mi";
 
-/// What `scripts/test-cluster.sh` says about the cluster that it has brought up.
+/// Cluster that `scripts/test-cluster.sh` has brought up, as it describes it.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     kubectl: PathBuf,
@@ -214,7 +214,7 @@ impl Namespace {
         assert!(output.status.success(), "{daemon}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Whether a program can be started in the pod of `demo` now.
+    /// Tells whether a program can be started in the pod of `demo` now.
     pub(crate) async fn reachable(&self) -> bool {
         self.try_run(&["exec", DEMO, "--request-timeout=5s", "--", "true"], "").await.is_ok()
     }

@@ -7,7 +7,7 @@ use rdev_kube_double::{Access, Cluster, NewPod, PodHandle, ServiceAccount, rule}
 use super::places::{DEMO, MASTER_KEY};
 
 const NAMESPACE: &str = "rdev";
-/// What a project's pod has as its system's git configuration.
+/// Git configuration of the system in a project's pod.
 const GIT_CONFIG: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployments/k8s/components/claudebox/gitconfig");
 

@@ -1,10 +1,10 @@
 //! Support of the stories: servers, a client, and waits that end.
 
-mod api;
+mod client;
 mod cluster;
 mod double;
+mod events;
 mod fixture;
-mod http;
 mod model;
 mod places;
 mod postgres;
@@ -13,26 +13,23 @@ pub(crate) mod raw;
 mod repository;
 mod runtime;
 mod server;
-mod sse;
 mod tools;
 
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use api::{
-    Accepted, Artefact, Command, Data, Failure, Left, List, PoolWorker, ProjectStatus, Task, Ticket,
-};
+pub(crate) use client::Client;
 pub(crate) use cluster::Cluster;
 pub(crate) use double::IN_A_POD;
+pub(crate) use events::{Events, ReceivedExt, moment};
 pub(crate) use fixture::Fixture;
-pub(crate) use http::{Answer, Call, Client};
 pub(crate) use model::Model;
 pub(crate) use places::MASTER_KEY;
 pub(crate) use postgres::{PrivatePostgres, Restart};
+pub(crate) use raw::{Answer, Call, Item, Items, RawEvents};
 pub(crate) use repository::Repository;
-pub(crate) use runtime::{Runtime, told_on_every_runtime};
+pub(crate) use runtime::{Runtime, on_every_runtime};
 pub(crate) use server::Server;
-pub(crate) use sse::{AgentLine, Complete, Event, Events, Gap, Item, Items, OutputLine, ProjectGap, Told};
 pub(crate) use tools::{chromium, faketime, target_dir, variable};
 
 /// Longest wait for anything that is to happen soon.

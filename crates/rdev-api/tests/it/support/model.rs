@@ -7,8 +7,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::Client;
 use super::cluster::Cluster;
-use super::http::Client;
 use super::{Fixture, Runtime, eventually, tools, within};
 
 /// A model service whose answers the prompt writes: see the head of the script.
@@ -66,10 +66,10 @@ impl Model {
             .for_commands("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
     }
 
-    /// What it has been asked so far.
+    /// Requests so far.
     pub(crate) async fn asked(&self) -> Vec<Occurrence> {
-        let client = Client { address: self.address, key: None };
-        client.get("/__stub/requests").send().await.json(200)
+        let client = Client::new(self.address, None);
+        client.get("/__stub/requests").send().await.part(200)
     }
 
     /// Waits for a request of this verb with this outcome.

@@ -12,7 +12,7 @@ pub(crate) const DEMO: &str = "demo";
 /// A server whose projects are pods makes none of its own.
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Where the projects of one server are; gone when dropped, with every process in them.
+/// Places of the projects of one server; gone when dropped, with every process in them.
 pub(crate) enum Places {
     /// The folder of a server that keeps everything with itself.
     Local { data_dir: PathBuf },
@@ -37,7 +37,7 @@ impl Places {
         }
     }
 
-    /// What tells a server of these places.
+    /// Variables that tell a server of these places.
     pub(super) fn server_env(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Local { .. } => Vec::new(),
@@ -107,7 +107,7 @@ impl Places {
         }
     }
 
-    /// What is in a file of the project `demo`; `None` while there is no such file.
+    /// Returns the content of a file of the project `demo`; `None` while there is no such file.
     pub(super) async fn file(&self, name: &str) -> Option<String> {
         match self {
             Self::Local { data_dir } => fs::read_to_string(workspace(data_dir, DEMO).join(name)).ok(),
@@ -131,7 +131,7 @@ impl Places {
         }
     }
 
-    /// Whether a process lives that a command in `demo` knows by this number.
+    /// Tells whether a process lives that a command in `demo` knows by this number.
     pub(super) async fn lives(&self, pid: &str) -> bool {
         match self {
             Self::Local { .. } | Self::Double(_) => processes::lives(pid),
@@ -140,7 +140,7 @@ impl Places {
         }
     }
 
-    /// Whether a process works in the workspace of `demo`.
+    /// Tells whether a process works in the workspace of `demo`.
     pub(super) async fn busy(&self) -> bool {
         match self {
             Self::Local { data_dir } => processes::working_in(&workspace(data_dir, DEMO)) > 0,

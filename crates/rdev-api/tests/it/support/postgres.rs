@@ -16,7 +16,7 @@ pub(crate) struct PrivatePostgres {
     user: String,
 }
 
-/// How a server is restarted.
+/// Manner of a restart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Restart {
     /// In good order: connections are cut, and everything is written.
@@ -38,7 +38,7 @@ impl PrivatePostgres {
         Self { url, folder, user }
     }
 
-    /// Where databases can be made.
+    /// Address of the server, where databases can be made.
     pub(crate) fn url(&self) -> String {
         self.url.clone()
     }

@@ -25,7 +25,7 @@ impl Memory {
         Self { pid, resident_before: status_bytes(pid, "VmRSS") }
     }
 
-    /// How far it was above its beginning at the most, in bytes.
+    /// Returns the largest growth since the beginning, in bytes.
     pub(crate) fn grown(&self) -> u64 {
         status_bytes(self.pid, "VmHWM").saturating_sub(self.resident_before)
     }
@@ -41,7 +41,7 @@ fn status_bytes(pid: u32, field: &str) -> u64 {
     kib * 1024
 }
 
-/// Whether there is such a process, and it is more than an entry that waits to be taken note of.
+/// Tells whether there is such a process, and it is more than an entry that waits to be taken note of.
 pub(super) fn lives(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
@@ -69,7 +69,7 @@ pub(super) fn of_data_dir(data_dir: &Path) -> HashSet<u32> {
     numbers.collect()
 }
 
-/// How many processes work in this folder.
+/// Returns the number of processes that work in this folder.
 pub(super) fn working_in(folder: &Path) -> usize {
     let entries = fs::read_dir("/proc").expect("/proc can be read").flatten();
     let there = |path: PathBuf| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));

@@ -2,7 +2,7 @@
 
 use super::{Cluster, Fixture, Server};
 
-/// Where commands run. rdev-api itself is always a process of this machine, started by the story.
+/// Runtime of commands. rdev-api itself is always a process of this machine, started by the story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtime {
     /// Folders and processes of this machine: the embedded default.
@@ -16,7 +16,7 @@ pub(crate) enum Runtime {
 }
 
 impl Runtime {
-    /// What a server on this runtime is started with.
+    /// Settings of a server on this runtime.
     pub(crate) fn fixture(self) -> Fixture {
         match self {
             Self::Local | Self::Double | Self::Cluster => Fixture::on(self),
@@ -45,9 +45,9 @@ impl Runtime {
 /// Tells stories on every runtime; a story is a function of the [`Runtime`] that it is told on. One that is
 /// not named here is an unused function, which the compiler tells. `and on postgres:` tells the local ones on
 /// the other store as well.
-macro_rules! told_on_every_runtime {
+macro_rules! on_every_runtime {
     (and on postgres: $($story:ident),+ $(,)?) => {
-        crate::support::told_on_every_runtime! { $($story),+ }
+        crate::support::on_every_runtime! { $($story),+ }
 
         mod local_on_postgres {
             $(#[tokio::test]
@@ -81,4 +81,4 @@ macro_rules! told_on_every_runtime {
     };
 }
 
-pub(crate) use told_on_every_runtime;
+pub(crate) use on_every_runtime;

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use rdev_client::types::ProjectStatus;
 use rdev_sql::testing::{PostgresDatabase, run_on_sqlite};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,10 +14,9 @@ use tokio::process::Child;
 use super::cluster::Namespace;
 use super::double::Double;
 use super::fixture::{Fixture, Store};
-use super::http::Client;
 use super::places::{self, Places};
 use super::processes::{self, Memory};
-use super::{eventually, within};
+use super::{Client, eventually, within};
 
 /// End of a server's log that a failed test shows, in bytes.
 const LOG_SHOWN: usize = 6_000;
@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// As [`Server::restart`], as often as it takes: what keeps a server running does not ask why it refuses.
-    /// Whether it is ready before somebody kills it, in whatever state it is then.
+    /// Tells whether it is ready before somebody kills it, in whatever state it is then.
     pub(crate) async fn restarts_before(&mut self, kill: impl Future<Output = Option<()>>) -> bool {
         let starting = within("a start", async { while !self.try_restart("/ready").await {} });
         tokio::select! {
@@ -93,7 +93,7 @@ impl Server {
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
-        let client = Client { address, key: Some(self.key()) };
+        let client = Client::new(address, Some(&self.key()));
         // It listens before it knows the cluster's pods, and says so.
         let ready = async || (client.get(ready).send().await.status == 200).then_some(());
         eventually("readiness", ready).await;
@@ -166,7 +166,7 @@ impl Server {
         &self.places
     }
 
-    /// Where its projects are, of a server whose projects are pods of a real cluster.
+    /// Namespace of the projects, of a server whose projects are pods of a real cluster.
     pub(crate) fn namespace(&self) -> &Namespace {
         match &self.places {
             Places::Cluster(namespace) => namespace,
@@ -214,17 +214,17 @@ impl Server {
 
     /// Waits until the server knows a project that was made, and can run commands there.
     pub(crate) async fn knows(&self, id: &str) {
-        self.project_in(id, "ready").await;
+        self.project_in(id, ProjectStatus::Ready).await;
     }
 
     /// Waits until a project has this status.
-    pub(crate) async fn project_in(&self, id: &str, status: &str) {
+    pub(crate) async fn project_in(&self, id: &str, status: ProjectStatus) {
         let client = self.client();
         let there = async || (client.project(id).await?.status == status).then_some(());
         eventually(id, there).await;
     }
 
-    /// What is in a file of the project `demo`; `None` while there is no such file.
+    /// Returns the content of a file of the project `demo`; `None` while there is no such file.
     pub(crate) async fn file(&self, name: &str) -> Option<String> {
         self.places.file(name).await
     }
@@ -244,12 +244,12 @@ impl Server {
         self.places.touch_at(worker, name).await;
     }
 
-    /// What is in a file there; `None` while there is no such file.
+    /// Returns the content of a file there; `None` while there is no such file.
     pub(crate) async fn file_at(&self, worker: &str, name: &str) -> Option<String> {
         self.places.file_at(worker, name).await
     }
 
-    /// Whether the process lives whose number a command has written to a file of `demo`.
+    /// Tells whether the process lives whose number a command has written to a file of `demo`.
     pub(crate) async fn lives(&self, pid_file: &str) -> bool {
         let pid = self.file(pid_file).await.unwrap_or_else(|| panic!("there is no {pid_file}"));
         self.places.lives(&pid).await

@@ -4,10 +4,10 @@
 # restarted twice, once as after a crash. Ten to sixteen minutes on two busy cores; scripts/test.sh runs the same at a
 # small size.
 #
-#   scripts/storm.sh            runs, and prints the seed, the duration, and the number of comparisons
-#   scripts/storm.sh --release  arguments go to `cargo test`
+#   scripts/chaos-replicas.sh            runs, and prints the seed, the duration, and the number of comparisons
+#   scripts/chaos-replicas.sh --release  arguments go to `cargo test`
 #
-# RDEV_STORM_SEED=number repeats the tasks and the victims of an earlier run. The checks are in
+# RDEV_CHAOS_SEED=number repeats the tasks and the victims of an earlier run. The checks are in
 # crates/rdev-api/tests/it/oracle/verdict.rs: every accepted task has ended, its runs match its attempts, a task without
 # retries has run once; and every stream, read from each of the three servers, is complete and the same.
 set -euo pipefail
@@ -22,7 +22,7 @@ need_programs python3:python3 setpriv:util-linux
 need_postgres
 
 # An interrupted run leaves servers, supervisors and a Postgres behind: all of them have working directories in this folder.
-folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-storm.XXXXXX")
+folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-chaos.XXXXXX")
 clean_up() {
     local process
     for process in /proc/[0-9]*; do
@@ -36,4 +36,4 @@ chmod 711 "$folder"
 export TMPDIR="$folder"
 
 cargo test --package rdev-api --test it "$@" -- \
-    --exact storm::no_death_loses_or_repeats_anything_at_full_size --ignored --nocapture
+    --exact chaos::replicas::no_death_loses_or_repeats_anything_at_full_size --ignored --nocapture

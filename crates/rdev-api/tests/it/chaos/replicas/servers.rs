@@ -15,13 +15,13 @@ const REPLICAS: usize = 3;
 /// Commands of projects that each server runs at once.
 const CONCURRENCY: &str = "4";
 
-pub(super) struct ReplicaSync {
+pub(super) struct Servers {
     keepers: Vec<Keeper>,
     addresses: Addresses,
     marks: PathBuf,
 }
 
-impl ReplicaSync {
+impl Servers {
     pub(super) async fn start(postgres: &PrivatePostgres, size: Size) -> Self {
         let database = PostgresDatabase::create_on(postgres.url()).await;
         let first = set(Runtime::Double.fixture()).with_database(database).start().await;
@@ -53,7 +53,7 @@ impl ReplicaSync {
     }
 
     /// Kills servers, one at a time, and restarts Postgres after a third and two thirds of the kills.
-    pub(super) async fn blow(&self, postgres: &PrivatePostgres, size: Size, random: &mut Rng) {
+    pub(super) async fn disturb(&self, postgres: &PrivatePostgres, size: Size, random: &mut Rng) {
         let killing = async {
             let mut tick = interval(KILL_EVERY);
             for _ in 0..size.kills {
@@ -84,7 +84,7 @@ impl ReplicaSync {
 fn set(fixture: Fixture) -> Fixture {
     fixture
         // Their callers are the same, whichever they ask.
-        .with("RDEV_ADMIN_KEY", "rdev_storm_0123456789abcdef0123456789abcdef")
+        .with("RDEV_ADMIN_KEY", "rdev_chaos_0123456789abcdef0123456789abcdef")
         .with("RDEV_LEASE_SECONDS", "3")
         .with("RDEV_WORKER_CONCURRENCY", CONCURRENCY)
 }

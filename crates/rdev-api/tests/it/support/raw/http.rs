@@ -1,4 +1,4 @@
-//! A small HTTP client: one connection a request, whose reading can be slowed down and cut.
+//! Requests over a connection each, whose reading can be slowed down and cut.
 
 use std::net::SocketAddr;
 
@@ -9,20 +9,15 @@ use hyper::client::conn::http1;
 use hyper::http::request::Builder;
 use hyper::http::{HeaderMap, StatusCode, response};
 use hyper_util::rt::TokioIo;
+use rdev_client::types::ErrorBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
-use super::sse::Events;
-use super::{Failure, raw, within};
-
-/// Calls one server with one key.
-#[derive(Debug, Clone)]
-pub(crate) struct Client {
-    pub(crate) address: SocketAddr,
-    pub(crate) key: Option<String>,
-}
+use super::exact;
+use super::sse::RawEvents;
+use crate::support::{Client, raw, within};
 
 /// A request in the making.
 pub(crate) struct Call {
@@ -47,10 +42,6 @@ pub(crate) struct Body {
 }
 
 impl Client {
-    pub(crate) fn with_key(&self, key: Option<&str>) -> Self {
-        Self { address: self.address, key: key.map(str::to_owned) }
-    }
-
     pub(crate) fn get(&self, path: &str) -> Call {
         self.call("GET", path)
     }
@@ -58,6 +49,15 @@ impl Client {
     pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Call {
         let body = serde_json::to_vec(body).expect("test bodies are JSON");
         self.call("POST", path).header("content-type", "application/json").body(body)
+    }
+
+    /// The connection of a stream's events, from after one of them or from its start.
+    pub(crate) async fn connection(&self, stream: &str, after: Option<&str>) -> RawEvents {
+        let call = self.get(&format!("/projects/demo/events?stream_id={stream}"));
+        match after {
+            Some(id) => call.header("last-event-id", id).events().await,
+            None => call.events().await,
+        }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call {
@@ -121,17 +121,17 @@ impl Call {
     }
 
     /// The answer as an event stream; any other answer fails the test.
-    pub(crate) async fn events(self) -> Events {
+    pub(crate) async fn events(self) -> RawEvents {
         let (head, body) = within("the beginning of a stream", self.open()).await;
         assert_eq!(head.status, 200, "{:?}", head.headers);
-        Events::new(head.headers, body)
+        RawEvents::new(head.headers, body)
     }
 
     /// The answer as an event stream, unless the caller is to come again, or the server has died.
-    pub(crate) async fn events_or_later(self) -> Option<Events> {
+    pub(crate) async fn events_or_later(self) -> Option<RawEvents> {
         let (head, body) = within("the beginning of a stream", self.try_open()).await.ok()?;
         assert!(matches!(head.status.as_u16(), 200 | 503), "{}", head.status);
-        (head.status == 200).then(|| Events::new(head.headers, body))
+        (head.status == 200).then(|| RawEvents::new(head.headers, body))
     }
 
     pub(crate) async fn open(self) -> (response::Parts, Body) {
@@ -190,15 +190,22 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as its type, of an answer with this status.
-    pub(crate) fn json<T: DeserializeOwned>(&self, status: u16) -> T {
+    /// The body as its type and nothing more, of an answer with this status.
+    pub(crate) fn json<T: DeserializeOwned + Serialize>(&self, status: u16) -> T {
+        let whole = self.part(status);
+        exact::hold(&whole, &self.text());
+        whole
+    }
+
+    /// As [`Answer::json`], of a body that has more fields than the type.
+    pub(crate) fn part<T: DeserializeOwned>(&self, status: u16) -> T {
         assert_eq!(self.status, status, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
     /// The failure that this answer must be.
-    pub(crate) fn failure(&self, status: u16, code: &str) -> Failure {
-        let failure: Failure = self.json(status);
+    pub(crate) fn failure(&self, status: u16, code: &str) -> ErrorBody {
+        let failure: ErrorBody = self.json(status);
         assert_eq!(failure.error.code, code, "{}", self.text());
         assert!(!failure.error.message.is_empty(), "{}", self.text());
         assert_eq!(self.header("content-type"), "application/json");

@@ -23,7 +23,7 @@ pub(super) struct Readiness<'a> {
 #[derive(Default)]
 pub(super) struct Occurrence {
     pub(super) accepted: Vec<Accepted>,
-    /// How often it was not ready, and the task was refused.
+    /// Number of tasks that were refused while it was not ready.
     pub(super) refused: usize,
 }
 

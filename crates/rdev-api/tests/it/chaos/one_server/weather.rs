@@ -30,7 +30,7 @@ pub(super) struct Weather<'a> {
     pub(super) log: &'a LogReader,
 }
 
-/// How often what has happened.
+/// Number of events of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Blown {
     pub(super) kills: u32,

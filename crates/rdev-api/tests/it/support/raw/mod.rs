@@ -1,4 +1,13 @@
-//! Connections byte by byte, for requests that no client library sends.
+//! Raw HTTP on purpose: stories about statuses, headers, malformed requests, half-closed and slow connections, and the
+//! bytes of an event stream. Each request has a connection of its own. Ordinary calls go through rdev-client, in
+//! `client.rs` beside this folder.
+//!
+//! An answer is read exactly: a field that the wire types do not name, or a value that they do not know, fails the story.
+//! The functions of this file write and read connections byte by byte.
+
+mod exact;
+mod http;
+mod sse;
 
 use std::net::SocketAddr;
 
@@ -7,7 +16,10 @@ use hyper::http::header::HeaderName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, within};
+use super::within;
+
+pub(crate) use http::{Answer, Call};
+pub(crate) use sse::{Item, Items, RawEvents};
 
 /// Sends bytes, closes the sending side, and reads to the end.
 pub(crate) async fn say(address: SocketAddr, bytes: &[u8]) -> String {

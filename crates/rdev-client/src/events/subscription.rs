@@ -1,0 +1,92 @@
+//! Subscriptions: the choice of a stream, and of the event after which it begins.
+
+use super::reader::Reader;
+use super::source::Source;
+use super::stream::EventStream;
+use crate::{Client, Result};
+
+/// Form of an agent's lines in a stream of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentForm {
+    /// `agent` events, for programs.
+    Events,
+    /// `output` events with the text for people.
+    Text,
+    /// `output` events with the lines as the agent wrote them.
+    Raw,
+}
+
+impl AgentForm {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Text => "text",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// Subscription to events, before it is opened.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    source: Source,
+    /// Id after which the first connection begins.
+    after: Option<String>,
+}
+
+impl Client {
+    /// Subscribes to one stream of a project. It ends after `complete`.
+    pub fn stream_events(&self, project: &str, stream: &str) -> Subscription {
+        self.subscription(&["projects", project, "events", stream], true)
+    }
+
+    /// Subscribes to every command of a project. It ends with the reader.
+    pub fn project_events(&self, project: &str) -> Subscription {
+        self.subscription(&["projects", project, "events"], false)
+    }
+
+    /// Subscribes to a task, over all of its attempts. It ends after `complete`.
+    pub fn task_events(&self, id: &str) -> Subscription {
+        self.subscription(&["queue", "tasks", id, "events"], true)
+    }
+
+    fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
+        let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
+        Subscription { source: Source { client: self.clone(), segments, agent: None, ends }, after: None }
+    }
+}
+
+impl Subscription {
+    /// Begins after the event of this id; on a project's stream `latest` begins with the next event. Default: the first
+    /// event.
+    #[must_use]
+    pub fn after(mut self, id: impl Into<String>) -> Self {
+        self.after = Some(id.into());
+        self
+    }
+
+    /// Sets the form of an agent's lines; default: [`AgentForm::Events`]. Only streams of a project have one: the server
+    /// refuses it on a task's.
+    #[must_use]
+    pub fn agent(mut self, form: AgentForm) -> Self {
+        self.source.agent = Some(form.as_str());
+        self
+    }
+
+    /// Opens the stream. It connects when its first event is awaited.
+    pub fn open(self) -> EventStream {
+        EventStream::of(Reader::new(self.source, self.after))
+    }
+
+    /// Opens the stream and connects: a subscription after `latest` begins with the first event after the return of this
+    /// call, and a refusal is returned here instead of as the first item.
+    ///
+    /// # Errors
+    /// [`Error::Api`](crate::Error::Api) where the server refuses the subscription; any other error after
+    /// [`Reconnect::give_up_after`](crate::Reconnect::give_up_after).
+    pub async fn connect(self) -> Result<EventStream> {
+        let mut reader = Reader::new(self.source, self.after);
+        reader.connect().await?;
+        Ok(EventStream::of(reader))
+    }
+}
