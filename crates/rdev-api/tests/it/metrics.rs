@@ -108,7 +108,7 @@ async fn ends_are_counted_by_kind_and_status(on: Runtime) {
     let waiting = client.shell("echo never").await;
     client.cancel(&waiting.id).await;
     let task = client.add_task(&json!({"type": "shell", "steps": ["exit 4"], "max_attempts": 2})).await;
-    client.task_in(&task.id, "failed").await;
+    client.task_in(&task.id, Status::Failed).await;
     shows(&server, &ends("project", "shell", "completed"), 1.0).await;
     shows(&server, &ends("project", "shell", "failed"), 1.0).await;
     shows(&server, &ends("project", "shell", "cancelled"), 1.0).await;
@@ -131,7 +131,7 @@ async fn ends_are_counted_by_kind_and_status(on: Runtime) {
 }
 
 #[tokio::test]
-async fn of_two_servers_each_end_is_counted_by_one() {
+async fn each_end_is_counted_by_one_of_two_servers() {
     const COMMANDS: u32 = 24;
     let mut a = Runtime::Double.fixture().with_postgres().start().await;
     let b = Fixture::new().start_beside(&a).await;
