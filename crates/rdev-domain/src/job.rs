@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentProvider, Conflict, Ending, Error, Failure, JobId, KeyId, Outcome, ProjectId, Result, Schedule,
-    StreamId, Target, TaskKind, TaskRequest, Timestamp,
+    AgentProvider, Conflict, Ending, Error, Failure, JobId, KeyId, OperationKind, OperationRequest, Outcome,
+    ProjectId, Result, Schedule, StreamId, Target, TaskKind, TaskRequest, Timestamp,
 };
 
 /// One unit of work, from its acceptance to its end.
@@ -45,6 +45,8 @@ pub enum JobSpec {
     },
     /// A task of the pool.
     Task(TaskRequest),
+    /// An operation, which rdev does itself.
+    Operation(OperationRequest),
 }
 
 /// Work for the pod of a project.
@@ -95,6 +97,8 @@ pub enum JobKind {
     Command(CommandKind),
     /// A task of this kind.
     Task(TaskKind),
+    /// An operation of this kind.
+    Operation(OperationKind),
 }
 
 /// Kind of a command.
@@ -116,6 +120,7 @@ impl JobKind {
             Self::Command(CommandKind::Shell) => "shell",
             Self::Command(CommandKind::Git) => "git",
             Self::Task(kind) => kind.as_str(),
+            Self::Operation(kind) => kind.as_str(),
         }
     }
 
@@ -123,7 +128,7 @@ impl JobKind {
     pub fn agent(self) -> Option<AgentProvider> {
         match self {
             Self::Command(CommandKind::Claude) => Some(AgentProvider::Claude),
-            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) => None,
+            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) | Self::Operation(_) => None,
         }
     }
 }
@@ -145,14 +150,16 @@ impl JobSpec {
         match self {
             Self::Command { request, .. } => JobKind::Command(request.kind()),
             Self::Task(task) => JobKind::Task(task.kind),
+            Self::Operation(request) => JobKind::Operation(request.kind()),
         }
     }
 
-    /// Returns the target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, the pool, or the operations.
     pub fn target(&self) -> Target {
         match self {
             Self::Command { project, .. } => Target::Project(project.clone()),
             Self::Task(_) => Target::Pool,
+            Self::Operation(_) => Target::Operations,
         }
     }
 
@@ -166,13 +173,14 @@ impl JobSpec {
         match self {
             Self::Command { project, .. } => Some(project),
             Self::Task(task) => task.project.as_ref(),
+            Self::Operation(request) => Some(request.project()),
         }
     }
 
-    /// Returns the patterns of files to store; commands have none.
+    /// Returns the patterns of files to store; only tasks have some.
     pub fn artefacts(&self) -> &[String] {
         match self {
-            Self::Command { .. } => &[],
+            Self::Command { .. } | Self::Operation(_) => &[],
             Self::Task(task) => &task.artefacts,
         }
     }
@@ -186,12 +194,13 @@ impl JobSpec {
             }
             Self::Command { request: CommandRequest::Shell(_) | CommandRequest::Git(_), .. } => None,
             Self::Task(task) => task.key(),
+            Self::Operation(request) => Some(request.key()),
         }
     }
 }
 
 impl Job {
-    /// Returns the target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, the pool, or the operations.
     pub fn target(&self) -> Target {
         self.spec.target()
     }

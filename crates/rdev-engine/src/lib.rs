@@ -6,6 +6,7 @@
 //! runner's protocol, and knows neither HTTP nor SQL nor Kubernetes. Use cases stand on it in `rdev-services`.
 
 mod journal_sweep;
+mod operations;
 mod periodic;
 mod ports;
 mod pulse;
@@ -21,6 +22,7 @@ mod weak_map;
 mod worker;
 
 pub use journal_sweep::JournalSweep;
+pub use operations::{Plan, Plans, Step, StepContext};
 pub use periodic::{Periodic, PeriodicJob};
 pub use ports::WorkerPorts;
 pub use pulse::Pulse;

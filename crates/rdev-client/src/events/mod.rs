@@ -48,7 +48,7 @@ impl Client {
         self.subscription(&["queue", "tasks", id, "events"], true)
     }
 
-    fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
+    pub(crate) fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
         let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
         Subscription { client: self.clone(), segments, after: None, ends }
     }

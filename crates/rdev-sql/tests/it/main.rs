@@ -38,6 +38,10 @@ macro_rules! contracts {
             rdev_ports::log_contract!($fresh);
         }
 
+        mod operations {
+            rdev_ports::operations_contract!($fresh);
+        }
+
         mod artefacts {
             rdev_ports::artefacts_contract!($fresh);
         }

@@ -32,6 +32,7 @@ pub(crate) enum Told {
     Error(OutputLine),
     Agent(Box<AgentLine>),
     Status(Status),
+    Step(Step),
     Complete(Complete),
     Gap(Gap),
     ProjectGap(ProjectGap),
@@ -94,6 +95,19 @@ pub(crate) struct Status {
     pub(crate) attempt: Option<u32>,
     pub(crate) reason: Option<String>,
     pub(crate) message: Option<String>,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// A change of an operation's step.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) stream_id: String,
+    pub(crate) seq: u64,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) attempt: u32,
+    pub(crate) error: Option<Box<RawValue>>,
     pub(crate) timestamp: Timestamp,
 }
 
@@ -314,6 +328,7 @@ impl Block {
             Some("error") => serde_json::from_str(&data).map(Told::Error),
             Some("agent") => serde_json::from_str(&data).map(Told::Agent),
             Some("status") => serde_json::from_str(&data).map(Told::Status),
+            Some("step") => serde_json::from_str(&data).map(Told::Step),
             Some("complete") => serde_json::from_str(&data).map(Told::Complete),
             Some("gap") => serde_json::from_str(&data)
                 .map(Told::Gap)
@@ -332,6 +347,7 @@ impl Event {
         match &self.told {
             Told::Output(line) | Told::Error(line) => Some(line.seq),
             Told::Agent(line) => Some(line.seq),
+            Told::Step(step) => Some(step.seq),
             Told::Complete(complete) => Some(complete.seq),
             Told::Status(_) | Told::Gap(_) | Told::ProjectGap(_) | Told::Heartbeat(_) => None,
         }
@@ -343,6 +359,7 @@ impl Event {
             Told::Output(line) | Told::Error(line) => line.timestamp,
             Told::Agent(line) => line.timestamp,
             Told::Status(status) => status.timestamp,
+            Told::Step(step) => step.timestamp,
             Told::Complete(complete) => complete.timestamp,
             Told::Gap(_) | Told::ProjectGap(_) => panic!("{:?}", self.told),
             Told::Heartbeat(heartbeat) => heartbeat.timestamp,
@@ -354,6 +371,7 @@ impl Event {
         match &self.told {
             Told::Output(line) | Told::Error(line) => Some(&line.stream_id),
             Told::Agent(line) => Some(&line.stream_id),
+            Told::Step(step) => Some(&step.stream_id),
             Told::Complete(complete) => Some(&complete.stream_id),
             Told::Status(status) => Some(&status.stream_id),
             Told::Gap(gap) => Some(&gap.stream_id),

@@ -7,6 +7,7 @@
 pub mod artefacts;
 pub mod leases;
 pub mod log;
+pub mod operations;
 pub mod periodic;
 pub mod pool;
 pub mod queue;
