@@ -10,7 +10,7 @@ use rdev_ports::Random;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Plan, Step, StepContext};
+use super::plan::{Plan, Step, StepContext};
 use crate::run::writer::JobWriter;
 
 /// Longest time of one call of a step.

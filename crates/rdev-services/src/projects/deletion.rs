@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{Error, Made, Result};
-use rdev_engine::{Step, StepContext};
-use rdev_ports::Workspaces;
+use rdev_engine::{Step, StepContext, Submitter};
+use rdev_ports::{Clock, ProjectRecords, Workspaces};
 use tokio::time::{Instant, sleep};
-
-use super::plans::ProjectPlans;
 
 /// Most commands that are cancelled together.
 const CANCELLED_TOGETHER: u32 = 100;
@@ -35,20 +33,23 @@ impl Step for CloseProject {
 }
 
 /// The project's commands and tasks have ended.
-pub(super) struct CancelCommands(pub(super) ProjectPlans);
+pub(super) struct CancelCommands {
+    pub(super) records: Arc<dyn ProjectRecords>,
+    pub(super) submitter: Submitter,
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 #[async_trait]
 impl Step for CancelCommands {
     async fn ensure(&self, context: &StepContext) -> Result<Made> {
-        let ProjectPlans { records, submitter, clock, .. } = &self.0;
         let (until, mut pause) = (Instant::now() + END_PATIENCE, LOOK_FIRST);
         loop {
-            let unfinished = records.unfinished_of(&context.project, CANCELLED_TOGETHER).await?;
+            let unfinished = self.records.unfinished_of(&context.project, CANCELLED_TOGETHER).await?;
             if unfinished.is_empty() {
                 return Ok(Made::new());
             }
             for (target, id) in &unfinished {
-                submitter.cancel((target, id), None, clock.now()).await?;
+                self.submitter.cancel((target, id), None, self.clock.now()).await?;
             }
             if Instant::now() >= until {
                 let left = anyhow::anyhow!("{} have not ended, such as {}", unfinished.len(), unfinished[0].1);
@@ -82,15 +83,17 @@ impl Step for RemoveWorkspace {
 }
 
 /// The store has nothing of the project, but for its operations.
-pub(super) struct RemoveRecords(pub(super) ProjectPlans);
+pub(super) struct RemoveRecords {
+    pub(super) records: Arc<dyn ProjectRecords>,
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 #[async_trait]
 impl Step for RemoveRecords {
     async fn ensure(&self, context: &StepContext) -> Result<Made> {
-        let ProjectPlans { records, clock, .. } = &self.0;
         let mut removed = 0;
         loop {
-            let report = records.remove_records(&context.project, clock.now()).await?;
+            let report = self.records.remove_records(&context.project, self.clock.now()).await?;
             removed += report.done;
             if !report.more {
                 return Ok(Made::from([("removed".to_owned(), removed.to_string())]));

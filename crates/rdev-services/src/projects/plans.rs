@@ -40,6 +40,7 @@ impl ProjectPlans {
 impl Plans for ProjectPlans {
     fn plan(&self, request: &OperationRequest) -> Result<Plan> {
         let workspaces = self.workspaces()?.clone();
+        let (records, clock) = (self.records.clone(), self.clock.clone());
         Ok(match request {
             OperationRequest::CreateProject { on_failure, .. } => Plan {
                 steps: vec![
@@ -52,9 +53,13 @@ impl Plans for ProjectPlans {
             OperationRequest::DeleteProject { .. } => Plan {
                 steps: vec![
                     ("close", Arc::new(CloseProject(workspaces.clone())) as Arc<dyn Step>),
-                    ("commands", Arc::new(CancelCommands(self.clone()))),
+                    ("commands", Arc::new(CancelCommands {
+                        records: records.clone(),
+                        submitter: self.submitter.clone(),
+                        clock: clock.clone(),
+                    })),
                     ("workspace", Arc::new(RemoveWorkspace(workspaces))),
-                    ("records", Arc::new(RemoveRecords(self.clone()))),
+                    ("records", Arc::new(RemoveRecords { records, clock })),
                 ],
                 // Nothing brings removed files back.
                 rules: OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some(3) },
