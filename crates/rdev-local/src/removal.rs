@@ -19,7 +19,9 @@ const LOOKS_MAX: u32 = 50;
 pub(crate) fn purge(path: &Path) -> Result<()> {
     let about = match path.symlink_metadata() {
         Ok(about) => about,
-        Err(error) if error.kind() == ErrorKind::NotFound => return flush_above(path),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return flush_above(path);
+        }
         Err(error) => return Err(error),
     };
     if about.is_dir() {
@@ -82,6 +84,8 @@ fn flush_below(folder: &Path) -> Result<()> {
 
 /// Kills the processes whose working directory is in a folder, until there are none.
 fn kill_within(folder: &Path) -> Result<()> {
+    // The kernel names the real path.
+    let folder = &std::fs::canonicalize(folder)?;
     for _ in 0..LOOKS_MAX {
         let found = processes_within(folder)?;
         if found.is_empty() {

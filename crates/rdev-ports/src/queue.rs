@@ -33,7 +33,8 @@ pub trait TaskQueue: Send + Sync {
     /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
 
-    /// Requests the cancellation of a job. A job that no worker holds ends at once. For any other the request is
+    /// Requests the cancellation of a job. A job that no worker holds ends at once, unless it is an operation of which a
+    /// step has begun: a worker takes that back first. For any other the request is
     /// stored, and the worker learns of it with its next start or renewal. A second request changes nothing; one under
     /// an idempotency key that was used before changes nothing even when the job has been reopened since. `None` when
     /// the target has no such job.

@@ -184,6 +184,12 @@ async fn store_step(tx: &mut Tx, id: &JobId, step: &OperationStep) -> Result<()>
     .map(|_| ())
 }
 
+/// Tells whether a step of an operation was begun.
+pub(crate) async fn has_begun(tx: &mut Tx, id: &JobId) -> Result<bool> {
+    let steps = steps_of(tx, id).await?;
+    Ok(steps.iter().any(|step| step.state != StepState::Pending))
+}
+
 /// Has the steps of an operation that is retried by hand go on where they stopped.
 pub(crate) async fn reopen(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()> {
     for step in steps_of(tx, id).await? {
@@ -192,7 +198,7 @@ pub(crate) async fn reopen(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()
     Ok(())
 }
 
-const UNFINISHED: &str = concat!(
+pub(crate) const UNFINISHED: &str = concat!(
     "SELECT ",
     task_columns!(),
     " FROM tasks WHERE concurrency_key = $1 AND project = '@operations' AND status IN ('pending', 'running')"

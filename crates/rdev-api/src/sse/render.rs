@@ -450,6 +450,16 @@ mod tests {
     }
 
     #[test]
+    fn a_step_has_a_number_of_its_own() {
+        let (name, state) = ("repository".parse().unwrap(), rdev_domain::StepStatus::Done);
+        let body = EntryBody::Step(StepChange { name, state, attempt: 2, error: None });
+        let of = Entry { body, ..entry_of(&[output(7, 1, End::Eof, b"x")]) };
+        let told = "id: 7\nevent: step\ndata: {\"stream_id\":\"s\",\"seq\":7,\"name\":\"repository\",\"state\":\"done\",\"attempt\":2,\"timestamp\":";
+        assert!(rendered(Form::Sse, &of, 6).starts_with(told));
+        assert_eq!(rendered(Form::Sse, &of, 7), "");
+    }
+
+    #[test]
     fn a_former_end_is_a_status_with_its_number() {
         let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "step 2");
         let of = Entry { body: EntryBody::FormerEnd(outcome), ..entry_of(&[output(7, 1, End::Eof, b"x")]) };

@@ -121,7 +121,7 @@ impl Reader {
                 // Where the end was before somebody had it run again.
                 Told::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
                 Told::Status(_) | Told::Heartbeat(_) => continue,
-                other @ (Told::ProjectGap(_) | Told::Agent(_)) => panic!("{other:?}"),
+                other @ (Told::ProjectGap(_) | Told::Agent(_) | Told::Step(_)) => panic!("{other:?}"),
             };
             assert_eq!(from, self.last + 1, "nothing is passed over, and nothing comes twice: {told:?}");
             self.last = to;

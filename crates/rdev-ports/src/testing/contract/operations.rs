@@ -53,6 +53,7 @@ macro_rules! operations_contract {
             an_earlier_operation_is_found_by_its_key_or_its_project
             a_retried_operation_goes_on_where_it_stopped
             only_an_operation_that_ended_without_success_is_retried
+            a_cancelled_operation_ends_at_once_only_before_its_first_step
             what_has_not_ended_of_a_project_is_found
             the_records_of_a_project_are_removed_and_no_others
         }
@@ -329,6 +330,24 @@ pub async fn only_an_operation_that_ended_without_success_is_retried(store: &imp
     end(store, &fence, 1, Ending::Completed, 3).await?;
     assert_conflict(retried(&fence.id).await, Conflict::OperationNotRetryable);
     assert!(retried(&first.id).await?.is_some());
+    Ok(())
+}
+
+/// An operation that was never started ends at once; one that is retried has something to take back first.
+pub async fn a_cancelled_operation_ends_at_once_only_before_its_first_step(store: &impl Store) -> Result<()> {
+    let first = accept(store, 1).await?;
+    let cancelled = store.request_cancel(&Target::Operations, &first.id, None, at(1)).await?.expect("it is there");
+    assert!(cancelled.entry.is_some() && cancelled.job.state.is_ended());
+    let second = accept(store, 2).await?;
+    let fence = begin(store, 2).await?;
+    store.advance(&fence, 1, StepEvent::Start, Seq(1), at(2)).await?;
+    store.advance(&fence, 1, StepEvent::Done(made()), Seq(2), at(2)).await?;
+    end(store, &fence, 3, Ending::Failed(Reason::Degraded), 3).await?;
+    store.reopen(&Target::Operations, &second.id, None, at(4)).await?;
+    let cancelled = store.request_cancel(&Target::Operations, &second.id, None, at(5)).await?.expect("it is there");
+    assert!(cancelled.entry.is_none() && !cancelled.job.state.is_ended());
+    let fence = claim(store, 6).await?;
+    assert!(start(store, &fence, "", None, at(6)).await?.cancel_requested);
     Ok(())
 }
 

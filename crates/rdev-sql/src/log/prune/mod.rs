@@ -10,7 +10,7 @@ use rdev_domain::{Result, Timestamp};
 use rdev_ports::{PruneRule, StepReport};
 
 #[cfg(test)]
-pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, REMOVE_ENTRIES};
+pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, OF_PROJECT, REMOVE_ENTRIES};
 #[cfg(test)]
 pub(crate) use self::files::PARTS;
 #[cfg(test)]
