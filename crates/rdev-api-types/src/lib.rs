@@ -45,13 +45,13 @@ pub use events::{
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
 pub use operations::{
-    AcceptedOperation, CreateProjectBody, Later, OnFailure, Operation, OperationPage, OperationStatus, OperationStep,
-    OperationType, StepError, StepErrorCode, StepState,
+    AcceptedOperation, CreateProjectBody, Later, OnFailure, Operation, OperationPage, OperationStatus,
+    OperationStep, OperationType, StepError, StepErrorCode, StepState,
 };
 pub use params::{
     ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
-    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath, StreamPath,
-    StreamQuery, TaskPath, WorkerPath,
+    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath,
+    StreamPath, StreamQuery, TaskPath, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};

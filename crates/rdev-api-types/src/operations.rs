@@ -93,7 +93,10 @@ pub struct StepError {
     /// Kind of the error.
     pub code: StepErrorCode,
     /// Explanation, for people.
-    #[cfg_attr(feature = "schema", schema(example = "the folder of workspaces is not available: no space left"))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(example = "the folder of workspaces is not available: no space left")
+    )]
     pub message: String,
 }
 
@@ -132,7 +135,10 @@ pub struct AcceptedOperation {
     /// Status of the operation.
     pub status: OperationStatus,
     /// Path of its events.
-    #[cfg_attr(feature = "schema", schema(example = "/operations/op-0199d7e8c0de7000a0b1c2d3e4f50617/events"))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(example = "/operations/op-0199d7e8c0de7000a0b1c2d3e4f50617/events")
+    )]
     pub events_url: String,
 }
 
@@ -242,11 +248,13 @@ mod tests {
     #[test]
     fn fields_of_later_versions_are_read_and_named() {
         let body: CreateProjectBody =
-            serde_json::from_str(r#"{"name":"shop","template":"go","databases":[{"a":1}],"caches":null}"#).unwrap();
+            serde_json::from_str(r#"{"name":"shop","template":"go","databases":[{"a":1}],"caches":null}"#)
+                .unwrap();
         assert_eq!(body.unserved().collect::<Vec<_>>(), ["template", "databases"]);
         let error = serde_json::from_str::<CreateProjectBody>(r#"{"name":"shop","nam":1}"#).unwrap_err();
         assert!(error.to_string().contains("unknown field `nam`"), "{error}");
-        let body = CreateProjectBody { on_failure: Some(OnFailure::Keep.into()), ..CreateProjectBody::new("shop") };
+        let body =
+            CreateProjectBody { on_failure: Some(OnFailure::Keep.into()), ..CreateProjectBody::new("shop") };
         assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"name":"shop","on_failure":"keep"}"#);
     }
 }

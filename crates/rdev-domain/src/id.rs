@@ -180,7 +180,9 @@ mod tests {
         let id = format!("cmd-{}", "0a".repeat(16));
         assert_eq!(id.parse::<JobId>().unwrap().as_str(), id);
         assert!(id.replace("cmd", "op").parse::<JobId>().is_ok());
-        for bad in ["cmd-", "cmd-1", "op-", &id.to_uppercase(), &id.replace("cmd", "CMD"), &format!("op-{id}")] {
+        for bad in
+            ["cmd-", "cmd-1", "op-", &id.to_uppercase(), &id.replace("cmd", "CMD"), &format!("op-{id}")]
+        {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

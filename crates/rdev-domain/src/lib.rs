@@ -34,8 +34,9 @@ pub use job::{
 };
 pub use json::Json;
 pub use operation::{
-    Made, NextAction, OnFailure, OperationEnd, OperationKind, OperationPlan, OperationRequest, OperationStatus,
-    OperationStep, StepChange, StepError, StepErrorCode, StepEvent, StepState, StepStatus, next_action,
+    Made, NextAction, OnFailure, OperationEnd, OperationKind, OperationPlan, OperationRequest,
+    OperationStatus, OperationStep, StepChange, StepError, StepErrorCode, StepEvent, StepState, StepStatus,
+    next_action,
 };
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};

@@ -153,11 +153,7 @@ async fn steps_of(tx: &mut Tx, id: &JobId) -> Result<Vec<OperationStep>> {
         tx,
         fetch_all,
         query_as<StepRow>,
-        concat!(
-            "SELECT ",
-            step_columns!(),
-            " FROM operation_steps WHERE operation_id = $1 ORDER BY number"
-        ),
+        concat!("SELECT ", step_columns!(), " FROM operation_steps WHERE operation_id = $1 ORDER BY number"),
         id.as_str(),
     )?;
     rows.iter().map(StepRow::step).collect()

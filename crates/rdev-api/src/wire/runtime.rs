@@ -62,10 +62,7 @@ fn local(config: &Config, inherited: Inherited) -> anyhow::Result<RuntimePorts> 
     Ok(RuntimePorts { pods: local.clone(), workspaces: Some(local), failed: CancellationToken::new() })
 }
 
-async fn kubernetes(
-    namespace: &str,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<RuntimePorts> {
+async fn kubernetes(namespace: &str, clock: Arc<dyn Clock>) -> anyhow::Result<RuntimePorts> {
     let runner = rdev_kube::Bundled {
         program: RUNNER,
         sha256: RUNNER_SHA256,

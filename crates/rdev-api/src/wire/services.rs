@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rdev_claude::Claude;
 use rdev_engine::{
-    JournalSweep, LogReaders, Periodic, Plans, ReplicaSync, Submitter, TailCache, Wakeups, Worker, WorkerConfig,
-    WorkerPorts,
+    JournalSweep, LogReaders, Periodic, Plans, ReplicaSync, Submitter, TailCache, Wakeups, Worker,
+    WorkerConfig, WorkerPorts,
 };
 use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_services::{
@@ -100,7 +100,8 @@ impl Services {
             submitter,
         };
         let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
-        let worker = worker(config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()))?;
+        let worker =
+            worker(config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()))?;
         let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
         let agents = Agents::new(agent(), events.clone());

@@ -225,7 +225,8 @@ async fn a_creation_survives_the_death_of_the_server_in_each_step(on: Runtime) {
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no number is missing, and none comes twice");
     // A reader that comes back gets the rest, and after the end nothing.
     assert_eq!(numbers(&client, &id, Some("2")).await, ids[2..]);
-    let last = client.get(&format!("/operations/{id}/events")).header("last-event-id", &ids.len().to_string());
+    let last =
+        client.get(&format!("/operations/{id}/events")).header("last-event-id", &ids.len().to_string());
     assert_eq!(last.send().await.status, 204);
 }
 

@@ -45,9 +45,8 @@ pub enum OperationEnd {
 /// from being taken back.
 pub fn next_action(plan: &OperationPlan, steps: &[OperationStep], is_cancelled: bool) -> NextAction {
     let first = |statuses: &[StepStatus]| steps.iter().find(|step| statuses.contains(&step.state.status()));
-    let has_begun = |number| {
-        steps.iter().any(|step| step.number >= number && step.state.status() != StepStatus::Pending)
-    };
+    let has_begun =
+        |number| steps.iter().any(|step| step.number >= number && step.state.status() != StepStatus::Pending);
     let only_forward = plan.no_return_from.is_some_and(has_begun);
     let has_failed = first(&[StepStatus::Failed]).is_some();
     let has_gone_back = first(&[StepStatus::Undoing, StepStatus::Undone, StepStatus::Stuck]).is_some();
@@ -114,10 +113,8 @@ mod tests {
 
     fn steps(states: &str) -> Vec<OperationStep> {
         let state = |letter| {
-            let error = |message: &str| StepError {
-                code: StepErrorCode::Internal,
-                message: message.to_owned(),
-            };
+            let error =
+                |message: &str| StepError { code: StepErrorCode::Internal, message: message.to_owned() };
             match letter {
                 'p' => StepState::Pending,
                 'r' => StepState::Running { error: None },

@@ -84,15 +84,8 @@ pub enum StepStatus {
 
 impl StepStatus {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Running,
-        Self::Done,
-        Self::Failed,
-        Self::Undoing,
-        Self::Undone,
-        Self::Stuck,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Done, Self::Failed, Self::Undoing, Self::Undone, Self::Stuck];
 
     /// Name in answers, events and stores.
     pub fn as_str(self) -> &'static str {
@@ -164,7 +157,8 @@ impl StepError {
             Error::Conflict { message, .. } => (StepErrorCode::Conflict, message.clone()),
             Error::Internal(source) => (StepErrorCode::Internal, format!("{source:#}")),
             Error::Invalid(fields) => {
-                let fields: Vec<_> = fields.iter().map(|of| format!("{}: {}", of.field, of.message)).collect();
+                let fields: Vec<_> =
+                    fields.iter().map(|of| format!("{}: {}", of.field, of.message)).collect();
                 (StepErrorCode::Invalid, fields.join("; "))
             }
             Error::NotFound { .. } => (StepErrorCode::Invalid, error.to_string()),
@@ -303,13 +297,18 @@ impl OperationStep {
                 (State::Stuck { error: error.after(cause.as_ref()) }, self.attempt)
             }
             (State::Failed { .. } | State::Undone { .. }, StepEvent::Reopen) => {
-                return Ok(Self { started_at: self.started_at, ..Self::pending(self.number, self.name.clone()) });
+                return Ok(Self {
+                    started_at: self.started_at,
+                    ..Self::pending(self.number, self.name.clone())
+                });
             }
             (State::Stuck { .. }, StepEvent::Reopen) => (State::Undoing { error: cause }, 0),
             (_, StepEvent::Reopen) => return Ok(self.clone()),
             (state, event) => {
                 let (name, status) = (&self.name, state.status().as_str());
-                return Err(Error::Internal(anyhow::anyhow!("step {name} is {status}, and cannot {event:?}")));
+                return Err(Error::Internal(anyhow::anyhow!(
+                    "step {name} is {status}, and cannot {event:?}"
+                )));
             }
         };
         let ended = matches!(state, State::Failed { .. } | State::Undone { .. } | State::Stuck { .. });

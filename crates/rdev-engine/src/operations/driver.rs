@@ -21,7 +21,7 @@ const PAUSE_LAST: Duration = Duration::from_secs(60);
 /// Longest time of the attempts of a step.
 const STEP_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Most attempts of a step, also over several processes: their pauses are some 15 min together.
-const ATTEMPTS_MAX: u32 = 20;
+const ATTEMPTS_MAX: u32 = 25;
 
 /// Drives one claimed operation to its end. Dropping its future leaves the rows so that another one goes on.
 pub(crate) struct Driver<'a> {

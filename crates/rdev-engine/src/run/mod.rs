@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, Outcome, Position, Result, Seq, StepError,
-    Timestamp,
+    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, Outcome, Position, Result,
+    Seq, StepError, Timestamp,
 };
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;

@@ -63,7 +63,8 @@ async fn a_failure_may_be_kept_and_retried_by_hand() {
     assert_eq!(message.as_deref(), Some("two: broken; kept: one"));
     bench.retry_operation(&id).await;
     bench.operation_ended(&id, OperationStatus::Completed).await;
-    let first = ["two running 1", "two failed 1: broken", "failed 5", "retry retried", "running"].map(str::to_owned);
+    let first =
+        ["two running 1", "two failed 1: broken", "failed 5", "retry retried", "running"].map(str::to_owned);
     let end = ["completed 10".to_owned()];
     assert_eq!(told(&bench, &id).await, lines(&[&made("one"), &first, &made("two"), &made("three"), &end]));
     assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is not made again");
@@ -80,7 +81,14 @@ async fn a_failure_that_passes_is_waited_out_with_growing_pauses() {
     let waited = since.elapsed();
     assert!((Duration::from_secs(11)..Duration::from_secs(13)).contains(&waited), "{waited:?}");
     let told = told(&bench, &id).await;
-    assert_eq!(told[..3], ["one running 1", "one running 2: the outside is not available: busy", "one running 3: the outside is not available: busy"]);
+    assert_eq!(
+        told[..3],
+        [
+            "one running 1",
+            "one running 2: the outside is not available: busy",
+            "one running 3: the outside is not available: busy"
+        ]
+    );
     assert_eq!(told[5], "one done 5");
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure, OperationRequest, Schedule,
-    Seq, ShellRequest, Target, TaskKind, TaskRequest,
+    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure, OperationRequest,
+    Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
 };
 
 use super::START;

@@ -52,7 +52,8 @@ impl Step for CancelCommands {
                 self.submitter.cancel((target, id), None, self.clock.now()).await?;
             }
             if Instant::now() >= until {
-                let left = anyhow::anyhow!("{} have not ended, such as {}", unfinished.len(), unfinished[0].1);
+                let left =
+                    anyhow::anyhow!("{} have not ended, such as {}", unfinished.len(), unfinished[0].1);
                 return Err(Error::unavailable("the end of the project's commands", left));
             }
             sleep(pause).await;

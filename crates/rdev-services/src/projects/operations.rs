@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Conflict, Error, IdempotencyKey, Job, JobId, JobSpec, OnFailure, OperationRequest, OperationStep, Principal,
-    ProjectId, Resource, Result, Schedule, Seq, Target, Validate,
+    Conflict, Error, IdempotencyKey, Job, JobId, JobSpec, OnFailure, OperationRequest, OperationStep,
+    Principal, ProjectId, Resource, Result, Schedule, Seq, Target, Validate,
 };
 use rdev_engine::{Submitter, Subscription};
 use rdev_ports::{Occurrence, Operations as OperationStore};
@@ -105,7 +105,9 @@ impl Operations {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Option<OperationView>> {
         let now = self.ports.clock.now();
-        let Some(job) = self.store.earlier(request.project(), idempotency, now).await? else { return Ok(None) };
+        let Some(job) = self.store.earlier(request.project(), idempotency, now).await? else {
+            return Ok(None);
+        };
         if job.operation() == Some(request) {
             return self.view_of(job).await.map(Some);
         }

@@ -53,11 +53,14 @@ impl Plans for ProjectPlans {
             OperationRequest::DeleteProject { .. } => Plan {
                 steps: vec![
                     ("close", Arc::new(CloseProject(workspaces.clone())) as Arc<dyn Step>),
-                    ("commands", Arc::new(CancelCommands {
-                        records: records.clone(),
-                        submitter: self.submitter.clone(),
-                        clock: clock.clone(),
-                    })),
+                    (
+                        "commands",
+                        Arc::new(CancelCommands {
+                            records: records.clone(),
+                            submitter: self.submitter.clone(),
+                            clock: clock.clone(),
+                        }),
+                    ),
                     ("workspace", Arc::new(RemoveWorkspace(workspaces))),
                     ("records", Arc::new(RemoveRecords { records, clock })),
                 ],

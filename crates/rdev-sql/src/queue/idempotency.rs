@@ -65,8 +65,7 @@ impl FirstUse {
 /// # Errors
 /// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
 pub(crate) async fn first_use(db: &Db, key: &IdempotencyKey, now: Timestamp) -> Result<Option<FirstUse>> {
-    let first =
-        read!(db, fetch_optional, query_as<FirstUse>, FIRST_USE, key.key.as_str(), &key.value)?;
+    let first = read!(db, fetch_optional, query_as<FirstUse>, FIRST_USE, key.key.as_str(), &key.value)?;
     let lives_from = now.as_micros() - as_micros(IDEMPOTENCY_KEY_LIFETIME);
     first.filter(|first| first.created_us >= lives_from).map(|first| first.of(key)).transpose()
 }

@@ -1,6 +1,8 @@
 //! Tasks and operations that have ended are reopened.
 
-use rdev_domain::{EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp};
+use rdev_domain::{
+    EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
+};
 use rdev_ports::{Occurrence, Reopened};
 
 use super::end::requeue;

@@ -2,9 +2,7 @@
 
 use rdev_api_types as types;
 use rdev_api_types::{AcceptedOperation, CreateProjectBody};
-use rdev_domain::{
-    JobState, OnFailure, OperationKind, OperationStatus, OperationStep, Validate,
-};
+use rdev_domain::{JobState, OnFailure, OperationKind, OperationStatus, OperationStep, Validate};
 use rdev_services::OperationView;
 
 use crate::convert::{step_error, step_state, time};

@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, OperationPage, ServerSentEvent,
+    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, OperationPage,
+    ServerSentEvent,
 };
 use rdev_domain::JobId;
 use rdev_services::Operations;

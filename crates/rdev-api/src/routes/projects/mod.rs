@@ -11,7 +11,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    AcceptedOperation, CreateProjectBody, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPage, ProjectPath,
+    AcceptedOperation, CreateProjectBody, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPage,
+    ProjectPath,
 };
 use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_ports::Occurrence;

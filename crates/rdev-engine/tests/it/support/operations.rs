@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Error, Job, JobId, JobSpec, Made, OnFailure, OperationPlan, OperationRequest, OperationStatus, OperationStep, Result,
-    Target,
+    Error, Job, JobId, JobSpec, Made, OnFailure, OperationPlan, OperationRequest, OperationStatus,
+    OperationStep, Result, Target,
 };
 use rdev_engine::{Plan, Plans, Step, StepContext};
 use rdev_ports::testing::{id, operation};
@@ -78,7 +78,10 @@ impl Step for ScriptedStep {
             lock(&self.gate).take();
         }
         let error = lock(&self.inner).ensure.pop_front();
-        error.map_or_else(|| Ok(Made::from([("of".to_owned(), context.project.to_string())])), |error| Err(error()))
+        error.map_or_else(
+            || Ok(Made::from([("of".to_owned(), context.project.to_string())])),
+            |error| Err(error()),
+        )
     }
 
     async fn undo(&self, _context: &StepContext, _made: &Made) -> Result<()> {
@@ -147,12 +150,17 @@ impl Bench {
         let (since, mut changes) = (Instant::now(), self.changes.subscribe());
         loop {
             changes.mark_unchanged();
-            let job = self.sound.job(&Target::Operations, id).await.expect("it answers").expect("it is stored");
+            let job =
+                self.sound.job(&Target::Operations, id).await.expect("it answers").expect("it is stored");
             if holds(&job, &self.steps(id).await) {
                 return (job, since.elapsed());
             }
             let change = timeout(LEASE, changes.changed()).await;
-            assert!(matches!(change, Ok(Ok(()))), "it never comes to that: {job:?} {:?}", self.told(id).await);
+            assert!(
+                matches!(change, Ok(Ok(()))),
+                "it never comes to that: {job:?} {:?}",
+                self.told(id).await
+            );
         }
     }
 

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{
     Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationStep, Outcome, Position,
-    ProjectId, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId, WorkerName,
+    ProjectId, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
+    WorkerName,
 };
 use rdev_ports::{
     ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
-    EventLog, Fence, NewJob, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats, Renewal, Reopened, Retry, Slot,
-    StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
+    EventLog, Fence, NewJob, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats,
+    Renewal, Reopened, Retry, Slot, StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;

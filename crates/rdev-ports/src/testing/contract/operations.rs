@@ -4,15 +4,15 @@
 
 use rdev_domain::{
     Conflict, Ending, Entry, EntryBody, Error, Job, JobId, JobSpec, Made, OnFailure, OperationRequest,
-    OperationStatus, OperationStep, Outcome, Position, Reason, Result, Seq, StepError, StepErrorCode, StepEvent,
-    StepName, StepStatus, Target, TaskKind,
+    OperationStatus, OperationStep, Outcome, Position, Reason, Result, Seq, StepError, StepErrorCode,
+    StepEvent, StepName, StepStatus, Target, TaskKind,
 };
 
 use crate::testing::contract::steps::*;
 use crate::testing::{id, idempotency_key, job, new_job, operation, slots, target, task};
 use crate::{
-    Artefacts, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened, TaskLeases,
-    TaskQueue,
+    Artefacts, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
+    TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Operations are jobs, and their changes are entries of the log.
@@ -123,7 +123,8 @@ pub async fn a_plan_is_stored_once(store: &impl Store) -> Result<()> {
     let fence = claim(store, 0).await?;
     start(store, &fence, "", None, at(0)).await?;
     let planned = store.plan(&fence, &names()).await?;
-    let expected: Vec<_> = (1..).zip(names()).map(|(number, name)| OperationStep::pending(number, name)).collect();
+    let expected: Vec<_> =
+        (1..).zip(names()).map(|(number, name)| OperationStep::pending(number, name)).collect();
     assert_eq!(planned, expected);
     assert_eq!(store.plan(&fence, &[id("other")]).await?, expected);
     let next = store.claim(&worker(), slots(1), at(LEASE + 1), at(2 * LEASE)).await?.remove(0).fence;
@@ -262,9 +263,12 @@ pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &imp
     assert_eq!(store.earlier(&shop, Some(&key(1)), at(0)).await?, None);
     let first = operation("shop", 1);
     store.enqueue(NewJob { idempotency: Some(key(1)), ..submitted(&first) }).await?;
-    for (project, idempotency, found) in
-        [("shop", None, true), ("shop", Some(key(1)), true), ("other", None, false), ("other", Some(key(1)), true)]
-    {
+    for (project, idempotency, found) in [
+        ("shop", None, true),
+        ("shop", Some(key(1)), true),
+        ("other", None, false),
+        ("other", Some(key(1)), true),
+    ] {
         let earlier = store.earlier(&id(project), idempotency.as_ref(), at(1)).await?;
         assert_eq!(earlier.map(|job| job.id), found.then(|| first.id.clone()), "{project}");
     }
@@ -308,8 +312,11 @@ pub async fn a_retried_operation_goes_on_where_it_stopped(store: &impl Store) ->
     store.reopen(&Target::Operations, &operation.id, None, at(12)).await?;
     assert_eq!(statuses(&steps(store, &operation.id).await?), [StepStatus::Done, StepStatus::Undoing]);
     let log = store.read_job(&operation.id, Position::ZERO, ALL).await?;
-    let former: Vec<_> =
-        log.iter().filter(|entry| matches!(entry.body, EntryBody::FormerEnd(_))).map(|entry| entry.last_seq.0).collect();
+    let former: Vec<_> = log
+        .iter()
+        .filter(|entry| matches!(entry.body, EntryBody::FormerEnd(_)))
+        .map(|entry| entry.last_seq.0)
+        .collect();
     assert_eq!(former, [5, 9]);
     Ok(())
 }
@@ -336,7 +343,8 @@ pub async fn only_an_operation_that_ended_without_success_is_retried(store: &imp
 /// An operation that was never started ends at once; one that is retried has something to take back first.
 pub async fn a_cancelled_operation_ends_at_once_only_before_its_first_step(store: &impl Store) -> Result<()> {
     let first = accept(store, 1).await?;
-    let cancelled = store.request_cancel(&Target::Operations, &first.id, None, at(1)).await?.expect("it is there");
+    let cancelled =
+        store.request_cancel(&Target::Operations, &first.id, None, at(1)).await?.expect("it is there");
     assert!(cancelled.entry.is_some() && cancelled.job.state.is_ended());
     let second = accept(store, 2).await?;
     let fence = begin(store, 2).await?;
@@ -344,7 +352,8 @@ pub async fn a_cancelled_operation_ends_at_once_only_before_its_first_step(store
     store.advance(&fence, 1, StepEvent::Done(made()), Seq(2), at(2)).await?;
     end(store, &fence, 3, Ending::Failed(Reason::Degraded), 3).await?;
     store.reopen(&Target::Operations, &second.id, None, at(4)).await?;
-    let cancelled = store.request_cancel(&Target::Operations, &second.id, None, at(5)).await?.expect("it is there");
+    let cancelled =
+        store.request_cancel(&Target::Operations, &second.id, None, at(5)).await?.expect("it is there");
     assert!(cancelled.entry.is_none() && !cancelled.job.state.is_ended());
     let fence = claim(store, 6).await?;
     assert!(start(store, &fence, "", None, at(6)).await?.cancel_requested);

@@ -9,13 +9,13 @@ mod weight;
 use rdev_domain::{Result, Timestamp};
 use rdev_ports::{PruneRule, StepReport};
 
+pub(crate) use self::ended::remove_of as remove_jobs_of;
 #[cfg(test)]
 pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, OF_PROJECT, REMOVE_ENTRIES};
 #[cfg(test)]
 pub(crate) use self::files::PARTS;
 #[cfg(test)]
 pub(crate) use self::size::{ENTRIES_BETWEEN, REMOVE_OUTPUT};
-pub(crate) use self::ended::remove_of as remove_jobs_of;
 pub(crate) use self::weight::{file_bytes, unweigh_files, weigh_files};
 use crate::db::{Commit, Db, Tx, execute, write};
 

@@ -155,7 +155,10 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
         assert_eq!((*job, &stands), (stands.clone(), &the_task(store, id).await?));
         assert_eq!(log_of(store, id).await?, log);
     }
-    assert_conflict(store.reopen(&Target::Pool, id, Some(&key("a", 2)), at(13)).await, Conflict::IdempotencyKeyReused);
+    assert_conflict(
+        store.reopen(&Target::Pool, id, Some(&key("a", 2)), at(13)).await,
+        Conflict::IdempotencyKeyReused,
+    );
     let later = at(11) + IDEMPOTENCY_KEY_LIFETIME;
     for (value, now) in [("b", at(14)), ("a", later)] {
         let reopened = store.reopen(&Target::Pool, id, Some(&key(value, 1)), now).await?;
