@@ -110,7 +110,7 @@ pub async fn an_operation_is_read_back_and_claimed_with_commands(store: &impl St
     let operation = accept(store, 1).await?;
     assert_eq!(store.job(&Target::Operations, &operation.id).await?.as_ref(), Some(&operation));
     assert_eq!(store.job(&target("shop"), &operation.id).await?, None);
-    assert_eq!(store.jobs(&Target::Operations, None, ALL).await?, [operation.clone()]);
+    assert_eq!(store.jobs(&Target::Operations, None, ALL).await?, std::slice::from_ref(&operation));
     let claims = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?;
     assert_eq!(claims.iter().map(|claim| &claim.job).collect::<Vec<_>>(), [&operation]);
     Ok(())
