@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AgentEvent, Reason, Status, Timestamp};
+use crate::{AgentEvent, Reason, Status, StepError, StepState, Timestamp};
 
 closed_set! {
     /// Name of an event.
@@ -15,7 +15,9 @@ closed_set! {
         Agent = "agent",
         /// A change of status that is no end.
         Status = "status",
-        /// The end of a command or task: its last event.
+        /// A step of an operation has reached another state.
+        Step = "step",
+        /// The end of a command, task or operation: its last event.
         Complete = "complete",
         /// Events that are not sent.
         Gap = "gap",
@@ -62,8 +64,8 @@ pub struct ServerSentEvent {
     pub id: Option<String>,
     /// Name of the event.
     pub event: Option<EventName>,
-    /// JSON text: an OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent (on a project's stream also ProjectGapEvent) or
-    /// HeartbeatEvent.
+    /// JSON text: an OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent (on a project's stream also
+    /// ProjectGapEvent) or HeartbeatEvent.
     #[cfg_attr(
         feature = "schema",
         schema(
@@ -122,7 +124,29 @@ pub struct StatusEvent {
     pub timestamp: Timestamp,
 }
 
-/// Data of `complete`: the last event of a command or task.
+/// Data of `step`: a step of an operation has reached another state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StepEvent {
+    /// Name of the stream of events: the operation's id.
+    pub stream_id: String,
+    /// Number of the event in its stream.
+    pub seq: u64,
+    /// Name of the step.
+    #[cfg_attr(feature = "schema", schema(example = "repository"))]
+    pub name: String,
+    /// State that the step has reached.
+    pub state: StepState,
+    /// Number of the attempt to make it, or to take it back.
+    pub attempt: u32,
+    /// Its error, or that of the attempt before; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    /// Time of the change.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `complete`: the last event of a command, task or operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CompleteEvent {
@@ -195,7 +219,9 @@ pub enum Event {
     Agent(AgentEvent),
     /// A change of status that is no end.
     Status(StatusEvent),
-    /// The end of a command or task.
+    /// A change of an operation's step.
+    Step(StepEvent),
+    /// The end of a command, task or operation.
     Complete(CompleteEvent),
     /// Missing events of one stream.
     Gap(GapEvent),
@@ -225,6 +251,7 @@ impl Event {
             EventName::Error => Self::Error(Deserialize::deserialize(data)?),
             EventName::Agent => Self::Agent(Deserialize::deserialize(data)?),
             EventName::Status => Self::Status(Deserialize::deserialize(data)?),
+            EventName::Step => Self::Step(Deserialize::deserialize(data)?),
             EventName::Complete => Self::Complete(Deserialize::deserialize(data)?),
             EventName::Gap => match AnyGap::deserialize(data)? {
                 AnyGap::Stream(gap) => Self::Gap(gap),
@@ -240,6 +267,7 @@ impl Event {
         match self {
             Self::Output(line) | Self::Error(line) => Some(line.seq),
             Self::Agent(line) => Some(line.seq),
+            Self::Step(step) => Some(step.seq),
             Self::Complete(complete) => Some(complete.seq),
             Self::Status(_) | Self::Gap(_) | Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
         }
@@ -251,6 +279,7 @@ impl Event {
             Self::Output(line) | Self::Error(line) => Some(&line.stream_id),
             Self::Agent(line) => Some(&line.stream_id),
             Self::Status(status) => Some(&status.stream_id),
+            Self::Step(step) => Some(&step.stream_id),
             Self::Complete(complete) => Some(&complete.stream_id),
             Self::Gap(gap) => Some(&gap.stream_id),
             Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
@@ -263,6 +292,7 @@ impl Event {
             Self::Output(line) | Self::Error(line) => Some(&line.timestamp),
             Self::Agent(line) => Some(&line.timestamp),
             Self::Status(status) => Some(&status.timestamp),
+            Self::Step(step) => Some(&step.timestamp),
             Self::Complete(complete) => Some(&complete.timestamp),
             Self::Heartbeat(heartbeat) => Some(&heartbeat.timestamp),
             Self::Gap(_) | Self::ProjectGap(_) | Self::Unknown => None,

@@ -25,6 +25,7 @@ mod events;
 mod git;
 mod health;
 mod number;
+mod operations;
 mod params;
 mod progress;
 mod projects;
@@ -39,14 +40,18 @@ pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, Shel
 pub use envelope::{Data, Detail, ErrorBody, ErrorInfo, List, ListMeta, Meta};
 pub use events::{
     CompleteEvent, Event, EventName, GapEvent, GapReason, HeartbeatEvent, OutputEvent, OutputStream,
-    ProjectGapEvent, ServerSentEvent, StatusEvent,
+    ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
+pub use operations::{
+    AcceptedOperation, CreateProjectBody, Later, OnFailure, Operation, OperationPage, OperationStatus,
+    OperationStep, OperationType, StepError, StepErrorCode, StepState,
+};
 pub use params::{
     ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
-    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, ProjectLastEventIdHeader, ProjectPath, StreamPath,
-    StreamQuery, TaskPath, WorkerPath,
+    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath,
+    StreamPath, StreamQuery, TaskPath, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};

@@ -59,6 +59,14 @@ described! {
 }
 
 described! {
+    /// `{operation_id}` in a path.
+    OperationPath in Path {
+        /// Id of the operation
+        operation_id: String,
+    }
+}
+
+described! {
     /// `{task_id}` and `{path}` in a path.
     ArtefactPath in Path {
         /// Id of the task

@@ -84,6 +84,12 @@ closed_set! {
         HungAfterResult = "hung_after_result",
         /// The runner in its pod cannot start it.
         RunnerFailed = "runner_failed",
+        /// A step of the operation failed for good, and what was made is kept.
+        Degraded = "degraded",
+        /// A step of the operation failed for good, and everything that was made is taken back.
+        RolledBack = "rolled_back",
+        /// Something is left that the operation could not take back, or not remove.
+        Stuck = "stuck",
         /// A caller asked for its end.
         Cancelled = "cancelled",
         /// Its time limit was reached.

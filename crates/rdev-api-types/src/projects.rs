@@ -15,6 +15,8 @@ closed_set! {
         Failing = "failing",
         /// Its pod is gone and was not replaced: commands wait a while, then fail.
         Gone = "gone",
+        /// It is being deleted, and takes no commands.
+        Deleting = "deleting",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdev_api_types as types;
 use rdev_domain::{
     BlockedBy, CommandRequest, Condition, Ending, Job, JobSpec, JobState, JobStatus, ProjectStatus, Reason,
-    Timestamp,
+    StepError, StepErrorCode, StepStatus, Timestamp,
 };
 use rdev_services::QueuePosition;
 
@@ -110,7 +110,34 @@ pub(crate) fn reason(reason: Reason) -> types::Reason {
         Reason::MaxTurns => types::Reason::MaxTurns,
         Reason::HungAfterResult => types::Reason::HungAfterResult,
         Reason::RunnerFailed => types::Reason::RunnerFailed,
+        Reason::Degraded => types::Reason::Degraded,
+        Reason::RolledBack => types::Reason::RolledBack,
+        Reason::Stuck => types::Reason::Stuck,
     }
+}
+
+/// Shows the state of a step.
+pub(crate) fn step_state(status: StepStatus) -> types::StepState {
+    match status {
+        StepStatus::Pending => types::StepState::Pending,
+        StepStatus::Running => types::StepState::Running,
+        StepStatus::Done => types::StepState::Done,
+        StepStatus::Failed => types::StepState::Failed,
+        StepStatus::Undoing => types::StepState::Undoing,
+        StepStatus::Undone => types::StepState::Undone,
+        StepStatus::Stuck => types::StepState::Stuck,
+    }
+}
+
+/// Shows the error of a step.
+pub(crate) fn step_error(error: &StepError) -> types::StepError {
+    let code = match error.code {
+        StepErrorCode::Unavailable => types::StepErrorCode::Unavailable,
+        StepErrorCode::Conflict => types::StepErrorCode::Conflict,
+        StepErrorCode::Invalid => types::StepErrorCode::Invalid,
+        StepErrorCode::Internal => types::StepErrorCode::Internal,
+    };
+    types::StepError { code, message: error.message.clone() }
 }
 
 /// Shows a moment.
@@ -129,6 +156,7 @@ pub(crate) fn summary(spec: &JobSpec) -> String {
     let request = match spec {
         JobSpec::Command { request, .. } => request,
         JobSpec::Task(task) => return cut(&task.steps.join("; ")),
+        JobSpec::Operation(request) => return request.to_string(),
     };
     match request {
         CommandRequest::Claude(agent) => cut(&agent.prompt),

@@ -75,6 +75,17 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     }
 }
 
+/// `{operation_id}` in the path.
+pub(crate) struct OperationPath(pub(crate) JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for OperationPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(parse(&params(parts, state).await?, "operation_id", Resource::Operation)?))
+    }
+}
+
 /// `{task_id}` and `{path}` in the path; `{path}` may hold slashes.
 pub(crate) struct TaskFile(pub(crate) JobId, pub(crate) String);
 

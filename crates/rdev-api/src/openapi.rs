@@ -3,7 +3,7 @@
 
 use rdev_api_types::{
     Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent,
-    ProjectGapEvent, StatusEvent,
+    ProjectGapEvent, StatusEvent, StepEvent,
 };
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -28,13 +28,14 @@ use crate::access::Access;
     servers((url = "/", description = "This server")),
     tags(
         (name = "projects", description = "Projects, in whose pods commands run"),
+        (name = "operations", description = "Operations on projects, step by step"),
         (name = "commands", description = "Commands, their history and their output"),
         (name = "events", description = "Server-sent events, resumable with Last-Event-ID"),
         (name = "queue", description = "Build, test and deploy work for the pool"),
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
 )]
 struct Frame;
 

@@ -10,7 +10,9 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
-use rdev_domain::Scope::{ProjectsExecute, ProjectsRead, QueueRead, QueueWrite, WorkersRead, WorkersWrite};
+use rdev_domain::Scope::{
+    ProjectsExecute, ProjectsRead, ProjectsWrite, QueueRead, QueueWrite, WorkersRead, WorkersWrite,
+};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -23,7 +25,7 @@ use crate::openapi;
 use crate::routes::docs::Document;
 use crate::routes::projects::{self, commands, events, output, submit};
 use crate::routes::queue::{artefacts, stats, tasks};
-use crate::routes::{docs, health, metrics, workers};
+use crate::routes::{docs, health, metrics, operations, workers};
 use crate::state::AppState;
 
 /// Returns the routes of the listener of probes: none needs a key.
@@ -37,7 +39,7 @@ fn probes() -> Api<AppState> {
 /// Returns every route of the API, with its scope. Where probes have a listener of their own, /metrics is there alone.
 fn api(probes_elsewhere: bool) -> Api<AppState> {
     let read = Access::Scope(ProjectsRead);
-    let execute = Access::Scope(ProjectsExecute);
+    let (execute, write) = (Access::Scope(ProjectsExecute), Access::Scope(ProjectsWrite));
     let (read_queue, write_queue) = (Access::Scope(QueueRead), Access::Scope(QueueWrite));
     let (read_workers, write_workers) = (Access::Scope(WorkersRead), Access::Scope(WorkersWrite));
     let read_events = Access::ScopeOrTicket(ProjectsRead);
@@ -50,6 +52,13 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(Access::Public, routes!(docs::openapi))
         .route(read, routes!(projects::list))
         .route(read, routes!(projects::get))
+        .route(write, routes!(projects::create))
+        .route(write, routes!(projects::delete))
+        .route(read, routes!(operations::list))
+        .route(read, routes!(operations::get))
+        .route(read, routes!(operations::events))
+        .route(write, routes!(operations::cancel))
+        .route(write, routes!(operations::retry))
         .route(execute, routes!(submit::claude))
         .route(execute, routes!(submit::shell))
         .route(execute, routes!(submit::git))

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use rdev_services::{Commands, Events, Health, Pool, Projects, Tasks, TicketIssuer};
+use rdev_services::{Commands, Events, Health, Operations, Pool, Projects, Tasks, TicketIssuer};
 
 use crate::metrics::Metrics;
 use crate::routes::projects::submit::Submission;
@@ -20,6 +20,8 @@ pub(crate) struct AppState(Arc<Parts>);
 pub(crate) struct Parts {
     /// Projects.
     pub(crate) projects: Projects,
+    /// Operations on projects.
+    pub(crate) operations: Operations,
     /// Commands of projects.
     pub(crate) commands: Commands,
     /// Tasks of the pool.
@@ -58,6 +60,7 @@ macro_rules! parts {
 
 parts! {
     projects: Projects,
+    operations: Operations,
     commands: Commands,
     tasks: Tasks,
     pool: Pool,

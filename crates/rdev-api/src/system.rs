@@ -38,10 +38,20 @@ impl UuidIds {
 
 impl Ids for UuidIds {
     fn job_id(&self) -> JobId {
+        self.id("cmd")
+    }
+
+    fn operation_id(&self) -> JobId {
+        self.id("op")
+    }
+}
+
+impl UuidIds {
+    fn id(&self, prefix: &str) -> JobId {
         let since_1970 = self.clock.now().since(Timestamp::from_micros(0));
         let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());
         let time = uuid::Timestamp::from_unix(&self.sequence, seconds, nanos);
-        let id = format!("cmd-{}", Uuid::new_v7(time).simple());
+        let id = format!("{prefix}-{}", Uuid::new_v7(time).simple());
         id.parse().expect("a UUID in simple form is 32 hexadecimal digits")
     }
 }

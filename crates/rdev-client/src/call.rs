@@ -1,4 +1,4 @@
-//! Calls that change something: a POST, with its idempotency key.
+//! Calls that change something: a POST or DELETE, with its idempotency key.
 
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -44,11 +44,20 @@ impl Client {
             Some(body) => request.json(body),
             None => request,
         };
-        Call { client: self.clone(), request, idempotency_key: None, answer: PhantomData }
+        Call::new(self.clone(), request)
+    }
+
+    /// Begins a DELETE that gives one resource.
+    pub(crate) fn delete<T>(&self, segments: &[&str]) -> Call<T> {
+        Call::new(self.clone(), self.request(Method::DELETE, segments))
     }
 }
 
 impl<T> Call<T> {
+    fn new(client: Client, request: RequestBuilder) -> Self {
+        Self { client, request, idempotency_key: None, answer: PhantomData }
+    }
+
     /// Sets the idempotency key: a repetition with the same key, within 24 hours, gives the first answer again.
     pub fn idempotency_key(mut self, key: &str) -> Self {
         self.idempotency_key = Some(key.to_owned());

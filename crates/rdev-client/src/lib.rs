@@ -28,6 +28,7 @@ mod commands;
 mod download;
 mod error;
 mod events;
+mod operations;
 mod projects;
 mod reconnect;
 mod system;

@@ -58,6 +58,8 @@ pub enum Resource {
     Worker,
     /// A file of a task.
     Artefact,
+    /// An operation.
+    Operation,
 }
 
 impl Resource {
@@ -70,6 +72,7 @@ impl Resource {
             Self::Stream => "stream",
             Self::Worker => "worker",
             Self::Artefact => "artefact",
+            Self::Operation => "operation",
         }
     }
 
@@ -82,6 +85,7 @@ impl Resource {
             Self::Stream => "STREAM_NOT_FOUND",
             Self::Worker => "WORKER_NOT_FOUND",
             Self::Artefact => "ARTEFACT_NOT_FOUND",
+            Self::Operation => "OPERATION_NOT_FOUND",
         }
     }
 }
@@ -97,6 +101,18 @@ pub enum Conflict {
     TaskNotEnded,
     /// The job has ended.
     JobEnded,
+    /// A project of that name exists.
+    ProjectExists,
+    /// The project is being deleted, and takes no commands.
+    ProjectDeleting,
+    /// The runtime finds its projects, and makes and removes none.
+    ProjectsAreFound,
+    /// Something that the operation did not make has the name that the operation needs.
+    NameTaken,
+    /// Another operation of the project has not ended.
+    OperationInProgress,
+    /// Only an operation that has ended without success can be retried.
+    OperationNotRetryable,
 }
 
 impl Conflict {
@@ -107,6 +123,12 @@ impl Conflict {
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::TaskNotEnded => "TASK_NOT_ENDED",
             Self::JobEnded => "COMMAND_ENDED",
+            Self::ProjectExists => "PROJECT_EXISTS",
+            Self::ProjectDeleting => "PROJECT_DELETING",
+            Self::ProjectsAreFound => "PROJECTS_ARE_FOUND",
+            Self::NameTaken => "NAME_TAKEN",
+            Self::OperationInProgress => "OPERATION_IN_PROGRESS",
+            Self::OperationNotRetryable => "OPERATION_NOT_RETRYABLE",
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, JobId, JobStatus, Outcome, StreamId, Target, Timestamp};
+use crate::{Failure, JobId, JobStatus, Outcome, StepChange, StreamId, Target, Timestamp};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, assigned by the runner at the
 /// source.
@@ -98,6 +98,8 @@ pub enum EntryBody {
     Stalled(Failure),
     /// An attempt has ended, and the job waits for the next one.
     Retry(Retrying),
+    /// A step of an operation has reached another state.
+    Step(StepChange),
     /// Output, as frames of the runner.
     Output(Bytes),
     /// The job has ended; no entry follows in its stream.
@@ -114,6 +116,7 @@ impl Entry {
             EntryBody::Status(_)
             | EntryBody::Stalled(_)
             | EntryBody::Retry(_)
+            | EntryBody::Step(_)
             | EntryBody::Complete(_)
             | EntryBody::FormerEnd(_) => 0,
         }

@@ -89,11 +89,11 @@ id!(
     |text| is_label(text, 63)
 );
 id!(
-    /// Id of a job: `cmd-` and 32 hexadecimal digits that sort by time.
+    /// Id of a job: `cmd-`, of an operation `op-`, and 32 hexadecimal digits that sort by time.
     JobId,
     "command id",
-    "\"cmd-\" and 32 hexadecimal digits",
-    |text| text.strip_prefix("cmd-").is_some_and(|hex| {
+    "\"cmd-\" or \"op-\", and 32 hexadecimal digits",
+    |text| text.strip_prefix("cmd-").or(text.strip_prefix("op-")).is_some_and(|hex| {
         hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 );
@@ -103,6 +103,14 @@ id!(
     "stream_id",
     "1 to 128 of letters, digits, '.', '_', '-' and ':', beginning with a letter or digit",
     |text| is_token(text, 128)
+);
+id!(
+    /// Name of an operation's step, unique in its operation.
+    StepName,
+    "step name",
+    "1 to 40 of a-z, 0-9 and '_'",
+    |text| (1..=40).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 );
 id!(
     /// Public part of an API key.
@@ -158,10 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn step_names_are_words() {
+        for good in ["a", "workspace", "dns_2", &"a".repeat(40)] {
+            assert!(good.parse::<StepName>().is_ok(), "{good}");
+        }
+        for bad in ["", "A", "a-b", "a b", &"a".repeat(41)] {
+            assert!(bad.parse::<StepName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn command_ids_have_one_spelling() {
         let id = format!("cmd-{}", "0a".repeat(16));
         assert_eq!(id.parse::<JobId>().unwrap().as_str(), id);
-        for bad in ["cmd-", "cmd-1", &id.to_uppercase(), &id.replace("cmd", "CMD")] {
+        assert!(id.replace("cmd", "op").parse::<JobId>().is_ok());
+        for bad in
+            ["cmd-", "cmd-1", "op-", &id.to_uppercase(), &id.replace("cmd", "CMD"), &format!("op-{id}")]
+        {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

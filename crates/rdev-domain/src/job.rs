@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandKind, Conflict, Ending, Error, Failure, JobId, JobKind, KeyId, Outcome, ProjectId, Result,
-    Schedule, StreamId, Target, TaskRequest, Timestamp,
+    CommandKind, Conflict, Ending, Error, Failure, JobId, JobKind, KeyId, OperationRequest, Outcome,
+    ProjectId, Result, Schedule, StreamId, Target, TaskRequest, Timestamp,
 };
 
 /// One unit of work, from its acceptance to its end.
@@ -45,6 +45,8 @@ pub enum JobSpec {
     },
     /// A task of the pool.
     Task(TaskRequest),
+    /// An operation, which rdev does itself.
+    Operation(OperationRequest),
 }
 
 /// Work for the pod of a project.
@@ -105,14 +107,16 @@ impl JobSpec {
         match self {
             Self::Command { request, .. } => JobKind::Command(request.kind()),
             Self::Task(task) => JobKind::Task(task.kind),
+            Self::Operation(request) => JobKind::Operation(request.kind()),
         }
     }
 
-    /// Returns the target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, the pool, or the operations.
     pub fn target(&self) -> Target {
         match self {
             Self::Command { project, .. } => Target::Project(project.clone()),
             Self::Task(_) => Target::Pool,
+            Self::Operation(_) => Target::Operations,
         }
     }
 
@@ -126,13 +130,14 @@ impl JobSpec {
         match self {
             Self::Command { project, .. } => Some(project),
             Self::Task(task) => task.project.as_ref(),
+            Self::Operation(request) => Some(request.project()),
         }
     }
 
-    /// Returns the patterns of files to store; commands have none.
+    /// Returns the patterns of files to store; only tasks have some.
     pub fn artefacts(&self) -> &[String] {
         match self {
-            Self::Command { .. } => &[],
+            Self::Command { .. } | Self::Operation(_) => &[],
             Self::Task(task) => &task.artefacts,
         }
     }
@@ -146,12 +151,13 @@ impl JobSpec {
             }
             Self::Command { request: CommandRequest::Shell(_) | CommandRequest::Git(_), .. } => None,
             Self::Task(task) => task.key(),
+            Self::Operation(request) => Some(request.key()),
         }
     }
 }
 
 impl Job {
-    /// Returns the target of the job: its project, or the pool.
+    /// Returns the target of the job: its project, the pool, or the operations.
     pub fn target(&self) -> Target {
         self.spec.target()
     }

@@ -1,6 +1,6 @@
 //! Kinds of jobs, and their names.
 
-use crate::{AgentProvider, TaskKind};
+use crate::{AgentProvider, OperationKind, TaskKind};
 
 /// Kind of a job. A command and a task may have kinds of the same name: both have `shell`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum JobKind {
     Command(CommandKind),
     /// A task of this kind.
     Task(TaskKind),
+    /// An operation of this kind.
+    Operation(OperationKind),
 }
 
 /// Kind of a command.
@@ -28,20 +30,22 @@ impl JobKind {
         match self {
             Self::Command(kind) => kind.as_str(),
             Self::Task(kind) => kind.as_str(),
+            Self::Operation(kind) => kind.as_str(),
         }
     }
 
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
         let commands = CommandKind::ALL.into_iter().map(Self::Command);
-        commands.chain(TaskKind::ALL.into_iter().map(Self::Task))
+        let tasks = TaskKind::ALL.into_iter().map(Self::Task);
+        commands.chain(tasks).chain(OperationKind::ALL.into_iter().map(Self::Operation))
     }
 
     /// Coding agent that runs jobs of the kind; `None` for every other program.
     pub fn agent(self) -> Option<AgentProvider> {
         match self {
             Self::Command(CommandKind::Claude) => Some(AgentProvider::Claude),
-            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) => None,
+            Self::Command(CommandKind::Shell | CommandKind::Git) | Self::Task(_) | Self::Operation(_) => None,
         }
     }
 }
@@ -70,14 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_a_name_of_its_own_among_commands_and_among_tasks() {
-        let (commands, tasks): (Vec<_>, Vec<_>) =
-            JobKind::all().partition(|kind| matches!(kind, JobKind::Command(_)));
-        assert_eq!(commands.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(), ["claude", "shell", "git"]);
-        assert_eq!(
-            tasks.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
-            ["build", "test", "deploy", "shell"]
-        );
+    fn every_kind_has_a_name_of_its_own_among_those_of_its_target() {
+        let names = |is_one: fn(&JobKind) -> bool| -> Vec<_> {
+            JobKind::all().filter(is_one).map(JobKind::as_str).collect()
+        };
+        let commands = names(|kind| matches!(kind, JobKind::Command(_)));
+        let tasks = names(|kind| matches!(kind, JobKind::Task(_)));
+        let operations = names(|kind| matches!(kind, JobKind::Operation(_)));
+        assert_eq!(commands, ["claude", "shell", "git"]);
+        assert_eq!(tasks, ["build", "test", "deploy", "shell"]);
+        assert_eq!(operations, ["create_project", "delete_project"]);
         for kind in CommandKind::ALL {
             assert_eq!(CommandKind::parse(kind.as_str()), Some(kind));
         }

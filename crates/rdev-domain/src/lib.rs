@@ -13,6 +13,7 @@ mod id;
 mod job;
 mod json;
 mod kind;
+mod operation;
 mod outcome;
 mod project;
 mod queue;
@@ -27,12 +28,17 @@ pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Conflict, Error, FieldError, Resource, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
-pub use id::{IdError, JobId, KeyId, ProjectId, StreamId, WorkerId, WorkerName};
+pub use id::{IdError, JobId, KeyId, ProjectId, StepName, StreamId, WorkerId, WorkerName};
 pub use job::{
     AgentRequest, CommandRequest, GitRequest, Job, JobSpec, JobState, JobStatus, ShellRequest, WaitingFor,
 };
 pub use json::Json;
 pub use kind::{CommandKind, JobKind};
+pub use operation::{
+    Made, NextAction, OnFailure, OperationEnd, OperationKind, OperationPlan, OperationRequest,
+    OperationStatus, OperationStep, StepChange, StepError, StepErrorCode, StepEvent, StepState, StepStatus,
+    next_action,
+};
 pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use queue::BlockedBy;

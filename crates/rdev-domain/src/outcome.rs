@@ -77,6 +77,12 @@ pub enum Reason {
     HungAfterResult,
     /// The runner in the pod could not start the job.
     RunnerFailed,
+    /// A step of the operation failed for good, and what was made is kept.
+    Degraded,
+    /// A step of the operation failed for good, and everything that was made is taken back.
+    RolledBack,
+    /// Something is left that the operation could not take back, or not remove.
+    Stuck,
 }
 
 /// Cause that keeps a job from running, or has ended it.
@@ -101,7 +107,7 @@ impl Failure {
     }
 }
 
-const REASONS: [(Reason, &str); 23] = [
+const REASONS: [(Reason, &str); 26] = [
     (Reason::ExitCode, "exit_code"),
     (Reason::Signal, "signal"),
     (Reason::SpawnFailed, "spawn_failed"),
@@ -125,6 +131,9 @@ const REASONS: [(Reason, &str); 23] = [
     (Reason::MaxTurns, "max_turns"),
     (Reason::HungAfterResult, "hung_after_result"),
     (Reason::RunnerFailed, "runner_failed"),
+    (Reason::Degraded, "degraded"),
+    (Reason::RolledBack, "rolled_back"),
+    (Reason::Stuck, "stuck"),
 ];
 
 impl Reason {

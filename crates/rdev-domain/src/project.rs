@@ -1,6 +1,6 @@
 //! Projects and their readiness.
 
-use crate::{ProjectId, Timestamp};
+use crate::{Conflict, Error, ProjectId, Result, Timestamp};
 
 /// A project: a workspace with a pod in which commands run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,25 @@ pub struct Project {
     pub default_agent: Option<String>,
 }
 
+impl Project {
+    /// Checks that the project takes commands.
+    ///
+    /// # Errors
+    /// `Conflict` with `PROJECT_DELETING`.
+    pub fn check_open(&self) -> Result<()> {
+        match self.status {
+            ProjectStatus::Deleting => {
+                let message = format!("project {} is being deleted, and takes no commands", self.id);
+                Err(Error::conflict(Conflict::ProjectDeleting, message))
+            }
+            ProjectStatus::Ready
+            | ProjectStatus::Starting(_)
+            | ProjectStatus::Failing(_)
+            | ProjectStatus::Gone(_) => Ok(()),
+        }
+    }
+}
+
 /// Readiness of a project for commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectStatus {
@@ -32,13 +51,15 @@ pub enum ProjectStatus {
     Failing(Condition),
     /// The pod is gone and has no replacement.
     Gone(Condition),
+    /// The project is being deleted, and takes no commands.
+    Deleting,
 }
 
 impl ProjectStatus {
     /// Returns the cause of a status other than ready; `None` when the project is ready.
     pub fn condition(self) -> Option<Condition> {
         match self {
-            Self::Ready => None,
+            Self::Ready | Self::Deleting => None,
             Self::Starting(condition) | Self::Failing(condition) | Self::Gone(condition) => Some(condition),
         }
     }

@@ -9,6 +9,8 @@ pub enum Scope {
     ProjectsRead,
     /// Run and cancel commands.
     ProjectsExecute,
+    /// Create and delete projects, cancel and retry their operations.
+    ProjectsWrite,
     /// Read tasks, their output and events.
     QueueRead,
     /// Add, cancel and retry tasks.
@@ -27,6 +29,7 @@ impl Scope {
         match self {
             Self::ProjectsRead => "projects:read",
             Self::ProjectsExecute => "projects:execute",
+            Self::ProjectsWrite => "projects:write",
             Self::QueueRead => "queue:read",
             Self::QueueWrite => "queue:write",
             Self::WorkersRead => "workers:read",

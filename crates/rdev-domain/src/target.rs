@@ -1,4 +1,4 @@
-//! Target of a job: the pod of a project, or the pool of workers.
+//! Target of a job: the pod of a project, the pool of workers, or rdev itself.
 
 use std::fmt;
 
@@ -11,6 +11,8 @@ pub enum Target {
     Project(ProjectId),
     /// Any worker of the pool.
     Pool,
+    /// rdev itself, which does the work of operations.
+    Operations,
 }
 
 impl From<ProjectId> for Target {
@@ -24,6 +26,7 @@ impl fmt::Display for Target {
         match self {
             Self::Project(id) => write!(f, "project {id}"),
             Self::Pool => f.write_str("the pool"),
+            Self::Operations => f.write_str("the operations"),
         }
     }
 }

@@ -170,8 +170,11 @@ impl Job {
     /// Returns the ended job, pending for one more round, and the entry for its log.
     ///
     /// # Errors
-    /// `Conflict` with `TASK_NOT_ENDED`.
+    /// `Conflict` with `TASK_NOT_ENDED`, of an operation with `OPERATION_NOT_RETRYABLE`.
     pub fn reopened(&self) -> Result<(Self, Retrying)> {
+        if self.operation().is_some() {
+            self.check_operation_retry()?;
+        }
         let state = self.state.reopen()?;
         let error = match &self.state {
             JobState::Ended { outcome, .. } => attempt_error(outcome),

@@ -7,6 +7,7 @@
 
 mod follow;
 mod journal_sweep;
+mod operations;
 mod periodic;
 mod ports;
 mod pulse;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use follow::{Followers, LogHandler};
 pub use journal_sweep::JournalSweep;
+pub use operations::{Plan, Plans, Step, StepContext};
 pub use periodic::{Periodic, PeriodicJob};
 pub use ports::WorkerPorts;
 pub use pulse::Pulse;

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use rdev_ports::{Artefacts, Clock, CodeAgent, EventLog, Pods, PoolQueue, Random, TaskLeases};
+use rdev_ports::{
+    Artefacts, Clock, CodeAgent, EventLog, OperationSteps, Pods, PoolQueue, Random, TaskLeases,
+};
+
+use crate::Plans;
 
 /// Ports of the worker and of everything that runs a job.
 #[derive(Clone)]
@@ -17,6 +21,10 @@ pub struct WorkerPorts {
     pub pool: Arc<dyn PoolQueue>,
     /// Store of the files that tasks leave.
     pub artefacts: Arc<dyn Artefacts>,
+    /// Steps of operations.
+    pub operations: Arc<dyn OperationSteps>,
+    /// Plans of operations.
+    pub plans: Arc<dyn Plans>,
     /// Log of the jobs' events.
     pub log: Arc<dyn EventLog>,
     /// Time of day.

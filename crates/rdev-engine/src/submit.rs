@@ -65,17 +65,17 @@ impl Submitter {
         Ok(Some((cancel.job, cancel.asked)))
     }
 
-    /// Reopens an ended task for one more round of attempts; `None` when there is no such task.
+    /// Reopens an ended task or operation for one more round of attempts; `None` when the target has no such job.
     ///
     /// # Errors
-    /// `Conflict` when the task has not ended, and when the idempotency key was used for another request.
+    /// `Conflict` when the job has not ended, or cannot be retried, and when the idempotency key was used for another request.
     pub async fn reopen(
         &self,
-        id: &JobId,
+        (target, id): (&Target, &JobId),
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<(Job, Occurrence)>> {
-        Ok(match self.queue.reopen(id, idempotency, now).await? {
+        Ok(match self.queue.reopen(target, id, idempotency, now).await? {
             Some(Reopened::New(task, entry)) => {
                 self.tails.publish(entry);
                 self.wakeups.notify_work();

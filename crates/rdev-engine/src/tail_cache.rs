@@ -62,8 +62,8 @@ impl TailCache {
             self.inner.announcements.send_replace(());
         }
         if let Some(tail) = self.inner.jobs.get(&entry.job) {
-            if target == Target::Pool && entry.is_last() {
-                // Any server may reopen the task: the log alone knows whether this entry is the last one.
+            if !matches!(target, Target::Project(_)) && entry.is_last() {
+                // Any server may reopen a task or an operation: the log alone knows whether this entry is the last one.
                 tail.forget();
                 tail.advance(position);
             } else {

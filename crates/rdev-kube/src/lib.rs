@@ -314,7 +314,8 @@ fn waiting(status: &ProjectStatus) -> Option<Readiness> {
         ProjectStatus::Failing(condition) | ProjectStatus::Starting(condition) => {
             (condition, Reason::PodNotReady)
         }
-        ProjectStatus::Ready => return None,
+        // No project of a cluster is deleted by rdev.
+        ProjectStatus::Ready | ProjectStatus::Deleting => return None,
     };
     let message = format!("its pod is not ready: {}: {}", condition.reason, condition.message);
     Some(Readiness::NotReady { cause: Failure::new(reason, message), since: condition.since })

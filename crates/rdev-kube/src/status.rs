@@ -179,7 +179,7 @@ mod tests {
     /// Returns the status as `word reason`.
     fn describe(status: &str, more_metadata: &str) -> String {
         match status_of(status, more_metadata) {
-            ProjectStatus::Ready => "ready".to_owned(),
+            ProjectStatus::Ready | ProjectStatus::Deleting => "ready".to_owned(),
             ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
             ProjectStatus::Failing(condition) => format!("failing {}", condition.reason),
             ProjectStatus::Gone(condition) => format!("gone {}", condition.reason),

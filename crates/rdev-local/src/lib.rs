@@ -7,6 +7,8 @@ mod diagnose;
 mod environment;
 mod exec;
 mod prestarted;
+mod projects;
+mod removal;
 mod runner;
 mod workspaces;
 
@@ -27,6 +29,7 @@ use rdev_runner::durable::flush_names;
 
 use crate::environment::Variables;
 use crate::exec::{Launch, Programs};
+use crate::projects::Projects;
 use crate::workspaces::Workspaces;
 
 pub use crate::environment::{Audience, audience};
@@ -57,6 +60,7 @@ pub struct Config {
 /// Runs jobs on this machine.
 pub struct Local {
     workspaces: Workspaces,
+    projects: Projects,
     /// Workers of the pool; each has a folder of its name.
     slots: BTreeSet<WorkerName>,
     pool: PathBuf,
@@ -99,6 +103,7 @@ impl Local {
             // git in a workspace without a repository must not use one that encloses the workspace.
             ("GIT_CEILING_DIRECTORIES".into(), std::env::join_paths([&workspaces, &pool])?),
         ]);
+        let projects = Projects::open(&data_dir, &workspaces, &env)?;
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
             programs: Programs {
@@ -109,6 +114,7 @@ impl Local {
                 prestarted: Arc::default(),
             },
             agent_env,
+            projects,
             workspaces: Workspaces::new(workspaces),
             slots,
             pool,
@@ -238,7 +244,10 @@ impl Local {
         let workspace = self.workspaces.path(id).to_string_lossy().into_owned();
         Project {
             id: id.clone(),
-            status: ProjectStatus::Ready,
+            status: match self.projects.is_closed(id) {
+                true => ProjectStatus::Deleting,
+                false => ProjectStatus::Ready,
+            },
             warning: None,
             workspace,
             repository: None,

@@ -12,6 +12,9 @@ pub trait Clock: Send + Sync {
 pub trait Ids: Send + Sync {
     /// Returns an id that no job has. Later ids sort after earlier ones of the same process.
     fn job_id(&self) -> JobId;
+
+    /// Returns an id that no operation has, in the same order.
+    fn operation_id(&self) -> JobId;
 }
 
 /// Source of randomness.

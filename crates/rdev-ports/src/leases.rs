@@ -121,7 +121,7 @@ pub struct Fence {
 /// Maximum numbers of jobs that one claim takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimLimits {
-    /// Commands of projects, pending or with an expired lease.
+    /// Commands of projects and operations, pending or with an expired lease.
     pub jobs: u32,
     /// Pending tasks of the pool. A running task whose lease has expired is claimed beyond this limit: it has its slot
     /// in the pool already.
@@ -201,7 +201,7 @@ impl Retry {
             EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
                 outcome.message.as_ref() == Some(&self.error)
             }
-            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Output(_) => false,
+            EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Step(_) | EntryBody::Output(_) => false,
         }
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod followers;
 mod leases;
 mod log;
+mod operations;
 mod periodic;
 mod pods;
 mod pool;
@@ -20,6 +21,7 @@ mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upkeep;
+mod workspaces;
 
 pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
@@ -29,6 +31,7 @@ pub use followers::{
 };
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};
+pub use operations::{OperationSteps, Operations, ProjectRecords};
 pub use periodic::{PeriodicLease, PeriodicLeases};
 pub use pods::{
     Diagnosis, Disruption, EXEC_START_TIMEOUT, EXEC_TURN_TIMEOUT, Exec, ExecError, ExecOutput, ExecResult,
@@ -43,3 +46,4 @@ pub use queue::{
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};
 pub use signals::{Appended, Signal, Signals, SingleProcess};
 pub use upkeep::spawn_for_good;
+pub use workspaces::Workspaces;

@@ -18,12 +18,13 @@ use rdev_domain::{
 #[async_trait]
 pub trait TaskQueue: Send + Sync {
     /// Stores a job as pending, with an entry of that status. From the return on, the job survives the death of every
-    /// process. Under an idempotency key that was used before nothing is stored, and the first job comes back.
+    /// process. Under an idempotency key that was used before nothing is stored, and the first job comes back. Of a
+    /// project one operation at a time is accepted: while the same one has not ended, nothing is stored, and it comes back.
     ///
     /// # Errors
     /// `Conflict` with `StreamIdTaken` when the target has a stream of that name, or had one that retention removed
     /// less than [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME) ago, and with `IdempotencyKeyReused` when the
-    /// key was used for another request.
+    /// key was used for another request. `OperationInProgress` when another operation of the project has not ended.
     async fn enqueue(&self, new: NewJob) -> Result<Enqueued>;
 
     /// Returns the time of the first use of this idempotency key: `now` for a new key, which is remembered.
@@ -32,7 +33,8 @@ pub trait TaskQueue: Send + Sync {
     /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp>;
 
-    /// Requests the cancellation of a job. A job that no worker holds ends at once. For any other the request is
+    /// Requests the cancellation of a job. A job that no worker holds ends at once, unless it is an operation of which a
+    /// step has begun: a worker takes that back first. For any other the request is
     /// stored, and the worker learns of it with its next start or renewal. A second request changes nothing; one under
     /// an idempotency key that was used before changes nothing even when the job has been reopened since. `None` when
     /// the target has no such job.
@@ -47,14 +49,18 @@ pub trait TaskQueue: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<CancelRequested>>;
 
-    /// Requeues a task of the pool that has ended, for one more round of as many attempts as the first. Its log stays
-    /// whole: the complete entry reads as a former end from then on, followed by an entry without a number of its own.
-    /// Under an idempotency key that was used before nothing changes. `None` when there is no such task.
+    /// Requeues a task of the pool that has ended, for one more round of as many attempts as the first; or an operation
+    /// that has ended without success, whose failed steps are made again, and whose stuck ones are taken back again. Its
+    /// log stays whole: the complete entry reads as a former end from then on, followed by an entry without a number of
+    /// its own. Under an idempotency key that was used before nothing changes. `None` when the target, the pool or the
+    /// operations, has no such job.
     ///
     /// # Errors
-    /// `Conflict` with `TaskNotEnded`, and with `IdempotencyKeyReused` when the key was used for another request.
+    /// `Conflict` with `TaskNotEnded`, of an operation `OperationNotRetryable`, or `OperationInProgress` while another one
+    /// of its project has not ended; with `IdempotencyKeyReused` when the key was used for another request.
     async fn reopen(
         &self,
+        target: &Target,
         id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,

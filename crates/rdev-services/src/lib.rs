@@ -17,4 +17,6 @@ pub use execute::position::QueuePosition;
 pub use execute::tasks::{ArtefactFile, SubmitTask, TaskView, Tasks};
 pub use operate::health::{Health, HealthReport};
 pub use operate::retention::{Prune, RetentionLimits};
+pub use projects::operations::{OperationView, Operations};
+pub use projects::plans::ProjectPlans;
 pub use projects::registry::Projects;

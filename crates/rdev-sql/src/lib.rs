@@ -14,10 +14,12 @@ mod diagnose;
 mod error;
 mod log;
 mod migrations;
+mod operations;
 mod periodic;
 #[cfg(test)]
 mod plans;
 mod pool;
+mod project_records;
 mod queue;
 mod signals;
 mod store;

@@ -9,13 +9,14 @@ use crate::log::followers::{
     OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES, READ_FOLLOWED, READ_FOLLOWED_ON_POSTGRES,
 };
 use crate::log::prune::{
-    ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
+    ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, OF_PROJECT, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
     REMOVE_OUTPUT, REMOVE_STREAMS,
 };
 use crate::log::read::{
     ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_JOB, READ_JOB_ON_POSTGRES,
     READ_TARGET, READ_TARGET_ON_POSTGRES,
 };
+use crate::operations;
 use crate::queue::backlog::BACKLOG;
 use crate::queue::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::queue::lease::HURRY;
@@ -74,6 +75,13 @@ async fn what_was_postponed_is_found_without_looking_at_what_has_ended() {
 #[tokio::test]
 async fn of_many_commands_each_is_looked_up_by_its_id() {
     assert_searches(UNFINISHED, &["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"]).await;
+}
+
+#[tokio::test]
+async fn an_operation_is_found_by_its_project_and_so_are_the_jobs_of_a_deleted_one() {
+    let by_key = "SEARCH tasks USING INDEX tasks_by_concurrency_key (concurrency_key=?)";
+    assert_searches(operations::UNFINISHED, &[by_key]).await;
+    assert_searches(OF_PROJECT, &["SEARCH tasks USING INDEX tasks_by_project (project=?)"]).await;
 }
 
 #[tokio::test]

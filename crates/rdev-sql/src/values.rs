@@ -1,6 +1,7 @@
 //! Values of columns, and the domain types that they stand for.
 //!
-//! The column `project` holds a job's target. The pool's name in that column is no project id.
+//! The column `project` holds a job's target. The names of the pool and of the operations in that column are no project
+//! ids.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,11 +13,15 @@ use crate::error::unreadable;
 /// The pool in the column `project`: `@` begins no project id.
 pub(crate) const POOL: &str = "@pool";
 
+/// The operations in the column `project`.
+pub(crate) const OPERATIONS: &str = "@operations";
+
 /// Returns the value of the column `project` for a target.
 pub(crate) fn column(target: &Target) -> &str {
     match target {
         Target::Project(id) => id.as_str(),
         Target::Pool => POOL,
+        Target::Operations => OPERATIONS,
     }
 }
 
@@ -25,12 +30,17 @@ pub(crate) fn column_of(spec: &JobSpec) -> &str {
     match spec {
         JobSpec::Command { project, .. } => project.as_str(),
         JobSpec::Task(_) => POOL,
+        JobSpec::Operation(_) => OPERATIONS,
     }
 }
 
 /// Returns the target that a column `project` names.
 pub(crate) fn target(column: &str) -> Result<Target> {
-    if column == POOL { Ok(Target::Pool) } else { parse::<ProjectId>(column).map(Target::Project) }
+    match column {
+        POOL => Ok(Target::Pool),
+        OPERATIONS => Ok(Target::Operations),
+        project => parse::<ProjectId>(project).map(Target::Project),
+    }
 }
 
 /// Parses an id.

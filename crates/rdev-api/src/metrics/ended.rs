@@ -39,6 +39,7 @@ fn of(kind: JobKind, status: JobStatus) -> Counter {
     let target = match kind {
         JobKind::Command(_) => "project",
         JobKind::Task(_) => "pool",
+        JobKind::Operation(_) => "operations",
     };
     counter!(ENDED, "target" => target, "kind" => kind.as_str(), "status" => status.as_str())
 }
@@ -51,7 +52,11 @@ fn gaps(follower: Follower) -> Counter {
 fn outcome(body: &EntryBody) -> Option<&Outcome> {
     match body {
         EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => Some(outcome),
-        EntryBody::Status(_) | EntryBody::Stalled(_) | EntryBody::Retry(_) | EntryBody::Output(_) => None,
+        EntryBody::Status(_)
+        | EntryBody::Stalled(_)
+        | EntryBody::Retry(_)
+        | EntryBody::Step(_)
+        | EntryBody::Output(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod docs;
 pub(crate) mod health;
 mod last_event_id;
 pub(crate) mod metrics;
+pub(crate) mod operations;
 pub(crate) mod projects;
 pub(crate) mod queue;
 pub(crate) mod workers;

@@ -20,7 +20,7 @@ fn shown(worker: WorkerView) -> types::Worker {
         ProjectStatus::Ready => WorkerStatus::Ready,
         ProjectStatus::Starting(_) => WorkerStatus::Starting,
         ProjectStatus::Failing(_) => WorkerStatus::Failing,
-        ProjectStatus::Gone(_) => WorkerStatus::Gone,
+        ProjectStatus::Gone(_) | ProjectStatus::Deleting => WorkerStatus::Gone,
     };
     let NotReady { reason, message, since } = NotReady::of(worker.status, worker.warning);
     types::Worker {

@@ -61,6 +61,6 @@ pub(super) fn is_counted(entry: &Entry) -> bool {
     match &entry.body {
         EntryBody::Status(_) | EntryBody::Stalled(_) => false,
         EntryBody::Retry(retrying) => retrying.counted,
-        EntryBody::Output(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) => true,
+        EntryBody::Step(_) | EntryBody::Output(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) => true,
     }
 }

@@ -3,15 +3,17 @@
 use bytes::Bytes;
 use rdev_api_types::{
     CompleteEvent, EventName, GapEvent, GapReason, HeartbeatEvent, OutputStream, ProjectGapEvent, Reason,
-    StatusEvent,
+    StatusEvent, StepEvent,
 };
-use rdev_domain::{Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, StreamId, Timestamp};
+use rdev_domain::{
+    Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, StepChange, StreamId, Timestamp,
+};
 use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
 use serde::Serialize;
 
 use super::agent::{AgentForm, AgentLines, agent_event};
 use super::event_id::ProjectEventId;
-use crate::convert::{ending_reason, millis, reason, status, time};
+use crate::convert::{ending_reason, millis, reason, status, step_error, step_state, time};
 
 /// Cause for which events are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,8 @@ pub(crate) fn entry_read_by(
         EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
         EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
         EntryBody::Retry(retrying) => writer.status(out, JobStatus::Pending, &retrying.into()),
-        EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
+        EntryBody::Step(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
+        EntryBody::Step(change) => writer.step(out, change),
         EntryBody::Complete(outcome) => writer.complete(out, outcome),
         EntryBody::FormerEnd(outcome) => writer.status(out, outcome.ending.into(), &outcome.into()),
         EntryBody::Output(frames) => {
@@ -238,6 +241,20 @@ impl Writer<'_> {
             timestamp: time(self.entry.at),
         };
         event(out, self.form, EventName::Status, &status_event);
+    }
+
+    fn step(&self, out: &mut Vec<u8>, change: &StepChange) {
+        self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
+        let step = StepEvent {
+            stream_id: self.entry.stream.to_string(),
+            seq: self.entry.last_seq.0,
+            name: change.name.to_string(),
+            state: step_state(change.state),
+            attempt: change.attempt,
+            error: change.error.as_ref().map(step_error),
+            timestamp: time(self.entry.at),
+        };
+        event(out, self.form, EventName::Step, &step);
     }
 
     fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
@@ -429,6 +446,16 @@ mod tests {
         assert!(text.contains(
             "\"status\":\"timed_out\",\"exit_code\":143,\"reason\":\"timeout\",\"duration_ms\":1500"
         ));
+        assert_eq!(rendered(Form::Sse, &of, 7), "");
+    }
+
+    #[test]
+    fn a_step_has_a_number_of_its_own() {
+        let (name, state) = ("repository".parse().unwrap(), rdev_domain::StepStatus::Done);
+        let body = EntryBody::Step(StepChange { name, state, attempt: 2, error: None });
+        let of = Entry { body, ..entry_of(&[output(7, 1, End::Eof, b"x")]) };
+        let told = "id: 7\nevent: step\ndata: {\"stream_id\":\"s\",\"seq\":7,\"name\":\"repository\",\"state\":\"done\",\"attempt\":2,\"timestamp\":";
+        assert!(rendered(Form::Sse, &of, 6).starts_with(told));
         assert_eq!(rendered(Form::Sse, &of, 7), "");
     }
 

@@ -60,8 +60,9 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
 
     let store = stores::open_to_serve(&config.store).await?;
     let clock = stores::clock(&store).await?;
-    let (pods, runtime_failed) = runtime::pods(config, inherited, clock.clone()).await?;
-    let services = Services::new(config, &store, pods, clock.clone())?;
+    let runtime = runtime::pods(config, inherited, clock.clone()).await?;
+    let runtime_failed = runtime.failed.clone();
+    let services = Services::new(config, &store, runtime, clock.clone())?;
 
     let middleware = Middleware {
         clock,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use rdev_kube::Kube;
 use rdev_local::Local;
-use rdev_ports::{Clock, Diagnosis, Pods};
+use rdev_ports::{Clock, Diagnosis, Pods, Workspaces};
 use rdev_runner::frame::PROTOCOL_VERSION;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,17 @@ const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 /// Project that the first start of the local runtime makes.
 const FIRST_PROJECT: &str = "demo";
 
-/// Opens the runtime. The token is cancelled when the runtime has failed for good.
+/// The runtime of commands.
+pub(super) struct RuntimePorts {
+    /// Pods in which commands run.
+    pub(super) pods: Arc<dyn Pods>,
+    /// Workspaces of projects, where rdev makes and removes them.
+    pub(super) workspaces: Option<Arc<dyn Workspaces>>,
+    /// Cancelled when the runtime has failed for good.
+    pub(super) failed: CancellationToken,
+}
+
+/// Opens the runtime.
 ///
 /// # Errors
 /// When the cluster cannot be reached, or the data folder cannot be written.
@@ -28,14 +38,14 @@ pub(super) async fn pods(
     config: &Config,
     inherited: Inherited,
     clock: Arc<dyn Clock>,
-) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+) -> anyhow::Result<RuntimePorts> {
     match config.runtime.kind() {
         Runtime::Local => local(config, inherited),
         Runtime::Kubernetes => kubernetes(&config.runtime.namespace, clock).await,
     }
 }
 
-fn local(config: &Config, inherited: Inherited) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+fn local(config: &Config, inherited: Inherited) -> anyhow::Result<RuntimePorts> {
     let local = Local::open(rdev_local::Config {
         data_dir: config.store.data_dir.clone(),
         runner: RUNNER,
@@ -48,13 +58,11 @@ fn local(config: &Config, inherited: Inherited) -> anyhow::Result<(Arc<dyn Pods>
         new_uid: hex(&random::<16>()?),
     })?;
     local.create_project(&FIRST_PROJECT.parse()?)?;
-    Ok((Arc::new(local), CancellationToken::new()))
+    let local = Arc::new(local);
+    Ok(RuntimePorts { pods: local.clone(), workspaces: Some(local), failed: CancellationToken::new() })
 }
 
-async fn kubernetes(
-    namespace: &str,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<(Arc<dyn Pods>, CancellationToken)> {
+async fn kubernetes(namespace: &str, clock: Arc<dyn Clock>) -> anyhow::Result<RuntimePorts> {
     let runner = rdev_kube::Bundled {
         program: RUNNER,
         sha256: RUNNER_SHA256,
@@ -70,7 +78,7 @@ async fn kubernetes(
     };
     let kube = Kube::open(config).await.context("RDEV_RUNTIME=kubernetes")?;
     let failed = kube.failed();
-    Ok((Arc::new(kube), failed))
+    Ok(RuntimePorts { pods: Arc::new(kube), workspaces: None, failed })
 }
 
 /// Diagnoses the runtime, for an operator; makes no data folder where there is none.
@@ -86,8 +94,8 @@ pub(crate) async fn diagnose_runtime(
         let seen = format!("{} is not there yet", folder.display());
         return Ok(vec![Diagnosis::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
-    let (pods, _) = pods(config, inherited, Arc::new(SystemClock)).await?;
-    Ok(pods.diagnose().await)
+    let runtime = pods(config, inherited, Arc::new(SystemClock)).await?;
+    Ok(runtime.pods.diagnose().await)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,14 +6,17 @@ use std::time::Duration;
 use anyhow::Context;
 use rdev_claude::Claude;
 use rdev_engine::{
-    Followers, JournalSweep, LogReaders, Periodic, ReplicaSync, Submitter, TailCache, Wakeups, Worker,
+    Followers, JournalSweep, LogReaders, Periodic, Plans, ReplicaSync, Submitter, TailCache, Wakeups, Worker,
     WorkerConfig, WorkerPorts,
 };
 use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
-use rdev_services::{Commands, Events, Health, JobPorts, Pool, Projects, Prune, Tasks, TicketIssuer};
+use rdev_services::{
+    Commands, Events, Health, JobPorts, Operations, Pool, ProjectPlans, Projects, Prune, Tasks, TicketIssuer,
+};
 use rdev_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
+use super::runtime::RuntimePorts;
 use crate::access::Gate;
 use crate::config::Config;
 use crate::keys::Keys;
@@ -32,6 +35,7 @@ const LEASE_SHORT: Duration = Duration::from_secs(10);
 /// All services.
 pub(super) struct Services {
     projects: Projects,
+    operations: Operations,
     commands: Commands,
     tasks: Tasks,
     pool: Pool,
@@ -56,7 +60,7 @@ impl Services {
     pub(super) fn new(
         config: &Config,
         store: &SqlStore,
-        pods: Arc<dyn Pods>,
+        RuntimePorts { pods, workspaces, failed: _ }: RuntimePorts,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let queue: Arc<dyn TaskQueue> = Arc::new(store.clone());
@@ -81,9 +85,24 @@ impl Services {
         let events = Events::new(projects.clone(), queue.clone(), readers);
         let commands =
             Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
-        let tasks = Tasks::new(ports, events.clone(), submitter, timeout);
+        let tasks = Tasks::new(ports.clone(), events.clone(), submitter.clone(), timeout);
+        let plans = ProjectPlans {
+            workspaces,
+            records: Arc::new(store.clone()),
+            submitter: submitter.clone(),
+            clock: clock.clone(),
+        };
+        let operations = Operations {
+            ports,
+            store: Arc::new(store.clone()),
+            projects: projects.clone(),
+            plans: plans.clone(),
+            events: events.clone(),
+            submitter,
+        };
         let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
-        let worker = worker(config, store, &pods, &clock, (tails.clone(), wakeups.clone()))?;
+        let worker =
+            worker(config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()))?;
         let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
         let agents = Agents::new(agent(), events.clone());
@@ -91,6 +110,7 @@ impl Services {
             ticket_issuer: TicketIssuer::new(projects.clone(), queue.clone(), clock.clone()),
             health: Health::new(queue, pods.clone(), worker.pulse()),
             projects,
+            operations,
             commands,
             tasks,
             streams: Streams::new(config.streams.heartbeat(), per_key, drain.clone(), clock.clone(), agents),
@@ -109,6 +129,7 @@ impl Services {
     pub(super) fn state(&self, keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> (AppState, Gate) {
         let state = state::Parts {
             projects: self.projects.clone(),
+            operations: self.operations.clone(),
             commands: self.commands.clone(),
             tasks: self.tasks.clone(),
             pool: self.pool.clone(),
@@ -156,7 +177,7 @@ fn followers(store: &SqlStore, clock: &Arc<dyn Clock>, tails: &TailCache) -> Fol
 fn worker(
     config: &Config,
     store: &SqlStore,
-    pods: &Arc<dyn Pods>,
+    (pods, plans): (&Arc<dyn Pods>, Arc<dyn Plans>),
     clock: &Arc<dyn Clock>,
     (tails, wakeups): (TailCache, Wakeups),
 ) -> anyhow::Result<Worker> {
@@ -166,6 +187,8 @@ fn worker(
         leases: Arc::new(store.clone()),
         pool: Arc::new(store.clone()),
         artefacts: Arc::new(store.clone()),
+        operations: Arc::new(store.clone()),
+        plans,
         log: Arc::new(store.clone()),
         clock: clock.clone(),
         random: Arc::new(UuidRandom),

@@ -60,6 +60,7 @@ fn sound(path: &str) -> String {
         .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
         .replace("{stream_id}", "none")
         .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
+        .replace("{operation_id}", &format!("op-{}", "0".repeat(32)))
         .replace("{path}", "dist/file")
         .replace("{worker_id}", "slot-1")
 }

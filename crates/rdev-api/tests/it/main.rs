@@ -50,6 +50,7 @@ mod lost_answers;
 mod many_lines;
 mod memory;
 mod metrics;
+mod operations;
 mod pods;
 mod power;
 mod probes;

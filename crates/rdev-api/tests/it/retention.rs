@@ -124,7 +124,9 @@ impl Reader {
                 // Where the end was before somebody had it run again.
                 Event::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
                 Event::Status(_) | Event::Heartbeat(_) => continue,
-                other @ (Event::ProjectGap(_) | Event::Agent(_) | Event::Unknown) => panic!("{other:?}"),
+                other @ (Event::ProjectGap(_) | Event::Agent(_) | Event::Step(_) | Event::Unknown) => {
+                    panic!("{other:?}")
+                }
             };
             assert_eq!(from, self.last + 1, "nothing is passed over, and nothing comes twice: {told:?}");
             self.last = to;

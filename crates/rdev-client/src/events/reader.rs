@@ -161,6 +161,7 @@ fn is_last(event: &Event) -> bool {
         | Event::Error(_)
         | Event::Agent(_)
         | Event::Status(_)
+        | Event::Step(_)
         | Event::ProjectGap(_)
         | Event::Heartbeat(_)
         | Event::Unknown => false,

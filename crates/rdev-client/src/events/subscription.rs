@@ -50,7 +50,7 @@ impl Client {
         self.subscription(&["queue", "tasks", id, "events"], true)
     }
 
-    fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
+    pub(crate) fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
         let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
         Subscription { source: Source { client: self.clone(), segments, agent: None, ends }, after: None }
     }

@@ -31,7 +31,7 @@ impl RunId {
     /// Returns the name of a job's run in this attempt.
     pub(crate) fn of(job: &Job, attempt: u32) -> Self {
         let attempt = match job.target() {
-            Target::Project(_) => None,
+            Target::Project(_) | Target::Operations => None,
             Target::Pool => Some(attempt),
         };
         Self { job: job.id.clone(), attempt }

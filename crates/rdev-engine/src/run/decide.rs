@@ -42,6 +42,9 @@ impl Decider<'_> {
             (Target::Project(id), _) => PodRef::Project(id),
             (Target::Pool, Some(slot)) => PodRef::Worker(slot.worker.clone()),
             (Target::Pool, None) => return self.decide_in_pool(claim).await,
+            (Target::Operations, _) => {
+                return Err(Error::Internal(anyhow::anyhow!("an operation has no pod: {}", claim.fence.id)));
+            }
         };
         match (&claim.pod_uid, &claim.job.state) {
             (Some(uid), JobState::Running { started_at, .. }) => {

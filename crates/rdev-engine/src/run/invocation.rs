@@ -38,6 +38,8 @@ pub(crate) fn spec(job: &Job, pod: &Pod, means: &Means<'_>, slot: Option<&Slot>,
         }
         JobSpec::Command { request: CommandRequest::Claude(request), .. } => agent(request, means),
         JobSpec::Task(work) => work_spec(job, work, pod, slot, attempt),
+        // It has no program, and no pod: `Executor::operate` does its work.
+        JobSpec::Operation(_) => Spec::new(Vec::new()),
     };
     spec.cwd.clone_from(&pod.workspace);
     spec.timeout_ms = millis(job.timeout);

@@ -18,16 +18,20 @@ mod outcome;
 mod refusal;
 pub(crate) mod retry;
 mod slots;
-mod writer;
+pub(crate) mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{CommandRequest, EntryBody, JobSpec, JobState, Outcome, Position, Result, Seq, Timestamp};
+use rdev_domain::{
+    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, Outcome, Position, Result,
+    Seq, StepError, Timestamp,
+};
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
 use tokio_util::sync::CancellationToken;
 
+use crate::operations::{Driver, StepContext};
 use crate::{TailCache, Wakeups, WorkerPorts};
 use agent::AgentWatch;
 use artefacts::Collector;
@@ -45,6 +49,8 @@ use writer::JobWriter;
 /// has waited; it ends at once when the pod becomes ready.
 const POSTPONE_MIN: Duration = Duration::from_secs(1);
 const POSTPONE_MAX: Duration = Duration::from_secs(10);
+/// Pod of operations, which have none.
+const NO_POD: &str = "";
 /// Most entries of one read when an agent's earlier lines are read again.
 const REREAD_ENTRIES: u32 = 16;
 
@@ -74,6 +80,9 @@ impl Executor {
             tail.forget();
         }
         let writer = JobWriter::new(claim, &self.ports, &self.tails);
+        if let Some(request) = claim.job.operation() {
+            return self.operate(claim, request, &writer, cancelled).await;
+        }
         let started = match self.decider().decide(claim).await? {
             Decision::End(outcome) => {
                 // A cancellation from here on is not for this run.
@@ -95,6 +104,43 @@ impl Executor {
             return self.end_without_pod(claim, &writer, never_started()).await;
         }
         self.attach(claim, &writer, cancelled, pod, started).await
+    }
+
+    /// Does the work of an operation, from wherever it stopped.
+    async fn operate(
+        &self,
+        claim: &Claim,
+        request: &OperationRequest,
+        writer: &JobWriter,
+        cancelled: Arc<CancellationToken>,
+    ) -> Result<()> {
+        let StartAnswer::Started(started) = writer.start(NO_POD, None).await? else {
+            return self.postpone(writer, waiting_since(&claim.job)).await;
+        };
+        if started.cancel_requested {
+            cancelled.cancel();
+        }
+        let plan = match self.ports.plans.plan(request) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let message = StepError::of(&error).message;
+                let outcome = Outcome::without_process(OperationEnd::Stuck.ending(), message);
+                return self.finish(writer, claim.last_seq.next(), outcome).await;
+            }
+        };
+        let driver = Driver {
+            steps: writer.plan(&Driver::names(&plan)?).await?,
+            context: StepContext { operation: claim.fence.id.clone(), project: request.project().clone() },
+            plan,
+            writer,
+            cancelled: &cancelled,
+            random: &*self.ports.random,
+            last_seq: claim.last_seq,
+        };
+        let (outcome, last_seq) = driver.run().await?;
+        // A cancellation from here on is not for this run.
+        drop(cancelled);
+        self.finish(writer, last_seq.next(), outcome).await
     }
 
     /// Releases the claim until the job's pod may be ready. Jobs that wait for the same pod are spread a little.
@@ -132,7 +178,7 @@ impl Executor {
         }
         let agent = match &claim.job.spec {
             JobSpec::Command { request: CommandRequest::Claude(_), .. } => Some(self.reread(claim).await?),
-            JobSpec::Command { .. } | JobSpec::Task(_) => None,
+            JobSpec::Command { .. } | JobSpec::Task(_) | JobSpec::Operation(_) => None,
         };
         let (ports, patience) = (&self.ports, self.pod_patience);
         let attachment =

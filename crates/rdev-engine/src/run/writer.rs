@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Chunk, Entry, Failure, Outcome, Result, Seq, Timestamp, attempt_error};
-use rdev_ports::{Claim, Clock, EventLog, Fence, Retry, Slot, StartAnswer, TaskLeases};
+use rdev_domain::{
+    Chunk, Entry, Failure, OperationStep, Outcome, Result, Seq, StepEvent, StepName, Timestamp, attempt_error,
+};
+use rdev_ports::{Claim, Clock, EventLog, Fence, OperationSteps, Retry, Slot, StartAnswer, TaskLeases};
 
 use super::retry::until_available;
 use crate::{TailCache, WorkerPorts};
@@ -15,6 +17,7 @@ use crate::{TailCache, WorkerPorts};
 pub(crate) struct JobWriter {
     fence: Fence,
     leases: Arc<dyn TaskLeases>,
+    operations: Arc<dyn OperationSteps>,
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     tails: TailCache,
@@ -22,8 +25,8 @@ pub(crate) struct JobWriter {
 
 impl JobWriter {
     pub(crate) fn new(claim: &Claim, ports: &WorkerPorts, tails: &TailCache) -> Self {
-        let WorkerPorts { leases, log, clock, .. } = ports.clone();
-        Self { fence: claim.fence.clone(), leases, log, clock, tails: tails.clone() }
+        let WorkerPorts { leases, operations, log, clock, .. } = ports.clone();
+        Self { fence: claim.fence.clone(), leases, operations, log, clock, tails: tails.clone() }
     }
 
     /// Returns the time of day.
@@ -49,6 +52,20 @@ impl JobWriter {
         let entry = until_available(&self.fence.id, stall).await?;
         entry.into_iter().for_each(|entry| self.tails.publish(entry));
         Ok(())
+    }
+
+    /// Stores the steps of an operation, unless it has some. Returns its steps.
+    pub(crate) async fn plan(&self, names: &[StepName]) -> Result<Vec<OperationStep>> {
+        until_available(&self.fence.id, || self.operations.plan(&self.fence, names)).await
+    }
+
+    /// Stores an event of an operation's step, numbered `seq`. Returns the step.
+    pub(crate) async fn advance(&self, number: u32, event: StepEvent, seq: Seq) -> Result<OperationStep> {
+        let now = self.now();
+        let advance = || self.operations.advance(&self.fence, number, event.clone(), seq, now);
+        let (step, entry) = until_available(&self.fence.id, advance).await?;
+        self.tails.publish(entry);
+        Ok(step)
     }
 
     /// Appends output.

@@ -4,6 +4,7 @@ mod agents;
 mod cancel;
 mod collecting;
 mod lost_answers;
+mod operations;
 mod refusals;
 mod renewals;
 mod starting;

@@ -1,5 +1,6 @@
 //! Bench of the tests: pods, a store that fails, and a worker between them.
 
+mod operations;
 mod pods;
 mod store;
 
@@ -10,7 +11,7 @@ use rdev_domain::{
     AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
     Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
 };
-use rdev_engine::{Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
+use rdev_engine::{Plans, Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::testing::agents::FakeAgent;
 use rdev_ports::testing::{FakeRandom, START, id, job, new_job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use operations::{Scripted, for_good, passing};
 pub(crate) use pods::{Answer, Collecting, FakePods};
 pub(crate) use store::{Fault, Faulty};
 
@@ -25,7 +27,7 @@ pub(crate) use store::{Fault, Faulty};
 pub(crate) const LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// The time of day, as time passes for tokio.
-struct Passing(Instant);
+pub(crate) struct Passing(Instant);
 
 impl Clock for Passing {
     fn now(&self) -> Timestamp {
@@ -36,14 +38,16 @@ impl Clock for Passing {
 /// A worker at work; it stops when this is dropped.
 pub(crate) struct Bench {
     pub(crate) pods: Arc<FakePods>,
+    /// Steps of every operation.
+    pub(crate) plans: Arc<Scripted>,
     pub(crate) store: Faulty,
     /// The same store, without its faults.
     pub(crate) sound: Faulty,
     tails: TailCache,
     wakeups: Wakeups,
     /// Tells that something has happened to the store or the pods.
-    changes: watch::Sender<()>,
-    clock: Arc<Passing>,
+    pub(crate) changes: watch::Sender<()>,
+    pub(crate) clock: Arc<Passing>,
     stop: CancellationToken,
 }
 
@@ -66,6 +70,7 @@ impl Bench {
         let store = Faulty::open(changes.clone()).await;
         Self {
             pods: Arc::new(FakePods::new(answers, changes.clone())),
+            plans: Arc::default(),
             sound: store.sound(),
             store,
             tails: TailCache::default(),
@@ -90,6 +95,8 @@ impl Bench {
             leases: Arc::new(self.store.clone()),
             pool: Arc::new(self.store.clone()),
             artefacts: Arc::new(self.store.clone()),
+            operations: Arc::new(self.store.clone()),
+            plans: self.plans.clone() as Arc<dyn Plans>,
             log: Arc::new(self.store.clone()),
             clock: self.clock.clone(),
             random: Arc::new(FakeRandom(0.5)),
@@ -122,7 +129,7 @@ impl Bench {
         self.submitter().submit(job, None).await.map(|(job, _)| job.id)
     }
 
-    fn submitter(&self) -> Submitter {
+    pub(crate) fn submitter(&self) -> Submitter {
         Submitter::new(Arc::new(self.store.clone()), self.tails.clone(), self.wakeups.clone())
     }
 
@@ -230,6 +237,10 @@ fn words(entry: &Entry) -> String {
         EntryBody::Status(status) => status.as_str().to_owned(),
         EntryBody::Stalled(failure) => format!("stalled {}: {}", failure.reason.as_str(), failure.message),
         EntryBody::Retry(retrying) => format!("retry {}", retrying.reason),
+        EntryBody::Step(change) => {
+            let error = change.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
+            format!("{} {} {}{error}", change.name, change.state.as_str(), change.attempt)
+        }
         EntryBody::Output(_) => format!("output {}-{}", entry.first_seq.0, entry.last_seq.0),
         EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
             format!("{} {}", JobStatus::from(outcome.ending).as_str(), entry.last_seq.0)

@@ -27,7 +27,7 @@ fn worker(name: &str) -> NewPod {
 async fn describe(kube: &Kube, name: &str) -> Option<String> {
     let workers = kube.workers().await.ok()?;
     match &workers.iter().find(|worker| worker.name.as_str() == name)?.status {
-        ProjectStatus::Ready => Some("ready".to_owned()),
+        ProjectStatus::Ready | ProjectStatus::Deleting => Some("ready".to_owned()),
         ProjectStatus::Starting(condition) => Some(format!("starting {}", condition.reason)),
         ProjectStatus::Failing(condition) => Some(format!("failing {}", condition.reason)),
         ProjectStatus::Gone(_) => Some("gone".to_owned()),

@@ -120,7 +120,7 @@ pub(crate) async fn status(kube: &Kube, project: &str, wanted: &str) {
 
 fn describe(status: &ProjectStatus) -> String {
     match status {
-        ProjectStatus::Ready => "ready".to_owned(),
+        ProjectStatus::Ready | ProjectStatus::Deleting => "ready".to_owned(),
         ProjectStatus::Starting(condition) => format!("starting {}", condition.reason),
         ProjectStatus::Failing(condition) => format!("failing {}", condition.reason),
         ProjectStatus::Gone(condition) => format!("gone {}", condition.reason),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
+mod projects;
+
 use std::path::Path;
 use std::time::Duration;
 

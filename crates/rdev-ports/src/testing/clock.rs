@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdev_domain::{JobId, Timestamp};
 
-use super::sample::job_id;
+use super::sample::{job_id, operation_id};
 use crate::{Clock, Ids, Random};
 
 /// 2026-01-24T20:00:00Z: the first time of a [`FakeClock`], and the time of acceptance of sample jobs.
@@ -46,6 +46,10 @@ pub struct FakeIds(AtomicU64);
 impl Ids for FakeIds {
     fn job_id(&self) -> JobId {
         job_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    fn operation_id(&self) -> JobId {
+        operation_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
     }
 }
 

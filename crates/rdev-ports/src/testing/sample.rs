@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, Schedule, Seq, ShellRequest,
-    Target, TaskKind, TaskRequest,
+    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure, OperationRequest,
+    Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
 };
 
 use super::START;
@@ -27,6 +27,19 @@ pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
 /// Returns the `n`th job's id; a higher number sorts after a lower one.
 pub(crate) fn job_id(n: u64) -> JobId {
     id(&format!("cmd-{n:032x}"))
+}
+
+/// Returns the `n`th operation's id; a higher number sorts after a lower one.
+pub(crate) fn operation_id(n: u64) -> JobId {
+    id(&format!("op-{n:032x}"))
+}
+
+/// Makes the `n`th job as the creation of a project.
+pub fn operation(project: &str, n: u64) -> Job {
+    let id = operation_id(n);
+    let request =
+        OperationRequest::CreateProject { project: self::id(project), on_failure: OnFailure::Rollback };
+    Job { stream: (&id).into(), id, spec: JobSpec::Operation(request), ..job(project, n) }
 }
 
 /// Makes the `n`th job: a shell command of a project, accepted at [`START`].

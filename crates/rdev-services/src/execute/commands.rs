@@ -60,15 +60,15 @@ impl Commands {
     /// Accepts a command: once this returns, the command is stored and will run.
     ///
     /// # Errors
-    /// `NotFound` for the project, `Invalid` with every field that is not valid, `Conflict` when the
-    /// stream's name is taken or the idempotency key was used for another request.
+    /// `NotFound` for the project, `Invalid` with every field that is not valid, `Conflict` when the project is being
+    /// deleted, the stream's name is taken, or the idempotency key was used for another request.
     pub async fn submit(
         &self,
         caller: &Principal,
         project: &ProjectId,
         submit: SubmitCommand,
     ) -> Result<(Job, Occurrence)> {
-        self.projects.get(project).await?;
+        self.projects.get(project).await?.check_open()?;
         let git_remotes = self.projects.git_remotes().map(str::to_owned);
         let limits = Limits { git_remotes, ..Limits::DEFAULT };
         let mut validate = Validate::default();

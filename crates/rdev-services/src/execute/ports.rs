@@ -25,7 +25,7 @@ pub struct JobPorts {
 
 impl JobPorts {
     /// Makes a pending job of a caller, with a new id. A job without a `stream` has one of its own id's name.
-    pub(super) fn new_job(
+    pub(crate) fn new_job(
         &self,
         caller: &Principal,
         spec: JobSpec,
@@ -33,7 +33,10 @@ impl JobPorts {
         timeout: Duration,
         schedule: Schedule,
     ) -> Job {
-        let id = self.ids.job_id();
+        let id = match spec {
+            JobSpec::Operation(_) => self.ids.operation_id(),
+            JobSpec::Command { .. } | JobSpec::Task(_) => self.ids.job_id(),
+        };
         Job {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,

@@ -25,6 +25,7 @@ pub(super) async fn queue_position(ports: &JobPorts, job: &Job) -> Result<Option
     let blocked_by = match (backlog.blocked_by, job.target()) {
         (Some(cause), _) => cause,
         (None, Target::Pool) => blocked_in_pool(ports).await?,
+        (None, Target::Operations) => BlockedBy::WorkerConcurrency,
         (None, Target::Project(id)) => match ports.pods.readiness(&PodRef::Project(id)).await? {
             Some(Readiness::Ready(_)) => BlockedBy::WorkerConcurrency,
             _ => BlockedBy::PodNotReady,

@@ -150,7 +150,7 @@ impl Tasks {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(TaskView, Occurrence)> {
         let now = self.ports.clock.now();
-        let reopened = self.submitter.reopen(id, idempotency.as_ref(), now).await?;
+        let reopened = self.submitter.reopen((&Target::Pool, id), idempotency.as_ref(), now).await?;
         let (job, occurrence) = reopened.ok_or_else(|| Error::not_found(Resource::Task, id))?;
         Ok((self.view_of(job).await?, occurrence))
     }

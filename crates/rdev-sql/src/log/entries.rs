@@ -4,7 +4,7 @@ use rdev_domain::{Entry, EntryBody, Error, Job, Position, Result, Seq, Target, T
 
 use crate::db::{Tx, run};
 use crate::log::rows::{
-    FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, Stalled,
+    FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, KIND_STEP, Stalled,
 };
 use crate::values::column;
 
@@ -64,6 +64,7 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     let json = match &entry.body {
         EntryBody::Stalled(failure) => serde_json::to_vec(&Stalled::by(failure)),
         EntryBody::Retry(retrying) => serde_json::to_vec(retrying),
+        EntryBody::Step(change) => serde_json::to_vec(change),
         EntryBody::FormerEnd(outcome) => serde_json::to_vec(&FormerEnd::of(outcome)),
         EntryBody::Status(_) | EntryBody::Output(_) | EntryBody::Complete(_) => Ok(Vec::new()),
     };
@@ -71,6 +72,7 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
     let (kind, body): (&str, &[u8]) = match &entry.body {
         EntryBody::Stalled(_) => (KIND_STALLED, &json),
         EntryBody::Retry(_) => (KIND_RETRY, &json),
+        EntryBody::Step(_) => (KIND_STEP, &json),
         EntryBody::Status(status) => (KIND_STATUS, status.as_str().as_bytes()),
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),

@@ -35,6 +35,7 @@ pub(crate) use entries_where;
 pub(crate) const KIND_STATUS: &str = "status";
 pub(crate) const KIND_STALLED: &str = "stalled";
 pub(crate) const KIND_RETRY: &str = "retry";
+pub(crate) const KIND_STEP: &str = "step";
 pub(crate) const KIND_OUTPUT: &str = "output";
 pub(crate) const KIND_COMPLETE: &str = "complete";
 
@@ -83,6 +84,9 @@ impl EventRow {
                 ),
                 KIND_RETRY => EntryBody::Retry(
                     serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.task_id))?,
+                ),
+                KIND_STEP => EntryBody::Step(
+                    serde_json::from_slice(&self.body).map_err(|_| unreadable("step", &self.task_id))?,
                 ),
                 KIND_COMPLETE if !self.body.is_empty() => EntryBody::FormerEnd(
                     FormerEnd::read(&self.body).ok_or_else(|| unreadable("former end", &self.task_id))?,

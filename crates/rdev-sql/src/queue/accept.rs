@@ -13,6 +13,7 @@ use crate::db::{Commit, Tx, execute, run, write};
 use crate::error::database;
 use crate::log::entries::{entry, store_entry};
 use crate::log::rows::{EventRow, entries_where};
+use crate::operations;
 use crate::store::SqlStore;
 use crate::values::{as_micros, column_of};
 
@@ -20,6 +21,7 @@ pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
     let job = &new.job;
     if let Some(batchers) = &store.batchers
         && new.idempotency.is_none()
+        && job.operation().is_none()
     {
         let step = Enqueue::try_from(&new).map_err(anyhow::Error::from)?;
         if let Some(inserted) = batchers.enqueue.write(step).await?.first() {
@@ -52,6 +54,20 @@ async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
                     task(&mut tx, &id).await?.ok_or(Error::NotFound { resource: Resource::Command, id })?;
                 return Ok(Enqueued::Existing(Box::new(row.job()?)));
             }
+        }
+        if let Some(request) = job.operation()
+            && let Some(earlier) = operations::unfinished(&mut tx, &request.key()).await?
+        {
+            let is_same = earlier.operation() == Some(request);
+            return match is_same {
+                // The first call of this one, whose answer was lost.
+                true if earlier.id == job.id => match accepted(&mut tx, job).await? {
+                    Some(entry) => Ok(Enqueued::New(entry)),
+                    None => Ok(Enqueued::Existing(Box::new(earlier))),
+                },
+                true => Ok(Enqueued::Existing(Box::new(earlier))),
+                false => Err(operations::in_progress(&earlier)),
+            };
         }
         insert_task(&mut tx, new).await?;
         let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));

@@ -7,6 +7,7 @@ use super::end::end;
 use super::idempotency;
 use super::rows::{leased, locked};
 use crate::db::{Commit, execute, write};
+use crate::operations;
 use crate::store::SqlStore;
 
 pub(super) async fn request_cancel(
@@ -32,7 +33,9 @@ pub(super) async fn request_cancel(
         execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
         job.cancel_requested = true;
         let is_leased = leased(&mut tx, id, now).await?;
-        if job.state != JobState::Pending || is_leased {
+        // Of an operation that is retried something may be there already, which its worker takes back.
+        let has_begun = job.operation().is_some() && operations::has_begun(&mut tx, id).await?;
+        if job.state != JobState::Pending || is_leased || has_begun {
             return Ok(Some(CancelRequested { job, entry: None, asked }));
         }
         let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");

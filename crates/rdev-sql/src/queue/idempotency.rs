@@ -3,7 +3,7 @@
 use rdev_domain::{Conflict, Error, IdempotencyKey, Result, Timestamp};
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
-use crate::db::{Tx, execute, run};
+use crate::db::{Db, Tx, execute, read, run};
 use crate::values::as_micros;
 
 /// First use of an idempotency key.
@@ -42,19 +42,32 @@ pub(crate) async fn take(
     if taken == 1 {
         return Ok(None);
     }
-    let first = run!(
-        tx,
-        fetch_one,
-        query_as<FirstUse>,
-        "SELECT fingerprint, task_id, created_us FROM idempotency_keys WHERE key_id = $1 AND value = $2",
-        key.key.as_str(),
-        &key.value,
-    )?;
-    if first.fingerprint != key.fingerprint {
-        let message = format!("Idempotency-Key {:?} was used for another request", key.value);
-        return Err(Error::conflict(Conflict::IdempotencyKeyReused, message));
+    let first = run!(tx, fetch_one, query_as<FirstUse>, FIRST_USE, key.key.as_str(), &key.value)?;
+    first.of(key).map(Some)
+}
+
+const FIRST_USE: &str =
+    "SELECT fingerprint, task_id, created_us FROM idempotency_keys WHERE key_id = $1 AND value = $2";
+
+impl FirstUse {
+    /// Checks that this is the first use of a key for the same request.
+    fn of(self, key: &IdempotencyKey) -> Result<Self> {
+        if self.fingerprint != key.fingerprint {
+            let message = format!("Idempotency-Key {:?} was used for another request", key.value);
+            return Err(Error::conflict(Conflict::IdempotencyKeyReused, message));
+        }
+        Ok(self)
     }
-    Ok(Some(first))
+}
+
+/// Returns the first use of a key, and stores nothing.
+///
+/// # Errors
+/// `Conflict` with `IDEMPOTENCY_KEY_REUSED` when the key was used for another request.
+pub(crate) async fn first_use(db: &Db, key: &IdempotencyKey, now: Timestamp) -> Result<Option<FirstUse>> {
+    let first = read!(db, fetch_optional, query_as<FirstUse>, FIRST_USE, key.key.as_str(), &key.value)?;
+    let lives_from = now.as_micros() - as_micros(IDEMPOTENCY_KEY_LIFETIME);
+    first.filter(|first| first.created_us >= lives_from).map(|first| first.of(key)).transpose()
 }
 
 /// Stores the key of a request without a job of its own, in the transaction that carries the request out.

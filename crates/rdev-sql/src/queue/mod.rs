@@ -43,11 +43,12 @@ impl TaskQueue for SqlStore {
 
     async fn reopen(
         &self,
+        target: &Target,
         id: &JobId,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<Reopened>> {
-        reopen::reopen(self, id, idempotency, now).await
+        reopen::reopen(self, (target, id), idempotency, now).await
     }
 
     async fn job(&self, target: &Target, id: &JobId) -> Result<Option<Job>> {

@@ -1,6 +1,8 @@
-//! Tasks that have ended are reopened.
+//! Tasks and operations that have ended are reopened.
 
-use rdev_domain::{EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Timestamp};
+use rdev_domain::{
+    EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
+};
 use rdev_ports::{Occurrence, Reopened};
 
 use super::end::requeue;
@@ -11,23 +13,33 @@ use crate::db::{Commit, Tx, execute, write};
 use crate::log::entries::{entry, store_entry};
 use crate::log::prune::unweigh_files;
 use crate::log::rows::{FormerEnd, KIND_COMPLETE};
+use crate::operations;
 use crate::store::SqlStore;
 
 pub(super) async fn reopen(
     store: &SqlStore,
-    id: &JobId,
+    (target, id): (&Target, &JobId),
     idempotency: Option<&IdempotencyKey>,
     now: Timestamp,
 ) -> Result<Option<Reopened>> {
     write!(&store.db, Commit::Durable, |tx| {
-        let Some(row) = locked(&mut tx, id.as_str()).await?.filter(|row| row.pool) else {
+        let Some(row) = locked(&mut tx, id.as_str()).await? else {
             return Ok(None);
         };
         let before = row.job()?;
+        if before.target() != *target || matches!(target, Target::Project(_)) {
+            return Ok(None);
+        }
         if idempotency::asked(&mut tx, idempotency, now).await? == Occurrence::Repeated {
             return Ok(Some(Reopened::Existing(Box::new(before))));
         }
         let (job, retrying) = before.reopened()?;
+        if let Some(request) = job.operation() {
+            if let Some(other) = operations::unfinished(&mut tx, &request.key()).await? {
+                return Err(operations::in_progress(&other));
+            }
+            operations::reopen(&mut tx, id, now).await?;
+        }
         if let JobState::Ended { outcome, .. } = &before.state {
             store_former_end(&mut tx, &row, outcome).await?;
         }

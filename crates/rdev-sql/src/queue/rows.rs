@@ -142,6 +142,7 @@ pub(crate) fn stored_spec(spec: &JobSpec) -> Result<String> {
     let stored = match spec {
         JobSpec::Command { request, .. } => serde_json::to_string(request),
         JobSpec::Task(task) => serde_json::to_string(task),
+        JobSpec::Operation(request) => serde_json::to_string(request),
     };
     stored.map_err(|error| Error::Internal(error.into()))
 }
@@ -155,6 +156,7 @@ fn spec(project: &str, request: &str, id: &str) -> Result<JobSpec> {
             Ok(JobSpec::Command { project, request })
         }
         Target::Pool => serde_json::from_str(request).map_err(unreadable).map(JobSpec::Task),
+        Target::Operations => serde_json::from_str(request).map_err(unreadable).map(JobSpec::Operation),
     }
 }
 

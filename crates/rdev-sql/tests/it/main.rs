@@ -43,6 +43,10 @@ macro_rules! contracts {
             rdev_ports::followers_contract!($fresh);
         }
 
+        mod operations {
+            rdev_ports::operations_contract!($fresh);
+        }
+
         mod artefacts {
             rdev_ports::artefacts_contract!($fresh);
         }

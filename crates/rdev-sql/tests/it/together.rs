@@ -68,6 +68,7 @@ async fn told(store: &SqlStore, n: u64) -> Vec<String> {
         EntryBody::Complete(_) => format!("complete {}", entry.last_seq.0),
         EntryBody::Retry(_) | EntryBody::FormerEnd(_) => "of another attempt".to_owned(),
         EntryBody::Stalled(_) => "stalled".to_owned(),
+        EntryBody::Step(_) => "of an operation".to_owned(),
     });
     told.collect()
 }

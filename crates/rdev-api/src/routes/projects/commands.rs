@@ -74,7 +74,9 @@ pub(crate) fn accepted(command: &Job) -> Accepted {
         kind: match command.spec.kind() {
             JobKind::Command(CommandKind::Claude) => CommandType::Claude,
             JobKind::Command(CommandKind::Git) => CommandType::Git,
-            JobKind::Command(CommandKind::Shell) | JobKind::Task(_) => CommandType::Shell,
+            JobKind::Command(CommandKind::Shell) | JobKind::Task(_) | JobKind::Operation(_) => {
+                CommandType::Shell
+            }
         },
         status: types::Status::Pending,
         stream_id: stream.to_string(),

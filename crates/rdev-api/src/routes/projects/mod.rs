@@ -7,15 +7,22 @@ pub(crate) mod submit;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
-use rdev_api_types::{Data, ErrorBody, List, ProjectPage, ProjectPath};
+use rdev_api_types::{
+    AcceptedOperation, CreateProjectBody, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPage,
+    ProjectPath,
+};
 use rdev_domain::{Project, ProjectId, ProjectStatus};
-use rdev_services::Projects;
+use rdev_ports::Occurrence;
+use rdev_services::{OperationView, Operations, Projects};
 
 use crate::convert::NotReady;
-use crate::envelope::{data, page};
+use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
-use crate::extract::{InProject, Query, page_cursor, page_limit};
+use crate::extract::{Caller, InProject, JsonBody, Query, page_cursor, page_limit};
+use crate::routes::operations::convert::{accepted, read};
 
 /// Shows a project.
 fn shown(project: Project) -> types::Project {
@@ -24,6 +31,7 @@ fn shown(project: Project) -> types::Project {
         ProjectStatus::Starting(_) => types::ProjectStatus::Starting,
         ProjectStatus::Failing(_) => types::ProjectStatus::Failing,
         ProjectStatus::Gone(_) => types::ProjectStatus::Gone,
+        ProjectStatus::Deleting => types::ProjectStatus::Deleting,
     };
     let NotReady { reason, message, since } = NotReady::of(project.status, project.warning);
     types::Project {
@@ -62,4 +70,48 @@ pub(crate) async fn get(
     InProject(project): InProject,
 ) -> Result<Json<Data<types::Project>>, ApiError> {
     Ok(data(shown(projects.get(&project).await?)))
+}
+
+/// Make a project: a workspace with a git repository in it.
+///
+/// The answer comes at once; the project is listed and takes commands when the operation has completed. The same request
+/// again, while the project is being created, gives the same operation.
+#[utoipa::path(post, path = "/projects", tag = "projects", operation_id = "create_project",
+    request_body = CreateProjectBody, params(
+        IdempotencyKeyHeader),
+    responses(
+    (status = 202, description = "Stored: it will be done", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Where the operation is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 409, description = "There is such a project, another operation of it has not ended, the idempotency key was used for another request, or this runtime makes no projects", body = ErrorBody),
+    (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
+pub(crate) async fn create(
+    State(operations): State<Operations>,
+    Caller(caller): Caller,
+    JsonBody { body, idempotency }: JsonBody<CreateProjectBody>,
+) -> Result<Response, ApiError> {
+    let (on_failure, noted) = read(&body);
+    let begun = operations.create_project(&caller, &body.name, on_failure, idempotency, noted).await?;
+    Ok(answer(begun))
+}
+
+/// Remove a project with everything of it: its commands are ended, its files and its records are removed.
+///
+/// The answer comes at once; the project takes no commands from then on, and is gone when the operation has completed.
+/// The same request again, while the project is being deleted, gives the same operation.
+#[utoipa::path(delete, path = "/projects/{project}", tag = "projects", operation_id = "delete_project",
+    params(ProjectPath), responses(
+    (status = 202, description = "Stored: it will be done", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Where the operation is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such project", body = ErrorBody),
+    (status = 409, description = "Another operation of the project has not ended, or this runtime removes no projects", body = ErrorBody)))]
+pub(crate) async fn delete(
+    State(operations): State<Operations>,
+    Caller(caller): Caller,
+    InProject(project): InProject,
+) -> Result<Response, ApiError> {
+    Ok(answer(operations.delete_project(&caller, &project).await?))
+}
+
+/// Answers with an accepted operation.
+fn answer((view, asked): (OperationView, Occurrence)) -> Response {
+    let location = [(header::LOCATION, format!("/operations/{}", view.job.id))];
+    (StatusCode::ACCEPTED, replayed(asked), location, data(accepted(&view))).into_response()
 }

@@ -59,7 +59,7 @@ pub(crate) fn shown(
 ) -> types::Task {
     let work = match &task.spec {
         JobSpec::Task(work) => Some(work),
-        JobSpec::Command { .. } => None,
+        JobSpec::Command { .. } | JobSpec::Operation(_) => None,
     };
     let last_error = match &task.state {
         JobState::Ended { outcome, .. } if task.is_dead() => Some(rdev_domain::attempt_error(outcome)),

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, Outcome, Position, Result, Seq,
-    StreamId, Target, Timestamp, WaitingFor, WorkerId, WorkerName,
+    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationStep, Outcome, Position,
+    ProjectId, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
+    WorkerName,
 };
 use rdev_ports::{
     ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
-    EventLog, Fence, NewJob, Occupancy, Occurrence, PoolQueue, QueueStats, Renewal, Reopened, Retry, Slot,
-    StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
+    EventLog, Fence, NewJob, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats,
+    Renewal, Reopened, Retry, Slot, StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
@@ -120,7 +121,7 @@ calls! { TaskQueue:
     fn first_use(key: &IdempotencyKey, now: Timestamp) -> Timestamp;
     fn request_cancel(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp)
         -> Option<CancelRequested>;
-    fn reopen(id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Reopened>;
+    fn reopen(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Reopened>;
     fn job(target: &Target, id: &JobId) -> Option<Job>;
     fn job_of_stream(target: &Target, stream: &StreamId) -> Option<Job>;
     fn jobs(target: &Target, before: Option<&JobId>, limit: u32) -> Vec<Job>;
@@ -143,6 +144,16 @@ calls! { TaskLeases:
     fn hurry(targets: &[Target]) -> u64;
     fn release_all_but(worker: &WorkerId, held: &[Fence]) -> u64;
     fn release_all() -> u64;
+}
+
+calls! { OperationSteps:
+    fn plan(fence: &Fence, names: &[StepName]) -> Vec<OperationStep>;
+    fn advance(fence: &Fence, number: u32, event: StepEvent, seq: Seq, now: Timestamp) -> (OperationStep, Entry);
+}
+
+calls! { Operations:
+    fn steps(ids: &[JobId]) -> Vec<(JobId, OperationStep)>;
+    fn earlier(project: &ProjectId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Job>;
 }
 
 calls! { PoolQueue:

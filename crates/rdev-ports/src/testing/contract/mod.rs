@@ -8,6 +8,7 @@ pub mod artefacts;
 pub mod followers;
 pub mod leases;
 pub mod log;
+pub mod operations;
 pub mod periodic;
 pub mod pool;
 pub mod queue;

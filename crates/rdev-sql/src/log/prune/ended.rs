@@ -1,6 +1,6 @@
 //! Jobs that have ended, with all of their data: first files, then entries, then the row.
 
-use rdev_domain::{Result, Timestamp};
+use rdev_domain::{ProjectId, Result, Timestamp};
 use rdev_ports::{FOLLOWER_PATIENCE, StepReport};
 use sqlx::FromRow;
 
@@ -24,6 +24,23 @@ macro_rules! ended {
 pub(crate) const ENDED: &str = ended!("");
 /// Skips a task that is being reopened.
 pub(crate) const ENDED_BESIDE_OTHERS: &str = ended!(" FOR UPDATE SKIP LOCKED");
+
+macro_rules! of_project {
+    ($where:literal, $lock:literal) => {
+        concat!(
+            "SELECT id, project, stream, pool, ended_us FROM tasks WHERE ",
+            $where,
+            " AND ended_us IS NOT NULL ORDER BY id LIMIT $2",
+            $lock
+        )
+    };
+}
+
+pub(crate) const OF_PROJECT: &str = of_project!("project = $1", "");
+const OF_PROJECT_BESIDE_OTHERS: &str = of_project!("project = $1", " FOR UPDATE SKIP LOCKED");
+/// Tasks of the pool are found by reading all that have ended: deletions are rare.
+const FOR_PROJECT: &str = of_project!("pool AND share = $1", "");
+const FOR_PROJECT_BESIDE_OTHERS: &str = of_project!("pool AND share = $1", " FOR UPDATE SKIP LOCKED");
 
 /// Entries of a job up to a position but for its end, which goes last. They are a range of pairs: see
 /// `read_on_postgres!`. A former end is like any other entry.
@@ -78,14 +95,42 @@ pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Re
         Tx::Postgres(_) => ENDED_BESIDE_OTHERS,
     };
     let jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), JOBS_MAX as i64)?;
+    remove_jobs(tx, &jobs, before - FOLLOWER_PATIENCE, now).await
+}
+
+/// Removes jobs of a project that have ended, and tasks that were done for it; operations stay.
+pub(crate) async fn remove_of(tx: &mut Tx, project: &ProjectId, now: Timestamp) -> Result<StepReport> {
+    let sql = match tx {
+        Tx::Sqlite(_) => OF_PROJECT,
+        Tx::Postgres(_) => OF_PROJECT_BESIDE_OTHERS,
+    };
+    let mut jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
+    if jobs.is_empty() {
+        let sql = match tx {
+            Tx::Sqlite(_) => FOR_PROJECT,
+            Tx::Postgres(_) => FOR_PROJECT_BESIDE_OTHERS,
+        };
+        jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
+    }
+    let report = remove_jobs(tx, &jobs, now - FOLLOWER_PATIENCE, now).await?;
+    // Only a step that finds nothing knows that nothing is left.
+    Ok(StepReport { more: !jobs.is_empty(), ..report })
+}
+
+/// Removes these jobs, but for those that ended at `held_from` or later and whose end a follower has not read.
+async fn remove_jobs(
+    tx: &mut Tx,
+    jobs: &[Ended],
+    held_from: Timestamp,
+    now: Timestamp,
+) -> Result<StepReport> {
     if jobs.is_empty() {
         return Ok(StepReport::default());
     }
-    let held_from = before - FOLLOWER_PATIENCE;
     let mut step = Step::begin(tx).await?;
     let slowest = slowest(step.tx).await?.unwrap_or(i64::MAX);
     let (mut done, mut is_cut_short) = (0, false);
-    for job in &jobs {
+    for job in jobs {
         let end = run!(&mut *step.tx, fetch_optional, query_as<End>, END_OF, &job.id)?;
         let unread = end.as_ref().map(|end| end.position).filter(|end| *end > slowest);
         if unread.is_some() && job.ended_us >= held_from.as_micros() {

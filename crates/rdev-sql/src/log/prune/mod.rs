@@ -9,8 +9,9 @@ mod weight;
 use rdev_domain::{Result, Timestamp};
 use rdev_ports::{PruneRule, StepReport};
 
+pub(crate) use self::ended::remove_of as remove_jobs_of;
 #[cfg(test)]
-pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, REMOVE_ENTRIES};
+pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, OF_PROJECT, REMOVE_ENTRIES};
 #[cfg(test)]
 pub(crate) use self::files::PARTS;
 #[cfg(test)]

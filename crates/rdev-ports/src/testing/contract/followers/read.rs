@@ -2,7 +2,7 @@
 
 use rdev_domain::{
     AgentRequest, CommandRequest, Ending, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus, Outcome,
-    Position, Reason, Result, Seq, TaskKind,
+    Position, Reason, Result, Seq, Target, TaskKind,
 };
 
 use super::{FIRST, Store, batch, read_all};
@@ -17,6 +17,7 @@ fn status(told: &FollowedEntry) -> &'static str {
         EntryBody::Stalled(_) => "stalled",
         EntryBody::Retry(_) => "retry",
         EntryBody::Output(_) => "output",
+        EntryBody::Step(_) => "step",
         EntryBody::Complete(outcome) | EntryBody::FormerEnd(outcome) => {
             JobStatus::from(outcome.ending).as_str()
         }
@@ -143,7 +144,7 @@ pub async fn every_end_of_a_task_is_read(store: &impl Store) -> Result<()> {
     fail_task(store, &claim, 1).await?;
     let statuses = async || Result::Ok(read_all(store, begin).await?.iter().map(status).collect::<Vec<_>>());
     assert_eq!(statuses().await?, ["pending", "running", "failed"]);
-    store.reopen(&claim.fence.id, None, at(10)).await?.expect("it has ended");
+    store.reopen(&Target::Pool, &claim.fence.id, None, at(10)).await?.expect("it has ended");
     assert_eq!(statuses().await?, ["pending", "running", "failed", "retry"]);
     let again = claim_all(store, 11).await?.remove(0);
     start(store, &again.fence, "pod-1", Some(&slot("slot-1")), at(11)).await?;

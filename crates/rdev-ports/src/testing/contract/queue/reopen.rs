@@ -11,7 +11,7 @@ use crate::testing::{chunk, idempotency_key, task};
 use crate::{Claim, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened};
 
 async fn reopen(store: &impl Store, id: &JobId, now: u64) -> Result<(Job, Entry)> {
-    match store.reopen(id, None, at(now)).await?.expect("there is such a task") {
+    match store.reopen(&Target::Pool, id, None, at(now)).await?.expect("there is such a task") {
         Reopened::New(job, entry) => Ok((*job, entry)),
         Reopened::Existing(job) => panic!("{} was reopened before", job.id),
     }
@@ -126,11 +126,11 @@ pub async fn a_reopened_task_can_be_cancelled(store: &impl Store) -> Result<()> 
 /// Pending and running tasks are not reopened, and no command of a project is.
 pub async fn only_ended_tasks_are_reopened(store: &impl Store) -> Result<()> {
     let waiting = enqueue_task(store, TaskKind::Test, 1).await?;
-    assert_conflict(store.reopen(&waiting.id, None, at(1)).await, Conflict::TaskNotEnded);
+    assert_conflict(store.reopen(&Target::Pool, &waiting.id, None, at(1)).await, Conflict::TaskNotEnded);
     let job = enqueue(store, 2).await?;
     store.request_cancel(&demo(), &job.id, None, at(1)).await?;
-    assert!(store.reopen(&job.id, None, at(1)).await?.is_none());
-    assert!(store.reopen(&task(TaskKind::Test, 3).id, None, at(1)).await?.is_none());
+    assert!(store.reopen(&Target::Pool, &job.id, None, at(1)).await?.is_none());
+    assert!(store.reopen(&Target::Pool, &task(TaskKind::Test, 3).id, None, at(1)).await?.is_none());
     Ok(())
 }
 
@@ -140,9 +140,9 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
     let first = run_task(store, 1, "slot-1").await?;
     let id = &first.fence.id;
     // A refusal does not use up the key.
-    assert_conflict(store.reopen(id, Some(&key("a", 1)), at(8)).await, Conflict::TaskNotEnded);
+    assert_conflict(store.reopen(&Target::Pool, id, Some(&key("a", 1)), at(8)).await, Conflict::TaskNotEnded);
     fail_task(store, &first, 1).await?;
-    let reopened = store.reopen(id, Some(&key("a", 1)), at(10)).await?;
+    let reopened = store.reopen(&Target::Pool, id, Some(&key("a", 1)), at(10)).await?;
     assert!(matches!(reopened, Some(Reopened::New(..))), "{reopened:?}");
     for ended in [false, true] {
         if ended {
@@ -150,15 +150,18 @@ pub async fn a_task_is_reopened_once_a_key(store: &impl Store) -> Result<()> {
             store.finish(&claim.fence, Seq(2), completed(), at(12)).await?;
         }
         let (stands, log) = (the_task(store, id).await?, log_of(store, id).await?);
-        let again = store.reopen(id, Some(&key("a", 1)), at(13)).await?;
+        let again = store.reopen(&Target::Pool, id, Some(&key("a", 1)), at(13)).await?;
         let Some(Reopened::Existing(job)) = again else { panic!("{again:?}") };
         assert_eq!((*job, &stands), (stands.clone(), &the_task(store, id).await?));
         assert_eq!(log_of(store, id).await?, log);
     }
-    assert_conflict(store.reopen(id, Some(&key("a", 2)), at(13)).await, Conflict::IdempotencyKeyReused);
+    assert_conflict(
+        store.reopen(&Target::Pool, id, Some(&key("a", 2)), at(13)).await,
+        Conflict::IdempotencyKeyReused,
+    );
     let later = at(11) + IDEMPOTENCY_KEY_LIFETIME;
     for (value, now) in [("b", at(14)), ("a", later)] {
-        let reopened = store.reopen(id, Some(&key(value, 1)), now).await?;
+        let reopened = store.reopen(&Target::Pool, id, Some(&key(value, 1)), now).await?;
         assert!(matches!(reopened, Some(Reopened::New(..))), "{value}: {reopened:?}");
         store.request_cancel(&Target::Pool, id, None, now).await?;
     }

@@ -93,7 +93,7 @@ pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Res
     start(store, &fence, "pod-1", None, at(0)).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "said");
     store.finish(&fence, Seq(1), outcome, at(1)).await?;
-    store.reopen(&fence.id, None, at(2)).await?.expect("it has ended");
+    store.reopen(&Target::Pool, &fence.id, None, at(2)).await?.expect("it has ended");
     assert_eq!(prune(store, ended_before(at(1_000_000))).await?, 0);
     assert!(store.job(&Target::Pool, &fence.id).await?.is_some());
     Ok(())

@@ -126,7 +126,7 @@ pub async fn files_of_a_task_that_runs_again_weigh_once(store: &impl Store) -> R
     assert_eq!(prune(store, fits).await?, 0);
     let mut seconds = 10;
     for (seq, anew) in [(2, None), (3, Some(files(&[2, 1]))), (4, Some(files(&[1])))] {
-        store.reopen(&fence.id, None, at(seconds)).await?.expect("it has ended");
+        store.reopen(&Target::Pool, &fence.id, None, at(seconds)).await?.expect("it has ended");
         assert_eq!(prune(store, fits).await?, 0);
         let again = start_next(store, seconds).await?;
         if let Some(steps) = anew {

@@ -1,0 +1,109 @@
+//! Operations: reading, following, cancelling, retrying. They are accepted by the routes of what they work on.
+
+pub(crate) mod convert;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use rdev_api_types as types;
+use rdev_api_types::{
+    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, OperationPage,
+    ServerSentEvent,
+};
+use rdev_domain::JobId;
+use rdev_services::Operations;
+
+use self::convert::shown;
+use crate::envelope::{data, page, replayed};
+use crate::error::ApiError;
+use crate::extract::{Idempotency, OperationPath, Query, page_cursor, page_limit};
+use crate::routes::last_event_id::{event_number, last_event_id};
+use crate::sse::agent::AgentForm;
+use crate::sse::{Opening, Streams};
+
+/// Operations, newest first.
+#[utoipa::path(get, path = "/operations", tag = "operations", operation_id = "list_operations", params(OperationPage), responses(
+    (status = 200, description = "A page of operations", body = List<types::Operation>),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(operations): State<Operations>,
+    Query(query): Query<OperationPage>,
+) -> Result<Json<List<types::Operation>>, ApiError> {
+    let limit = page_limit(query.limit)?;
+    let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
+    let operations = operations.list(before.as_ref(), limit + 1).await?;
+    let operations = operations.iter().map(shown).collect();
+    Ok(page(operations, limit, |operation| operation.accepted.operation_id.clone()))
+}
+
+/// One operation, with its steps.
+#[utoipa::path(get, path = "/operations/{operation_id}", tag = "operations", operation_id = "get_operation",
+    params(types::OperationPath), responses(
+    (status = 200, description = "The operation", body = Data<types::Operation>),
+    (status = 404, description = "There is no such operation", body = ErrorBody)))]
+pub(crate) async fn get(
+    State(operations): State<Operations>,
+    OperationPath(id): OperationPath,
+) -> Result<Json<Data<types::Operation>>, ApiError> {
+    Ok(data(shown(&operations.view(&id).await?)))
+}
+
+/// An operation's events: a `step` for each change of a step, over all of its rounds.
+#[utoipa::path(get, path = "/operations/{operation_id}/events", tag = "operations", operation_id = "operation_events",
+    params(types::OperationPath, LastEventIdQuery,
+           LastEventIdHeader), responses(
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 204, description = "The stream is over, and the subscriber has all of it"),
+    (status = 404, description = "There is no such operation", body = ErrorBody),
+    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+pub(crate) async fn events(
+    State(operations): State<Operations>,
+    State(streams): State<Streams>,
+    OperationPath(id): OperationPath,
+    Query(after): Query<LastEventIdQuery>,
+    headers: HeaderMap,
+    opening: Opening,
+) -> Result<Response, ApiError> {
+    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
+    let subscription = operations.follow(&id, after).await?;
+    Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
+}
+
+/// Ask for an operation's end: its running step is finished, then everything that was made is taken back. A deletion
+/// that has begun to remove files goes on to its end. Asking again, or after its end, changes nothing.
+#[utoipa::path(post, path = "/operations/{operation_id}/cancel", tag = "operations", operation_id = "cancel_operation",
+    params(types::OperationPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The operation as it stands now; its complete event tells its end", body = Data<types::Operation>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such operation", body = ErrorBody),
+    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn cancel(
+    State(operations): State<Operations>,
+    OperationPath(id): OperationPath,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (operation, asked) = operations.cancel(&id, key).await?;
+    Ok((replayed(asked), data(shown(&operation))).into_response())
+}
+
+/// Have an operation that ended without success go on where it stopped: what failed, or was taken back, is made again,
+/// and what was stuck is taken back again. Its stream goes on where it was.
+#[utoipa::path(post, path = "/operations/{operation_id}/retry", tag = "operations", operation_id = "retry_operation",
+    params(types::OperationPath,
+        IdempotencyKeyHeader),
+    responses(
+    (status = 200, description = "The operation goes on", body = Data<types::Operation>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 404, description = "There is no such operation", body = ErrorBody),
+    (status = 409, description = "It has not ended, or has completed, another one of its project has not ended, or the idempotency key was used for another request", body = ErrorBody),
+    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+pub(crate) async fn retry(
+    State(operations): State<Operations>,
+    OperationPath(id): OperationPath,
+    Idempotency(key): Idempotency,
+) -> Result<Response, ApiError> {
+    let (operation, asked) = operations.retry(&id, key).await?;
+    Ok((replayed(asked), data(shown(&operation))).into_response())
+}

@@ -1,0 +1,170 @@
+//! Driver of one claimed operation: asks what comes next, stores it, does it, stores what came of it.
+
+use std::time::Duration;
+
+use rdev_domain::{
+    Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepEvent, StepName,
+    next_action,
+};
+use rdev_ports::Random;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Plan, Step, StepContext};
+use crate::run::writer::JobWriter;
+
+/// Longest time of one call of a step.
+const CALL_MAX: Duration = Duration::from_secs(300);
+/// First and longest pause between two attempts of a step; a pause doubles each time.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_LAST: Duration = Duration::from_secs(60);
+/// Longest time of the attempts of a step.
+const STEP_PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// Most attempts of a step, also over several processes: their pauses are some 15 min together.
+const ATTEMPTS_MAX: u32 = 25;
+
+/// Drives one claimed operation to its end. Dropping its future leaves the rows so that another one goes on.
+pub(crate) struct Driver<'a> {
+    pub(crate) writer: &'a JobWriter,
+    pub(crate) context: StepContext,
+    pub(crate) plan: Plan,
+    pub(crate) cancelled: &'a CancellationToken,
+    pub(crate) random: &'a dyn Random,
+    /// Number of the last stored event.
+    pub(crate) last_seq: Seq,
+    /// Steps as they are stored.
+    pub(crate) steps: Vec<OperationStep>,
+}
+
+/// Attempts of a step: when they began, and how many there were.
+struct Attempts {
+    began: Instant,
+    number: u32,
+}
+
+impl Attempts {
+    /// Tells whether another attempt may follow.
+    fn may_go_on(&self) -> bool {
+        self.number < ATTEMPTS_MAX && self.began.elapsed() < STEP_PATIENCE
+    }
+
+    /// Returns the pause before the next attempt, from half of a time that doubles to all of it.
+    fn pause(&self, random: &dyn Random) -> Duration {
+        let doubled = 1_u32.checked_shl(self.number.saturating_sub(1)).unwrap_or(u32::MAX);
+        PAUSE_FIRST.saturating_mul(doubled).min(PAUSE_LAST).mul_f64(0.5 + random.fraction() / 2.0)
+    }
+}
+
+impl Driver<'_> {
+    /// Returns the names of a plan's steps.
+    ///
+    /// # Errors
+    /// When a name is not valid.
+    pub(crate) fn names(plan: &Plan) -> Result<Vec<StepName>> {
+        let name = |(name, _): &(&str, _)| Ok(name.parse().map_err(anyhow::Error::from)?);
+        plan.steps.iter().map(name).collect()
+    }
+
+    /// Goes on with the operation until its end. Returns the outcome of the operation and the number of its last event.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another worker has taken over; `Internal` when a stored step is none of the plan.
+    pub(crate) async fn run(mut self) -> Result<(Outcome, Seq)> {
+        loop {
+            match next_action(&self.plan.rules, &self.steps, self.cancelled.is_cancelled()) {
+                NextAction::Ensure(number) => self.ensure(number).await?,
+                NextAction::Undo(number) => self.undo(number).await?,
+                NextAction::End(end) => return Ok((self.outcome(end), self.last_seq)),
+            }
+        }
+    }
+
+    fn outcome(&self, end: OperationEnd) -> Outcome {
+        let started = self.steps.iter().filter_map(|step| step.started_at).min();
+        let duration = started.map_or(Duration::ZERO, |started| self.writer.now().since(started));
+        Outcome { duration, ..end.outcome(&self.steps) }
+    }
+
+    /// Makes a step. Returns early, with the step as it is, when the operation is to go back instead.
+    async fn ensure(&mut self, number: u32) -> Result<()> {
+        let action = self.action(number)?;
+        let mut attempts = self.begin(number, StepEvent::Start).await?;
+        loop {
+            let error = match called(action.ensure(&self.context)).await {
+                Ok(made) => return self.advance(number, StepEvent::Done(made)).await.map(|_| ()),
+                Err(error) => error,
+            };
+            tracing::warn!(operation = %self.context.operation, number, ?error, "step failed");
+            let told = StepError::of(&error);
+            if !matches!(error, Error::Unavailable { .. }) || !attempts.may_go_on() {
+                return self.advance(number, StepEvent::Fail(told)).await.map(|_| ());
+            }
+            let pause = attempts.pause(self.random);
+            attempts.number = self.advance(number, StepEvent::Retry(told)).await?;
+            let goes_on = NextAction::Ensure(number);
+            let hears = next_action(&self.plan.rules, &self.steps, true) != goes_on;
+            tokio::select! {
+                () = self.cancelled.cancelled(), if hears => return Ok(()),
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes a step back.
+    async fn undo(&mut self, number: u32) -> Result<()> {
+        let action = self.action(number)?;
+        let mut attempts = self.begin(number, StepEvent::Undo).await?;
+        let made = self.step(number)?.made.clone();
+        loop {
+            let error = match called(action.undo(&self.context, &made)).await {
+                Ok(()) => return self.advance(number, StepEvent::Undone).await.map(|_| ()),
+                Err(error) => error,
+            };
+            tracing::warn!(operation = %self.context.operation, number, ?error, "step was not taken back");
+            let told = StepError::of(&error);
+            if !matches!(error, Error::Unavailable { .. }) || !attempts.may_go_on() {
+                return self.advance(number, StepEvent::Stick(told)).await.map(|_| ());
+            }
+            let pause = attempts.pause(self.random);
+            attempts.number = self.advance(number, StepEvent::UndoRetry(told)).await?;
+            sleep(pause).await;
+        }
+    }
+
+    /// Stores the first attempt of this process.
+    async fn begin(&mut self, number: u32, event: StepEvent) -> Result<Attempts> {
+        let attempt = self.advance(number, event).await?;
+        Ok(Attempts { began: Instant::now(), number: attempt })
+    }
+
+    /// Stores an event of a step, and returns the number of its attempt.
+    async fn advance(&mut self, number: u32, event: StepEvent) -> Result<u32> {
+        let seq = self.last_seq.next();
+        let step = self.writer.advance(number, event, seq).await?;
+        self.last_seq = seq;
+        let attempt = step.attempt;
+        if let Some(stored) = self.steps.iter_mut().find(|stored| stored.number == number) {
+            *stored = step;
+        }
+        Ok(attempt)
+    }
+
+    fn step(&self, number: u32) -> Result<&OperationStep> {
+        let step = self.steps.iter().find(|step| step.number == number);
+        step.ok_or_else(|| Error::Internal(anyhow::anyhow!("there is no step {number}")))
+    }
+
+    /// Returns what makes the step and takes it back; a plan of another version may have other numbers.
+    fn action(&self, number: u32) -> Result<std::sync::Arc<dyn Step>> {
+        let name = &self.step(number)?.name;
+        let action = self.plan.steps.iter().find(|(known, _)| *known == name.as_str());
+        let action = action.map(|(_, action)| action.clone());
+        action.ok_or_else(|| Error::Internal(anyhow::anyhow!("this version has no step {name:?}")))
+    }
+}
+
+/// Waits for a call of a step, for a limited time.
+async fn called<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || anyhow::anyhow!("no answer within {} s", CALL_MAX.as_secs());
+    timeout(CALL_MAX, call).await.unwrap_or_else(|_| Err(Error::unavailable("the step", late())))
+}

@@ -1,0 +1,269 @@
+//! Steps of operations, each a row of the table `operation_steps`.
+
+use async_trait::async_trait;
+use rdev_domain::{
+    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId,
+    Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+};
+use rdev_ports::{Fence, OperationSteps, Operations};
+use sqlx::FromRow;
+
+use crate::db::{Commit, Tx, execute, read, run, write};
+use crate::error::unreadable;
+use crate::log::entries::{entry, lock_of, store_entry};
+use crate::log::rows::{EventRow, KIND_STEP, entries_where};
+use crate::queue::idempotency;
+use crate::queue::rows::{TaskRow, fenced, task_columns};
+use crate::store::SqlStore;
+use crate::values::{OPERATIONS, parse};
+
+/// All columns that a [`StepRow`] reads.
+macro_rules! step_columns {
+    () => {
+        "operation_id, number, name, state, attempt, made, error_code, error, started_us, ended_us"
+    };
+}
+
+/// A row of the table `operation_steps`.
+#[derive(Debug, FromRow)]
+struct StepRow {
+    operation_id: String,
+    number: i32,
+    name: String,
+    state: String,
+    attempt: i32,
+    made: String,
+    error_code: Option<String>,
+    error: Option<String>,
+    started_us: Option<i64>,
+    ended_us: Option<i64>,
+}
+
+impl StepRow {
+    fn step(&self) -> Result<OperationStep> {
+        let bad = |what| unreadable(what, &(&self.operation_id, self.number, &self.state));
+        let made: Made = serde_json::from_str(&self.made).map_err(|_| bad("result of a step"))?;
+        let error = match (&self.error_code, &self.error) {
+            (Some(code), Some(message)) => {
+                let code = StepErrorCode::parse(code).ok_or_else(|| bad("error of a step"))?;
+                Some(StepError { code, message: message.clone() })
+            }
+            _ => None,
+        };
+        let status = StepStatus::parse(&self.state).ok_or_else(|| bad("state of a step"))?;
+        Ok(OperationStep {
+            number: self.number.unsigned_abs(),
+            name: parse(&self.name)?,
+            attempt: self.attempt.unsigned_abs(),
+            made,
+            started_at: self.started_us.map(Timestamp::from_micros),
+            ended_at: self.ended_us.map(Timestamp::from_micros),
+            state: StepState::of(status, error).ok_or_else(|| bad("state of a step"))?,
+        })
+    }
+}
+
+#[async_trait]
+impl OperationSteps for SqlStore {
+    async fn plan(&self, fence: &Fence, names: &[StepName]) -> Result<Vec<OperationStep>> {
+        write!(&self.db, Commit::Visible, |tx| {
+            fenced(&mut tx, fence).await?;
+            let steps = steps_of(&mut tx, &fence.id).await?;
+            if !steps.is_empty() {
+                return Ok(steps);
+            }
+            for (number, name) in (1..).zip(names) {
+                execute!(
+                    &mut tx,
+                    "INSERT INTO operation_steps (operation_id, number, name, state) VALUES ($1, $2, $3, 'pending')",
+                    fence.id.as_str(),
+                    number,
+                    name.as_str(),
+                )?;
+            }
+            steps_of(&mut tx, &fence.id).await
+        })
+    }
+
+    async fn advance(
+        &self,
+        fence: &Fence,
+        number: u32,
+        event: StepEvent,
+        seq: Seq,
+        now: Timestamp,
+    ) -> Result<(OperationStep, Entry)> {
+        // A step is stored before it acts: what it makes outlives the machine, so the row must, too.
+        write!(&self.db, Commit::Durable, |tx| {
+            let (row, job) = fenced(&mut tx, fence).await?;
+            if !matches!(job.state, JobState::Running { .. }) {
+                return Err(Error::LeaseLost);
+            }
+            let last_seq = Seq(row.last_seq as u64);
+            let steps = steps_of(&mut tx, &fence.id).await?;
+            let step = steps.into_iter().find(|step| step.number == number);
+            let step = step.ok_or_else(|| anyhow::anyhow!("{} has no step {number}", fence.id))?;
+            if last_seq == seq {
+                return advanced(&mut tx, fence, step, seq, now).await;
+            }
+            if last_seq.next() != seq {
+                return Err(Error::LeaseLost);
+            }
+            let step = step.after(event.clone(), now)?;
+            store_step(&mut tx, &fence.id, &step).await?;
+            execute!(
+                &mut tx,
+                "UPDATE tasks SET last_seq = $1 WHERE id = $2",
+                seq.0.cast_signed(),
+                fence.id.as_str()
+            )?;
+            let changed = entry(&job, seq, now, EntryBody::Step(step.change()));
+            Ok((step, store_entry(&mut tx, changed).await?))
+        })
+    }
+}
+
+/// Returns the step and the entry of a change that was stored before under this number and at this time.
+async fn advanced(
+    tx: &mut Tx,
+    fence: &Fence,
+    step: OperationStep,
+    seq: Seq,
+    now: Timestamp,
+) -> Result<(OperationStep, Entry)> {
+    let row = run!(
+        tx,
+        fetch_optional,
+        query_as<EventRow>,
+        entries_where!("e.last_seq = $2 AND e.kind = $3 AND e.at_us = $4"),
+        fence.id.as_str(),
+        seq.0.cast_signed(),
+        KIND_STEP,
+        now.as_micros(),
+    )?;
+    let entry = row.ok_or(Error::LeaseLost)?.entry()?;
+    match entry.body == EntryBody::Step(step.change()) {
+        true => Ok((step, entry)),
+        false => Err(Error::LeaseLost),
+    }
+}
+
+async fn steps_of(tx: &mut Tx, id: &JobId) -> Result<Vec<OperationStep>> {
+    let rows = run!(
+        tx,
+        fetch_all,
+        query_as<StepRow>,
+        concat!("SELECT ", step_columns!(), " FROM operation_steps WHERE operation_id = $1 ORDER BY number"),
+        id.as_str(),
+    )?;
+    rows.iter().map(StepRow::step).collect()
+}
+
+async fn store_step(tx: &mut Tx, id: &JobId, step: &OperationStep) -> Result<()> {
+    let made = serde_json::to_string(&step.made).map_err(anyhow::Error::from)?;
+    let error = step.state.error();
+    execute!(
+        tx,
+        "UPDATE operation_steps SET state = $1, attempt = $2, made = $3, error_code = $4, error = $5,
+                                    started_us = $6, ended_us = $7
+         WHERE operation_id = $8 AND number = $9",
+        step.state.status().as_str(),
+        step.attempt.cast_signed(),
+        made,
+        error.map(|error| error.code.as_str()),
+        error.map(|error| error.message.as_str()),
+        step.started_at.map(Timestamp::as_micros),
+        step.ended_at.map(Timestamp::as_micros),
+        id.as_str(),
+        step.number.cast_signed(),
+    )
+    .map(|_| ())
+}
+
+/// Tells whether a step of an operation was begun.
+pub(crate) async fn has_begun(tx: &mut Tx, id: &JobId) -> Result<bool> {
+    let steps = steps_of(tx, id).await?;
+    Ok(steps.iter().any(|step| step.state != StepState::Pending))
+}
+
+/// Has the steps of an operation that is retried by hand go on where they stopped.
+pub(crate) async fn reopen(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()> {
+    for step in steps_of(tx, id).await? {
+        store_step(tx, id, &step.after(StepEvent::Reopen, now)?).await?;
+    }
+    Ok(())
+}
+
+pub(crate) const UNFINISHED: &str = concat!(
+    "SELECT ",
+    task_columns!(),
+    " FROM tasks WHERE concurrency_key = $1 AND project = '@operations' AND status IN ('pending', 'running')"
+);
+
+/// Returns the operation of a concurrency key that has not ended. Until the end of the transaction no other one accepts
+/// an operation of the key.
+pub(crate) async fn unfinished(tx: &mut Tx, key: &str) -> Result<Option<Job>> {
+    if let Tx::Postgres(_) = tx {
+        const LOCK: &str = concat!("SELECT pg_advisory_xact_lock(", lock_of!("'operation ' || $1"), ")");
+        execute!(&mut *tx, LOCK, key)?;
+    }
+    let row = run!(tx, fetch_optional, query_as<TaskRow>, UNFINISHED, key)?;
+    row.map(|row| row.job()).transpose()
+}
+
+/// Makes the error for an operation beside one that has not ended.
+pub(crate) fn in_progress(other: &Job) -> Error {
+    let what = other.operation().map_or_else(String::new, ToString::to_string);
+    let message = format!("{what} has not ended: operation {}", other.id);
+    Error::conflict(Conflict::OperationInProgress, message)
+}
+
+#[async_trait]
+impl Operations for SqlStore {
+    async fn steps(&self, ids: &[JobId]) -> Result<Vec<(JobId, OperationStep)>> {
+        // Between commas in one text: how lists are bound differs between the databases.
+        let wanted: String = ids.iter().map(|id| format!(",{id},")).collect();
+        let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<StepRow>,
+            concat!(
+                "SELECT ",
+                step_columns!(),
+                " FROM operation_steps WHERE operation_id >= $1 AND operation_id <= $2
+                     AND $3 LIKE '%,' || operation_id || ',%' ORDER BY operation_id, number"
+            ),
+            least.as_str(),
+            most.as_str(),
+            &wanted,
+        )?;
+        rows.iter().map(|row| Ok((parse(&row.operation_id)?, row.step()?))).collect()
+    }
+
+    async fn earlier(
+        &self,
+        project: &ProjectId,
+        idempotency: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
+        if let Some(key) = idempotency
+            && let Some(first) = idempotency::first_use(&self.db, key, now).await?
+        {
+            let row = read!(
+                &self.db,
+                fetch_optional,
+                query_as<TaskRow>,
+                concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
+                first.task_id,
+                OPERATIONS,
+            )?;
+            if let Some(row) = row {
+                return row.job().map(Some);
+            }
+        }
+        let row =
+            read!(&self.db, fetch_optional, query_as<TaskRow>, UNFINISHED, format!("project:{project}"))?;
+        row.map(|row| row.job()).transpose()
+    }
+}

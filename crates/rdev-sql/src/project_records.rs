@@ -1,0 +1,49 @@
+//! Records of a project: what its deletion removes from the store.
+
+use async_trait::async_trait;
+use rdev_domain::{JobId, ProjectId, Result, Target, Timestamp};
+use rdev_ports::{ProjectRecords, StepReport};
+
+use crate::db::{Commit, execute, read, write};
+use crate::log::prune::remove_jobs_of;
+use crate::store::SqlStore;
+use crate::values::{parse, target};
+
+/// Maximum number of idempotency keys that one transaction removes.
+const KEYS_MAX: u64 = 512;
+
+/// Commands and tasks of the project `$1` that have not ended. Operations are no work in the project.
+pub(crate) const UNFINISHED_OF: &str = "SELECT project, id FROM tasks
+     WHERE status IN ('pending', 'running') AND share = $1 AND project <> '@operations' ORDER BY id LIMIT $2";
+
+/// A key goes before its job: one that is used meanwhile finds its job, or is new.
+const REMOVE_KEYS_OF: &str = "DELETE FROM idempotency_keys WHERE (key_id, value) IN (
+         SELECT k.key_id, k.value FROM idempotency_keys k JOIN tasks t ON t.id = k.task_id
+         WHERE t.share = $1 AND t.project <> '@operations' LIMIT 512)";
+
+#[async_trait]
+impl ProjectRecords for SqlStore {
+    async fn unfinished_of(&self, project: &ProjectId, limit: u32) -> Result<Vec<(Target, JobId)>> {
+        let rows = read!(
+            &self.db,
+            fetch_all,
+            query_as<(String, String)>,
+            UNFINISHED_OF,
+            project.as_str(),
+            i64::from(limit),
+        )?;
+        rows.iter().map(|(project, id)| Ok((target(project)?, parse(id)?))).collect()
+    }
+
+    async fn remove_records(&self, project: &ProjectId, now: Timestamp) -> Result<StepReport> {
+        // A removal that a crash undoes is done again.
+        write!(&self.db, Commit::Visible, |tx| {
+            let keys = execute!(&mut tx, REMOVE_KEYS_OF, project.as_str())?;
+            if keys == KEYS_MAX {
+                return Ok(StepReport { done: keys, more: true });
+            }
+            let jobs = remove_jobs_of(&mut tx, project, now).await?;
+            Ok(StepReport { done: keys + jobs.done, more: jobs.more })
+        })
+    }
+}
