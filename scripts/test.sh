@@ -21,6 +21,9 @@ need_claude
 trap stop_postgres EXIT
 start_postgres
 
+# Most tests wait for processes and leases: twice as many as there are processors keep these busy.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
+
 # Plain output for logs.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 if [ "$#" -eq 0 ]; then
