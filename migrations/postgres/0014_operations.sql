@@ -15,4 +15,4 @@ CREATE TABLE operation_steps (
 );
 
 -- Earlier programs would claim operations, and cannot read them.
-UPDATE schema_compatibility SET oldest_program = 13;
+UPDATE schema_compatibility SET oldest_program = 14;

@@ -4,9 +4,11 @@
 //! isolation: jobs run as this user, on this machine. The crate must not know HTTP or SQL.
 
 mod diagnose;
+mod durable;
 mod environment;
 mod exec;
 mod prestarted;
+mod project_folders;
 mod projects;
 mod removal;
 mod runner;
@@ -25,11 +27,11 @@ use rdev_domain::{Error, Failure, Project, ProjectId, ProjectStatus, Reason, Res
 use rdev_ports::{
     Diagnosis, Disruption, Exec, ExecOutput, ExecResult, Pod, PodRef, Pods, PoolWorker, Reach, Readiness,
 };
-use rdev_runner::durable::flush_names;
 
+use crate::durable::flush_names;
 use crate::environment::Variables;
 use crate::exec::{Launch, Programs};
-use crate::projects::Projects;
+use crate::project_folders::ProjectFolders;
 use crate::workspaces::Workspaces;
 
 pub use crate::environment::{Audience, audience};
@@ -60,7 +62,7 @@ pub struct Config {
 /// Runs jobs on this machine.
 pub struct Local {
     workspaces: Workspaces,
-    projects: Projects,
+    projects: ProjectFolders,
     /// Workers of the pool; each has a folder of its name.
     slots: BTreeSet<WorkerName>,
     pool: PathBuf,
@@ -103,7 +105,7 @@ impl Local {
             // git in a workspace without a repository must not use one that encloses the workspace.
             ("GIT_CEILING_DIRECTORIES".into(), std::env::join_paths([&workspaces, &pool])?),
         ]);
-        let projects = Projects::open(&data_dir, &workspaces, &env)?;
+        let projects = ProjectFolders::open(&data_dir, &workspaces, &env)?;
         Ok(Self {
             uid: uid(&runs, &config.new_uid)?,
             programs: Programs {

@@ -5,8 +5,9 @@ use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rdev_runner::durable::flush_names;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::durable::flush_names;
 
 /// Most looks for processes in a folder: each look may find children of those that the one before has killed.
 const LOOKS_MAX: u32 = 50;

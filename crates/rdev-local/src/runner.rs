@@ -9,8 +9,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
+
+use crate::durable::flush_names;
 
 /// Longest time for which starting processes may hold the file open.
 const BUSY_MAX: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ const ALLOWED: [Allowed<'static>; 15] = [
     ("rdev-services", &["rdev-domain", "rdev-ports", "rdev-engine"]),
     ("rdev-runner", &[]),
     ("rdev-sql", &["rdev-domain", "rdev-ports"]),
-    ("rdev-local", &["rdev-domain", "rdev-ports", "rdev-runner"]),
+    ("rdev-local", &["rdev-domain", "rdev-ports"]),
     ("rdev-kube", &["rdev-domain", "rdev-ports"]),
     ("rdev-claude", &["rdev-domain", "rdev-ports"]),
     (

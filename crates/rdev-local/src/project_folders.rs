@@ -1,0 +1,191 @@
+//! Folders of the projects that rdev makes and removes, and the repositories in them.
+//!
+//! A new workspace is prepared in `workspaces/.new/<operation>`, and becomes a project by one rename. A project that is
+//! removed is renamed to `workspaces/.removed/<project>` first, so it is gone at once, and its files go afterwards. No id
+//! of a project begins with a dot.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{Error as IoError, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use rdev_domain::{Conflict, Error, JobId, ProjectId, Result};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
+
+use crate::durable::{flush_names, make_folder};
+
+/// Option of a repository's configuration that names the operation which made it.
+pub(crate) const MARK: &str = "rdev.operation";
+
+/// Folders of projects; clones share the list of closed ones.
+#[derive(Clone)]
+pub(crate) struct ProjectFolders {
+    pub(crate) workspaces: PathBuf,
+    /// Folder of marks: a file for each closed project.
+    pub(crate) closed_folder: PathBuf,
+    closed: Arc<Mutex<BTreeSet<ProjectId>>>,
+    /// Environment of git, as commands have it.
+    env: Arc<[(OsString, OsString)]>,
+}
+
+impl ProjectFolders {
+    /// Reads which projects are closed. `data_dir` is absolute.
+    pub(crate) fn open(
+        data_dir: &Path,
+        workspaces: &Path,
+        env: &[(OsString, OsString)],
+    ) -> anyhow::Result<Self> {
+        let closed_folder = data_dir.join("closed");
+        make_folder(&closed_folder).with_context(|| format!("cannot make {}", closed_folder.display()))?;
+        let mut closed = BTreeSet::new();
+        for entry in std::fs::read_dir(&closed_folder)? {
+            closed.extend(entry?.file_name().to_str().and_then(|name| name.parse::<ProjectId>().ok()));
+        }
+        Ok(Self {
+            workspaces: workspaces.to_owned(),
+            closed_folder,
+            closed: Arc::new(Mutex::new(closed)),
+            env: env.into(),
+        })
+    }
+
+    /// Tells whether a project is closed.
+    pub(crate) fn is_closed(&self, id: &ProjectId) -> bool {
+        self.closed().contains(id)
+    }
+
+    pub(crate) fn closed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_folder(&self) -> PathBuf {
+        self.workspaces.join(".new")
+    }
+
+    pub(crate) fn prepared(&self, operation: &JobId) -> PathBuf {
+        self.new_folder().join(operation.as_str())
+    }
+
+    pub(crate) fn published(&self, id: &ProjectId) -> PathBuf {
+        self.workspaces.join(id.as_str())
+    }
+
+    /// Tells whether the operation made the repository in this workspace.
+    pub(crate) async fn is_made_by(&self, workspace: &Path, operation: &JobId) -> Result<bool> {
+        let config = workspace.join(".git/config");
+        if !is_there(&config)? {
+            return Ok(false);
+        }
+        let mut command = self.git();
+        command.args(["config", "--file"]).arg(&config).args(["--get", MARK]);
+        let output = run(command).await?;
+        Ok(output.status.success() && output.stdout.trim_ascii() == operation.as_str().as_bytes())
+    }
+
+    /// Tells whether the operation has made the project already.
+    ///
+    /// # Errors
+    /// `Conflict` with `NameTaken` when something else has its name.
+    pub(crate) async fn is_published(&self, id: &ProjectId, operation: &JobId) -> Result<bool> {
+        let path = self.published(id);
+        if !is_there(&path)? {
+            return Ok(false);
+        }
+        if self.is_made_by(&path, operation).await? {
+            return Ok(true);
+        }
+        let message = format!("{} is there, and this operation did not make it", path.display());
+        Err(Error::conflict(Conflict::NameTaken, message))
+    }
+
+    pub(crate) fn git(&self) -> Command {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.workspaces)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn git_done(&self, repository: &Path, args: &[&str]) -> Result<()> {
+        let mut command = self.git();
+        command.arg("-C").arg(repository).args(args);
+        let output = run(command).await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let what = anyhow::anyhow!("git {}: {}, {}", args.join(" "), output.status, stderr.trim());
+        Err(Error::unavailable("git", what))
+    }
+
+    /// Renames a workspace, and makes both names durable. Nothing is replaced.
+    pub(crate) async fn rename(&self, from: PathBuf, to: PathBuf) -> Result<()> {
+        blocking(move || {
+            let renamed = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+                // The file system does not know the flag; this process alone uses the folder.
+                Err(Errno::INVAL | Errno::NOSYS) if !is_there(&to)? => rename_plainly(&from, &to),
+                renamed => renamed.map_err(IoError::from),
+            };
+            match renamed {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let message = format!("{} is there, and this operation did not make it", to.display());
+                    return Err(Error::conflict(Conflict::NameTaken, message));
+                }
+                renamed => {
+                    renamed.map_err(|error| failure("rename", &from, error))?;
+                }
+            }
+            for folder in [from.parent(), to.parent()].into_iter().flatten() {
+                flush_names(folder).map_err(|error| failure("flush", folder, error))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn rename_plainly(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)
+}
+
+/// Tells whether a file or folder is there; a link is, wherever it leads.
+pub(crate) fn is_there(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(failure("read", path, error)),
+    }
+}
+
+/// Converts a failure of the file system: one of permissions is for good, any other may pass.
+pub(crate) fn failure(verb: &str, path: &Path, error: IoError) -> Error {
+    let for_good = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem);
+    let error = anyhow::Error::from(error).context(format!("cannot {verb} {}", path.display()));
+    if for_good { Error::Internal(error) } else { Error::unavailable("the folder of workspaces", error) }
+}
+
+async fn run(mut command: Command) -> Result<std::process::Output> {
+    command.output().await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::Internal(anyhow::Error::from(error).context("git is not installed")),
+        _ => Error::unavailable("git", error),
+    })
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.map_err(anyhow::Error::from)?
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
