@@ -14,6 +14,7 @@ use crate::support::{PATIENCE, within};
 
 /// Item of a stream: the lines between two empty ones.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every item is an event")]
 pub(crate) enum Item {
     /// Milliseconds to wait before connecting again.
     Retry(u64),
