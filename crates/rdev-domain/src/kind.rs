@@ -88,5 +88,8 @@ mod tests {
             assert_eq!(CommandKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(CommandKind::parse("build"), None);
+        for kind in OperationKind::ALL {
+            assert_eq!(OperationKind::parse(kind.as_str()), Some(kind));
+        }
     }
 }

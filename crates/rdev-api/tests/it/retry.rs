@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rdev_client::Received;
-use rdev_client::types::{Data, Event, Reason, Status, Task};
+use rdev_client::types::{CreateProjectBody, Data, Event, Reason, Status, Task};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -178,7 +178,17 @@ async fn every_post_is_done_once_a_key() {
     let task = json!({"type": "shell", "steps": ["false"], "max_attempts": 1});
     let id = client.add_task(&task).await.id;
     client.task_in(&id, Status::Failed).await;
+    // A file is in the way of the project.
+    std::fs::write(server.fixture().data_dir().join("workspaces/taken"), "").unwrap();
+    let operation = client.api().create_project(&CreateProjectBody::new("taken")).await.unwrap().operation_id;
+    eventually("the operation's end", async || {
+        client.api().operation(&operation).await.unwrap().accepted.status.is_ended().then_some(())
+    })
+    .await;
     let calls = [
+        ("/projects", "/projects".to_owned(), json!({"name": "shop"})),
+        ("/operations/{operation_id}/retry", format!("/operations/{operation}/retry"), json!(null)),
+        ("/operations/{operation_id}/cancel", format!("/operations/{operation}/cancel"), json!(null)),
         (
             "/projects/{project}/shell",
             "/projects/demo/shell".to_owned(),

@@ -64,6 +64,11 @@ impl OperationKind {
             Self::DeleteProject => "delete_project",
         }
     }
+
+    /// Parses the name of a kind.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 impl OperationRequest {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdev_domain::{CommandKind, JobKind, Position, Result, TaskKind, Timestamp};
+use rdev_domain::{CommandKind, JobKind, OperationKind, Position, Result, Target, TaskKind, Timestamp};
 use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest};
 use sqlx::FromRow;
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ macro_rules! read_followed {
         concat!(
             "SELECT ",
             event_columns!(),
-            ", t.kind AS job_kind, t.pool FROM events e",
+            ", t.kind AS job_kind FROM events e",
             $index,
             " JOIN tasks t ON t.id = e.task_id
               WHERE e.position > $1 AND e.position <= $2 AND e.kind <> 'output' ORDER BY e.position LIMIT $3"
@@ -67,18 +67,19 @@ struct FollowedRow {
     #[sqlx(flatten)]
     event: EventRow,
     job_kind: String,
-    pool: bool,
 }
 
 impl FollowedRow {
     fn entry(self) -> Result<FollowedEntry> {
-        let kind = if self.pool {
-            TaskKind::parse(&self.job_kind).map(JobKind::Task)
-        } else {
-            CommandKind::parse(&self.job_kind).map(JobKind::Command)
+        let entry = self.event.entry()?;
+        let name = &self.job_kind;
+        let kind = match entry.target {
+            Target::Project(_) => CommandKind::parse(name).map(JobKind::Command),
+            Target::Pool => TaskKind::parse(name).map(JobKind::Task),
+            Target::Operations => OperationKind::parse(name).map(JobKind::Operation),
         };
-        let kind = kind.ok_or_else(|| unreadable("kind of job", &self.job_kind))?;
-        Ok(FollowedEntry { kind, entry: self.event.entry()? })
+        let kind = kind.ok_or_else(|| unreadable("kind of job", name))?;
+        Ok(FollowedEntry { kind, entry })
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) const BACKLOG: &str = "
     SELECT kind, 'running', COUNT(*), 0 FROM tasks WHERE status = 'running' AND pool GROUP BY kind
     UNION ALL
     SELECT '', status, COUNT(*), 0
-    FROM (SELECT status FROM tasks WHERE status IN ('pending', 'running') AND NOT pool LIMIT $2) AS commands
+    FROM (SELECT status FROM tasks
+          WHERE status IN ('pending', 'running') AND NOT pool AND project <> '@operations' LIMIT $2) AS commands
     GROUP BY status";
 
 /// Counts the jobs that have not ended.

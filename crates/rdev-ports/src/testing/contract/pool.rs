@@ -4,7 +4,7 @@
 use rdev_domain::{Conflict, Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, idempotency_key, new_job, task};
+use crate::testing::{id, idempotency_key, new_job, operation, task};
 use crate::{
     Backlog, BacklogState, ClaimLimits, NewJob, Occurrence, PoolQueue, Slot, StartAnswer, TaskLeases,
     TaskQueue,
@@ -127,6 +127,8 @@ pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Res
         store.enqueue(NewJob { concurrency_key: key.map(str::to_owned), ..new }).await?;
     }
     enqueue(store, 8).await?;
+    // An operation is no command.
+    store.enqueue(new_job(operation("shop", 9))).await?;
     let backlog = store.backlog(at(20)).await?;
     let expected = [
         (TaskKind::Build, BacklogState::Waiting, 1),

@@ -1,13 +1,13 @@
 //! What followers read.
 
 use rdev_domain::{
-    AgentRequest, CommandRequest, Ending, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus, Outcome,
-    Position, Reason, Result, Seq, Target, TaskKind,
+    AgentRequest, CommandRequest, Ending, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus,
+    OperationRequest, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
 };
 
 use super::{FIRST, Store, batch, read_all};
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, id, idempotency_key, job, new_job, task};
+use crate::testing::{chunk, id, idempotency_key, job, new_job, operation, task};
 use crate::{FollowedEntry, NewJob, Rest, Retry};
 
 /// Status of a job that an entry tells of.
@@ -80,7 +80,7 @@ pub async fn a_batch_is_bounded_and_the_next_goes_on(store: &impl Store) -> Resu
     Ok(())
 }
 
-/// A command of each kind, and a task of each kind.
+/// A command, a task and an operation of each kind.
 fn one_of_each_kind() -> Vec<Job> {
     let requests = [
         CommandRequest::Claude(AgentRequest { prompt: "say".to_owned(), ..AgentRequest::default() }),
@@ -90,10 +90,14 @@ fn one_of_each_kind() -> Vec<Job> {
     let command =
         |(n, request)| Job { spec: JobSpec::Command { project: id("demo"), request }, ..job("demo", n) };
     let commands = (1..).zip(requests).map(command);
-    commands.chain((11..).zip(TaskKind::ALL).map(|(n, kind)| task(kind, n))).collect()
+    let tasks = (11..).zip(TaskKind::ALL).map(|(n, kind)| task(kind, n));
+    let deletion = OperationRequest::DeleteProject { project: id("old") };
+    let operations =
+        [operation("new", 21), Job { spec: JobSpec::Operation(deletion), ..operation("old", 22) }];
+    commands.chain(tasks).chain(operations).collect()
 }
 
-/// Acceptance and end are told of commands and of tasks, whichever call of the queue stores them.
+/// Acceptance and end are told of commands, tasks and operations, whichever call of the queue stores them.
 pub async fn every_kind_of_job_has_entries_of_its_acceptance_and_its_end(store: &impl Store) -> Result<()> {
     let begin = store.open(FIRST, at(0)).await?;
     let jobs = one_of_each_kind();
