@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use rdev_domain::{Error, Result};
@@ -25,8 +26,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Maximum wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Number of connections that read.
-const READERS: u32 = 4;
+/// Least and greatest number of connections that read; each costs a thread and half a megabyte.
+const READERS: (usize, usize) = (2, 4);
 /// Number of rows that are read ahead; entries of the log are large.
 const ROWS_AHEAD: usize = 2;
 
@@ -74,7 +75,13 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
         pass_over_positions(&write).await.map_err(database)
     };
     prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
-    Ok((write, pool(READERS, options.read_only(true))))
+    Ok((write, pool(readers(), options.read_only(true))))
+}
+
+/// Returns the number of connections that read: as many as there are processors, within [`READERS`].
+fn readers() -> u32 {
+    let (least, greatest) = READERS;
+    available_parallelism().map_or(least, |processors| processors.get().clamp(least, greatest)) as u32
 }
 
 /// Returns the names of the migrations that are not applied to a file, which need not exist.
