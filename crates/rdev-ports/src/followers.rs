@@ -9,6 +9,11 @@ use rdev_domain::{Entry, JobKind, Position, Result, Timestamp};
 /// 7 days.
 pub const FOLLOWER_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Time after the end of a job for which the deletion of the job's project waits for the slowest follower: 5 min. It is
+/// shorter than the time for which a step of an operation is repeated, so that a follower which stands still delays a
+/// deletion, and fails none.
+pub const DELETION_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
 /// Name of a follower, the same in all processes on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Follower(&'static str);

@@ -12,13 +12,20 @@ pub use retention::*;
 use rdev_domain::{Position, Result};
 
 use crate::{
-    EventLog, FollowedBatch, FollowedEntry, Follower, LogFollower, Rest, Retention, TaskLeases, TaskQueue,
+    EventLog, FollowedBatch, FollowedEntry, Follower, LogFollower, ProjectRecords, Rest, Retention,
+    TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Entries are about jobs that are stored through the other ports.
-pub trait Store: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + Clone + 'static {}
+pub trait Store:
+    LogFollower + EventLog + TaskQueue + TaskLeases + Retention + ProjectRecords + Clone + 'static
+{
+}
 
-impl<S: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + Clone + 'static> Store for S {}
+impl<S> Store for S where
+    S: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + ProjectRecords + Clone + 'static
+{
+}
 
 /// Makes one test of each promise of [`LogFollower`](crate::LogFollower).
 ///
@@ -41,6 +48,7 @@ macro_rules! followers_contract {
             retention_waits_for_the_slowest_follower
             retention_passes_a_follower_after_the_patience
             a_job_that_waits_holds_no_other_up
+            a_deletion_waits_for_the_slowest_follower_and_then_passes_it
         }
     };
 }
