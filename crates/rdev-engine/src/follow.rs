@@ -1,5 +1,7 @@
 //! Followers of the log: each reads the entries of all jobs in order, from a stored cursor on.
 
+mod reports;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::reports::{Failures, UnsettledWait};
 use crate::TailCache;
 use crate::run::retry::Backoff;
 
@@ -94,6 +97,8 @@ impl Followers {
             lease: None,
             cursor: None,
             told: None,
+            failures: Failures::default(),
+            unsettled: UnsettledWait::default(),
         }
     }
 }
@@ -112,6 +117,8 @@ struct Following {
     /// The stored cursor, as far as it is known.
     cursor: Option<Position>,
     told: Option<ToldGap>,
+    failures: Failures,
+    unsettled: UnsettledWait,
 }
 
 /// Gap that was told last.
@@ -144,15 +151,13 @@ impl Following {
             match self.step().await {
                 Ok(pause) => {
                     backoff = Backoff::default();
+                    if pause != Pause::Lease {
+                        self.failures.end();
+                    }
                     self.wait(pause).await;
                 }
                 Err(error) => {
-                    let follower = self.follower.as_str();
-                    if backoff.is_first() {
-                        tracing::warn!(follower, ?error, "following the log failed, retrying");
-                    } else {
-                        tracing::debug!(follower, ?error, "following the log failed, retrying");
-                    }
+                    self.failures.report(self.follower, &error);
                     self.cursor = None;
                     if !matches!(error, Error::Unavailable { .. }) {
                         // Another process may be able to: the lease expires.
@@ -189,6 +194,7 @@ impl Following {
         };
         self.cursor = Some(cursor);
         let batch = self.log.read(self.follower, cursor, BATCH_MAX).await?;
+        self.unsettled.look(self.follower, &batch);
         if let Some(gap) = batch.gap {
             self.tell(gap);
         }
@@ -230,13 +236,11 @@ impl Following {
 
     /// Stores the cursor after entries that were handled. A store that does not answer is asked again: the entries would
     /// be handled twice.
-    async fn advance(&self, from: Position, to: Position) -> Result<bool> {
+    async fn advance(&mut self, from: Position, to: Position) -> Result<bool> {
         let mut backoff = Backoff::default();
         loop {
             match self.log.advance(self.follower, from, to, self.clock.now()).await {
-                Err(error @ Error::Unavailable { .. }) => {
-                    tracing::debug!(follower = self.follower.as_str(), ?error, "call failed, retrying");
-                }
+                Err(error @ Error::Unavailable { .. }) => self.failures.report(self.follower, &error),
                 done => return done,
             }
             backoff.wait().await;
