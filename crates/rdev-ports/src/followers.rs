@@ -41,7 +41,11 @@ pub trait LogFollower: Send + Sync {
     async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position>;
 
     /// Returns up to `limit` entries after a position, and whether retention has removed entries beyond the stored
-    /// cursor. Waits for no writer: an entry that is not settled yet is in a later batch.
+    /// cursor. Waits for no writer: an entry that is not settled yet is in a later batch. A batch ends before an entry
+    /// that cannot be read.
+    ///
+    /// # Errors
+    /// `Internal` when the first entry cannot be read.
     async fn read(&self, follower: Follower, after: Position, limit: u32) -> Result<FollowedBatch>;
 
     /// Moves the cursor of a follower from one position to a later one, and tells whether the cursor was at the first. A

@@ -111,8 +111,9 @@ impl LogFollower for SqlStore {
             read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
         // Asked after the entries: the gap covers all that the read missed.
         let gap = read!(&self.db, fetch_optional, query_scalar<i64>, GAP, follower.as_str(), after_position)?;
-        let entries = rows.into_iter().map(FollowedRow::entry).collect::<Result<Vec<_>>>()?;
-        let last = entries.last().filter(|_| entries.len() >= limit as usize);
+        let found = rows.len();
+        let entries = readable(rows)?;
+        let last = entries.last().filter(|_| found >= limit as usize || entries.len() < found);
         Ok(FollowedBatch {
             next: last.map_or(Position(to as u64), |last| last.entry.position),
             gap: gap.map(|to| FollowerGap { after, to: Position(to as u64) }),
@@ -148,6 +149,22 @@ impl LogFollower for SqlStore {
         let at = read!(&self.db, fetch_optional, query_scalar<Option<i64>>, sql, follower.as_str())?;
         Ok(at.flatten().map(Timestamp::from_micros))
     }
+}
+
+/// Returns the entries before the first row that cannot be read.
+///
+/// # Errors
+/// When that is the first row.
+fn readable(rows: Vec<FollowedRow>) -> Result<Vec<FollowedEntry>> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.entry() {
+            Ok(entry) => entries.push(entry),
+            Err(error) if entries.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(entries)
 }
 
 /// Waits until the last assigned position is settled, and returns a settled position from then. Writers that were there
