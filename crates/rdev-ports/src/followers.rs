@@ -53,6 +53,10 @@ pub trait LogFollower: Send + Sync {
     async fn advance(&self, follower: Follower, from: Position, to: Position, now: Timestamp)
     -> Result<bool>;
 
+    /// Removes the cursor of a follower that reads no more: retention waits for it no longer. Does nothing when there is
+    /// none.
+    async fn close(&self, follower: Follower) -> Result<()>;
+
     /// Returns the time of the first entry after the stored cursor of a follower; `None` when the follower has no
     /// cursor, or has read everything.
     async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>>;

@@ -55,6 +55,8 @@ const OPEN: &str = "INSERT INTO log_cursors (follower, position, updated_us) VAL
 const ADVANCE: &str = "UPDATE log_cursors SET position = $1, updated_us = $2
      WHERE follower = $3 AND (position = $4 OR position = $1)";
 
+const CLOSE: &str = "DELETE FROM log_cursors WHERE follower = $1";
+
 const GAP: &str = "SELECT gap_to FROM log_cursors WHERE follower = $1 AND gap_to > $2";
 
 const SLOWEST: &str = "SELECT MIN(position) FROM log_cursors";
@@ -138,6 +140,13 @@ impl LogFollower for SqlStore {
         write!(&self.db, Commit::Visible, |tx| {
             let moved = execute!(&mut tx, ADVANCE, to, now.as_micros(), follower.as_str(), from)?;
             Ok(moved == 1)
+        })
+    }
+
+    async fn close(&self, follower: Follower) -> Result<()> {
+        write!(&self.db, Commit::Visible, |tx| {
+            execute!(&mut tx, CLOSE, follower.as_str())?;
+            Ok(())
         })
     }
 

@@ -61,3 +61,20 @@ pub async fn the_oldest_unread_entry_has_a_time(store: &impl Store) -> Result<()
     assert_eq!(store.oldest_unread(FIRST).await?, Some(at(3)));
     Ok(())
 }
+
+/// A follower that was closed has no cursor to move, and begins anew when it is opened. The others stay where they are.
+pub async fn a_closed_follower_has_no_cursor(store: &impl Store) -> Result<()> {
+    store.close(FIRST).await?;
+    let begin = store.open(FIRST, at(0)).await?;
+    store.open(SECOND, at(0)).await?;
+    enqueue(store, 1).await?;
+    let next = read_all(store, begin).await?[0].entry.position;
+    for _ in 0..2 {
+        store.close(FIRST).await?;
+    }
+    assert!(!store.advance(FIRST, begin, next, at(1)).await?);
+    assert_eq!(store.oldest_unread(FIRST).await?, None);
+    assert!(store.open(FIRST, at(2)).await? >= next);
+    assert_eq!(store.open(SECOND, at(2)).await?, begin);
+    Ok(())
+}

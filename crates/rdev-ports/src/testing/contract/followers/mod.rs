@@ -39,6 +39,7 @@ macro_rules! followers_contract {
             a_cursor_moves_from_where_it_is
             followers_have_cursors_of_their_own
             the_oldest_unread_entry_has_a_time
+            a_closed_follower_has_no_cursor
 
             everything_but_output_is_read_in_order
             a_batch_is_bounded_and_the_next_goes_on
@@ -48,6 +49,7 @@ macro_rules! followers_contract {
             retention_waits_for_the_slowest_follower
             retention_passes_a_follower_after_the_patience
             a_job_that_waits_holds_no_other_up
+            retention_does_not_wait_for_a_closed_follower
             a_deletion_waits_for_the_slowest_follower_and_then_passes_it
         }
     };

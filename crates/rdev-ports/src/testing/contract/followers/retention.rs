@@ -100,6 +100,19 @@ pub async fn a_job_that_waits_holds_no_other_up(store: &impl Store) -> Result<()
     Ok(())
 }
 
+/// A cursor that nobody moves any more holds nothing up once its follower is closed.
+pub async fn retention_does_not_wait_for_a_closed_follower(store: &impl Store) -> Result<()> {
+    let begin = store.open(FIRST, at(0)).await?;
+    store.open(SECOND, at(0)).await?;
+    ended(store, 1, 1).await?;
+    let end = read_all(store, begin).await?.last().expect("it has ended").entry.position;
+    assert!(store.advance(FIRST, begin, end, at(2)).await?);
+    assert_eq!(prune(store, 1000).await?, 0);
+    store.close(SECOND).await?;
+    assert_eq!(prune(store, 1000).await?, 1);
+    Ok(())
+}
+
 /// Removes what is stored of the project until a step finds nothing more to do at this time. Returns the number of removed
 /// things, and whether something is left.
 async fn delete(store: &impl Store, project: &ProjectId, seconds: u64) -> Result<StepReport> {
