@@ -273,6 +273,7 @@ mod tests {
     use rdev_ports::testing::{FakeClock, START, chunk, id, job, new_job, slots};
     use rdev_ports::{
         Enqueued, EventLog, FOLLOWER_PATIENCE, PruneRule, Retention, Signal, Signals, TaskLeases, TaskQueue,
+        Unread,
     };
     use rdev_sql::SqlStore;
     use rdev_sql::testing::sqlite;
@@ -380,7 +381,7 @@ mod tests {
             assert_eq!(process.next().await, accepted);
         }
         let are_stored = async {
-            while store.oldest_unread(FOLLOWER).await.unwrap().is_some() {
+            while store.unread(FOLLOWER).await.unwrap() != Unread::Nothing {
                 tokio::task::yield_now().await;
             }
         };

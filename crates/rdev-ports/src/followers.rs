@@ -57,9 +57,19 @@ pub trait LogFollower: Send + Sync {
     /// none.
     async fn close(&self, follower: Follower) -> Result<()>;
 
-    /// Returns the time of the first entry after the stored cursor of a follower; `None` when the follower has no
-    /// cursor, or has read everything.
-    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>>;
+    /// Returns what lies after the stored cursor of a follower.
+    async fn unread(&self, follower: Follower) -> Result<Unread>;
+}
+
+/// What a follower has not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The follower has no cursor: nobody has opened it.
+    NoCursor,
+    /// The follower has read everything.
+    Nothing,
+    /// The first entry that the follower has not read is of this time.
+    Since(Timestamp),
 }
 
 /// Entries of one read.

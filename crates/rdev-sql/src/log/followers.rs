@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{CommandKind, JobKind, OperationKind, Position, Result, Target, TaskKind, Timestamp};
-use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest};
+use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest, Unread};
 use sqlx::FromRow;
 use tokio::time::sleep;
 
@@ -150,13 +150,17 @@ impl LogFollower for SqlStore {
         })
     }
 
-    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>> {
+    async fn unread(&self, follower: Follower) -> Result<Unread> {
         let sql = match &self.db {
             Db::Sqlite { .. } => OLDEST_UNREAD,
             Db::Postgres(_) => OLDEST_UNREAD_ON_POSTGRES,
         };
         let at = read!(&self.db, fetch_optional, query_scalar<Option<i64>>, sql, follower.as_str())?;
-        Ok(at.flatten().map(Timestamp::from_micros))
+        Ok(match at {
+            None => Unread::NoCursor,
+            Some(None) => Unread::Nothing,
+            Some(Some(at)) => Unread::Since(Timestamp::from_micros(at)),
+        })
     }
 }
 
