@@ -199,9 +199,12 @@ impl Following {
             self.tell(gap);
         }
         if !batch.entries.is_empty() {
-            match timeout(HANDLE_TIMEOUT, self.handler.handle(&batch.entries)).await {
-                Ok(handled) => handled?,
-                Err(_) => return Err(Error::Internal(anyhow::anyhow!("no end in {HANDLE_TIMEOUT:?}"))),
+            let handling = timeout(HANDLE_TIMEOUT, self.handler.handle(&batch.entries)).await;
+            let no_end = |_| Err(Error::Internal(anyhow::anyhow!("no end in {HANDLE_TIMEOUT:?}")));
+            if let Err(error) = handling.unwrap_or_else(no_end) {
+                // Another process may reach what this one does not: the lease expires.
+                self.lease = None;
+                return Err(error);
             }
         }
         // Output alone moves no cursor: reading skips it.
@@ -423,6 +426,24 @@ mod tests {
         second.step().await.unwrap();
         assert_eq!(two.next().await, accepted);
         assert!(one.handled.try_recv().is_err() && two.handled.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_cannot_handle_entries_leaves_them_to_another() {
+        let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
+        let [one, mut two] =
+            [(); 2].map(|()| Process::on(&store, &clock, TailCache::new(Arc::new(Lost))));
+        let (mut first, mut second) = (one.following(), two.following());
+        first.step().await.unwrap();
+        let accepted = one.accept(1).await;
+        *one.recorder.failures.lock().unwrap() = 1;
+        first.step().await.unwrap_err();
+        clock.advance(LEASE_EXTENDED_AFTER);
+        // The lease is not extended any more.
+        assert_eq!(first.step().await.unwrap(), Pause::Lease);
+        clock.advance(LEASE);
+        assert_eq!(second.step().await.unwrap(), Pause::Announcement);
+        assert_eq!(two.next().await, accepted);
     }
 
     /// Ends the oldest job at this time.
