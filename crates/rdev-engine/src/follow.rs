@@ -47,7 +47,8 @@ pub trait LogHandler: Send + Sync {
     /// the same entries come again.
     async fn handle(&self, entries: &[FollowedEntry]) -> Result<()>;
 
-    /// Notes that retention has removed entries that were not handled.
+    /// Notes that retention has removed entries that were not handled. Like entries, a gap comes again after the death of
+    /// the process, unless the cursor had passed it.
     fn missed(&self, gap: FollowerGap);
 }
 

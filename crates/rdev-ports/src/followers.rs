@@ -79,7 +79,8 @@ pub struct FollowedBatch {
     pub entries: Vec<FollowedEntry>,
     /// Position after which the next read goes on.
     pub next: Position,
-    /// Entries that retention has removed unread.
+    /// Entries that retention has removed unread. Each read tells them until the cursor has passed them, so that the next
+    /// process tells a gap again whose first teller died before it moved the cursor.
     pub gap: Option<FollowerGap>,
     /// What is known of the log beyond `next`.
     pub rest: Rest,
