@@ -432,8 +432,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_cannot_handle_entries_leaves_them_to_another() {
         let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
-        let [one, mut two] =
-            [(); 2].map(|()| Process::on(&store, &clock, TailCache::new(Arc::new(Lost))));
+        let [one, mut two] = [(); 2].map(|()| Process::on(&store, &clock, TailCache::new(Arc::new(Lost))));
         let (mut first, mut second) = (one.following(), two.following());
         first.step().await.unwrap();
         let accepted = one.accept(1).await;
