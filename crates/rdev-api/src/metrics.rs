@@ -14,7 +14,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rdev_domain::{TaskKind, Timestamp};
-use rdev_ports::{Backlog, BacklogState, Clock, LogFollower, Pods};
+use rdev_ports::{Backlog, BacklogState, Clock, LogFollower, Pods, Unread};
 use rdev_services::{Pool, WorkerView};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
@@ -121,7 +121,7 @@ impl Metrics {
             timeout(ASK_TIMEOUT, self.pool.backlog()),
             timeout(ASK_TIMEOUT, self.pool.workers()),
             timeout(ASK_TIMEOUT, self.pods.check()),
-            timeout(ASK_TIMEOUT, self.log.oldest_unread(ended::FOLLOWER))
+            timeout(ASK_TIMEOUT, self.log.unread(ended::FOLLOWER))
         );
         let now = self.clock.now();
         // A recorder of its own: a figure that is unknown now is left out, and no old value is reported.
@@ -173,12 +173,17 @@ fn record_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
     gauge!("rdev_commands", "state" => "running").set(backlog.commands_running as f64);
 }
 
-fn record_lag(oldest_unread: Option<Timestamp>, now: Timestamp) {
+/// Records how far the follower is behind; nothing before its first opening, when nobody follows.
+fn record_lag(unread: Unread, now: Timestamp) {
+    let lag = match unread {
+        Unread::NoCursor => return,
+        Unread::Nothing => Duration::ZERO,
+        Unread::Since(at) => now.since(at),
+    };
     describe_gauge!(
         "rdev_log_follower_lag_seconds",
         "Age of the oldest entry of the log that a follower has not handled"
     );
-    let lag = oldest_unread.map_or(Duration::ZERO, |at| now.since(at));
     gauge!("rdev_log_follower_lag_seconds", "follower" => ended::FOLLOWER.as_str()).set(lag.as_secs_f64());
 }
 
@@ -279,5 +284,27 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_that_nobody_has_opened_has_no_lag() {
+        let of = |unread| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            metrics::with_local_recorder(&recorder, || record_lag(unread, Timestamp::from_micros(7_000_000)));
+            recorder.handle().render()
+        };
+        assert_eq!(of(Unread::NoCursor), "");
+        for (unread, expected) in
+            [(Unread::Nothing, "0"), (Unread::Since(Timestamp::from_micros(5_000_000)), "2")]
+        {
+            let text = of(unread);
+            let line = format!("rdev_log_follower_lag_seconds{{follower=\"metrics\"}} {expected}\n");
+            assert!(text.contains(&line), "{text}");
+        }
     }
 }

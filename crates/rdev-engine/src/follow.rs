@@ -1,5 +1,7 @@
 //! Followers of the log: each reads the entries of all jobs in order, from a stored cursor on.
 
+mod reports;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::reports::{Failures, UnsettledWait};
 use crate::TailCache;
 use crate::run::retry::Backoff;
 
@@ -44,7 +47,8 @@ pub trait LogHandler: Send + Sync {
     /// the same entries come again.
     async fn handle(&self, entries: &[FollowedEntry]) -> Result<()>;
 
-    /// Notes that retention has removed entries that were not handled.
+    /// Notes that retention has removed entries that were not handled. Like entries, a gap comes again after the death of
+    /// the process, unless the cursor had passed it.
     fn missed(&self, gap: FollowerGap);
 }
 
@@ -94,6 +98,8 @@ impl Followers {
             lease: None,
             cursor: None,
             told: None,
+            failures: Failures::default(),
+            unsettled: UnsettledWait::default(),
         }
     }
 }
@@ -112,6 +118,8 @@ struct Following {
     /// The stored cursor, as far as it is known.
     cursor: Option<Position>,
     told: Option<ToldGap>,
+    failures: Failures,
+    unsettled: UnsettledWait,
 }
 
 /// Gap that was told last.
@@ -144,15 +152,13 @@ impl Following {
             match self.step().await {
                 Ok(pause) => {
                     backoff = Backoff::default();
+                    if pause != Pause::Lease {
+                        self.failures.end();
+                    }
                     self.wait(pause).await;
                 }
                 Err(error) => {
-                    let follower = self.follower.as_str();
-                    if backoff.is_first() {
-                        tracing::warn!(follower, ?error, "following the log failed, retrying");
-                    } else {
-                        tracing::debug!(follower, ?error, "following the log failed, retrying");
-                    }
+                    self.failures.report(self.follower, &error);
                     self.cursor = None;
                     if !matches!(error, Error::Unavailable { .. }) {
                         // Another process may be able to: the lease expires.
@@ -189,13 +195,17 @@ impl Following {
         };
         self.cursor = Some(cursor);
         let batch = self.log.read(self.follower, cursor, BATCH_MAX).await?;
+        self.unsettled.look(self.follower, &batch);
         if let Some(gap) = batch.gap {
             self.tell(gap);
         }
         if !batch.entries.is_empty() {
-            match timeout(HANDLE_TIMEOUT, self.handler.handle(&batch.entries)).await {
-                Ok(handled) => handled?,
-                Err(_) => return Err(Error::Internal(anyhow::anyhow!("no end in {HANDLE_TIMEOUT:?}"))),
+            let handling = timeout(HANDLE_TIMEOUT, self.handler.handle(&batch.entries)).await;
+            let no_end = |_| Err(Error::Internal(anyhow::anyhow!("no end in {HANDLE_TIMEOUT:?}")));
+            if let Err(error) = handling.unwrap_or_else(no_end) {
+                // Another process may reach what this one does not: the lease expires.
+                self.lease = None;
+                return Err(error);
             }
         }
         // Output alone moves no cursor: reading skips it.
@@ -230,13 +240,11 @@ impl Following {
 
     /// Stores the cursor after entries that were handled. A store that does not answer is asked again: the entries would
     /// be handled twice.
-    async fn advance(&self, from: Position, to: Position) -> Result<bool> {
+    async fn advance(&mut self, from: Position, to: Position) -> Result<bool> {
         let mut backoff = Backoff::default();
         loop {
             match self.log.advance(self.follower, from, to, self.clock.now()).await {
-                Err(error @ Error::Unavailable { .. }) => {
-                    tracing::debug!(follower = self.follower.as_str(), ?error, "call failed, retrying");
-                }
+                Err(error @ Error::Unavailable { .. }) => self.failures.report(self.follower, &error),
                 done => return done,
             }
             backoff.wait().await;
@@ -269,6 +277,7 @@ mod tests {
     use rdev_ports::testing::{FakeClock, START, chunk, id, job, new_job, slots};
     use rdev_ports::{
         Enqueued, EventLog, FOLLOWER_PATIENCE, PruneRule, Retention, Signal, Signals, TaskLeases, TaskQueue,
+        Unread,
     };
     use rdev_sql::SqlStore;
     use rdev_sql::testing::sqlite;
@@ -376,7 +385,7 @@ mod tests {
             assert_eq!(process.next().await, accepted);
         }
         let are_stored = async {
-            while store.oldest_unread(FOLLOWER).await.unwrap().is_some() {
+            while store.unread(FOLLOWER).await.unwrap() != Unread::Nothing {
                 tokio::task::yield_now().await;
             }
         };
@@ -418,6 +427,23 @@ mod tests {
         second.step().await.unwrap();
         assert_eq!(two.next().await, accepted);
         assert!(one.handled.try_recv().is_err() && two.handled.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_cannot_handle_entries_leaves_them_to_another() {
+        let ((store, _dir), clock) = (sqlite().await, Arc::new(FakeClock::default()));
+        let [one, mut two] = [(); 2].map(|()| Process::on(&store, &clock, TailCache::new(Arc::new(Lost))));
+        let (mut first, mut second) = (one.following(), two.following());
+        first.step().await.unwrap();
+        let accepted = one.accept(1).await;
+        *one.recorder.failures.lock().unwrap() = 1;
+        first.step().await.unwrap_err();
+        clock.advance(LEASE_EXTENDED_AFTER);
+        // The lease is not extended any more.
+        assert_eq!(first.step().await.unwrap(), Pause::Lease);
+        clock.advance(LEASE);
+        assert_eq!(second.step().await.unwrap(), Pause::Announcement);
+        assert_eq!(two.next().await, accepted);
     }
 
     /// Ends the oldest job at this time.

@@ -9,6 +9,11 @@ use rdev_domain::{Entry, JobKind, Position, Result, Timestamp};
 /// 7 days.
 pub const FOLLOWER_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Time after the end of a job for which the deletion of the job's project waits for the slowest follower: 5 min. It is
+/// shorter than the time for which a step of an operation is repeated, so that a follower which stands still delays a
+/// deletion, and fails none.
+pub const DELETION_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
 /// Name of a follower, the same in all processes on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Follower(&'static str);
@@ -36,7 +41,11 @@ pub trait LogFollower: Send + Sync {
     async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position>;
 
     /// Returns up to `limit` entries after a position, and whether retention has removed entries beyond the stored
-    /// cursor. Waits for no writer: an entry that is not settled yet is in a later batch.
+    /// cursor. Waits for no writer: an entry that is not settled yet is in a later batch. A batch ends before an entry
+    /// that cannot be read.
+    ///
+    /// # Errors
+    /// `Internal` when the first entry cannot be read.
     async fn read(&self, follower: Follower, after: Position, limit: u32) -> Result<FollowedBatch>;
 
     /// Moves the cursor of a follower from one position to a later one, and tells whether the cursor was at the first. A
@@ -44,9 +53,23 @@ pub trait LogFollower: Send + Sync {
     async fn advance(&self, follower: Follower, from: Position, to: Position, now: Timestamp)
     -> Result<bool>;
 
-    /// Returns the time of the first entry after the stored cursor of a follower; `None` when the follower has no
-    /// cursor, or has read everything.
-    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>>;
+    /// Removes the cursor of a follower that reads no more: retention waits for it no longer. Does nothing when there is
+    /// none.
+    async fn close(&self, follower: Follower) -> Result<()>;
+
+    /// Returns what lies after the stored cursor of a follower.
+    async fn unread(&self, follower: Follower) -> Result<Unread>;
+}
+
+/// What a follower has not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The follower has no cursor: nobody has opened it.
+    NoCursor,
+    /// The follower has read everything.
+    Nothing,
+    /// The first entry that the follower has not read is of this time.
+    Since(Timestamp),
 }
 
 /// Entries of one read.
@@ -56,7 +79,8 @@ pub struct FollowedBatch {
     pub entries: Vec<FollowedEntry>,
     /// Position after which the next read goes on.
     pub next: Position,
-    /// Entries that retention has removed unread.
+    /// Entries that retention has removed unread. Each read tells them until the cursor has passed them, so that the next
+    /// process tells a gap again whose first teller died before it moved the cursor.
     pub gap: Option<FollowerGap>,
     /// What is known of the log beyond `next`.
     pub rest: Rest,

@@ -27,7 +27,8 @@ pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use followers::{
-    FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest,
+    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower,
+    Rest, Unread,
 };
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};

@@ -67,7 +67,9 @@ pub trait ProjectRecords: Send + Sync {
     /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries, files
     /// and idempotency keys. Operations stay. A reader of a removed log is told, and the names of removed streams stay
     /// taken for [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME). A step is small; `more` of the report tells
-    /// whether another one is needed. A job whose end a follower of the log has not read stays until the follower has,
-    /// as in [`Retention`](crate::Retention): a step that finds only such jobs removes nothing and reports more.
+    /// whether another one is needed. A job stays while the cursor of a follower lies before the job's end; unless the
+    /// job ended more than [`DELETION_PATIENCE`](crate::DELETION_PATIENCE) before `now`: then it is removed, and every
+    /// follower whose cursor lies before its end is told a gap. A step that finds only jobs that stay removes nothing
+    /// and reports more.
     async fn remove_records(&self, project: &ProjectId, now: Timestamp) -> Result<StepReport>;
 }

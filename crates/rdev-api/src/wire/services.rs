@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rdev_claude::Claude;
 use rdev_engine::{
-    Followers, JournalSweep, LogReaders, Periodic, Plans, ReplicaSync, Submitter, TailCache, Wakeups, Worker,
-    WorkerConfig, WorkerPorts,
+    Followers, JournalSweep, LogHandler, LogReaders, Periodic, PeriodicJob, Plans, ReplicaSync, Submitter,
+    TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts,
 };
 use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_services::{
@@ -162,16 +162,24 @@ fn agent() -> Arc<dyn CodeAgent> {
 
 /// Wires the periodic jobs, each of which one replica does at a time.
 fn periodic(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>, clock: Arc<dyn Clock>) -> Periodic {
+    Periodic::new(Arc::new(store.clone()), clock, periodic_jobs(config, store, pods))
+}
+
+fn periodic_jobs(config: &Config, store: &SqlStore, pods: Arc<dyn Pods>) -> Vec<Arc<dyn PeriodicJob>> {
     let store = Arc::new(store.clone());
     let prune = Prune::new(store.clone(), config.retention.limits());
-    let journals = JournalSweep::new(pods, store.clone(), store.clone(), config.jobs.journal_search());
-    Periodic::new(store, clock, vec![Arc::new(prune), Arc::new(journals)])
+    let journals = JournalSweep::new(pods, store.clone(), store, config.jobs.journal_search());
+    vec![Arc::new(prune), Arc::new(journals)]
 }
 
 /// Wires the followers of the log, each of which one replica is at a time.
 fn followers(store: &SqlStore, clock: &Arc<dyn Clock>, tails: &TailCache) -> Followers {
     let store = Arc::new(store.clone());
-    Followers::new(store.clone(), store, clock.clone(), tails.clone(), vec![Arc::new(JobsEnded)])
+    Followers::new(store.clone(), store, clock.clone(), tails.clone(), log_handlers())
+}
+
+fn log_handlers() -> Vec<Arc<dyn LogHandler>> {
+    vec![Arc::new(JobsEnded)]
 }
 
 fn worker(
@@ -211,4 +219,32 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
         lease,
         pod_patience: config.jobs.pod_wait(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::process::Inherited;
+    use crate::wire::{runtime, stores};
+
+    #[tokio::test]
+    async fn each_periodic_job_and_each_follower_has_a_lease_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = ["rdev-api", "--runtime", "local", "--data-dir"].map(OsString::from);
+        let config = Config::try_parse_from(of.into_iter().chain([folder.path().into()])).unwrap();
+        let store = stores::open_to_serve(&config.store).await.unwrap();
+        let clock = stores::clock(&store).await.unwrap();
+        let inherited = Inherited { umask: 0o022, open_files: None };
+        let runtime = runtime::pods(&config, inherited, clock).await.unwrap();
+        let jobs = periodic_jobs(&config, &store, runtime.pods);
+        let handlers = log_handlers();
+        let followers = handlers.iter().map(|handler| handler.follower().as_str());
+        let names: Vec<_> = jobs.iter().map(|job| job.name()).chain(followers).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{CommandKind, JobKind, OperationKind, Position, Result, Target, TaskKind, Timestamp};
-use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest};
+use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest, Unread};
 use sqlx::FromRow;
 use tokio::time::sleep;
 
@@ -54,6 +54,8 @@ const OPEN: &str = "INSERT INTO log_cursors (follower, position, updated_us) VAL
 
 const ADVANCE: &str = "UPDATE log_cursors SET position = $1, updated_us = $2
      WHERE follower = $3 AND (position = $4 OR position = $1)";
+
+const CLOSE: &str = "DELETE FROM log_cursors WHERE follower = $1";
 
 const GAP: &str = "SELECT gap_to FROM log_cursors WHERE follower = $1 AND gap_to > $2";
 
@@ -111,8 +113,9 @@ impl LogFollower for SqlStore {
             read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
         // Asked after the entries: the gap covers all that the read missed.
         let gap = read!(&self.db, fetch_optional, query_scalar<i64>, GAP, follower.as_str(), after_position)?;
-        let entries = rows.into_iter().map(FollowedRow::entry).collect::<Result<Vec<_>>>()?;
-        let last = entries.last().filter(|_| entries.len() >= limit as usize);
+        let found = rows.len();
+        let entries = readable(rows)?;
+        let last = entries.last().filter(|_| found >= limit as usize || entries.len() < found);
         Ok(FollowedBatch {
             next: last.map_or(Position(to as u64), |last| last.entry.position),
             gap: gap.map(|to| FollowerGap { after, to: Position(to as u64) }),
@@ -140,14 +143,41 @@ impl LogFollower for SqlStore {
         })
     }
 
-    async fn oldest_unread(&self, follower: Follower) -> Result<Option<Timestamp>> {
+    async fn close(&self, follower: Follower) -> Result<()> {
+        write!(&self.db, Commit::Visible, |tx| {
+            execute!(&mut tx, CLOSE, follower.as_str())?;
+            Ok(())
+        })
+    }
+
+    async fn unread(&self, follower: Follower) -> Result<Unread> {
         let sql = match &self.db {
             Db::Sqlite { .. } => OLDEST_UNREAD,
             Db::Postgres(_) => OLDEST_UNREAD_ON_POSTGRES,
         };
         let at = read!(&self.db, fetch_optional, query_scalar<Option<i64>>, sql, follower.as_str())?;
-        Ok(at.flatten().map(Timestamp::from_micros))
+        Ok(match at {
+            None => Unread::NoCursor,
+            Some(None) => Unread::Nothing,
+            Some(Some(at)) => Unread::Since(Timestamp::from_micros(at)),
+        })
     }
+}
+
+/// Returns the entries before the first row that cannot be read.
+///
+/// # Errors
+/// When that is the first row.
+fn readable(rows: Vec<FollowedRow>) -> Result<Vec<FollowedEntry>> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.entry() {
+            Ok(entry) => entries.push(entry),
+            Err(error) if entries.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(entries)
 }
 
 /// Waits until the last assigned position is settled, and returns a settled position from then. Writers that were there

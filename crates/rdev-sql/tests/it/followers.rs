@@ -8,7 +8,8 @@ use std::time::Duration;
 use rdev_domain::{Ending, EntryBody, Outcome, Position, Seq};
 use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
 use rdev_ports::{
-    EventLog, FollowedBatch, Follower, LogFollower, PruneRule, Rest, Retention, TaskLeases, TaskQueue,
+    EventLog, FollowedBatch, Follower, LogFollower, ProjectRecords, PruneRule, Rest, Retention, StepReport,
+    TaskLeases, TaskQueue,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::PostgresDatabase;
@@ -156,6 +157,30 @@ async fn output_is_counted_when_it_is_settled() {
     assert_eq!(prune().await, 0);
     run(&mut slow, "COMMIT").await;
     assert_eq!(prune().await, 2);
+}
+
+/// Cancels the `n`th job, which waits.
+async fn cancel(store: &SqlStore, n: u64) {
+    let job = job("demo", n);
+    store.request_cancel(&job.target(), &job.id, None, START).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_a_job_that_another_transaction_has_locked() {
+    let (store, place) = fresh().await;
+    for n in 1..=2 {
+        store.enqueue(new_job(job("demo", n))).await.unwrap();
+        cancel(&store, n).await;
+    }
+    let mut other = database(&place).connect().await;
+    run(&mut other, "BEGIN").await;
+    run(&mut other, "SELECT id FROM tasks ORDER BY id LIMIT 1 FOR UPDATE").await;
+    let remove = async || store.remove_records(&id("demo"), START).await.unwrap();
+    assert_eq!(remove().await, StepReport { done: 1, more: true });
+    assert_eq!(remove().await, StepReport { done: 0, more: true });
+    run(&mut other, "COMMIT").await;
+    assert_eq!(remove().await, StepReport { done: 1, more: true });
+    assert_eq!(remove().await, StepReport { done: 0, more: false });
 }
 
 /// Writers of one kind: commands that are accepted, started, written and ended through the store, in two processes.

@@ -1,8 +1,8 @@
 //! A row that this version cannot read is an error that names it, never a panic.
 
 use rdev_domain::{Error, Position};
-use rdev_ports::testing::{job, new_job};
-use rdev_ports::{EventLog, TaskQueue};
+use rdev_ports::testing::{START, job, new_job};
+use rdev_ports::{EventLog, Follower, LogFollower, Rest, TaskQueue};
 use rdev_sql::SqlStore;
 
 use crate::{On, Place, on_both};
@@ -10,6 +10,7 @@ use crate::{On, Place, on_both};
 on_both! {
     a_command,
     an_entry,
+    an_entry_among_those_of_a_follower,
 }
 
 /// A store with one command, and a change to its tables made behind its back.
@@ -68,6 +69,22 @@ async fn an_entry(on: On) {
         let read = store.read_target(&job.target(), Position::ZERO, 10).await;
         assert_names(read, "event ", value);
     }
+}
+
+async fn an_entry_among_those_of_a_follower(on: On) {
+    const FOLLOWER: Follower = Follower::new("test");
+    let (store, place) = on.fresh().await;
+    let begin = store.open(FOLLOWER, START).await.unwrap();
+    for n in 1..=3 {
+        store.enqueue(new_job(job("demo", n))).await.unwrap();
+    }
+    let damaged = job("demo", 2).id;
+    place.run(&format!("UPDATE events SET kind = 'rumour' WHERE task_id = '{damaged}'")).await;
+    let batch = store.read(FOLLOWER, begin, 10).await.unwrap();
+    let jobs: Vec<_> = batch.entries.iter().map(|told| &told.entry.job).collect();
+    assert_eq!((jobs, batch.rest), (vec![&job("demo", 1).id], Rest::More));
+    assert_eq!(batch.next, batch.entries[0].entry.position);
+    assert_names(store.read(FOLLOWER, batch.next, 10).await, "event ", "rumour");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Jobs that have ended, with all of their data: first files, then entries, then the row.
 
 use rdev_domain::{ProjectId, Result, Timestamp};
-use rdev_ports::{FOLLOWER_PATIENCE, StepReport};
+use rdev_ports::{DELETION_PATIENCE, FOLLOWER_PATIENCE, StepReport};
 use sqlx::FromRow;
 
 use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
@@ -112,9 +112,23 @@ pub(crate) async fn remove_of(tx: &mut Tx, project: &ProjectId, now: Timestamp) 
         };
         jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
     }
-    let report = remove_jobs(tx, &jobs, now - FOLLOWER_PATIENCE, now).await?;
+    let report = remove_jobs(tx, &jobs, now - DELETION_PATIENCE, now).await?;
     // Only a step that finds nothing knows that nothing is left.
-    Ok(StepReport { more: !jobs.is_empty(), ..report })
+    Ok(StepReport { more: !jobs.is_empty() || is_any_left(tx, project).await?, ..report })
+}
+
+/// Tells whether a job of a project that has ended is stored, also one that another transaction has locked.
+async fn is_any_left(tx: &mut Tx, project: &ProjectId) -> Result<bool> {
+    if let Tx::Sqlite(_) = tx {
+        // There is one writer: nothing was skipped.
+        return Ok(false);
+    }
+    for sql in [OF_PROJECT, FOR_PROJECT] {
+        if run!(&mut *tx, fetch_optional, query_as<Ended>, sql, project.as_str(), 1_i64)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes these jobs, but for those that ended at `held_from` or later and whose end a follower has not read.

@@ -12,13 +12,20 @@ pub use retention::*;
 use rdev_domain::{Position, Result};
 
 use crate::{
-    EventLog, FollowedBatch, FollowedEntry, Follower, LogFollower, Rest, Retention, TaskLeases, TaskQueue,
+    EventLog, FollowedBatch, FollowedEntry, Follower, LogFollower, ProjectRecords, Rest, Retention,
+    TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Entries are about jobs that are stored through the other ports.
-pub trait Store: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + Clone + 'static {}
+pub trait Store:
+    LogFollower + EventLog + TaskQueue + TaskLeases + Retention + ProjectRecords + Clone + 'static
+{
+}
 
-impl<S: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + Clone + 'static> Store for S {}
+impl<S> Store for S where
+    S: LogFollower + EventLog + TaskQueue + TaskLeases + Retention + ProjectRecords + Clone + 'static
+{
+}
 
 /// Makes one test of each promise of [`LogFollower`](crate::LogFollower).
 ///
@@ -32,6 +39,7 @@ macro_rules! followers_contract {
             a_cursor_moves_from_where_it_is
             followers_have_cursors_of_their_own
             the_oldest_unread_entry_has_a_time
+            a_closed_follower_has_no_cursor
 
             everything_but_output_is_read_in_order
             a_batch_is_bounded_and_the_next_goes_on
@@ -41,6 +49,8 @@ macro_rules! followers_contract {
             retention_waits_for_the_slowest_follower
             retention_passes_a_follower_after_the_patience
             a_job_that_waits_holds_no_other_up
+            retention_does_not_wait_for_a_closed_follower
+            a_deletion_waits_for_the_slowest_follower_and_then_passes_it
         }
     };
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rdev_domain::{JobId, Result};
+use rdev_domain::{JobId, ProjectId, Result};
 
 use super::{FIRST, SECOND, Store, batch, read_all};
 use crate::testing::contract::steps::{ALL, at, demo, finish_at, run};
-use crate::{FOLLOWER_PATIENCE, FollowerGap, PruneRule, Rest};
+use crate::testing::id;
+use crate::{DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowerGap, PruneRule, Rest, StepReport};
 
 /// Seconds of the patience.
 const PATIENCE: u64 = FOLLOWER_PATIENCE.as_secs();
@@ -96,5 +97,53 @@ pub async fn a_job_that_waits_holds_no_other_up(store: &impl Store) -> Result<()
     assert_eq!(prune(store, 1000).await?, 0);
     assert_eq!(prune(store, PATIENCE + 101 + JOBS / 2).await?, JOBS / 2);
     assert!(batch(store, FIRST, begin, ALL).await?.gap.is_some());
+    Ok(())
+}
+
+/// A cursor that nobody moves any more holds nothing up once its follower is closed.
+pub async fn retention_does_not_wait_for_a_closed_follower(store: &impl Store) -> Result<()> {
+    let begin = store.open(FIRST, at(0)).await?;
+    store.open(SECOND, at(0)).await?;
+    ended(store, 1, 1).await?;
+    let end = read_all(store, begin).await?.last().expect("it has ended").entry.position;
+    assert!(store.advance(FIRST, begin, end, at(2)).await?);
+    assert_eq!(prune(store, 1000).await?, 0);
+    store.close(SECOND).await?;
+    assert_eq!(prune(store, 1000).await?, 1);
+    Ok(())
+}
+
+/// Removes what is stored of the project until a step finds nothing more to do at this time. Returns the number of removed
+/// things, and whether something is left.
+async fn delete(store: &impl Store, project: &ProjectId, seconds: u64) -> Result<StepReport> {
+    let mut done = 0;
+    loop {
+        let report = store.remove_records(project, at(seconds)).await?;
+        done += report.done;
+        if !report.more || report.done == 0 {
+            return Ok(StepReport { done, more: report.more });
+        }
+    }
+}
+
+/// The deletion of a project waits for a follower as long as a step of it may be repeated; then the follower has a gap.
+pub async fn a_deletion_waits_for_the_slowest_follower_and_then_passes_it(store: &impl Store) -> Result<()> {
+    const PATIENCE: u64 = DELETION_PATIENCE.as_secs();
+    let project = id("demo");
+    let begin = store.open(FIRST, at(0)).await?;
+    ended(store, 1, 10).await?;
+    ended(store, 2, 20).await?;
+    let told = read_all(store, begin).await?;
+    let to = told.last().expect("it has ended").entry.position;
+    let first_end = told.iter().find(|told| told.entry.is_last()).expect("one has ended").entry.position;
+    // Both are unread, then the second one alone.
+    assert_eq!(delete(store, &project, PATIENCE + 10).await?, StepReport { done: 0, more: true });
+    assert!(store.advance(FIRST, begin, first_end, at(30)).await?);
+    assert_eq!(delete(store, &project, PATIENCE + 20).await?, StepReport { done: 1, more: true });
+    assert_eq!(batch(store, FIRST, first_end, ALL).await?.gap, None);
+    assert_eq!(delete(store, &project, PATIENCE + 21).await?, StepReport { done: 1, more: false });
+    assert!(store.jobs(&demo(), None, ALL).await?.is_empty());
+    let rest = batch(store, FIRST, first_end, ALL).await?;
+    assert_eq!((rest.entries, rest.gap), (Vec::new(), Some(FollowerGap { after: first_end, to })));
     Ok(())
 }
