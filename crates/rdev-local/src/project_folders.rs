@@ -60,6 +60,18 @@ impl ProjectFolders {
         self.closed().contains(id)
     }
 
+    /// Checks that no deletion holds the name of a project.
+    ///
+    /// # Errors
+    /// `Conflict` with `NameTaken` while the project is closed.
+    pub(crate) fn check_name_is_open(&self, id: &ProjectId) -> Result<()> {
+        if !self.is_closed(id) {
+            return Ok(());
+        }
+        let message = format!("the deletion of project {id} is not complete: retry its operation first");
+        Err(Error::conflict(Conflict::NameTaken, message))
+    }
+
     pub(crate) fn closed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }

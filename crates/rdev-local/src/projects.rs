@@ -13,6 +13,7 @@ use crate::removal::{flush_tree, purge};
 impl Workspaces for Local {
     async fn prepare(&self, project: &ProjectId, operation: &JobId) -> Result<String> {
         let projects = &self.projects;
+        projects.check_name_is_open(project)?;
         if projects.is_published(project, operation).await? {
             return Ok(text(&projects.published(project)));
         }
@@ -43,6 +44,7 @@ impl Workspaces for Local {
 
     async fn publish(&self, project: &ProjectId, operation: &JobId) -> Result<String> {
         let projects = &self.projects;
+        projects.check_name_is_open(project)?;
         let path = projects.published(project);
         if projects.is_published(project, operation).await? {
             let folder = projects.workspaces.clone();
@@ -101,7 +103,6 @@ impl Workspaces for Local {
             .await?;
             projects.rename(path, folder.clone()).await?;
         }
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await?;
-        self.reopen(project).await
+        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
     }
 }

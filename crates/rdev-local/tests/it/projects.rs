@@ -60,6 +60,11 @@ async fn a_closed_project_stays_closed_over_a_restart() {
     local.remove(&id("shop")).await.unwrap();
     drop(local);
     let local = open(data.path(), "one");
+    let refused = local.prepare(&id("shop"), &operation()).await.unwrap_err();
+    assert!(refused.to_string().contains("the deletion of project shop is not complete"), "{refused}");
+    local.reopen(&id("shop")).await.unwrap();
+    drop(local);
+    let local = open(data.path(), "one");
     local.create_project(&id("shop")).unwrap();
     local.project(&id("shop")).await.unwrap().unwrap().check_open().unwrap();
 }
