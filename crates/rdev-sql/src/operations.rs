@@ -211,6 +211,15 @@ pub(crate) async fn unfinished(tx: &mut Tx, key: &str) -> Result<Option<Job>> {
     row.map(|row| row.job()).transpose()
 }
 
+pub(crate) const HAS_A_LATER_ONE: &str = "SELECT EXISTS (SELECT 1 FROM tasks
+     WHERE project = '@operations' AND id > $1 AND concurrency_key = $2 AND status = 'completed')";
+
+/// Tells whether an operation of the concurrency key has completed that was accepted after this one. The project is then
+/// not the one that this operation knew.
+pub(crate) async fn has_a_later_one(tx: &mut Tx, key: &str, id: &JobId) -> Result<bool> {
+    run!(tx, fetch_one, query_scalar<bool>, HAS_A_LATER_ONE, id.as_str(), key)
+}
+
 /// Makes the error for an operation beside one that has not ended.
 pub(crate) fn in_progress(other: &Job) -> Error {
     let what = other.operation().map_or_else(String::new, ToString::to_string);

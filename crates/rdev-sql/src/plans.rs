@@ -81,6 +81,8 @@ async fn of_many_commands_each_is_looked_up_by_its_id() {
 async fn an_operation_is_found_by_its_project_and_so_are_the_jobs_of_a_deleted_one() {
     let by_key = "SEARCH tasks USING INDEX tasks_by_concurrency_key (concurrency_key=?)";
     assert_searches(operations::UNFINISHED, &[by_key]).await;
+    let later = "SEARCH tasks USING INDEX tasks_by_project (project=? AND id>?)";
+    assert_searches(operations::HAS_A_LATER_ONE, &[later]).await;
     assert_searches(OF_PROJECT, &["SEARCH tasks USING INDEX tasks_by_project (project=?)"]).await;
 }
 

@@ -321,7 +321,8 @@ pub async fn a_retried_operation_goes_on_where_it_stopped(store: &impl Store) ->
     Ok(())
 }
 
-/// An operation that runs, or has completed, is not retried; nor is one beside another of its project.
+/// An operation that runs, or has completed, is not retried; nor is one beside another of its project, or before a later
+/// one that has completed: the project may be a new one of the same name.
 pub async fn only_an_operation_that_ended_without_success_is_retried(store: &impl Store) -> Result<()> {
     let first = accept(store, 1).await?;
     let retried = async |id| store.reopen(&Target::Operations, id, None, at(9)).await;
@@ -336,7 +337,16 @@ pub async fn only_an_operation_that_ended_without_success_is_retried(store: &imp
     let fence = begin(store, 2).await?;
     end(store, &fence, 1, Ending::Completed, 3).await?;
     assert_conflict(retried(&fence.id).await, Conflict::OperationNotRetryable);
-    assert!(retried(&first.id).await?.is_some());
+    assert_conflict(retried(&first.id).await, Conflict::OperationNotRetryable);
+    let third = accept(store, 3).await?;
+    let fence = begin(store, 4).await?;
+    end(store, &fence, 1, Ending::Failed(Reason::RolledBack), 5).await?;
+    // Neither what came before, nor another project, is in the way.
+    let other = operation("other", 4);
+    store.enqueue(submitted(&other)).await?;
+    let fence = begin(store, 6).await?;
+    end(store, &fence, 1, Ending::Completed, 7).await?;
+    assert!(retried(&third.id).await?.is_some());
     Ok(())
 }
 
