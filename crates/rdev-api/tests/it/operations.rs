@@ -39,6 +39,7 @@ told_on_both_stores! {
     a_kept_failure_goes_on_when_it_is_retried,
     a_creation_is_cancelled_and_takes_everything_back,
     a_deletion_ends_what_runs_and_refuses_what_comes,
+    a_deletion_does_not_wait_for_the_slots_of_commands,
     the_same_request_gives_the_same_operation,
 }
 
@@ -393,4 +394,20 @@ async fn the_first_project_comes_back_with_the_next_start() {
     server.kill9().await;
     server.restart().await;
     assert_eq!(listed(&server.client()).await, ["demo"]);
+}
+
+/// Each slot is busy with a command that does not end, and another command waits for it.
+async fn a_deletion_does_not_wait_for_the_slots_of_commands(on: Runtime) {
+    let server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    let id = create(&client, &json!({"name": "shop"})).await.operation_id;
+    ended(&client, &id, OperationStatus::Completed).await;
+    let busy = client.shell_in("demo", "sleep 1000").await;
+    assert_eq!(client.begun(&busy.id).await.accepted.status, Status::Running);
+    client.shell_in("shop", "true").await;
+    let gone = delete(&client, "shop").await.json::<Data<AcceptedOperation>>(202).data.operation_id;
+    ended(&client, &gone, OperationStatus::Completed).await;
+    assert_eq!(client.begun(&busy.id).await.accepted.status, Status::Running);
+    client.cancel(&busy.id).await;
+    client.ended_in("demo", &busy.id).await;
 }

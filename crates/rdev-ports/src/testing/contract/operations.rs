@@ -11,7 +11,7 @@ use rdev_domain::{
 use crate::testing::contract::steps::*;
 use crate::testing::{id, idempotency_key, job, new_job, operation, slots, target, task};
 use crate::{
-    Artefacts, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
+    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
     TaskLeases, TaskQueue,
 };
 
@@ -42,7 +42,8 @@ impl<S> Store for S where
 macro_rules! operations_contract {
     ($fresh:path) => {
         $crate::contract_tests! { operations, $fresh;
-            an_operation_is_read_back_and_claimed_with_commands
+            an_operation_is_read_back_and_claimed
+            operations_and_commands_have_slots_of_their_own
             a_plan_is_stored_once
             each_change_of_a_step_is_an_entry_with_a_number
             a_change_that_comes_again_is_stored_once
@@ -105,14 +106,39 @@ async fn end(store: &impl Store, fence: &Fence, seq: u64, ending: Ending, now: u
     store.finish(fence, Seq(seq), Outcome::without_process(ending, "m"), at(now)).await
 }
 
-/// An operation is a job of the target of operations, and counts as a command where jobs are claimed.
-pub async fn an_operation_is_read_back_and_claimed_with_commands(store: &impl Store) -> Result<()> {
+/// An operation is a job of the target of operations, and is claimed like any other job.
+pub async fn an_operation_is_read_back_and_claimed(store: &impl Store) -> Result<()> {
     let operation = accept(store, 1).await?;
     assert_eq!(store.job(&Target::Operations, &operation.id).await?.as_ref(), Some(&operation));
     assert_eq!(store.job(&target("shop"), &operation.id).await?, None);
     assert_eq!(store.jobs(&Target::Operations, None, ALL).await?, std::slice::from_ref(&operation));
     let claims = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?;
     assert_eq!(claims.iter().map(|claim| &claim.job).collect::<Vec<_>>(), [&operation]);
+    Ok(())
+}
+
+/// Neither uses the other's limit, however many of the other wait, or have lost their worker.
+pub async fn operations_and_commands_have_slots_of_their_own(store: &impl Store) -> Result<()> {
+    for n in 1..=3 {
+        enqueue(store, n).await?;
+        store.enqueue(submitted(&operation(&format!("shop-{n}"), n))).await?;
+    }
+    let commands = |n| ClaimLimits { commands: n, ..slots(0) };
+    let operations = |n| ClaimLimits { operations: n, ..slots(0) };
+    let both = ClaimLimits { commands: 2, operations: 1, pool: 0 };
+    for (limits, now, expected) in [
+        (slots(0), 0, (0, 0)),
+        (commands(1), 0, (1, 0)),
+        (operations(2), 0, (0, 2)),
+        (both, 0, (2, 1)),
+        (slots(9), 0, (0, 0)),
+        (commands(9), LEASE + 1, (3, 0)),
+        (operations(9), LEASE + 1, (0, 3)),
+    ] {
+        let claims = store.claim(&worker(), limits, at(now), at(now + LEASE)).await?;
+        let of_operations = claims.iter().filter(|claim| claim.job.operation().is_some()).count();
+        assert_eq!((claims.len() - of_operations, of_operations), expected, "{limits:?} at {now}");
+    }
     Ok(())
 }
 
