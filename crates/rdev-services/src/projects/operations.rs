@@ -105,7 +105,7 @@ impl Operations {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Option<OperationView>> {
         let now = self.ports.clock.now();
-        let Some(job) = self.store.earlier(request.project(), idempotency, now).await? else {
+        let Some(job) = self.store.earlier(request, idempotency, now).await? else {
             return Ok(None);
         };
         if job.operation() == Some(request) {

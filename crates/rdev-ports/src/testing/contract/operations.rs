@@ -73,6 +73,10 @@ fn made() -> Made {
     Made::from([("path".to_owned(), "/w/ä \"shop\"".to_owned())])
 }
 
+fn creation(project: &str) -> OperationRequest {
+    OperationRequest::CreateProject { project: id(project), on_failure: OnFailure::Rollback }
+}
+
 fn submitted(operation: &Job) -> NewJob {
     NewJob { concurrency_key: operation.spec.concurrency_key(), ..new_job(operation.clone()) }
 }
@@ -266,26 +270,44 @@ pub async fn one_operation_of_a_project_is_accepted_at_a_time(store: &impl Store
     Ok(())
 }
 
-/// Of callers who ask for the same at the same moment one begins the operation, and all get it.
+/// Of callers who ask for the same at the same moment one begins the operation, and all get it, also by the key of each
+/// after its end.
 pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) -> Result<()> {
+    let caller = |n: u64| idempotency_key("key-1", &format!("caller-{n}"), 1);
     let asked: Vec<_> = (1..=8)
         .map(|n| {
             let store = store.clone();
-            tokio::spawn(async move { store.enqueue(submitted(&operation("shop", n))).await })
+            let key = Some(caller(n));
+            tokio::spawn(async move {
+                store.enqueue(NewJob { idempotency: key, ..submitted(&operation("shop", n)) }).await
+            })
         })
         .collect();
     let mut began = 0;
     for asked in asked {
         began += usize::from(matches!(asked.await.expect("it does not panic")?, Enqueued::New(_)));
     }
-    assert_eq!((began, store.jobs(&Target::Operations, None, ALL).await?.len()), (1, 1));
+    let stored = store.jobs(&Target::Operations, None, ALL).await?;
+    assert_eq!((began, stored.len()), (1, 1));
+    let fence = begin(store, 0).await?;
+    end(store, &fence, 1, Ending::Completed, 1).await?;
+    for n in 1..=8 {
+        let earlier = store.earlier(&creation("shop"), Some(&caller(n)), at(2)).await?;
+        assert_eq!(earlier.map(|job| job.id).as_ref(), Some(&stored[0].id), "{n}");
+        let again = NewJob { idempotency: Some(caller(n)), ..submitted(&operation("shop", 20 + n)) };
+        match store.enqueue(again).await? {
+            Enqueued::Existing(job) => assert_eq!(job.id, stored[0].id),
+            Enqueued::New(entry) => panic!("{entry:?}"),
+        }
+    }
     Ok(())
 }
 
-/// A request finds what it has begun: by its idempotency key also after the end.
+/// A request finds what it has begun, or joined: by its idempotency key also after the end.
 pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &impl Store) -> Result<()> {
-    let shop = id("shop");
+    let shop = creation("shop");
     let key = |request| idempotency_key("key-1", "a", request);
+    let joining = idempotency_key("key-1", "b", 1);
     assert_eq!(store.earlier(&shop, Some(&key(1)), at(0)).await?, None);
     let first = operation("shop", 1);
     store.enqueue(NewJob { idempotency: Some(key(1)), ..submitted(&first) }).await?;
@@ -295,15 +317,23 @@ pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &imp
         ("other", None, false),
         ("other", Some(key(1)), true),
     ] {
-        let earlier = store.earlier(&id(project), idempotency.as_ref(), at(1)).await?;
+        let earlier = store.earlier(&creation(project), idempotency.as_ref(), at(1)).await?;
         assert_eq!(earlier.map(|job| job.id), found.then(|| first.id.clone()), "{project}");
     }
     assert_conflict(store.earlier(&shop, Some(&key(2)), at(1)).await, Conflict::IdempotencyKeyReused);
+    // A request for something else joins nothing, and its key stays free.
+    let other = OperationRequest::DeleteProject { project: id("shop") };
+    let of_other = idempotency_key("key-1", "c", 2);
+    assert!(store.earlier(&other, Some(&of_other), at(1)).await?.is_some());
+    assert!(store.earlier(&shop, Some(&joining), at(1)).await?.is_some());
     let fence = begin(store, 0).await?;
     end(store, &fence, 1, Ending::Completed, 1).await?;
     assert_eq!(store.earlier(&shop, None, at(2)).await?, None);
-    let ended = store.earlier(&shop, Some(&key(1)), at(2)).await?.expect("the key is known");
-    assert_eq!(OperationStatus::of(&ended.state), OperationStatus::Completed);
+    assert_eq!(store.earlier(&other, Some(&of_other), at(2)).await?, None);
+    for known in [key(1), joining] {
+        let ended = store.earlier(&shop, Some(&known), at(2)).await?.expect("the key is known");
+        assert_eq!(OperationStatus::of(&ended.state), OperationStatus::Completed);
+    }
     Ok(())
 }
 
