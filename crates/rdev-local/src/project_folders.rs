@@ -129,12 +129,29 @@ impl ProjectFolders {
         command
     }
 
-    pub(crate) async fn git_done(&self, repository: &Path, args: &[&str]) -> Result<()> {
+    /// Tells whether a workspace has more than the empty repository that an operation makes.
+    pub(crate) async fn has_content(&self, workspace: &Path) -> Result<bool> {
+        let folder = workspace.to_owned();
+        let has_files = blocking(move || {
+            let failed = |error| failure("read", &folder, error);
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                if entry.map_err(failed)?.file_name() != ".git" {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await?;
+        Ok(has_files || !self.git_done(workspace, &["rev-list", "--max-count=1", "--all"]).await?.is_empty())
+    }
+
+    /// Runs git in a repository. Returns what git prints.
+    pub(crate) async fn git_done(&self, repository: &Path, args: &[&str]) -> Result<Vec<u8>> {
         let mut command = self.git();
         command.arg("-C").arg(repository).args(args);
         let output = run(command).await?;
         if output.status.success() {
-            return Ok(());
+            return Ok(output.stdout);
         }
         let stderr = String::from_utf8_lossy(&output.stderr);
         let what = anyhow::anyhow!("git {}: {}, {}", args.join(" "), output.status, stderr.trim());

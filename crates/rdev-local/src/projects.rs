@@ -1,7 +1,7 @@
 //! Projects that operations make and remove: a folder with a repository in it.
 
 use async_trait::async_trait;
-use rdev_domain::{JobId, ProjectId, Result};
+use rdev_domain::{Conflict, Error, JobId, ProjectId, Result};
 use rdev_ports::Workspaces;
 
 use crate::Local;
@@ -58,10 +58,17 @@ impl Workspaces for Local {
     async fn withdraw(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
         let projects = &self.projects;
         let path = projects.published(project);
-        if is_there(&path)? && projects.is_made_by(&path, operation).await? {
-            projects.rename(path, projects.prepared(operation)).await?;
+        if !is_there(&path)? || !projects.is_made_by(&path, operation).await? {
+            return Ok(());
         }
-        Ok(())
+        if projects.has_content(&path).await? {
+            let message = format!(
+                "{} has content that the operation did not make: delete the project instead",
+                path.display()
+            );
+            return Err(Error::conflict(Conflict::NameTaken, message));
+        }
+        projects.rename(path, projects.prepared(operation)).await
     }
 
     async fn discard(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {

@@ -34,6 +34,10 @@ pub trait Workspaces: Send + Sync {
     async fn publish(&self, project: &ProjectId, operation: &JobId) -> Result<String>;
 
     /// Takes back what [`publish`](Self::publish) did: the workspace is prepared again, and no project.
+    ///
+    /// # Errors
+    /// `Conflict` with `NameTaken` where the workspace has a file, or the repository a commit: commands may have made
+    /// them, and the operation did not.
     async fn withdraw(&self, project: &ProjectId, operation: &JobId) -> Result<()>;
 
     /// Removes a prepared workspace.

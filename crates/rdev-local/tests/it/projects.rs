@@ -47,6 +47,38 @@ async fn a_new_project_has_a_repository_without_a_commit_on_main() {
     assert_eq!(left, 0);
 }
 
+/// Runs a line in a workspace, as a command of the project would.
+fn sh(workspace: &Path, line: &str) {
+    let identity = ["user.name=a", "user.email=a@b"];
+    let mut shell = Command::new("sh");
+    shell.env("GIT_CONFIG_COUNT", "2");
+    for (number, pair) in identity.iter().enumerate() {
+        let (key, value) = pair.split_once('=').unwrap();
+        shell.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
+    }
+    assert!(shell.args(["-c", line]).current_dir(workspace).status().unwrap().success(), "{line}");
+}
+
+#[tokio::test]
+async fn what_commands_have_made_in_a_project_is_never_taken_back() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    for (project, line) in [
+        ("file", "echo x > file"),
+        ("folder", "mkdir folder"),
+        ("commit", "git commit -q --allow-empty -m first"),
+        ("branch", "git commit -q --allow-empty -m first && git branch other && git update-ref -d HEAD"),
+    ] {
+        make(&local, project).await;
+        let workspace = data.path().join("workspaces").join(project);
+        sh(&workspace, line);
+        let refused = local.withdraw(&id(project), &operation()).await.unwrap_err();
+        assert!(matches!(refused, Error::Conflict { conflict: Conflict::NameTaken, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("delete the project instead"), "{refused}");
+        assert!(local.project(&id(project)).await.unwrap().is_some(), "{project}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_project_stays_closed_over_a_restart() {
     let data = tempfile::tempdir().unwrap();
