@@ -76,7 +76,7 @@ impl ProjectFolders {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn new_folder(&self) -> PathBuf {
+    pub(crate) fn new_folder(&self) -> PathBuf {
         self.workspaces.join(".new")
     }
 
@@ -147,6 +147,9 @@ impl ProjectFolders {
 
     /// Runs git in a repository. Returns what git prints.
     pub(crate) async fn git_done(&self, repository: &Path, args: &[&str]) -> Result<Vec<u8>> {
+        if !is_there(repository)? {
+            return Err(failure("enter", repository, ErrorKind::NotFound.into()));
+        }
         let mut command = self.git();
         command.arg("-C").arg(repository).args(args);
         let output = run(command).await?;
@@ -166,15 +169,7 @@ impl ProjectFolders {
                 Err(Errno::INVAL | Errno::NOSYS) if !is_there(&to)? => rename_plainly(&from, &to),
                 renamed => renamed.map_err(IoError::from),
             };
-            match renamed {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    let message = format!("{} is there, and this operation did not make it", to.display());
-                    return Err(Error::conflict(Conflict::NameTaken, message));
-                }
-                renamed => {
-                    renamed.map_err(|error| failure("rename", &from, error))?;
-                }
-            }
+            renamed.map_err(|error| not_renamed(&from, &to, error))?;
             for folder in [from.parent(), to.parent()].into_iter().flatten() {
                 flush_names(folder).map_err(|error| failure("flush", folder, error))?;
             }
@@ -182,6 +177,16 @@ impl ProjectFolders {
         })
         .await
     }
+}
+
+/// Converts the failure of a rename that must replace nothing.
+fn not_renamed(from: &Path, to: &Path, error: IoError) -> Error {
+    let in_the_way = [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::NotADirectory];
+    if in_the_way.contains(&error.kind()) && to.symlink_metadata().is_ok() {
+        let message = format!("{} is there, and this operation did not make it", to.display());
+        return Error::conflict(Conflict::NameTaken, message);
+    }
+    failure("rename", from, error)
 }
 
 fn rename_plainly(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -197,9 +202,12 @@ pub(crate) fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-/// Converts a failure of the file system: one of permissions is for good, any other may pass.
+/// Converts a failure of the file system. One of permissions, and something that is gone, is for good; any other may pass.
 pub(crate) fn failure(verb: &str, path: &Path, error: IoError) -> Error {
-    let for_good = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem);
+    let for_good = matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound
+    );
     let error = anyhow::Error::from(error).context(format!("cannot {verb} {}", path.display()));
     if for_good { Error::Internal(error) } else { Error::unavailable("the folder of workspaces", error) }
 }
@@ -219,4 +227,30 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_never_pass_is_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for (kind, is_unavailable) in [
+            (ErrorKind::NotFound, false),
+            (ErrorKind::PermissionDenied, false),
+            (ErrorKind::StorageFull, true),
+            // A file among the folders above; somebody may remove the file.
+            (ErrorKind::NotADirectory, true),
+        ] {
+            let error = not_renamed(&from, &to, kind.into());
+            assert_eq!(matches!(error, Error::Unavailable { .. }), is_unavailable, "{error:?}");
+        }
+        std::fs::write(&to, "").unwrap();
+        for kind in [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::NotADirectory] {
+            let error = not_renamed(&from, &to, kind.into());
+            assert!(matches!(error, Error::Conflict { conflict: Conflict::NameTaken, .. }), "{error:?}");
+        }
+    }
 }

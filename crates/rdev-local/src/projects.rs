@@ -68,7 +68,13 @@ impl Workspaces for Local {
             );
             return Err(Error::conflict(Conflict::NameTaken, message));
         }
-        projects.rename(path, projects.prepared(operation)).await
+        let prepared = projects.prepared(operation);
+        blocking({
+            let folder = projects.new_folder();
+            move || make_folder(&folder).map_err(|error| failure("make", &folder, error))
+        })
+        .await?;
+        projects.rename(path, prepared).await
     }
 
     async fn discard(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {

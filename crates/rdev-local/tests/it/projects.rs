@@ -137,6 +137,26 @@ async fn a_workspace_that_is_a_link_goes_and_what_it_leads_to_stays() {
 }
 
 #[tokio::test]
+async fn a_prepared_workspace_that_somebody_removed_is_a_failure_for_good() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    local.prepare(&id("shop"), &operation()).await.unwrap();
+    std::fs::remove_dir_all(data.path().join("workspaces/.new")).unwrap();
+    for failed in [
+        local.make_repository(&id("shop"), &operation()).await,
+        local.publish(&id("shop"), &operation()).await.map(drop),
+    ] {
+        assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+    }
+    local.discard(&id("shop"), &operation()).await.unwrap();
+    // Taking back needs no more than the project itself.
+    make(&local, "shop").await;
+    std::fs::remove_dir(data.path().join("workspaces/.new")).unwrap();
+    local.withdraw(&id("shop"), &operation()).await.unwrap();
+    assert!(local.project(&id("shop")).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn what_is_in_the_way_is_named_and_may_pass_or_not() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
