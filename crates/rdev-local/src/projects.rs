@@ -5,9 +5,9 @@ use rdev_domain::{Conflict, Error, JobId, ProjectId, Result};
 use rdev_ports::Workspaces;
 
 use crate::Local;
-use crate::durable::{flush_names, make_folder};
-use crate::project_folders::{MARK, blocking, failure, is_there, text};
-use crate::removal::{flush_tree, purge};
+use crate::durable::flush_names;
+use crate::project_folders::{MARK, failure, text};
+use crate::removal::flush_tree;
 
 #[async_trait]
 impl Workspaces for Local {
@@ -18,11 +18,7 @@ impl Workspaces for Local {
             return Ok(text(&projects.published(project)));
         }
         let folder = projects.prepared(operation);
-        blocking({
-            let folder = folder.clone();
-            move || make_folder(&folder).map_err(|error| failure("make", &folder, error))
-        })
-        .await?;
+        projects.make_folder(project, folder.clone()).await?;
         Ok(text(&folder))
     }
 
@@ -32,14 +28,14 @@ impl Workspaces for Local {
             return Ok(());
         }
         let folder = projects.prepared(operation);
-        projects.git_done(&folder, &["init", "--quiet", "--initial-branch=main"]).await?;
-        projects.git_done(&folder, &["config", "--local", MARK, operation.as_str()]).await?;
-        blocking(move || flush_tree(&folder).map_err(|error| failure("flush", &folder, error))).await
+        projects.git_done(project, &folder, &["init", "--quiet", "--initial-branch=main"]).await?;
+        projects.git_done(project, &folder, &["config", "--local", MARK, operation.as_str()]).await?;
+        let flush = move || flush_tree(&folder).map_err(|error| failure("flush", &folder, error));
+        projects.blocking(project, flush).await
     }
 
-    async fn remove_repository(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {
-        let folder = self.projects.prepared(operation).join(".git");
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
+    async fn remove_repository(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
+        self.projects.purge(project, self.projects.prepared(operation).join(".git")).await
     }
 
     async fn publish(&self, project: &ProjectId, operation: &JobId) -> Result<String> {
@@ -48,9 +44,10 @@ impl Workspaces for Local {
         let path = projects.published(project);
         if projects.is_published(project, operation).await? {
             let folder = projects.workspaces.clone();
-            blocking(move || flush_names(&folder).map_err(|error| failure("flush", &folder, error))).await?;
+            let flush = move || flush_names(&folder).map_err(|error| failure("flush", &folder, error));
+            projects.blocking(project, flush).await?;
         } else {
-            projects.rename(projects.prepared(operation), path.clone()).await?;
+            projects.rename(project, projects.prepared(operation), path.clone()).await?;
         }
         Ok(text(&path))
     }
@@ -58,44 +55,40 @@ impl Workspaces for Local {
     async fn withdraw(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
         let projects = &self.projects;
         let path = projects.published(project);
-        if !is_there(&path)? || !projects.is_made_by(&path, operation).await? {
+        if !projects.is_there(project, &path).await?
+            || !projects.is_made_by(project, &path, operation).await?
+        {
             return Ok(());
         }
-        if projects.has_content(&path).await? {
+        if projects.has_content(project, &path).await? {
             let message = format!(
                 "{} has content that the operation did not make: delete the project instead",
                 path.display()
             );
             return Err(Error::conflict(Conflict::NameTaken, message));
         }
-        let prepared = projects.prepared(operation);
-        blocking({
-            let folder = projects.new_folder();
-            move || make_folder(&folder).map_err(|error| failure("make", &folder, error))
-        })
-        .await?;
-        projects.rename(path, prepared).await
+        projects.make_folder(project, projects.new_folder()).await?;
+        projects.rename(project, path, projects.prepared(operation)).await
     }
 
-    async fn discard(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {
-        let folder = self.projects.prepared(operation);
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
+    async fn discard(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
+        self.projects.purge(project, self.projects.prepared(operation)).await
     }
 
     async fn close(&self, project: &ProjectId) -> Result<()> {
         let mark = self.projects.closed_folder.join(project.as_str());
-        blocking(move || {
+        let make = move || {
             let made = std::fs::File::create(&mark).and_then(|_| flush_names(mark.parent().unwrap_or(&mark)));
             made.map_err(|error| failure("make", &mark, error))
-        })
-        .await?;
+        };
+        self.projects.blocking(project, make).await?;
         self.projects.closed().insert(project.clone());
         Ok(())
     }
 
     async fn reopen(&self, project: &ProjectId) -> Result<()> {
         let mark = self.projects.closed_folder.join(project.as_str());
-        blocking(move || purge(&mark).map_err(|error| failure("remove", &mark, error))).await?;
+        self.projects.purge(project, mark).await?;
         self.projects.closed().remove(project);
         Ok(())
     }
@@ -104,18 +97,12 @@ impl Workspaces for Local {
         let projects = &self.projects;
         let (path, removed) = (projects.published(project), projects.workspaces.join(".removed"));
         let folder = removed.join(project.as_str());
-        if is_there(&path)? {
-            blocking({
-                let folder = folder.clone();
-                move || {
-                    make_folder(&removed).map_err(|error| failure("make", &removed, error))?;
-                    // Left of an earlier project of that name, whose removal was interrupted.
-                    purge(&folder).map_err(|error| failure("remove", &folder, error))
-                }
-            })
-            .await?;
-            projects.rename(path, folder.clone()).await?;
+        if projects.is_there(project, &path).await? {
+            projects.make_folder(project, removed).await?;
+            // Left of an earlier project of that name, whose removal was interrupted.
+            projects.purge(project, folder.clone()).await?;
+            projects.rename(project, path, folder.clone()).await?;
         }
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
+        projects.purge(project, folder).await
     }
 }
