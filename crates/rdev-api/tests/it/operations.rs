@@ -339,7 +339,8 @@ async fn the_same_request_gives_the_same_operation(on: Runtime) {
     let first = post(body()).header("idempotency-key", "one").send().await;
     assert!(first.headers.get("idempotent-replayed").is_none());
     let id = first.json::<Data<AcceptedOperation>>(202).data.operation_id;
-    for call in [post(body()), post(body()).header("idempotency-key", "one")] {
+    let keyed = |key: &str| post(body()).header("idempotency-key", key);
+    for call in [post(body()), keyed("one"), keyed("joins")] {
         let again = call.send().await;
         assert_eq!(again.headers["idempotent-replayed"], "true");
         assert_eq!(again.json::<Data<AcceptedOperation>>(202).data.operation_id, id);
@@ -349,9 +350,10 @@ async fn the_same_request_gives_the_same_operation(on: Runtime) {
     post(other).header("idempotency-key", "one").send().await.failure(409, "IDEMPOTENCY_KEY_REUSED");
     fs::remove_file(folder.path().join("hold-init")).unwrap();
     ended(&client, &id, OperationStatus::Completed).await;
-    let again = post(body()).header("idempotency-key", "one").send().await;
-    let again = again.json::<Data<AcceptedOperation>>(202).data;
-    assert_eq!((again.operation_id, again.status), (id, OperationStatus::Completed));
+    for key in ["one", "joins"] {
+        let again = keyed(key).send().await.json::<Data<AcceptedOperation>>(202).data;
+        assert_eq!((&again.operation_id, again.status), (&id, OperationStatus::Completed), "{key}");
+    }
     post(body()).send().await.failure(409, "PROJECT_EXISTS");
 }
 
