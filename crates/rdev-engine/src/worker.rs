@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Error, Result, WorkerId};
+use rdev_domain::{Error, JobSpec, Result, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -23,12 +23,16 @@ const POLL: Duration = Duration::from_secs(1);
 /// Pause between two sweeps of the journals.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// Most operations that run at once in one process. They have slots of their own, and take no processor time of note.
+const OPERATIONS_MAX: u32 = 8;
+
 /// Settings of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Name of the worker in its leases.
     pub id: WorkerId,
-    /// Most commands of projects that run at once; of tasks, as many run as the pool has slots.
+    /// Most commands of projects that run at once; of tasks, as many run as the pool has slots, and up to 8 operations
+    /// run beside them.
     pub concurrency: u32,
     /// Duration of a lease: the jobs of a worker that is silent for longer are taken over.
     pub lease: Duration,
@@ -42,11 +46,29 @@ const RENEWALS_A_LEASE: u32 = 3;
 /// Leases after which a worker whose loop has not turned is taken for dead.
 const LEASES_TO_DEATH: u32 = 3;
 
+/// Jobs that share a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Commands,
+    Operations,
+    Pool,
+}
+
+impl Lane {
+    fn of(spec: &JobSpec) -> Self {
+        match spec {
+            JobSpec::Command { .. } => Self::Commands,
+            JobSpec::Operation(_) => Self::Operations,
+            JobSpec::Task(_) => Self::Pool,
+        }
+    }
+}
+
 /// Claim of a job that runs.
 struct Running {
     fence: Fence,
     task: AbortHandle,
-    in_pool: bool,
+    lane: Lane,
     /// Time of the first renewal in a row that found the claim lost. The execution may have released it just then, and be
     /// about to end.
     lost_since: Option<Instant>,
@@ -63,6 +85,10 @@ impl Claims {
 
     fn fences(&self) -> Vec<Fence> {
         self.lock().values().map(|running| running.fence.clone()).collect()
+    }
+
+    fn count(&self, lane: Lane) -> u32 {
+        self.lock().values().filter(|running| running.lane == lane).count() as u32
     }
 
     /// Aborts the executions of claims that were found lost, by this renewal and by one at least `after` ago.
@@ -180,11 +206,14 @@ impl Worker {
     /// Returns how many jobs may be claimed. A task of the pool is claimed only for a free slot: it waits in the queue,
     /// not here.
     async fn limits(&self) -> Result<ClaimLimits> {
-        let jobs = self.claims.lock().values().filter(|running| !running.in_pool).count();
-        let jobs = self.config.concurrency.saturating_sub(jobs as u32);
+        let limits = ClaimLimits {
+            commands: self.config.concurrency.saturating_sub(self.claims.count(Lane::Commands)),
+            operations: OPERATIONS_MAX.saturating_sub(self.claims.count(Lane::Operations)),
+            pool: 0,
+        };
         let occupancy = self.ports.pool.occupancy().await?;
         if !occupancy.waits {
-            return Ok(ClaimLimits { jobs, pool: 0 });
+            return Ok(limits);
         }
         let workers = match self.ports.pods.workers().await {
             Ok(workers) => workers,
@@ -195,13 +224,14 @@ impl Worker {
         let free: usize = workers.iter().map(|worker| occupancy.free_slots(worker).count()).sum();
         let has_slot = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
         let claims = self.claims.lock();
-        let starting = claims.values().filter(|running| running.in_pool && !has_slot(running)).count();
-        Ok(ClaimLimits { jobs, pool: free.saturating_sub(starting) as u32 })
+        let starting =
+            claims.values().filter(|running| running.lane == Lane::Pool && !has_slot(running)).count();
+        Ok(ClaimLimits { pool: free.saturating_sub(starting) as u32, ..limits })
     }
 
     fn spawn(&mut self, claim: Claim) {
         let (executor, leases) = (self.executor.clone(), self.ports.leases.clone());
-        let (fence, in_pool) = (claim.fence.clone(), claim.job.spec.is_task());
+        let (fence, lane) = (claim.fence.clone(), Lane::of(&claim.job.spec));
         let task = self.tasks.spawn(async move {
             match executor.run(&claim).await {
                 Ok(()) => return,
@@ -222,7 +252,7 @@ impl Worker {
                 tracing::error!(job = %claim.fence.id, ?error, "release failed, the lease will expire");
             }
         });
-        self.claims.lock().insert(task.id(), Running { fence, task, in_pool, lost_since: None });
+        self.claims.lock().insert(task.id(), Running { fence, task, lane, lost_since: None });
     }
 
     fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {

@@ -1,27 +1,24 @@
 //! Projects that operations make and remove: a folder with a repository in it.
 
 use async_trait::async_trait;
-use rdev_domain::{JobId, ProjectId, Result};
+use rdev_domain::{Conflict, Error, JobId, ProjectId, Result};
 use rdev_ports::Workspaces;
 
 use crate::Local;
-use crate::durable::{flush_names, make_folder};
-use crate::project_folders::{MARK, blocking, failure, is_there, text};
-use crate::removal::{flush_tree, purge};
+use crate::durable::flush_names;
+use crate::project_folders::{MARK, failure, text};
+use crate::removal::flush_tree;
 
 #[async_trait]
 impl Workspaces for Local {
     async fn prepare(&self, project: &ProjectId, operation: &JobId) -> Result<String> {
         let projects = &self.projects;
+        projects.check_name_is_open(project)?;
         if projects.is_published(project, operation).await? {
             return Ok(text(&projects.published(project)));
         }
         let folder = projects.prepared(operation);
-        blocking({
-            let folder = folder.clone();
-            move || make_folder(&folder).map_err(|error| failure("make", &folder, error))
-        })
-        .await?;
+        projects.make_folder(project, folder.clone()).await?;
         Ok(text(&folder))
     }
 
@@ -31,24 +28,26 @@ impl Workspaces for Local {
             return Ok(());
         }
         let folder = projects.prepared(operation);
-        projects.git_done(&folder, &["init", "--quiet", "--initial-branch=main"]).await?;
-        projects.git_done(&folder, &["config", "--local", MARK, operation.as_str()]).await?;
-        blocking(move || flush_tree(&folder).map_err(|error| failure("flush", &folder, error))).await
+        projects.git_done(project, &folder, &["init", "--quiet", "--initial-branch=main"]).await?;
+        projects.git_done(project, &folder, &["config", "--local", MARK, operation.as_str()]).await?;
+        let flush = move || flush_tree(&folder).map_err(|error| failure("flush", &folder, error));
+        projects.blocking(project, flush).await
     }
 
-    async fn remove_repository(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {
-        let folder = self.projects.prepared(operation).join(".git");
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
+    async fn remove_repository(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
+        self.projects.purge(project, self.projects.prepared(operation).join(".git")).await
     }
 
     async fn publish(&self, project: &ProjectId, operation: &JobId) -> Result<String> {
         let projects = &self.projects;
+        projects.check_name_is_open(project)?;
         let path = projects.published(project);
         if projects.is_published(project, operation).await? {
             let folder = projects.workspaces.clone();
-            blocking(move || flush_names(&folder).map_err(|error| failure("flush", &folder, error))).await?;
+            let flush = move || flush_names(&folder).map_err(|error| failure("flush", &folder, error));
+            projects.blocking(project, flush).await?;
         } else {
-            projects.rename(projects.prepared(operation), path.clone()).await?;
+            projects.rename(project, projects.prepared(operation), path.clone()).await?;
         }
         Ok(text(&path))
     }
@@ -56,31 +55,40 @@ impl Workspaces for Local {
     async fn withdraw(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
         let projects = &self.projects;
         let path = projects.published(project);
-        if is_there(&path)? && projects.is_made_by(&path, operation).await? {
-            projects.rename(path, projects.prepared(operation)).await?;
+        if !projects.is_there(project, &path).await?
+            || !projects.is_made_by(project, &path, operation).await?
+        {
+            return Ok(());
         }
-        Ok(())
+        if projects.has_content(project, &path).await? {
+            let message = format!(
+                "{} has content that the operation did not make: delete the project instead",
+                path.display()
+            );
+            return Err(Error::conflict(Conflict::NameTaken, message));
+        }
+        projects.make_folder(project, projects.new_folder()).await?;
+        projects.rename(project, path, projects.prepared(operation)).await
     }
 
-    async fn discard(&self, _project: &ProjectId, operation: &JobId) -> Result<()> {
-        let folder = self.projects.prepared(operation);
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await
+    async fn discard(&self, project: &ProjectId, operation: &JobId) -> Result<()> {
+        self.projects.purge(project, self.projects.prepared(operation)).await
     }
 
     async fn close(&self, project: &ProjectId) -> Result<()> {
         let mark = self.projects.closed_folder.join(project.as_str());
-        blocking(move || {
+        let make = move || {
             let made = std::fs::File::create(&mark).and_then(|_| flush_names(mark.parent().unwrap_or(&mark)));
             made.map_err(|error| failure("make", &mark, error))
-        })
-        .await?;
+        };
+        self.projects.blocking(project, make).await?;
         self.projects.closed().insert(project.clone());
         Ok(())
     }
 
     async fn reopen(&self, project: &ProjectId) -> Result<()> {
         let mark = self.projects.closed_folder.join(project.as_str());
-        blocking(move || purge(&mark).map_err(|error| failure("remove", &mark, error))).await?;
+        self.projects.purge(project, mark).await?;
         self.projects.closed().remove(project);
         Ok(())
     }
@@ -89,19 +97,12 @@ impl Workspaces for Local {
         let projects = &self.projects;
         let (path, removed) = (projects.published(project), projects.workspaces.join(".removed"));
         let folder = removed.join(project.as_str());
-        if is_there(&path)? {
-            blocking({
-                let folder = folder.clone();
-                move || {
-                    make_folder(&removed).map_err(|error| failure("make", &removed, error))?;
-                    // Left of an earlier project of that name, whose removal was interrupted.
-                    purge(&folder).map_err(|error| failure("remove", &folder, error))
-                }
-            })
-            .await?;
-            projects.rename(path, folder.clone()).await?;
+        if projects.is_there(project, &path).await? {
+            projects.make_folder(project, removed).await?;
+            // Left of an earlier project of that name, whose removal was interrupted.
+            projects.purge(project, folder.clone()).await?;
+            projects.rename(project, path, folder.clone()).await?;
         }
-        blocking(move || purge(&folder).map_err(|error| failure("remove", &folder, error))).await?;
-        self.reopen(project).await
+        projects.purge(project, folder).await
     }
 }

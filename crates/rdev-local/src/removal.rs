@@ -16,8 +16,16 @@ const LOOKS_MAX: u32 = 50;
 /// done. The removal is durable.
 ///
 /// # Errors
-/// When processes go on, or something cannot be removed.
+/// When processes go on, or something cannot be removed, which the error names. Never `NotFound`: what comes and goes
+/// meanwhile may be removed later.
 pub(crate) fn purge(path: &Path) -> Result<()> {
+    remove(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::other(error),
+        _ => error,
+    })
+}
+
+fn remove(path: &Path) -> Result<()> {
     let about = match path.symlink_metadata() {
         Ok(about) => about,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -27,18 +35,39 @@ pub(crate) fn purge(path: &Path) -> Result<()> {
     };
     if about.is_dir() {
         kill_within(path)?;
-        match std::fs::remove_dir_all(path) {
-            // Caches of programs have folders that nobody may write to.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                open_up(path)?;
-                std::fs::remove_dir_all(path)?;
-            }
-            removed => removed?,
-        }
+        remove_folder(path)?;
     } else {
         std::fs::remove_file(path)?;
     }
     flush_above(path)
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    let mut removed = std::fs::remove_dir_all(folder);
+    // Caches of programs have folders that nobody may write to.
+    if removed.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+        removed = open_up(folder).and_then(|()| std::fs::remove_dir_all(folder));
+    }
+    removed.or_else(|_| remove_one_by_one(folder))
+}
+
+/// Removes a folder with everything in it, up to the first entry that cannot be removed, which the error names.
+fn remove_one_by_one(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|error| of_entry(folder, error))? {
+        let path = entry?.path();
+        if path.symlink_metadata().map_err(|error| of_entry(&path, error))?.is_dir() {
+            remove_one_by_one(&path)?;
+        } else {
+            std::fs::remove_file(&path).map_err(|error| of_entry(&path, error))?;
+        }
+    }
+    std::fs::remove_dir(folder).map_err(|error| of_entry(folder, error))
+}
+
+/// Adds the name of the entry to an error.
+fn of_entry(entry: &Path, error: Error) -> Error {
+    let kind = error.kind();
+    Error::new(kind, anyhow::Error::from(error).context(format!("{} stays", entry.display())))
 }
 
 /// Flushes the names beside a path, where its folder is there.
@@ -116,4 +145,30 @@ fn processes_within(folder: &Path) -> Result<Vec<Pid>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        // Nobody removes anything from this folder, whatever the user may do elsewhere.
+        let folder = Path::new("/proc/self/fdinfo");
+        let error = purge(folder).unwrap_err();
+        let (message, cause) = (error.to_string(), std::error::Error::source(&error));
+        assert!(message.contains("/proc/self/fdinfo/") && message.ends_with(" stays"), "{message}");
+        assert!(cause.is_some(), "{error:?}");
+    }
+
+    #[test]
+    fn what_the_removal_of_the_whole_leaves_goes_one_by_one() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("a");
+        std::fs::create_dir_all(folder.join("b/c")).unwrap();
+        std::fs::write(folder.join("b/file"), "x").unwrap();
+        std::os::unix::fs::symlink(outer.path(), folder.join("b/c/link")).unwrap();
+        remove_one_by_one(&folder).unwrap();
+        assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 0);
+    }
 }

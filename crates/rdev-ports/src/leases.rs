@@ -121,8 +121,11 @@ pub struct Fence {
 /// Maximum numbers of jobs that one claim takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimLimits {
-    /// Commands of projects and operations, pending or with an expired lease.
-    pub jobs: u32,
+    /// Commands of projects, pending or with an expired lease.
+    pub commands: u32,
+    /// Operations, pending or with an expired lease. The limit is one of their own: a deletion that waited for the slots
+    /// of commands could wait for those that it is to end.
+    pub operations: u32,
     /// Pending tasks of the pool. A running task whose lease has expired is claimed beyond this limit: it has its slot
     /// in the pool already.
     pub pool: u32,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, OperationStep, ProjectId, Result, Seq, StepEvent, StepName, Target,
+    Entry, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, ProjectId, Result, Seq, StepEvent, StepName, Target,
     Timestamp,
 };
 
@@ -45,13 +45,14 @@ pub trait Operations: Send + Sync {
     async fn steps(&self, ids: &[JobId]) -> Result<Vec<(JobId, OperationStep)>>;
 
     /// Returns the operation that a request has begun before: the one that was accepted under this idempotency key, else
-    /// the one of the project that has not ended.
+    /// the one of the project that has not ended. Where that one has the same request, the key leads to the operation
+    /// from then on, also after its end.
     ///
     /// # Errors
     /// `Conflict` with `IdempotencyKeyReused` when the key was used for another request.
     async fn earlier(
         &self,
-        project: &ProjectId,
+        request: &OperationRequest,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<Job>>;

@@ -56,8 +56,8 @@ pub trait TaskQueue: Send + Sync {
     /// operations, has no such job.
     ///
     /// # Errors
-    /// `Conflict` with `TaskNotEnded`, of an operation `OperationNotRetryable`, or `OperationInProgress` while another one
-    /// of its project has not ended; with `IdempotencyKeyReused` when the key was used for another request.
+    /// `Conflict` with `TaskNotEnded`, of an operation `OperationNotRetryable`, also when a later one of its project has
+    /// completed, or `OperationInProgress` while another one of its project has not ended; with `IdempotencyKeyReused` when the key was used for another request.
     async fn reopen(
         &self,
         target: &Target,

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId,
-    Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationRequest,
+    OperationStep, Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
 use sqlx::FromRow;
@@ -13,7 +13,7 @@ use crate::error::unreadable;
 use crate::log::entries::{entry, lock_of, store_entry};
 use crate::log::rows::{EventRow, KIND_STEP, entries_where};
 use crate::queue::idempotency;
-use crate::queue::rows::{TaskRow, fenced, task_columns};
+use crate::queue::rows::{TaskRow, fenced, task, task_columns};
 use crate::store::SqlStore;
 use crate::values::{OPERATIONS, parse};
 
@@ -211,11 +211,37 @@ pub(crate) async fn unfinished(tx: &mut Tx, key: &str) -> Result<Option<Job>> {
     row.map(|row| row.job()).transpose()
 }
 
+pub(crate) const HAS_A_LATER_ONE: &str = "SELECT EXISTS (SELECT 1 FROM tasks
+     WHERE project = '@operations' AND id > $1 AND concurrency_key = $2 AND status = 'completed')";
+
+/// Tells whether an operation of the concurrency key has completed that was accepted after this one. The project is then
+/// not the one that this operation knew.
+pub(crate) async fn has_a_later_one(tx: &mut Tx, key: &str, id: &JobId) -> Result<bool> {
+    run!(tx, fetch_one, query_scalar<bool>, HAS_A_LATER_ONE, id.as_str(), key)
+}
+
 /// Makes the error for an operation beside one that has not ended.
 pub(crate) fn in_progress(other: &Job) -> Error {
     let what = other.operation().map_or_else(String::new, ToString::to_string);
     let message = format!("{what} has not ended: operation {}", other.id);
     Error::conflict(Conflict::OperationInProgress, message)
+}
+
+/// Stores that a key leads to an operation of the same request. Returns the operation to which the key leads: another call
+/// may have used the key meanwhile.
+async fn joined(
+    store: &SqlStore,
+    operation: Job,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> Result<Option<Job>> {
+    write!(&store.db, Commit::Durable, |tx| {
+        let first = idempotency::take(&mut tx, key, Some(operation.id.as_str()), now).await?;
+        match first.and_then(|first| first.task_id).filter(|id| *id != operation.id.as_str()) {
+            Some(id) => task(&mut tx, &id).await?.map(|row| row.job()).transpose(),
+            None => Ok(Some(operation.clone())),
+        }
+    })
 }
 
 #[async_trait]
@@ -243,7 +269,7 @@ impl Operations for SqlStore {
 
     async fn earlier(
         &self,
-        project: &ProjectId,
+        request: &OperationRequest,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<Job>> {
@@ -262,8 +288,11 @@ impl Operations for SqlStore {
                 return row.job().map(Some);
             }
         }
-        let row =
-            read!(&self.db, fetch_optional, query_as<TaskRow>, UNFINISHED, format!("project:{project}"))?;
-        row.map(|row| row.job()).transpose()
+        let row = read!(&self.db, fetch_optional, query_as<TaskRow>, UNFINISHED, request.key())?;
+        let Some(found) = row.map(|row| row.job()).transpose()? else { return Ok(None) };
+        match idempotency {
+            Some(key) if found.operation() == Some(request) => joined(self, found, key, now).await,
+            _ => Ok(Some(found)),
+        }
     }
 }

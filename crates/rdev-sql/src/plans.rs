@@ -42,7 +42,11 @@ async fn assert_searches(query: &str, searches: &[&str]) {
         assert!(plan.iter().any(|step| step == search), "{search}: {plan:#?}");
     }
     // In their order, until there are enough; and what was gathered so.
-    let allowed = ["SCAN t USING INDEX commands_in_line", "SCAN t USING INDEX tasks_waiting_in_pool"];
+    let allowed = [
+        "SCAN t USING INDEX commands_in_line",
+        "SCAN t USING INDEX operations_in_line",
+        "SCAN t USING INDEX tasks_waiting_in_pool",
+    ];
     let gathered = |step: &str| {
         ["SCAN (subquery", "SCAN turns", "SCAN CONSTANT ROW", "SCAN json_each"]
             .iter()
@@ -58,6 +62,7 @@ async fn assert_searches(query: &str, searches: &[&str]) {
 async fn claiming_visits_only_unfinished_commands_and_those_of_their_key() {
     let searches = [
         "SCAN t USING INDEX commands_in_line",
+        "SCAN t USING INDEX operations_in_line",
         "SCAN t USING INDEX tasks_waiting_in_pool",
         "SEARCH t USING INDEX tasks_running (pool=?)",
         "SEARCH o USING INDEX tasks_by_held_key (holds_key=?)",
@@ -81,6 +86,8 @@ async fn of_many_commands_each_is_looked_up_by_its_id() {
 async fn an_operation_is_found_by_its_project_and_so_are_the_jobs_of_a_deleted_one() {
     let by_key = "SEARCH tasks USING INDEX tasks_by_concurrency_key (concurrency_key=?)";
     assert_searches(operations::UNFINISHED, &[by_key]).await;
+    let later = "SEARCH tasks USING INDEX tasks_by_project (project=? AND id>?)";
+    assert_searches(operations::HAS_A_LATER_ONE, &[later]).await;
     assert_searches(OF_PROJECT, &["SEARCH tasks USING INDEX tasks_by_project (project=?)"]).await;
 }
 
@@ -168,8 +175,9 @@ async fn postgres_reads_no_table_from_end_to_end() {
     database.run(FILL).await;
     let mut connection = connect(&options(&database.url()).unwrap()).await.unwrap();
     for (query, binds, index) in [
-        (CLAIM_BESIDE_OTHERS, 5, "commands_in_line"),
-        (CLAIM_BESIDE_OTHERS, 5, "tasks_waiting_in_pool"),
+        (CLAIM_BESIDE_OTHERS, 6, "commands_in_line"),
+        (CLAIM_BESIDE_OTHERS, 6, "operations_in_line"),
+        (CLAIM_BESIDE_OTHERS, 6, "tasks_waiting_in_pool"),
         (VIRTUAL_TIME_OF_TASK, 4, "tasks_by_share"),
         (READ_JOB_ON_POSTGRES, 3, "events_by_task"),
         (READ_TARGET_ON_POSTGRES, 3, "events_by_project"),

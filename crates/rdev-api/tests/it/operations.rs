@@ -39,6 +39,7 @@ told_on_both_stores! {
     a_kept_failure_goes_on_when_it_is_retried,
     a_creation_is_cancelled_and_takes_everything_back,
     a_deletion_ends_what_runs_and_refuses_what_comes,
+    a_deletion_does_not_wait_for_the_slots_of_commands,
     the_same_request_gives_the_same_operation,
 }
 
@@ -338,7 +339,8 @@ async fn the_same_request_gives_the_same_operation(on: Runtime) {
     let first = post(body()).header("idempotency-key", "one").send().await;
     assert!(first.headers.get("idempotent-replayed").is_none());
     let id = first.json::<Data<AcceptedOperation>>(202).data.operation_id;
-    for call in [post(body()), post(body()).header("idempotency-key", "one")] {
+    let keyed = |key: &str| post(body()).header("idempotency-key", key);
+    for call in [post(body()), keyed("one"), keyed("joins")] {
         let again = call.send().await;
         assert_eq!(again.headers["idempotent-replayed"], "true");
         assert_eq!(again.json::<Data<AcceptedOperation>>(202).data.operation_id, id);
@@ -348,9 +350,10 @@ async fn the_same_request_gives_the_same_operation(on: Runtime) {
     post(other).header("idempotency-key", "one").send().await.failure(409, "IDEMPOTENCY_KEY_REUSED");
     fs::remove_file(folder.path().join("hold-init")).unwrap();
     ended(&client, &id, OperationStatus::Completed).await;
-    let again = post(body()).header("idempotency-key", "one").send().await;
-    let again = again.json::<Data<AcceptedOperation>>(202).data;
-    assert_eq!((again.operation_id, again.status), (id, OperationStatus::Completed));
+    for key in ["one", "joins"] {
+        let again = keyed(key).send().await.json::<Data<AcceptedOperation>>(202).data;
+        assert_eq!((&again.operation_id, again.status), (&id, OperationStatus::Completed), "{key}");
+    }
     post(body()).send().await.failure(409, "PROJECT_EXISTS");
 }
 
@@ -393,4 +396,20 @@ async fn the_first_project_comes_back_with_the_next_start() {
     server.kill9().await;
     server.restart().await;
     assert_eq!(listed(&server.client()).await, ["demo"]);
+}
+
+/// Each slot is busy with a command that does not end, and another command waits for it.
+async fn a_deletion_does_not_wait_for_the_slots_of_commands(on: Runtime) {
+    let server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    let id = create(&client, &json!({"name": "shop"})).await.operation_id;
+    ended(&client, &id, OperationStatus::Completed).await;
+    let busy = client.shell_in("demo", "sleep 1000").await;
+    assert_eq!(client.begun(&busy.id).await.accepted.status, Status::Running);
+    client.shell_in("shop", "true").await;
+    let gone = delete(&client, "shop").await.json::<Data<AcceptedOperation>>(202).data.operation_id;
+    ended(&client, &gone, OperationStatus::Completed).await;
+    assert_eq!(client.begun(&busy.id).await.accepted.status, Status::Running);
+    client.cancel(&busy.id).await;
+    client.ended_in("demo", &busy.id).await;
 }

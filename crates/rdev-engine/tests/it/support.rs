@@ -183,7 +183,7 @@ impl Bench {
 
     /// Has another worker claim all that can be claimed now; how much that is.
     pub(crate) async fn taken_over(&self) -> usize {
-        let (now, slots) = (self.clock.now(), ClaimLimits { jobs: 100, pool: 0 });
+        let (now, slots) = (self.clock.now(), ClaimLimits { commands: 100, operations: 100, pool: 0 });
         let claims = self.sound.claim(&id("worker-2"), slots, now, now + LEASE).await;
         claims.expect("the store answers").len()
     }

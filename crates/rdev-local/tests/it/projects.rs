@@ -47,6 +47,38 @@ async fn a_new_project_has_a_repository_without_a_commit_on_main() {
     assert_eq!(left, 0);
 }
 
+/// Runs a line in a workspace, as a command of the project would.
+fn sh(workspace: &Path, line: &str) {
+    let identity = ["user.name=a", "user.email=a@b"];
+    let mut shell = Command::new("sh");
+    shell.env("GIT_CONFIG_COUNT", "2");
+    for (number, pair) in identity.iter().enumerate() {
+        let (key, value) = pair.split_once('=').unwrap();
+        shell.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
+    }
+    assert!(shell.args(["-c", line]).current_dir(workspace).status().unwrap().success(), "{line}");
+}
+
+#[tokio::test]
+async fn what_commands_have_made_in_a_project_is_never_taken_back() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    for (project, line) in [
+        ("file", "echo x > file"),
+        ("folder", "mkdir folder"),
+        ("commit", "git commit -q --allow-empty -m first"),
+        ("branch", "git commit -q --allow-empty -m first && git branch other && git update-ref -d HEAD"),
+    ] {
+        make(&local, project).await;
+        let workspace = data.path().join("workspaces").join(project);
+        sh(&workspace, line);
+        let refused = local.withdraw(&id(project), &operation()).await.unwrap_err();
+        assert!(matches!(refused, Error::Conflict { conflict: Conflict::NameTaken, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("delete the project instead"), "{refused}");
+        assert!(local.project(&id(project)).await.unwrap().is_some(), "{project}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_project_stays_closed_over_a_restart() {
     let data = tempfile::tempdir().unwrap();
@@ -58,6 +90,11 @@ async fn a_closed_project_stays_closed_over_a_restart() {
     let shop = local.project(&id("shop")).await.unwrap().unwrap();
     assert!(shop.check_open().is_err(), "{shop:?}");
     local.remove(&id("shop")).await.unwrap();
+    drop(local);
+    let local = open(data.path(), "one");
+    let refused = local.prepare(&id("shop"), &operation()).await.unwrap_err();
+    assert!(refused.to_string().contains("the deletion of project shop is not complete"), "{refused}");
+    local.reopen(&id("shop")).await.unwrap();
     drop(local);
     let local = open(data.path(), "one");
     local.create_project(&id("shop")).unwrap();
@@ -97,6 +134,26 @@ async fn a_workspace_that_is_a_link_goes_and_what_it_leads_to_stays() {
     local.remove(&id("shop")).await.unwrap();
     assert!(local.project(&id("shop")).await.unwrap().is_none());
     assert!(elsewhere.join("file").is_file());
+}
+
+#[tokio::test]
+async fn a_prepared_workspace_that_somebody_removed_is_a_failure_for_good() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    local.prepare(&id("shop"), &operation()).await.unwrap();
+    std::fs::remove_dir_all(data.path().join("workspaces/.new")).unwrap();
+    for failed in [
+        local.make_repository(&id("shop"), &operation()).await,
+        local.publish(&id("shop"), &operation()).await.map(drop),
+    ] {
+        assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+    }
+    local.discard(&id("shop"), &operation()).await.unwrap();
+    // Taking back needs no more than the project itself.
+    make(&local, "shop").await;
+    std::fs::remove_dir(data.path().join("workspaces/.new")).unwrap();
+    local.withdraw(&id("shop"), &operation()).await.unwrap();
+    assert!(local.project(&id("shop")).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ pub fn chunk(first: u64, last: u64) -> Chunk {
     }
 }
 
-/// Makes limits of `n` commands of projects, and `n` tasks of the pool.
+/// Makes limits of `n` commands of projects, `n` operations, and `n` tasks of the pool.
 pub fn slots(n: u32) -> ClaimLimits {
-    ClaimLimits { jobs: n, pool: n }
+    ClaimLimits { commands: n, operations: n, pool: n }
 }

@@ -79,7 +79,8 @@ pub async fn what_others_made_is_in_the_way_and_stays(runtime: &(impl Workspaces
     assert!(is_listed(runtime, &project).await);
 }
 
-/// A closed project is shown as such until it is opened again, or removed.
+/// A closed project is shown as such until it is opened again, or removed. Its name stays closed until it is opened: the
+/// deletion may have more to remove.
 ///
 /// # Panics
 /// When the promise is not kept.
@@ -100,6 +101,17 @@ pub async fn a_closed_project_is_removed_or_opened_again(runtime: &(impl Workspa
         runtime.remove(&project).await.expect("it is removed");
     }
     assert_eq!(status().await, None);
-    make(runtime, &project, &operation_id(6)).await;
+    // A deletion that is not complete must never meet a later project of the name.
+    let later = operation_id(6);
+    for refused in [
+        runtime.prepare(&project, &later).await.map(drop),
+        runtime.publish(&project, &later).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::Conflict { conflict: Conflict::NameTaken, .. })), "{refused:?}");
+    }
+    runtime.remove(&project).await.expect("it is gone already");
+    assert_eq!(status().await, None);
+    runtime.reopen(&project).await.expect("the deletion is complete");
+    make(runtime, &project, &later).await;
     assert_eq!(status().await, Some(ProjectStatus::Ready));
 }

@@ -105,7 +105,7 @@ impl Operations {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Option<OperationView>> {
         let now = self.ports.clock.now();
-        let Some(job) = self.store.earlier(request.project(), idempotency, now).await? else {
+        let Some(job) = self.store.earlier(request, idempotency, now).await? else {
             return Ok(None);
         };
         if job.operation() == Some(request) {
@@ -179,7 +179,7 @@ impl Operations {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the operation has not ended, or has completed, when another one of its project has not
-    /// ended, and when the idempotency key was used for another request.
+    /// ended, when a later one of its project has completed, and when the idempotency key was used for another request.
     pub async fn retry(
         &self,
         id: &JobId,

@@ -58,16 +58,19 @@ async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
         if let Some(request) = job.operation()
             && let Some(earlier) = operations::unfinished(&mut tx, &request.key()).await?
         {
-            let is_same = earlier.operation() == Some(request);
-            return match is_same {
-                // The first call of this one, whose answer was lost.
-                true if earlier.id == job.id => match accepted(&mut tx, job).await? {
-                    Some(entry) => Ok(Enqueued::New(entry)),
-                    None => Ok(Enqueued::Existing(Box::new(earlier))),
-                },
-                true => Ok(Enqueued::Existing(Box::new(earlier))),
-                false => Err(operations::in_progress(&earlier)),
-            };
+            if earlier.operation() != Some(request) {
+                return Err(operations::in_progress(&earlier));
+            }
+            // The first call of this one, whose answer was lost.
+            if earlier.id == job.id
+                && let Some(entry) = accepted(&mut tx, job).await?
+            {
+                return Ok(Enqueued::New(entry));
+            }
+            if let Some(key) = &new.idempotency {
+                idempotency::lead_to(&mut tx, key, earlier.id.as_str()).await?;
+            }
+            return Ok(Enqueued::Existing(Box::new(earlier)));
         }
         insert_task(&mut tx, new).await?;
         let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));

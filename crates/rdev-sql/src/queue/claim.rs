@@ -43,9 +43,16 @@ macro_rules! claimable {
     };
 }
 
-macro_rules! jobs {
+macro_rules! commands {
     () => {
-        claimable!("t.status IN ('pending', 'running') AND NOT t.pool", "$4")
+        claimable!("t.status IN ('pending', 'running') AND NOT t.pool AND t.project <> '@operations'", "$4")
+    };
+}
+
+/// Operations, which never wait for the slots of commands: some of them end commands.
+macro_rules! operations {
+    () => {
+        claimable!("t.status IN ('pending', 'running') AND t.project = '@operations'", "$6")
     };
 }
 
@@ -72,7 +79,9 @@ macro_rules! claim {
             $from,
             " WHERE id ",
             $begin,
-            jobs!(),
+            commands!(),
+            $between,
+            operations!(),
             $between,
             waiting_tasks!(),
             $between,
@@ -144,8 +153,9 @@ async fn try_claim(
             worker.as_str(),
             lease_until.as_micros(),
             now.as_micros(),
-            i64::from(limits.jobs),
+            i64::from(limits.commands),
             i64::from(limits.pool),
+            i64::from(limits.operations),
         )
     })
 }

@@ -46,6 +46,18 @@ pub(crate) async fn take(
     first.of(key).map(Some)
 }
 
+/// Has a key that was taken in this transaction lead to another job: the one that the request has joined.
+pub(crate) async fn lead_to(tx: &mut Tx, key: &IdempotencyKey, task_id: &str) -> Result<()> {
+    execute!(
+        tx,
+        "UPDATE idempotency_keys SET task_id = $1 WHERE key_id = $2 AND value = $3",
+        task_id,
+        key.key.as_str(),
+        &key.value,
+    )
+    .map(|_| ())
+}
+
 const FIRST_USE: &str =
     "SELECT fingerprint, task_id, created_us FROM idempotency_keys WHERE key_id = $1 AND value = $2";
 

@@ -1,7 +1,7 @@
 //! Tasks and operations that have ended are reopened.
 
 use rdev_domain::{
-    EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
+    Conflict, EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
 };
 use rdev_ports::{Occurrence, Reopened};
 
@@ -37,6 +37,10 @@ pub(super) async fn reopen(
         if let Some(request) = job.operation() {
             if let Some(other) = operations::unfinished(&mut tx, &request.key()).await? {
                 return Err(operations::in_progress(&other));
+            }
+            if operations::has_a_later_one(&mut tx, &request.key(), id).await? {
+                let message = "a later operation of the project has completed: request a new operation";
+                return Err(Error::conflict(Conflict::OperationNotRetryable, message));
             }
             operations::reopen(&mut tx, id, now).await?;
         }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationStep, Outcome, Position,
-    ProjectId, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
+    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, Outcome,
+    Position, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
     WorkerName,
 };
 use rdev_ports::{
@@ -153,7 +153,7 @@ calls! { OperationSteps:
 
 calls! { Operations:
     fn steps(ids: &[JobId]) -> Vec<(JobId, OperationStep)>;
-    fn earlier(project: &ProjectId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Job>;
+    fn earlier(request: &OperationRequest, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Job>;
 }
 
 calls! { PoolQueue:

@@ -11,7 +11,7 @@ use rdev_domain::{
 use crate::testing::contract::steps::*;
 use crate::testing::{id, idempotency_key, job, new_job, operation, slots, target, task};
 use crate::{
-    Artefacts, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
+    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
     TaskLeases, TaskQueue,
 };
 
@@ -42,7 +42,8 @@ impl<S> Store for S where
 macro_rules! operations_contract {
     ($fresh:path) => {
         $crate::contract_tests! { operations, $fresh;
-            an_operation_is_read_back_and_claimed_with_commands
+            an_operation_is_read_back_and_claimed
+            operations_and_commands_have_slots_of_their_own
             a_plan_is_stored_once
             each_change_of_a_step_is_an_entry_with_a_number
             a_change_that_comes_again_is_stored_once
@@ -70,6 +71,10 @@ fn error(message: &str) -> StepError {
 
 fn made() -> Made {
     Made::from([("path".to_owned(), "/w/ä \"shop\"".to_owned())])
+}
+
+fn creation(project: &str) -> OperationRequest {
+    OperationRequest::CreateProject { project: id(project), on_failure: OnFailure::Rollback }
 }
 
 fn submitted(operation: &Job) -> NewJob {
@@ -105,14 +110,39 @@ async fn end(store: &impl Store, fence: &Fence, seq: u64, ending: Ending, now: u
     store.finish(fence, Seq(seq), Outcome::without_process(ending, "m"), at(now)).await
 }
 
-/// An operation is a job of the target of operations, and counts as a command where jobs are claimed.
-pub async fn an_operation_is_read_back_and_claimed_with_commands(store: &impl Store) -> Result<()> {
+/// An operation is a job of the target of operations, and is claimed like any other job.
+pub async fn an_operation_is_read_back_and_claimed(store: &impl Store) -> Result<()> {
     let operation = accept(store, 1).await?;
     assert_eq!(store.job(&Target::Operations, &operation.id).await?.as_ref(), Some(&operation));
     assert_eq!(store.job(&target("shop"), &operation.id).await?, None);
     assert_eq!(store.jobs(&Target::Operations, None, ALL).await?, std::slice::from_ref(&operation));
     let claims = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?;
     assert_eq!(claims.iter().map(|claim| &claim.job).collect::<Vec<_>>(), [&operation]);
+    Ok(())
+}
+
+/// Neither uses the other's limit, however many of the other wait, or have lost their worker.
+pub async fn operations_and_commands_have_slots_of_their_own(store: &impl Store) -> Result<()> {
+    for n in 1..=3 {
+        enqueue(store, n).await?;
+        store.enqueue(submitted(&operation(&format!("shop-{n}"), n))).await?;
+    }
+    let commands = |n| ClaimLimits { commands: n, ..slots(0) };
+    let operations = |n| ClaimLimits { operations: n, ..slots(0) };
+    let both = ClaimLimits { commands: 2, operations: 1, pool: 0 };
+    for (limits, now, expected) in [
+        (slots(0), 0, (0, 0)),
+        (commands(1), 0, (1, 0)),
+        (operations(2), 0, (0, 2)),
+        (both, 0, (2, 1)),
+        (slots(9), 0, (0, 0)),
+        (commands(9), LEASE + 1, (3, 0)),
+        (operations(9), LEASE + 1, (0, 3)),
+    ] {
+        let claims = store.claim(&worker(), limits, at(now), at(now + LEASE)).await?;
+        let of_operations = claims.iter().filter(|claim| claim.job.operation().is_some()).count();
+        assert_eq!((claims.len() - of_operations, of_operations), expected, "{limits:?} at {now}");
+    }
     Ok(())
 }
 
@@ -240,26 +270,44 @@ pub async fn one_operation_of_a_project_is_accepted_at_a_time(store: &impl Store
     Ok(())
 }
 
-/// Of callers who ask for the same at the same moment one begins the operation, and all get it.
+/// Of callers who ask for the same at the same moment one begins the operation, and all get it, also by the key of each
+/// after its end.
 pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) -> Result<()> {
+    let caller = |n: u64| idempotency_key("key-1", &format!("caller-{n}"), 1);
     let asked: Vec<_> = (1..=8)
         .map(|n| {
             let store = store.clone();
-            tokio::spawn(async move { store.enqueue(submitted(&operation("shop", n))).await })
+            let key = Some(caller(n));
+            tokio::spawn(async move {
+                store.enqueue(NewJob { idempotency: key, ..submitted(&operation("shop", n)) }).await
+            })
         })
         .collect();
     let mut began = 0;
     for asked in asked {
         began += usize::from(matches!(asked.await.expect("it does not panic")?, Enqueued::New(_)));
     }
-    assert_eq!((began, store.jobs(&Target::Operations, None, ALL).await?.len()), (1, 1));
+    let stored = store.jobs(&Target::Operations, None, ALL).await?;
+    assert_eq!((began, stored.len()), (1, 1));
+    let fence = begin(store, 0).await?;
+    end(store, &fence, 1, Ending::Completed, 1).await?;
+    for n in 1..=8 {
+        let earlier = store.earlier(&creation("shop"), Some(&caller(n)), at(2)).await?;
+        assert_eq!(earlier.map(|job| job.id).as_ref(), Some(&stored[0].id), "{n}");
+        let again = NewJob { idempotency: Some(caller(n)), ..submitted(&operation("shop", 20 + n)) };
+        match store.enqueue(again).await? {
+            Enqueued::Existing(job) => assert_eq!(job.id, stored[0].id),
+            Enqueued::New(entry) => panic!("{entry:?}"),
+        }
+    }
     Ok(())
 }
 
-/// A request finds what it has begun: by its idempotency key also after the end.
+/// A request finds what it has begun, or joined: by its idempotency key also after the end.
 pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &impl Store) -> Result<()> {
-    let shop = id("shop");
+    let shop = creation("shop");
     let key = |request| idempotency_key("key-1", "a", request);
+    let joining = idempotency_key("key-1", "b", 1);
     assert_eq!(store.earlier(&shop, Some(&key(1)), at(0)).await?, None);
     let first = operation("shop", 1);
     store.enqueue(NewJob { idempotency: Some(key(1)), ..submitted(&first) }).await?;
@@ -269,15 +317,23 @@ pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &imp
         ("other", None, false),
         ("other", Some(key(1)), true),
     ] {
-        let earlier = store.earlier(&id(project), idempotency.as_ref(), at(1)).await?;
+        let earlier = store.earlier(&creation(project), idempotency.as_ref(), at(1)).await?;
         assert_eq!(earlier.map(|job| job.id), found.then(|| first.id.clone()), "{project}");
     }
     assert_conflict(store.earlier(&shop, Some(&key(2)), at(1)).await, Conflict::IdempotencyKeyReused);
+    // A request for something else joins nothing, and its key stays free.
+    let other = OperationRequest::DeleteProject { project: id("shop") };
+    let of_other = idempotency_key("key-1", "c", 2);
+    assert!(store.earlier(&other, Some(&of_other), at(1)).await?.is_some());
+    assert!(store.earlier(&shop, Some(&joining), at(1)).await?.is_some());
     let fence = begin(store, 0).await?;
     end(store, &fence, 1, Ending::Completed, 1).await?;
     assert_eq!(store.earlier(&shop, None, at(2)).await?, None);
-    let ended = store.earlier(&shop, Some(&key(1)), at(2)).await?.expect("the key is known");
-    assert_eq!(OperationStatus::of(&ended.state), OperationStatus::Completed);
+    assert_eq!(store.earlier(&other, Some(&of_other), at(2)).await?, None);
+    for known in [key(1), joining] {
+        let ended = store.earlier(&shop, Some(&known), at(2)).await?.expect("the key is known");
+        assert_eq!(OperationStatus::of(&ended.state), OperationStatus::Completed);
+    }
     Ok(())
 }
 
@@ -321,7 +377,8 @@ pub async fn a_retried_operation_goes_on_where_it_stopped(store: &impl Store) ->
     Ok(())
 }
 
-/// An operation that runs, or has completed, is not retried; nor is one beside another of its project.
+/// An operation that runs, or has completed, is not retried; nor is one beside another of its project, or before a later
+/// one that has completed: the project may be a new one of the same name.
 pub async fn only_an_operation_that_ended_without_success_is_retried(store: &impl Store) -> Result<()> {
     let first = accept(store, 1).await?;
     let retried = async |id| store.reopen(&Target::Operations, id, None, at(9)).await;
@@ -336,7 +393,16 @@ pub async fn only_an_operation_that_ended_without_success_is_retried(store: &imp
     let fence = begin(store, 2).await?;
     end(store, &fence, 1, Ending::Completed, 3).await?;
     assert_conflict(retried(&fence.id).await, Conflict::OperationNotRetryable);
-    assert!(retried(&first.id).await?.is_some());
+    assert_conflict(retried(&first.id).await, Conflict::OperationNotRetryable);
+    let third = accept(store, 3).await?;
+    let fence = begin(store, 4).await?;
+    end(store, &fence, 1, Ending::Failed(Reason::RolledBack), 5).await?;
+    // Neither what came before, nor another project, is in the way.
+    let other = operation("other", 4);
+    store.enqueue(submitted(&other)).await?;
+    let fence = begin(store, 6).await?;
+    end(store, &fence, 1, Ending::Completed, 7).await?;
+    assert!(retried(&third.id).await?.is_some());
     Ok(())
 }
 

@@ -143,7 +143,7 @@ pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Res
     assert_eq!(backlog.waiting_since, Some(at(0)));
 
     // With one of the key running, no worker could help the other.
-    let of_pool = ClaimLimits { jobs: 0, pool: 2 };
+    let of_pool = ClaimLimits { commands: 0, operations: 0, pool: 2 };
     for claim in store.claim(&worker(), of_pool, at(20), at(LEASE)).await? {
         let worker =
             if claim.job.spec.kind() == JobKind::Task(TaskKind::Deploy) { "slot-3" } else { "slot-2" };

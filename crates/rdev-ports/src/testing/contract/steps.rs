@@ -105,7 +105,7 @@ pub(super) async fn enqueue_task(store: &impl TaskQueue, kind: TaskKind, n: u64)
 /// Stores the `n`th task, claims it, and starts it in a worker.
 pub(super) async fn run_task(store: &(impl TaskQueue + TaskLeases), n: u64, worker: &str) -> Result<Claim> {
     enqueue_task(store, TaskKind::Test, n).await?;
-    let of_pool = ClaimLimits { jobs: 0, pool: 1 };
+    let of_pool = ClaimLimits { pool: 1, ..slots(0) };
     let claim = store.claim(&self::worker(), of_pool, at(0), at(LEASE)).await?.remove(0);
     start(store, &claim.fence, "pod-1", Some(&slot(worker)), at(5)).await?;
     Ok(claim)

@@ -61,11 +61,11 @@ pub async fn commands_and_tasks_have_slots_of_their_own(store: &impl Store) -> R
         enqueue(store, n).await?;
         store.enqueue(new_job(task(TaskKind::Test, n + 10))).await?;
     }
-    let slots = ClaimLimits { jobs: 1, pool: 2 };
-    let first = store.claim(&worker(), slots, at(0), at(LEASE)).await?;
+    let limits = ClaimLimits { pool: 2, ..slots(1) };
+    let first = store.claim(&worker(), limits, at(0), at(LEASE)).await?;
     assert_eq!(ids(&first), [1, 11, 12].map(|n| job("demo", n).id));
-    let slots = ClaimLimits { jobs: 3, pool: 0 };
-    let second = store.claim(&worker(), slots, at(0), at(LEASE)).await?;
+    let limits = ClaimLimits { pool: 0, ..slots(3) };
+    let second = store.claim(&worker(), limits, at(0), at(LEASE)).await?;
     assert_eq!(ids(&second), [2, 3].map(|n| job("demo", n).id));
     Ok(())
 }
@@ -77,8 +77,7 @@ pub async fn a_running_task_is_taken_over_without_a_slot(store: &impl Store) -> 
     }
     let running = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?.remove(0);
     start(store, &running.fence, "pod-1", Some(&slot("slot-1")), at(0)).await?;
-    let none = ClaimLimits { jobs: 0, pool: 0 };
-    let taken = store.claim(&worker(), none, at(LEASE + 1), at(2 * LEASE)).await?;
+    let taken = store.claim(&worker(), slots(0), at(LEASE + 1), at(2 * LEASE)).await?;
     assert_eq!(ids(&taken), [running.fence.id]);
     assert_eq!(taken[0].slot, Some(slot("slot-1")));
     Ok(())
