@@ -149,6 +149,9 @@ impl StepErrorCode {
     }
 }
 
+/// Beginning of the error of an attempt to take a step back, in the step's error.
+const TAKING_BACK: &str = "taking it back: ";
+
 impl StepError {
     /// Describes the error of an attempt.
     pub fn of(error: &Error) -> Self {
@@ -168,13 +171,25 @@ impl StepError {
         Self { code, message: message.replace('\0', "\u{fffd}") }
     }
 
-    /// Returns the error of taking a step back, after the cause of the step's failure, which stays first.
-    fn after(self, cause: Option<&Self>) -> Self {
-        match cause {
-            Some(cause) if cause.message != self.message => {
-                Self { message: format!("{}; taking it back: {}", cause.message, self.message), ..self }
+    /// Returns the error of an attempt to take a step back, after the cause of the step's failure, which stays first
+    /// however many attempts follow.
+    fn after(self, former: Option<&Self>) -> Self {
+        match former.and_then(Self::cause) {
+            Some(cause) if cause.message == self.message => cause,
+            Some(cause) => {
+                Self { message: format!("{}; {TAKING_BACK}{}", cause.message, self.message), ..cause }
             }
-            _ => self,
+            None => Self { message: format!("{TAKING_BACK}{}", self.message), ..self },
+        }
+    }
+
+    /// Returns the cause of a step's failure, without what was added by attempts to take the step back; `None` when
+    /// nothing but these has failed.
+    fn cause(&self) -> Option<Self> {
+        match self.message.split_once(TAKING_BACK) {
+            None => Some(self.clone()),
+            Some(("", _)) => None,
+            Some((cause, _)) => Some(Self { message: cause.trim_end_matches("; ").to_owned(), ..self.clone() }),
         }
     }
 }
@@ -290,9 +305,11 @@ impl OperationStep {
             (State::Running { .. }, StepEvent::Undo) => (State::Undoing { error: None }, 1),
             (State::Undoing { .. }, StepEvent::Undo) => (State::Undoing { error: cause }, self.attempt + 1),
             (State::Undoing { .. }, StepEvent::UndoRetry(error)) => {
-                (State::Undoing { error: Some(error) }, self.attempt + 1)
+                (State::Undoing { error: Some(error.after(cause.as_ref())) }, self.attempt + 1)
             }
-            (State::Undoing { .. }, StepEvent::Undone) => (State::Undone { error: cause }, self.attempt),
+            (State::Undoing { .. }, StepEvent::Undone) => {
+                (State::Undone { error: cause.and_then(|error| error.cause()) }, self.attempt)
+            }
             (State::Undoing { .. }, StepEvent::Stick(error)) => {
                 (State::Stuck { error: error.after(cause.as_ref()) }, self.attempt)
             }
@@ -381,7 +398,7 @@ mod tests {
                 "-",
                 "-",
                 "undoing 4 why",
-                "undoing 4 u",
+                "undoing 4 why; taking it back: u",
                 "undone 3 why",
                 "stuck 3 why; taking it back: s",
                 "undoing 3 why",
@@ -405,6 +422,32 @@ mod tests {
                     format!("{} {attempt}{error}", state.as_str())
                 });
                 assert_eq!(reached, expected, "{state:?} {event:?}");
+            }
+        }
+    }
+
+    /// The cause of a failure stays, whatever comes of taking the step back; a step without one tells the last attempt.
+    #[test]
+    fn the_cause_stays_first_while_a_step_is_taken_back() {
+        let at = Timestamp::from_micros;
+        let message = |step: &OperationStep| step.state.error().map(|error| error.message.clone());
+        for (failed, undone, stuck) in [
+            (StepState::Failed { error: error("why") }, Some("why"), "why; taking it back: last"),
+            (StepState::Done, None, "taking it back: last"),
+        ] {
+            let step =
+                OperationStep { state: failed, ..OperationStep::pending(1, "workspace".parse().unwrap()) };
+            let mut step = step.after(StepEvent::Undo, at(1)).unwrap();
+            for n in 0..3 {
+                step = step.after(StepEvent::UndoRetry(error(&format!("u{n}"))), at(2)).unwrap();
+            }
+            let gone = step.after(StepEvent::Undone, at(3)).unwrap();
+            assert_eq!(message(&gone).as_deref(), undone);
+            // Again by hand, and stuck again.
+            for _ in 0..2 {
+                step = step.after(StepEvent::Stick(error("last")), at(3)).unwrap();
+                assert_eq!(message(&step).as_deref(), Some(stuck));
+                step = step.after(StepEvent::Reopen, at(4)).unwrap();
             }
         }
     }
