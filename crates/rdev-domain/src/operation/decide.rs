@@ -41,8 +41,8 @@ pub enum OperationEnd {
 /// Returns the next action of an operation with these steps, in the order of their numbers.
 ///
 /// The operation goes back when its cancellation was requested, or when a step failed and the plan says so; once a step
-/// is being taken back, it goes back to the end. Steps are taken back in reverse, and one that is stuck keeps no other
-/// from being taken back.
+/// is being taken back, it goes back to the end. Steps are taken back in reverse, and a stuck step does not stop the
+/// undo of the others.
 pub fn next_action(plan: &OperationPlan, steps: &[OperationStep], is_cancelled: bool) -> NextAction {
     let first = |statuses: &[StepStatus]| steps.iter().find(|step| statuses.contains(&step.state.status()));
     let has_begun =
@@ -83,7 +83,8 @@ impl OperationEnd {
 
     /// Returns the outcome of the operation's job: all errors of its steps, the cause first, and what is left.
     pub fn outcome(self, steps: &[OperationStep]) -> Outcome {
-        let errors = steps.iter().filter_map(|step| {
+        // A step that fails is the last one that began; the errors before are those of taking back.
+        let errors = steps.iter().rev().filter_map(|step| {
             let error = step.state.error()?;
             Some(format!("{}: {}", step.name, error.message))
         });
@@ -185,7 +186,7 @@ mod tests {
         for (states, end, message) in [
             ("ddd", OperationEnd::Completed, None),
             ("dfp", OperationEnd::Degraded, Some("step_2: broken; kept: step_1")),
-            ("sfp", OperationEnd::Stuck, Some("step_1: stuck; step_2: broken; left: step_1, step_2")),
+            ("sfp", OperationEnd::Stuck, Some("step_2: broken; step_1: stuck; left: step_1, step_2")),
             ("xxp", OperationEnd::Cancelled, Some("cancelled, and everything is taken back")),
         ] {
             let outcome = end.outcome(&steps(states));

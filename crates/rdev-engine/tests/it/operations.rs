@@ -110,7 +110,7 @@ async fn what_cannot_be_taken_back_is_named_and_the_rest_goes() {
     bench.plans.steps[1].stays(for_good, 1);
     let id = bench.operate(OnFailure::Rollback).await;
     let message = bench.operation_ended(&id, OperationStatus::Stuck).await;
-    assert_eq!(message.as_deref(), Some("two: taking it back: broken; three: broken; left: two"));
+    assert_eq!(message.as_deref(), Some("three: broken; two: taking it back: broken; left: two"));
     let statuses = async || bench.steps(&id).await.iter().map(|step| step.state.status()).collect::<Vec<_>>();
     assert_eq!(statuses().await, [StepStatus::Undone, StepStatus::Stuck, StepStatus::Undone]);
     // By hand it is taken back again, and not made again.
