@@ -49,7 +49,7 @@ pub fn next_action(plan: &OperationPlan, steps: &[OperationStep], is_cancelled: 
         |number| steps.iter().any(|step| step.number >= number && step.state.status() != StepStatus::Pending);
     let only_forward = plan.no_return_from.is_some_and(has_begun);
     let has_failed = first(&[StepStatus::Failed]).is_some();
-    let has_gone_back = first(&[StepStatus::Undoing, StepStatus::Undone, StepStatus::Stuck]).is_some();
+    let has_gone_back = steps.iter().any(|step| step.state.status().is_of_undo());
     let rolls_back = has_failed && plan.on_failure == OnFailure::Rollback;
     if has_gone_back || !only_forward && (is_cancelled || rolls_back) {
         let left = [StepStatus::Running, StepStatus::Done, StepStatus::Failed, StepStatus::Undoing];
@@ -89,10 +89,17 @@ impl OperationEnd {
             Some(format!("{}: {}", step.name, error.message))
         });
         let mut parts: Vec<String> = errors.collect();
+        let went_back = steps.iter().any(|step| step.state.status().is_of_undo());
         let is_left = |step: &&OperationStep| match self {
             Self::Completed | Self::RolledBack | Self::Cancelled => false,
             Self::Degraded => step.state.status() == StepStatus::Done,
-            Self::Stuck => matches!(step.state.status(), StepStatus::Stuck | StepStatus::Failed),
+            Self::Stuck => match step.state.status() {
+                StepStatus::Stuck | StepStatus::Failed | StepStatus::Running | StepStatus::Undoing => true,
+                StepStatus::Undone => false,
+                // What was made is left of an undo, and what was not made yet of an operation that goes forward.
+                StepStatus::Done => went_back,
+                StepStatus::Pending => !went_back,
+            },
         };
         let left: Vec<&str> = steps.iter().filter(is_left).map(|step| step.name.as_str()).collect();
         if !left.is_empty() {
@@ -187,6 +194,8 @@ mod tests {
             ("ddd", OperationEnd::Completed, None),
             ("dfp", OperationEnd::Degraded, Some("step_2: broken; kept: step_1")),
             ("sfp", OperationEnd::Stuck, Some("step_2: broken; step_1: stuck; left: step_1, step_2")),
+            ("dfpp", OperationEnd::Stuck, Some("step_2: broken; left: step_2, step_3, step_4")),
+            ("dsxp", OperationEnd::Stuck, Some("step_2: stuck; left: step_1, step_2")),
             ("xxp", OperationEnd::Cancelled, Some("cancelled, and everything is taken back")),
         ] {
             let outcome = end.outcome(&steps(states));

@@ -100,6 +100,11 @@ impl StepStatus {
         }
     }
 
+    /// Tells whether a step of this status is, or was, taken back.
+    pub(super) fn is_of_undo(self) -> bool {
+        matches!(self, Self::Undoing | Self::Undone | Self::Stuck)
+    }
+
     /// Returns the status of a name in stores.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
