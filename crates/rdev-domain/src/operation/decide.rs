@@ -8,8 +8,10 @@ use crate::{Ending, Outcome, Reason};
 pub struct OperationPlan {
     /// Consequence of a step that fails for good.
     pub on_failure: OnFailure,
-    /// Number of the first step that cannot be taken back, from 1. Once it has begun, the operation only goes forward.
-    pub no_return_from: Option<u32>,
+    /// Name of the first step that cannot be taken back; `None`: every step can. Once this step or a later one has begun,
+    /// the operation only goes forward. An operation whose stored steps have no such name, which another version has
+    /// begun, only goes forward from its first step on.
+    pub no_return_from: Option<&'static str>,
 }
 
 /// Next action of an operation.
@@ -45,9 +47,10 @@ pub enum OperationEnd {
 /// undo of the others.
 pub fn next_action(plan: &OperationPlan, steps: &[OperationStep], is_cancelled: bool) -> NextAction {
     let first = |statuses: &[StepStatus]| steps.iter().find(|step| statuses.contains(&step.state.status()));
-    let has_begun =
-        |number| steps.iter().any(|step| step.number >= number && step.state.status() != StepStatus::Pending);
-    let only_forward = plan.no_return_from.is_some_and(has_begun);
+    let only_forward = plan.no_return_from.is_some_and(|name| {
+        let from = steps.iter().position(|step| step.name.as_str() == name).unwrap_or(0);
+        steps.iter().skip(from).any(|step| step.state.status() != StepStatus::Pending)
+    });
     let has_failed = first(&[StepStatus::Failed]).is_some();
     let has_gone_back = steps.iter().any(|step| step.state.status().is_of_undo());
     let rolls_back = has_failed && plan.on_failure == OnFailure::Rollback;
@@ -172,7 +175,7 @@ mod tests {
     fn past_the_point_of_no_return_an_operation_only_goes_forward() {
         use NextAction::{End, Ensure, Undo};
         use OperationEnd::{Completed, Stuck};
-        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some(2) };
+        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("step_2") };
         for (states, goes_on, cancelled) in [
             ("dpp", Ensure(2), Undo(1)),
             ("fpp", Undo(1), Undo(1)),
@@ -186,6 +189,25 @@ mod tests {
             assert_eq!(next_action(&plan, &steps, false), goes_on, "{states}");
             assert_eq!(next_action(&plan, &steps, true), cancelled, "{states}");
         }
+    }
+
+    /// The plan of another version may have other numbers.
+    #[test]
+    fn the_point_of_no_return_is_found_by_its_name() {
+        use NextAction::{Ensure, Undo};
+        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("step_2") };
+        let mut moved = steps("dpp");
+        moved[1].name = "inserted".parse().unwrap();
+        moved[2].name = "step_2".parse().unwrap();
+        moved[1].state = StepState::Running { error: None };
+        assert_eq!(next_action(&plan, &moved, true), Undo(2));
+        moved[1].state = StepState::Done;
+        moved[2].state = StepState::Running { error: None };
+        assert_eq!(next_action(&plan, &moved, true), Ensure(3));
+        // A name that no stored step has may stand for any of them.
+        moved[2].name = "renamed".parse().unwrap();
+        moved[2].state = StepState::Pending;
+        assert_eq!(next_action(&plan, &moved, true), Ensure(3));
     }
 
     #[test]

@@ -149,7 +149,7 @@ async fn a_cancellation_is_heard_while_a_step_waits_for_its_next_attempt() {
 #[tokio::test(start_paused = true)]
 async fn past_its_point_of_no_return_an_operation_goes_on_whoever_cancels_it() {
     let bench = Bench::without_worker([]).await;
-    *bench.plans.no_return_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(2);
+    *bench.plans.no_return_from.lock().unwrap_or_else(PoisonError::into_inner) = Some("two");
     bench.plans.steps[1].fails(passing, 3);
     bench.begin(crate::support::LEASE);
     let id = bench.operate(OnFailure::Rollback).await;

@@ -65,7 +65,7 @@ impl Plans for ProjectPlans {
                     ("records", Arc::new(RemoveRecords { records, clock })),
                 ],
                 // Nothing brings removed files back.
-                rules: OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some(3) },
+                rules: OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("workspace") },
             },
         })
     }

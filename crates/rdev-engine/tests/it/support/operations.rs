@@ -97,7 +97,7 @@ pub(crate) struct Scripted {
     /// The steps.
     pub(crate) steps: [Arc<ScriptedStep>; 3],
     /// First step that cannot be taken back.
-    pub(crate) no_return_from: Mutex<Option<u32>>,
+    pub(crate) no_return_from: Mutex<Option<&'static str>>,
 }
 
 impl Plans for Scripted {
