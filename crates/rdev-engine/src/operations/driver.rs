@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepEvent, StepName,
+    Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepErrorCode, StepEvent, StepName,
     next_action,
 };
 use rdev_ports::Random;
@@ -89,6 +89,9 @@ impl Driver<'_> {
     async fn ensure(&mut self, number: u32) -> Result<()> {
         let action = self.action(number)?;
         let mut attempts = self.begin(number, StepEvent::Start).await?;
+        if let Some(error) = self.exhausted(number, &attempts)? {
+            return self.advance(number, StepEvent::Fail(error)).await.map(|_| ());
+        }
         loop {
             let error = match called(action.ensure(&self.context)).await {
                 Ok(made) => return self.advance(number, StepEvent::Done(made)).await.map(|_| ()),
@@ -114,6 +117,9 @@ impl Driver<'_> {
     async fn undo(&mut self, number: u32) -> Result<()> {
         let action = self.action(number)?;
         let mut attempts = self.begin(number, StepEvent::Undo).await?;
+        if let Some(error) = self.exhausted(number, &attempts)? {
+            return self.advance(number, StepEvent::Stick(error)).await.map(|_| ());
+        }
         let made = self.step(number)?.made.clone();
         loop {
             let error = match called(action.undo(&self.context, &made)).await {
@@ -135,6 +141,19 @@ impl Driver<'_> {
     async fn begin(&mut self, number: u32, event: StepEvent) -> Result<Attempts> {
         let attempt = self.advance(number, event).await?;
         Ok(Attempts { began: Instant::now(), number: attempt })
+    }
+
+    /// Returns the error of a step whose attempts are used up when a process begins with the step: the process before
+    /// ended during the last one. `None` while there are attempts left.
+    fn exhausted(&self, number: u32, attempts: &Attempts) -> Result<Option<StepError>> {
+        if attempts.number <= ATTEMPTS_MAX {
+            return Ok(None);
+        }
+        let before = self.step(number)?.state.error();
+        let before = before.map(|error| format!("; the error before: {}", error.message)).unwrap_or_default();
+        let message =
+            format!("{ATTEMPTS_MAX} attempts began, and rdev ended during the last one{before}");
+        Ok(Some(StepError { code: StepErrorCode::Internal, message }))
     }
 
     /// Stores an event of a step, and returns the number of its attempt.

@@ -194,3 +194,17 @@ async fn another_worker_goes_on_where_the_first_one_stopped() {
     assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is skipped");
     assert!(bench.plans.steps[1].seen().len() >= 2, "what ran is made again");
 }
+
+/// The worker ends in each attempt of a step, so no error is ever returned.
+#[tokio::test(start_paused = true)]
+async fn a_step_in_which_every_worker_ends_is_given_up() {
+    let bench = Bench::without_worker([]).await;
+    let _gate = bench.plans.steps[1].wait_for();
+    bench.store.fail("renew", Fault::Hangs, 100_000);
+    bench.begin(Duration::from_secs(30));
+    let id = bench.operate(OnFailure::Rollback).await;
+    let message = bench.operation_ended(&id, OperationStatus::RolledBack).await;
+    assert_eq!(message.as_deref(), Some("two: 25 attempts began, and rdev ended during the last one"));
+    let seen = bench.plans.steps[1].seen();
+    assert_eq!((seen.len(), seen.last()), (26, Some(&"undo")), "{seen:?}");
+}
