@@ -65,24 +65,32 @@ impl Driver<'_> {
         plan.steps.iter().map(name).collect()
     }
 
-    /// Goes on with the operation until its end. Returns the outcome of the operation and the number of its last event.
+    /// Goes on with the operation until its end. Returns the outcome of the operation, which is stuck where this version
+    /// cannot go on, as when a stored step is none of the plan.
     ///
     /// # Errors
-    /// `LeaseLost` when another worker has taken over; `Internal` when a stored step is none of the plan.
-    pub(crate) async fn run(mut self) -> Result<(Outcome, Seq)> {
+    /// `LeaseLost` when another worker has taken over.
+    pub(crate) async fn run(&mut self) -> Result<Outcome> {
+        match self.drive().await {
+            Ok(end) => Ok(self.timed(end.outcome(&self.steps))),
+            Err(error) => Ok(self.timed(stuck(error, &self.steps)?)),
+        }
+    }
+
+    async fn drive(&mut self) -> Result<OperationEnd> {
         loop {
             match next_action(&self.plan.rules, &self.steps, self.cancelled.is_cancelled()) {
                 NextAction::Ensure(number) => self.ensure(number).await?,
                 NextAction::Undo(number) => self.undo(number).await?,
-                NextAction::End(end) => return Ok((self.outcome(end), self.last_seq)),
+                NextAction::End(end) => return Ok(end),
             }
         }
     }
 
-    fn outcome(&self, end: OperationEnd) -> Outcome {
+    fn timed(&self, outcome: Outcome) -> Outcome {
         let started = self.steps.iter().filter_map(|step| step.started_at).min();
         let duration = started.map_or(Duration::ZERO, |started| self.writer.now().since(started));
-        Outcome { duration, ..end.outcome(&self.steps) }
+        Outcome { duration, ..outcome }
     }
 
     /// Makes a step. Returns early, with the step as it is, when the operation is to go back instead.
@@ -178,8 +186,23 @@ impl Driver<'_> {
         let name = &self.step(number)?.name;
         let action = self.plan.steps.iter().find(|(known, _)| *known == name.as_str());
         let action = action.map(|(_, action)| action.clone());
-        action.ok_or_else(|| Error::Internal(anyhow::anyhow!("this version has no step {name:?}")))
+        action.ok_or_else(|| Error::Internal(anyhow::anyhow!("this version has no step {name}")))
     }
+}
+
+/// Returns the outcome of an operation that cannot go on by an error that is none of its steps'. A retry by hand goes on
+/// where the operation stopped.
+///
+/// # Errors
+/// The error itself when another worker has taken over, or the store is not available: the operation has not ended.
+pub(crate) fn stuck(error: Error, steps: &[OperationStep]) -> Result<Outcome> {
+    if matches!(error, Error::LeaseLost | Error::Unavailable { .. }) {
+        return Err(error);
+    }
+    let outcome = OperationEnd::Stuck.outcome(steps);
+    let parts = [Some(StepError::of(&error).message), outcome.message.filter(|rest| !rest.is_empty())];
+    let message: Vec<String> = parts.into_iter().flatten().collect();
+    Ok(Outcome { message: Some(message.join("; ")), ..outcome })
 }
 
 /// Waits for a call of a step, for a limited time.

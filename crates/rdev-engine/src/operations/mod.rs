@@ -7,5 +7,5 @@
 mod driver;
 mod plan;
 
-pub(crate) use driver::Driver;
+pub(crate) use driver::{Driver, stuck};
 pub use plan::{Plan, Plans, Step, StepContext};

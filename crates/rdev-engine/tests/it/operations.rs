@@ -208,3 +208,25 @@ async fn a_step_in_which_every_worker_ends_is_given_up() {
     let seen = bench.plans.steps[1].seen();
     assert_eq!((seen.len(), seen.last()), (26, Some(&"undo")), "{seen:?}");
 }
+
+/// A step that no version knows would otherwise be begun for ever.
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_this_version_cannot_go_on_with_ends_stuck() {
+    let bench = Bench::without_worker([]).await;
+    let gate = bench.plans.steps[1].wait_for();
+    bench.store.fail("renew", Fault::Hangs, 1000);
+    bench.begin(Duration::from_secs(30));
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_when(&id, |_, steps| steps.get(1).is_some_and(|step| step.attempt == 1)).await;
+    let names = |names| *bench.plans.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    names(["one", "renamed", "three"]);
+    let message = bench.operation_ended(&id, OperationStatus::Stuck).await;
+    assert_eq!(message.as_deref(), Some("this version has no step two; left: two, three"));
+    // The version that knows the step goes on.
+    names(["one", "two", "three"]);
+    gate.notify_one();
+    gate.notify_one();
+    bench.retry_operation(&id).await;
+    bench.operation_ended(&id, OperationStatus::Completed).await;
+    assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is skipped");
+}

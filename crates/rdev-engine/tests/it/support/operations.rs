@@ -91,13 +91,24 @@ impl Step for ScriptedStep {
     }
 }
 
-/// Plan of every operation: the steps `one`, `two` and `three`.
-#[derive(Default)]
+/// Plan of every operation.
 pub(crate) struct Scripted {
     /// The steps.
     pub(crate) steps: [Arc<ScriptedStep>; 3],
+    /// Names of the steps: `one`, `two` and `three`, unless another version has others.
+    pub(crate) names: Mutex<[&'static str; 3]>,
     /// First step that cannot be taken back.
     pub(crate) no_return_from: Mutex<Option<&'static str>>,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            steps: Default::default(),
+            names: Mutex::new(["one", "two", "three"]),
+            no_return_from: Mutex::default(),
+        }
+    }
 }
 
 impl Plans for Scripted {
@@ -106,7 +117,7 @@ impl Plans for Scripted {
             OperationRequest::CreateProject { on_failure, .. } => *on_failure,
             OperationRequest::DeleteProject { .. } => OnFailure::Rollback,
         };
-        let named = ["one", "two", "three"].into_iter().zip(self.steps.clone());
+        let named = lock(&self.names).into_iter().zip(self.steps.clone());
         Ok(Plan {
             steps: named.map(|(name, step)| (name, step as Arc<dyn Step>)).collect(),
             rules: OperationPlan { on_failure, no_return_from: *lock(&self.no_return_from) },
