@@ -105,17 +105,17 @@ impl Driver<'_> {
                 Ok(made) => return self.advance(number, StepEvent::Done(made)).await.map(|_| ()),
                 Err(error) => error,
             };
-            tracing::warn!(operation = %self.context.operation, number, ?error, "step failed");
-            let told = StepError::of(&error);
+            self.warn(number, &error, "step failed");
+            let described = StepError::of(&error);
             if !matches!(error, Error::Unavailable { .. }) || !attempts.may_go_on() {
-                return self.advance(number, StepEvent::Fail(told)).await.map(|_| ());
+                return self.advance(number, StepEvent::Fail(described)).await.map(|_| ());
             }
             let pause = attempts.pause(self.random);
-            attempts.number = self.advance(number, StepEvent::Retry(told)).await?;
+            attempts.number = self.advance(number, StepEvent::Retry(described)).await?;
             let goes_on = NextAction::Ensure(number);
-            let hears = next_action(&self.plan.rules, &self.steps, true) != goes_on;
+            let may_turn_back = next_action(&self.plan.rules, &self.steps, true) != goes_on;
             tokio::select! {
-                () = self.cancelled.cancelled(), if hears => return Ok(()),
+                () = self.cancelled.cancelled(), if may_turn_back => return Ok(()),
                 () = sleep(pause) => {}
             }
         }
@@ -134,15 +134,21 @@ impl Driver<'_> {
                 Ok(()) => return self.advance(number, StepEvent::Undone).await.map(|_| ()),
                 Err(error) => error,
             };
-            tracing::warn!(operation = %self.context.operation, number, ?error, "step was not taken back");
-            let told = StepError::of(&error);
+            self.warn(number, &error, "step was not taken back");
+            let described = StepError::of(&error);
             if !matches!(error, Error::Unavailable { .. }) || !attempts.may_go_on() {
-                return self.advance(number, StepEvent::Stick(told)).await.map(|_| ());
+                return self.advance(number, StepEvent::Stick(described)).await.map(|_| ());
             }
             let pause = attempts.pause(self.random);
-            attempts.number = self.advance(number, StepEvent::UndoRetry(told)).await?;
+            attempts.number = self.advance(number, StepEvent::UndoRetry(described)).await?;
             sleep(pause).await;
         }
+    }
+
+    fn warn(&self, number: u32, error: &Error, message: &'static str) {
+        let StepContext { operation, project } = &self.context;
+        let step = self.step(number).map(|step| step.name.as_str()).unwrap_or_default();
+        tracing::warn!(%operation, %project, step, ?error, "{message}");
     }
 
     /// Stores the first attempt of this process.

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, EntryBody, JobSpec, JobState, OperationRequest, OperationStep, Outcome, Position, Result,
-    Seq, Timestamp,
+    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, OperationStep, Outcome,
+    Position, Result, Seq, Timestamp,
 };
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
@@ -123,7 +123,13 @@ impl Executor {
         let (outcome, last_seq) = self.drive(claim, request, writer, &cancelled).await?;
         // A cancellation from here on is not for this run.
         drop(cancelled);
-        self.finish(writer, last_seq.next(), outcome).await
+        let left = outcome.message.clone().filter(|_| outcome.ending == OperationEnd::Stuck.ending());
+        self.finish(writer, last_seq.next(), outcome).await?;
+        if let Some(left) = left {
+            let (operation, project) = (&claim.fence.id, request.project());
+            tracing::error!(%operation, %project, left, "operation is stuck: remove the cause, then retry it");
+        }
+        Ok(())
     }
 
     /// Takes the steps of an operation until it ends. Returns its outcome and the number of its last event.
