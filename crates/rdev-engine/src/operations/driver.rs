@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::{
     Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepErrorCode, StepEvent, StepName,
-    next_action,
+    Timestamp,     next_action,
 };
 use rdev_ports::Random;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,6 +30,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) plan: Plan,
     pub(crate) cancelled: &'a CancellationToken,
     pub(crate) random: &'a dyn Random,
+    /// Time at which this round of the operation began: its first claim after its acceptance, or after a retry by hand.
+    pub(crate) started_at: Timestamp,
     /// Number of the last stored event.
     pub(crate) last_seq: Seq,
     /// Steps as they are stored.
@@ -88,9 +90,7 @@ impl Driver<'_> {
     }
 
     fn timed(&self, outcome: Outcome) -> Outcome {
-        let started = self.steps.iter().filter_map(|step| step.started_at).min();
-        let duration = started.map_or(Duration::ZERO, |started| self.writer.now().since(started));
-        Outcome { duration, ..outcome }
+        Outcome { duration: self.writer.now().since(self.started_at), ..outcome }
     }
 
     /// Makes a step. Returns early, with the step as it is, when the operation is to go back instead.

@@ -120,7 +120,7 @@ impl Executor {
         if started.cancel_requested {
             cancelled.cancel();
         }
-        let (outcome, last_seq) = self.drive(claim, request, writer, &cancelled).await?;
+        let (outcome, last_seq) = self.drive(claim, request, (writer, started.started_at), &cancelled).await?;
         // A cancellation from here on is not for this run.
         drop(cancelled);
         let left = outcome.message.clone().filter(|_| outcome.ending == OperationEnd::Stuck.ending());
@@ -132,12 +132,12 @@ impl Executor {
         Ok(())
     }
 
-    /// Takes the steps of an operation until it ends. Returns its outcome and the number of its last event.
+    /// Takes the steps of an operation, whose round began at `started_at`, until it ends. Returns its outcome and the number of its last event.
     async fn drive(
         &self,
         claim: &Claim,
         request: &OperationRequest,
-        writer: &JobWriter,
+        (writer, started_at): (&JobWriter, Timestamp),
         cancelled: &CancellationToken,
     ) -> Result<(Outcome, Seq)> {
         let (plan, steps) = match self.planned(request, writer).await {
@@ -151,6 +151,7 @@ impl Executor {
             writer,
             cancelled,
             random: &*self.ports.random,
+            started_at,
             last_seq: claim.last_seq,
         };
         let outcome = driver.run().await?;

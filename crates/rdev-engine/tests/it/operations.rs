@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use rdev_domain::{OnFailure, OperationStatus, StepStatus};
+use rdev_domain::{JobState, OnFailure, OperationStatus, StepStatus};
 use tokio::time::Instant;
 
 use crate::support::{Bench, Fault, for_good, passing};
@@ -229,4 +229,20 @@ async fn an_operation_that_this_version_cannot_go_on_with_ends_stuck() {
     bench.retry_operation(&id).await;
     bench.operation_ended(&id, OperationStatus::Completed).await;
     assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is skipped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_duration_of_an_operation_is_that_of_its_last_round() {
+    let bench = Bench::new([]).await;
+    bench.plans.steps[1].fails(for_good, 1);
+    let id = bench.operate(OnFailure::Keep).await;
+    bench.operation_ended(&id, OperationStatus::Degraded).await;
+    // Somebody removes the cause meanwhile.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    bench.plans.steps[1].fails(passing, 3);
+    bench.retry_operation(&id).await;
+    let (job, _) = bench.operation_when(&id, |job, _| job.state.is_ended()).await;
+    let JobState::Ended { outcome, .. } = job.state else { panic!("{job:?}") };
+    let expected = Duration::from_secs(5)..Duration::from_secs(60);
+    assert!(expected.contains(&outcome.duration), "{:?}", outcome.duration);
 }
