@@ -64,10 +64,14 @@ pub trait ProjectRecords: Send + Sync {
     /// among them.
     async fn unfinished_of(&self, project: &ProjectId, limit: u32) -> Result<Vec<(Target, JobId)>>;
 
-    /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries, files
-    /// and idempotency keys. Operations stay. A reader of a removed log is told, and the names of removed streams stay
+    /// Removes some idempotency keys of a project's commands and tasks, whether these have ended or not, and returns how
+    /// many; 0 when none is left. Keys go before their jobs: a key that is used meanwhile finds its job, or is new.
+    async fn remove_keys(&self, project: &ProjectId) -> Result<u64>;
+
+    /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries and
+    /// files. Operations stay, and idempotency keys do, which [`remove_keys`](Self::remove_keys) removes. A reader of a removed log is told, and the names of removed streams stay
     /// taken for [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME). A step is small; `more` of the report tells
-    /// whether another one is needed. A job whose end a follower of the log has not read stays until the follower has,
+    /// whether another one is needed, and `done` counts the jobs, also one of which only a part was removed. A job whose end a follower of the log has not read stays until the follower has,
     /// as in [`Retention`](crate::Retention): a step that finds only such jobs removes nothing and reports more.
     async fn remove_records(&self, project: &ProjectId, now: Timestamp) -> Result<StepReport>;
 }

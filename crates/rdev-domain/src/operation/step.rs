@@ -16,7 +16,8 @@ pub struct OperationStep {
     pub number: u32,
     /// Name of the step.
     pub name: StepName,
-    /// Number of the attempt to make or to take back, from 1; 0 before the first. A retry by hand begins anew.
+    /// Number of the attempt to make or to take back, from 1; 0 before the first. A retry by hand begins anew, as does
+    /// an attempt that has made a part.
     pub attempt: u32,
     /// Things that the step made; empty before it is done, and while it is not known whether it made any.
     pub made: Made,
@@ -206,6 +207,8 @@ pub enum StepEvent {
     Start,
     /// An attempt to make it has failed, and the next one follows.
     Retry(StepError),
+    /// An attempt has made a part of it, and attempts begin anew.
+    Continue,
     /// It is made.
     Done(Made),
     /// It failed for good.
@@ -300,6 +303,7 @@ impl OperationStep {
             (State::Running { .. }, StepEvent::Retry(error)) => {
                 (State::Running { error: Some(error) }, self.attempt + 1)
             }
+            (State::Running { .. }, StepEvent::Continue) => (State::Running { error: None }, 1),
             (State::Running { .. }, StepEvent::Done(made)) => {
                 let made = Self { made, state: State::Done, ended_at: Some(now), ..self.clone() };
                 return Ok(made);
@@ -362,10 +366,11 @@ mod tests {
         StepError { code: StepErrorCode::Unavailable, message: message.to_owned() }
     }
 
-    fn events() -> [StepEvent; 9] {
+    fn events() -> [StepEvent; 10] {
         [
             StepEvent::Start,
             StepEvent::Retry(error("r")),
+            StepEvent::Continue,
             StepEvent::Done(Made::from([("path".to_owned(), "/w".to_owned())])),
             StepEvent::Fail(error("f")),
             StepEvent::Undo,
@@ -391,13 +396,25 @@ mod tests {
     /// State, number of the attempt and message of the error that each event leads to, of a step in its third attempt.
     #[test]
     fn each_transition_is_decided_by_one_table() {
-        let table: [[&str; 9]; 7] = [
-            // start, retry, done, fail, undo, undo_retry, undone, stick, reopen
-            ["running 1", "-", "-", "-", "-", "-", "-", "-", "pending 3"],
-            ["running 4", "running 4 r", "done 3", "failed 3 f", "undoing 1", "-", "-", "-", "running 3"],
-            ["-", "-", "-", "-", "undoing 1", "-", "-", "-", "done 3"],
-            ["-", "-", "-", "-", "undoing 1 why", "-", "-", "-", "pending 0"],
+        let table: [[&str; 10]; 7] = [
+            // start, retry, continue, done, fail, undo, undo_retry, undone, stick, reopen
+            ["running 1", "-", "-", "-", "-", "-", "-", "-", "-", "pending 3"],
             [
+                "running 4",
+                "running 4 r",
+                "running 1",
+                "done 3",
+                "failed 3 f",
+                "undoing 1",
+                "-",
+                "-",
+                "-",
+                "running 3",
+            ],
+            ["-", "-", "-", "-", "-", "undoing 1", "-", "-", "-", "done 3"],
+            ["-", "-", "-", "-", "-", "undoing 1 why", "-", "-", "-", "pending 0"],
+            [
+                "-",
                 "-",
                 "-",
                 "-",
@@ -408,8 +425,8 @@ mod tests {
                 "stuck 3 why; taking it back: s",
                 "undoing 3 why",
             ],
-            ["-", "-", "-", "-", "-", "-", "-", "-", "pending 0"],
-            ["-", "-", "-", "-", "-", "-", "-", "-", "undoing 0 why"],
+            ["-", "-", "-", "-", "-", "-", "-", "-", "-", "pending 0"],
+            ["-", "-", "-", "-", "-", "-", "-", "-", "-", "undoing 0 why"],
         ];
         let (first, now) = (Timestamp::from_micros(1), Timestamp::from_micros(9));
         for (state, row) in states().into_iter().zip(table) {

@@ -10,7 +10,7 @@ use rdev_ports::Random;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{Plan, Step, StepContext};
+use super::plan::{Ensured, Plan, Step, StepContext};
 use crate::run::writer::JobWriter;
 
 /// Longest time of one call of a step.
@@ -102,7 +102,16 @@ impl Driver<'_> {
         }
         loop {
             let error = match called(action.ensure(&self.context)).await {
-                Ok(made) => return self.advance(number, StepEvent::Done(made)).await.map(|_| ()),
+                Ok(Ensured::Done(made)) => {
+                    return self.advance(number, StepEvent::Done(made)).await.map(|_| ());
+                }
+                Ok(Ensured::More) => {
+                    attempts = self.begin(number, StepEvent::Continue).await?;
+                    if self.cancelled.is_cancelled() && self.may_turn_back(number) {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Err(error) => error,
             };
             self.warn(number, &error, "step failed");
@@ -112,13 +121,17 @@ impl Driver<'_> {
             }
             let pause = attempts.pause(self.random);
             attempts.number = self.advance(number, StepEvent::Retry(described)).await?;
-            let goes_on = NextAction::Ensure(number);
-            let may_turn_back = next_action(&self.plan.rules, &self.steps, true) != goes_on;
+            let may_turn_back = self.may_turn_back(number);
             tokio::select! {
                 () = self.cancelled.cancelled(), if may_turn_back => return Ok(()),
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Tells whether a cancellation has the operation go back instead of making this step.
+    fn may_turn_back(&self, number: u32) -> bool {
+        next_action(&self.plan.rules, &self.steps, true) != NextAction::Ensure(number)
     }
 
     /// Takes a step back.
@@ -151,7 +164,7 @@ impl Driver<'_> {
         tracing::warn!(%operation, %project, step, ?error, "{message}");
     }
 
-    /// Stores the first attempt of this process.
+    /// Stores the first attempt of this process, or of the next part of a step.
     async fn begin(&mut self, number: u32, event: StepEvent) -> Result<Attempts> {
         let attempt = self.advance(number, event).await?;
         Ok(Attempts { began: Instant::now(), number: attempt })

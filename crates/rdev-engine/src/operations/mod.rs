@@ -8,4 +8,4 @@ mod driver;
 mod plan;
 
 pub(crate) use driver::{Driver, stuck};
-pub use plan::{Plan, Plans, Step, StepContext};
+pub use plan::{Ensured, Plan, Plans, Step, StepContext};

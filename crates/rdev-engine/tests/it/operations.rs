@@ -246,3 +246,30 @@ async fn the_duration_of_an_operation_is_that_of_its_last_round() {
     let expected = Duration::from_secs(5)..Duration::from_secs(60);
     assert!(expected.contains(&outcome.duration), "{:?}", outcome.duration);
 }
+
+/// More calls than a step has attempts: each part begins them anew.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_makes_progress_goes_on_however_long_it_takes() {
+    let bench = Bench::without_worker([]).await;
+    bench.plans.steps[0].fails(passing, 2);
+    bench.plans.steps[0].has_parts(40);
+    bench.begin(crate::support::LEASE);
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_ended(&id, OperationStatus::Completed).await;
+    assert_eq!(bench.plans.steps[0].seen().len(), 43);
+    assert_eq!(bench.steps(&id).await[0].attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_is_heard_between_the_parts_of_a_step() {
+    let bench = Bench::without_worker([]).await;
+    let gate = bench.plans.steps[0].wait_for();
+    bench.plans.steps[0].has_parts(usize::MAX);
+    bench.begin(crate::support::LEASE);
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_when(&id, |_, steps| steps.first().is_some_and(|step| step.attempt == 1)).await;
+    bench.cancel_operation(&id).await;
+    gate.notify_one();
+    bench.operation_ended(&id, OperationStatus::Cancelled).await;
+    assert_eq!(bench.plans.steps[0].seen().last(), Some(&"undo"));
+}

@@ -9,7 +9,7 @@ use rdev_domain::{
     Error, Job, JobId, JobSpec, Made, OnFailure, OperationPlan, OperationRequest, OperationStatus,
     OperationStep, Result, Target,
 };
-use rdev_engine::{Plan, Plans, Step, StepContext};
+use rdev_engine::{Ensured, Plan, Plans, Step, StepContext};
 use rdev_ports::testing::{id, operation};
 use rdev_ports::{Clock, Operations, TaskQueue};
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ pub(crate) struct ScriptedStep {
 
 #[derive(Default)]
 struct Calls {
+    parts: usize,
     ensure: VecDeque<fn() -> Error>,
     undo: VecDeque<fn() -> Error>,
     seen: Vec<&'static str>,
@@ -52,6 +53,11 @@ impl ScriptedStep {
         lock(&self.inner).ensure.extend(std::iter::repeat_n(error, times));
     }
 
+    /// Has the next `parts` calls to make the step, which would be done otherwise, make a part only.
+    pub(crate) fn has_parts(&self, parts: usize) {
+        lock(&self.inner).parts = parts;
+    }
+
     /// Has the next `times` calls to take the step back fail so.
     pub(crate) fn stays(&self, error: fn() -> Error, times: usize) {
         lock(&self.inner).undo.extend(std::iter::repeat_n(error, times));
@@ -70,18 +76,22 @@ impl ScriptedStep {
 
 #[async_trait]
 impl Step for ScriptedStep {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         lock(&self.inner).seen.push("ensure");
         let gate = lock(&self.gate).clone();
         if let Some(gate) = gate {
             gate.notified().await;
             lock(&self.gate).take();
         }
-        let error = lock(&self.inner).ensure.pop_front();
-        error.map_or_else(
-            || Ok(Made::from([("of".to_owned(), context.project.to_string())])),
-            |error| Err(error()),
-        )
+        let mut inner = lock(&self.inner);
+        if let Some(error) = inner.ensure.pop_front() {
+            return Err(error());
+        }
+        if inner.parts > 0 {
+            inner.parts -= 1;
+            return Ok(Ensured::More);
+        }
+        Ok(Ensured::Done(Made::from([("of".to_owned(), context.project.to_string())])))
     }
 
     async fn undo(&self, _context: &StepContext, _made: &Made) -> Result<()> {

@@ -113,8 +113,9 @@ pub(crate) async fn remove_of(tx: &mut Tx, project: &ProjectId, now: Timestamp) 
         jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
     }
     let report = remove_jobs(tx, &jobs, now - FOLLOWER_PATIENCE, now).await?;
-    // Only a step that finds nothing knows that nothing is left.
-    Ok(StepReport { more: !jobs.is_empty(), ..report })
+    // Only a step that finds nothing knows that nothing is left. A job of which a part is removed counts.
+    let done = report.done.max(u64::from(report.more));
+    Ok(StepReport { done, more: !jobs.is_empty() })
 }
 
 /// Removes these jobs, but for those that ended at `held_from` or later and whose end a follower has not read.
