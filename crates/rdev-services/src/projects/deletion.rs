@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdev_domain::{Error, JobId, Made, ProjectId, Result, Target};
 use rdev_engine::{Ensured, Step, StepContext, Submitter};
-use rdev_ports::{Clock, ProjectRecords, StepReport, Workspaces};
+use rdev_ports::{Clock, ProjectRecords, Workspaces};
 use tokio::time::{Instant, sleep};
 
 /// Most commands that are cancelled together.
@@ -118,26 +118,25 @@ pub(super) struct RemoveRecords {
 }
 
 impl RemoveRecords {
-    /// Removes idempotency keys and jobs that have ended. `Ensured::More` when the time is over while some are removed.
+    /// Removes idempotency keys, then jobs that have ended. `Ensured::More` when the time is over while some are removed.
     async fn remove(&self, project: &ProjectId, until: Instant) -> Result<Ensured> {
         let CancelCommands { records, clock, .. } = &self.commands;
-        let (mut pause, mut has_progress, mut has_keys) = (LOOK_FIRST, false, true);
+        let mut began = Instant::now();
+        while records.remove_keys(project).await? > 0 {
+            if Instant::now() >= until {
+                return Ok(Ensured::More);
+            }
+            began = rested(began).await;
+        }
+        let (mut pause, mut has_progress) = (LOOK_FIRST, false);
         loop {
-            let began = Instant::now();
-            // Keys go before their jobs.
-            let report = if has_keys {
-                let done = records.remove_keys(project).await?;
-                has_keys = done > 0;
-                StepReport { done, more: true }
-            } else {
-                records.remove_records(project, clock.now()).await?
-            };
+            let report = records.remove_records(project, clock.now()).await?;
             if !report.more {
                 return Ok(Ensured::Done(Made::new()));
             }
             has_progress |= report.done > 0;
             if Instant::now() >= until {
-                if has_progress || has_keys {
+                if has_progress {
                     return Ok(Ensured::More);
                 }
                 // What is left has an end that a follower of the log has still to read.
@@ -145,25 +144,32 @@ impl RemoveRecords {
                 return Err(Error::unavailable("the removal of the project's commands", unread));
             }
             if report.done > 0 {
-                // Other writers have as much time as this one.
                 pause = LOOK_FIRST;
-                sleep(began.elapsed().min(LOOK_LAST)).await;
-            } else if !has_keys {
+                began = rested(began).await;
+            } else {
                 sleep(pause).await;
                 pause = (pause * 2).min(LOOK_LAST);
+                began = Instant::now();
             }
         }
     }
 }
 
+/// Sleeps as long as the work since `began` took, so that other writers have as much time. Returns the time afterwards.
+async fn rested(began: Instant) -> Instant {
+    sleep(began.elapsed().min(LOOK_LAST)).await;
+    Instant::now()
+}
+
 #[async_trait]
 impl Step for RemoveRecords {
     async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
-        let (project, until) = (&context.project, Instant::now() + END_PATIENCE);
+        let project = &context.project;
+        let until = || Instant::now() + END_PATIENCE;
         // A command that was accepted while the project was being closed is cancelled first: left alone, it would run in
         // the next project of that name.
-        if self.commands.end_all(project, until).await? == Ensured::More
-            || self.remove(project, until).await? == Ensured::More
+        if self.commands.end_all(project, until()).await? == Ensured::More
+            || self.remove(project, until()).await? == Ensured::More
             || !self.commands.records.unfinished_of(project, 1).await?.is_empty()
         {
             return Ok(Ensured::More);
