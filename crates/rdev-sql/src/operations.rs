@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId,
+    Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId,
     Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
@@ -213,9 +213,7 @@ pub(crate) async fn unfinished(tx: &mut Tx, key: &str) -> Result<Option<Job>> {
 
 /// Makes the error for an operation beside one that has not ended.
 pub(crate) fn in_progress(other: &Job) -> Error {
-    let what = other.operation().map_or_else(String::new, ToString::to_string);
-    let message = format!("{what} has not ended: operation {}", other.id);
-    Error::conflict(Conflict::OperationInProgress, message)
+    other.operation_in_progress()
 }
 
 #[async_trait]

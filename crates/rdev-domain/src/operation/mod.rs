@@ -156,6 +156,13 @@ impl Job {
         }
     }
 
+    /// Returns the error for a request beside this operation, which has not ended.
+    pub fn operation_in_progress(&self) -> Error {
+        let what = self.operation().map_or_else(String::new, ToString::to_string);
+        let message = format!("{what} has not ended: operation {}", self.id);
+        Error::conflict(Conflict::OperationInProgress, message)
+    }
+
     /// Checks that the operation can be retried by hand: it has ended, and not by completing.
     ///
     /// # Errors

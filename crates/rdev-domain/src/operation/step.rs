@@ -34,31 +34,31 @@ pub struct OperationStep {
 pub enum StepState {
     /// Nothing was done yet.
     Pending,
-    /// It is being made, or was when its process died: what it made is not known.
+    /// Being made, or was when the process died: what the step made is not known.
     Running {
         /// Error of the attempt before, which may pass.
         error: Option<StepError>,
     },
-    /// It is made.
+    /// Made.
     Done,
-    /// It failed for good.
+    /// Failed for good.
     Failed {
         /// Cause.
         error: StepError,
     },
-    /// It is being taken back.
+    /// Being taken back.
     Undoing {
-        /// Cause of its failure, or the error of the attempt before to take it back.
+        /// Cause of the failure, and the error of the attempt before to take the step back.
         error: Option<StepError>,
     },
-    /// It is taken back: nothing of it is left.
+    /// Taken back: nothing of the step is left.
     Undone {
-        /// Cause of its failure.
+        /// Cause of the failure.
         error: Option<StepError>,
     },
-    /// It could not be taken back: something of it is left.
+    /// Not taken back, for good: something of the step is left.
     Stuck {
-        /// Cause, after that of its failure.
+        /// Cause of the failure, and the error of taking the step back.
         error: StepError,
     },
 }
@@ -69,17 +69,17 @@ pub enum StepState {
 pub enum StepStatus {
     /// Nothing was done yet.
     Pending,
-    /// It is being made.
+    /// Being made.
     Running,
-    /// It is made.
+    /// Made.
     Done,
-    /// It failed for good.
+    /// Failed for good.
     Failed,
-    /// It is being taken back.
+    /// Being taken back.
     Undoing,
-    /// It is taken back.
+    /// Taken back.
     Undone,
-    /// It could not be taken back.
+    /// Not taken back, for good.
     Stuck,
 }
 
@@ -117,7 +117,7 @@ impl StepStatus {
 pub struct StepError {
     /// Kind of the error.
     pub code: StepErrorCode,
-    /// A sentence for people.
+    /// Explanation for people, of some 4 KiB at most; the error of taking a step back may follow.
     pub message: String,
 }
 
@@ -125,7 +125,7 @@ pub struct StepError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepErrorCode {
-    /// A system does not answer, or is full. It may pass.
+    /// A system does not answer, or is full. The failure may pass.
     Unavailable,
     /// Something that the operation did not make is in the way.
     Conflict,
@@ -155,6 +155,8 @@ impl StepErrorCode {
     }
 }
 
+/// Most bytes of the message of an attempt's error: 4 KiB; a longer one is cut.
+const MESSAGE_MAX: usize = 4096;
 /// Beginning of the error of an attempt to take a step back, in the step's error.
 const TAKING_BACK: &str = "taking it back: ";
 
@@ -174,7 +176,12 @@ impl StepError {
             Error::LeaseLost => (StepErrorCode::Internal, error.to_string()),
         };
         // Postgres stores no text with NUL.
-        Self { code, message: message.replace('\0', "\u{fffd}") }
+        let mut message = message.replace('\0', "\u{fffd}");
+        if message.len() > MESSAGE_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+            message.push('…');
+        }
+        Self { code, message }
     }
 
     /// Returns the error of an attempt to take a step back, after the cause of the step's failure, which stays first
@@ -203,25 +210,25 @@ impl StepError {
 /// Event of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEvent {
-    /// It is about to be made.
+    /// An attempt to make the step begins.
     Start,
-    /// An attempt to make it has failed, and the next one follows.
+    /// An attempt to make the step has failed, and the next one follows.
     Retry(StepError),
-    /// An attempt has made a part of it, and attempts begin anew.
+    /// An attempt has made a part of the step, and attempts begin anew.
     Continue,
-    /// It is made.
+    /// The step is made.
     Done(Made),
-    /// It failed for good.
+    /// The step failed for good.
     Fail(StepError),
-    /// It is about to be taken back.
+    /// An attempt to take the step back begins.
     Undo,
-    /// An attempt to take it back has failed, and the next one follows.
+    /// An attempt to take the step back has failed, and the next one follows.
     UndoRetry(StepError),
-    /// It is taken back.
+    /// The step is taken back.
     Undone,
-    /// It cannot be taken back.
+    /// The step cannot be taken back.
     Stick(StepError),
-    /// Its operation is retried by hand.
+    /// The operation is retried by hand.
     Reopen,
 }
 
@@ -505,17 +512,19 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_cause() {
+    fn an_error_is_described_with_its_cause() {
         let unavailable = Error::unavailable("workspaces", anyhow::anyhow!("disk\0 full"));
-        let told = StepError::of(&unavailable);
-        assert_eq!(told.code, StepErrorCode::Unavailable);
-        assert_eq!(told.message, "workspaces is not available: disk\u{fffd} full");
+        let described = StepError::of(&unavailable);
+        assert_eq!(described.code, StepErrorCode::Unavailable);
+        assert_eq!(described.message, "workspaces is not available: disk\u{fffd} full");
         let internal = Error::Internal(anyhow::anyhow!("a").context("b"));
-        let told = StepError::of(&internal);
-        assert_eq!((told.code, told.message.as_str()), (StepErrorCode::Internal, "b: a"));
+        let described = StepError::of(&internal);
+        assert_eq!((described.code, described.message.as_str()), (StepErrorCode::Internal, "b: a"));
         let invalid = Error::Invalid(vec![crate::FieldError { field: "f".into(), message: "m".into() }]);
         assert_eq!(StepError::of(&invalid).message, "f: m");
         let conflict = Error::conflict(crate::Conflict::NameTaken, "in the way");
         assert_eq!(StepError::of(&conflict).code, StepErrorCode::Conflict);
+        let long = StepError::of(&Error::Internal(anyhow::anyhow!("ä".repeat(5000)))).message;
+        assert_eq!((long.len(), long.chars().last()), (4096 + 3, Some('…')));
     }
 }
