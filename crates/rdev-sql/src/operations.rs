@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId,
-    Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+    Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationStep, ProjectId, Result,
+    Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
 use sqlx::FromRow;

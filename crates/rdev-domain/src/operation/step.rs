@@ -202,7 +202,9 @@ impl StepError {
         match self.message.split_once(TAKING_BACK) {
             None => Some(self.clone()),
             Some(("", _)) => None,
-            Some((cause, _)) => Some(Self { message: cause.trim_end_matches("; ").to_owned(), ..self.clone() }),
+            Some((cause, _)) => {
+                Some(Self { message: cause.trim_end_matches("; ").to_owned(), ..self.clone() })
+            }
         }
     }
 }

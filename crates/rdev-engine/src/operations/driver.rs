@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepErrorCode, StepEvent, StepName,
-    Timestamp,     next_action,
+    Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepErrorCode,
+    StepEvent, StepName, Timestamp, next_action,
 };
 use rdev_ports::Random;
 use tokio::time::{Instant, sleep, timeout};
@@ -178,8 +178,7 @@ impl Driver<'_> {
         }
         let before = self.step(number)?.state.error();
         let before = before.map(|error| format!("; the error before: {}", error.message)).unwrap_or_default();
-        let message =
-            format!("{ATTEMPTS_MAX} attempts began, and rdev ended during the last one{before}");
+        let message = format!("{ATTEMPTS_MAX} attempts began, and rdev ended during the last one{before}");
         Ok(Some(StepError { code: StepErrorCode::Internal, message }))
     }
 

@@ -120,7 +120,8 @@ impl Executor {
         if started.cancel_requested {
             cancelled.cancel();
         }
-        let (outcome, last_seq) = self.drive(claim, request, (writer, started.started_at), &cancelled).await?;
+        let (outcome, last_seq) =
+            self.drive(claim, request, (writer, started.started_at), &cancelled).await?;
         // A cancellation from here on is not for this run.
         drop(cancelled);
         let left = outcome.message.clone().filter(|_| outcome.ending == OperationEnd::Stuck.ending());
