@@ -69,9 +69,10 @@ pub trait ProjectRecords: Send + Sync {
     async fn remove_keys(&self, project: &ProjectId) -> Result<u64>;
 
     /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries and
-    /// files. Operations stay, and idempotency keys do, which [`remove_keys`](Self::remove_keys) removes. A reader of a removed log is told, and the names of removed streams stay
+    /// files. Operations stay, and idempotency keys do, which [`remove_keys`](Self::remove_keys) removes. `done` of the
+    /// report counts jobs, also one of which only a part is removed. A reader of a removed log is told, and the names of removed streams stay
     /// taken for [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME). A step is small; `more` of the report tells
-    /// whether another one is needed, and `done` counts the jobs, also one of which only a part was removed. A job whose end a follower of the log has not read stays until the follower has,
+    /// whether another one is needed. A job whose end a follower of the log has not read stays until the follower has,
     /// as in [`Retention`](crate::Retention): a step that finds only such jobs removes nothing and reports more.
     async fn remove_records(&self, project: &ProjectId, now: Timestamp) -> Result<StepReport>;
 }
