@@ -70,7 +70,8 @@ pub trait ProjectRecords: Send + Sync {
 
     /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries and
     /// files. Operations stay, and idempotency keys do, which [`remove_keys`](Self::remove_keys) removes. `done` of the
-    /// report counts jobs, also one of which only a part is removed. A reader of a removed log is told, and the names of removed streams stay
+    /// report counts jobs, also one of which only a part is removed. A reader of a removed log is told, and
+    /// the names of removed streams stay
     /// taken for [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME). A step is small; `more` of the report tells
     /// whether another one is needed. A job whose end a follower of the log has not read stays until the follower has,
     /// as in [`Retention`](crate::Retention): a step that finds only such jobs removes nothing and reports more.
