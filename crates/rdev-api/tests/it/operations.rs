@@ -355,11 +355,14 @@ async fn a_deletion_that_was_overtaken_by_a_command_ends_the_command(on: Runtime
     assert!(past.json::<List<Command>>(200).data.is_empty());
 }
 
-/// Stores a command of a project in the store of a server that is down.
+/// Stores a command of a project, which is not due for long, in the store of a server that is down.
 async fn a_command_is_stored(server: &Server, project: &str) {
     use rdev_ports::TaskQueue;
     let store = SqlStore::sqlite(&server.fixture().data_dir().join("rdev.db")).await.unwrap();
+    let due = rdev_ports::testing::START + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
     let job = rdev_ports::testing::job(project, 1);
+    let schedule = rdev_domain::Schedule { run_after: Some(due), ..job.schedule.clone() };
+    let job = rdev_domain::Job { schedule, ..job };
     store.enqueue(rdev_ports::testing::new_job(job)).await.unwrap();
     store.close().await;
 }
