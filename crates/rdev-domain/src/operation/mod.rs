@@ -4,6 +4,7 @@
 //! comes next: so any process goes on where another one stopped.
 
 mod decide;
+mod error;
 mod step;
 
 use std::fmt;
@@ -11,7 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{NextAction, OperationEnd, OperationPlan, next_action};
-pub use step::{Made, OperationStep, StepChange, StepError, StepErrorCode, StepEvent, StepState, StepStatus};
+pub use error::{StepError, StepErrorCode};
+pub use step::{Made, OperationStep, StepChange, StepEvent, StepState, StepStatus};
 
 use crate::{Conflict, Ending, Error, Job, JobSpec, JobState, ProjectId, Reason, Result};
 

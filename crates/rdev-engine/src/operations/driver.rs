@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_domain::{
     Error, NextAction, OperationEnd, OperationStep, Outcome, Result, Seq, StepError, StepErrorCode,
-    StepEvent, StepName, Timestamp, next_action,
+    StepEvent, StepName, StepState, Timestamp, next_action,
 };
 use rdev_ports::Random;
 use tokio::time::{Instant, sleep, timeout};
@@ -176,8 +176,10 @@ impl Driver<'_> {
         if attempts.number <= ATTEMPTS_MAX {
             return Ok(None);
         }
-        let before = self.step(number)?.state.error();
-        let before = before.map(|error| format!("; the error before: {}", error.message)).unwrap_or_default();
+        let before = match &self.step(number)?.state {
+            StepState::Running { error: Some(error) } => format!("; the error before: {}", error.message),
+            _ => String::new(),
+        };
         let message = format!("{ATTEMPTS_MAX} attempts began, and rdev ended during the last one{before}");
         Ok(Some(StepError { code: StepErrorCode::Internal, message }))
     }

@@ -133,7 +133,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Takes the steps of an operation, whose round began at `started_at`, until it ends. Returns its outcome and the number of its last event.
+    /// Takes the steps of an operation, whose round began at `started_at`, until the operation ends. Returns its outcome
+    /// and the number of its last event.
     async fn drive(
         &self,
         claim: &Claim,
