@@ -40,7 +40,7 @@ closed_set! {
         RolledBack = "rolled_back",
         /// Something is left that was not taken back, or not removed; `message` names it.
         Stuck = "stuck",
-        /// A caller asked for its end, and everything that was made is taken back.
+        /// A caller asked for the operation's end, and everything that was made is taken back.
         Cancelled = "cancelled",
     }
 }
@@ -57,17 +57,17 @@ closed_set! {
     StepState {
         /// Nothing was done yet.
         Pending = "pending",
-        /// It is being made.
+        /// Being made.
         Running = "running",
-        /// It is made.
+        /// Made.
         Done = "done",
-        /// It failed for good.
+        /// Failed for good.
         Failed = "failed",
-        /// It is being taken back.
+        /// Being taken back.
         Undoing = "undoing",
-        /// It is taken back: nothing of it is left.
+        /// Taken back: nothing of the step is left.
         Undone = "undone",
-        /// It could not be taken back: something of it is left.
+        /// Not taken back, for good: something of the step is left.
         Stuck = "stuck",
     }
 }
@@ -75,7 +75,7 @@ closed_set! {
 closed_set! {
     /// Kind of a step's error.
     StepErrorCode {
-        /// A system does not answer, or is full. It may pass: the step is tried again for 15 min.
+        /// A system does not answer, or is full. The failure may pass: the step is tried again for 15 min.
         Unavailable = "unavailable",
         /// Something that the operation did not make is in the way.
         Conflict = "conflict",
@@ -109,16 +109,17 @@ pub struct OperationStep {
     pub name: String,
     /// State of the step.
     pub state: StepState,
-    /// Number of its attempt, from 1; 0 before the first.
+    /// Number of the attempt to make or to take back the step, from 1; 0 before the first. An attempt that makes a part of
+    /// the step begins anew.
     pub attempt: u32,
-    /// Things that it made, by their names.
+    /// Things that the step made, by their names.
     #[cfg_attr(feature = "schema", schema(example = json!({"branch": "main"})))]
     pub made: BTreeMap<String, String>,
-    /// Its error, or that of the attempt before; null without one.
+    /// Error of the step, or of the attempt before; null without one.
     pub error: Option<StepError>,
-    /// Time of its first attempt; null before.
+    /// Time of the first attempt; null before.
     pub started_at: Option<Timestamp>,
-    /// Time at which it was done, failed, was taken back or got stuck; null before.
+    /// Time at which the step was done, failed, was taken back or got stuck; null before.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -129,12 +130,12 @@ pub struct AcceptedOperation {
     /// Id of the operation.
     #[cfg_attr(feature = "schema", schema(example = "op-0199d7e8c0de7000a0b1c2d3e4f50617"))]
     pub operation_id: String,
-    /// Id of its project.
+    /// Id of the operation's project.
     #[cfg_attr(feature = "schema", schema(example = "shop"))]
     pub project: String,
     /// Status of the operation.
     pub status: OperationStatus,
-    /// Path of its events.
+    /// Path of the operation's events.
     #[cfg_attr(
         feature = "schema",
         schema(example = "/operations/op-0199d7e8c0de7000a0b1c2d3e4f50617/events")
@@ -152,19 +153,19 @@ pub struct Operation {
     /// Type of the operation.
     #[serde(rename = "type")]
     pub kind: OperationType,
-    /// Key that asked for it.
+    /// Key that asked for the operation.
     pub created_by: String,
-    /// True once a caller has asked for its end.
+    /// True once a caller has asked for the operation's end.
     pub cancel_requested: bool,
-    /// Time of its acceptance.
+    /// Time of the acceptance.
     pub created_at: Timestamp,
-    /// Time of its start; null before.
+    /// Time of the start of the last round; null before.
     pub started_at: Option<Timestamp>,
-    /// Time of its end; null before.
+    /// Time of the end; null before.
     pub ended_at: Option<Timestamp>,
-    /// Errors of its steps and what is left of them, for people; null without one.
+    /// Errors of the steps, the cause first, and what is left of them, for people; null without one.
     pub message: Option<String>,
-    /// Its steps, in their order; empty before its start.
+    /// Steps in their order; empty before the start.
     pub steps: Vec<OperationStep>,
 }
 

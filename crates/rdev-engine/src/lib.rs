@@ -24,7 +24,7 @@ mod worker;
 
 pub use follow::{Followers, LogHandler};
 pub use journal_sweep::JournalSweep;
-pub use operations::{Plan, Plans, Step, StepContext};
+pub use operations::{Ensured, Plan, Plans, Step, StepContext};
 pub use periodic::{Periodic, PeriodicJob};
 pub use ports::WorkerPorts;
 pub use pulse::Pulse;

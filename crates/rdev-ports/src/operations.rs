@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, ProjectId, Result, Seq, StepEvent, StepName, Target,
-    Timestamp,
+    Entry, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, ProjectId, Result, Seq, StepEvent,
+    StepName, Target, Timestamp,
 };
 
 use crate::{Fence, StepReport};
@@ -65,8 +65,14 @@ pub trait ProjectRecords: Send + Sync {
     /// among them.
     async fn unfinished_of(&self, project: &ProjectId, limit: u32) -> Result<Vec<(Target, JobId)>>;
 
-    /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries, files
-    /// and idempotency keys. Operations stay. A reader of a removed log is told, and the names of removed streams stay
+    /// Removes some idempotency keys of a project's commands and tasks, whether these have ended or not, and returns how
+    /// many; 0 when none is left. Keys go before their jobs: a key that is used meanwhile finds its job, or is new.
+    async fn remove_keys(&self, project: &ProjectId) -> Result<u64>;
+
+    /// Removes a part of what is stored of a project: its commands and tasks that have ended, with their entries and
+    /// files. Operations stay, and idempotency keys do, which [`remove_keys`](Self::remove_keys) removes. `done` of the
+    /// report counts jobs, also one of which only a part is removed. A reader of a removed log is told, and
+    /// the names of removed streams stay
     /// taken for [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME). A step is small; `more` of the report tells
     /// whether another one is needed. A job stays while the cursor of a follower lies before the job's end; unless the
     /// job ended more than [`DELETION_PATIENCE`](crate::DELETION_PATIENCE) before `now`: then it is removed, and every

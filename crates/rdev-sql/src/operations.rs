@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationRequest,
-    OperationStep, Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+    Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationRequest, OperationStep,
+    Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
 use sqlx::FromRow;
@@ -222,9 +222,7 @@ pub(crate) async fn has_a_later_one(tx: &mut Tx, key: &str, id: &JobId) -> Resul
 
 /// Makes the error for an operation beside one that has not ended.
 pub(crate) fn in_progress(other: &Job) -> Error {
-    let what = other.operation().map_or_else(String::new, ToString::to_string);
-    let message = format!("{what} has not ended: operation {}", other.id);
-    Error::conflict(Conflict::OperationInProgress, message)
+    other.operation_in_progress()
 }
 
 /// Stores that a key leads to an operation of the same request. Returns the operation to which the key leads: another call

@@ -9,14 +9,11 @@ use crate::log::prune::remove_jobs_of;
 use crate::store::SqlStore;
 use crate::values::{parse, target};
 
-/// Maximum number of idempotency keys that one transaction removes.
-const KEYS_MAX: u64 = 512;
-
 /// Commands and tasks of the project `$1` that have not ended. Operations are no work in the project.
 pub(crate) const UNFINISHED_OF: &str = "SELECT project, id FROM tasks
      WHERE status IN ('pending', 'running') AND share = $1 AND project <> '@operations' ORDER BY id LIMIT $2";
 
-/// A key goes before its job: one that is used meanwhile finds its job, or is new.
+/// Removes at most 512 keys in one transaction.
 const REMOVE_KEYS_OF: &str = "DELETE FROM idempotency_keys WHERE (key_id, value) IN (
          SELECT k.key_id, k.value FROM idempotency_keys k JOIN tasks t ON t.id = k.task_id
          WHERE t.share = $1 AND t.project <> '@operations' LIMIT 512)";
@@ -35,15 +32,12 @@ impl ProjectRecords for SqlStore {
         rows.iter().map(|(project, id)| Ok((target(project)?, parse(id)?))).collect()
     }
 
+    async fn remove_keys(&self, project: &ProjectId) -> Result<u64> {
+        write!(&self.db, Commit::Visible, |tx| { execute!(&mut tx, REMOVE_KEYS_OF, project.as_str()) })
+    }
+
     async fn remove_records(&self, project: &ProjectId, now: Timestamp) -> Result<StepReport> {
         // A removal that a crash undoes is done again.
-        write!(&self.db, Commit::Visible, |tx| {
-            let keys = execute!(&mut tx, REMOVE_KEYS_OF, project.as_str())?;
-            if keys == KEYS_MAX {
-                return Ok(StepReport { done: keys, more: true });
-            }
-            let jobs = remove_jobs_of(&mut tx, project, now).await?;
-            Ok(StepReport { done: keys + jobs.done, more: jobs.more })
-        })
+        write!(&self.db, Commit::Visible, |tx| { remove_jobs_of(&mut tx, project, now).await })
     }
 }

@@ -85,7 +85,7 @@ impl Services {
         let events = Events::new(projects.clone(), queue.clone(), readers);
         let commands =
             Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
-        let tasks = Tasks::new(ports.clone(), events.clone(), submitter.clone(), timeout);
+        let tasks = Tasks::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
         let plans = ProjectPlans {
             workspaces,
             records: Arc::new(store.clone()),

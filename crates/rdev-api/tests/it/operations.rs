@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rdev_client::types::{
     AcceptedOperation, Command, CreateProjectBody, Data, Event, List, OnFailure, Operation, OperationStatus,
-    Project, ProjectStatus, Status, StepState,
+    Project, ProjectStatus, Status, StepState, Task,
 };
 use rdev_sql::SqlStore;
 use serde_json::json;
@@ -40,6 +40,8 @@ told_on_both_stores! {
     a_creation_is_cancelled_and_takes_everything_back,
     a_deletion_ends_what_runs_and_refuses_what_comes,
     a_deletion_does_not_wait_for_the_slots_of_commands,
+    a_deletion_that_was_overtaken_by_a_command_ends_the_command,
+    a_deletion_of_many_commands_ends,
     the_same_request_gives_the_same_operation,
 }
 
@@ -295,6 +297,14 @@ async fn a_deletion_ends_what_runs_and_refuses_what_comes(on: Runtime) {
     ended(&client, &id, OperationStatus::Completed).await;
     // It takes its time to end.
     let line = "trap '' TERM; touch started; while :; do sleep 0.1; done";
+    let task = json!({"type": "shell", "steps": ["true"], "project": "shop"});
+    let add = || client.post("/queue/tasks", &task);
+    let done = add().send().await.json::<Data<Task>>(202).data.id;
+    eventually("the task", async || {
+        let task = client.get(&format!("/queue/tasks/{done}")).send().await.json::<Data<Task>>(200).data;
+        (task.status == Status::Completed).then_some(())
+    })
+    .await;
     client.shell_in("shop", line).await;
     let started = workspaces(&server).join("shop/started");
     eventually("the command", async || started.exists().then_some(())).await;
@@ -303,6 +313,9 @@ async fn a_deletion_ends_what_runs_and_refuses_what_comes(on: Runtime) {
     assert_eq!(client.project("shop").await.map(|project| project.status), Some(ProjectStatus::Deleting));
     let refused = client.post("/projects/shop/shell", &json!({"command": "true"})).send().await;
     refused.failure(409, "PROJECT_DELETING");
+    add().send().await.failure(409, "PROJECT_DELETING");
+    let retry = client.call("POST", &format!("/queue/tasks/{done}/retry")).send().await;
+    retry.failure(409, "PROJECT_DELETING");
     let same = delete(&client, "shop").await.json::<Data<AcceptedOperation>>(202).data.operation_id;
     assert_eq!(same, gone);
     server.kill9().await;
@@ -316,6 +329,61 @@ async fn a_deletion_ends_what_runs_and_refuses_what_comes(on: Runtime) {
     if on == Runtime::Local {
         nothing_is_stored_of(&server, "shop").await;
     }
+}
+
+/// A command may be stored after the deletion has looked for commands: it was accepted by another server, say.
+async fn a_deletion_that_was_overtaken_by_a_command_ends_the_command(on: Runtime) {
+    let mut server = on.server().await;
+    let client = server.client();
+    let id = create(&client, &json!({"name": "shop"})).await.operation_id;
+    ended(&client, &id, OperationStatus::Completed).await;
+    // The folder cannot be moved away: a file is in the way.
+    let obstacle = workspaces(&server).join(".removed");
+    fs::write(&obstacle, "").unwrap();
+    let gone = delete(&client, "shop").await.json::<Data<AcceptedOperation>>(202).data.operation_id;
+    retrying(&client, &gone, "workspace").await;
+    if on == Runtime::Local {
+        server.kill9().await;
+        a_command_is_stored(&server, "shop").await;
+        server.restart().await;
+    }
+    fs::remove_file(&obstacle).unwrap();
+    let client = server.client();
+    ended(&client, &gone, OperationStatus::Completed).await;
+    let again = create(&client, &json!({"name": "shop"})).await.operation_id;
+    ended(&client, &again, OperationStatus::Completed).await;
+    let past = client.get("/projects/shop/commands").send().await;
+    assert!(past.json::<List<Command>>(200).data.is_empty());
+}
+
+/// Stores a command of a project, which is not due for long, in the store of a server that is down.
+async fn a_command_is_stored(server: &Server, project: &str) {
+    use rdev_ports::TaskQueue;
+    let store = SqlStore::sqlite(&server.fixture().data_dir().join("rdev.db")).await.unwrap();
+    let due = rdev_ports::testing::START + std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+    let job = rdev_ports::testing::job(project, 1);
+    let schedule = rdev_domain::Schedule { run_after: Some(due), ..job.schedule.clone() };
+    let job = rdev_domain::Job { schedule, ..job };
+    store.enqueue(rdev_ports::testing::new_job(job)).await.unwrap();
+    store.close().await;
+}
+
+/// More commands wait than are cancelled together.
+async fn a_deletion_of_many_commands_ends(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    let id = create(&client, &json!({"name": "shop"})).await.operation_id;
+    ended(&client, &id, OperationStatus::Completed).await;
+    client.shell_in("shop", "sleep 600").await;
+    for n in 0..120 {
+        let body = json!({"command": "true"});
+        let call = client.post("/projects/shop/shell", &body).header("idempotency-key", &format!("key-{n}"));
+        assert_eq!(call.send().await.status, 202);
+    }
+    let gone = delete(&client, "shop").await.json::<Data<AcceptedOperation>>(202).data.operation_id;
+    let gone = ended(&client, &gone, OperationStatus::Completed).await;
+    assert_eq!(states(&gone), [StepState::Done; 4]);
+    client.get("/projects/shop").send().await.failure(404, "PROJECT_NOT_FOUND");
 }
 
 /// Checks that the store of a server that is down has nothing of a project.

@@ -8,8 +8,10 @@ use crate::{Ending, Outcome, Reason};
 pub struct OperationPlan {
     /// Consequence of a step that fails for good.
     pub on_failure: OnFailure,
-    /// Number of the first step that cannot be taken back, from 1. Once it has begun, the operation only goes forward.
-    pub no_return_from: Option<u32>,
+    /// Name of the first step that cannot be taken back; `None`: every step can. Once this step or a later one has begun,
+    /// the operation only goes forward. An operation whose stored steps have no such name, which another version has
+    /// begun, only goes forward from its first step on.
+    pub no_return_from: Option<&'static str>,
 }
 
 /// Next action of an operation.
@@ -41,15 +43,16 @@ pub enum OperationEnd {
 /// Returns the next action of an operation with these steps, in the order of their numbers.
 ///
 /// The operation goes back when its cancellation was requested, or when a step failed and the plan says so; once a step
-/// is being taken back, it goes back to the end. Steps are taken back in reverse, and one that is stuck keeps no other
-/// from being taken back.
+/// is being taken back, it goes back to the end. Steps are taken back in reverse, and a stuck step does not stop the
+/// undo of the others.
 pub fn next_action(plan: &OperationPlan, steps: &[OperationStep], is_cancelled: bool) -> NextAction {
     let first = |statuses: &[StepStatus]| steps.iter().find(|step| statuses.contains(&step.state.status()));
-    let has_begun =
-        |number| steps.iter().any(|step| step.number >= number && step.state.status() != StepStatus::Pending);
-    let only_forward = plan.no_return_from.is_some_and(has_begun);
+    let only_forward = plan.no_return_from.is_some_and(|name| {
+        let from = steps.iter().position(|step| step.name.as_str() == name).unwrap_or(0);
+        steps.iter().skip(from).any(|step| step.state.status() != StepStatus::Pending)
+    });
     let has_failed = first(&[StepStatus::Failed]).is_some();
-    let has_gone_back = first(&[StepStatus::Undoing, StepStatus::Undone, StepStatus::Stuck]).is_some();
+    let has_gone_back = steps.iter().any(|step| step.state.status().is_of_undo());
     let rolls_back = has_failed && plan.on_failure == OnFailure::Rollback;
     if has_gone_back || !only_forward && (is_cancelled || rolls_back) {
         let left = [StepStatus::Running, StepStatus::Done, StepStatus::Failed, StepStatus::Undoing];
@@ -83,15 +86,23 @@ impl OperationEnd {
 
     /// Returns the outcome of the operation's job: all errors of its steps, the cause first, and what is left.
     pub fn outcome(self, steps: &[OperationStep]) -> Outcome {
-        let errors = steps.iter().filter_map(|step| {
+        // A step that fails is the last one that began; the errors before are those of taking back.
+        let errors = steps.iter().rev().filter_map(|step| {
             let error = step.state.error()?;
             Some(format!("{}: {}", step.name, error.message))
         });
         let mut parts: Vec<String> = errors.collect();
+        let went_back = steps.iter().any(|step| step.state.status().is_of_undo());
         let is_left = |step: &&OperationStep| match self {
             Self::Completed | Self::RolledBack | Self::Cancelled => false,
             Self::Degraded => step.state.status() == StepStatus::Done,
-            Self::Stuck => matches!(step.state.status(), StepStatus::Stuck | StepStatus::Failed),
+            Self::Stuck => match step.state.status() {
+                StepStatus::Stuck | StepStatus::Failed | StepStatus::Running | StepStatus::Undoing => true,
+                StepStatus::Undone => false,
+                // What was made is left of an undo, and what was not made yet of an operation that goes forward.
+                StepStatus::Done => went_back,
+                StepStatus::Pending => !went_back,
+            },
         };
         let left: Vec<&str> = steps.iter().filter(is_left).map(|step| step.name.as_str()).collect();
         if !left.is_empty() {
@@ -164,7 +175,7 @@ mod tests {
     fn past_the_point_of_no_return_an_operation_only_goes_forward() {
         use NextAction::{End, Ensure, Undo};
         use OperationEnd::{Completed, Stuck};
-        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some(2) };
+        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("step_2") };
         for (states, goes_on, cancelled) in [
             ("dpp", Ensure(2), Undo(1)),
             ("fpp", Undo(1), Undo(1)),
@@ -180,12 +191,33 @@ mod tests {
         }
     }
 
+    /// The plan of another version may have other numbers.
+    #[test]
+    fn the_point_of_no_return_is_found_by_its_name() {
+        use NextAction::{Ensure, Undo};
+        let plan = OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("step_2") };
+        let mut moved = steps("dpp");
+        moved[1].name = "inserted".parse().unwrap();
+        moved[2].name = "step_2".parse().unwrap();
+        moved[1].state = StepState::Running { error: None };
+        assert_eq!(next_action(&plan, &moved, true), Undo(2));
+        moved[1].state = StepState::Done;
+        moved[2].state = StepState::Running { error: None };
+        assert_eq!(next_action(&plan, &moved, true), Ensure(3));
+        // A name that no stored step has may stand for any of them.
+        moved[2].name = "renamed".parse().unwrap();
+        moved[2].state = StepState::Pending;
+        assert_eq!(next_action(&plan, &moved, true), Ensure(3));
+    }
+
     #[test]
     fn the_outcome_joins_the_errors_and_names_what_is_left() {
         for (states, end, message) in [
             ("ddd", OperationEnd::Completed, None),
             ("dfp", OperationEnd::Degraded, Some("step_2: broken; kept: step_1")),
-            ("sfp", OperationEnd::Stuck, Some("step_1: stuck; step_2: broken; left: step_1, step_2")),
+            ("sfp", OperationEnd::Stuck, Some("step_2: broken; step_1: stuck; left: step_1, step_2")),
+            ("dfpp", OperationEnd::Stuck, Some("step_2: broken; left: step_2, step_3, step_4")),
+            ("dsxp", OperationEnd::Stuck, Some("step_2: stuck; left: step_1, step_2")),
             ("xxp", OperationEnd::Cancelled, Some("cancelled, and everything is taken back")),
         ] {
             let outcome = end.outcome(&steps(states));

@@ -4,6 +4,7 @@
 //! comes next: so any process goes on where another one stopped.
 
 mod decide;
+mod error;
 mod step;
 
 use std::fmt;
@@ -11,7 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{NextAction, OperationEnd, OperationPlan, next_action};
-pub use step::{Made, OperationStep, StepChange, StepError, StepErrorCode, StepEvent, StepState, StepStatus};
+pub use error::{StepError, StepErrorCode};
+pub use step::{Made, OperationStep, StepChange, StepEvent, StepState, StepStatus};
 
 use crate::{Conflict, Ending, Error, Job, JobSpec, JobState, ProjectId, Reason, Result};
 
@@ -154,6 +156,13 @@ impl Job {
             JobSpec::Operation(request) => Some(request),
             JobSpec::Command { .. } | JobSpec::Task(_) => None,
         }
+    }
+
+    /// Returns the error for a request beside this operation, which has not ended.
+    pub fn operation_in_progress(&self) -> Error {
+        let what = self.operation().map_or_else(String::new, ToString::to_string);
+        let message = format!("{what} has not ended: operation {}", self.id);
+        Error::conflict(Conflict::OperationInProgress, message)
     }
 
     /// Checks that the operation can be retried by hand: it has ended, and not by completing.

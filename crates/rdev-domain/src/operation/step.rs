@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::StepError;
 use crate::{Error, Result, StepName, Timestamp};
 
 /// Ids of the things that a step made, by the name of each; never a secret.
@@ -16,7 +17,8 @@ pub struct OperationStep {
     pub number: u32,
     /// Name of the step.
     pub name: StepName,
-    /// Number of the attempt to make or to take back, from 1; 0 before the first. A retry by hand begins anew.
+    /// Number of the attempt to make or to take back, from 1; 0 before the first. A retry by hand begins anew, as does
+    /// an attempt that has made a part.
     pub attempt: u32,
     /// Things that the step made; empty before it is done, and while it is not known whether it made any.
     pub made: Made,
@@ -33,31 +35,31 @@ pub struct OperationStep {
 pub enum StepState {
     /// Nothing was done yet.
     Pending,
-    /// It is being made, or was when its process died: what it made is not known.
+    /// Being made, or was when the process died: what the step made is not known.
     Running {
         /// Error of the attempt before, which may pass.
         error: Option<StepError>,
     },
-    /// It is made.
+    /// Made.
     Done,
-    /// It failed for good.
+    /// Failed for good.
     Failed {
         /// Cause.
         error: StepError,
     },
-    /// It is being taken back.
+    /// Being taken back.
     Undoing {
-        /// Cause of its failure, or the error of the attempt before to take it back.
+        /// Cause of the failure, and the error of the attempt before to take the step back.
         error: Option<StepError>,
     },
-    /// It is taken back: nothing of it is left.
+    /// Taken back: nothing of the step is left.
     Undone {
-        /// Cause of its failure.
+        /// Cause of the failure.
         error: Option<StepError>,
     },
-    /// It could not be taken back: something of it is left.
+    /// Not taken back, for good: something of the step is left.
     Stuck {
-        /// Cause, after that of its failure.
+        /// Cause of the failure, and the error of taking the step back.
         error: StepError,
     },
 }
@@ -68,17 +70,17 @@ pub enum StepState {
 pub enum StepStatus {
     /// Nothing was done yet.
     Pending,
-    /// It is being made.
+    /// Being made.
     Running,
-    /// It is made.
+    /// Made.
     Done,
-    /// It failed for good.
+    /// Failed for good.
     Failed,
-    /// It is being taken back.
+    /// Being taken back.
     Undoing,
-    /// It is taken back.
+    /// Taken back.
     Undone,
-    /// It could not be taken back.
+    /// Not taken back, for good.
     Stuck,
 }
 
@@ -100,105 +102,39 @@ impl StepStatus {
         }
     }
 
+    /// Tells whether a step of this status is, or was, taken back.
+    pub(super) fn is_of_undo(self) -> bool {
+        matches!(self, Self::Undoing | Self::Undone | Self::Stuck)
+    }
+
     /// Returns the status of a name in stores.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
-/// Error of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepError {
-    /// Kind of the error.
-    pub code: StepErrorCode,
-    /// A sentence for people.
-    pub message: String,
-}
-
-/// Kind of a step's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepErrorCode {
-    /// A system does not answer, or is full. It may pass.
-    Unavailable,
-    /// Something that the operation did not make is in the way.
-    Conflict,
-    /// The operation needs something that does not exist, or is not valid.
-    Invalid,
-    /// A defect, or a broken system.
-    Internal,
-}
-
-impl StepErrorCode {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Unavailable, Self::Conflict, Self::Invalid, Self::Internal];
-
-    /// Name in answers, events and stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::Conflict => "conflict",
-            Self::Invalid => "invalid",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// Returns the code of a name in stores.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.as_str() == name)
-    }
-}
-
-impl StepError {
-    /// Describes the error of an attempt.
-    pub fn of(error: &Error) -> Self {
-        let (code, message) = match error {
-            Error::Unavailable { source, .. } => (StepErrorCode::Unavailable, format!("{error}: {source:#}")),
-            Error::Conflict { message, .. } => (StepErrorCode::Conflict, message.clone()),
-            Error::Internal(source) => (StepErrorCode::Internal, format!("{source:#}")),
-            Error::Invalid(fields) => {
-                let fields: Vec<_> =
-                    fields.iter().map(|of| format!("{}: {}", of.field, of.message)).collect();
-                (StepErrorCode::Invalid, fields.join("; "))
-            }
-            Error::NotFound { .. } => (StepErrorCode::Invalid, error.to_string()),
-            Error::LeaseLost => (StepErrorCode::Internal, error.to_string()),
-        };
-        // Postgres stores no text with NUL.
-        Self { code, message: message.replace('\0', "\u{fffd}") }
-    }
-
-    /// Returns the error of taking a step back, after the cause of the step's failure, which stays first.
-    fn after(self, cause: Option<&Self>) -> Self {
-        match cause {
-            Some(cause) if cause.message != self.message => {
-                Self { message: format!("{}; taking it back: {}", cause.message, self.message), ..self }
-            }
-            _ => self,
-        }
-    }
-}
-
 /// Event of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEvent {
-    /// It is about to be made.
+    /// An attempt to make the step begins.
     Start,
-    /// An attempt to make it has failed, and the next one follows.
+    /// An attempt to make the step has failed, and the next one follows.
     Retry(StepError),
-    /// It is made.
+    /// An attempt has made a part of the step, and attempts begin anew.
+    Continue,
+    /// The step is made.
     Done(Made),
-    /// It failed for good.
+    /// The step failed for good.
     Fail(StepError),
-    /// It is about to be taken back.
+    /// An attempt to take the step back begins.
     Undo,
-    /// An attempt to take it back has failed, and the next one follows.
+    /// An attempt to take the step back has failed, and the next one follows.
     UndoRetry(StepError),
-    /// It is taken back.
+    /// The step is taken back.
     Undone,
-    /// It cannot be taken back.
+    /// The step cannot be taken back.
     Stick(StepError),
-    /// Its operation is retried by hand.
+    /// The operation is retried by hand.
     Reopen,
 }
 
@@ -280,6 +216,7 @@ impl OperationStep {
             (State::Running { .. }, StepEvent::Retry(error)) => {
                 (State::Running { error: Some(error) }, self.attempt + 1)
             }
+            (State::Running { .. }, StepEvent::Continue) => (State::Running { error: None }, 1),
             (State::Running { .. }, StepEvent::Done(made)) => {
                 let made = Self { made, state: State::Done, ended_at: Some(now), ..self.clone() };
                 return Ok(made);
@@ -290,9 +227,11 @@ impl OperationStep {
             (State::Running { .. }, StepEvent::Undo) => (State::Undoing { error: None }, 1),
             (State::Undoing { .. }, StepEvent::Undo) => (State::Undoing { error: cause }, self.attempt + 1),
             (State::Undoing { .. }, StepEvent::UndoRetry(error)) => {
-                (State::Undoing { error: Some(error) }, self.attempt + 1)
+                (State::Undoing { error: Some(error.after(cause.as_ref())) }, self.attempt + 1)
             }
-            (State::Undoing { .. }, StepEvent::Undone) => (State::Undone { error: cause }, self.attempt),
+            (State::Undoing { .. }, StepEvent::Undone) => {
+                (State::Undone { error: cause.and_then(|error| error.cause()) }, self.attempt)
+            }
             (State::Undoing { .. }, StepEvent::Stick(error)) => {
                 (State::Stuck { error: error.after(cause.as_ref()) }, self.attempt)
             }
@@ -334,16 +273,18 @@ impl OperationStep {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::StepErrorCode;
     use super::*;
 
     fn error(message: &str) -> StepError {
         StepError { code: StepErrorCode::Unavailable, message: message.to_owned() }
     }
 
-    fn events() -> [StepEvent; 9] {
+    fn events() -> [StepEvent; 10] {
         [
             StepEvent::Start,
             StepEvent::Retry(error("r")),
+            StepEvent::Continue,
             StepEvent::Done(Made::from([("path".to_owned(), "/w".to_owned())])),
             StepEvent::Fail(error("f")),
             StepEvent::Undo,
@@ -369,25 +310,37 @@ mod tests {
     /// State, number of the attempt and message of the error that each event leads to, of a step in its third attempt.
     #[test]
     fn each_transition_is_decided_by_one_table() {
-        let table: [[&str; 9]; 7] = [
-            // start, retry, done, fail, undo, undo_retry, undone, stick, reopen
-            ["running 1", "-", "-", "-", "-", "-", "-", "-", "pending 3"],
-            ["running 4", "running 4 r", "done 3", "failed 3 f", "undoing 1", "-", "-", "-", "running 3"],
-            ["-", "-", "-", "-", "undoing 1", "-", "-", "-", "done 3"],
-            ["-", "-", "-", "-", "undoing 1 why", "-", "-", "-", "pending 0"],
+        let table: [[&str; 10]; 7] = [
+            // start, retry, continue, done, fail, undo, undo_retry, undone, stick, reopen
+            ["running 1", "-", "-", "-", "-", "-", "-", "-", "-", "pending 3"],
+            [
+                "running 4",
+                "running 4 r",
+                "running 1",
+                "done 3",
+                "failed 3 f",
+                "undoing 1",
+                "-",
+                "-",
+                "-",
+                "running 3",
+            ],
+            ["-", "-", "-", "-", "-", "undoing 1", "-", "-", "-", "done 3"],
+            ["-", "-", "-", "-", "-", "undoing 1 why", "-", "-", "-", "pending 0"],
             [
                 "-",
                 "-",
                 "-",
                 "-",
+                "-",
                 "undoing 4 why",
-                "undoing 4 u",
+                "undoing 4 why; taking it back: u",
                 "undone 3 why",
                 "stuck 3 why; taking it back: s",
                 "undoing 3 why",
             ],
-            ["-", "-", "-", "-", "-", "-", "-", "-", "pending 0"],
-            ["-", "-", "-", "-", "-", "-", "-", "-", "undoing 0 why"],
+            ["-", "-", "-", "-", "-", "-", "-", "-", "-", "pending 0"],
+            ["-", "-", "-", "-", "-", "-", "-", "-", "-", "undoing 0 why"],
         ];
         let (first, now) = (Timestamp::from_micros(1), Timestamp::from_micros(9));
         for (state, row) in states().into_iter().zip(table) {
@@ -409,6 +362,32 @@ mod tests {
         }
     }
 
+    /// The cause of a failure stays, whatever comes of taking the step back; a step without one tells the last attempt.
+    #[test]
+    fn the_cause_stays_first_while_a_step_is_taken_back() {
+        let at = Timestamp::from_micros;
+        let message = |step: &OperationStep| step.state.error().map(|error| error.message.clone());
+        for (failed, undone, stuck) in [
+            (StepState::Failed { error: error("why") }, Some("why"), "why; taking it back: last"),
+            (StepState::Done, None, "taking it back: last"),
+        ] {
+            let step =
+                OperationStep { state: failed, ..OperationStep::pending(1, "workspace".parse().unwrap()) };
+            let mut step = step.after(StepEvent::Undo, at(1)).unwrap();
+            for n in 0..3 {
+                step = step.after(StepEvent::UndoRetry(error(&format!("u{n}"))), at(2)).unwrap();
+            }
+            let gone = step.after(StepEvent::Undone, at(3)).unwrap();
+            assert_eq!(message(&gone).as_deref(), undone);
+            // Again by hand, and stuck again.
+            for _ in 0..2 {
+                step = step.after(StepEvent::Stick(error("last")), at(3)).unwrap();
+                assert_eq!(message(&step).as_deref(), Some(stuck));
+                step = step.after(StepEvent::Reopen, at(4)).unwrap();
+            }
+        }
+    }
+
     #[test]
     fn a_step_keeps_what_it_made_until_it_is_taken_back() {
         let at = Timestamp::from_micros;
@@ -426,31 +405,13 @@ mod tests {
     }
 
     #[test]
-    fn states_and_codes_are_read_back() {
+    fn states_are_read_back() {
         for state in states() {
             let status = StepStatus::parse(state.status().as_str()).unwrap();
             assert_eq!(StepState::of(status, state.error().cloned()), Some(state));
         }
         assert_eq!(StepState::of(StepStatus::Failed, None), None);
         assert_eq!(StepState::of(StepStatus::Stuck, None), None);
-        for code in StepErrorCode::ALL {
-            assert_eq!(StepErrorCode::parse(code.as_str()), Some(code));
-        }
-        assert_eq!((StepStatus::parse("?"), StepErrorCode::parse("?")), (None, None));
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_cause() {
-        let unavailable = Error::unavailable("workspaces", anyhow::anyhow!("disk\0 full"));
-        let told = StepError::of(&unavailable);
-        assert_eq!(told.code, StepErrorCode::Unavailable);
-        assert_eq!(told.message, "workspaces is not available: disk\u{fffd} full");
-        let internal = Error::Internal(anyhow::anyhow!("a").context("b"));
-        let told = StepError::of(&internal);
-        assert_eq!((told.code, told.message.as_str()), (StepErrorCode::Internal, "b: a"));
-        let invalid = Error::Invalid(vec![crate::FieldError { field: "f".into(), message: "m".into() }]);
-        assert_eq!(StepError::of(&invalid).message, "f: m");
-        let conflict = Error::conflict(crate::Conflict::NameTaken, "in the way");
-        assert_eq!(StepError::of(&conflict).code, StepErrorCode::Conflict);
+        assert_eq!(StepStatus::parse("?"), None);
     }
 }

@@ -7,5 +7,5 @@
 mod driver;
 mod plan;
 
-pub(crate) use driver::Driver;
-pub use plan::{Plan, Plans, Step, StepContext};
+pub(crate) use driver::{Driver, stuck};
+pub use plan::{Ensured, Plan, Plans, Step, StepContext};

@@ -10,12 +10,11 @@ use rdev_domain::{JobId, Made, OperationPlan, OperationRequest, ProjectId, Resul
 /// Each call takes 5 min at most, and is then abandoned as one that failed by `Unavailable`.
 #[async_trait]
 pub trait Step: Send + Sync {
-    /// Makes the step. What is there already is read back and compared: it is the step's own, or in the way. Returns the
-    /// ids of what is there then, never a secret.
+    /// Makes the step. What is there already is read back and compared: it is the step's own, or in the way.
     ///
     /// # Errors
     /// `Unavailable` for a failure that may pass: the step is tried again. Any other error is for good.
-    async fn ensure(&self, context: &StepContext) -> Result<Made>;
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured>;
 
     /// Takes back what the step made. What is gone already is done. `made` is empty where it is not known whether the
     /// step made anything.
@@ -23,6 +22,15 @@ pub trait Step: Send + Sync {
     /// # Errors
     /// As [`ensure`](Self::ensure).
     async fn undo(&self, context: &StepContext, made: &Made) -> Result<()>;
+}
+
+/// End of a call to make a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ensured {
+    /// The step is made. Has the ids of what is there then, never a secret.
+    Done(Made),
+    /// A part of the step is made, and a call that follows at once makes more. Each part has all attempts.
+    More,
 }
 
 /// Operation to which a step belongs.

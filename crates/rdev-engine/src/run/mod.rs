@@ -24,14 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, Outcome, Position, Result,
-    Seq, StepError, Timestamp,
+    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, OperationStep, Outcome,
+    Position, Result, Seq, Timestamp,
 };
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::operations::{Driver, StepContext};
+use crate::operations::{Driver, Plan, StepContext, stuck};
 use crate::{TailCache, Wakeups, WorkerPorts};
 use agent::AgentWatch;
 use artefacts::Collector;
@@ -120,27 +120,55 @@ impl Executor {
         if started.cancel_requested {
             cancelled.cancel();
         }
-        let plan = match self.ports.plans.plan(request) {
-            Ok(plan) => plan,
-            Err(error) => {
-                let message = StepError::of(&error).message;
-                let outcome = Outcome::without_process(OperationEnd::Stuck.ending(), message);
-                return self.finish(writer, claim.last_seq.next(), outcome).await;
-            }
+        let (outcome, last_seq) =
+            self.drive(claim, request, (writer, started.started_at), &cancelled).await?;
+        // A cancellation from here on is not for this run.
+        drop(cancelled);
+        let left = outcome.message.clone().filter(|_| outcome.ending == OperationEnd::Stuck.ending());
+        self.finish(writer, last_seq.next(), outcome).await?;
+        if let Some(left) = left {
+            let (operation, project) = (&claim.fence.id, request.project());
+            tracing::error!(%operation, %project, left, "operation is stuck: remove the cause, then retry it");
+        }
+        Ok(())
+    }
+
+    /// Takes the steps of an operation, whose round began at `started_at`, until the operation ends. Returns its outcome
+    /// and the number of its last event.
+    async fn drive(
+        &self,
+        claim: &Claim,
+        request: &OperationRequest,
+        (writer, started_at): (&JobWriter, Timestamp),
+        cancelled: &CancellationToken,
+    ) -> Result<(Outcome, Seq)> {
+        let (plan, steps) = match self.planned(request, writer).await {
+            Ok(planned) => planned,
+            Err(error) => return Ok((stuck(error, &[])?, claim.last_seq)),
         };
-        let driver = Driver {
-            steps: writer.plan(&Driver::names(&plan)?).await?,
+        let mut driver = Driver {
+            steps,
             context: StepContext { operation: claim.fence.id.clone(), project: request.project().clone() },
             plan,
             writer,
-            cancelled: &cancelled,
+            cancelled,
             random: &*self.ports.random,
+            started_at,
             last_seq: claim.last_seq,
         };
-        let (outcome, last_seq) = driver.run().await?;
-        // A cancellation from here on is not for this run.
-        drop(cancelled);
-        self.finish(writer, last_seq.next(), outcome).await
+        let outcome = driver.run().await?;
+        Ok((outcome, driver.last_seq))
+    }
+
+    /// Returns the plan of an operation, and the operation's steps as they are stored.
+    async fn planned(
+        &self,
+        request: &OperationRequest,
+        writer: &JobWriter,
+    ) -> Result<(Plan, Vec<OperationStep>)> {
+        let plan = self.ports.plans.plan(request)?;
+        let steps = writer.plan(&Driver::names(&plan)?).await?;
+        Ok((plan, steps))
     }
 
     /// Releases the claim until the job's pod may be ready. Jobs that wait for the same pod are spread a little.

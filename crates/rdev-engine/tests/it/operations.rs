@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use rdev_domain::{OnFailure, OperationStatus, StepStatus};
+use rdev_domain::{JobState, OnFailure, OperationStatus, StepStatus};
 use tokio::time::Instant;
 
 use crate::support::{Bench, Fault, for_good, passing};
@@ -110,7 +110,7 @@ async fn what_cannot_be_taken_back_is_named_and_the_rest_goes() {
     bench.plans.steps[1].stays(for_good, 1);
     let id = bench.operate(OnFailure::Rollback).await;
     let message = bench.operation_ended(&id, OperationStatus::Stuck).await;
-    assert_eq!(message.as_deref(), Some("two: broken; three: broken; left: two"));
+    assert_eq!(message.as_deref(), Some("three: broken; two: taking it back: broken; left: two"));
     let statuses = async || bench.steps(&id).await.iter().map(|step| step.state.status()).collect::<Vec<_>>();
     assert_eq!(statuses().await, [StepStatus::Undone, StepStatus::Stuck, StepStatus::Undone]);
     // By hand it is taken back again, and not made again.
@@ -149,7 +149,7 @@ async fn a_cancellation_is_heard_while_a_step_waits_for_its_next_attempt() {
 #[tokio::test(start_paused = true)]
 async fn past_its_point_of_no_return_an_operation_goes_on_whoever_cancels_it() {
     let bench = Bench::without_worker([]).await;
-    *bench.plans.no_return_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(2);
+    *bench.plans.no_return_from.lock().unwrap_or_else(PoisonError::into_inner) = Some("two");
     bench.plans.steps[1].fails(passing, 3);
     bench.begin(crate::support::LEASE);
     let id = bench.operate(OnFailure::Rollback).await;
@@ -193,4 +193,83 @@ async fn another_worker_goes_on_where_the_first_one_stopped() {
     bench.operation_ended(&id, OperationStatus::Completed).await;
     assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is skipped");
     assert!(bench.plans.steps[1].seen().len() >= 2, "what ran is made again");
+}
+
+/// The worker ends in each attempt of a step, so no error is ever returned.
+#[tokio::test(start_paused = true)]
+async fn a_step_in_which_every_worker_ends_is_given_up() {
+    let bench = Bench::without_worker([]).await;
+    let _gate = bench.plans.steps[1].wait_for();
+    bench.store.fail("renew", Fault::Hangs, 100_000);
+    bench.begin(Duration::from_secs(30));
+    let id = bench.operate(OnFailure::Rollback).await;
+    let message = bench.operation_ended(&id, OperationStatus::RolledBack).await;
+    assert_eq!(message.as_deref(), Some("two: 25 attempts began, and rdev ended during the last one"));
+    let seen = bench.plans.steps[1].seen();
+    assert_eq!((seen.len(), seen.last()), (26, Some(&"undo")), "{seen:?}");
+}
+
+/// A step that no version knows would otherwise be begun for ever.
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_this_version_cannot_go_on_with_ends_stuck() {
+    let bench = Bench::without_worker([]).await;
+    let gate = bench.plans.steps[1].wait_for();
+    bench.store.fail("renew", Fault::Hangs, 1000);
+    bench.begin(Duration::from_secs(30));
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_when(&id, |_, steps| steps.get(1).is_some_and(|step| step.attempt == 1)).await;
+    let names = |names| *bench.plans.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    names(["one", "renamed", "three"]);
+    let message = bench.operation_ended(&id, OperationStatus::Stuck).await;
+    assert_eq!(message.as_deref(), Some("this version has no step two; left: two, three"));
+    // The version that knows the step goes on.
+    names(["one", "two", "three"]);
+    gate.notify_one();
+    gate.notify_one();
+    bench.retry_operation(&id).await;
+    bench.operation_ended(&id, OperationStatus::Completed).await;
+    assert_eq!(bench.plans.steps[0].seen(), ["ensure"], "what is done is skipped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_duration_of_an_operation_is_that_of_its_last_round() {
+    let bench = Bench::new([]).await;
+    bench.plans.steps[1].fails(for_good, 1);
+    let id = bench.operate(OnFailure::Keep).await;
+    bench.operation_ended(&id, OperationStatus::Degraded).await;
+    // Somebody removes the cause meanwhile.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    bench.plans.steps[1].fails(passing, 3);
+    bench.retry_operation(&id).await;
+    let (job, _) = bench.operation_when(&id, |job, _| job.state.is_ended()).await;
+    let JobState::Ended { outcome, .. } = job.state else { panic!("{job:?}") };
+    let expected = Duration::from_secs(5)..Duration::from_secs(60);
+    assert!(expected.contains(&outcome.duration), "{:?}", outcome.duration);
+}
+
+/// More calls than a step has attempts: each part begins them anew.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_makes_progress_goes_on_however_long_it_takes() {
+    let bench = Bench::without_worker([]).await;
+    bench.plans.steps[0].fails(passing, 2);
+    bench.plans.steps[0].has_parts(40);
+    bench.begin(crate::support::LEASE);
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_ended(&id, OperationStatus::Completed).await;
+    assert_eq!(bench.plans.steps[0].seen().len(), 43);
+    assert_eq!(bench.steps(&id).await[0].attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_is_heard_between_the_parts_of_a_step() {
+    let bench = Bench::without_worker([]).await;
+    let gate = bench.plans.steps[0].wait_for();
+    bench.plans.steps[0].has_parts(usize::MAX);
+    bench.begin(crate::support::LEASE);
+    let id = bench.operate(OnFailure::Rollback).await;
+    bench.operation_when(&id, |_, steps| steps.first().is_some_and(|step| step.attempt == 1)).await;
+    bench.cancel_operation(&id).await;
+    gate.notify_one();
+    bench.operation_ended(&id, OperationStatus::Cancelled).await;
+    assert_eq!(bench.plans.steps[0].seen().last(), Some(&"undo"));
 }

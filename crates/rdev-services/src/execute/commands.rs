@@ -79,7 +79,23 @@ impl Commands {
         validate.finish()?;
         let spec = JobSpec::Command { project: project.clone(), request: submit.request };
         let job = self.ports.new_job(caller, spec, stream, timeout, Schedule::default());
-        self.submitter.submit(job, submit.idempotency).await
+        let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
+        if occurrence == Occurrence::First
+            && let Some(refusal) = self.refusal(project).await
+        {
+            self.submitter.cancel((&job.target(), &job.id), None, self.ports.clock.now()).await?;
+            return Err(refusal);
+        }
+        Ok((job, occurrence))
+    }
+
+    /// Returns the error for a command that was stored while the deletion of its project began; `None` while the project
+    /// takes commands, and where that cannot be found out.
+    async fn refusal(&self, project: &ProjectId) -> Option<Error> {
+        match self.projects.get(project).await.and_then(|project| project.check_open()) {
+            Err(error @ (Error::NotFound { .. } | Error::Conflict { .. })) => Some(error),
+            Ok(()) | Err(_) => None,
+        }
     }
 
     /// Accepts a command as [`Commands::submit`] does, and opens a reader of the command's events from the first one.

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, Resource, Result,
-    Schedule, Seq, Target, TaskRequest, Timestamp, Validate,
+    Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Resource,
+    Result, Schedule, Seq, Target, TaskRequest, Timestamp, Validate,
 };
 use rdev_engine::{LogReader, Submitter, Subscription};
 use rdev_ports::{Artefacts, Occurrence, TaskFilter};
 
 use super::ports::JobPorts;
 use super::position::{QueuePosition, queue_position};
-use crate::Events;
+use crate::{Events, Projects};
 
 /// Tasks of the pool.
 #[derive(Clone)]
 pub struct Tasks {
     ports: JobPorts,
+    projects: Projects,
     events: Events,
     submitter: Submitter,
     timeout_default: Duration,
@@ -76,16 +77,22 @@ impl ArtefactFile {
 
 impl Tasks {
     /// Wires the service. `timeout_default` is the timeout of tasks that name none.
-    pub fn new(ports: JobPorts, events: Events, submitter: Submitter, timeout_default: Duration) -> Self {
-        Self { ports, events, submitter, timeout_default }
+    pub fn new(
+        ports: JobPorts,
+        projects: Projects,
+        events: Events,
+        submitter: Submitter,
+        timeout_default: Duration,
+    ) -> Self {
+        Self { ports, projects, events, submitter, timeout_default }
     }
 
     /// Accepts a task: once this returns, the task is stored and will run. `noted` holds the fields of the request that
     /// were found invalid before.
     ///
     /// # Errors
-    /// `Invalid` with every field that is not valid, `Conflict` when the idempotency key was used for another
-    /// request.
+    /// `Invalid` with every field that is not valid, `Conflict` when the project that the task is done for is being
+    /// deleted, or the idempotency key was used for another request.
     pub async fn submit(
         &self,
         caller: &Principal,
@@ -103,9 +110,35 @@ impl Tasks {
         validate.schedule(&limits, &schedule);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
         validate.finish()?;
+        let project = submit.work.project.clone();
+        self.check_open(project.as_ref()).await?;
         let job = self.ports.new_job(caller, JobSpec::Task(submit.work), None, timeout, schedule);
         let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
+        self.check_stored(&job, occurrence).await?;
         Ok((self.view_of(job).await?, occurrence))
+    }
+
+    /// Checks that the project for which a task is done is not being deleted. A task may be done for a project that rdev
+    /// does not know.
+    async fn check_open(&self, project: Option<&ProjectId>) -> Result<()> {
+        let Some(project) = project else { return Ok(()) };
+        match self.projects.get(project).await {
+            Ok(project) => project.check_open(),
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks again once a task is stored: the deletion of the task's project may have begun meanwhile, and then ends the
+    /// task only when the task was stored before the deletion looked.
+    async fn check_stored(&self, job: &Job, occurrence: Occurrence) -> Result<()> {
+        if occurrence == Occurrence::First
+            && let Err(refusal @ Error::Conflict { .. }) = self.check_open(project_of(job)).await
+        {
+            self.submitter.cancel((&Target::Pool, &job.id), None, self.ports.clock.now()).await?;
+            return Err(refusal);
+        }
+        Ok(())
     }
 
     async fn get(&self, id: &JobId) -> Result<Job> {
@@ -143,15 +176,18 @@ impl Tasks {
     /// nothing, and returns the task as it is now.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when the task has not ended, and when the idempotency key was used for another request.
+    /// `NotFound`; `Conflict` when the task has not ended, when the project that it is done for is being deleted, and when
+    /// the idempotency key was used for another request.
     pub async fn retry(
         &self,
         id: &JobId,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(TaskView, Occurrence)> {
+        self.check_open(project_of(&self.get(id).await?)).await?;
         let now = self.ports.clock.now();
         let reopened = self.submitter.reopen((&Target::Pool, id), idempotency.as_ref(), now).await?;
         let (job, occurrence) = reopened.ok_or_else(|| Error::not_found(Resource::Task, id))?;
+        self.check_stored(&job, occurrence).await?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
@@ -206,5 +242,13 @@ impl Tasks {
             _ => Some(self.artefacts_of(&job).await?),
         };
         Ok(TaskView { job, queue, artefacts })
+    }
+}
+
+/// Returns the project for which a task is done.
+fn project_of(job: &Job) -> Option<&ProjectId> {
+    match &job.spec {
+        JobSpec::Task(work) => work.project.as_ref(),
+        JobSpec::Command { .. } | JobSpec::Operation(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rdev_domain::{Made, Result};
-use rdev_engine::{Step, StepContext};
+use rdev_engine::{Ensured, Step, StepContext};
 use rdev_ports::Workspaces;
 
 /// Empty workspace.
@@ -12,9 +12,9 @@ pub(super) struct PrepareWorkspace(pub(super) Arc<dyn Workspaces>);
 
 #[async_trait]
 impl Step for PrepareWorkspace {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         let path = self.0.prepare(&context.project, &context.operation).await?;
-        Ok(Made::from([("path".to_owned(), path)]))
+        Ok(Ensured::Done(Made::from([("path".to_owned(), path)])))
     }
 
     async fn undo(&self, context: &StepContext, _made: &Made) -> Result<()> {
@@ -27,9 +27,9 @@ pub(super) struct MakeRepository(pub(super) Arc<dyn Workspaces>);
 
 #[async_trait]
 impl Step for MakeRepository {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         self.0.make_repository(&context.project, &context.operation).await?;
-        Ok(Made::from([("branch".to_owned(), "main".to_owned())]))
+        Ok(Ensured::Done(Made::from([("branch".to_owned(), "main".to_owned())])))
     }
 
     async fn undo(&self, context: &StepContext, _made: &Made) -> Result<()> {
@@ -42,9 +42,9 @@ pub(super) struct PublishWorkspace(pub(super) Arc<dyn Workspaces>);
 
 #[async_trait]
 impl Step for PublishWorkspace {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         let path = self.0.publish(&context.project, &context.operation).await?;
-        Ok(Made::from([("path".to_owned(), path)]))
+        Ok(Ensured::Done(Made::from([("path".to_owned(), path)])))
     }
 
     async fn undo(&self, context: &StepContext, _made: &Made) -> Result<()> {

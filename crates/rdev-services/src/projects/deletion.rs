@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdev_domain::{Error, Made, Result};
-use rdev_engine::{Step, StepContext, Submitter};
+use rdev_domain::{Error, JobId, Made, ProjectId, Result, Target};
+use rdev_engine::{Ensured, Step, StepContext, Submitter};
 use rdev_ports::{Clock, ProjectRecords, Workspaces};
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +14,7 @@ const CANCELLED_TOGETHER: u32 = 100;
 /// First and longest pause between two looks whether cancelled commands have ended; it doubles each time.
 const LOOK_FIRST: Duration = Duration::from_millis(50);
 const LOOK_LAST: Duration = Duration::from_secs(1);
-/// Longest wait of one attempt for cancelled commands to end.
+/// Longest wait of one attempt for cancelled commands to end, or for records to go.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The project takes no commands any more.
@@ -22,9 +22,9 @@ pub(super) struct CloseProject(pub(super) Arc<dyn Workspaces>);
 
 #[async_trait]
 impl Step for CloseProject {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         self.0.close(&context.project).await?;
-        Ok(Made::new())
+        Ok(Ensured::Done(Made::new()))
     }
 
     async fn undo(&self, context: &StepContext, _made: &Made) -> Result<()> {
@@ -33,32 +33,60 @@ impl Step for CloseProject {
 }
 
 /// The project's commands and tasks have ended.
+#[derive(Clone)]
 pub(super) struct CancelCommands {
     pub(super) records: Arc<dyn ProjectRecords>,
     pub(super) submitter: Submitter,
     pub(super) clock: Arc<dyn Clock>,
 }
 
-#[async_trait]
-impl Step for CancelCommands {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
-        let (until, mut pause) = (Instant::now() + END_PATIENCE, LOOK_FIRST);
+impl CancelCommands {
+    /// Cancels commands and tasks. Returns those that have not ended by that.
+    async fn cancel(&self, unfinished: Vec<(Target, JobId)>) -> Result<Vec<JobId>> {
+        let mut left = Vec::new();
+        for (target, id) in unfinished {
+            let cancelled = self.submitter.cancel((&target, &id), None, self.clock.now()).await?;
+            if cancelled.is_some_and(|(job, _)| !job.state.is_ended()) {
+                left.push(id);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Cancels commands and tasks of a project until none is left. `Ensured::More` when the time is over while
+    /// cancellations end some.
+    async fn end_all(&self, project: &ProjectId, until: Instant) -> Result<Ensured> {
+        let (mut pause, mut has_progress) = (LOOK_FIRST, false);
         loop {
-            let unfinished = self.records.unfinished_of(&context.project, CANCELLED_TOGETHER).await?;
-            if unfinished.is_empty() {
-                return Ok(Made::new());
+            let unfinished = self.records.unfinished_of(project, CANCELLED_TOGETHER).await?;
+            let found = unfinished.len();
+            if found == 0 {
+                return Ok(Ensured::Done(Made::new()));
             }
-            for (target, id) in &unfinished {
-                self.submitter.cancel((target, id), None, self.clock.now()).await?;
-            }
+            let left = self.cancel(unfinished).await?;
+            let advances = left.len() < found;
+            has_progress |= advances;
             if Instant::now() >= until {
+                let Some(first) = left.first().filter(|_| !has_progress) else { return Ok(Ensured::More) };
                 let left =
-                    anyhow::anyhow!("{} have not ended, such as {}", unfinished.len(), unfinished[0].1);
+                    anyhow::anyhow!("at least {} commands have not ended, such as {first}", left.len());
                 return Err(Error::unavailable("the end of the project's commands", left));
+            }
+            if advances {
+                // Others may stand behind those that have ended.
+                pause = LOOK_FIRST;
+                continue;
             }
             sleep(pause).await;
             pause = (pause * 2).min(LOOK_LAST);
         }
+    }
+}
+
+#[async_trait]
+impl Step for CancelCommands {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
+        self.end_all(&context.project, Instant::now() + END_PATIENCE).await
     }
 
     /// Commands that were cancelled stay so.
@@ -72,9 +100,9 @@ pub(super) struct RemoveWorkspace(pub(super) Arc<dyn Workspaces>);
 
 #[async_trait]
 impl Step for RemoveWorkspace {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         self.0.remove(&context.project).await?;
-        Ok(Made::new())
+        Ok(Ensured::Done(Made::new()))
     }
 
     /// Nothing brings the files back: the plan never takes this step back.
@@ -83,33 +111,72 @@ impl Step for RemoveWorkspace {
     }
 }
 
-/// The store has nothing of the project, but for its operations.
+/// The store has nothing of the project, but for its operations, and the project's name is free again.
 pub(super) struct RemoveRecords {
-    pub(super) records: Arc<dyn ProjectRecords>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) commands: CancelCommands,
+    pub(super) workspaces: Arc<dyn Workspaces>,
+}
+
+impl RemoveRecords {
+    /// Removes idempotency keys, then jobs that have ended. `Ensured::More` when the time is over while some are removed.
+    async fn remove(&self, project: &ProjectId, until: Instant) -> Result<Ensured> {
+        let CancelCommands { records, clock, .. } = &self.commands;
+        let mut began = Instant::now();
+        while records.remove_keys(project).await? > 0 {
+            if Instant::now() >= until {
+                return Ok(Ensured::More);
+            }
+            began = rested(began).await;
+        }
+        let (mut pause, mut has_progress) = (LOOK_FIRST, false);
+        loop {
+            let report = records.remove_records(project, clock.now()).await?;
+            if !report.more {
+                return Ok(Ensured::Done(Made::new()));
+            }
+            has_progress |= report.done > 0;
+            if Instant::now() >= until {
+                if has_progress {
+                    return Ok(Ensured::More);
+                }
+                // What is left has an end that a follower of the log has still to read.
+                let unread = anyhow::anyhow!("a follower of the log has not read their end");
+                return Err(Error::unavailable("the removal of the project's commands", unread));
+            }
+            if report.done > 0 {
+                pause = LOOK_FIRST;
+                began = rested(began).await;
+            } else {
+                sleep(pause).await;
+                pause = (pause * 2).min(LOOK_LAST);
+                began = Instant::now();
+            }
+        }
+    }
+}
+
+/// Sleeps as long as the work since `began` took, so that other writers have as much time. Returns the time afterwards.
+async fn rested(began: Instant) -> Instant {
+    sleep(began.elapsed().min(LOOK_LAST)).await;
+    Instant::now()
 }
 
 #[async_trait]
 impl Step for RemoveRecords {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
-        let (until, mut pause, mut removed) = (Instant::now() + END_PATIENCE, LOOK_FIRST, 0);
-        loop {
-            let report = self.records.remove_records(&context.project, self.clock.now()).await?;
-            removed += report.done;
-            if !report.more {
-                return Ok(Made::from([("removed".to_owned(), removed.to_string())]));
-            }
-            if report.done > 0 {
-                continue;
-            }
-            // What is left has an end that a follower of the log has still to read.
-            if Instant::now() >= until {
-                let unread = anyhow::anyhow!("a follower of the log has not read their end");
-                return Err(Error::unavailable("the removal of the project's commands", unread));
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LOOK_LAST);
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
+        let project = &context.project;
+        let until = || Instant::now() + END_PATIENCE;
+        // A command that was accepted while the project was being closed is cancelled first: left alone, it would run in
+        // the next project of that name.
+        if self.commands.end_all(project, until()).await? == Ensured::More
+            || self.remove(project, until()).await? == Ensured::More
+            || !self.commands.records.unfinished_of(project, 1).await?.is_empty()
+        {
+            return Ok(Ensured::More);
         }
+        // The last act of all: until then nobody makes a project of that name.
+        self.workspaces.reopen(project).await?;
+        Ok(Ensured::Done(Made::new()))
     }
 
     /// Nothing brings the records back: the plan never takes this step back.

@@ -111,9 +111,7 @@ impl Operations {
         if job.operation() == Some(request) {
             return self.view_of(job).await.map(Some);
         }
-        let what = job.operation().map_or_else(String::new, ToString::to_string);
-        let message = format!("{what} has not ended: operation {}", job.id);
-        Err(Error::conflict(Conflict::OperationInProgress, message))
+        Err(job.operation_in_progress())
     }
 
     async fn submit(

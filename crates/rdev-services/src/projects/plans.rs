@@ -50,23 +50,19 @@ impl Plans for ProjectPlans {
                 ],
                 rules: OperationPlan { on_failure: *on_failure, no_return_from: None },
             },
-            OperationRequest::DeleteProject { .. } => Plan {
-                steps: vec![
+            OperationRequest::DeleteProject { .. } => {
+                let commands = CancelCommands { records, submitter: self.submitter.clone(), clock };
+                let steps = vec![
                     ("close", Arc::new(CloseProject(workspaces.clone())) as Arc<dyn Step>),
-                    (
-                        "commands",
-                        Arc::new(CancelCommands {
-                            records: records.clone(),
-                            submitter: self.submitter.clone(),
-                            clock: clock.clone(),
-                        }),
-                    ),
-                    ("workspace", Arc::new(RemoveWorkspace(workspaces))),
-                    ("records", Arc::new(RemoveRecords { records, clock })),
-                ],
+                    ("commands", Arc::new(commands.clone())),
+                    ("workspace", Arc::new(RemoveWorkspace(workspaces.clone()))),
+                    ("records", Arc::new(RemoveRecords { commands, workspaces })),
+                ];
                 // Nothing brings removed files back.
-                rules: OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some(3) },
-            },
+                let rules =
+                    OperationPlan { on_failure: OnFailure::Rollback, no_return_from: Some("workspace") };
+                Plan { steps, rules }
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::convert::{step_error, step_state, time};
 pub(crate) fn read(body: &CreateProjectBody) -> (OnFailure, Validate) {
     let mut validate = Validate::default();
     for field in body.unserved() {
-        validate.fail(field, "this version does not serve it; leave it out");
+        validate.fail(field, "this version does not serve the field; leave the field out");
     }
     let on_failure = match &body.on_failure {
         None => OnFailure::default(),

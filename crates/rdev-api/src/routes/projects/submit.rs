@@ -99,7 +99,7 @@ enum SubmitResponses {
     /// There is no such project
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The stream's name is taken, or the idempotency key was used for another request
+    /// The project is being deleted, the stream's name is taken, or the idempotency key was used for another request
     #[response(status = 409)]
     Conflict(ErrorBody),
     /// Fields are not valid: `details` names each

@@ -30,6 +30,7 @@ use crate::sse::{Opening, Streams, stored_output};
         IdempotencyKeyHeader),
     responses(
     (status = 202, description = "Acceptance: the task is stored and will run", body = Data<types::Task>, headers(("Location" = String, description = "Path of the task"))),
+    (status = 409, description = "The project that the task is done for is being deleted, or the idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(tasks): State<Tasks>,
@@ -174,7 +175,7 @@ pub(crate) async fn cancel(
     responses(
     (status = 200, description = "The task waits again", body = Data<types::Task>),
     (status = 404, description = "There is no such task", body = ErrorBody),
-    (status = 409, description = "It has not ended, or the idempotency key was used for another request", body = ErrorBody)))]
+    (status = 409, description = "The task has not ended, its project is being deleted, or the idempotency key was used for another request", body = ErrorBody)))]
 pub(crate) async fn retry(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,

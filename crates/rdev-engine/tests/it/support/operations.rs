@@ -9,7 +9,7 @@ use rdev_domain::{
     Error, Job, JobId, JobSpec, Made, OnFailure, OperationPlan, OperationRequest, OperationStatus,
     OperationStep, Result, Target,
 };
-use rdev_engine::{Plan, Plans, Step, StepContext};
+use rdev_engine::{Ensured, Plan, Plans, Step, StepContext};
 use rdev_ports::testing::{id, operation};
 use rdev_ports::{Clock, Operations, TaskQueue};
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ pub(crate) struct ScriptedStep {
 
 #[derive(Default)]
 struct Calls {
+    parts: usize,
     ensure: VecDeque<fn() -> Error>,
     undo: VecDeque<fn() -> Error>,
     seen: Vec<&'static str>,
@@ -52,6 +53,11 @@ impl ScriptedStep {
         lock(&self.inner).ensure.extend(std::iter::repeat_n(error, times));
     }
 
+    /// Has the next `parts` calls to make the step, which would be done otherwise, make a part only.
+    pub(crate) fn has_parts(&self, parts: usize) {
+        lock(&self.inner).parts = parts;
+    }
+
     /// Has the next `times` calls to take the step back fail so.
     pub(crate) fn stays(&self, error: fn() -> Error, times: usize) {
         lock(&self.inner).undo.extend(std::iter::repeat_n(error, times));
@@ -70,18 +76,22 @@ impl ScriptedStep {
 
 #[async_trait]
 impl Step for ScriptedStep {
-    async fn ensure(&self, context: &StepContext) -> Result<Made> {
+    async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         lock(&self.inner).seen.push("ensure");
         let gate = lock(&self.gate).clone();
         if let Some(gate) = gate {
             gate.notified().await;
             lock(&self.gate).take();
         }
-        let error = lock(&self.inner).ensure.pop_front();
-        error.map_or_else(
-            || Ok(Made::from([("of".to_owned(), context.project.to_string())])),
-            |error| Err(error()),
-        )
+        let mut inner = lock(&self.inner);
+        if let Some(error) = inner.ensure.pop_front() {
+            return Err(error());
+        }
+        if inner.parts > 0 {
+            inner.parts -= 1;
+            return Ok(Ensured::More);
+        }
+        Ok(Ensured::Done(Made::from([("of".to_owned(), context.project.to_string())])))
     }
 
     async fn undo(&self, _context: &StepContext, _made: &Made) -> Result<()> {
@@ -91,13 +101,24 @@ impl Step for ScriptedStep {
     }
 }
 
-/// Plan of every operation: the steps `one`, `two` and `three`.
-#[derive(Default)]
+/// Plan of every operation.
 pub(crate) struct Scripted {
     /// The steps.
     pub(crate) steps: [Arc<ScriptedStep>; 3],
+    /// Names of the steps: `one`, `two` and `three`, unless another version has others.
+    pub(crate) names: Mutex<[&'static str; 3]>,
     /// First step that cannot be taken back.
-    pub(crate) no_return_from: Mutex<Option<u32>>,
+    pub(crate) no_return_from: Mutex<Option<&'static str>>,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            steps: Default::default(),
+            names: Mutex::new(["one", "two", "three"]),
+            no_return_from: Mutex::default(),
+        }
+    }
 }
 
 impl Plans for Scripted {
@@ -106,7 +127,7 @@ impl Plans for Scripted {
             OperationRequest::CreateProject { on_failure, .. } => *on_failure,
             OperationRequest::DeleteProject { .. } => OnFailure::Rollback,
         };
-        let named = ["one", "two", "three"].into_iter().zip(self.steps.clone());
+        let named = lock(&self.names).into_iter().zip(self.steps.clone());
         Ok(Plan {
             steps: named.map(|(name, step)| (name, step as Arc<dyn Step>)).collect(),
             rules: OperationPlan { on_failure, no_return_from: *lock(&self.no_return_from) },

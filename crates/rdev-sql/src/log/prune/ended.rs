@@ -113,8 +113,9 @@ pub(crate) async fn remove_of(tx: &mut Tx, project: &ProjectId, now: Timestamp) 
         jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
     }
     let report = remove_jobs(tx, &jobs, now - DELETION_PATIENCE, now).await?;
-    // Only a step that finds nothing knows that nothing is left.
-    Ok(StepReport { more: !jobs.is_empty() || is_any_left(tx, project).await?, ..report })
+    // Only a step that finds nothing knows that nothing is left. A job of which a part is removed counts.
+    let done = report.done.max(u64::from(report.more));
+    Ok(StepReport { done, more: !jobs.is_empty() || is_any_left(tx, project).await? })
 }
 
 /// Tells whether a job of a project that has ended is stored, also one that another transaction has locked.
