@@ -70,3 +70,11 @@ fn messages_are_storable_in_every_database() {
     let plain = Failure::new(Reason::NoShell, "ab");
     assert_eq!(plain.clone().storable(), plain);
 }
+
+#[test]
+fn json_is_compared_by_its_text() {
+    let json =
+        |text: &str| rdev_domain::Json::new(&serde_json::value::RawValue::from_string(text.into()).unwrap());
+    assert_eq!(json("{\"a\":1}"), json("{\"a\":1}"));
+    assert_ne!(json("{\"a\":1}"), json("{\"a\": 1}"));
+}

@@ -8,5 +8,7 @@ mod git;
 mod ids;
 mod jobs;
 mod names;
+mod operations;
+mod projects;
 mod tasks;
 mod time;

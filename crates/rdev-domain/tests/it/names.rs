@@ -1,8 +1,9 @@
 //! Names in answers, events and stores: clients and rows of earlier versions rely on each of them.
 
 use rdev_domain::{
-    AgentProvider, AgentRequest, CommandKind, CommandRequest, Conflict, Ending, GitRequest, JobKind, JobSpec,
-    JobStatus, Principal, Reason, Resource, Scope, ShellRequest, SkipReason, Target, TaskKind,
+    AgentProvider, AgentRequest, BlockedBy, CommandKind, CommandRequest, Conflict, Ending, GitRequest,
+    JobKind, JobSpec, JobStatus, Principal, Reason, Resource, Scope, ShellRequest, SkipReason, Target,
+    TaskKind,
 };
 
 #[test]
@@ -142,4 +143,21 @@ fn only_commands_of_an_agent_name_it() {
     assert_eq!(agent_of(CommandKind::Claude), Some("claude"));
     assert_eq!((agent_of(CommandKind::Shell), agent_of(CommandKind::Git)), (None, None));
     assert_eq!(JobKind::Task(TaskKind::Test).agent(), None);
+}
+
+#[test]
+fn causes_that_keep_a_job_waiting() {
+    let names = BlockedBy::ALL.map(BlockedBy::as_str);
+    assert_eq!(
+        names,
+        [
+            "run_after",
+            "concurrency_key",
+            "workspace",
+            "pool_full",
+            "no_ready_worker",
+            "pod_not_ready",
+            "worker_concurrency"
+        ]
+    );
 }

@@ -23,7 +23,7 @@ pub(crate) fn task(kind: TaskKind) -> TaskRequest {
     }
 }
 
-fn job(spec: JobSpec, state: JobState, schedule: Schedule) -> Job {
+pub(crate) fn job(spec: JobSpec, state: JobState, schedule: Schedule) -> Job {
     let id: rdev_domain::JobId = format!("cmd-{}", "0".repeat(32)).parse().unwrap();
     Job {
         stream: (&id).into(),
