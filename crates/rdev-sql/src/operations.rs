@@ -194,10 +194,12 @@ pub(crate) async fn reopen(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()
     Ok(())
 }
 
+/// Compares a text that has no index: SQLite would choose the index of the project otherwise, and read all operations that
+/// have not ended.
 pub(crate) const UNFINISHED: &str = concat!(
     "SELECT ",
     task_columns!(),
-    " FROM tasks WHERE concurrency_key = $1 AND project = '@operations' AND status IN ('pending', 'running')"
+    " FROM tasks WHERE concurrency_key = $1 AND project || '' = '@operations' AND status IN ('pending', 'running')"
 );
 
 /// Returns the operation of a concurrency key that has not ended. Until the end of the transaction no other one accepts
