@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, ProjectId, Result, Seq, StepEvent, StepName, Target,
-    Timestamp,
+    Entry, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, ProjectId, Result, Seq, StepEvent,
+    StepName, Target, Timestamp,
 };
 
 use crate::{Fence, StepReport};

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationRequest,
-    OperationStep, Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+    OperationStep, Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus,
+    Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
 use sqlx::FromRow;

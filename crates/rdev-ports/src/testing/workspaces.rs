@@ -103,10 +103,9 @@ pub async fn a_closed_project_is_removed_or_opened_again(runtime: &(impl Workspa
     assert_eq!(status().await, None);
     // A deletion that is not complete must never meet a later project of the name.
     let later = operation_id(6);
-    for refused in [
-        runtime.prepare(&project, &later).await.map(drop),
-        runtime.publish(&project, &later).await.map(drop),
-    ] {
+    for refused in
+        [runtime.prepare(&project, &later).await.map(drop), runtime.publish(&project, &later).await.map(drop)]
+    {
         assert!(matches!(refused, Err(Error::Conflict { conflict: Conflict::NameTaken, .. })), "{refused:?}");
     }
     runtime.remove(&project).await.expect("it is gone already");

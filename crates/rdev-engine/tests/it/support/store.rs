@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationRequest, OperationStep, Outcome,
-    Position, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
+    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationRequest, OperationStep,
+    Outcome, Position, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
     WorkerName,
 };
 use rdev_ports::{

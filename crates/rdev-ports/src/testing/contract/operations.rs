@@ -11,8 +11,8 @@ use rdev_domain::{
 use crate::testing::contract::steps::*;
 use crate::testing::{id, idempotency_key, job, new_job, operation, slots, target, task};
 use crate::{
-    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords, Reopened,
-    TaskLeases, TaskQueue,
+    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords,
+    Reopened, TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Operations are jobs, and their changes are entries of the log.
