@@ -158,7 +158,9 @@ fn processes_that_start_while_the_supervisor_is_killed_end_too() {
     let duration = format!("{}.3", std::process::id());
     for _ in 0..5 {
         let sandbox = Sandbox::new();
-        let mut live = sandbox.live("w", "", &format!("while :; do (setsid sleep {duration} &); done"));
+        // So many that the kill comes among the starts, and not so many that others could not fork.
+        let script = format!("for n in $(seq 400); do (setsid sleep {duration} &); done; sleep {duration}");
+        let mut live = sandbox.live("w", "", &script);
         wait_until("many at work", || working(&duration).len() > 20);
         signal(sandbox.supervisor("w"), "KILL");
         assert_eq!(live.rest().last().unwrap().body, Body::Lost(Loss::Supervisor));
