@@ -151,23 +151,6 @@ fn a_killed_supervisor_is_reported_and_its_command_does_not_start_again() {
     assert!(list.contains("s\tlost\t"), "{list}");
 }
 
-/// Processes that have left the session and lost their parent are found by their environment alone, which they have not
-/// while they start a program.
-#[test]
-fn processes_that_start_while_the_supervisor_is_killed_end_too() {
-    let duration = format!("{}.3", std::process::id());
-    for _ in 0..5 {
-        let sandbox = Sandbox::new();
-        // So many that the kill comes among the starts, and not so many that others could not fork.
-        let script = format!("for n in $(seq 400); do (setsid sleep {duration} &); done; sleep {duration}");
-        let mut live = sandbox.live("w", "", &script);
-        wait_until("many at work", || working(&duration).len() > 20);
-        signal(sandbox.supervisor("w"), "KILL");
-        assert_eq!(live.rest().last().unwrap().body, Body::Lost(Loss::Supervisor));
-        assert_eq!(working(&duration), Vec::<i32>::new(), "processes of a lost run go on");
-    }
-}
-
 #[test]
 fn a_hidden_run_has_ended_when_its_loss_is_reported() {
     let sandbox = Sandbox::new();
