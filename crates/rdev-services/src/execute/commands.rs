@@ -11,6 +11,7 @@ use rdev_ports::Occurrence;
 
 use super::ports::JobPorts;
 use super::position::{QueuePosition, queue_position};
+use super::stored::check_stored;
 use crate::{Events, Projects};
 
 /// Commands of projects.
@@ -68,7 +69,7 @@ impl Commands {
         project: &ProjectId,
         submit: SubmitCommand,
     ) -> Result<(Job, Occurrence)> {
-        self.projects.get(project).await?.check_open()?;
+        self.projects.check_open(project).await?;
         let git_remotes = self.projects.git_remotes().map(str::to_owned);
         let limits = Limits { git_remotes, ..Limits::DEFAULT };
         let mut validate = Validate::default();
@@ -80,22 +81,9 @@ impl Commands {
         let spec = JobSpec::Command { project: project.clone(), request: submit.request };
         let job = self.ports.new_job(caller, spec, stream, timeout, Schedule::default());
         let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
-        if occurrence == Occurrence::First
-            && let Some(refusal) = self.refusal(project).await
-        {
-            self.submitter.cancel((&job.target(), &job.id), None, self.ports.clock.now()).await?;
-            return Err(refusal);
-        }
+        let is_open = self.projects.check_open(project);
+        check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
         Ok((job, occurrence))
-    }
-
-    /// Returns the error for a command that was stored while the deletion of its project began; `None` while the project
-    /// takes commands, and where that cannot be found out.
-    async fn refusal(&self, project: &ProjectId) -> Option<Error> {
-        match self.projects.get(project).await.and_then(|project| project.check_open()) {
-            Err(error @ (Error::NotFound { .. } | Error::Conflict { .. })) => Some(error),
-            Ok(()) | Err(_) => None,
-        }
     }
 
     /// Accepts a command as [`Commands::submit`] does, and opens a reader of the command's events from the first one.

@@ -5,4 +5,5 @@ pub(crate) mod events;
 pub(crate) mod pool;
 pub(crate) mod ports;
 pub(crate) mod position;
+mod stored;
 pub(crate) mod tasks;

@@ -13,6 +13,7 @@ use rdev_ports::{Artefacts, Occurrence, TaskFilter};
 
 use super::ports::JobPorts;
 use super::position::{QueuePosition, queue_position};
+use super::stored::check_stored;
 use crate::{Events, Projects};
 
 /// Tasks of the pool.
@@ -110,11 +111,11 @@ impl Tasks {
         validate.schedule(&limits, &schedule);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
         validate.finish()?;
-        let project = submit.work.project.clone();
-        self.check_open(project.as_ref()).await?;
+        self.check_open(submit.work.project.as_ref()).await?;
         let job = self.ports.new_job(caller, JobSpec::Task(submit.work), None, timeout, schedule);
         let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
-        self.check_stored(&job, occurrence).await?;
+        let is_open = self.check_open(job.spec.project());
+        check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
@@ -122,23 +123,10 @@ impl Tasks {
     /// does not know.
     async fn check_open(&self, project: Option<&ProjectId>) -> Result<()> {
         let Some(project) = project else { return Ok(()) };
-        match self.projects.get(project).await {
-            Ok(project) => project.check_open(),
+        match self.projects.check_open(project).await {
             Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            checked => checked,
         }
-    }
-
-    /// Checks again once a task is stored: the deletion of the task's project may have begun meanwhile, and then ends the
-    /// task only when the task was stored before the deletion looked.
-    async fn check_stored(&self, job: &Job, occurrence: Occurrence) -> Result<()> {
-        if occurrence == Occurrence::First
-            && let Err(refusal @ Error::Conflict { .. }) = self.check_open(project_of(job)).await
-        {
-            self.submitter.cancel((&Target::Pool, &job.id), None, self.ports.clock.now()).await?;
-            return Err(refusal);
-        }
-        Ok(())
     }
 
     async fn get(&self, id: &JobId) -> Result<Job> {
@@ -183,11 +171,12 @@ impl Tasks {
         id: &JobId,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(TaskView, Occurrence)> {
-        self.check_open(project_of(&self.get(id).await?)).await?;
+        self.check_open(self.get(id).await?.spec.project()).await?;
         let now = self.ports.clock.now();
         let reopened = self.submitter.reopen((&Target::Pool, id), idempotency.as_ref(), now).await?;
         let (job, occurrence) = reopened.ok_or_else(|| Error::not_found(Resource::Task, id))?;
-        self.check_stored(&job, occurrence).await?;
+        let is_open = self.check_open(job.spec.project());
+        check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
@@ -242,13 +231,5 @@ impl Tasks {
             _ => Some(self.artefacts_of(&job).await?),
         };
         Ok(TaskView { job, queue, artefacts })
-    }
-}
-
-/// Returns the project for which a task is done.
-fn project_of(job: &Job) -> Option<&ProjectId> {
-    match &job.spec {
-        JobSpec::Task(work) => work.project.as_ref(),
-        JobSpec::Command { .. } | JobSpec::Operation(_) => None,
     }
 }

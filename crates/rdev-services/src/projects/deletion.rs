@@ -17,6 +17,33 @@ const LOOK_LAST: Duration = Duration::from_secs(1);
 /// Longest wait of one attempt for cancelled commands to end, or for records to go.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Looks of one attempt at what is to go: bounded in time, with pauses that grow while nothing goes.
+struct Looks {
+    until: Instant,
+    pause: Duration,
+    has_progress: bool,
+}
+
+impl Looks {
+    fn begin() -> Self {
+        Self { until: Instant::now() + END_PATIENCE, pause: LOOK_FIRST, has_progress: false }
+    }
+
+    fn are_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Notes that something has gone.
+    fn progress(&mut self) {
+        (self.pause, self.has_progress) = (LOOK_FIRST, true);
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LOOK_LAST);
+    }
+}
+
 /// The project takes no commands any more.
 pub(super) struct CloseProject(pub(super) Arc<dyn Workspaces>);
 
@@ -55,8 +82,8 @@ impl CancelCommands {
 
     /// Cancels commands and tasks of a project until none is left. `Ensured::More` when the time is over while
     /// cancellations end some.
-    async fn end_all(&self, project: &ProjectId, until: Instant) -> Result<Ensured> {
-        let (mut pause, mut has_progress) = (LOOK_FIRST, false);
+    async fn end_all(&self, project: &ProjectId) -> Result<Ensured> {
+        let mut looks = Looks::begin();
         loop {
             let unfinished = self.records.unfinished_of(project, CANCELLED_TOGETHER).await?;
             let found = unfinished.len();
@@ -65,20 +92,21 @@ impl CancelCommands {
             }
             let left = self.cancel(unfinished).await?;
             let advances = left.len() < found;
-            has_progress |= advances;
-            if Instant::now() >= until {
-                let Some(first) = left.first().filter(|_| !has_progress) else { return Ok(Ensured::More) };
+            if advances {
+                looks.progress();
+            }
+            if looks.are_over() {
+                let Some(first) = left.first().filter(|_| !looks.has_progress) else {
+                    return Ok(Ensured::More);
+                };
                 let left =
                     anyhow::anyhow!("at least {} commands have not ended, such as {first}", left.len());
                 return Err(Error::unavailable("the end of the project's commands", left));
             }
-            if advances {
-                // Others may stand behind those that have ended.
-                pause = LOOK_FIRST;
-                continue;
+            // Others may stand behind those that have ended.
+            if !advances {
+                looks.pause().await;
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LOOK_LAST);
         }
     }
 }
@@ -86,7 +114,7 @@ impl CancelCommands {
 #[async_trait]
 impl Step for CancelCommands {
     async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
-        self.end_all(&context.project, Instant::now() + END_PATIENCE).await
+        self.end_all(&context.project).await
     }
 
     /// Commands that were cancelled stay so.
@@ -119,24 +147,25 @@ pub(super) struct RemoveRecords {
 
 impl RemoveRecords {
     /// Removes idempotency keys, then jobs that have ended. `Ensured::More` when the time is over while some are removed.
-    async fn remove(&self, project: &ProjectId, until: Instant) -> Result<Ensured> {
+    async fn remove(&self, project: &ProjectId) -> Result<Ensured> {
         let CancelCommands { records, clock, .. } = &self.commands;
-        let mut began = Instant::now();
+        let (mut looks, mut began) = (Looks::begin(), Instant::now());
         while records.remove_keys(project).await? > 0 {
-            if Instant::now() >= until {
+            if looks.are_over() {
                 return Ok(Ensured::More);
             }
             began = rested(began).await;
         }
-        let (mut pause, mut has_progress) = (LOOK_FIRST, false);
         loop {
             let report = records.remove_records(project, clock.now()).await?;
             if !report.more {
                 return Ok(Ensured::Done(Made::new()));
             }
-            has_progress |= report.done > 0;
-            if Instant::now() >= until {
-                if has_progress {
+            if report.done > 0 {
+                looks.progress();
+            }
+            if looks.are_over() {
+                if looks.has_progress {
                     return Ok(Ensured::More);
                 }
                 // What is left has an end that a follower of the log has still to read.
@@ -144,11 +173,9 @@ impl RemoveRecords {
                 return Err(Error::unavailable("the removal of the project's commands", unread));
             }
             if report.done > 0 {
-                pause = LOOK_FIRST;
                 began = rested(began).await;
             } else {
-                sleep(pause).await;
-                pause = (pause * 2).min(LOOK_LAST);
+                looks.pause().await;
                 began = Instant::now();
             }
         }
@@ -165,11 +192,10 @@ async fn rested(began: Instant) -> Instant {
 impl Step for RemoveRecords {
     async fn ensure(&self, context: &StepContext) -> Result<Ensured> {
         let project = &context.project;
-        let until = || Instant::now() + END_PATIENCE;
         // A command that was accepted while the project was being closed is cancelled first: left alone, it would run in
         // the next project of that name.
-        if self.commands.end_all(project, until()).await? == Ensured::More
-            || self.remove(project, until()).await? == Ensured::More
+        if self.commands.end_all(project).await? == Ensured::More
+            || self.remove(project).await? == Ensured::More
             || !self.commands.records.unfinished_of(project, 1).await?.is_empty()
         {
             return Ok(Ensured::More);

@@ -36,6 +36,14 @@ impl Projects {
         self.pods.project(id).await?.ok_or_else(|| Error::not_found(Resource::Project, id))
     }
 
+    /// Checks that a project takes commands.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no project of that id, `Conflict` while the project is being deleted.
+    pub async fn check_open(&self, id: &ProjectId) -> Result<()> {
+        self.get(id).await?.check_open()
+    }
+
     /// Returns the folder whose bare repositories git may reach by their path; `None` when there is none.
     pub fn git_remotes(&self) -> Option<&str> {
         self.pods.git_remotes()
