@@ -165,11 +165,10 @@ impl ProjectFolders {
         if self.is_made_by(id, &path, operation).await? {
             return Ok(true);
         }
-        let message = format!("{} is there, and this operation did not make it", path.display());
-        Err(Error::conflict(Conflict::NameTaken, message))
+        Err(made_by_another(&path))
     }
 
-    pub(crate) fn git(&self) -> Command {
+    fn git(&self) -> Command {
         let mut command = Command::new("git");
         command
             .env_clear()
@@ -227,7 +226,7 @@ impl ProjectFolders {
         self.blocking(project, move || {
             let renamed = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
                 // The file system does not know the flag; this process alone uses the folder.
-                Err(Errno::INVAL | Errno::NOSYS) if !is_there(&to)? => rename_plainly(&from, &to),
+                Err(Errno::INVAL | Errno::NOSYS) if !is_there(&to)? => std::fs::rename(&from, &to),
                 renamed => renamed.map_err(IoError::from),
             };
             renamed.map_err(|error| not_renamed(&from, &to, error))?;
@@ -240,18 +239,19 @@ impl ProjectFolders {
     }
 }
 
+/// Makes the error for something that has the name of a project and that the operation did not make.
+fn made_by_another(path: &Path) -> Error {
+    let message = format!("{} is there, and this operation did not make it", path.display());
+    Error::conflict(Conflict::NameTaken, message)
+}
+
 /// Converts the failure of a rename that must replace nothing.
 fn not_renamed(from: &Path, to: &Path, error: IoError) -> Error {
     let in_the_way = [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::NotADirectory];
     if in_the_way.contains(&error.kind()) && to.symlink_metadata().is_ok() {
-        let message = format!("{} is there, and this operation did not make it", to.display());
-        return Error::conflict(Conflict::NameTaken, message);
+        return made_by_another(to);
     }
     failure("rename", from, error)
-}
-
-fn rename_plainly(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::rename(from, to)
 }
 
 /// Tells whether a file or folder is there; a link is, wherever it leads.

@@ -15,7 +15,7 @@ use crate::log::rows::{EventRow, KIND_STEP, entries_where};
 use crate::queue::idempotency;
 use crate::queue::rows::{TaskRow, fenced, task, task_columns};
 use crate::store::SqlStore;
-use crate::values::{OPERATIONS, parse};
+use crate::values::{OPERATIONS, between_commas, parse};
 
 /// All columns that a [`StepRow`] reads.
 macro_rules! step_columns {
@@ -222,11 +222,6 @@ pub(crate) async fn has_a_later_one(tx: &mut Tx, key: &str, id: &JobId) -> Resul
     run!(tx, fetch_one, query_scalar<bool>, HAS_A_LATER_ONE, id.as_str(), key)
 }
 
-/// Makes the error for an operation beside one that has not ended.
-pub(crate) fn in_progress(other: &Job) -> Error {
-    other.operation_in_progress()
-}
-
 /// Stores that a key leads to an operation of the same request. Returns the operation to which the key leads: another call
 /// may have used the key meanwhile.
 async fn joined(
@@ -247,8 +242,7 @@ async fn joined(
 #[async_trait]
 impl Operations for SqlStore {
     async fn steps(&self, ids: &[JobId]) -> Result<Vec<(JobId, OperationStep)>> {
-        // Between commas in one text: how lists are bound differs between the databases.
-        let wanted: String = ids.iter().map(|id| format!(",{id},")).collect();
+        let wanted = between_commas(ids.iter().map(JobId::as_str));
         let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
         let rows = read!(
             &self.db,

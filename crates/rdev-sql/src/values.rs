@@ -57,3 +57,8 @@ pub(crate) fn micros(value: i64) -> Duration {
 pub(crate) fn as_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
+
+/// Writes a list as one text, each item between commas: how lists are bound differs between the databases.
+pub(crate) fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    items.map(|item| format!(",{item},")).collect()
+}

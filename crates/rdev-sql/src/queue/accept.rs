@@ -59,7 +59,7 @@ async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
             && let Some(earlier) = operations::unfinished(&mut tx, &request.key()).await?
         {
             if earlier.operation() != Some(request) {
-                return Err(operations::in_progress(&earlier));
+                return Err(earlier.operation_in_progress());
             }
             // The first call of this one, whose answer was lost.
             if earlier.id == job.id

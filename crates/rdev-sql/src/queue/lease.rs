@@ -9,7 +9,7 @@ use super::{claim, end, start};
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::log::entries::{entry, store_entry};
 use crate::store::SqlStore;
-use crate::values::column;
+use crate::values::{between_commas, column};
 
 /// Releases a lease. The fencing token grows at once, which invalidates the claim: its worker cannot start the job beside
 /// another one of the concurrency key.
@@ -197,11 +197,6 @@ impl TaskLeases for SqlStore {
             )
         })
     }
-}
-
-/// Writes a list as one text: how lists are bound differs between the databases.
-fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    items.map(|item| format!(",{item},")).collect()
 }
 
 /// Sorts claims by the ids of their jobs: transactions that lock rows in one order never wait for each other.

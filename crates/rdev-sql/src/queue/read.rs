@@ -8,7 +8,7 @@ use super::rows::{TaskRow, task_columns};
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
 use crate::store::SqlStore;
-use crate::values::{POOL, column, parse};
+use crate::values::{POOL, between_commas, column, parse};
 
 pub(crate) const UNFINISHED: &str = "SELECT id, tries FROM tasks
      WHERE id IN (SELECT value FROM json_each($1)) AND status IN ('pending', 'running')";
@@ -88,8 +88,7 @@ pub(super) async fn tasks(
     before: Option<&JobId>,
     limit: u32,
 ) -> Result<Vec<Job>> {
-    // Between commas in one text: how lists are bound differs between the databases.
-    let statuses: String = filter.statuses.iter().map(|status| format!(",{},", status.as_str())).collect();
+    let statuses = between_commas(filter.statuses.iter().map(|status| status.as_str()));
     let rows = read!(
         &store.db,
         fetch_all,

@@ -36,7 +36,7 @@ pub(super) async fn reopen(
         let (job, retrying) = before.reopened()?;
         if let Some(request) = job.operation() {
             if let Some(other) = operations::unfinished(&mut tx, &request.key()).await? {
-                return Err(operations::in_progress(&other));
+                return Err(other.operation_in_progress());
             }
             if operations::has_a_later_one(&mut tx, &request.key(), id).await? {
                 let message = "a later operation of the project has completed: request a new operation";
