@@ -10,9 +10,9 @@ use crate::{AsWritten, Timestamp};
 closed_set! {
     /// Consequence of a step that fails for good.
     OnFailure {
-        /// Everything that was made is taken back, in reverse.
+        /// Takes everything back that was made, in reverse.
         Rollback = "rollback",
-        /// What was made is kept: the operation is `degraded`, and can be retried.
+        /// Keeps everything that was made: the operation is `degraded`, and can be retried.
         Keep = "keep",
     }
 }

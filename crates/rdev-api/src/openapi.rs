@@ -10,7 +10,9 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{
+    ContentBuilder, Header, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
+};
 
 use crate::access::Access;
 
@@ -137,11 +139,7 @@ fn failure(status: &str, code: &str, description: &str) -> Response {
 
 /// Adds to the answers that a repetition gets the header that tells a repetition.
 fn with_replay(operation: &mut Operation) {
-    let text = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).build();
-    let header = HeaderBuilder::new()
-        .schema(Some(text))
-        .description(Some("`true` on the answer to a repetition"))
-        .build();
+    let header = text_header("`true` on the answer to a repetition");
     for (status, response) in &mut operation.responses.responses {
         if let (true, RefOr::T(response)) = (status.starts_with('2'), response)
             && response.content.contains_key("application/json")
@@ -151,12 +149,13 @@ fn with_replay(operation: &mut Operation) {
     }
 }
 
-fn with_request_id(response: &mut Response) {
+fn text_header(description: &str) -> Header {
     let text = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).build();
-    let header = HeaderBuilder::new()
-        .schema(Some(text))
-        .description(Some("Id of the request: the caller's own, or a new one"))
-        .build();
+    HeaderBuilder::new().schema(Some(text)).description(Some(description)).build()
+}
+
+fn with_request_id(response: &mut Response) {
+    let header = text_header("Id of the request: the caller's own, or a new one");
     response.headers.insert("X-Request-Id".to_owned(), RefOr::T(header));
 }
 

@@ -22,10 +22,9 @@ use crate::routes::last_event_id::{event_number, last_event_id};
 use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, Streams};
 
-/// Operations, newest first.
+/// List operations, newest first.
 #[utoipa::path(get, path = "/operations", tag = "operations", operation_id = "list_operations", params(OperationPage), responses(
-    (status = 200, description = "A page of operations", body = List<types::Operation>),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 200, description = "A page of operations", body = List<types::Operation>)))]
 pub(crate) async fn list(
     State(operations): State<Operations>,
     Query(query): Query<OperationPage>,
@@ -37,7 +36,7 @@ pub(crate) async fn list(
     Ok(page(operations, limit, |operation| operation.accepted.operation_id.clone()))
 }
 
-/// One operation, with its steps.
+/// Get one operation, with its steps.
 #[utoipa::path(get, path = "/operations/{operation_id}", tag = "operations", operation_id = "get_operation",
     params(types::OperationPath), responses(
     (status = 200, description = "The operation", body = Data<types::Operation>),
@@ -49,14 +48,15 @@ pub(crate) async fn get(
     Ok(data(shown(&operations.view(&id).await?)))
 }
 
-/// An operation's events: a `step` for each change of a step, over all of its rounds.
+/// Stream an operation's events, over all of its rounds.
+///
+/// Each change of a step is a `step` event.
 #[utoipa::path(get, path = "/operations/{operation_id}/events", tag = "operations", operation_id = "operation_events",
     params(types::OperationPath, LastEventIdQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
-    (status = 404, description = "There is no such operation", body = ErrorBody),
-    (status = 422, description = "A parameter is not valid", body = ErrorBody)))]
+    (status = 404, description = "There is no such operation", body = ErrorBody)))]
 pub(crate) async fn events(
     State(operations): State<Operations>,
     State(streams): State<Streams>,
@@ -70,16 +70,16 @@ pub(crate) async fn events(
     Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
 }
 
-/// Ask for an operation's end: its running step is finished, then everything that was made is taken back. A deletion
-/// that has begun to remove files goes on to its end. Asking again, or after its end, changes nothing.
+/// Cancel an operation.
+///
+/// The running step is finished, then everything that was made is taken back. A deletion that has begun to remove files
+/// goes on to its end. A second request, or one after the operation's end, changes nothing.
 #[utoipa::path(post, path = "/operations/{operation_id}/cancel", tag = "operations", operation_id = "cancel_operation",
     params(types::OperationPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The operation as it stands now; its complete event tells its end", body = Data<types::Operation>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
-    (status = 404, description = "There is no such operation", body = ErrorBody),
-    (status = 409, description = "The idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 200, description = "The operation as it stands now; its complete event tells its end", body = Data<types::Operation>),
+    (status = 404, description = "There is no such operation", body = ErrorBody)))]
 pub(crate) async fn cancel(
     State(operations): State<Operations>,
     OperationPath(id): OperationPath,
@@ -89,16 +89,17 @@ pub(crate) async fn cancel(
     Ok((replayed(asked), data(shown(&operation))).into_response())
 }
 
-/// Have an operation that ended without success go on where it stopped: what failed, or was taken back, is made again,
-/// and what was stuck is taken back again. Its stream goes on where it was.
+/// Retry an operation that ended without success.
+///
+/// The operation goes on where it stopped: failed steps, and those that were taken back, are made again, and stuck ones
+/// are taken back again. Its stream goes on where it ended.
 #[utoipa::path(post, path = "/operations/{operation_id}/retry", tag = "operations", operation_id = "retry_operation",
     params(types::OperationPath,
         IdempotencyKeyHeader),
     responses(
-    (status = 200, description = "The operation goes on", body = Data<types::Operation>, headers(("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 200, description = "The operation goes on", body = Data<types::Operation>),
     (status = 404, description = "There is no such operation", body = ErrorBody),
-    (status = 409, description = "It has not ended, or has completed, another one of its project has not ended, or the idempotency key was used for another request", body = ErrorBody),
-    (status = 422, description = "The idempotency key is not valid", body = ErrorBody)))]
+    (status = 409, description = "It has not ended, or has completed, another one of its project has not ended, or the idempotency key was used for another request", body = ErrorBody)))]
 pub(crate) async fn retry(
     State(operations): State<Operations>,
     OperationPath(id): OperationPath,

@@ -72,7 +72,7 @@ pub(crate) async fn get(
     Ok(data(shown(projects.get(&project).await?)))
 }
 
-/// Make a project: a workspace with a git repository in it.
+/// Create a project: a workspace with a git repository in it.
 ///
 /// The answer comes at once; the project is listed and takes commands when the operation has completed. The same request
 /// again, while the project is being created, gives the same operation.
@@ -80,7 +80,7 @@ pub(crate) async fn get(
     request_body = CreateProjectBody, params(
         IdempotencyKeyHeader),
     responses(
-    (status = 202, description = "Stored: it will be done", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Where the operation is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 202, description = "Acceptance: the operation is stored and will run", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Path of the operation"))),
     (status = 409, description = "There is such a project, another operation of it has not ended, the idempotency key was used for another request, or this runtime makes no projects", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn create(
@@ -93,13 +93,13 @@ pub(crate) async fn create(
     Ok(answer(begun))
 }
 
-/// Remove a project with everything of it: its commands are ended, its files and its records are removed.
+/// Delete a project with everything of it: its commands are ended, its files and its records are removed.
 ///
-/// The answer comes at once; the project takes no commands from then on, and is gone when the operation has completed.
-/// The same request again, while the project is being deleted, gives the same operation.
+/// The answer comes at once; the project takes no commands once the first step is done, and is gone when the operation has
+/// completed. The same request again, while the project is being deleted, gives the same operation.
 #[utoipa::path(delete, path = "/projects/{project}", tag = "projects", operation_id = "delete_project",
     params(ProjectPath), responses(
-    (status = 202, description = "Stored: it will be done", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Where the operation is read"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
+    (status = 202, description = "Acceptance: the operation is stored and will run", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Path of the operation"), ("Idempotent-Replayed" = Option<String>, description = "`true` on the answer to a repetition"))),
     (status = 404, description = "There is no such project", body = ErrorBody),
     (status = 409, description = "Another operation of the project has not ended, or this runtime removes no projects", body = ErrorBody)))]
 pub(crate) async fn delete(

@@ -14,7 +14,7 @@ use crate::sse::stored_output;
 ///
 /// Returns the bytes as written, both streams in the order in which they came; with `Accept: application/x-ndjson` the
 /// data of every event, one JSON object a line, with `event` added. While the command runs, returns the output so far.
-/// Where retention has removed the beginning, `Rdev-Gap` names the missing events, and NDJSON has a `gap` in their place.
+/// If retention has removed the beginning, `Rdev-Gap` names the missing events, and NDJSON has a `gap` in their place.
 /// Output that is removed during the transfer cuts the plain answer.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}/output", tag = "commands", operation_id = "get_output",
     params(CommandPath), responses(
