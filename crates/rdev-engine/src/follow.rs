@@ -37,7 +37,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Longest pause between two reads: an announcement may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What a follower does with the entries.
+/// Work of a follower on the entries.
 #[async_trait]
 pub trait LogHandler: Send + Sync {
     /// Returns the follower, whose name is that of a lease as well.
@@ -130,7 +130,7 @@ struct ToldGap {
     to: Position,
 }
 
-/// What follows a step.
+/// Pause after a step.
 #[derive(Debug, PartialEq, Eq)]
 enum Pause {
     /// The next batch.

@@ -61,7 +61,7 @@ pub trait LogFollower: Send + Sync {
     async fn unread(&self, follower: Follower) -> Result<Unread>;
 }
 
-/// What a follower has not read.
+/// Part of the log that a follower has not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
     /// The follower has no cursor: nobody has opened it.
@@ -82,7 +82,7 @@ pub struct FollowedBatch {
     /// Entries that retention has removed unread. Each read tells them until the cursor has passed them, so that the next
     /// process tells a gap again whose first teller died before it moved the cursor.
     pub gap: Option<FollowerGap>,
-    /// What is known of the log beyond `next`.
+    /// State of the log beyond `next`.
     pub rest: Rest,
 }
 

@@ -11,28 +11,11 @@ use rdev_client::types::{
 use rdev_sql::SqlStore;
 use serde_json::json;
 
-use crate::support::{Answer, Client, Fixture, Item, ReceivedExt, Runtime, Server, eventually};
+use crate::support::{
+    Answer, Client, Fixture, Item, ReceivedExt, Runtime, Server, eventually, on_both_stores,
+};
 
-/// Tells stories on the local runtime, with each store.
-macro_rules! told_on_both_stores {
-    ($($story:ident),+ $(,)?) => {
-        mod local {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::support::Runtime::Local).await;
-            })+
-        }
-
-        mod local_on_postgres {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::support::Runtime::LocalOnPostgres).await;
-            })+
-        }
-    };
-}
-
-told_on_both_stores! {
+on_both_stores! {
     a_project_is_made_used_and_removed_with_everything_of_it,
     a_creation_survives_the_death_of_the_server_in_each_step,
     a_name_that_is_taken_is_found_and_everything_is_taken_back,

@@ -28,7 +28,7 @@ pub(crate) use places::MASTER_KEY;
 pub(crate) use postgres::{PrivatePostgres, Restart};
 pub(crate) use raw::{Answer, Call, Item, Items, RawEvents};
 pub(crate) use repository::Repository;
-pub(crate) use runtime::{Runtime, on_every_runtime};
+pub(crate) use runtime::{Runtime, on_both_stores, on_every_runtime, on_runtime};
 pub(crate) use server::Server;
 pub(crate) use tools::{chromium, faketime, target_dir, variable};
 

@@ -42,34 +42,37 @@ impl Runtime {
     }
 }
 
+/// Makes a module of tests of stories on one runtime.
+macro_rules! on_runtime {
+    ($module:ident, $runtime:ident: $($story:ident),+) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::support::Runtime::$runtime).await;
+            })+
+        }
+    };
+}
+
+/// Tells stories on the local runtime, with each store.
+macro_rules! on_both_stores {
+    ($($story:ident),+ $(,)?) => {
+        crate::support::on_runtime! { local, Local: $($story),+ }
+        crate::support::on_runtime! { local_on_postgres, LocalOnPostgres: $($story),+ }
+    };
+}
+
 /// Tells stories on every runtime; a story is a function of the [`Runtime`] that it is told on. One that is
 /// not named here is an unused function, which the compiler tells. `and on postgres:` tells the local ones on
 /// the other store as well.
 macro_rules! on_every_runtime {
     (and on postgres: $($story:ident),+ $(,)?) => {
         crate::support::on_every_runtime! { $($story),+ }
-
-        mod local_on_postgres {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::support::Runtime::LocalOnPostgres).await;
-            })+
-        }
+        crate::support::on_runtime! { local_on_postgres, LocalOnPostgres: $($story),+ }
     };
     ($($story:ident),+ $(,)?) => {
-        mod local {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::support::Runtime::Local).await;
-            })+
-        }
-
-        mod double {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::support::Runtime::Double).await;
-            })+
-        }
+        crate::support::on_runtime! { local, Local: $($story),+ }
+        crate::support::on_runtime! { double, Double: $($story),+ }
 
         mod cluster {
             $(#[tokio::test]
@@ -81,4 +84,4 @@ macro_rules! on_every_runtime {
     };
 }
 
-pub(crate) use on_every_runtime;
+pub(crate) use {on_both_stores, on_every_runtime, on_runtime};

@@ -270,8 +270,8 @@ pub async fn one_operation_of_a_project_is_accepted_at_a_time(store: &impl Store
     Ok(())
 }
 
-/// Of callers who ask for the same at the same moment one begins the operation, and all get it, also by the key of each
-/// after its end.
+/// One of the callers who ask for the same at the same moment begins the operation, and all get it, also by the key of
+/// each after its end.
 pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) -> Result<()> {
     let caller = |n: u64| idempotency_key("key-1", &format!("caller-{n}"), 1);
     let asked: Vec<_> = (1..=8)

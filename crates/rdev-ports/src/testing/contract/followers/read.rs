@@ -1,4 +1,4 @@
-//! What followers read.
+//! Reading by followers.
 
 use rdev_domain::{
     AgentRequest, CommandRequest, Ending, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus,
