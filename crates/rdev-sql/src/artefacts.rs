@@ -4,21 +4,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{Artefact, Content, JobId, Result, SkipReason};
 use rdev_ports::{ArtefactWrite, Artefacts, Fence};
-use sqlx::FromRow;
 
 use crate::db::{Commit, Tx, execute, read, write};
 use crate::error::unreadable;
 use crate::queue::rows::fenced;
+use crate::row::row;
 use crate::store::SqlStore;
 
-#[derive(Debug, FromRow)]
-struct Row {
-    number: i32,
-    path: String,
-    size: i64,
-    sha256: Option<Vec<u8>>,
-    problem: Option<String>,
-    removed: bool,
+row! {
+    #[derive(Debug)]
+    struct Row {
+        number: i32,
+        path: String,
+        size: i64,
+        sha256: Option<Vec<u8>>,
+        problem: Option<String>,
+        removed: bool,
+    }
 }
 
 impl Row {

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, PgConnection};
 use crate::clock::SKEW_MAX;
 use crate::db::{postgres as server, sqlite as file};
 use crate::error::database;
-use crate::migrations::{Schema, newest};
+use crate::migrations::{self, Schema, newest};
 
 const WHAT: &str = "database";
 
@@ -29,7 +29,7 @@ pub(crate) async fn sqlite(path: &Path) -> Diagnosis {
             let fix = "stop rdev-api and restore a backup: see docs/kubernetes.md";
             Diagnosis::bad(WHAT, format!("{name} is damaged: {complaint}"), fix)
         }
-        Ok((_, schema)) => of_schema(format!("SQLite {name}"), &schema, &file::MIGRATIONS),
+        Ok((_, schema)) => of_schema(format!("SQLite {name}"), &schema, &migrations::SQLITE),
         Err(error) => {
             let fix = "check RDEV_DATABASE_URL or RDEV_DATA_DIR, and who may read the file";
             Diagnosis::bad(WHAT, format!("{name}: {error}"), fix)
@@ -94,7 +94,7 @@ async fn look_at_server(
         return Ok(vec![Diagnosis::bad(WHAT, name, fix)]);
     }
     let schema = Schema::on_postgres(connection).await.map_err(database)?;
-    let mut findings = vec![of_schema(name, &schema, &server::MIGRATIONS)];
+    let mut findings = vec![of_schema(name, &schema, &migrations::POSTGRES)];
 
     let (now_us, most, used, flushed): (i64, i32, i64, bool) = sqlx::query_as(
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT,

@@ -4,7 +4,7 @@
 //! differs branches on it. This crate knows neither HTTP nor the runner's frames. `queue` implements the ports of the
 //! queue, `log` those of the log and its retention; every other port has a file of its own.
 //! To add a migration: a new file in `migrations/sqlite` and one in `migrations/postgres`, whose schemas a test
-//! compares. Files that have landed are never edited.
+//! compares, and their name in `migrations.rs`. Files that have landed are never edited.
 
 mod artefacts;
 mod batch;
@@ -21,6 +21,7 @@ mod plans;
 mod pool;
 mod project_records;
 mod queue;
+mod row;
 mod signals;
 mod store;
 #[cfg(feature = "testing")]

@@ -1,16 +1,68 @@
 //! Versions of a schema: which migrations are applied, which are pending, and whether this program can use it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use rdev_domain::{Error, Result};
-use sqlx::migrate::Migrator;
-use sqlx::{PgConnection, SqliteConnection};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, SqlStr, SqliteConnection};
 
-/// Makes a migrator ignore later migrations that a database has: a program runs on the schema of a newer one, unless that
-/// schema forbids it.
-pub(crate) fn tolerant(mut migrations: Migrator) -> Migrator {
-    migrations.set_ignore_missing(true);
-    migrations
+/// Embeds the migrations of these names. In place of the library's macro, which has a build compile both drivers a second
+/// time, for itself.
+macro_rules! embed {
+    ($($name:literal,)*) => {
+        pub(crate) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
+            migrator(&[$(($name, include_str!(concat!("../../../migrations/sqlite/", $name, ".sql")))),*])
+        });
+
+        /// The library's own lock is off: a process that waits for it keeps an index from being built concurrently.
+        pub(crate) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
+            let files = [$(($name, include_str!(concat!("../../../migrations/postgres/", $name, ".sql")))),*];
+            let mut migrations = migrator(&files);
+            migrations.set_locking(false);
+            migrations
+        });
+    };
+}
+
+embed![
+    "0001_tasks_and_events",
+    "0002_one_under_way_a_key",
+    "0003_pool",
+    "0004_held_keys",
+    "0005_retention",
+    "0006_pool",
+    "0007_compatibility",
+    "0008_rounds",
+    "0009_sizes_and_names",
+    "0010_waiting_for",
+    "0011_waiting_for_index",
+    "0012_log_cursors",
+    "0013_events_of_followers",
+    "0014_operations",
+    "0015_operations_in_line",
+];
+
+/// Makes a migrator of files, each a name and a text, as the library reads them from a folder. The migrator ignores later
+/// migrations that a database has: a program runs on the schema of a newer one, unless that schema forbids it.
+fn migrator(files: &[(&'static str, &'static str)]) -> Migrator {
+    let migrations = files.iter().map(|(name, sql)| {
+        let (number, description) = name.split_once('_').expect("a number and a name");
+        let number = number.parse().expect("a number");
+        let description = Cow::Owned(description.replace('_', " "));
+        let is_without_transaction = sql.starts_with("-- no-transaction");
+        Migration::new(
+            number,
+            description,
+            MigrationType::Simple,
+            SqlStr::from_static(sql),
+            is_without_transaction,
+        )
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 /// Returns the number of the newest migration that a program knows.
@@ -86,5 +138,23 @@ impl Schema {
             "a later version of rdev has migrated it: it needs a program that knows migration {needed:04}, and this \
              one knows {newest:04}; start that version, or restore a backup from before"
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_file_is_embedded_as_the_library_reads_it() {
+        for (folder, embedded) in [("sqlite", &SQLITE), ("postgres", &POSTGRES)] {
+            let folder = format!("{}/../../migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let read = Migrator::new(std::path::Path::new(&folder)).await.unwrap();
+            let facts = |migrator: &Migrator| -> Vec<_> {
+                let facts = |m: &Migration| (m.version, m.description.clone(), m.no_tx, m.checksum.clone());
+                migrator.iter().map(facts).collect()
+            };
+            assert_eq!(facts(embedded), facts(&read), "{folder}");
+        }
     }
 }

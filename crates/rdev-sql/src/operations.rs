@@ -6,7 +6,6 @@ use rdev_domain::{
     Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
-use sqlx::FromRow;
 
 use crate::db::{Commit, Tx, execute, read, run, write};
 use crate::error::unreadable;
@@ -14,6 +13,7 @@ use crate::log::entries::{entry, lock_of, store_entry};
 use crate::log::rows::{EventRow, KIND_STEP, entries_where};
 use crate::queue::idempotency;
 use crate::queue::rows::{TaskRow, fenced, task, task_columns};
+use crate::row::row;
 use crate::store::SqlStore;
 use crate::values::{OPERATIONS, between_commas, parse};
 
@@ -24,19 +24,21 @@ macro_rules! step_columns {
     };
 }
 
-/// A row of the table `operation_steps`.
-#[derive(Debug, FromRow)]
-struct StepRow {
-    operation_id: String,
-    number: i32,
-    name: String,
-    state: String,
-    attempt: i32,
-    made: String,
-    error_code: Option<String>,
-    error: Option<String>,
-    started_us: Option<i64>,
-    ended_us: Option<i64>,
+row! {
+    /// A row of the table `operation_steps`.
+    #[derive(Debug)]
+    struct StepRow {
+        operation_id: String,
+        number: i32,
+        name: String,
+        state: String,
+        attempt: i32,
+        made: String,
+        error_code: Option<String>,
+        error: Option<String>,
+        started_us: Option<i64>,
+        ended_us: Option<i64>,
+    }
 }
 
 impl StepRow {

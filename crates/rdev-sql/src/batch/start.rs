@@ -5,6 +5,7 @@ use rdev_ports::Fence;
 use sqlx::PgConnection;
 
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
+use crate::row::row;
 
 /// First start of a command, in the pod of its project.
 #[derive(Debug)]
@@ -14,16 +15,15 @@ pub(crate) struct Start {
     pub(crate) now: Timestamp,
 }
 
-/// Row of a started job.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct Started {
-    #[sqlx(flatten)]
-    pub(crate) inserted: InsertedEntry,
-    #[sqlx(rename = "place_uid")]
-    pub(crate) pod_uid: String,
-    #[sqlx(rename = "tries")]
-    pub(crate) attempts: i32,
-    pub(crate) cancel_requested: bool,
+row! {
+    /// Row of a started job.
+    #[derive(Debug)]
+    pub(crate) struct Started {
+        pub(crate) inserted: InsertedEntry = flatten,
+        pub(crate) pod_uid: String = "place_uid",
+        pub(crate) attempts: i32 = "tries",
+        pub(crate) cancel_requested: bool,
+    }
 }
 
 impl AsRef<InsertedEntry> for Started {

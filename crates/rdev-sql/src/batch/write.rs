@@ -3,6 +3,7 @@
 use rdev_domain::{Entry, EntryBody, JobId, Position, Result, Seq, Timestamp};
 use sqlx::PgConnection;
 
+use crate::row::row;
 use crate::values::{parse, target};
 
 /// Stores an entry for each row of `taken`, and returns the entries' positions.
@@ -77,14 +78,16 @@ pub(crate) trait BatchedWrite: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 }
 
-/// Row of a stored entry.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct InsertedEntry {
-    pub(super) id: String,
-    project: String,
-    stream: String,
-    position: i64,
-    last_seq: i64,
+row! {
+    /// Row of a stored entry.
+    #[derive(Debug)]
+    pub(crate) struct InsertedEntry {
+        pub(super) id: String,
+        project: String,
+        stream: String,
+        position: i64,
+        last_seq: i64,
+    }
 }
 
 impl AsRef<Self> for InsertedEntry {

@@ -1,7 +1,6 @@
 //! Postgres: how a database is opened, and how long anybody waits for the server.
 
 use std::str::FromStr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use rdev_domain::{Error, Result};
@@ -11,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use crate::error::{about, database};
-use crate::migrations::{Schema, tolerant};
+use crate::migrations::{self, Schema};
 
 /// Version of the oldest server that has all features. `LISTEN` needs connections of its own, without a pooler that
 /// shares them between transactions.
@@ -55,13 +54,6 @@ const PASS_OVER_POSITIONS: &str = "
         SELECT LEAST((extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT, 4503599627370496) AS position) now
     WHERE given.last_value + 65536 < now.position";
 
-/// The library's own lock is off: a process that waits for it keeps an index from being built concurrently.
-pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let mut migrations = tolerant(sqlx::migrate!("../../migrations/postgres"));
-    migrations.set_locking(false);
-    migrations
-});
-
 /// Opens the database, and migrates its schema.
 pub(crate) async fn open(url: &str) -> Result<PgPool> {
     let options = options(url)?;
@@ -77,7 +69,7 @@ pub(crate) async fn open(url: &str) -> Result<PgPool> {
             })
         })
         .connect_lazy_with(options.clone());
-    migrate(&options, &MIGRATIONS).await.map_err(|error| about(error, place(&options)))?;
+    migrate(&options, &migrations::POSTGRES).await.map_err(|error| about(error, place(&options)))?;
     Ok(pool)
 }
 
@@ -198,7 +190,7 @@ pub(crate) async fn pending(url: &str) -> Result<Vec<String>> {
         Schema::on_postgres(&mut connection).await.map_err(database)
     };
     let schema = looking.await.map_err(|error| about(error, place(&options)))?;
-    Ok(schema.pending_names(&MIGRATIONS))
+    Ok(schema.pending_names(&migrations::POSTGRES))
 }
 
 /// Closes every connection.
@@ -238,14 +230,15 @@ mod tests {
         const SQL: &str = "CREATE INDEX CONCURRENTLY events_by_time ON events (at_us)";
         let later =
             Migration::new(9999, "events by time".into(), MigrationType::Simple, SQL.into_sql_str(), true);
-        let migrations = MIGRATIONS.iter().cloned().chain([later]).collect();
+        let migrations = migrations::POSTGRES.iter().cloned().chain([later]).collect();
         let migrations = &*Box::leak(Box::new(Migrator {
             migrations: Cow::Owned(migrations),
-            ..tolerant(Migrator::DEFAULT)
+            ignore_missing: true,
+            ..Migrator::DEFAULT
         }));
         let database = PostgresDatabase::create().await;
         let options = options(&database.url()).unwrap();
-        migrate(&options, &MIGRATIONS).await.unwrap();
+        migrate(&options, &migrations::POSTGRES).await.unwrap();
         // Somebody was cut off while it built it.
         database.run("CREATE INDEX events_by_time ON events (at_us)").await;
         let unfinished =

@@ -4,13 +4,11 @@ use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::LazyLock;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use rdev_domain::{Error, Result};
 use rustix::process::geteuid;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -18,7 +16,7 @@ use sqlx::{ConnectOptions, Connection, Transaction};
 
 use super::backup;
 use crate::error::{about, database, is_busy};
-use crate::migrations::{Schema, tolerant};
+use crate::migrations::{self, Schema};
 
 /// Maximum wait for a lock that another process holds on the SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,9 +41,6 @@ const PASS_OVER_POSITIONS: &str = "
     WHERE name = 'events'";
 /// Bytes to which the write-ahead log is truncated after a large transaction.
 pub(super) const JOURNAL_BYTES_KEPT: &str = "16777216";
-
-pub(crate) static MIGRATIONS: LazyLock<Migrator> =
-    LazyLock::new(|| tolerant(sqlx::migrate!("../../migrations/sqlite")));
 
 /// Opens the file and migrates its schema. Returns the pool that writes, and the pool that reads.
 pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
@@ -87,7 +82,7 @@ fn readers() -> u32 {
 /// Returns the names of the migrations that are not applied to a file, which need not exist.
 pub(crate) async fn pending(file: &Path) -> Result<Vec<String>> {
     let schema = schema_of(file).await.map_err(|error| about(database(error), file.display()))?;
-    Ok(schema.pending_names(&MIGRATIONS))
+    Ok(schema.pending_names(&migrations::SQLITE))
 }
 
 /// Returns the schema of a file, which need not exist.
@@ -131,15 +126,15 @@ fn make_private(file: &Path) -> io::Result<()> {
 async fn migrate(file: &Path, pool: &SqlitePool) -> Result<()> {
     let mut tx = first_transaction(pool).await.map_err(database)?;
     let schema = Schema::on_sqlite(&mut tx).await.map_err(database)?;
-    schema.check(&MIGRATIONS)?;
-    if let Some((first, _)) = schema.pending(&MIGRATIONS).next()
+    schema.check(&migrations::SQLITE)?;
+    if let Some((first, _)) = schema.pending(&migrations::SQLITE).next()
         && !schema.is_new()
     {
         // Reads the file by a connection of its own, which the transaction keeps from nothing but changes.
         backup::before(first, file).await?;
     }
     // `run` would do the same, but its future is not `Send` for a borrowed connection.
-    MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(|error| database(error.into()))?;
+    migrations::SQLITE.run_direct(None, &mut *tx, false).await.map_err(|error| database(error.into()))?;
     tx.commit().await.map_err(database)
 }
 

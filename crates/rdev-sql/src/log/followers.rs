@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdev_domain::{CommandKind, JobKind, OperationKind, Position, Result, Target, TaskKind, Timestamp};
 use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest, Unread};
-use sqlx::FromRow;
 use tokio::time::sleep;
 
 use super::rows::{EventRow, event_columns};
 use crate::db::{Commit, Db, Tx, bounded, execute, read, run, write};
 use crate::error::unreadable;
+use crate::row::row;
 use crate::store::SqlStore;
 
 /// Pause between two looks at the writers that a new follower waits for.
@@ -63,12 +63,13 @@ const SLOWEST: &str = "SELECT MIN(position) FROM log_cursors";
 
 const MARK_GAP: &str = "UPDATE log_cursors SET gap_to = $1 WHERE position < $1 AND gap_to < $1";
 
-/// A row of the log, with the kind of its job.
-#[derive(Debug, FromRow)]
-struct FollowedRow {
-    #[sqlx(flatten)]
-    event: EventRow,
-    job_kind: String,
+row! {
+    /// A row of the log, with the kind of its job.
+    #[derive(Debug)]
+    struct FollowedRow {
+        event: EventRow = flatten,
+        job_kind: String,
+    }
 }
 
 impl FollowedRow {

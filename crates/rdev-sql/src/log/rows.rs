@@ -5,9 +5,9 @@ use rdev_domain::{
     Ending, Entry, EntryBody, Failure, JobStatus, Outcome, Position, Reason, Result, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 
 use crate::error::{about, unreadable};
+use crate::row::row;
 use crate::values::{as_micros, micros, parse, target};
 
 /// All columns that an [`EventRow`] reads.
@@ -39,23 +39,25 @@ pub(crate) const KIND_STEP: &str = "step";
 pub(crate) const KIND_OUTPUT: &str = "output";
 pub(crate) const KIND_COMPLETE: &str = "complete";
 
-/// A row of the table `events`, with the columns of its task that its entry needs.
-#[derive(Debug, FromRow)]
-pub(crate) struct EventRow {
-    position: i64,
-    task_id: String,
-    project: String,
-    stream: String,
-    kind: String,
-    first_seq: i64,
-    last_seq: i64,
-    at_us: i64,
-    body: Vec<u8>,
-    exit_code: Option<i32>,
-    reason: Option<String>,
-    message: Option<String>,
-    duration_us: Option<i64>,
-    status: String,
+row! {
+    /// A row of the table `events`, with the columns of its task that its entry needs.
+    #[derive(Debug)]
+    pub(crate) struct EventRow {
+        position: i64,
+        task_id: String,
+        project: String,
+        stream: String,
+        kind: String,
+        first_seq: i64,
+        last_seq: i64,
+        at_us: i64,
+        body: Vec<u8>,
+        exit_code: Option<i32>,
+        reason: Option<String>,
+        message: Option<String>,
+        duration_us: Option<i64>,
+        status: String,
+    }
 }
 
 impl EventRow {

@@ -4,14 +4,17 @@ use rdev_domain::{Conflict, Error, IdempotencyKey, Result, Timestamp};
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
 use crate::db::{Db, Tx, execute, read, run};
+use crate::row::row;
 use crate::values::as_micros;
 
-/// First use of an idempotency key.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct FirstUse {
-    fingerprint: Vec<u8>,
-    pub(crate) task_id: Option<String>,
-    pub(crate) created_us: i64,
+row! {
+    /// First use of an idempotency key.
+    #[derive(Debug)]
+    pub(crate) struct FirstUse {
+        fingerprint: Vec<u8>,
+        pub(crate) task_id: Option<String>,
+        pub(crate) created_us: i64,
+    }
 }
 
 /// Stores the key of this request, or returns its first use. A use that is older than

@@ -5,10 +5,10 @@ use rdev_domain::{
     Target, Timestamp, WaitingFor,
 };
 use rdev_ports::{Fence, Slot};
-use sqlx::FromRow;
 
 use crate::db::{Tx, run};
 use crate::error::{about, unreadable};
+use crate::row::row;
 use crate::values::{micros, parse, target};
 
 /// All columns that a [`TaskRow`] reads.
@@ -21,44 +21,40 @@ macro_rules! task_columns {
 }
 pub(crate) use task_columns;
 
-/// A row of the table `tasks`.
-#[derive(Debug, FromRow)]
-pub(crate) struct TaskRow {
-    pub(crate) id: String,
-    project: String,
-    stream: String,
-    request: String,
-    timeout_us: i64,
-    created_by: String,
-    created_us: i64,
-    cancel_requested: bool,
-    status: String,
-    #[sqlx(rename = "attempt")]
-    pub(crate) token: i64,
-    pub(crate) last_seq: i64,
-    #[sqlx(rename = "place_uid")]
-    pub(crate) pod_uid: Option<String>,
-    started_us: Option<i64>,
-    ended_us: Option<i64>,
-    exit_code: Option<i32>,
-    reason: Option<String>,
-    message: Option<String>,
-    duration_us: Option<i64>,
-    pub(crate) pool: bool,
-    pub(crate) priority: i32,
-    #[sqlx(rename = "turn")]
-    pub(crate) virtual_time: i64,
-    run_after_us: i64,
-    #[sqlx(rename = "tries")]
-    pub(crate) attempts: i32,
-    #[sqlx(rename = "earlier_tries")]
-    earlier_attempts: i32,
-    max_attempts: i32,
-    last_error: Option<String>,
-    worker: Option<String>,
-    #[sqlx(rename = "seat")]
-    slot: i32,
-    waiting_for: Option<String>,
+row! {
+    /// A row of the table `tasks`.
+    #[derive(Debug)]
+    pub(crate) struct TaskRow {
+        pub(crate) id: String,
+        project: String,
+        stream: String,
+        request: String,
+        timeout_us: i64,
+        created_by: String,
+        created_us: i64,
+        cancel_requested: bool,
+        status: String,
+        pub(crate) token: i64 = "attempt",
+        pub(crate) last_seq: i64,
+        pub(crate) pod_uid: Option<String> = "place_uid",
+        started_us: Option<i64>,
+        ended_us: Option<i64>,
+        exit_code: Option<i32>,
+        reason: Option<String>,
+        message: Option<String>,
+        duration_us: Option<i64>,
+        pub(crate) pool: bool,
+        pub(crate) priority: i32,
+        pub(crate) virtual_time: i64 = "turn",
+        run_after_us: i64,
+        pub(crate) attempts: i32 = "tries",
+        earlier_attempts: i32 = "earlier_tries",
+        max_attempts: i32,
+        last_error: Option<String>,
+        worker: Option<String>,
+        slot: i32 = "seat",
+        waiting_for: Option<String>,
+    }
 }
 
 impl TaskRow {

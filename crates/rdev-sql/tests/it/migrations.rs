@@ -20,8 +20,11 @@ on_both! {
     a_log_that_was_put_back_gives_no_position_twice,
 }
 
-static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
+/// Reads the migrations of a database from their folder.
+async fn migrations(database: &str) -> Migrator {
+    let folder = format!("{}/../../migrations/{database}", env!("CARGO_MANIFEST_DIR"));
+    Migrator::new(Path::new(&folder)).await.unwrap()
+}
 
 /// A row of each kind in every table of version 1: of one key a command that has ended, one that runs and one
 /// that waits, and one that was cancelled; their entries, and an idempotency key.
@@ -55,13 +58,13 @@ impl Place {
         match self {
             Self::Sqlite(dir) => {
                 let mut connection = sqlite_connection(dir).await;
-                SQLITE.run_direct(Some(version), &mut connection, false).await.unwrap();
+                migrations("sqlite").await.run_direct(Some(version), &mut connection, false).await.unwrap();
                 sqlx::Connection::close(connection).await.unwrap();
                 self.run(&rows.replace("BYTES'", "x'")).await;
             }
             Self::Postgres(database) => {
                 let mut connection = database.connect().await;
-                POSTGRES.run_direct(Some(version), &mut connection, false).await.unwrap();
+                migrations("postgres").await.run_direct(Some(version), &mut connection, false).await.unwrap();
                 self.run(&rows.replace("BYTES'", "'\\x")).await;
             }
         }
@@ -109,7 +112,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
 async fn what_is_pending_is_told_and_changes_nothing(on: On) {
     let place = on.place().await;
     let all = place.pending().await;
-    assert_eq!(all.len(), SQLITE.iter().count());
+    assert_eq!(all.len(), migrations("sqlite").await.iter().count());
     assert_eq!(all[0], "0001 tasks and events");
     assert_eq!(place.pending().await, all, "a look has changed something");
     place.of_version(1, "").await;
@@ -267,10 +270,10 @@ impl Place {
     }
 }
 
-#[test]
-fn both_databases_have_the_same_migrations() {
+#[tokio::test]
+async fn both_databases_have_the_same_migrations() {
     let names = |migrator: &Migrator| -> Vec<_> {
         migrator.iter().map(|migration| (migration.version, migration.description.clone())).collect()
     };
-    assert_eq!(names(&SQLITE), names(&POSTGRES));
+    assert_eq!(names(&migrations("sqlite").await), names(&migrations("postgres").await));
 }

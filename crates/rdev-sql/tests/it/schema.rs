@@ -9,39 +9,14 @@ use crate::{On, Place, sqlite_connection};
 /// Table and name, with what is known of it.
 type Parts = BTreeMap<(String, String), Part>;
 
-#[derive(sqlx::FromRow)]
-struct SqliteColumn {
-    of: String,
-    name: String,
-    kind: String,
-    not_null: bool,
-    default_text: Option<String>,
-    place_in_key: i64,
-    computed: bool,
-    text: String,
-}
+/// of, name, kind, not_null, default_text, place_in_key, computed, text.
+type SqliteColumn = (String, String, String, bool, Option<String>, i64, bool, String);
 
-#[derive(sqlx::FromRow)]
-struct PostgresColumn {
-    of: String,
-    name: String,
-    kind: String,
-    not_null: bool,
-    default_text: Option<String>,
-    computation: Option<String>,
-    counts_up: bool,
-    collation: Option<String>,
-}
+/// of, name, kind, not_null, default_text, computation, counts_up, collation.
+type PostgresColumn = (String, String, String, bool, Option<String>, Option<String>, bool, Option<String>);
 
-#[derive(sqlx::FromRow)]
-struct PostgresIndex {
-    of: String,
-    name: String,
-    is_unique: bool,
-    is_primary: bool,
-    only: Option<String>,
-    columns: Vec<String>,
-}
+/// of, name, is_unique, is_primary, only, columns.
+type PostgresIndex = (String, String, bool, bool, Option<String>, Vec<String>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
@@ -77,8 +52,7 @@ async fn of_sqlite(connection: &mut SqliteConnection) -> Parts {
     .await
     .unwrap();
     for column in columns {
-        let SqliteColumn { of: table, name, kind, not_null, default_text, place_in_key, computed, text } =
-            column;
+        let (table, name, kind, not_null, default_text, place_in_key, computed, text) = column;
         let counts_up = place_in_key == 1 && text.contains("AUTOINCREMENT");
         let kind = match kind.as_str() {
             "INTEGER" if counts_up => "bigint",
@@ -137,8 +111,7 @@ async fn of_postgres(connection: &mut PgConnection) -> Parts {
     .await
     .unwrap();
     for column in columns {
-        let PostgresColumn { of: table, name, kind, not_null, default_text, .. } = column;
-        let PostgresColumn { computation, counts_up, collation, .. } = column;
+        let (table, name, kind, not_null, default_text, computation, counts_up, collation) = column;
         // It adds the type that a text has anyway.
         let default = default_text.map(|default| default.replace("::text", ""));
         let computed = computation.map(|from| condition(&from).replace("elsenull", ""));
@@ -158,7 +131,7 @@ async fn of_postgres(connection: &mut PgConnection) -> Parts {
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    for PostgresIndex { of: table, name, is_unique, is_primary, only, columns } in indexes {
+    for (table, name, is_unique, is_primary, only, columns) in indexes {
         let only = only.as_deref().map(condition);
         if is_primary {
             parts.insert((table, "primary key".to_owned()), Part::Key { columns });

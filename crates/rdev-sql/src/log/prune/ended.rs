@@ -2,12 +2,12 @@
 
 use rdev_domain::{ProjectId, Result, Timestamp};
 use rdev_ports::{DELETION_PATIENCE, FOLLOWER_PATIENCE, StepReport};
-use sqlx::FromRow;
 
 use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
 use super::weight::End;
 use crate::db::{Tx, execute, run};
 use crate::log::followers::{mark_gap, slowest};
+use crate::row::row;
 
 /// Maximum number of jobs that one transaction removes.
 const JOBS_MAX: usize = 32;
@@ -79,14 +79,16 @@ const END_OF: &str = "SELECT position, file_bytes FROM events
 // The number stands in the texts: with a parameter Postgres would plan to read everything.
 const _: () = assert!(ROWS_MAX == 64);
 
-#[derive(Debug, FromRow)]
-struct Ended {
-    id: String,
-    project: String,
-    stream: String,
-    /// True for a task of the pool; only tasks have files.
-    pool: bool,
-    ended_us: i64,
+row! {
+    #[derive(Debug)]
+    struct Ended {
+        id: String,
+        project: String,
+        stream: String,
+        /// True for a task of the pool; only tasks have files.
+        pool: bool,
+        ended_us: i64,
+    }
 }
 
 pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<StepReport> {

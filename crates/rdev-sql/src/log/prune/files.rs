@@ -1,11 +1,11 @@
 //! The files of a task: first they are listed as removed, then their parts are removed.
 
 use rdev_domain::{Result, SkipReason};
-use sqlx::FromRow;
 
 use super::step::{ROWS_MAX, Step};
 use super::weight::End;
 use crate::db::{execute, run};
+use crate::row::row;
 
 /// The length of a body is known without reading the body.
 pub(crate) const PARTS: &str =
@@ -18,11 +18,13 @@ const REMOVE_PARTS: &str = "DELETE FROM artefact_parts WHERE task_id = $1 AND (n
 const LIST_AS_REMOVED: &str = "UPDATE artefacts SET sha256 = NULL, problem = $1, removed = TRUE
      WHERE task_id = $2 AND sha256 IS NOT NULL";
 
-#[derive(Debug, FromRow)]
-struct Part {
-    number: i32,
-    part: i32,
-    bytes: i64,
+row! {
+    #[derive(Debug)]
+    struct Part {
+        number: i32,
+        part: i32,
+        bytes: i64,
+    }
 }
 
 impl Step<'_> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rdev_domain::Result;
 use rdev_ports::STEP_BYTES_MAX;
-use sqlx::FromRow;
 
 use super::weight::LogSize;
 use crate::db::{Tx, execute};
 use crate::log::rows::KIND_OUTPUT;
+use crate::row::row;
 
 /// Maximum number of rows that one transaction removes, or of one job. With [`STEP_BYTES_MAX`] this bounds a transaction
 /// to some 40 ms of SQLite's one writer.
@@ -21,16 +21,18 @@ macro_rules! size_columns {
 }
 pub(super) use size_columns;
 
-/// Size of an entry.
-#[derive(Debug, FromRow)]
-pub(super) struct EntrySize {
-    pub(super) position: i64,
-    pub(super) task_id: String,
-    project: String,
-    pub(super) kind: String,
-    pub(super) bytes: i64,
-    /// Bytes of the task's files, in the entry of the task's end.
-    pub(super) file_bytes: i64,
+row! {
+    /// Size of an entry.
+    #[derive(Debug)]
+    pub(super) struct EntrySize {
+        pub(super) position: i64,
+        pub(super) task_id: String,
+        project: String,
+        pub(super) kind: String,
+        pub(super) bytes: i64,
+        /// Bytes of the task's files, in the entry of the task's end.
+        pub(super) file_bytes: i64,
+    }
 }
 
 impl EntrySize {

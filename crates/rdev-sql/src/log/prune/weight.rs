@@ -1,9 +1,9 @@
 //! The size of the log: output, and the files of tasks that have ended.
 
 use rdev_domain::{Position, Result};
-use sqlx::FromRow;
 
 use crate::db::{Tx, execute, run};
+use crate::row::row;
 
 /// Bytes of a task's files that are stored.
 macro_rules! file_bytes {
@@ -17,11 +17,13 @@ macro_rules! file_bytes {
 }
 pub(crate) use file_bytes;
 
-/// Entry of a task's end, with which its files count.
-#[derive(Debug, FromRow)]
-pub(super) struct End {
-    pub(super) position: i64,
-    pub(super) file_bytes: i64,
+row! {
+    /// Entry of a task's end, with which its files count.
+    #[derive(Debug)]
+    pub(super) struct End {
+        pub(super) position: i64,
+        pub(super) file_bytes: i64,
+    }
 }
 
 /// Counts the files of a task in the size of the log, with the entry of the task's end.
@@ -48,16 +50,18 @@ pub(crate) async fn unweigh_files(tx: &mut Tx, task: &str, last_seq: i64) -> Res
     size.store(tx).await
 }
 
-/// Size of the output and the files in the log, as far as they were counted.
-///
-/// Positions are assigned before they are visible, so that one below the last may still appear: entries are counted up to
-/// the position that was settled at the previous look (`count_to`).
-#[derive(Debug, Clone, Copy, FromRow)]
-pub(super) struct LogSize {
-    pub(super) counted_to: i64,
-    pub(super) count_to: i64,
-    pub(super) removed_to: i64,
-    pub(super) bytes: i64,
+row! {
+    /// Size of the output and the files in the log, as far as they were counted.
+    ///
+    /// Positions are assigned before they are visible, so that one below the last may still appear: entries are counted up to
+    /// the position that was settled at the previous look (`count_to`).
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct LogSize {
+        pub(super) counted_to: i64,
+        pub(super) count_to: i64,
+        pub(super) removed_to: i64,
+        pub(super) bytes: i64,
+    }
 }
 
 impl LogSize {
