@@ -274,7 +274,7 @@ mod tests {
     use futures_util::StreamExt;
     use futures_util::stream::{self, BoxStream};
     use rdev_domain::{Ending, JobId, JobStatus, Outcome, Seq, Timestamp};
-    use rdev_ports::testing::{FakeClock, START, chunk, id, job, new_job, slots};
+    use rdev_ports::testing::{FakeClock, START, chunk, id, job, slots};
     use rdev_ports::{
         Enqueued, EventLog, FOLLOWER_PATIENCE, PruneRule, Retention, Signal, Signals, TaskLeases, TaskQueue,
         Unread,
@@ -359,7 +359,7 @@ mod tests {
         /// Stores the `n`th job, and announces it.
         async fn accept(&self, n: u64) -> JobId {
             let job = job("demo", n);
-            match self.store.enqueue(new_job(job.clone())).await.unwrap() {
+            match self.store.enqueue(&job, None).await.unwrap() {
                 Enqueued::New(entry) => self.tails.publish(entry),
                 Enqueued::Existing(_) => panic!("it is new"),
             }

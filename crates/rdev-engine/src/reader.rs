@@ -200,7 +200,7 @@ mod tests {
     use async_trait::async_trait;
     use futures_util::future::{join_all, pending};
     use rdev_domain::{Chunk, Ending, Job, Outcome, Timestamp};
-    use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+    use rdev_ports::testing::{START, chunk, id, job, slots};
     use rdev_ports::{Fence, PruneRule, Retention, TaskLeases, TaskQueue};
     use rdev_sql::SqlStore;
     use rdev_sql::testing::sqlite;
@@ -213,7 +213,7 @@ mod tests {
     const ENDED: PruneRule = PruneRule::Ended { before: Timestamp::from_micros(i64::MAX), now: START };
 
     async fn running(store: &SqlStore) -> (Job, Fence) {
-        store.enqueue(new_job(job("demo", 1))).await.unwrap();
+        store.enqueue(&job("demo", 1), None).await.unwrap();
         let claim = store.claim(&id("w"), slots(1), START, START).await.unwrap().remove(0);
         store.start(&claim.fence, "pod-1", None, START).await.unwrap();
         (claim.job, claim.fence)

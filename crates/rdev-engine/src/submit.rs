@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rdev_domain::{IdempotencyKey, Job, JobId, Result, Target, Timestamp};
-use rdev_ports::{Enqueued, NewJob, Occurrence, Reopened, TaskQueue};
+use rdev_ports::{Enqueued, Occurrence, Reopened, TaskQueue};
 
 use crate::run::retry::for_a_caller;
 use crate::{TailCache, Wakeups};
@@ -30,9 +30,7 @@ impl Submitter {
     /// `Conflict` when the stream's name is taken, or the idempotency key was used for another request; `Unavailable`
     /// when the store stays away.
     pub async fn submit(&self, job: Job, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
-        let concurrency_key = job.spec.concurrency_key();
-        let new = NewJob { job: job.clone(), concurrency_key, idempotency };
-        match for_a_caller(|| self.queue.enqueue(new.clone())).await? {
+        match for_a_caller(|| self.queue.enqueue(&job, idempotency.as_ref())).await? {
             Enqueued::New(entry) => {
                 self.tails.publish(entry);
                 self.wakeups.notify_work();

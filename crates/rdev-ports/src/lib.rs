@@ -41,8 +41,8 @@ pub use pods::{
 };
 pub use pool::{BACKLOG_MAX, Backlog, BacklogState, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX};
 pub use queue::{
-    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, NewJob, Occurrence, Reopened,
-    TaskFilter, TaskQueue, Unfinished,
+    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened, TaskFilter,
+    TaskQueue, Unfinished,
 };
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};
 pub use signals::{Appended, Signal, Signals, SingleProcess};

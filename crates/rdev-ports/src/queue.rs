@@ -17,15 +17,17 @@ use rdev_domain::{
 /// entry comes back, and nothing is stored twice. No method returns `LeaseLost`.
 #[async_trait]
 pub trait TaskQueue: Send + Sync {
-    /// Stores a job as pending, with an entry of that status. From the return on, the job survives the death of every
-    /// process. Under an idempotency key that was used before nothing is stored, and the first job comes back. Of a
-    /// project one operation at a time is accepted: while the same one has not ended, nothing is stored, and it comes back.
+    /// Stores a job as pending, with an entry of that status, under the concurrency key of its specification
+    /// ([`JobSpec::concurrency_key`](rdev_domain::JobSpec::concurrency_key)). From the return on, the job survives the
+    /// death of every process. Under an idempotency key that was used before nothing is stored, and the first job comes
+    /// back. Of a project one operation at a time is accepted: while the same one has not ended, nothing is stored, and
+    /// it comes back.
     ///
     /// # Errors
     /// `Conflict` with `StreamIdTaken` when the target has a stream of that name, or had one that retention removed
     /// less than [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME) ago, and with `IdempotencyKeyReused` when the
     /// key was used for another request. `OperationInProgress` when another operation of the project has not ended.
-    async fn enqueue(&self, new: NewJob) -> Result<Enqueued>;
+    async fn enqueue(&self, job: &Job, idempotency: Option<&IdempotencyKey>) -> Result<Enqueued>;
 
     /// Returns the time of the first use of this idempotency key: `now` for a new key, which is remembered.
     ///
@@ -89,17 +91,6 @@ pub trait TaskQueue: Send + Sync {
     /// # Errors
     /// `Unavailable` or `Internal` when the store cannot be written.
     async fn check(&self) -> Result<()>;
-}
-
-/// A job to be stored; its state is pending.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// The job.
-    pub job: Job,
-    /// Concurrency key: at most one job of a key runs at a time. `None` for no limit.
-    pub concurrency_key: Option<String>,
-    /// The caller's idempotency key.
-    pub idempotency: Option<IdempotencyKey>,
 }
 
 /// Answer of [`TaskQueue::enqueue`].

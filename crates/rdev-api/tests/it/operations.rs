@@ -347,7 +347,7 @@ async fn a_command_is_stored(server: &Server, project: &str) {
     let job = rdev_ports::testing::job(project, 1);
     let schedule = rdev_domain::Schedule { run_after: Some(due), ..job.schedule.clone() };
     let job = rdev_domain::Job { schedule, ..job };
-    store.enqueue(rdev_ports::testing::new_job(job)).await.unwrap();
+    store.enqueue(&job, None).await.unwrap();
     store.close().await;
 }
 

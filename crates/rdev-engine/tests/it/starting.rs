@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{JobId, Result, Timestamp};
-use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+use rdev_ports::testing::{START, chunk, id, job, slots};
 use rdev_ports::{EventLog, Retry, TaskLeases, TaskQueue};
 use rdev_runner::spec::Mode;
 
@@ -33,7 +33,7 @@ async fn next_mode(before: Before) -> Mode {
 async fn begun(bench: &Bench, before: &Before) -> Result<JobId> {
     let (store, at) = (&bench.sound, before.at);
     let stored = job("demo", 1);
-    store.enqueue(new_job(stored.clone())).await?;
+    store.enqueue(&stored, None).await?;
     for attempt in 1..=before.attempts {
         let mut claims =
             store.claim(&id("worker-0"), slots(1), START, START + Duration::from_secs(30)).await?;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    AgentRequest, Artefact, CommandRequest, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position,
-    Result, Schedule, Target, TaskKind, TaskRequest, Timestamp,
+    Artefact, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position, Result, Schedule, Target, TaskKind,
+    TaskRequest, Timestamp,
 };
 use rdev_engine::{Plans, Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::testing::agents::FakeAgent;
-use rdev_ports::testing::{FakeRandom, START, id, job, new_job, task};
+use rdev_ports::testing::{FakeRandom, START, agent, id, job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -107,12 +107,9 @@ impl Bench {
 
     /// Has an agent asked for something in project `demo`.
     pub(crate) async fn ask_agent(&self) -> JobId {
-        let request =
-            CommandRequest::Claude(AgentRequest { prompt: "think".to_owned(), ..AgentRequest::default() });
-        let spec = JobSpec::Command { project: id("demo"), request };
-        let job = Job { spec, created_at: self.clock.now(), ..job("demo", 1) };
+        let job = Job { created_at: self.clock.now(), ..agent("demo", 1) };
         let stored = job.id.clone();
-        self.sound.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(&job, None).await.expect("it is new");
         stored
     }
 
@@ -151,7 +148,7 @@ impl Bench {
             ..task(TaskKind::Test, 1)
         };
         let stored = job.id.clone();
-        self.sound.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(&job, None).await.expect("it is new");
         stored
     }
 
@@ -192,7 +189,7 @@ impl Bench {
     pub(crate) async fn submit(&self, n: u64) -> JobId {
         let job = Job { created_at: self.clock.now(), ..job("demo", n) };
         let stored = job.id.clone();
-        self.sound.enqueue(new_job(job)).await.expect("it is new");
+        self.sound.enqueue(&job, None).await.expect("it is new");
         stored
     }
 

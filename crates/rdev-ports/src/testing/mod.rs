@@ -10,4 +10,4 @@ mod sample;
 pub mod workspaces;
 
 pub use clock::{FakeClock, FakeIds, FakeRandom, START};
-pub use sample::{chunk, id, idempotency_key, job, new_job, operation, slots, target, task};
+pub use sample::{agent, chunk, id, idempotency_key, job, keyed, operation, slots, target, task};

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure, OperationRequest,
-    Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
+    AgentRequest, Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure,
+    OperationRequest, Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
 };
 
 use super::START;
-use crate::{ClaimLimits, NewJob};
+use crate::ClaimLimits;
 
 /// Returns the target of a project.
 pub fn target(project: &str) -> Target {
@@ -64,6 +64,13 @@ pub fn job(project: &str, n: u64) -> Job {
     }
 }
 
+/// Makes the `n`th job as a Claude command; those of a project have one concurrency key, its workspace.
+pub fn agent(project: &str, n: u64) -> Job {
+    let request =
+        CommandRequest::Claude(AgentRequest { prompt: format!("think of {n}"), ..AgentRequest::default() });
+    Job { spec: JobSpec::Command { project: id(project), request }, ..job(project, n) }
+}
+
 /// Makes the `n`th job as a task of the pool with up to three attempts.
 pub fn task(kind: TaskKind, n: u64) -> Job {
     let work = TaskRequest {
@@ -80,9 +87,11 @@ pub fn task(kind: TaskKind, n: u64) -> Job {
     Job { spec: JobSpec::Task(work), schedule, ..job("demo", n) }
 }
 
-/// Makes a job to be stored, without any key.
-pub fn new_job(job: Job) -> NewJob {
-    NewJob { job, concurrency_key: None, idempotency: None }
+/// Gives a task of the pool a concurrency key.
+pub fn keyed(mut task: Job, key: &str) -> Job {
+    let JobSpec::Task(work) = &mut task.spec else { panic!("{} is no task", task.id) };
+    work.concurrency_key = Some(key.to_owned());
+    task
 }
 
 /// Makes the idempotency key `value` of an API key; `request` is the fingerprint of the request.

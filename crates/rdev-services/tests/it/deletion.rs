@@ -5,8 +5,8 @@ use rdev_domain::{
     ShellRequest, Target, TaskKind, Validate,
 };
 use rdev_engine::{Ensured, Plans, StepContext};
-use rdev_ports::testing::{id, idempotency_key, job, new_job, task};
-use rdev_ports::{NewJob, Pods, ProjectRecords, TaskFilter, TaskQueue, Workspaces};
+use rdev_ports::testing::{id, idempotency_key, job, task};
+use rdev_ports::{Pods, ProjectRecords, TaskFilter, TaskQueue, Workspaces};
 use rdev_services::{SubmitCommand, SubmitTask};
 
 use crate::support::{Bench, caller, shop};
@@ -102,8 +102,8 @@ async fn the_records_of_a_project_go_with_what_was_stored_meanwhile() {
     bench.pods.local.close(&shop()).await.unwrap();
     let key = idempotency_key("key-1", "a", 1);
     for n in 1..=150 {
-        let idempotency = (n == 1).then(|| key.clone());
-        bench.store.enqueue(NewJob { idempotency, ..new_job(job("shop", n)) }).await.unwrap();
+        let key = (n == 1).then_some(&key);
+        bench.store.enqueue(&job("shop", n), key).await.unwrap();
     }
     assert!(matches!(ensure("records").await.unwrap(), Ensured::Done(_)));
     assert!(bench.store.unfinished_of(&shop(), 10).await.unwrap().is_empty());

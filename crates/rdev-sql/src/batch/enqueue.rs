@@ -1,7 +1,6 @@
 //! Jobs that are accepted, in batches.
 
 use rdev_domain::{Job, JobId};
-use rdev_ports::NewJob;
 use sqlx::PgConnection;
 
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
@@ -13,17 +12,15 @@ use crate::values::{as_micros, column_of};
 #[derive(Debug)]
 pub(crate) struct Enqueue {
     pub(crate) job: Job,
-    pub(crate) concurrency_key: Option<String>,
     /// Stored form of the specification.
     pub(crate) request: String,
 }
 
-impl TryFrom<&NewJob> for Enqueue {
+impl TryFrom<&Job> for Enqueue {
     type Error = rdev_domain::Error;
 
-    fn try_from(new: &NewJob) -> rdev_domain::Result<Self> {
-        let NewJob { job, concurrency_key, idempotency: _ } = new.clone();
-        Ok(Self { request: stored_spec(&job.spec)?, job, concurrency_key })
+    fn try_from(job: &Job) -> rdev_domain::Result<Self> {
+        Ok(Self { request: stored_spec(&job.spec)?, job: job.clone() })
     }
 }
 
@@ -81,7 +78,7 @@ impl BatchedWrite for Enqueue {
             .bind(jobs().map(|job| as_micros(job.timeout)).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_by.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_at.as_micros()).collect::<Vec<_>>())
-            .bind(writes.iter().map(|write| write.concurrency_key.as_deref()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| job.spec.concurrency_key()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.spec.is_task()).collect::<Vec<_>>())
             .bind(jobs().map(share).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.priority).collect::<Vec<_>>())

@@ -3,7 +3,7 @@
 use rdev_domain::{
     Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobStatus, Resource, Result, Seq, Timestamp,
 };
-use rdev_ports::{Enqueued, EventLog, NewJob};
+use rdev_ports::{Enqueued, EventLog};
 
 use super::idempotency;
 use super::rows::{run_after_us, stored_spec, task};
@@ -17,20 +17,23 @@ use crate::operations;
 use crate::store::SqlStore;
 use crate::values::{as_micros, column_of};
 
-pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
-    let job = &new.job;
+pub(super) async fn enqueue(
+    store: &SqlStore,
+    job: &Job,
+    idempotency: Option<&IdempotencyKey>,
+) -> Result<Enqueued> {
     if let Some(batchers) = &store.batchers
-        && new.idempotency.is_none()
+        && idempotency.is_none()
         && job.operation().is_none()
     {
-        let step = Enqueue::try_from(&new).map_err(anyhow::Error::from)?;
+        let step = Enqueue::try_from(job).map_err(anyhow::Error::from)?;
         if let Some(inserted) = batchers.enqueue.write(step).await?.first() {
             let pending = EntryBody::Status(JobStatus::Pending);
             return inserted.entry(job.created_at, pending).map(Enqueued::New);
         }
         // Alone, the write returns the reason; so do the others below.
     }
-    match enqueue_alone(store, &new).await {
+    match enqueue_alone(store, job, idempotency).await {
         // The transaction is over: on Postgres a failed one takes no further query.
         Err(refused @ Error::Conflict { conflict: Conflict::StreamIdTaken, .. }) => {
             let stored = write!(&store.db, Commit::Visible, |tx| { accepted(&mut tx, job).await })?;
@@ -43,10 +46,13 @@ pub(super) async fn enqueue(store: &SqlStore, new: NewJob) -> Result<Enqueued> {
     }
 }
 
-async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
-    let job = &new.job;
+async fn enqueue_alone(
+    store: &SqlStore,
+    job: &Job,
+    idempotency: Option<&IdempotencyKey>,
+) -> Result<Enqueued> {
     write!(&store.db, Commit::Durable, |tx| {
-        if let Some(key) = &new.idempotency {
+        if let Some(key) = idempotency {
             let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
             let first = first.and_then(|first| first.task_id);
             if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
@@ -67,12 +73,12 @@ async fn enqueue_alone(store: &SqlStore, new: &NewJob) -> Result<Enqueued> {
             {
                 return Ok(Enqueued::New(entry));
             }
-            if let Some(key) = &new.idempotency {
+            if let Some(key) = idempotency {
                 idempotency::lead_to(&mut tx, key, earlier.id.as_str()).await?;
             }
             return Ok(Enqueued::Existing(Box::new(earlier)));
         }
-        insert_task(&mut tx, new).await?;
+        insert_task(&mut tx, job).await?;
         let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));
         Ok(Enqueued::New(store_entry(&mut tx, entry).await?))
     })
@@ -103,8 +109,7 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
 }
 
 /// Stores the row of a new job.
-async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
-    let job = &new.job;
+async fn insert_task(tx: &mut Tx, job: &Job) -> Result<()> {
     let request = stored_spec(&job.spec)?;
     let taken = |what: &str| {
         let message = format!("{} {what} {:?}", job.target(), job.stream.as_str());
@@ -133,7 +138,7 @@ async fn insert_task(tx: &mut Tx, new: &NewJob) -> Result<()> {
         as_micros(job.timeout),
         job.created_by.as_str(),
         job.created_at.as_micros(),
-        new.concurrency_key.as_deref(),
+        job.spec.concurrency_key(),
         job.spec.is_task(),
         share(job),
         schedule.priority,

@@ -15,16 +15,14 @@ pub(crate) mod virtual_time;
 
 use async_trait::async_trait;
 use rdev_domain::{IdempotencyKey, Job, JobId, Result, StreamId, Target, Timestamp};
-use rdev_ports::{
-    BacklogPosition, CancelRequested, Enqueued, NewJob, Reopened, TaskFilter, TaskQueue, Unfinished,
-};
+use rdev_ports::{BacklogPosition, CancelRequested, Enqueued, Reopened, TaskFilter, TaskQueue, Unfinished};
 
 use crate::store::SqlStore;
 
 #[async_trait]
 impl TaskQueue for SqlStore {
-    async fn enqueue(&self, new: NewJob) -> Result<Enqueued> {
-        accept::enqueue(self, new).await
+    async fn enqueue(&self, job: &Job, idempotency: Option<&IdempotencyKey>) -> Result<Enqueued> {
+        accept::enqueue(self, job, idempotency).await
     }
 
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {

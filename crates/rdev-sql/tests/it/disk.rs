@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result};
-use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+use rdev_ports::testing::{START, chunk, id, job, slots};
 use rdev_ports::{EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ async fn open(folder: &Path) -> Result<SqlStore> {
 #[ignore = "under strace, by what_was_stored_is_on_the_disk_after_one_flush"]
 async fn store_and_flush() {
     let store = open(&folder()).await.unwrap();
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let fence = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0).fence;
     store.start(&fence, "pod-1", None, START).await.unwrap();
     std::fs::write(folder().join("appending"), "").unwrap();
@@ -92,7 +92,7 @@ async fn work_through_faults() {
         let (mut stored, mut faults, mut well) = (Vec::new(), 0, 0);
         for n in 1.. {
             let new = job("demo", n);
-            let written = store.enqueue(new_job(new.clone())).await.map(|_| stored.push(new.id));
+            let written = store.enqueue(&new, None).await.map(|_| stored.push(new.id));
             let read = store
                 .read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 1_000_000)
                 .await
@@ -141,21 +141,21 @@ fn a_disk_that_fails_for_a_while_needs_no_restart() {
 #[ignore = "on a small file system, by a_full_file_system_needs_room_and_no_restart"]
 async fn fill_and_free() {
     let (store, demo) = (open(&folder()).await.unwrap(), rdev_ports::testing::target("demo"));
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let filler = folder().join("filler");
     let full = std::fs::write(&filler, vec![0; SMALL_DISK]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let mut accepted = 1;
     // The file of writes ahead may have room of its own.
     let refused = loop {
-        match store.enqueue(new_job(job("demo", accepted + 1))).await {
+        match store.enqueue(&job("demo", accepted + 1), None).await {
             Ok(_) => accepted += 1,
             Err(error) => break error,
         }
     };
     assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
     for _ in 0..3 {
-        let refused = store.enqueue(new_job(job("demo", accepted + 1))).await.unwrap_err();
+        let refused = store.enqueue(&job("demo", accepted + 1), None).await.unwrap_err();
         assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
         assert_eq!(store.jobs(&demo, None, 1000).await.unwrap().len() as u64, accepted);
     }
@@ -165,7 +165,7 @@ async fn fill_and_free() {
 
     std::fs::remove_file(filler).unwrap();
     store.check().await.unwrap();
-    store.enqueue(new_job(job("demo", accepted + 1))).await.unwrap();
+    store.enqueue(&job("demo", accepted + 1), None).await.unwrap();
     assert_eq!(store.jobs(&demo, None, 1000).await.unwrap().len() as u64, accepted + 1);
 }
 

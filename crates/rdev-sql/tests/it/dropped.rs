@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::Position;
-use rdev_ports::testing::{job, new_job};
+use rdev_ports::testing::job;
 use rdev_ports::{EventLog, TaskQueue};
 
 use crate::{On, on_both};
@@ -20,14 +20,14 @@ async fn a_write_that_is_dropped_happens_whole_or_not_at_all(on: On) {
         let patience = Duration::from_micros(n * 10);
         let writing = tokio::spawn({
             let store = store.clone();
-            async move { store.enqueue(new_job(job("demo", n))).await }
+            async move { store.enqueue(&job("demo", n), None).await }
         });
         tokio::time::sleep(patience).await;
         writing.abort();
         dropped += u64::from(writing.await.is_err());
     }
     let last = job("demo", WRITES + 1);
-    store.enqueue(new_job(last.clone())).await.unwrap();
+    store.enqueue(&last, None).await.unwrap();
     let jobs = store.jobs(&last.target(), None, 1000).await.unwrap();
     let entries = store.read_target(&last.target(), Position::ZERO, 1000).await.unwrap();
     let told: Vec<_> = entries.iter().rev().map(|entry| &entry.job).collect();

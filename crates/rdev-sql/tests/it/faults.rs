@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_domain::{Error, Position, Result, Seq};
-use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+use rdev_ports::testing::{START, chunk, id, job, slots};
 use rdev_ports::{EventLog, Fence, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::{PostgresDatabase, Proxy};
@@ -17,7 +17,7 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T>) {
 }
 
 async fn running(store: &SqlStore) -> Fence {
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let fence = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0).fence;
     store.start(&fence, "pod-1", None, START).await.unwrap();
     fence

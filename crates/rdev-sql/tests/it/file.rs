@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rdev_domain::{Ending, Entry, Error, Job, Outcome, Position, Result, Seq, Timestamp};
-use rdev_ports::testing::{START, chunk, id, idempotency_key, job, new_job, slots};
-use rdev_ports::{Claim, Enqueued, EventLog, NewJob, TaskLeases, TaskQueue};
+use rdev_ports::testing::{START, chunk, id, idempotency_key, job, slots};
+use rdev_ports::{Claim, Enqueued, EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -19,12 +19,8 @@ async fn everything(store: &SqlStore) -> Result<(Vec<Job>, Vec<Entry>)> {
 
 /// Stores a command that has ended, one that runs, and one that waits under an idempotency key.
 async fn fill(store: &SqlStore) -> Result<Vec<Claim>> {
-    let keyed = |n: u64| NewJob {
-        idempotency: Some(idempotency_key("key-1", &n.to_string(), 1)),
-        ..new_job(job("demo", n))
-    };
     for n in 1..=3 {
-        store.enqueue(keyed(n)).await?;
+        store.enqueue(&job("demo", n), Some(&idempotency_key("key-1", &n.to_string(), 1))).await?;
     }
     let claims = store.claim(&id("worker-1"), slots(2), START, LEASE_END).await?;
     for claim in &claims {
@@ -50,8 +46,8 @@ async fn reopening_the_file_keeps_everything() {
     assert_eq!(everything(&store).await.unwrap(), before);
     let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
     assert_eq!(renewal.cancelled, [claims[1].fence.clone()], "claim and wish are kept");
-    let again = NewJob { idempotency: Some(idempotency_key("key-1", "3", 1)), ..new_job(job("demo", 9)) };
-    let Enqueued::Existing(third) = store.enqueue(again).await.unwrap() else {
+    let key = idempotency_key("key-1", "3", 1);
+    let Enqueued::Existing(third) = store.enqueue(&job("demo", 9), Some(&key)).await.unwrap() else {
         panic!("the idempotency key was forgotten");
     };
     assert_eq!(*third, job("demo", 3));
@@ -113,7 +109,7 @@ async fn a_transaction_that_a_power_cut_left_half_done_is_taken_back() {
     std::fs::copy(dir.path().join("before.db-journal"), dir.path().join("rdev.db-journal")).unwrap();
 
     let store = SqlStore::sqlite(&file).await.unwrap();
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let mut connection = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap();
     assert_eq!(rows, 0);

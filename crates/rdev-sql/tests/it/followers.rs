@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdev_domain::{Ending, EntryBody, Outcome, Position, Seq};
-use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
+use rdev_ports::testing::{START, chunk, id, job, slots};
 use rdev_ports::{
     EventLog, FollowedBatch, Follower, LogFollower, ProjectRecords, PruneRule, Rest, Retention, StepReport,
     TaskLeases, TaskQueue,
@@ -68,7 +68,7 @@ async fn settled(store: &SqlStore, after: Position) -> FollowedBatch {
 async fn a_follower_waits_for_a_lower_position_and_gets_both_in_order() {
     let (store, place) = fresh().await;
     for n in 1..=2 {
-        store.enqueue(new_job(job("demo", n))).await.unwrap();
+        store.enqueue(&job("demo", n), None).await.unwrap();
     }
     let begin = store.open(FOLLOWER, START).await.unwrap();
     let [mut slow, mut fast] = [database(&place).connect().await, database(&place).connect().await];
@@ -82,7 +82,7 @@ async fn a_follower_waits_for_a_lower_position_and_gets_both_in_order() {
         assert_eq!((batch.entries.len(), batch.next, batch.rest), (0, begin, Rest::Unsettled));
     }
     // Others wait for nobody.
-    store.enqueue(new_job(job("demo", 3))).await.unwrap();
+    store.enqueue(&job("demo", 3), None).await.unwrap();
     run(&mut slow, "COMMIT").await;
     let told = positions(&settled(&store, begin).await);
     assert_eq!((told.len(), &told[..2]), (3, &[lower, higher][..]));
@@ -91,7 +91,7 @@ async fn a_follower_waits_for_a_lower_position_and_gets_both_in_order() {
 #[tokio::test]
 async fn what_was_rolled_back_holds_a_follower_up_until_then() {
     let (store, place) = fresh().await;
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let begin = store.open(FOLLOWER, START).await.unwrap();
     let [mut slow, mut fast, mut next] = [
         database(&place).connect().await,
@@ -115,7 +115,7 @@ async fn what_was_rolled_back_holds_a_follower_up_until_then() {
 #[tokio::test]
 async fn a_new_follower_begins_after_those_who_write_at_that_moment() {
     let (store, place) = fresh().await;
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let mut slow = database(&place).connect().await;
     run(&mut slow, "BEGIN").await;
     let lower = store_entry(&mut slow, 1).await;
@@ -135,7 +135,7 @@ async fn a_new_follower_begins_after_those_who_write_at_that_moment() {
 #[tokio::test]
 async fn output_is_counted_when_it_is_settled() {
     let (store, place) = fresh().await;
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let claim = store.claim(&id("worker-1"), slots(1), START, START).await.unwrap().remove(0);
     store.start(&claim.fence, "pod-1", None, START).await.unwrap();
     let mut slow = database(&place).connect().await;
@@ -169,7 +169,7 @@ async fn cancel(store: &SqlStore, n: u64) {
 async fn a_deletion_waits_for_a_job_that_another_transaction_has_locked() {
     let (store, place) = fresh().await;
     for n in 1..=2 {
-        store.enqueue(new_job(job("demo", n))).await.unwrap();
+        store.enqueue(&job("demo", n), None).await.unwrap();
         cancel(&store, n).await;
     }
     let mut other = database(&place).connect().await;
@@ -188,7 +188,7 @@ async fn write_commands(store: SqlStore, numbers: std::ops::Range<u64>) -> u64 {
     let mut written = 0;
     for n in numbers {
         let new = job(&format!("p{}", n % 3), n);
-        store.enqueue(new_job(new.clone())).await.unwrap();
+        store.enqueue(&new, None).await.unwrap();
         written += 1;
         for claim in store.claim(&id("worker-1"), slots(4), START, START + PATIENCE).await.unwrap() {
             store.start(&claim.fence, "pod-1", None, START).await.unwrap();
@@ -218,7 +218,7 @@ async fn write_slowly(mut connection: PgConnection, count: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_writers_a_follower_reads_every_entry_once_and_in_order() {
     let (store, place) = fresh().await;
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     let begin = store.open(FOLLOWER, START).await.unwrap();
     let mut writing = JoinSet::new();
     for n in 0..6 {

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rdev_domain::{Ending, EntryBody, Error, JobState, JobStatus, Outcome, Position, Seq};
-use rdev_ports::testing::{START, id, idempotency_key, job, new_job, slots};
-use rdev_ports::{Enqueued, EventLog, NewJob, TaskLeases, TaskQueue};
+use rdev_ports::testing::{START, id, idempotency_key, job, slots};
+use rdev_ports::{Enqueued, EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
@@ -98,8 +98,9 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     assert_eq!(bodies[2], &EntryBody::Complete(outcome.clone()));
     assert_eq!((entries.len(), entries[3].last_seq), (4, Seq(5)));
 
-    let again = NewJob { idempotency: Some(idempotency_key("key-1", "a", 1)), ..new_job(job("demo", 9)) };
-    assert!(matches!(store.enqueue(again).await, Ok(Enqueued::Existing(first)) if first.id == jobs[2].id));
+    let key = idempotency_key("key-1", "a", 1);
+    let again = store.enqueue(&job("demo", 9), Some(&key)).await;
+    assert!(matches!(again, Ok(Enqueued::Existing(first)) if first.id == jobs[2].id));
     // What runs holds its key, also under the index that came later, and is claimed when its lease is over.
     let later = START + std::time::Duration::from_secs(31);
     let claims = store.claim(&id("worker-2"), slots(10), later, later).await.unwrap();
@@ -128,12 +129,12 @@ const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success
 async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) {
     let (newer, place) = on.fresh().await;
     let demo = rdev_ports::testing::target("demo");
-    newer.enqueue(new_job(job("demo", 1))).await.unwrap();
+    newer.enqueue(&job("demo", 1), None).await.unwrap();
     place.run(LATER).await;
     place.run("CREATE TABLE later (what TEXT NOT NULL)").await;
     place.run("ALTER TABLE tasks ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
     let older = place.open().await.unwrap();
-    older.enqueue(new_job(job("demo", 2))).await.unwrap();
+    older.enqueue(&job("demo", 2), None).await.unwrap();
     let claims = older.claim(&id("w"), slots(2), START, START).await.unwrap();
     for claim in &claims {
         newer.start(&claim.fence, "pod-1", None, START).await.unwrap();
@@ -213,7 +214,7 @@ async fn a_file_is_copied_before_it_is_migrated_and_two_copies_stay() {
 
 /// Stores a command; the position of its first entry comes back.
 async fn accepted(store: &SqlStore, number: u64) -> Position {
-    match store.enqueue(new_job(job("demo", number))).await {
+    match store.enqueue(&job("demo", number), None).await {
         Ok(Enqueued::New(entry)) => entry.position,
         other => panic!("{other:?}"),
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rdev_domain::{Position, Result};
-use rdev_ports::testing::{START, id, job, new_job, slots};
-use rdev_ports::{EventLog, NewJob, TaskLeases, TaskQueue};
+use rdev_ports::testing::{START, agent, id, job, slots};
+use rdev_ports::{EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::task::JoinSet;
 
@@ -50,7 +50,7 @@ async fn two_writers_never_find_the_database_locked(on: On) {
 async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>) -> Result<()> {
     for n in numbers {
         let job = job("demo", n);
-        store.enqueue(new_job(job.clone())).await?;
+        store.enqueue(&job, None).await?;
         assert_eq!(store.job(&job.target(), &job.id).await?, Some(job));
         if n % 20 == 0 {
             store.claim(&id("worker-1"), slots(20), START, START).await?;
@@ -65,14 +65,13 @@ async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>
 async fn a_claim_waits_for_another_process_claim_of_the_key() {
     let (store, place) = On::Postgres.fresh().await;
     let Place::Postgres(database) = &place else { panic!("Postgres was asked for") };
-    let keyed = |n| NewJob { concurrency_key: Some("workspace".to_owned()), ..new_job(job("demo", n)) };
-    store.enqueue(keyed(2)).await.unwrap();
+    store.enqueue(&agent("demo", 2), None).await.unwrap();
     let mut other = database.connect().await;
     sqlx::raw_sql("BEGIN; UPDATE tasks SET lease_owner = 'worker-2', lease_until_us = 9000000000000000")
         .execute(&mut other)
         .await
         .unwrap();
-    store.enqueue(keyed(1)).await.unwrap();
+    store.enqueue(&agent("demo", 1), None).await.unwrap();
     let claiming = tokio::spawn({
         let store = store.clone();
         async move { store.claim(&id("worker-1"), slots(10), START, START).await }

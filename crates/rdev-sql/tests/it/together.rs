@@ -1,9 +1,9 @@
 //! Many callers at the same moment, whose writes a store may take together: each is told its own.
 
 use futures_util::future::join_all;
-use rdev_domain::{Conflict, Ending, EntryBody, Error, JobStatus, Outcome, Position, Seq, StreamId};
-use rdev_ports::testing::{START, chunk, id, job, new_job, slots};
-use rdev_ports::{Enqueued, EventLog, NewJob, StartAnswer, TaskLeases, TaskQueue};
+use rdev_domain::{Conflict, Ending, EntryBody, Error, Job, JobStatus, Outcome, Position, Seq, StreamId};
+use rdev_ports::testing::{START, chunk, id, job, slots};
+use rdev_ports::{Enqueued, EventLog, StartAnswer, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
 use crate::{On, on_both};
@@ -16,15 +16,15 @@ on_both! {
 const COMMANDS: u64 = 300;
 const PROJECTS: u64 = 3;
 
-fn new(n: u64) -> NewJob {
-    new_job(job(&format!("p{}", n % PROJECTS), n))
+fn new(n: u64) -> Job {
+    job(&format!("p{}", n % PROJECTS), n)
 }
 
 async fn commands_at_the_same_moment_are_all_run(on: On) {
     let (store, place) = on.fresh().await;
     let stores = [store.clone(), place.open().await.unwrap()];
     let store_of = |n: u64| &stores[(n % 2) as usize];
-    for stored in join_all((0..COMMANDS).map(|n| store_of(n).enqueue(new(n)))).await {
+    for stored in join_all((0..COMMANDS).map(async |n| store_of(n).enqueue(&new(n), None).await)).await {
         assert!(matches!(stored.unwrap(), Enqueued::New(_)));
     }
     let claims = store.claim(&id("worker-1"), slots(COMMANDS as u32), START, START).await.unwrap();
@@ -61,7 +61,7 @@ fn outcome() -> Outcome {
 }
 
 async fn told(store: &SqlStore, n: u64) -> Vec<String> {
-    let entries = store.read_job(&new(n).job.id, Position::ZERO, 10).await.unwrap();
+    let entries = store.read_job(&new(n).id, Position::ZERO, 10).await.unwrap();
     let told = entries.iter().map(|entry| match &entry.body {
         EntryBody::Status(status) => status.as_str().to_owned(),
         EntryBody::Output(_) => format!("{}-{}", entry.first_seq.0, entry.last_seq.0),
@@ -77,12 +77,12 @@ async fn a_stream_is_taken_once_at_the_same_moment(on: On) {
     let (store, _place) = on.fresh().await;
     let named = |n| {
         let mut new = new(n * PROJECTS);
-        new.job.stream = "the-one".parse::<StreamId>().unwrap();
+        new.stream = "the-one".parse::<StreamId>().unwrap();
         new
     };
     let stored = join_all((0..20).map(|n| {
         let (store, new) = (store.clone(), if n % 2 == 0 { named(n) } else { new(n) });
-        async move { store.enqueue(new).await }
+        async move { store.enqueue(&new, None).await }
     }));
     let (stored, refused): (Vec<_>, Vec<_>) = stored.await.into_iter().partition(Result::is_ok);
     assert_eq!((stored.len(), refused.len()), (11, 9));
@@ -96,7 +96,7 @@ async fn a_stream_is_taken_once_at_the_same_moment(on: On) {
 #[tokio::test]
 async fn what_cannot_be_stored_fails_alone() {
     let (store, _place) = On::Postgres.fresh().await;
-    join_all((0..20).map(|n| store.enqueue(new(n))))
+    join_all((0..20).map(async |n| store.enqueue(&new(n), None).await))
         .await
         .into_iter()
         .for_each(|stored| drop(stored.unwrap()));

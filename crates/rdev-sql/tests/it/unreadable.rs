@@ -1,7 +1,7 @@
 //! A row that this version cannot read is an error that names it, never a panic.
 
 use rdev_domain::{Error, Position};
-use rdev_ports::testing::{START, job, new_job};
+use rdev_ports::testing::{START, job};
 use rdev_ports::{EventLog, Follower, LogFollower, Rest, TaskQueue};
 use rdev_sql::SqlStore;
 
@@ -16,7 +16,7 @@ on_both! {
 /// A store with one command, and a change to its tables made behind its back.
 async fn damaged(on: On, change: &str) -> (SqlStore, Place) {
     let (store, place) = on.fresh().await;
-    store.enqueue(new_job(job("demo", 1))).await.unwrap();
+    store.enqueue(&job("demo", 1), None).await.unwrap();
     place.run(change).await;
     (store, place)
 }
@@ -76,7 +76,7 @@ async fn an_entry_among_those_of_a_follower(on: On) {
     let (store, place) = on.fresh().await;
     let begin = store.open(FOLLOWER, START).await.unwrap();
     for n in 1..=3 {
-        store.enqueue(new_job(job("demo", n))).await.unwrap();
+        store.enqueue(&job("demo", n), None).await.unwrap();
     }
     let damaged = job("demo", 2).id;
     place.run(&format!("UPDATE events SET kind = 'rumour' WHERE task_id = '{damaged}'")).await;

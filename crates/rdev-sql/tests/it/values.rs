@@ -7,7 +7,7 @@ use rdev_domain::{
     AgentRequest, Chunk, CommandRequest, Ending, EntryBody, GitRequest, Job, JobSpec, JobState, Outcome,
     Position, Reason, Result, Seq, ShellRequest, Timestamp,
 };
-use rdev_ports::testing::{START, id, job, new_job, slots};
+use rdev_ports::testing::{START, id, job, slots};
 use rdev_ports::{EventLog, Fence, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
@@ -30,7 +30,7 @@ async fn stored(store: &SqlStore, job: &Job) -> Result<Job> {
 
 /// Stores a command, and leaves it running.
 async fn run(store: &SqlStore, job: Job) -> Result<Fence> {
-    store.enqueue(new_job(job)).await?;
+    store.enqueue(&job, None).await?;
     let until = ODD + Duration::from_secs(30);
     let mut claims = store.claim(&id("worker-1"), slots(1), ODD, until).await?;
     let fence = claims.remove(0).fence;
@@ -60,7 +60,7 @@ async fn every_kind_of_request(on: On) {
     for (n, request) in (1..).zip(requests) {
         let mut job = job("demo", n);
         job.spec = JobSpec::Command { project: id("demo"), request };
-        store.enqueue(new_job(job.clone())).await.unwrap();
+        store.enqueue(&job, None).await.unwrap();
         assert_eq!(stored(&store, &job).await.unwrap(), job);
     }
 }

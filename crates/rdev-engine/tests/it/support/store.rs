@@ -13,8 +13,8 @@ use rdev_domain::{
 };
 use rdev_ports::{
     ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
-    EventLog, Fence, NewJob, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats,
-    Renewal, Reopened, Retry, Slot, StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
+    EventLog, Fence, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats, Renewal,
+    Reopened, Retry, Slot, StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
@@ -117,7 +117,7 @@ macro_rules! calls {
 }
 
 calls! { TaskQueue:
-    fn enqueue(new: NewJob) -> Enqueued;
+    fn enqueue(job: &Job, key: Option<&IdempotencyKey>) -> Enqueued;
     fn first_use(key: &IdempotencyKey, now: Timestamp) -> Timestamp;
     fn request_cancel(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp)
         -> Option<CancelRequested>;

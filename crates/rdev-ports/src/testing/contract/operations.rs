@@ -9,10 +9,10 @@ use rdev_domain::{
 };
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, idempotency_key, job, new_job, operation, slots, target, task};
+use crate::testing::{id, idempotency_key, job, operation, slots, target, task};
 use crate::{
-    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, NewJob, OperationSteps, Operations, ProjectRecords,
-    Reopened, TaskLeases, TaskQueue,
+    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, OperationSteps, Operations, ProjectRecords, Reopened,
+    TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Operations are jobs, and their changes are entries of the log.
@@ -77,14 +77,10 @@ fn creation(project: &str) -> OperationRequest {
     OperationRequest::CreateProject { project: id(project), on_failure: OnFailure::Rollback }
 }
 
-fn submitted(operation: &Job) -> NewJob {
-    NewJob { concurrency_key: operation.spec.concurrency_key(), ..new_job(operation.clone()) }
-}
-
 /// Stores the `n`th operation, the creation of the project `shop`.
 async fn accept(store: &impl Store, n: u64) -> Result<Job> {
     let operation = operation("shop", n);
-    store.enqueue(submitted(&operation)).await?;
+    store.enqueue(&operation, None).await?;
     Ok(operation)
 }
 
@@ -125,7 +121,7 @@ pub async fn an_operation_is_read_back_and_claimed(store: &impl Store) -> Result
 pub async fn operations_and_commands_have_slots_of_their_own(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
         enqueue(store, n).await?;
-        store.enqueue(submitted(&operation(&format!("shop-{n}"), n))).await?;
+        store.enqueue(&operation(&format!("shop-{n}"), n), None).await?;
     }
     let commands = |n| ClaimLimits { commands: n, ..slots(0) };
     let operations = |n| ClaimLimits { operations: n, ..slots(0) };
@@ -251,8 +247,8 @@ pub async fn a_step_changes_only_as_its_state_allows(store: &impl Store) -> Resu
 pub async fn one_operation_of_a_project_is_accepted_at_a_time(store: &impl Store) -> Result<()> {
     let first = accept(store, 1).await?;
     // The same call again, whose answer was lost.
-    assert!(matches!(store.enqueue(submitted(&first)).await?, Enqueued::New(_)));
-    match store.enqueue(submitted(&operation("shop", 2))).await? {
+    assert!(matches!(store.enqueue(&first, None).await?, Enqueued::New(_)));
+    match store.enqueue(&operation("shop", 2), None).await? {
         Enqueued::Existing(job) => assert_eq!(*job, first),
         Enqueued::New(entry) => panic!("{entry:?}"),
     }
@@ -260,13 +256,13 @@ pub async fn one_operation_of_a_project_is_accepted_at_a_time(store: &impl Store
     let keep = OperationRequest::CreateProject { project: id("shop"), on_failure: OnFailure::Keep };
     let delete = OperationRequest::DeleteProject { project: id("shop") };
     for other in [keep, delete.clone()] {
-        assert_conflict(store.enqueue(submitted(&request(other))).await, Conflict::OperationInProgress);
+        assert_conflict(store.enqueue(&request(other), None).await, Conflict::OperationInProgress);
     }
-    store.enqueue(submitted(&operation("other", 4))).await?;
+    store.enqueue(&operation("other", 4), None).await?;
     let fence = begin(store, 0).await?;
     assert_eq!(fence.id, first.id);
     end(store, &fence, 1, Ending::Completed, 1).await?;
-    assert!(matches!(store.enqueue(submitted(&request(delete))).await?, Enqueued::New(_)));
+    assert!(matches!(store.enqueue(&request(delete), None).await?, Enqueued::New(_)));
     Ok(())
 }
 
@@ -277,10 +273,8 @@ pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) ->
     let asked: Vec<_> = (1..=8)
         .map(|n| {
             let store = store.clone();
-            let key = Some(caller(n));
-            tokio::spawn(async move {
-                store.enqueue(NewJob { idempotency: key, ..submitted(&operation("shop", n)) }).await
-            })
+            let key = caller(n);
+            tokio::spawn(async move { store.enqueue(&operation("shop", n), Some(&key)).await })
         })
         .collect();
     let mut began = 0;
@@ -294,8 +288,7 @@ pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) ->
     for n in 1..=8 {
         let earlier = store.earlier(&creation("shop"), Some(&caller(n)), at(2)).await?;
         assert_eq!(earlier.map(|job| job.id).as_ref(), Some(&stored[0].id), "{n}");
-        let again = NewJob { idempotency: Some(caller(n)), ..submitted(&operation("shop", 20 + n)) };
-        match store.enqueue(again).await? {
+        match store.enqueue(&operation("shop", 20 + n), Some(&caller(n))).await? {
             Enqueued::Existing(job) => assert_eq!(job.id, stored[0].id),
             Enqueued::New(entry) => panic!("{entry:?}"),
         }
@@ -310,7 +303,7 @@ pub async fn an_earlier_operation_is_found_by_its_key_or_its_project(store: &imp
     let joining = idempotency_key("key-1", "b", 1);
     assert_eq!(store.earlier(&shop, Some(&key(1)), at(0)).await?, None);
     let first = operation("shop", 1);
-    store.enqueue(NewJob { idempotency: Some(key(1)), ..submitted(&first) }).await?;
+    store.enqueue(&first, Some(&key(1))).await?;
     for (project, idempotency, found) in [
         ("shop", None, true),
         ("shop", Some(key(1)), true),
@@ -399,7 +392,7 @@ pub async fn only_an_operation_that_ended_without_success_is_retried(store: &imp
     end(store, &fence, 1, Ending::Failed(Reason::RolledBack), 5).await?;
     // Neither what came before, nor another project, is in the way.
     let other = operation("other", 4);
-    store.enqueue(submitted(&other)).await?;
+    store.enqueue(&other, None).await?;
     let fence = begin(store, 6).await?;
     end(store, &fence, 1, Ending::Completed, 7).await?;
     assert!(retried(&third.id).await?.is_some());
@@ -432,7 +425,7 @@ async fn task_for(store: &impl Store, project: &str, n: u64) -> Result<Job> {
     if let JobSpec::Task(work) = &mut job.spec {
         work.project = Some(id(project));
     }
-    store.enqueue(new_job(job.clone())).await?;
+    store.enqueue(&job, None).await?;
     Ok(job)
 }
 
@@ -443,8 +436,8 @@ pub async fn what_has_not_ended_of_a_project_is_found(store: &impl Store) -> Res
     store.finish(&ended, Seq(1), completed(), at(1)).await?;
     let command = enqueue(store, 2).await?;
     let task = task_for(store, "demo", 3).await?;
-    store.enqueue(new_job(job("other", 4))).await?;
-    store.enqueue(submitted(&operation("demo", 5))).await?;
+    store.enqueue(&job("other", 4), None).await?;
+    store.enqueue(&operation("demo", 5), None).await?;
     let found = [(self::demo(), command.id), (Target::Pool, task.id)];
     assert_eq!(store.unfinished_of(&demo, ALL).await?, found);
     assert_eq!(store.unfinished_of(&demo, 1).await?, found[..1]);
@@ -456,12 +449,12 @@ pub async fn what_has_not_ended_of_a_project_is_found(store: &impl Store) -> Res
 pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Store) -> Result<()> {
     let demo = id("demo");
     let key = idempotency_key("key-1", "a", 1);
-    store.enqueue(NewJob { idempotency: Some(key.clone()), ..new_job(job("demo", 1)) }).await?;
+    store.enqueue(&job("demo", 1), Some(&key)).await?;
     let others = job("other", 2);
-    store.enqueue(new_job(others.clone())).await?;
+    store.enqueue(&others, None).await?;
     let task = task_for(store, "demo", 3).await?;
     let operation = operation("demo", 4);
-    store.enqueue(submitted(&operation)).await?;
+    store.enqueue(&operation, None).await?;
     for claim in claim_all(store, 0).await? {
         let pool = claim.job.spec.is_task().then(|| slot("slot-1"));
         start(store, &claim.fence, "pod-1", pool.as_ref(), at(1)).await?;
@@ -470,7 +463,7 @@ pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Sto
     // More than one step removes.
     for n in 10..80 {
         let job = Job { created_at: at(3), ..job("demo", n) };
-        store.enqueue(new_job(job.clone())).await?;
+        store.enqueue(&job, None).await?;
         store.request_cancel(&self::demo(), &job.id, None, at(3)).await?;
     }
     assert_eq!(store.remove_keys(&id("other")).await?, 0);
@@ -492,7 +485,6 @@ pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Sto
     assert!(store.job(&target("other"), &others.id).await?.is_some());
     assert!(store.job(&Target::Operations, &operation.id).await?.is_some());
     assert!(store.pruned(&self::demo()).await? > Position::ZERO);
-    let anew = NewJob { idempotency: Some(key), ..new_job(job("demo", 90)) };
-    assert!(matches!(store.enqueue(anew).await?, Enqueued::New(_)));
+    assert!(matches!(store.enqueue(&job("demo", 90), Some(&key)).await?, Enqueued::New(_)));
     Ok(())
 }

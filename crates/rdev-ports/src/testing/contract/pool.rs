@@ -4,10 +4,9 @@
 use rdev_domain::{Conflict, Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, idempotency_key, new_job, operation, task};
+use crate::testing::{id, idempotency_key, keyed, operation, task};
 use crate::{
-    Backlog, BacklogState, ClaimLimits, NewJob, Occurrence, PoolQueue, Slot, StartAnswer, TaskLeases,
-    TaskQueue,
+    Backlog, BacklogState, ClaimLimits, Occurrence, PoolQueue, Slot, StartAnswer, TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Tasks are accepted and started through the queue.
@@ -116,19 +115,18 @@ pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Res
     fail_task(store, &ended, 1).await?;
     run_task(store, 2, "slot-1").await?;
     enqueue_task(store, TaskKind::Build, 3).await?;
-    for (n, kind, after, key) in [
-        (4, TaskKind::Test, 50, None),
-        (5, TaskKind::Deploy, 0, Some("live")),
-        (6, TaskKind::Deploy, 0, Some("live")),
-        (7, TaskKind::Deploy, 50, Some("live")),
+    for (task, after) in [
+        (task(TaskKind::Test, 4), 50),
+        (keyed(task(TaskKind::Deploy, 5), "live"), 0),
+        (keyed(task(TaskKind::Deploy, 6), "live"), 0),
+        (keyed(task(TaskKind::Deploy, 7), "live"), 50),
     ] {
         let schedule = Schedule { run_after: Some(at(after)), ..Schedule::default() };
-        let new = new_job(Job { schedule, ..task(kind, n) });
-        store.enqueue(NewJob { concurrency_key: key.map(str::to_owned), ..new }).await?;
+        store.enqueue(&Job { schedule, ..task }, None).await?;
     }
     enqueue(store, 8).await?;
     // An operation is no command.
-    store.enqueue(new_job(operation("shop", 9))).await?;
+    store.enqueue(&operation("shop", 9), None).await?;
     let backlog = store.backlog(at(20)).await?;
     let expected = [
         (TaskKind::Build, BacklogState::Waiting, 1),

@@ -8,9 +8,9 @@ use rdev_domain::{
     Timestamp, WorkerId,
 };
 
-use crate::testing::{START, id, job, new_job, slots, target, task};
+use crate::testing::{START, agent, id, job, slots, target, task};
 use crate::{
-    Claim, ClaimLimits, Enqueued, EventLog, Fence, NewJob, Slot, StartAnswer, Started, TaskLeases, TaskQueue,
+    Claim, ClaimLimits, Enqueued, EventLog, Fence, Slot, StartAnswer, Started, TaskLeases, TaskQueue,
 };
 
 /// Length of leases, in seconds.
@@ -39,15 +39,14 @@ pub(super) fn slot(worker: &str) -> Slot {
 /// Stores the `n`th command.
 pub(super) async fn enqueue(store: &impl TaskQueue, n: u64) -> Result<Job> {
     let job = job("demo", n);
-    store.enqueue(new_job(job.clone())).await?;
+    store.enqueue(&job, None).await?;
     Ok(job)
 }
 
-/// Stores the `n`th command under a concurrency key.
-pub(super) async fn enqueue_keyed(store: &impl TaskQueue, n: u64, key: &str) -> Result<Job> {
-    let job = job("demo", n);
-    let new = NewJob { concurrency_key: Some(key.to_owned()), ..new_job(job.clone()) };
-    store.enqueue(new).await?;
+/// Stores the `n`th command as a Claude command, whose concurrency key is the workspace of a project.
+pub(super) async fn enqueue_agent(store: &impl TaskQueue, project: &str, n: u64) -> Result<Job> {
+    let job = agent(project, n);
+    store.enqueue(&job, None).await?;
     Ok(job)
 }
 
@@ -98,7 +97,7 @@ pub(super) async fn start(
 
 pub(super) async fn enqueue_task(store: &impl TaskQueue, kind: TaskKind, n: u64) -> Result<Job> {
     let task = task(kind, n);
-    store.enqueue(new_job(task.clone())).await?;
+    store.enqueue(&task, None).await?;
     Ok(task)
 }
 

@@ -7,8 +7,8 @@ use rdev_domain::{
 
 use super::{FIRST, Store, batch, read_all};
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, id, idempotency_key, job, new_job, operation, task};
-use crate::{FollowedEntry, NewJob, Rest, Retry};
+use crate::testing::{chunk, id, idempotency_key, job, operation, task};
+use crate::{FollowedEntry, Rest, Retry};
 
 /// Status of a job that an entry tells of.
 fn status(told: &FollowedEntry) -> &'static str {
@@ -30,7 +30,7 @@ pub async fn everything_but_output_is_read_in_order(store: &impl Store) -> Resul
     let fence = run(store, 1).await?;
     store.append(&fence, vec![chunk(1, 2), chunk(3, 3)], at(1)).await?;
     let other = job("other", 2);
-    store.enqueue(new_job(other.clone())).await?;
+    store.enqueue(&other, None).await?;
     let claim = run_task(store, 3, "slot-1").await?;
     store.append(&fence, vec![chunk(4, 4)], at(2)).await?;
     finish_at(store, &fence, 3).await?;
@@ -104,7 +104,7 @@ pub async fn every_kind_of_job_has_entries_of_its_acceptance_and_its_end(store: 
     assert_eq!(jobs.len(), JobKind::all().count());
     for (n, job) in (0..).zip(&jobs) {
         let key = (n % 2 == 0).then(|| idempotency_key("key-1", &n.to_string(), 1));
-        store.enqueue(NewJob { idempotency: key, ..new_job(job.clone()) }).await?;
+        store.enqueue(job, key.as_ref()).await?;
     }
     // Some are cancelled while they wait, some while they run, and the others fail or complete.
     for job in jobs.iter().step_by(3) {

@@ -13,7 +13,7 @@ use crate::testing::{id, job, slots};
 /// Only the oldest command of a key is claimed, and none while one is leased or running.
 pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Result<()> {
     for n in 1..=3 {
-        enqueue_keyed(store, n, "workspace").await?;
+        enqueue_agent(store, "demo", n).await?;
     }
     let claims = claim_all(store, 0).await?;
     assert_eq!(ids(&claims), [job("demo", 1).id]);
@@ -26,7 +26,7 @@ pub async fn one_command_of_a_key_is_claimed_at_a_time(store: &impl Store) -> Re
 /// Commands of a key run in the order of their ids.
 pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
     for n in [2, 3, 1] {
-        enqueue_keyed(store, n, "workspace").await?;
+        enqueue_agent(store, "demo", n).await?;
     }
     for n in 1..=3 {
         let fence = claim(store, n).await?;
@@ -40,7 +40,7 @@ pub async fn commands_of_a_key_run_in_order(store: &impl Store) -> Result<()> {
 /// A running command without a worker still holds its key: it is claimed again, and the others wait.
 pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
-        enqueue_keyed(store, n, "workspace").await?;
+        enqueue_agent(store, "demo", n).await?;
     }
     let first = claim(store, 0).await?;
     start(store, &first, "pod-1", None, at(0)).await?;
@@ -51,10 +51,10 @@ pub async fn an_expired_lease_of_a_running_command_still_holds_its_key(store: &i
 
 /// Ids are assigned before commands are stored, so an older one may come when a newer one already runs.
 pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> Result<()> {
-    enqueue_keyed(store, 2, "workspace").await?;
+    enqueue_agent(store, "demo", 2).await?;
     let running = claim(store, 0).await?;
     start(store, &running, "pod-1", None, at(0)).await?;
-    enqueue_keyed(store, 1, "workspace").await?;
+    enqueue_agent(store, "demo", 1).await?;
     let claims = claim_all(store, LEASE + 1).await?;
     assert_eq!(ids(&claims), [running.id]);
     let end = at(LEASE + 1);
@@ -65,19 +65,19 @@ pub async fn an_older_latecomer_does_not_block_what_runs(store: &impl Store) -> 
 
 /// A worker whose lease expired before the start cannot start beside another command of the key.
 pub async fn a_late_start_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
-    enqueue_keyed(store, 2, "workspace").await?;
+    enqueue_agent(store, "demo", 2).await?;
     let late = claim(store, 0).await?;
-    enqueue_keyed(store, 1, "workspace").await?;
+    enqueue_agent(store, "demo", 1).await?;
     assert_eq!(starts_of_the_key(store, late, LEASE + 1).await?, 1);
     Ok(())
 }
 
 /// A worker that has released its claim cannot start beside another command of the key.
 pub async fn a_start_after_release_never_runs_two_commands_of_a_key(store: &impl Store) -> Result<()> {
-    enqueue_keyed(store, 2, "workspace").await?;
+    enqueue_agent(store, "demo", 2).await?;
     let released = claim(store, 0).await?;
     store.release(std::slice::from_ref(&released)).await?;
-    enqueue_keyed(store, 1, "workspace").await?;
+    enqueue_agent(store, "demo", 1).await?;
     assert_eq!(starts_of_the_key(store, released, 1).await?, 1);
     Ok(())
 }
@@ -98,9 +98,9 @@ async fn starts_of_the_key(store: &impl Store, fence: Fence, now: u64) -> Result
 
 /// The next command of a key can be claimed as soon as the one before has ended.
 pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> {
-    enqueue_keyed(store, 1, "workspace").await?;
+    enqueue_agent(store, "demo", 1).await?;
     let first = claim(store, 0).await?;
-    let second = enqueue_keyed(store, 2, "workspace").await?;
+    let second = enqueue_agent(store, "demo", 2).await?;
     start(store, &first, "pod-1", None, at(0)).await?;
     store.finish(&first, Seq(1), completed(), at(1)).await?;
     assert_eq!(ids(&claim_all(store, 1).await?), [second.id]);
@@ -109,8 +109,8 @@ pub async fn a_finished_command_frees_its_key(store: &impl Store) -> Result<()> 
 
 /// A cancelled command no longer blocks the others of its key.
 pub async fn a_cancelled_command_frees_its_key(store: &impl Store) -> Result<()> {
-    let first = enqueue_keyed(store, 1, "workspace").await?;
-    let second = enqueue_keyed(store, 2, "workspace").await?;
+    let first = enqueue_agent(store, "demo", 1).await?;
+    let second = enqueue_agent(store, "demo", 2).await?;
     store.request_cancel(&demo(), &first.id, None, at(0)).await?;
     assert_eq!(ids(&claim_all(store, 0).await?), [second.id]);
     Ok(())
@@ -119,9 +119,9 @@ pub async fn a_cancelled_command_frees_its_key(store: &impl Store) -> Result<()>
 /// A busy key holds up its own commands only.
 pub async fn commands_of_other_keys_or_none_are_not_held_up(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
-        enqueue_keyed(store, n, "workspace").await?;
+        enqueue_agent(store, "demo", n).await?;
     }
-    enqueue_keyed(store, 3, "other").await?;
+    enqueue_agent(store, "other", 3).await?;
     for n in 4..=5 {
         enqueue(store, n).await?;
     }
@@ -159,7 +159,7 @@ pub async fn workers_at_the_same_time_never_share_a_key(store: &impl Store) -> R
     // Newest first: each of them is older than what is claimed at the same moment.
     for n in (1..=COMMANDS).rev() {
         let key = key_of(&job("demo", n).id);
-        enqueue_keyed(store, n, &format!("key-{key}")).await?;
+        enqueue_agent(store, &format!("project-{key}"), n).await?;
     }
     for worker in workers {
         worker.await.expect("no two workers hold a key")?;

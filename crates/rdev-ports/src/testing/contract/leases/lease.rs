@@ -7,7 +7,7 @@ use rdev_domain::{JobState, Result, Seq};
 use super::Store;
 use crate::Fence;
 use crate::testing::contract::steps::*;
-use crate::testing::{id, job, new_job, slots, target};
+use crate::testing::{id, job, slots, target};
 
 /// A renewed lease lasts to its new end.
 pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
@@ -158,7 +158,7 @@ pub async fn what_was_postponed_is_due_when_its_target_is_ready(store: &impl Sto
     let (waiting, leased) = (run(store, 1).await?, run(store, 2).await?);
     enqueue(store, 3).await?;
     let pending = claim(store, 0).await?;
-    store.enqueue(new_job(job("other", 4))).await?;
+    store.enqueue(&job("other", 4), None).await?;
     let other = claim(store, 0).await?;
     for fence in [&waiting, &pending, &other] {
         store.postpone(fence, at(1000)).await?;

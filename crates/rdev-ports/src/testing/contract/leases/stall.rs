@@ -128,7 +128,7 @@ pub async fn a_wait_ends_with_its_attempt(store: &impl Store) -> Result<()> {
 /// A waiting job is running for everything but its status: a cancellation reaches its worker, and its key stays held.
 pub async fn a_waiting_job_counts_as_running(store: &impl Store) -> Result<()> {
     for n in 1..=2 {
-        enqueue_keyed(store, n, "workspace").await?;
+        enqueue_agent(store, "demo", n).await?;
     }
     let fence = claim(store, 0).await?;
     start(store, &fence, "pod-1", None, at(0)).await?;

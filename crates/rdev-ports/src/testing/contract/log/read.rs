@@ -5,7 +5,7 @@ use rdev_domain::{Chunk, Position, Result, Seq};
 use super::Store;
 use crate::READ_BYTES;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, job, new_job, target};
+use crate::testing::{chunk, job, target};
 
 /// A read ends at about [`READ_BYTES`], however large its limit, and the next read returns the rest.
 pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
@@ -50,7 +50,7 @@ pub async fn the_log_is_read_in_order_from_a_position(store: &impl Store) -> Res
 /// A project's entries are those of all its commands, as they were stored.
 pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result<()> {
     let (a, b) = (run(store, 1).await?, run(store, 2).await?);
-    store.enqueue(new_job(job("other", 3))).await?;
+    store.enqueue(&job("other", 3), None).await?;
     for (fence, n) in [(&a, 1), (&b, 1), (&a, 2)] {
         store.append(fence, vec![chunk(n, n)], at(1)).await?;
     }
@@ -102,7 +102,7 @@ pub async fn the_last_entry_of_a_project_is_found(store: &impl Store) -> Result<
     assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
-    store.enqueue(new_job(job("other", 2))).await?;
+    store.enqueue(&job("other", 2), None).await?;
     assert_eq!(store.last(&demo(), Position::MAX).await?, entries[1].position);
     let (first, second) = (entries[0].position, entries[1].position);
     for (to, last) in
@@ -140,7 +140,7 @@ pub async fn a_position_is_the_last_entry_that_was_seen(store: &impl Store) -> R
 /// A status counts as read with the event before it.
 pub async fn status_entries_count_as_seen(store: &impl Store) -> Result<()> {
     let waiting = job("demo", 1);
-    let pending = entry_of(store.enqueue(new_job(waiting.clone())).await?);
+    let pending = entry_of(store.enqueue(&waiting, None).await?);
     assert_eq!(store.position_of(&waiting.id, Seq::ZERO).await?, pending.position);
     let fence = claim(store, 0).await?;
     let running = start(store, &fence, "pod-1", None, at(0)).await?.entry;

@@ -4,8 +4,8 @@ use rdev_domain::{BlockedBy, Job, JobStatus, Position, Result, Schedule, Seq, Ta
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{id, job, new_job, target, task};
-use crate::{BacklogPosition, NewJob, Retry, TaskFilter, Unfinished};
+use crate::testing::{id, job, keyed, target, task};
+use crate::{BacklogPosition, Retry, TaskFilter, Unfinished};
 
 /// A command is found in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
@@ -20,7 +20,7 @@ pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Resul
 pub async fn a_command_is_found_by_its_stream(store: &impl Store) -> Result<()> {
     let mut expected = job("demo", 1);
     expected.stream = id("nightly:1");
-    store.enqueue(new_job(expected.clone())).await?;
+    store.enqueue(&expected, None).await?;
     let found = store.job_of_stream(&demo(), &expected.stream).await?;
     assert_eq!(found, Some(expected.clone()));
     assert_eq!(store.job_of_stream(&target("other"), &expected.stream).await?, None);
@@ -33,7 +33,7 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
     for n in [2, 1, 5, 4] {
         enqueue(store, n).await?;
     }
-    store.enqueue(new_job(job("other", 3))).await?;
+    store.enqueue(&job("other", 3), None).await?;
     let page = |jobs: Vec<Job>| jobs.into_iter().map(|c| c.id).collect::<Vec<_>>();
     let first = page(store.jobs(&demo(), None, 3).await?);
     assert_eq!(first, [5, 4, 2].map(|n| job("demo", n).id));
@@ -57,7 +57,7 @@ pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Res
     store.retry(&retried, retry, at(1)).await?;
     let running = run(store, 3).await?;
     let pending = job("other", 4);
-    store.enqueue(new_job(pending.clone())).await?;
+    store.enqueue(&pending, None).await?;
     let unknown = job("demo", 5).id;
     let mut told = store
         .unfinished(&[unknown, pending.id.clone(), ended.id, running.id.clone(), retried.id.clone()])
@@ -71,7 +71,7 @@ pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Res
 
 /// A check succeeds, however many run at once, and leaves nothing behind.
 pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<()> {
-    store.enqueue(new_job(job("demo", 1))).await?;
+    store.enqueue(&job("demo", 1), None).await?;
     let before = (store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?);
     for done in futures_util::future::join_all((0..20).map(|_| store.check())).await {
         done?;
@@ -110,10 +110,9 @@ pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Re
         enqueue_task(store, TaskKind::Test, n).await?;
     }
     let later = Schedule { run_after: Some(at(50)), ..Schedule::default() };
-    store.enqueue(new_job(Job { schedule: later, ..task(TaskKind::Test, 3) })).await?;
+    store.enqueue(&Job { schedule: later, ..task(TaskKind::Test, 3) }, None).await?;
     for n in 4..=5 {
-        let new = new_job(task(TaskKind::Deploy, n));
-        store.enqueue(NewJob { concurrency_key: Some("live".to_owned()), ..new }).await?;
+        store.enqueue(&keyed(task(TaskKind::Deploy, n), "live"), None).await?;
     }
     let expected = [
         (1, 0, None),
@@ -127,8 +126,7 @@ pub async fn a_pending_job_has_a_position_in_its_queue(store: &impl Store) -> Re
         assert_eq!(line, Some(BacklogPosition { ahead, blocked_by }), "{n}");
     }
     for n in 6..=7 {
-        let new = new_job(job("demo", n));
-        store.enqueue(NewJob { concurrency_key: Some("workspace:demo".to_owned()), ..new }).await?;
+        enqueue_agent(store, "demo", n).await?;
     }
     for (n, ahead, blocked_by) in [(6, 0, None), (7, 1, Some(BlockedBy::Workspace))] {
         let line = store.queue_position(&job("demo", n).id, at(0)).await?;

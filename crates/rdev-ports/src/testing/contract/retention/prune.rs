@@ -9,8 +9,8 @@ use rdev_domain::{
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, id, idempotency_key, job, new_job, target, task};
-use crate::{IDEMPOTENCY_KEY_LIFETIME, NewJob, PruneRule};
+use crate::testing::{chunk, id, idempotency_key, job, target, task};
+use crate::{IDEMPOTENCY_KEY_LIFETIME, PruneRule};
 
 /// Steps that no rule here may need more of.
 const STEPS_MAX: usize = 10_000;
@@ -71,7 +71,7 @@ pub async fn what_ended_long_ago_is_removed_whole(store: &impl Store) -> Result<
     assert_eq!(store.position_of(&old, Seq(u64::MAX)).await?, Position::ZERO);
     assert_eq!(log(store).await?, kept);
     // Its name is free again.
-    store.enqueue(new_job(job("demo", 1))).await?;
+    store.enqueue(&job("demo", 1), None).await?;
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub async fn what_has_not_ended_is_never_too_old(store: &impl Store) -> Result<(
 
 /// Only the last end of a task counts.
 pub async fn a_task_that_was_run_again_is_not_removed(store: &impl Store) -> Result<()> {
-    store.enqueue(new_job(task(TaskKind::Test, 1))).await?;
+    store.enqueue(&task(TaskKind::Test, 1), None).await?;
     let fence = claim(store, 0).await?;
     start(store, &fence, "pod-1", None, at(0)).await?;
     let outcome = Outcome::without_process(Ending::Failed(Reason::ExitCode), "said");
@@ -182,7 +182,7 @@ pub async fn removed_output_is_counted_no_more(store: &impl Store) -> Result<()>
 pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
     let early = store.append(&fence, output(1, 2), at(1)).await?;
-    store.enqueue(new_job(job("other", 3))).await?;
+    store.enqueue(&job("other", 3), None).await?;
     let ended = ended(store, 2, 2, 2).await?;
     let end = store.last(&demo(), Position::MAX).await?;
     assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
@@ -203,8 +203,7 @@ pub async fn keys_are_removed_after_their_lifetime(store: &impl Store) -> Result
     let accept = async |n, value, now: Timestamp| {
         let mut job = job("demo", n);
         job.created_at = now;
-        let new = NewJob { idempotency: Some(key(value)), ..new_job(job) };
-        store.enqueue(new).await
+        store.enqueue(&job, Some(&key(value))).await
     };
     let later = at(0) + IDEMPOTENCY_KEY_LIFETIME + Duration::from_secs(1);
     entry_of(accept(1, "a", at(0)).await?);
@@ -222,25 +221,23 @@ pub async fn a_name_is_not_given_again_soon(store: &impl Store) -> Result<()> {
     let named = |project, n| {
         let mut job = job(project, n);
         job.stream = id("nightly");
-        new_job(job)
+        job
     };
-    for new in [named("demo", 1), new_job(job("demo", 2))] {
-        store.enqueue(new).await?;
+    for job in [named("demo", 1), job("demo", 2)] {
+        store.enqueue(&job, None).await?;
         let fence = claim(store, 0).await?;
         store.finish(&fence, Seq(1), completed(), at(1)).await?;
     }
     let removed_at = at(100);
     assert_eq!(prune(store, PruneRule::Ended { before: at(50), now: removed_at }).await?, 2);
-    for keyed in [false, true] {
-        let mut again = named("demo", 3);
-        again.idempotency = keyed.then(|| idempotency_key("key-1", "a", 1));
-        assert_conflict(store.enqueue(again).await, Conflict::StreamIdTaken);
+    for key in [None, Some(&idempotency_key("key-1", "a", 1))] {
+        assert_conflict(store.enqueue(&named("demo", 3), key).await, Conflict::StreamIdTaken);
     }
-    store.enqueue(named("other", 4)).await?;
-    store.enqueue(new_job(job("demo", 2))).await?;
+    store.enqueue(&named("other", 4), None).await?;
+    store.enqueue(&job("demo", 2), None).await?;
     assert_eq!(prune(store, PruneRule::Streams { before: removed_at }).await?, 0);
-    assert_conflict(store.enqueue(named("demo", 5)).await, Conflict::StreamIdTaken);
+    assert_conflict(store.enqueue(&named("demo", 5), None).await, Conflict::StreamIdTaken);
     assert_eq!(prune(store, PruneRule::Streams { before: removed_at + Duration::from_micros(1) }).await?, 1);
-    store.enqueue(named("demo", 5)).await?;
+    store.enqueue(&named("demo", 5), None).await?;
     Ok(())
 }

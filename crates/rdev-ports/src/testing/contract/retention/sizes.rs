@@ -8,7 +8,7 @@ use rdev_domain::{
 use super::Store;
 use super::prune::prune;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, new_job, task};
+use crate::testing::{chunk, task};
 use crate::{ArtefactWrite, Fence, PART_BYTES_MAX, PruneRule, READ_BYTES, STEP_BYTES_MAX};
 
 const PART: u64 = PART_BYTES_MAX as u64;
@@ -30,7 +30,7 @@ fn files(parts: &[u32]) -> Vec<ArtefactWrite> {
 
 /// Has the `n`th task started; so many seconds after the start.
 async fn start_task(store: &impl Store, n: u64, seconds: u64) -> Result<Fence> {
-    store.enqueue(new_job(task(TaskKind::Test, n))).await?;
+    store.enqueue(&task(TaskKind::Test, n), None).await?;
     start_next(store, seconds).await
 }
 
