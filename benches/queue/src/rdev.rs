@@ -1,4 +1,4 @@
-//! rdev's queue: the `TaskQueue` of rdev-sql, and a consumer that goes about it as rdev-services' worker does.
+//! rdev's queue: `TaskQueue` and `TaskLeases` of rdev-sql, and a consumer that uses them as rdev-engine's worker does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,9 +8,9 @@ use anyhow::Context;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use rdev_domain::{Ending, Outcome, Timestamp};
-use rdev_ports::testing::{command, id, new_command};
-use rdev_ports::{Claim, NewCommand, Signal, Signals, Slots, TaskQueue};
+use rdev_domain::{Ending, Job, Outcome, Timestamp};
+use rdev_ports::testing::{agent, id, job, slots};
+use rdev_ports::{Claim, Signal, Signals, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
@@ -58,7 +58,7 @@ impl Rdev {
         &self.store
     }
 
-    fn new_commands(&mut self, count: u64) -> Vec<NewCommand> {
+    fn jobs(&mut self, count: u64) -> Vec<Job> {
         let first = self.next;
         self.next += count;
         (first..self.next).map(|n| numbered(n, self.projects)).collect()
@@ -104,19 +104,18 @@ impl Rdev {
         Ok(())
     }
 
-    /// Stores one task with this concurrency key.
-    pub(crate) async fn one_of_key(&mut self, key: &str) -> anyhow::Result<()> {
-        for mut new in self.new_commands(1) {
-            new.concurrency_key = Some(key.to_owned());
-            self.store.enqueue(new).await?;
-        }
+    /// Stores a Claude command of this project; all of them have one concurrency key.
+    pub(crate) async fn one_of_key(&mut self, project: &str) -> anyhow::Result<()> {
+        let n = self.next;
+        self.next += 1;
+        self.store.enqueue(&agent(project, n), None).await?;
         Ok(())
     }
 
     /// One task that waits, or has ended.
     pub(crate) async fn one(&mut self, ended: bool) -> anyhow::Result<()> {
-        for new in self.new_commands(1) {
-            self.store.enqueue(new).await?;
+        for job in self.jobs(1) {
+            self.store.enqueue(&job, None).await?;
         }
         if ended {
             let claims = claim(&self.store, 1).await?;
@@ -127,8 +126,8 @@ impl Rdev {
 }
 
 /// The command with number `n`.
-pub(crate) fn numbered(n: u64, projects: u64) -> NewCommand {
-    new_command(command(&format!("p{}", n % projects), n))
+pub(crate) fn numbered(n: u64, projects: u64) -> Job {
+    job(&format!("p{}", n % projects), n)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program measures the queue as it is in real time")]
@@ -139,8 +138,7 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) async fn claim(store: &SqlStore, limit: u64) -> anyhow::Result<Vec<Claim>> {
     let now = now();
-    let slots = Slots { commands: limit as u32, pool: 0 };
-    Ok(store.claim(&id("worker-bench"), slots, now, now + LEASE).await?)
+    Ok(store.claim(&id("worker-bench"), slots(limit as u32), now, now + LEASE).await?)
 }
 
 /// Starts a task and ends it.
@@ -180,11 +178,11 @@ impl Contender for Rdev {
 
     /// The port stores one task a call; a caller with many has many calls under way, which the store brings together.
     async fn enqueue(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
-        let new = self.new_commands(count);
+        let jobs = self.jobs(count);
         let store = &self.store;
         let begun = Instant::now();
         let at_once = (mode.batch() * mode.senders()) as usize;
-        let mut stored = iter(new).map(|new| store.enqueue(new)).buffer_unordered(at_once);
+        let mut stored = iter(jobs).map(async |job: Job| store.enqueue(&job, None).await).buffer_unordered(at_once);
         while let Some(stored) = stored.next().await {
             stored?;
         }
@@ -251,12 +249,12 @@ impl Contender for Rdev {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut sending = JoinSet::new();
         let mut tick = tokio::time::interval(Duration::from_secs(1) / rate as u32);
-        for mut new in self.new_commands(rate * seconds) {
+        for mut job in self.jobs(rate * seconds) {
             tick.tick().await;
             let (store, signals, bell) = (store.clone(), signals.clone(), worker.bell.clone());
             sending.spawn(async move {
-                new.command.created_at = Timestamp::from_micros(begun.elapsed().as_micros() as i64);
-                store.enqueue(new).await?;
+                job.created_at = Timestamp::from_micros(begun.elapsed().as_micros() as i64);
+                store.enqueue(&job, None).await?;
                 match signals {
                     Some(signals) => signals.publish(Signal::Work),
                     None => bell.notify_one(),
@@ -315,7 +313,7 @@ impl Waiting {
 async fn listen(signals: Arc<dyn Signals>, bell: Arc<Notify>) -> anyhow::Result<()> {
     let mut heard = signals.subscribe();
     while let Some(signal) = heard.next().await {
-        if matches!(signal, Signal::Work | Signal::Anything) {
+        if matches!(signal, Signal::Work | Signal::Resync) {
             bell.notify_one();
         }
     }
@@ -337,7 +335,7 @@ async fn wait(
                 let (store, lags, ended) = (store.clone(), lags.clone(), ended.clone());
                 tasks.spawn(async move {
                     store.start(&claim.fence, "place", None, now()).await?;
-                    let sent = Duration::from_micros(claim.command.created_at.as_micros() as u64);
+                    let sent = Duration::from_micros(claim.job.created_at.as_micros() as u64);
                     if let Ok(mut lags) = lags.lock() {
                         lags.push(millis(begun.elapsed().saturating_sub(sent)));
                     }

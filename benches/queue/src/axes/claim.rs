@@ -14,7 +14,8 @@ const CLAIMS: u64 = 200;
 /// Some peers take a tenth of a second for each.
 const PEER_CLAIMS: u64 = 50;
 const BATCHES: [u64; 2] = [1, 100];
-const KEY: &str = "the-only-one";
+/// Project whose commands wait for each other.
+const KEYED: &str = "keyed";
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let mut small = Rdev::open(setup.server.create("rdev_claim_small").await?, 64, Sender::Own).await?;
@@ -92,9 +93,9 @@ async fn boss_claims(boss: &mut Node, finished: u64, waiting: u64) -> anyhow::Re
 /// Tasks that may run, behind many that may not because another one of their key is under way.
 async fn behind_a_key(rdev: &mut Rdev, blocked: u64, report: &mut Report) -> anyhow::Result<()> {
     empty(rdev).await?;
-    rdev.one_of_key(KEY).await?;
+    rdev.one_of_key(KEYED).await?;
     claim(rdev.store(), 1).await?;
-    rdev.one_of_key(KEY).await?;
+    rdev.one_of_key(KEYED).await?;
     rdev.clone_task(blocked - 1, false).await?;
     rdev.one(false).await?;
     rdev.clone_task(CLAIMS - 1, false).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdev_ports::testing::chunk;
-use rdev_ports::{EventLog, TaskQueue};
+use rdev_ports::{EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
 use super::Setup;
@@ -47,7 +47,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
 
 async fn first_event(store: &SqlStore, n: u64) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    store.enqueue(numbered(n, 1)).await?;
+    store.enqueue(&numbered(n, 1), None).await?;
     let claims = claim(store, 1).await?;
     anyhow::ensure!(claims.len() == 1, "{} commands were claimed", claims.len());
     for claim in claims {
