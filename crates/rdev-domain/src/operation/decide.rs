@@ -224,4 +224,14 @@ mod tests {
             assert_eq!((outcome.ending, outcome.message.as_deref()), (end.ending(), message), "{states}");
         }
     }
+
+    #[test]
+    fn a_cancelled_operation_tells_its_errors_or_that_nothing_is_left() {
+        let mut steps = steps("xx");
+        let message = |steps: &[OperationStep]| OperationEnd::Cancelled.outcome(steps).message;
+        assert_eq!(message(&steps).as_deref(), Some("cancelled, and everything is taken back"));
+        let error = StepError { code: StepErrorCode::Internal, message: "broken".to_owned() };
+        steps[1].state = StepState::Undone { error: Some(error) };
+        assert_eq!(message(&steps).as_deref(), Some("step_2: broken"));
+    }
 }

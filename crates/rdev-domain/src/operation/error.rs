@@ -126,7 +126,22 @@ mod tests {
         assert_eq!(StepError::of(&invalid).message, "f: m");
         let conflict = Error::conflict(crate::Conflict::NameTaken, "in the way");
         assert_eq!(StepError::of(&conflict).code, StepErrorCode::Conflict);
-        let long = StepError::of(&Error::Internal(anyhow::anyhow!("ä".repeat(5000)))).message;
+        let message = |text: String| StepError::of(&Error::Internal(anyhow::anyhow!(text))).message;
+        let long = message("ä".repeat(5000));
         assert_eq!((long.len(), long.chars().last()), (4096 + 3, Some('…')));
+        assert_eq!(message("a".repeat(4096)), "a".repeat(4096));
+    }
+
+    #[test]
+    fn an_attempt_to_take_back_keeps_the_cause_first() {
+        let error = |message: &str| StepError { code: StepErrorCode::Internal, message: message.to_owned() };
+        let after = |message: &str, former: &StepError| error(message).after(Some(former));
+        let once = after("stuck", &error("broken"));
+        assert_eq!(once.message, format!("broken; {TAKING_BACK}stuck"));
+        assert_eq!(after("gone", &once).message, format!("broken; {TAKING_BACK}gone"));
+        // The same error is told once.
+        assert_eq!(after("broken", &once), error("broken"));
+        assert_eq!(after("broken", &error("broken")), error("broken"));
+        assert_eq!(error("stuck").after(None).message, format!("{TAKING_BACK}stuck"));
     }
 }
