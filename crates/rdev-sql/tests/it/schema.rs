@@ -9,13 +9,13 @@ use crate::{On, Place, sqlite_connection};
 /// Table and name, with what is known of it.
 type Parts = BTreeMap<(String, String), Part>;
 
-/// of, name, kind, not_null, default_text, place_in_key, computed, text.
+/// Table, name, type, NOT NULL, default, place in the primary key, computed or not, text of the table.
 type SqliteColumn = (String, String, String, bool, Option<String>, i64, bool, String);
 
-/// of, name, kind, not_null, default_text, computation, counts_up, collation.
+/// Table, name, type, NOT NULL, default, computation, identity or not, collation.
 type PostgresColumn = (String, String, String, bool, Option<String>, Option<String>, bool, Option<String>);
 
-/// of, name, is_unique, is_primary, only, columns.
+/// Table, name, unique or not, primary key or not, condition, columns.
 type PostgresIndex = (String, String, bool, bool, Option<String>, Vec<String>);
 
 #[derive(Debug, PartialEq, Eq)]
