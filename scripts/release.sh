@@ -4,7 +4,7 @@
 #   scripts/release.sh 0.2.0            pushes nothing
 #   scripts/release.sh 0.2.0 --push     pushes main and the tag to origin, or neither
 #
-# After a failure nothing is committed, and the files are unchanged.
+# CHANGELOG.md must have a section of that version. After a failure nothing is committed, and the files are unchanged.
 # Exit codes: 0 released, 1 failed, 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,6 +35,8 @@ branch=$(git branch --show-current)
 [ "$branch" = main ] || fail "the branch is '$branch'; releases are made from main"
 [ -z "$(git status --porcelain)" ] || fail "the working tree has changes: $(git status --porcelain | head -n 5 | tr '\n' ';')"
 [ -z "$(git tag --list "v$version")" ] || fail "tag v$version exists already, at $(git rev-parse --short "v$version^{commit}")"
+grep -q "^## $version\$" CHANGELOG.md ||
+    fail "CHANGELOG.md has no section '## $version': rename 'Unreleased', and say what operators must know"
 if [ -n "$push" ]; then
     git fetch --quiet origin main || fail "origin cannot be reached"
     git merge-base --is-ancestor FETCH_HEAD HEAD || fail "origin has commits on main that are missing here; pull them first"

@@ -33,8 +33,8 @@ pub(crate) async fn run(config: &Config, inherited: Inherited) -> anyhow::Result
 fn master_key(config: &Config) -> Diagnosis {
     const WHAT: &str = "master key";
     let file = config.store.data_dir.join("master.key");
-    match (config.keys.master_key, config.runtime.kind()) {
-        (Some(_), _) => Diagnosis::good(WHAT, "given as RDEV_MASTER_KEY"),
+    match (config.keys.master_key(), config.runtime.kind()) {
+        (Some(_), _) => Diagnosis::good(WHAT, "given as RDEV_MASTER_KEY or in a file"),
         (None, Runtime::Kubernetes) => Diagnosis::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
         (None, Runtime::Local) if file.exists() => match keys::master_key(None, &file) {
             Ok(_) => Diagnosis::good(WHAT, format!("in {}", file.display())),

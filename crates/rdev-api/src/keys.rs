@@ -1,6 +1,7 @@
 //! Keys: those that callers show, and those that the first start generates.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use base64::Engine;
@@ -13,44 +14,56 @@ use subtle::ConstantTimeEq;
 use crate::config::{MasterKey, Secret};
 use crate::system::random;
 
-/// Accepted keys: for now that of the administrator alone.
+/// Accepted keys: for now those of the administrator alone.
 #[derive(Clone)]
-pub(crate) struct Keys {
-    admin: KeyId,
-    admin_sha256: [u8; 32],
+pub(crate) struct Keys(Arc<[AcceptedKey]>);
+
+struct AcceptedKey {
+    id: KeyId,
+    sha256: [u8; 32],
 }
 
 impl Keys {
     /// Accepts the administrator's key: as configured, else from its file, which the first start makes. The file holds the
-    /// key itself, memory only its hash.
+    /// key itself, memory only its hash. The `previous` key is accepted as well.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds fewer than 16 characters.
-    pub(crate) fn admin(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Self> {
-        if let Some(key) = configured {
-            return Ok(Self::of(key));
-        }
-        let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
-        let key = read_or_make(file, new)?;
-        anyhow::ensure!(key.len() >= 16, "{} holds no key: delete it, and a new one is made", file.display());
-        Ok(Self::of(&Secret(key)))
-    }
-
-    /// Accepts this key. Its id is the part between the first two underscores, else `admin`.
-    fn of(key: &Secret) -> Self {
-        let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
-        let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
-        Self {
-            admin: admin.expect("\"admin\" is a key id"),
-            admin_sha256: Sha256::digest(key.0.as_bytes()).into(),
-        }
+    pub(crate) fn admin(
+        configured: Option<&Secret>,
+        previous: Option<&Secret>,
+        file: &Path,
+    ) -> anyhow::Result<Self> {
+        let key = match configured {
+            Some(key) => AcceptedKey::of(&key.0),
+            None => {
+                let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
+                let key = read_or_make(file, new)?;
+                anyhow::ensure!(
+                    key.len() >= 16,
+                    "{} holds no key: delete it, and a new one is made",
+                    file.display()
+                );
+                AcceptedKey::of(&key)
+            }
+        };
+        Ok(Self(std::iter::once(key).chain(previous.map(|key| AcceptedKey::of(&key.0))).collect()))
     }
 
     /// Returns the caller whose key this is; compares in constant time.
     pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        let same: bool = sha256.ct_eq(&self.admin_sha256).into();
-        same.then(|| Principal { key: self.admin.clone(), scopes: vec![Scope::Admin] })
+        let same = self.0.iter().find(|known| sha256.ct_eq(&known.sha256).into())?;
+        Some(Principal { key: same.id.clone(), scopes: vec![Scope::Admin] })
+    }
+}
+
+impl AcceptedKey {
+    /// The key's id is the part between the first two underscores, else `admin`.
+    fn of(key: &str) -> Self {
+        let id = key.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
+        let id = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
+        Self { id: id.expect("\"admin\" is a key id"), sha256: Sha256::digest(key.as_bytes()).into() }
     }
 }
 
@@ -108,7 +121,10 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_is_accepted() {
-        let keys = Keys::of(&Secret("rdev_ops_0123456789abcdef".into()));
+        let (key, previous) =
+            (Secret("rdev_ops_0123456789abcdef".into()), Secret("0123456789abcdefg".into()));
+        let keys = Keys::admin(Some(&key), Some(&previous), Path::new("unused")).unwrap();
+        assert_eq!(keys.verify(&previous.0).unwrap().key.as_str(), "admin");
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
@@ -123,10 +139,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("admin.key");
-        Keys::admin(None, &file).unwrap();
+        Keys::admin(None, None, &file).unwrap();
         let key = std::fs::read_to_string(&file).unwrap();
         assert!(key.starts_with("rdev_admin_") && key.len() > 50);
-        let again = Keys::admin(None, &file).unwrap();
+        let again = Keys::admin(None, None, &file).unwrap();
         assert!(again.verify(key.trim()).is_some(), "the file holds the key itself");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }

@@ -11,6 +11,7 @@ pub mod run;
 pub mod telemetry;
 
 mod access;
+mod backup;
 mod convert;
 mod data_folder;
 mod doctor;

@@ -4,9 +4,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
+use sd_notify::NotifyState;
+
 use crate::config::{Action, Config};
 use crate::process::Inherited;
-use crate::{doctor, greeting, migrate, router, server, wire};
+use crate::{backup, doctor, greeting, migrate, router, server, wire};
 
 /// Longest time that blocking calls have to return at the end; one that hangs keeps no process alive.
 const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -16,10 +19,12 @@ const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// Any failure of the action; of a start, what could not be opened or wired.
 pub fn perform(config: Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
-    match config.command {
+    match &config.command {
         Some(Action::Openapi) => router::print_document().map(|()| ExitCode::SUCCESS),
         Some(Action::Doctor) => doctor::run(&config, inherited),
-        Some(Action::Migrate { check }) => migrate::run(&config.store, check),
+        Some(Action::Migrate { check }) => migrate::run(&config.store, *check),
+        Some(Action::Backup { file }) => backup::back_up(&config.store, file),
+        Some(Action::Restore { file }) => backup::restore(&config.store, file),
         None => serve(config, inherited).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -40,5 +45,6 @@ async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Re
     // The configuration holds the keys in plain text.
     drop(config);
     greeting::greet(&listeners, &rdev)?;
+    sd_notify::notify(&[NotifyState::Ready]).context("systemd (NOTIFY_SOCKET)")?;
     rdev.serve(listeners, stop).await
 }

@@ -8,7 +8,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions, PgConnection};
 
 use crate::clock::SKEW_MAX;
-use crate::db::{postgres as server, sqlite as file};
+use crate::db::{file, postgres as server};
 use crate::error::database;
 use crate::migrations::{self, Schema, newest};
 

@@ -29,4 +29,5 @@ pub mod testing;
 mod values;
 mod write_check;
 
+pub use db::restore::Restored;
 pub use store::SqlStore;

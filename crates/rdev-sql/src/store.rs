@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batchers;
 use crate::clock::PostgresClock;
-use crate::db::{Db, postgres, sqlite};
+use crate::db::restore::Restored;
+use crate::db::{Db, backup, postgres, restore, sqlite};
 use crate::diagnose;
 use crate::log::settled::SettledPositions;
 use crate::signals::PostgresSignals;
@@ -70,6 +71,25 @@ impl SqlStore {
     /// nothing.
     pub async fn pending_postgres(url: &str) -> Result<Vec<String>> {
         postgres::pending(url).await
+    }
+
+    /// Backs the SQLite database in `file` up to the new file `backup`; a server may be using the database. The backup is
+    /// one file, checked and flushed, for this user alone.
+    ///
+    /// # Errors
+    /// When there is no database, `backup` exists, or the backup cannot be made whole.
+    pub async fn back_up_sqlite(file: &Path, backup: &Path) -> anyhow::Result<()> {
+        backup::to(backup, file).await
+    }
+
+    /// Replaces the SQLite database in `file` by that of a backup. A database that was there is set aside under the name
+    /// `rdev.db.replaced-TIME`. No other process may use the database.
+    ///
+    /// # Errors
+    /// When the backup is damaged, not of rdev, or of a later version that this one cannot use; when a file cannot be
+    /// written. The database is then as it was.
+    pub async fn restore_sqlite(backup: &Path, file: &Path, now: Timestamp) -> anyhow::Result<Restored> {
+        restore::from(backup, file, now).await
     }
 
     /// Diagnoses the SQLite database in `file`, for an operator. Changes nothing: a server may be using the file.

@@ -19,6 +19,8 @@ mod server;
 mod store;
 mod streams;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 pub use self::http::HttpConfig;
@@ -90,7 +92,7 @@ pub struct Config {
 }
 
 /// Subcommand that replaces serving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Action {
     /// Print the OpenAPI document of this version
     Openapi,
@@ -101,6 +103,16 @@ pub enum Action {
         /// Change nothing: list what is pending, with exit code 1 when something is
         #[arg(long)]
         check: bool,
+    },
+    /// Back up the SQLite database to a new file, also while a server uses it; keys are not in it
+    Backup {
+        /// New file; `-` for standard output
+        file: PathBuf,
+    },
+    /// Replace the SQLite database by that of a backup, while no server uses it; the one of before is set aside
+    Restore {
+        /// File that `backup` has made; `-` for standard input
+        file: PathBuf,
     },
 }
 

@@ -25,6 +25,9 @@ impl Config {
     }
 }
 
+/// Variables whose values nobody is shown.
+const SECRETS: [&str; 3] = ["RDEV_ADMIN_KEY", "RDEV_PREVIOUS_ADMIN_KEY", "RDEV_MASTER_KEY"];
+
 /// Writes one line about a wrong value to standard error: the variable, the value, and what is accepted. A service's
 /// log shows lines, and clap's own text has several.
 fn complain(error: &clap::Error) {
@@ -34,19 +37,19 @@ fn complain(error: &clap::Error) {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    let mut line = name_the_variable(&line.join(" "));
+    let mut line = name_the_variables(&line.join(" "));
     // Of the addresses only those that may hold a password are not shown.
-    let holds_password = line.contains("RDEV_DATABASE_URL")
+    let holds_password = line.contains("'RDEV_DATABASE_URL'")
         && line.split("' for '").next().is_some_and(|value| value.contains('@'));
-    if holds_password || ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"].iter().any(|secret| line.contains(secret)) {
+    if holds_password || SECRETS.iter().any(|secret| line.contains(&format!("'{secret}'"))) {
         line = hide_value(&line);
     }
     // Standard error may be closed; the exit code still tells.
     drop(writeln!(std::io::stderr(), "rdev-api: {}", line.trim_start_matches("error: ")));
 }
 
-/// Replaces the option by its variable: clap names options (`--lease-seconds <…>`), and people set variables.
-fn name_the_variable(line: &str) -> String {
+/// Replaces options by their variables: clap names options (`--lease-seconds <…>`), and people set variables.
+fn name_the_variables(line: &str) -> String {
     let Some((before, option)) = line.split_once("'--") else {
         return line.to_owned();
     };
@@ -55,7 +58,7 @@ fn name_the_variable(line: &str) -> String {
     };
     let name = option.split([' ', '=']).next().unwrap_or(option);
     let variable = format!("RDEV_{}", name.to_uppercase().replace('-', "_"));
-    format!("{before}'{variable}'{after}")
+    format!("{before}'{variable}'{}", name_the_variables(after))
 }
 
 /// Hides the value: a key with a typing error is nearly a key, and no log may show it.

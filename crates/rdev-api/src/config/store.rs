@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::Secret;
+use super::parse::file_holds;
 
 /// Data folder and database.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,11 @@ pub struct StoreConfig {
     /// may share; without it `rdev.db` in the data folder
     #[arg(long, env = "RDEV_DATABASE_URL", value_name = "URL", value_parser = database_url, hide_env_values = true)]
     database_url: Option<DatabaseUrl>,
+
+    /// File that holds the URL of the database, in place of RDEV_DATABASE_URL
+    #[arg(long, env = "RDEV_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url",
+        value_parser = PathBufValueParser::new().try_map(database_url_file))]
+    database_url_file: Option<DatabaseUrl>,
 }
 
 /// Location of the database.
@@ -33,7 +39,8 @@ pub enum DatabaseUrl {
 impl StoreConfig {
     /// Returns the database: as configured, else the SQLite file `rdev.db` in the data folder.
     pub fn database(&self) -> DatabaseUrl {
-        self.database_url.clone().unwrap_or_else(|| DatabaseUrl::Sqlite(self.data_dir.join("rdev.db")))
+        let configured = self.database_url.as_ref().or(self.database_url_file.as_ref());
+        configured.cloned().unwrap_or_else(|| DatabaseUrl::Sqlite(self.data_dir.join("rdev.db")))
     }
 }
 
@@ -62,4 +69,8 @@ fn database_url(text: &str) -> Result<DatabaseUrl, String> {
         Some(rest) if well_formed(rest) => Ok(DatabaseUrl::Postgres(Secret(text.to_owned()))),
         _ => Err(ACCEPTED.to_owned()),
     }
+}
+
+fn database_url_file(file: PathBuf) -> Result<DatabaseUrl, String> {
+    file_holds(&file, database_url)
 }

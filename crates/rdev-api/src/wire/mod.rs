@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rdev_sql::SqlStore;
+use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::runtime::diagnose_runtime;
 use self::services::Services;
 pub(crate) use self::stores::{diagnose_database, migrate, pending_migrations};
-use crate::config::{Config, Runtime};
+use crate::config::{Config, Runtime, StoreConfig};
 use crate::data_folder::make_private;
 use crate::keys::{self, Keys};
 use crate::middleware::Middleware;
@@ -55,7 +56,7 @@ pub(crate) struct Rdev {
 pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Result<Rdev> {
     let folder = &config.store.data_dir;
     make_private(folder)?;
-    let locks = (lock::data_folder(folder).await?, lock::database(&config.store).await?);
+    let locks = lock_data(&config.store).await?;
     let (keys, tickets) = secrets(config)?;
 
     let store = stores::open_to_serve(&config.store).await?;
@@ -81,22 +82,35 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
     })
 }
 
+/// Locks the data folder and a SQLite database, until the files are closed.
+///
+/// # Errors
+/// When another process holds a lock for 2 s, or a file cannot be written.
+pub(crate) async fn lock_data(config: &StoreConfig) -> anyhow::Result<(File, Option<File>)> {
+    Ok((lock::data_folder(&config.data_dir).await?, lock::database(config).await?))
+}
+
 /// Returns keys and tickets, made of the configured keys, or of those that the first start has generated.
 fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let folder = &config.store.data_dir;
-    let keys = Keys::admin(config.keys.admin_key.as_ref(), &folder.join("admin.key"))?;
+    let keys = {
+        let (key, previous) = (config.keys.admin_key(), config.keys.previous_admin_key());
+        Keys::admin(key, previous, &folder.join("admin.key"))?
+    };
     if config.runtime.kind() == Runtime::Kubernetes {
-        anyhow::ensure!(config.keys.master_key.is_some(), keys::MASTER_KEY_NEEDED);
+        anyhow::ensure!(config.keys.master_key().is_some(), keys::MASTER_KEY_NEEDED);
     }
-    let master_key = keys::master_key(config.keys.master_key, &folder.join("master.key"))?;
+    let master_key = keys::master_key(config.keys.master_key(), &folder.join("master.key"))?;
     Ok((keys, Tickets::new(&master_key)))
 }
 
-/// Returns the file of the generated admin key, if there is one; absolute, so that the printed line works wherever it is
+/// Returns the file that holds the admin key, if there is one; absolute, so that the printed line works wherever it is
 /// pasted.
 fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
-    let file = std::path::absolute(config.store.data_dir.join("admin.key"))?;
-    Ok(config.keys.admin_key.is_none().then_some(file))
+    let generated = config.store.data_dir.join("admin.key");
+    let file =
+        config.keys.admin_key_file().or_else(|| config.keys.admin_key().is_none().then_some(&generated));
+    Ok(file.map(std::path::absolute).transpose()?)
 }
 
 impl Rdev {
@@ -119,6 +133,9 @@ impl Rdev {
         parts.start("the goodbye", async move {
             stop.cancelled().await;
             tracing::info!("stopping: running commands continue, event streams are told to reconnect");
+            if let Err(error) = sd_notify::notify(&[NotifyState::Stopping]) {
+                tracing::warn!(%error, "systemd was not told of the stop");
+            }
             drain.cancel();
         });
         let ended = parts.run().await;

@@ -4,15 +4,20 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 24] = [
+const VARIABLES: [&str; 29] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
     "RDEV_DATABASE_URL",
+    "RDEV_DATABASE_URL_FILE",
     "RDEV_RUNTIME",
     "RDEV_NAMESPACE",
     "RDEV_ADMIN_KEY",
+    "RDEV_ADMIN_KEY_FILE",
+    "RDEV_PREVIOUS_ADMIN_KEY",
+    "RDEV_PREVIOUS_ADMIN_KEY_FILE",
     "RDEV_MASTER_KEY",
+    "RDEV_MASTER_KEY_FILE",
     "RDEV_WORKER_CONCURRENCY",
     "RDEV_POOL_SLOTS",
     "RDEV_HEARTBEAT_SECONDS",

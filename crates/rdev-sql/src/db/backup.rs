@@ -1,4 +1,4 @@
-//! The copy of a SQLite file that is made before a migration.
+//! Backups of a SQLite file: those that an operator asks for, and the copy that is made before a migration.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -7,11 +7,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rdev_domain::{Error, Result};
+use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+
+use super::file::{check, copy_into, folder_of, present, temporary_beside, with_suffix};
 
 /// Number of copies of a file that are kept.
 const COPIES_MAX: usize = 2;
+
+/// Backs a file up to a new one, and checks it; a server may be using the file. The backup appears under its name once it
+/// would survive the death of the machine.
+///
+/// # Errors
+/// When the new file exists, or the backup cannot be made whole.
+pub(crate) async fn to(backup: &Path, file: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(file.is_file(), "there is no database {}", file.display());
+    let made = temporary_beside(backup)?;
+    copy_into(present(file).connect().await?, made.path()).await?;
+    check(made.path()).await.context("the backup")?;
+    made.as_file().sync_all()?;
+    made.persist_noclobber(backup).with_context(|| format!("cannot write {}", backup.display()))?;
+    File::open(folder_of(backup))?.sync_all()?;
+    Ok(())
+}
 
 /// Copies a file before its first pending migration: to `rdev.db.before-0007` before `0007`. Of the earlier copies the
 /// newest stays.
@@ -35,13 +53,11 @@ pub(crate) async fn before(migration: i64, file: &Path) -> Result<()> {
 
 /// Makes the copy, and names it once it would survive the death of the machine: an incomplete copy is not taken for whole.
 async fn copy_whole(file: &Path, unfinished: &Path, copy: &Path) -> anyhow::Result<()> {
-    let name = unfinished.to_str().context("its name is not UTF-8, as SQLite requires")?;
     remove(unfinished)?;
     // Closed to other users before data is in it.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)?;
-    let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut connection).await?;
-    connection.close().await?;
+    copy_into(SqliteConnectOptions::new().filename(file).read_only(true).connect().await?, unfinished)
+        .await?;
     made.sync_all()?;
     fs::rename(unfinished, copy)?;
     File::open(folder_of(copy))?.sync_all()?;
@@ -69,13 +85,7 @@ fn migration_of(copy: &Path, file: &Path) -> Option<i64> {
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!(".before-{suffix}"));
-    name.into()
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    with_suffix(file, &format!(".before-{suffix}"))
 }
 
 fn remove(file: &Path) -> io::Result<()> {

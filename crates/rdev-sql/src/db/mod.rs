@@ -1,7 +1,9 @@
 //! The database, by its kind. One SQL text serves both: the macros below expand it for each.
 
-mod backup;
+pub(crate) mod backup;
+pub(crate) mod file;
 pub(crate) mod postgres;
+pub(crate) mod restore;
 pub(crate) mod sqlite;
 #[cfg(test)]
 mod tests;

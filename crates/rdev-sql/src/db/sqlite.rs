@@ -15,6 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Transaction};
 
 use super::backup;
+use super::file::present;
 use crate::error::{about, database, is_busy};
 use crate::migrations::{self, Schema};
 
@@ -94,12 +95,6 @@ async fn schema_of(file: &Path) -> sqlx::Result<Schema> {
     let schema = Schema::on_sqlite(&mut connection).await?;
     connection.close().await?;
     Ok(schema)
-}
-
-/// Returns options to look at an existing file. Not read-only: the first connection rolls back a transaction that a power
-/// cut has interrupted, and a read-only one cannot.
-pub(crate) fn present(file: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(file).create_if_missing(false)
 }
 
 /// Creates the file, or closes it to other users: it contains prompts and output. The files that SQLite puts beside it get

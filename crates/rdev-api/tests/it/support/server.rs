@@ -302,11 +302,12 @@ impl Server {
     }
 
     fn key(&self) -> String {
-        let configured = self.fixture.env.iter().find(|(name, _)| name == "RDEV_ADMIN_KEY");
-        if let Some((_, key)) = configured {
+        let configured = |variable| self.fixture.env.iter().find(|(name, _)| name == variable);
+        if let Some((_, key)) = configured("RDEV_ADMIN_KEY") {
             return key.clone();
         }
-        let key = fs::read_to_string(self.fixture.data_dir().join("admin.key"));
+        let file = configured("RDEV_ADMIN_KEY_FILE").map(|(_, file)| PathBuf::from(file));
+        let key = fs::read_to_string(file.unwrap_or_else(|| self.fixture.data_dir().join("admin.key")));
         key.expect("the first start writes a key").trim().to_owned()
     }
 }

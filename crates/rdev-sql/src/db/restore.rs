@@ -1,0 +1,63 @@
+//! Restore of a SQLite file from a backup.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rdev_domain::Timestamp;
+
+use super::file::{check, copy_into, folder_of, open_backup, temporary_beside, with_suffix};
+
+/// What a restore has done.
+#[derive(Debug)]
+pub struct Restored {
+    /// Number of jobs that had not ended when the backup was made.
+    pub unended_jobs: u64,
+    /// The database that was there before, set aside; `None` where there was none.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Replaces a file by the database in a backup, once that is checked. The caller holds the locks of the file. A cut at any
+/// moment leaves either database whole, or that of before without what it had not yet moved from its write-ahead log.
+///
+/// # Errors
+/// When the backup is damaged, not of rdev, or of a later version that this one cannot use; when a file cannot be written.
+/// The file is then as it was.
+pub(crate) async fn from(backup: &Path, file: &Path, now: Timestamp) -> anyhow::Result<Restored> {
+    let named = || format!("{}", backup.display());
+    let unended_jobs = check(backup).await.with_context(named)?;
+    let made = temporary_beside(file)?;
+    copy_into(open_backup(backup).await.with_context(named)?, made.path()).await?;
+    made.as_file().sync_all()?;
+    let replaced = set_aside(file, now).with_context(|| format!("cannot set {} aside", file.display()))?;
+    if let Err(error) = made.persist(file) {
+        replaced.iter().try_for_each(|aside| move_logs(aside, file))?;
+        return Err(error).with_context(|| format!("cannot replace {}", file.display()));
+    }
+    File::open(folder_of(file))?.sync_all()?;
+    Ok(Restored { unended_jobs, replaced })
+}
+
+/// Names the present file, and the logs beside it, after the time of the restore. The name itself keeps leading to the
+/// database, so that no server starts on an empty one; a log that stayed would be applied to the restored database.
+fn set_aside(file: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    // The lock of a database that is not there makes an empty file.
+    if !fs::exists(file)? || fs::metadata(file)?.len() == 0 {
+        return Ok(None);
+    }
+    let aside = with_suffix(file, &format!(".replaced-{now}"));
+    fs::hard_link(file, &aside)?;
+    move_logs(file, &aside)?;
+    ignore_missing(fs::remove_file(with_suffix(file, "-shm")))?;
+    Ok(Some(aside))
+}
+
+fn move_logs(from: &Path, to: &Path) -> io::Result<()> {
+    let mut logs = ["-wal", "-journal"].into_iter();
+    logs.try_for_each(|log| ignore_missing(fs::rename(with_suffix(from, log), with_suffix(to, log))))
+}
+
+fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
