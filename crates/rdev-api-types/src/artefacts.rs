@@ -42,7 +42,7 @@ pub struct Artefact {
     /// Path of its download; null where the file is not kept.
     #[cfg_attr(
         feature = "schema",
-        schema(example = "/queue/tasks/cmd-0199d7e8c0de7000a0b1c2d3e4f50617/artefacts/target/report.xml")
+        schema(example = "/queue/tasks/task-0199d7e8c0de7000a0b1c2d3e4f50617/artefacts/target/report.xml")
     )]
     pub url: Option<String>,
 }

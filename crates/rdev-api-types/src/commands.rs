@@ -161,7 +161,7 @@ mod tests {
 
     const COMMAND: &str = r#"{"id":"cmd-1","command_id":"cmd-1","project":"demo","type":"shell","status":"failed",
         "stream_id":"ci-7","stream_url":"/projects/demo/events?stream_id=ci-7","summary":"false","timeout_ms":3600000,
-        "cancel_requested":false,"created_at":"2026-01-24T20:00:00Z","started_at":"2026-01-24T20:00:00.5Z",
+        "cancel_requested":false,"created_by":"admin","created_at":"2026-01-24T20:00:00Z","started_at":"2026-01-24T20:00:00.5Z",
         "ended_at":"2026-01-24T20:00:01Z","duration_ms":500,"exit_code":1,"reason":"exit_code","message":null,
         "queue":null,"added_later":[1]}"#;
 

@@ -51,7 +51,7 @@ pub use operations::{
 pub use params::{
     ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
     LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath,
-    StreamPath, StreamQuery, TaskPath, WorkerPath,
+    RATE_LIMIT, RATE_LIMIT_POLICY, StreamPath, StreamQuery, TaskPath, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};
@@ -59,6 +59,6 @@ pub use set::{AsWritten, UnknownValue};
 pub use shared::{
     PAGE_DEFAULT, PAGE_MAX, StreamName, TimeoutSeconds, Timestamp, VariableName, VariableValue,
 };
-pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskPage, TaskStatusFilter, TaskType};
+pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskEventsQuery, TaskPage, TaskType};
 pub use tickets::Ticket;
 pub use workers::{DrainBody, Pool, Worker, WorkerStatus};

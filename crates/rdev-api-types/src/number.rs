@@ -46,7 +46,7 @@ impl<T: TryFrom<i128>> Visitor<'_> for Whole<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON number")
+        f.write_str("a whole number")
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
@@ -69,7 +69,7 @@ impl<'de, T: TryFrom<i128>> Visitor<'de> for WholeOrNull<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON number, or null")
+        f.write_str("a whole number, or null")
     }
 
     fn visit_none<E: Error>(self) -> Result<Option<T>, E> {
@@ -118,8 +118,8 @@ mod tests {
             (r#"{"a": 1e300}"#, "1e300 is not a whole number"),
             (r#"{"a": 2147483648}"#, "2147483648 is not"),
             (r#"{"b": -5}"#, "-5 is not"),
-            (r#"{"b": "5"}"#, "expected a JSON number"),
-            (r#"{"a": null}"#, "expected a JSON number"),
+            (r#"{"b": "5"}"#, "expected a whole number"),
+            (r#"{"a": null}"#, "expected a whole number"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header of the answer to a repetition, with the value `true`.
 pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+/// Header with what the caller's key has left of its rate.
+pub const RATE_LIMIT: &str = "ratelimit";
+/// Header with the rate of the caller's key.
+pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 /// Header of a subscription that continues after an event.
 pub const LAST_EVENT_ID: &str = "last-event-id";
 

@@ -126,8 +126,8 @@ pub struct QueuePosition {
     /// Position, from 1 on.
     #[cfg_attr(feature = "schema", schema(example = 3))]
     pub position: u64,
-    /// Cause for which it does not start.
-    pub blocked_by: BlockedBy,
+    /// Cause for which it does not start; null where it is about to, since a worker is free.
+    pub blocked_by: Option<BlockedBy>,
 }
 
 /// Progress of a command or a task.
@@ -138,6 +138,9 @@ pub struct Progress {
     pub timeout_ms: u64,
     /// True once a caller has asked for its end.
     pub cancel_requested: bool,
+    /// Id of the key whose request it is.
+    #[cfg_attr(feature = "schema", schema(example = "admin"))]
+    pub created_by: String,
     /// Time of its acceptance.
     pub created_at: Timestamp,
     /// Start of its last attempt; null before the first.

@@ -23,32 +23,6 @@ closed_set! {
     }
 }
 
-closed_set! {
-    /// Filter of tasks by status.
-    TaskStatusFilter {
-        /// Waiting for a worker.
-        Pending = "pending",
-        /// Started, or about to be.
-        Running = "running",
-        /// Running, and waiting for an approval.
-        WaitingApproval = "waiting_approval",
-        /// Running, and waiting for room in a quota.
-        WaitingQuota = "waiting_quota",
-        /// Running, and waiting for room in a budget.
-        WaitingBudget = "waiting_budget",
-        /// Ended with exit code 0.
-        Completed = "completed",
-        /// Ended in a way that nobody asked for.
-        Failed = "failed",
-        /// Ended on request.
-        Cancelled = "cancelled",
-        /// Ended because the time limit was reached.
-        TimedOut = "timed_out",
-        /// Failed or timed out, with no attempt left.
-        Dead = "dead",
-    }
-}
-
 text! {
     /// Lines for one shell.
     Step, |schema| schema.min_length(Some(1)).pattern(Some("^[^\\u0000]+$"))
@@ -146,8 +120,11 @@ impl TaskBody {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Task {
     /// Id of the task.
-    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    #[cfg_attr(feature = "schema", schema(example = "task-0199d7e8c0de7000a0b1c2d3e4f50617"))]
     pub id: String,
+    /// Id of the task, the same as `id`.
+    #[cfg_attr(feature = "schema", schema(example = "task-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub task_id: String,
     /// Type of the task.
     #[serde(rename = "type")]
     pub kind: TaskType,
@@ -156,12 +133,14 @@ pub struct Task {
     /// True once it has used up its attempts without success: it is kept, and may be retried.
     pub dead: bool,
     /// Name of its stream, the same as `id`.
-    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    #[cfg_attr(feature = "schema", schema(example = "task-0199d7e8c0de7000a0b1c2d3e4f50617"))]
     pub stream_id: String,
     /// Path of its events.
     #[cfg_attr(
         feature = "schema",
-        schema(example = "/queue/tasks/cmd-0199d7e8c0de7000a0b1c2d3e4f50617/events")
+        schema(
+            example = "/queue/tasks/task-0199d7e8c0de7000a0b1c2d3e4f50617/events?stream_id=task-0199d7e8c0de7000a0b1c2d3e4f50617"
+        )
     )]
     pub stream_url: String,
     /// Repository that is checked out.
@@ -186,8 +165,6 @@ pub struct Task {
     /// Cause for which the last failed attempt ended.
     #[cfg_attr(feature = "schema", schema(example = "exit_code: 2"))]
     pub last_error: Option<String>,
-    /// Id of the key that added it.
-    pub created_by: String,
     /// Progress of the task.
     #[serde(flatten)]
     pub progress: Progress,
@@ -200,12 +177,12 @@ pub struct Task {
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct TaskPage {
     /// Status of the tasks.
-    #[cfg_attr(feature = "schema", param(value_type = Option<TaskStatusFilter>, nullable = false, inline))]
+    #[cfg_attr(feature = "schema", param(value_type = Option<Status>, nullable = false, inline))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<AsWritten<TaskStatusFilter>>,
+    pub status: Option<AsWritten<Status>>,
     /// Type of the tasks.
-    #[cfg_attr(feature = "schema", param(value_type = Option<TaskType>, nullable = false, inline))]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", param(rename = "type", value_type = Option<TaskType>, nullable = false, inline))]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<AsWritten<TaskType>>,
     /// Project that the tasks are done for.
     #[cfg_attr(feature = "schema", param(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
@@ -216,9 +193,23 @@ pub struct TaskPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Value of `meta.next_cursor` of the page before.
-    #[cfg_attr(feature = "schema", param(pattern = "^cmd-[0-9a-f]{32}$"))]
+    #[cfg_attr(feature = "schema", param(pattern = "^(task|cmd)-[0-9a-f]{32}$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// Query of the events of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct TaskEventsQuery {
+    /// Name of the task's stream, as in its `stream_url`; no other is accepted.
+    #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it.
+    #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18})?$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event_id: Option<String>,
 }
 
 /// Queue of the pool in numbers.
@@ -230,7 +221,7 @@ pub struct QueueStats {
     pub by_status: BTreeMap<Status, u64>,
     /// Number of tasks by type, each by status.
     #[cfg_attr(feature = "schema", schema(example = json!({"test": {"pending": 3}})))]
-    pub by_kind: BTreeMap<TaskType, BTreeMap<Status, u64>>,
+    pub by_type: BTreeMap<TaskType, BTreeMap<Status, u64>>,
     /// Number of tasks that failed or timed out and have no attempt left.
     pub dead: u64,
     /// Milliseconds that the oldest pending task has waited; null where none waits.

@@ -37,7 +37,7 @@ pub struct Worker {
     /// Number of tasks that it runs.
     pub busy: usize,
     /// Ids of the tasks that it runs.
-    #[cfg_attr(feature = "schema", schema(example = json!(["cmd-0199d7e8c0de7000a0b1c2d3e4f50617"])))]
+    #[cfg_attr(feature = "schema", schema(example = json!(["task-0199d7e8c0de7000a0b1c2d3e4f50617"])))]
     pub task_ids: Vec<String>,
     /// Cause for which it is not ready, in one word of the cluster; `NotReachable` where its pod is ready and no program
     /// can be started in it, `NotYetReached` until that has been tried. Or a fault of a ready one: `OomGroup`, its tasks

@@ -2,26 +2,21 @@
 //!
 //! A route gets into the router only with an [`Access`]. The key is checked before anything else of a request.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use rdev_domain::{KeyId, Principal, ProjectId, Scope};
+use rdev_domain::{Principal, ProjectId, Scope};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, beginning};
 use crate::keys::Keys;
+use crate::rates::{Allowance, Rates};
 use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
 use crate::tickets::Tickets;
-
-/// Longest beginning of an unknown parameter that the error shows, in characters.
-const SHOWN_CHARS_MAX: usize = 80;
 
 /// Access that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +34,7 @@ pub(crate) enum Access {
 pub(crate) struct Gate {
     keys: Keys,
     tickets: Tickets,
-    rates: Arc<DefaultKeyedRateLimiter<KeyId>>,
+    rates: Rates,
 }
 
 /// Query parameters that each method of a path takes, as the document lists them.
@@ -59,10 +54,15 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match guard.pass(&mut request, params.ok().as_ref()) {
+    let mut allowance = None;
+    let mut response = match guard.pass(&mut request, params.ok().as_ref(), &mut allowance) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
+    };
+    if let Some(allowance) = allowance {
+        allowance.tell(response.headers_mut());
     }
+    response
 }
 
 impl Guard {
@@ -71,10 +71,19 @@ impl Guard {
         Self { gate, access, queries }
     }
 
-    /// Puts the caller on the request. A path that cannot be parsed is refused by its handler.
-    fn pass(&self, request: &mut Request, params: Option<&RawPathParams>) -> Result<(), ApiError> {
+    /// Puts the caller on the request, and notes what is left of the caller's rate. A path that cannot be parsed is refused
+    /// by its handler.
+    fn pass(
+        &self,
+        request: &mut Request,
+        params: Option<&RawPathParams>,
+        allowance: &mut Option<Allowance>,
+    ) -> Result<(), ApiError> {
         if self.access != Access::Public {
             let caller = self.gate.admit(self.access, request, params)?;
+            let (left, within_rate) = self.gate.rates.take(&caller.key);
+            *allowance = Some(left);
+            within_rate?;
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
                 connection.authenticate();
             }
@@ -90,19 +99,17 @@ impl Guard {
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::invalid_query(error.body_text()))?;
         let Some((unknown, _)) = given.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
-        let unknown: String = unknown.chars().take(SHOWN_CHARS_MAX).collect();
         let accepted = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
-        Err(ApiError::invalid_query(format!("{unknown:?} is no query parameter here; accepted: {accepted}")))
+        let message = format!("there is no such query parameter here; accepted: {accepted}");
+        let error = ApiError::invalid_query(format!("{}: {message}", beginning(unknown)));
+        Err(error.with_detail(unknown.chars().take(80).collect(), message))
     }
 }
 
 impl Gate {
     /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once.
     pub(crate) fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
-        let rate = NonZeroU32::new(rate_limit_per_minute).unwrap_or(NonZeroU32::MIN);
-        let burst = NonZeroU32::new(rate_limit_per_minute / 10).unwrap_or(NonZeroU32::MIN);
-        let rates = Arc::new(RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst)));
-        Self { keys, tickets, rates }
+        Self { keys, tickets, rates: Rates::new(rate_limit_per_minute) }
     }
 
     fn admit(
@@ -124,7 +131,6 @@ impl Gate {
             let message = format!("this needs a key with the scope {}", scope.as_str());
             return Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message));
         }
-        self.within_rate(&caller.key)?;
         Ok(caller)
     }
 
@@ -140,16 +146,6 @@ impl Gate {
             .and_then(|(_, project)| project.parse::<ProjectId>().ok())
             .and_then(|project| self.tickets.verify(ticket, &project, RequestMeta::current().at))
             .ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
-    }
-
-    fn within_rate(&self, key: &KeyId) -> Result<(), ApiError> {
-        self.rates.check_key(key).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let message = format!("too many requests with this key; try again in {seconds} s");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
-                .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
-        })
     }
 }
 

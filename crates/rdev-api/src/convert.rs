@@ -17,6 +17,7 @@ pub(crate) fn progress(job: &Job, waiting: Option<QueuePosition>) -> types::Prog
     let progress = types::Progress {
         timeout_ms: millis(job.timeout),
         cancel_requested: job.cancel_requested,
+        created_by: job.created_by.to_string(),
         created_at: time(job.created_at),
         started_at: None,
         ended_at: None,
@@ -47,7 +48,7 @@ pub(crate) fn progress(job: &Job, waiting: Option<QueuePosition>) -> types::Prog
 }
 
 fn queue_position(waiting: QueuePosition) -> types::QueuePosition {
-    let blocked_by = match waiting.blocked_by {
+    let blocked_by = |cause| match cause {
         BlockedBy::Workspace => types::BlockedBy::Workspace,
         BlockedBy::ConcurrencyKey => types::BlockedBy::ConcurrencyKey,
         BlockedBy::RunAfter => types::BlockedBy::RunAfter,
@@ -56,7 +57,7 @@ fn queue_position(waiting: QueuePosition) -> types::QueuePosition {
         BlockedBy::PodNotReady => types::BlockedBy::PodNotReady,
         BlockedBy::WorkerConcurrency => types::BlockedBy::WorkerConcurrency,
     };
-    types::QueuePosition { position: waiting.position, blocked_by }
+    types::QueuePosition { position: waiting.position, blocked_by: waiting.blocked_by.map(blocked_by) }
 }
 
 /// Shows a status.

@@ -11,6 +11,14 @@ use crate::envelope::meta;
 /// Seconds after which a caller may try again when a system is down.
 const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
 
+/// Longest beginning of a caller's text that an error shows, in characters.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// Shows the beginning of a caller's text, in quotes.
+pub(crate) fn beginning(text: &str) -> String {
+    format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
+}
+
 /// An error as the caller sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -29,6 +37,12 @@ impl ApiError {
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
+        self
+    }
+
+    /// Adds what is wrong with one field.
+    pub(crate) fn with_detail(mut self, field: String, message: String) -> Self {
+        self.details.push(Detail { field, message });
         self
     }
 

@@ -7,20 +7,23 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathP
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
-use mediatype::MediaType;
-use rdev_api_types::{IDEMPOTENCY_KEY, PAGE_DEFAULT, PAGE_MAX};
+use mediatype::{MediaType, Name, names};
+use rdev_api_types::{PAGE_DEFAULT, PAGE_MAX};
 use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName};
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
+use crate::unreadable::{read_body, read_query};
 
 /// Largest body of a request, in bytes: a prompt of 1 MiB, with room for JSON's escapes.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest time for a whole body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest `Idempotency-Key`, in bytes.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Media type of every answer but streams, outputs and files.
+pub(crate) const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+/// Media type of event streams.
+pub(crate) const EVENT_STREAM: MediaType<'static> =
+    MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 
 /// `{project}` in the path. A text that cannot be an id belongs to no project, so the error is 404.
 pub(crate) struct InProject(pub(crate) ProjectId);
@@ -132,9 +135,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|query| Self(query.0))
-            .map_err(|error| ApiError::invalid_query(error.body_text()))
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
@@ -198,8 +199,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
                 .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         let bytes = read(body).await?;
-        let body = from_json(&bytes)?;
-        Ok(Self { body, idempotency: idempotency(&parts, &bytes)? })
+        Ok(Self { body: read_body(&bytes)?, idempotency: parts.extensions.get().cloned() })
     }
 }
 
@@ -215,14 +215,14 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for JsonBody<T>
     }
 }
 
-/// Idempotency key of a POST without a body.
+/// The idempotency key of the request, which the layer of every POST has put on it.
 pub(crate) struct Idempotency(pub(crate) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        idempotency(parts, b"").map(Self)
+        Ok(Self(parts.extensions.get().cloned()))
     }
 }
 
@@ -232,7 +232,8 @@ fn is_json(parts: &Parts) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
+/// Reads a body, within its limits of size and time.
+pub(crate) async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
     use http_body_util::{BodyExt, LengthLimitError, Limited};
     let collect = Limited::new(body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
@@ -249,43 +250,6 @@ async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiError> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // Serde accepts an array in place of an object, with its items as the fields in their order.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(ApiError::invalid_body("the body must be a JSON object, not an array"));
-    }
-    let reader = &mut serde_json::Deserializer::from_slice(bytes);
-    let body: T = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
-        let path = error.path().to_string();
-        let at = if path == "." { String::new() } else { format!("{path}: ") };
-        ApiError::invalid_body(format!("{at}{}", error.inner()))
-    })?;
-    reader.end().map_err(|error| ApiError::invalid_body(error.to_string()))?;
-    Ok(body)
-}
-
-fn idempotency(parts: &Parts, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    let value = value
-        .to_str()
-        .ok()
-        .filter(|value| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len()))
-        .filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or_else(|| {
-            let message = format!("accepted are 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
-            ApiError::invalid_field("Idempotency-Key", message)
-        })?;
-    let mut hash = Sha256::new();
-    for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), body] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let key = caller(parts)?.key;
-    Ok(Some(IdempotencyKey { key, value: value.to_owned(), fingerprint: hash.finalize().into() }))
-}
-
 /// The caller of the request, whom the gate has put on it.
 pub(crate) struct Caller(pub(crate) Principal);
 
@@ -297,7 +261,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-fn caller(parts: &Parts) -> Result<Principal, ApiError> {
+/// Returns the caller of the request.
+pub(crate) fn caller(parts: &Parts) -> Result<Principal, ApiError> {
     let caller = parts.extensions.get::<Principal>().cloned();
     caller.ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()

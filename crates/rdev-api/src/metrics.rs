@@ -149,12 +149,12 @@ impl Metrics {
 }
 
 fn record_backlog(backlog: &Backlog, workers: &[WorkerView], now: Timestamp) {
-    describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by kind and state");
+    describe_gauge!("rdev_pool_tasks", "Tasks of the pool that have not ended, by type and state");
     for kind in TaskKind::ALL {
         for stage in BacklogState::ALL {
             let of = backlog.tasks.iter().filter(|(k, s, _)| (*k, *s) == (kind, stage));
             let count: u64 = of.map(|(.., count)| count).sum();
-            gauge!("rdev_pool_tasks", "kind" => kind.as_str(), "state" => stage.as_str()).set(count as f64);
+            gauge!("rdev_pool_tasks", "type" => kind.as_str(), "state" => stage.as_str()).set(count as f64);
         }
     }
     describe_gauge!(

@@ -1,11 +1,11 @@
 //! Parts of the OpenAPI document beyond the handlers' own annotations: its frame, the security schemes, and the error
 //! responses that every route shares.
 
+use axum::http::Method;
 use rdev_api_types::{
-    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, OutputEvent,
-    ProjectGapEvent, StatusEvent, StepEvent,
+    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, IdempotencyKeyHeader,
+    OutputEvent, ProjectGapEvent, StatusEvent, StepEvent,
 };
-use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -13,6 +13,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{
     ContentBuilder, Header, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
 };
+use utoipa::{IntoParams, OpenApi};
 
 use crate::access::Access;
 
@@ -83,13 +84,17 @@ const ANY: [(&str, &str, &str); 2] = [
     ("503", "UNAVAILABLE", "A system that the server needs is down; Retry-After says when to try again"),
 ];
 
-/// Adds to an operation its security, and the responses that every operation of its kind can give.
-pub(crate) fn complete(operation: &mut Operation, access: Access) {
+/// Adds to an operation its security, and the parameters and responses that every operation of its kind has.
+pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Access) {
+    let is_post = method == Method::POST;
+    if is_post {
+        let key = IdempotencyKeyHeader::into_params(|| None);
+        operation.parameters.get_or_insert_default().extend(key.into_iter().map(RefOr::T));
+    }
     let takes = |wanted: &dyn Fn(&Parameter) -> bool| {
         let parameters = operation.parameters.iter().flatten();
         parameters.filter_map(known).any(wanted)
     };
-    let takes_key = takes(&|parameter| parameter.name == "Idempotency-Key");
     let queries = takes(&|parameter| parameter.parameter_in == ParameterIn::Query);
     let mut add = |(status, code, description): &(&str, &str, &str)| {
         let responses = &mut operation.responses.responses;
@@ -106,14 +111,17 @@ pub(crate) fn complete(operation: &mut Operation, access: Access) {
         BODY.iter().for_each(&mut add);
     }
     add(&READING);
-    if takes_key {
+    if is_post {
         IDEMPOTENT.iter().for_each(&mut add);
         with_replay(operation);
     } else if queries {
         add(&QUERY);
     }
-    for response in operation.responses.responses.values_mut() {
+    for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
+            if access != Access::Public && (status.starts_with('2') || status == "429") {
+                with_rate(response);
+            }
             with_request_id(response);
         }
     }
@@ -146,6 +154,19 @@ fn with_replay(operation: &mut Operation) {
         {
             response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header.clone()));
         }
+    }
+}
+
+/// Adds the headers that tell a key's rate.
+fn with_rate(response: &mut Response) {
+    for (name, description) in [
+        (
+            "RateLimit",
+            "What the key has left, as `\"key\";r=59;t=1`: requests it may make at once, seconds until it has its whole quota again; of a refused request, until it may come back",
+        ),
+        ("RateLimit-Policy", "Rate of the key, as `\"key\";q=60;w=6`: requests at most, in so many seconds"),
+    ] {
+        response.headers.insert(name.to_owned(), RefOr::T(text_header(description)));
     }
 }
 

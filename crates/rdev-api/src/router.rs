@@ -13,6 +13,7 @@ use axum::{Extension, Router};
 use rdev_domain::Scope::{
     ProjectsExecute, ProjectsRead, ProjectsWrite, QueueRead, QueueWrite, WorkersRead, WorkersWrite,
 };
+use rdev_ports::IdempotentAnswers;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -20,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Access, Gate, Guard, Queries, guard};
 use crate::error::ApiError;
+use crate::idempotency::once;
 use crate::middleware::Middleware;
 use crate::openapi;
 use crate::routes::docs::Document;
@@ -108,16 +110,19 @@ pub(crate) struct Routers {
 }
 
 impl Routers {
-    /// Builds the routers, with the gate before every route and the middleware around all.
+    /// Builds the routers, with the gate before every route, then the layer of idempotent POSTs, and the middleware around
+    /// all.
     pub(crate) fn new(
         state: &AppState,
         gate: &Gate,
+        answers: &Arc<dyn IdempotentAnswers>,
         middleware: &Middleware,
         probes_elsewhere: bool,
     ) -> anyhow::Result<Self> {
         let router = |api: Api<AppState>| -> anyhow::Result<Router> {
             let (router, document) = api.build(|access, queries, methods| {
                 let of_path = Guard::new(gate.clone(), access, queries);
+                let methods = methods.layer(from_fn_with_state(answers.clone(), once));
                 methods.layer(from_fn_with_state(Arc::new(of_path), guard))
             });
             let router = router
@@ -158,7 +163,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         for (access, (schemas, mut paths, methods)) in self.routes {
             let mut queries = Queries::new();
             for (method, operation) in paths.paths.values_mut().flat_map(operations) {
-                openapi::complete(operation, access);
+                openapi::complete(&method, operation, access);
                 queries.push((method, openapi::query_names(operation, access)));
             }
             router = router.routes((schemas, paths, guard(access, queries, methods)));

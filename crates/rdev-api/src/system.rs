@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, JobIdPrefix, Timestamp};
 use rdev_ports::{Clock, Ids, Random};
 use uuid::{ContextV7, Uuid};
 
@@ -37,22 +37,11 @@ impl UuidIds {
 }
 
 impl Ids for UuidIds {
-    fn job_id(&self) -> JobId {
-        self.id("cmd")
-    }
-
-    fn operation_id(&self) -> JobId {
-        self.id("op")
-    }
-}
-
-impl UuidIds {
-    fn id(&self, prefix: &str) -> JobId {
+    fn job_id(&self, prefix: JobIdPrefix) -> JobId {
         let since_1970 = self.clock.now().since(Timestamp::from_micros(0));
         let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());
         let time = uuid::Timestamp::from_unix(&self.sequence, seconds, nanos);
-        let id = format!("{prefix}-{}", Uuid::new_v7(time).simple());
-        id.parse().expect("a UUID in simple form is 32 hexadecimal digits")
+        JobId::new(prefix, Uuid::new_v7(time).as_u128())
     }
 }
 

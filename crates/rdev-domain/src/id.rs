@@ -89,13 +89,14 @@ id!(
     |text| is_label(text, 63)
 );
 id!(
-    /// Id of a job: `cmd-`, of an operation `op-`, and 32 hexadecimal digits that sort by time.
+    /// Id of a job: its prefix, and 32 hexadecimal digits that sort by time. Ids of tasks that earlier versions accepted
+    /// begin with `cmd-`, and sort before those that begin with `task-`.
     JobId,
-    "command id",
-    "\"cmd-\" or \"op-\", and 32 hexadecimal digits",
-    |text| text.strip_prefix("cmd-").or(text.strip_prefix("op-")).is_some_and(|hex| {
+    "job id",
+    "\"cmd-\", \"task-\" or \"op-\", and 32 hexadecimal digits",
+    |text| JobIdPrefix::ALL.iter().any(|prefix| text.strip_prefix(prefix.as_str()).is_some_and(|hex| {
         hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    }))
 );
 id!(
     /// Name of a job's event stream, unique in its target: chosen by the caller, else the job's id.
@@ -134,6 +135,38 @@ id!(
     "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
     |text| is_label(text, 63)
 );
+
+/// Beginning of a job's id, by which callers tell commands, tasks and operations apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobIdPrefix {
+    /// `cmd-`, of a command.
+    Command,
+    /// `task-`, of a task.
+    Task,
+    /// `op-`, of an operation.
+    Operation,
+}
+
+impl JobIdPrefix {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Command, Self::Task, Self::Operation];
+
+    /// Returns the prefix as text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "cmd-",
+            Self::Task => "task-",
+            Self::Operation => "op-",
+        }
+    }
+}
+
+impl JobId {
+    /// Makes an id of its prefix and its digits, as a number.
+    pub fn new(prefix: JobIdPrefix, digits: u128) -> Self {
+        Self(format!("{}{digits:032x}", prefix.as_str()).into())
+    }
+}
 
 impl From<&JobId> for StreamId {
     fn from(id: &JobId) -> Self {
@@ -176,13 +209,22 @@ mod tests {
     }
 
     #[test]
-    fn command_ids_have_one_spelling() {
+    fn job_ids_have_one_spelling() {
         let id = format!("cmd-{}", "0a".repeat(16));
-        assert_eq!(id.parse::<JobId>().unwrap().as_str(), id);
-        assert!(id.replace("cmd", "op").parse::<JobId>().is_ok());
-        for bad in
-            ["cmd-", "cmd-1", "op-", &id.to_uppercase(), &id.replace("cmd", "CMD"), &format!("op-{id}")]
-        {
+        for prefix in JobIdPrefix::ALL {
+            let id = id.replace("cmd-", prefix.as_str());
+            assert_eq!(id.parse::<JobId>().unwrap().as_str(), id);
+            assert_eq!(JobId::new(prefix, 0x0a0a_0a0a_0a0a_0a0a_0a0a_0a0a_0a0a_0a0a).as_str(), id);
+        }
+        for bad in [
+            "cmd-",
+            "cmd-1",
+            "op-",
+            &id.to_uppercase(),
+            &id.replace("cmd", "CMD"),
+            &format!("op-{id}"),
+            &format!("task{id}"),
+        ] {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

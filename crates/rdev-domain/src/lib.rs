@@ -28,7 +28,7 @@ pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Conflict, Error, FieldError, Resource, Result};
 pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
-pub use id::{IdError, JobId, KeyId, ProjectId, StepName, StreamId, WorkerId, WorkerName};
+pub use id::{IdError, JobId, JobIdPrefix, KeyId, ProjectId, StepName, StreamId, WorkerId, WorkerName};
 pub use job::{
     AgentRequest, CommandRequest, GitRequest, Job, JobSpec, JobState, JobStatus, ShellRequest, WaitingFor,
 };

@@ -34,4 +34,4 @@ pub use submit::Submitter;
 pub use subscribe::{Begin, LogReaders, ProjectLogReader, Subscription};
 pub use tail_cache::TailCache;
 pub use wakeups::Wakeups;
-pub use worker::{Worker, WorkerConfig};
+pub use worker::{Seats, Worker, WorkerConfig};

@@ -27,13 +27,12 @@ const SWEEP: Duration = Duration::from_secs(10);
 const OPERATIONS_MAX: u32 = 8;
 
 /// Settings of a worker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerConfig {
     /// Name of the worker in its leases.
     pub id: WorkerId,
-    /// Most commands of projects that run at once; of tasks, as many run as the pool has slots, and up to 8 operations
-    /// run beside them.
-    pub concurrency: u32,
+    /// Seats of commands and operations; of tasks, as many run as the pool has slots.
+    pub seats: Seats,
     /// Duration of a lease: the jobs of a worker that is silent for longer are taken over.
     pub lease: Duration,
     /// Longest wait of a job for its pod to be ready.
@@ -107,6 +106,30 @@ impl Claims {
     }
 }
 
+/// Seats of a worker: how many jobs it may run at once. Clones share them.
+#[derive(Clone)]
+pub struct Seats {
+    claims: Arc<Claims>,
+    concurrency: u32,
+}
+
+impl Seats {
+    /// Makes the seats of a worker that runs up to `concurrency` commands at once.
+    pub fn new(concurrency: u32) -> Self {
+        Self { claims: Arc::default(), concurrency }
+    }
+
+    /// Returns the number of commands that the worker could claim now.
+    pub fn free_for_commands(&self) -> u32 {
+        self.concurrency.saturating_sub(self.claims.count(Lane::Commands))
+    }
+
+    /// Returns the number of operations that the worker could claim now.
+    pub fn free_for_operations(&self) -> u32 {
+        OPERATIONS_MAX.saturating_sub(self.claims.count(Lane::Operations))
+    }
+}
+
 /// Loop that claims jobs and runs them.
 pub struct Worker {
     config: WorkerConfig,
@@ -114,7 +137,6 @@ pub struct Worker {
     wakeups: Wakeups,
     executor: Arc<Executor>,
     journal_gc: Arc<JournalGc>,
-    claims: Arc<Claims>,
     tasks: JoinSet<()>,
     pulse: Pulse,
     /// The answer to a claim was lost: the store may hold leases of this worker that it does not know of.
@@ -139,7 +161,6 @@ impl Worker {
             wakeups,
             executor: Arc::new(executor),
             journal_gc,
-            claims: Arc::default(),
             tasks: JoinSet::new(),
             pulse,
             claim_unanswered: false,
@@ -157,7 +178,7 @@ impl Worker {
         let mut background = JoinSet::new();
         background.spawn(sweep(self.ports.clone(), self.journal_gc.clone()));
         background.spawn(wake(self.ports.pods.clone(), self.ports.leases.clone(), self.wakeups.clone()));
-        let (claims, lease) = (self.claims.clone(), self.config.lease);
+        let (claims, lease) = (self.config.seats.claims.clone(), self.config.lease);
         background.spawn(renew(self.ports.clone(), self.wakeups.clone(), claims, lease));
         let wakeups = self.wakeups.clone();
         while !shutdown.is_cancelled() {
@@ -186,7 +207,7 @@ impl Worker {
 
     async fn try_claim(&mut self) -> Result<()> {
         if self.claim_unanswered {
-            let held = self.claims.fences();
+            let held = self.config.seats.claims.fences();
             self.ports.leases.release_all_but(&self.config.id, &held).await?;
             self.claim_unanswered = false;
         }
@@ -207,8 +228,8 @@ impl Worker {
     /// not here.
     async fn limits(&self) -> Result<ClaimLimits> {
         let limits = ClaimLimits {
-            commands: self.config.concurrency.saturating_sub(self.claims.count(Lane::Commands)),
-            operations: OPERATIONS_MAX.saturating_sub(self.claims.count(Lane::Operations)),
+            commands: self.config.seats.free_for_commands(),
+            operations: self.config.seats.free_for_operations(),
             pool: 0,
         };
         let occupancy = self.ports.pool.occupancy().await?;
@@ -223,7 +244,7 @@ impl Worker {
         };
         let free: usize = workers.iter().map(|worker| occupancy.free_slots(worker).count()).sum();
         let has_slot = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
-        let claims = self.claims.lock();
+        let claims = self.config.seats.claims.lock();
         let starting =
             claims.values().filter(|running| running.lane == Lane::Pool && !has_slot(running)).count();
         Ok(ClaimLimits { pool: free.saturating_sub(starting) as u32, ..limits })
@@ -252,7 +273,7 @@ impl Worker {
                 tracing::error!(job = %claim.fence.id, ?error, "release failed, the lease will expire");
             }
         });
-        self.claims.lock().insert(task.id(), Running { fence, task, lane, lost_since: None });
+        self.config.seats.claims.lock().insert(task.id(), Running { fence, task, lane, lost_since: None });
     }
 
     fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {
@@ -265,12 +286,12 @@ impl Worker {
                 error.id()
             }
         };
-        self.claims.lock().remove(&id);
+        self.config.seats.claims.lock().remove(&id);
     }
 
     async fn release_all_held(mut self) {
         self.tasks.shutdown().await;
-        let fences = self.claims.fences();
+        let fences = self.config.seats.claims.fences();
         if fences.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
 //! Time, ids and randomness.
 
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, JobIdPrefix, Timestamp};
 
 /// The time of day.
 pub trait Clock: Send + Sync {
@@ -10,11 +10,8 @@ pub trait Clock: Send + Sync {
 
 /// Source of new ids.
 pub trait Ids: Send + Sync {
-    /// Returns an id that no job has. Later ids sort after earlier ones of the same process.
-    fn job_id(&self) -> JobId;
-
-    /// Returns an id that no operation has, in the same order.
-    fn operation_id(&self) -> JobId;
+    /// Returns an id that no job has. Later ids sort after earlier ones of the same prefix and process.
+    fn job_id(&self, prefix: JobIdPrefix) -> JobId;
 }
 
 /// Source of randomness.

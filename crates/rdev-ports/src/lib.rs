@@ -6,6 +6,7 @@
 //! implementation, and name the adapter in `wire/` of `rdev-api`.
 
 mod agents;
+mod answers;
 mod artefacts;
 mod clock;
 mod followers;
@@ -24,6 +25,7 @@ mod upkeep;
 mod workspaces;
 
 pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
+pub use answers::{FirstAnswer, IDEMPOTENCY_KEY_LIFETIME, IdempotentAnswers, Occurrence};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use followers::{
@@ -40,10 +42,7 @@ pub use pods::{
     Reach, Readiness, Severity, Slot, Stdin,
 };
 pub use pool::{BACKLOG_MAX, Backlog, BacklogState, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX};
-pub use queue::{
-    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened, TaskFilter,
-    TaskQueue, Unfinished,
-};
+pub use queue::{BacklogPosition, CancelRequested, Enqueued, Reopened, TaskFilter, TaskQueue, Unfinished};
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};
 pub use signals::{Appended, Signal, Signals, SingleProcess};
 pub use upkeep::spawn_for_good;

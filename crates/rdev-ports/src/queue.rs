@@ -1,12 +1,12 @@
 //! The queue as callers see it: accept a job, read it, cancel it, reopen it.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rdev_domain::{
     BlockedBy, Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, Result, StreamId, Target, TaskKind,
     Timestamp,
 };
+
+use crate::Occurrence;
 
 /// The queue of jobs, as callers use it. Workers use [`TaskLeases`](crate::TaskLeases).
 ///
@@ -113,15 +113,6 @@ pub struct CancelRequested {
     pub asked: Occurrence,
 }
 
-/// First or repeated use of an idempotency key. A request without a key is always the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occurrence {
-    /// The request is the first, and was carried out.
-    First,
-    /// The same request came before, and nothing was done again.
-    Repeated,
-}
-
 /// Answer of [`TaskQueue::reopen`].
 #[derive(Debug, Clone)]
 pub enum Reopened {
@@ -161,6 +152,3 @@ pub struct Unfinished {
     /// Number of attempts that were started. All before the last have ended.
     pub attempt: u32,
 }
-
-/// Time for which an idempotency key is remembered after its first use: 24 hours.
-pub const IDEMPOTENCY_KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);

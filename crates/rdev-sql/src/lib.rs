@@ -6,6 +6,7 @@
 //! To add a migration: a new file in `migrations/sqlite` and one in `migrations/postgres`, whose schemas a test
 //! compares, and their name in `migrations.rs`. Files that have landed are never edited.
 
+mod answers;
 mod artefacts;
 mod batch;
 mod clock;

@@ -42,6 +42,7 @@ embed![
     "0013_events_of_followers",
     "0014_operations",
     "0015_operations_in_line",
+    "0016_answers",
 ];
 
 /// Makes a migrator of files, each a name and a text, as the library reads them from a folder. The migrator ignores later

@@ -45,7 +45,7 @@ impl PoolQueue for SqlStore {
         now: Timestamp,
     ) -> Result<Occurrence> {
         write!(&self.db, Commit::Durable, |tx| {
-            let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+            let asked = idempotency::asked(&mut tx, idempotency, None, now).await?;
             match (asked, draining) {
                 (Occurrence::Repeated, _) => Ok(0),
                 (Occurrence::First, true) => execute!(

@@ -41,7 +41,7 @@ fn of(kind: JobKind, status: JobStatus) -> Counter {
         JobKind::Task(_) => "pool",
         JobKind::Operation(_) => "operations",
     };
-    counter!(ENDED, "target" => target, "kind" => kind.as_str(), "status" => status.as_str())
+    counter!(ENDED, "target" => target, "type" => kind.as_str(), "status" => status.as_str())
 }
 
 fn gaps(follower: Follower) -> Counter {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use rdev_api_types::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, LAST_EVENT_ID, RATE_LIMIT, RATE_LIMIT_POLICY};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// Time for which a browser remembers the answer to a preflight request; Chrome's own maximum.
@@ -16,18 +17,21 @@ const REQUEST_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static(IDEMPOTENCY_KEY),
+    HeaderName::from_static(LAST_EVENT_ID),
 ];
 
 /// Headers of responses that pages may read, beyond those that browsers always show.
-const RESPONSE_HEADERS: [HeaderName; 6] = [
+const RESPONSE_HEADERS: [HeaderName; 9] = [
     header::LOCATION,
     header::RETRY_AFTER,
     header::WWW_AUTHENTICATE,
     header::CONTENT_DISPOSITION,
     HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("idempotent-replayed"),
+    HeaderName::from_static(IDEMPOTENT_REPLAYED),
+    HeaderName::from_static(RATE_LIMIT),
+    HeaderName::from_static(RATE_LIMIT_POLICY),
+    HeaderName::from_static("rdev-gap"),
 ];
 
 /// Returns the layer for these origins; `None` without any.

@@ -9,4 +9,5 @@ pub(crate) mod metrics;
 pub(crate) mod operations;
 pub(crate) mod projects;
 pub(crate) mod queue;
+mod reply_as;
 pub(crate) mod workers;

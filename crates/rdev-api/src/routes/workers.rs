@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
-use rdev_api_types::{Data, DrainBody, ErrorBody, IdempotencyKeyHeader, List, WorkerStatus};
+use rdev_api_types::{Data, DrainBody, ErrorBody, List, WorkerStatus};
 use rdev_domain::ProjectStatus;
 use rdev_services::{Pool, PoolUsage, PoolView, WorkerView};
 
@@ -69,8 +69,7 @@ pub(crate) async fn get(
 /// A draining worker takes no new task, and its running tasks go on; `{"drain": false}` ends the draining. The setting
 /// survives restarts.
 #[utoipa::path(post, path = "/workers/{worker_id}/drain", tag = "workers", operation_id = "drain_worker",
-    request_body = Option<DrainBody>, params(types::WorkerPath,
-        IdempotencyKeyHeader),
+    request_body = Option<DrainBody>, params(types::WorkerPath),
     responses(
     (status = 200, description = "The worker as it stands now", body = Data<types::Worker>),
     (status = 404, description = "There is no such worker", body = ErrorBody)))]
@@ -80,9 +79,7 @@ pub(crate) async fn drain(
     Idempotency(key): Idempotency,
     body: Option<JsonBody<Option<DrainBody>>>,
 ) -> Result<Response, ApiError> {
-    // The key of a request with a body is for that body.
-    let (drain, key) =
-        body.map_or((true, key), |body| (body.body.is_none_or(|body| body.drain), body.idempotency));
+    let drain = body.and_then(|body| body.body).is_none_or(|body| body.drain);
     let (worker, asked) = pool.set_draining(&name, drain, key).await?;
     Ok((replayed(asked), data(shown(worker))).into_response())
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rdev_ports::IdempotentAnswers;
 use rdev_sql::SqlStore;
 use sd_notify::NotifyState;
 use tokio::time::timeout;
@@ -70,9 +71,10 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
         trusted_proxies: config.http.trusted_proxies.clone().into(),
         cors_origins: config.http.cors_origins.clone().into(),
     };
+    let answers: Arc<dyn IdempotentAnswers> = Arc::new(store.clone());
     let (state, gate) = services.state(keys, tickets, config.http.rate_limit_per_minute);
     Ok(Rdev {
-        routers: Routers::new(&state, &gate, &middleware, config.server.probe_bind.is_some())?,
+        routers: Routers::new(&state, &gate, &answers, &middleware, config.server.probe_bind.is_some())?,
         trusted_proxies: middleware.trusted_proxies,
         services,
         store,

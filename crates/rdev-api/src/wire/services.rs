@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rdev_claude::Claude;
 use rdev_engine::{
-    Followers, JournalSweep, LogHandler, LogReaders, Periodic, PeriodicJob, Plans, ReplicaSync, Submitter,
-    TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts,
+    Followers, JournalSweep, LogHandler, LogReaders, Periodic, PeriodicJob, Plans, ReplicaSync, Seats,
+    Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts,
 };
 use rdev_ports::{Clock, CodeAgent, Ids, Pods, PoolQueue, TaskQueue};
 use rdev_services::{
@@ -68,6 +68,7 @@ impl Services {
         let log = Arc::new(store.clone());
         let ids: Arc<dyn Ids> = Arc::new(UuidIds::new(clock.clone()));
         let signals = store.signals();
+        let seats = Seats::new(config.pool.worker_concurrency);
         let (tails, wakeups) = (TailCache::new(signals.clone()), Wakeups::new(signals.clone()));
         let readers = LogReaders::new(log.clone(), tails.clone());
         let submitter = Submitter::new(queue.clone(), tails.clone(), wakeups.clone());
@@ -79,6 +80,7 @@ impl Services {
             artefacts: Arc::new(store.clone()),
             clock: clock.clone(),
             ids,
+            seats: seats.clone(),
         };
         let timeout = config.jobs.command_timeout();
         let projects = Projects::new(pods.clone());
@@ -101,8 +103,9 @@ impl Services {
             submitter,
         };
         let pool = Pool::new(pods.clone(), pool_queue, clock.clone(), wakeups.clone());
+        let worker_config = worker_config(config, seats)?;
         let worker =
-            worker(config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()))?;
+            worker(worker_config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()));
         let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
         let agents = Agents::new(agent(), events.clone());
@@ -183,12 +186,12 @@ fn log_handlers() -> Vec<Arc<dyn LogHandler>> {
 }
 
 fn worker(
-    config: &Config,
+    config: WorkerConfig,
     store: &SqlStore,
     (pods, plans): (&Arc<dyn Pods>, Arc<dyn Plans>),
     clock: &Arc<dyn Clock>,
     (tails, wakeups): (TailCache, Wakeups),
-) -> anyhow::Result<Worker> {
+) -> Worker {
     let ports = WorkerPorts {
         pods: pods.clone(),
         agent: agent(),
@@ -201,10 +204,10 @@ fn worker(
         clock: clock.clone(),
         random: Arc::new(UuidRandom),
     };
-    Ok(Worker::new(worker_config(config)?, ports, tails, wakeups))
+    Worker::new(config, ports, tails, wakeups)
 }
 
-fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
+fn worker_config(config: &Config, seats: Seats) -> anyhow::Result<WorkerConfig> {
     let id = format!("worker-{}", uuid::Uuid::now_v7().simple());
     let lease = config.jobs.lease();
     if lease < LEASE_SHORT {
@@ -215,7 +218,7 @@ fn worker_config(config: &Config) -> anyhow::Result<WorkerConfig> {
     }
     Ok(WorkerConfig {
         id: id.parse().context("worker id")?,
-        concurrency: config.pool.worker_concurrency,
+        seats,
         lease,
         pod_patience: config.jobs.pod_wait(),
     })

@@ -59,7 +59,7 @@ fn sound(path: &str) -> String {
     path.replace("{project}", "demo")
         .replace("{command_id}", &format!("cmd-{}", "0".repeat(32)))
         .replace("{stream_id}", "none")
-        .replace("{task_id}", &format!("cmd-{}", "0".repeat(32)))
+        .replace("{task_id}", &format!("task-{}", "0".repeat(32)))
         .replace("{operation_id}", &format!("op-{}", "0".repeat(32)))
         .replace("{path}", "dist/file")
         .replace("{worker_id}", "slot-1")
@@ -101,6 +101,7 @@ async fn every_route_refuses_query_parameters_that_it_does_not_know() {
         }
     }
     let failure = client.get("/projects?limit=1&Limit=2").send().await.failure(400, "INVALID_QUERY");
+    assert_eq!(failure.fields(), ["Limit"]);
     assert!(failure.error.message.contains("\"Limit\"") && failure.error.message.contains("limit, cursor"));
     client.get("/projects/demo/commands?status=failed").send().await.failure(400, "INVALID_QUERY");
     assert_eq!(client.call("HEAD", "/projects?limit=1").send().await.status, 200);

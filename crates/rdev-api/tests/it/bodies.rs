@@ -29,6 +29,7 @@ async fn unreadable_bodies_are_answered_with_400() {
         let call = client.call("POST", "/projects/demo/shell").header(JSON.0, JSON.1);
         let failure = call.body(body.to_owned()).send().await.failure(400, "INVALID_BODY");
         assert!(failure.error.message.contains(named), "{body}: {}", failure.error.message);
+        assert_eq!(failure.error.details.is_some(), !["", "an array"].contains(&named), "{body}");
     }
     let call = client.call("POST", "/projects/demo/shell").header(JSON.0, JSON.1);
     call.body(&b"{\"command\":\"\xff\"}"[..]).send().await.failure(400, "INVALID_BODY");

@@ -11,7 +11,7 @@ async fn preflight(client: &Client, origin: &str) -> Answer {
     asked
         .header("origin", origin)
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "authorization,content-type,idempotency-key")
+        .header("access-control-request-headers", "x-api-key,content-type,idempotency-key,last-event-id")
         .send()
         .await
 }
@@ -50,7 +50,10 @@ async fn pages_of_the_configured_origins_may_call_and_others_may_not() {
     for path in ["/projects", "/projects/none", "/nothing", "/projects/demo/commands/none"] {
         let answer = client.get(path).header("origin", ALLOWED).send().await;
         assert_eq!(answer.header("access-control-allow-origin"), ALLOWED, "{path}");
-        assert!(answer.header("access-control-expose-headers").contains("x-request-id"), "{path}");
+        let exposed = answer.header("access-control-expose-headers");
+        for header in ["x-request-id", "retry-after", "location", "idempotent-replayed", "ratelimit"] {
+            assert!(exposed.split(',').any(|name| name.trim() == header), "{path}: {header}");
+        }
         assert!(answer.header("vary").contains("origin"), "{path}");
         let answer = client.get(path).header("origin", OTHER).send().await;
         assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");

@@ -1,9 +1,14 @@
 //! `Idempotency-Key` and the names of streams.
 
-use rdev_client::types::{Accepted, Command, CommandPage, Data, ErrorBody};
-use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Answer, Client, Server, within};
+use rdev_client::types::{
+    Accepted, Command, CommandPage, CreateProjectBody, Data, ErrorBody, Status, TaskPage,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Fixture, Server, eventually, within};
 
 async fn post(client: &Client, key: &str, command: &str) -> Answer {
     let body = json!({"command": command});
@@ -107,4 +112,166 @@ async fn the_name_of_a_stream_is_taken_once() {
     let failure: ErrorBody = again.json(409);
     assert!(failure.error.code.starts_with("STREAM"), "{failure:?}");
     assert_eq!(history(&client).await.len(), 1);
+}
+
+/// A POST: its route in the document, its path, and its body.
+struct Post {
+    route: &'static str,
+    path: String,
+    body: Value,
+}
+
+impl Post {
+    fn new(route: &'static str, path: impl Into<String>, body: Value) -> Self {
+        Self { route, path: path.into(), body }
+    }
+
+    /// Sends the request, or one with another body under the same key.
+    async fn send(&self, client: &Client, other: Option<&Value>) -> Answer {
+        let call = match other.unwrap_or(&self.body) {
+            Value::Null => client.call("POST", &self.path),
+            body => client.post(&self.path, body),
+        };
+        call.header("idempotency-key", &self.path.replace('/', "-")).send().await
+    }
+}
+
+/// What an answer says: its status, its `Location` and its data.
+fn said(answer: &Answer) -> (u16, Option<String>, Value) {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    let location = answer.headers.get("location").map(|value| value.to_str().unwrap().to_owned());
+    (answer.status.as_u16(), location, body["data"].clone())
+}
+
+fn is_replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+/// One request of each POST, once what it is about is there.
+async fn posts(server: &Server) -> Vec<Post> {
+    let client = server.client();
+    let command = client.shell("sleep 300").await.id;
+    client.begun(&command).await;
+    let task = |step: &str| json!({"type": "shell", "steps": [step], "max_attempts": 1});
+    let step = format!("echo ran >>'{}/retried'; exit 1", server.workspace().display());
+    let failed = client.add_task(&task(&step)).await.id;
+    client.task_in(&failed, Status::Failed).await;
+    let running = client.add_task(&task("sleep 300")).await.id;
+    client.task_in(&running, Status::Running).await;
+    // A file is in the way of the project.
+    std::fs::write(server.fixture().data_dir().join("workspaces/taken"), "").unwrap();
+    let operation = client.api().create_project(&CreateProjectBody::new("taken")).await.unwrap().operation_id;
+    eventually("the operation's end", async || {
+        client.api().operation(&operation).await.unwrap().accepted.status.is_ended().then_some(())
+    })
+    .await;
+    let none = || Value::Null;
+    vec![
+        Post::new("/projects", "/projects", json!({"name": "shop"})),
+        Post::new("/operations/{operation_id}/retry", format!("/operations/{operation}/retry"), none()),
+        Post::new("/operations/{operation_id}/cancel", format!("/operations/{operation}/cancel"), none()),
+        Post::new("/projects/{project}/shell", "/projects/demo/shell", json!({"command": "echo ran >>ran"})),
+        Post::new("/projects/{project}/git", "/projects/demo/git", json!({"args": ["status"]})),
+        Post::new("/projects/{project}/claude", "/projects/demo/claude", json!({"prompt": "hello"})),
+        Post::new("/projects/{project}/events/ticket", "/projects/demo/events/ticket", none()),
+        Post::new(
+            "/projects/{project}/commands/{command_id}/cancel",
+            format!("/projects/demo/commands/{command}/cancel"),
+            none(),
+        ),
+        Post::new("/queue/tasks", "/queue/tasks", task("true")),
+        Post::new("/queue/tasks/{task_id}/retry", format!("/queue/tasks/{failed}/retry"), none()),
+        Post::new("/queue/tasks/{task_id}/cancel", format!("/queue/tasks/{running}/cancel"), none()),
+        Post::new("/workers/{worker_id}/drain", "/workers/slot-2/drain", json!({"drain": true})),
+    ]
+}
+
+#[derive(Deserialize)]
+struct Document {
+    paths: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+/// Every POST of the document takes a key, and tells repetitions; no other is forgotten here.
+async fn assert_all_posts(client: &Client, posts: &[Post]) {
+    let document: Document = client.get("/openapi.json").send().await.part(200);
+    let documented =
+        document.paths.iter().filter_map(|(path, methods)| Some((path.as_str(), methods.get("post")?)));
+    let documented: BTreeMap<_, _> = documented.collect();
+    let told: BTreeSet<_> = posts.iter().map(|post| post.route).collect();
+    assert_eq!(documented.keys().copied().collect::<BTreeSet<_>>(), told);
+    for (path, operation) in documented {
+        let text = operation.to_string();
+        assert!(text.contains("\"Idempotency-Key\"") && text.contains("\"Idempotent-Replayed\""), "{path}");
+    }
+}
+
+/// No repetition has an effect, also after everything has ended, and after a kill of the server.
+async fn every_post_gives_its_first_answer_again(fixture: Fixture, lose_answers: bool) {
+    let mut server = fixture.start().await;
+    let posts = posts(&server).await;
+    assert_all_posts(&server.client(), &posts).await;
+    let mut first = Vec::new();
+    for post in &posts {
+        let answer = post.send(&server.client(), None).await;
+        assert!(answer.status.is_success() && !is_replayed(&answer), "{}: {}", post.route, answer.text());
+        first.push(said(&answer));
+    }
+    let id = |route: &str| {
+        let at = posts.iter().position(|post| post.route == route).unwrap();
+        first[at].2["id"].as_str().unwrap().to_owned()
+    };
+    let retried = id("/queue/tasks/{task_id}/retry");
+    server.client().ended(&id("/projects/{project}/shell")).await;
+    server.client().task_in(&id("/queue/tasks"), Status::Completed).await;
+    server.client().task_in(&retried, Status::Failed).await;
+    server.kill9().await;
+    if lose_answers {
+        // As after a kill between an effect and the storage of its answer.
+        server
+            .sql("UPDATE idempotency_keys SET answer_status = NULL, answer_location = NULL, answer = NULL")
+            .await;
+    }
+    server.restart().await;
+    let client = server.client();
+    for (post, first) in posts.iter().zip(&first) {
+        let mut again = None;
+        for _ in 0..2 {
+            let answer = post.send(&client, None).await;
+            assert!(is_replayed(&answer), "{}: {}", post.route, answer.text());
+            let said = said(&answer);
+            assert_eq!((said.0, &said.1), (first.0, &first.1), "{}", post.route);
+            // An answer that was lost is made anew, and then stays.
+            let expected = if lose_answers { again.get_or_insert_with(|| said.2.clone()) } else { &first.2 };
+            assert_eq!(&said.2, expected, "{}", post.route);
+        }
+        let other = post.send(&client, Some(&json!({"something": "else"}))).await;
+        other.failure(409, "IDEMPOTENCY_KEY_REUSED");
+    }
+    assert_eq!(history(&client).await.len(), 4);
+    assert_eq!(client.api().tasks(&TaskPage::default()).await.unwrap().items.len(), 3);
+    assert_eq!(server.file("ran").await.as_deref(), Some("ran\n"));
+    assert_eq!(
+        (client.task(&retried).await.attempts, server.file("retried").await.as_deref()),
+        (2, Some("ran\nran\n"))
+    );
+}
+
+#[tokio::test]
+async fn every_post_gives_its_first_answer_again_on_sqlite() {
+    every_post_gives_its_first_answer_again(Fixture::new(), false).await;
+}
+
+#[tokio::test]
+async fn every_post_gives_its_first_answer_again_on_postgres() {
+    every_post_gives_its_first_answer_again(Fixture::new().with_postgres(), false).await;
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_not_stored_has_its_effect_once_on_sqlite() {
+    every_post_gives_its_first_answer_again(Fixture::new(), true).await;
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_not_stored_has_its_effect_once_on_postgres() {
+    every_post_gives_its_first_answer_again(Fixture::new().with_postgres(), true).await;
 }

@@ -10,7 +10,7 @@ use crate::support::{Fixture, Runtime, Server, eventually, on_every_runtime};
 
 on_every_runtime! { and on postgres:
     the_pools_load_rises_and_falls_with_its_tasks,
-    ends_are_counted_by_kind_and_status,
+    ends_are_counted_by_type_and_status,
 }
 
 /// Every series with its value; a line that Prometheus could not read fails the story.
@@ -70,10 +70,10 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     shows(&server, "rdev_pool_load", 2.0).await;
     let busy = scrape(&server).await;
     for (series, value) in [
-        ("rdev_pool_tasks{kind=\"shell\",state=\"running\"}", 1.0),
-        ("rdev_pool_tasks{kind=\"shell\",state=\"waiting\"}", 1.0),
-        ("rdev_pool_tasks{kind=\"shell\",state=\"blocked\"}", 1.0),
-        ("rdev_pool_tasks{kind=\"test\",state=\"scheduled\"}", 1.0),
+        ("rdev_pool_tasks{type=\"shell\",state=\"running\"}", 1.0),
+        ("rdev_pool_tasks{type=\"shell\",state=\"waiting\"}", 1.0),
+        ("rdev_pool_tasks{type=\"shell\",state=\"blocked\"}", 1.0),
+        ("rdev_pool_tasks{type=\"test\",state=\"scheduled\"}", 1.0),
         ("rdev_pool_workers{state=\"busy\"}", 1.0),
         ("rdev_commands{state=\"running\"}", 0.0),
     ] {
@@ -90,10 +90,10 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
 
 /// The series of the ends of commands or tasks.
 fn ends(target: &str, kind: &str, status: &str) -> String {
-    format!("rdev_jobs_ended_total{{target=\"{target}\",kind=\"{kind}\",status=\"{status}\"}}")
+    format!("rdev_jobs_ended_total{{target=\"{target}\",type=\"{kind}\",status=\"{status}\"}}")
 }
 
-async fn ends_are_counted_by_kind_and_status(on: Runtime) {
+async fn ends_are_counted_by_type_and_status(on: Runtime) {
     let mut server = on.fixture().with_workers(1).with("RDEV_WORKER_CONCURRENCY", "1").start().await;
     let client = server.client();
     for series in [ends("project", "claude", "timed_out"), ends("pool", "deploy", "failed")] {
@@ -181,7 +181,7 @@ async fn for_a_task_of_a_worker_that_leaves_no_other_one_is_wanted() {
     worker.delete(Duration::from_secs(60)).unwrap();
     shows(&server, "rdev_pool_load", 0.0).await;
     let series = scrape(&server).await;
-    assert_eq!(series["rdev_pool_tasks{kind=\"shell\",state=\"running\"}"], 1.0);
+    assert_eq!(series["rdev_pool_tasks{type=\"shell\",state=\"running\"}"], 1.0);
     // The next one waits, for a worker that stays.
     client.add_task(&wait).await;
     shows(&server, "rdev_pool_load", 1.0).await;

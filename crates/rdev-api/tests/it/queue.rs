@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdev_client::Received;
-use rdev_client::types::{
-    BlockedBy, Data, Event, Reason, Status, Task, TaskPage, TaskStatusFilter, TaskType,
-};
+use rdev_client::types::{BlockedBy, Data, Event, List, Reason, Status, Task, TaskPage, TaskType};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -81,7 +79,7 @@ async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand(on: Run
     let body = json!({"type": "test", "repository": repository.url(), "max_attempts": 2,
                       "steps": ["echo one", "exit 7", "echo never"]});
     let task = client.add_task(&body).await;
-    assert!(task.stream_url.ends_with(&format!("/{}/events", task.id)));
+    assert_eq!(task.stream_url, format!("/queue/tasks/{0}/events?stream_id={0}", task.id));
     let told = events(&server, &task.id).await;
     let statuses: Vec<_> = told
         .iter()
@@ -106,12 +104,12 @@ async fn a_failing_step_is_tried_again_and_then_dead_and_retried_by_hand(on: Run
     assert_eq!((dead.status, dead.dead, dead.attempts, dead.max_attempts), (Status::Failed, true, 2, 2));
     assert_eq!((dead.progress.exit_code, dead.last_error.as_deref()), (Some(7), Some("exit_code: 7")));
     assert_eq!(output(&server, &task.id).await.matches("+ exit 7").count(), 2);
-    let dead_tests = TaskPage {
-        status: Some(TaskStatusFilter::Dead.into()),
+    let failed_tests = TaskPage {
+        status: Some(Status::Failed.into()),
         kind: Some(TaskType::Test.into()),
         ..TaskPage::default()
     };
-    assert_eq!(client.api().tasks(&dead_tests).await.unwrap().items.len(), 1);
+    assert_eq!(client.api().tasks(&failed_tests).await.unwrap().items.len(), 1);
 
     // Whoever has the end gets no more; by hand it goes on in the same stream, with one end again.
     let last = told.last().and_then(|event| event.id.clone()).expect("the end has a number");
@@ -133,7 +131,7 @@ async fn tasks_are_cancelled_waiting_and_running(on: Runtime) {
     client.task_in(&running.id, Status::Running).await;
     let waiting = client.add_task(&once(&["echo never"])).await;
     let queued = client.task(&waiting.id).await.progress.queue.expect("it waits");
-    assert_eq!((queued.position, queued.blocked_by), (1, BlockedBy::PoolFull));
+    assert_eq!((queued.position, queued.blocked_by), (1, Some(BlockedBy::PoolFull)));
     for id in [&waiting.id, &running.id] {
         for _ in 0..2 {
             client.api().cancel_task(id).await.unwrap();
@@ -148,6 +146,10 @@ async fn tasks_are_cancelled_waiting_and_running(on: Runtime) {
 async fn priority_time_and_turns_decide_who_is_next(on: Runtime) {
     let server = on.server_with_workers(1).await;
     let client = server.client();
+    for project in ["flood", "other"] {
+        server.add_project(project).await;
+        server.knows(project).await;
+    }
     let first = client.add_task(&once(&[UNTIL_GO])).await;
     client.task_in(&first.id, Status::Running).await;
     let add = async |project: &str, priority: i32| {
@@ -161,7 +163,7 @@ async fn priority_time_and_turns_decide_who_is_next(on: Runtime) {
     let (other, urgent, idle) = (add("other", 0).await, add("flood", 5).await, add("flood", -5).await);
     let later = json!({"type": "shell", "steps": ["true"], "run_after": "2999-01-01T00:00:00+01:00"});
     let later = client.add_task(&later).await;
-    assert_eq!(client.task(&later.id).await.progress.queue.unwrap().blocked_by, BlockedBy::RunAfter);
+    assert_eq!(client.task(&later.id).await.progress.queue.unwrap().blocked_by, Some(BlockedBy::RunAfter));
     server.touch_at("slot-1", "go").await;
     let mut order = Vec::new();
     for id in flood.iter().chain([&other, &urgent, &idle]) {
@@ -184,7 +186,10 @@ async fn deploys_to_one_repository_run_one_at_a_time(on: Runtime) {
     let (first, second) = (client.add_task(&body).await, client.add_task(&body).await);
     assert_eq!(first.max_attempts, 1);
     client.task_in(&first.id, Status::Running).await;
-    assert_eq!(client.task(&second.id).await.progress.queue.unwrap().blocked_by, BlockedBy::ConcurrencyKey);
+    assert_eq!(
+        client.task(&second.id).await.progress.queue.unwrap().blocked_by,
+        Some(BlockedBy::ConcurrencyKey)
+    );
     server.touch_at("slot-1", "go").await;
     server.touch_at("slot-2", "go").await;
     client.task_in(&second.id, Status::Completed).await;
@@ -232,7 +237,11 @@ async fn every_bad_field_is_named_at_once() {
     assert_eq!(fields, expected);
     let unknown = json!({"type": "test", "steps": ["true"], "step": 1});
     post(&server, "/queue/tasks", &unknown).await.failure(400, "INVALID_BODY");
-    server.client().get("/queue/tasks?status=odd&kind=odd").send().await.failure(422, "VALIDATION_FAILED");
+    let refused = server.client().get("/queue/tasks?status=dead&type=odd").send().await;
+    let refused = refused.failure(422, "VALIDATION_FAILED");
+    assert_eq!(refused.fields(), ["status", "type"]);
+    assert!(refused.error.message.contains("\"dead\"") && refused.error.message.contains("timed_out"));
+    server.client().get("/queue/tasks?kind=test").send().await.failure(400, "INVALID_QUERY");
     server.client().get("/queue/tasks/nonsense").send().await.failure(404, "TASK_NOT_FOUND");
 }
 
@@ -253,4 +262,75 @@ async fn a_repetition_gives_the_first_answer_and_stats_count() {
     let stats = client.api().queue_stats().await.unwrap();
     assert_eq!(stats.by_status, BTreeMap::from([(Status::Completed, 1)]));
     assert_eq!((stats.workers_free, stats.wait_ms.map(|wait| wait.tasks)), (2, Some(1)));
+}
+
+#[tokio::test]
+async fn a_task_is_done_for_a_known_project_or_for_none() {
+    let server = Server::start().await;
+    let client = server.client();
+    let body = |project: &str| json!({"type": "shell", "steps": ["true"], "project": project});
+    let refused = client.post("/queue/tasks", &body("nosuch")).send().await.failure(422, "VALIDATION_FAILED");
+    assert_eq!(refused.fields(), ["project"]);
+    assert!(refused.error.message.contains("\"nosuch\""), "{}", refused.error.message);
+    assert!(client.api().tasks(&TaskPage::default()).await.unwrap().items.is_empty());
+    assert_eq!(client.add_task(&body("demo")).await.project.as_deref(), Some("demo"));
+    assert_eq!(client.add_task(&once(&["true"])).await.project, None);
+}
+
+/// A task on an idle system is about to start, and is not blocked.
+#[tokio::test]
+async fn nothing_blocks_while_a_worker_is_free() {
+    let server = Server::start().await;
+    let client = server.client();
+    let task = client.add_task(&once(&["true"])).await;
+    assert_eq!(task.progress.queue.and_then(|queue| queue.blocked_by), None);
+}
+
+#[tokio::test]
+async fn tasks_and_commands_have_the_same_fields() {
+    let server = Server::start().await;
+    let client = server.client();
+    let task = client.add_task(&once(&["echo one"])).await;
+    assert!(task.id.starts_with("task-") && task.id.len() == 37, "{}", task.id);
+    assert_eq!((&task.task_id, &task.stream_id), (&task.id, &task.id));
+    let command = client.shell("echo one").await;
+    let command = client.ended(&command.id).await;
+    client.task_in(&task.id, Status::Completed).await;
+    assert_eq!(command.progress.created_by, task.progress.created_by);
+    let stats: serde_json::Value = client.get("/queue/stats").send().await.part(200);
+    assert_eq!(stats["data"]["by_type"], json!({"shell": {"completed": 1}}));
+    let typed = client.get("/queue/tasks?type=shell").send().await.json::<List<Task>>(200).data;
+    assert_eq!(typed.len(), 1);
+    // Both urls take more parameters in the same way.
+    for url in [&task.stream_url, &command.accepted.stream_url] {
+        let mut events = client.get(&format!("{url}&last_event_id=0")).events().await;
+        assert!(!events.rest().await.is_empty(), "{url}");
+    }
+    let other = format!("/queue/tasks/{}/events?stream_id=other", task.id);
+    client.get(&other).send().await.failure(404, "STREAM_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_task_is_answered_with_its_events_where_they_are_preferred() {
+    let server = Server::start().await;
+    let client = server.client();
+    for replayed in [false, true] {
+        let call = client.post("/queue/tasks", &once(&["echo ran >>../ran; echo one"]));
+        let call = call.header("accept", "text/event-stream").header("idempotency-key", "once");
+        let mut events = call.events().await;
+        assert_eq!(events.headers.contains_key("idempotent-replayed"), replayed);
+        let id =
+            events.headers["location"].to_str().unwrap().strip_prefix("/queue/tasks/").unwrap().to_owned();
+        let lines: Vec<_> = events.rest().await.into_iter().filter_map(line).collect();
+        assert_eq!(lines.last().map(String::as_str), Some("one"), "{lines:?}");
+        client.task_in(&id, Status::Completed).await;
+    }
+    assert_eq!(server.file_at("slot-1", "ran").await.as_deref(), Some("ran\n"));
+}
+
+fn line(item: Item) -> Option<String> {
+    match item {
+        Item::Event(Received { event: Event::Output(line), .. }) => Some(line.line),
+        _ => None,
+    }
 }

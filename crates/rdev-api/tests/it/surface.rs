@@ -162,6 +162,8 @@ async fn too_many_requests_are_answered_with_429_and_when_to_come_back() {
     // A tenth may come at once; on a slow machine one more may come with time.
     for _ in 0..10 {
         let answer = client.get("/projects").send().await;
+        assert_eq!(answer.header("ratelimit-policy"), "\"key\";q=3;w=6");
+        assert!(answer.header("ratelimit").starts_with("\"key\";r="), "{}", answer.header("ratelimit"));
         if answer.status != 200 {
             refused = Some(answer);
             break;
@@ -169,10 +171,12 @@ async fn too_many_requests_are_answered_with_429_and_when_to_come_back() {
     }
     let refused = refused.expect("a flood is refused");
     refused.failure(429, "RATE_LIMITED");
+    assert!(refused.header("ratelimit").starts_with("\"key\";r=0;t="));
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=2).contains(&seconds), "30 a minute are one in 2 s: {seconds}");
     // What needs no key has no limit, and strangers do not use up the key's.
-    assert_eq!(client.get("/health").send().await.status, 200);
+    let health = client.get("/health").send().await;
+    assert_eq!((health.status.as_u16(), health.headers.contains_key("ratelimit")), (200, false));
     let stranger = client.with_key(Some("rdev_x_0123456789abcdef"));
     stranger.get("/projects").send().await.failure(401, "UNAUTHORIZED");
 }

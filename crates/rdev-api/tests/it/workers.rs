@@ -33,7 +33,10 @@ async fn a_drained_worker_takes_nothing_new_until_it_is_undone(on: Runtime) {
     let client = server.client();
     assert!(client.worker("slot-1").await.draining);
     let task = client.add_task(&json!({"type": "shell", "steps": ["true"]})).await;
-    assert_eq!(client.task(&task.id).await.progress.queue.unwrap().blocked_by, BlockedBy::NoReadyWorker);
+    assert_eq!(
+        client.task(&task.id).await.progress.queue.unwrap().blocked_by,
+        Some(BlockedBy::NoReadyWorker)
+    );
     assert_eq!(pool(&server).await.queue_depth, 1);
     for body in [json!({"drain": "no"}), json!({"undo": true}), json!([false])] {
         client.post("/workers/slot-1/drain", &body).send().await.failure(400, "INVALID_BODY");
@@ -52,7 +55,10 @@ async fn a_task_whose_worker_dies_is_tried_elsewhere_unless_it_may_run_but_once(
     let go = marks.join("go");
     let step = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
     let test = client.add_task(&json!({"type": "shell", "steps": [step.clone()]})).await;
-    assert_eq!(client.task(&test.id).await.progress.queue.unwrap().blocked_by, BlockedBy::NoReadyWorker);
+    assert_eq!(
+        client.task(&test.id).await.progress.queue.unwrap().blocked_by,
+        Some(BlockedBy::NoReadyWorker)
+    );
 
     let first = server.double().add_worker("worker-a");
     client.task_in(&test.id, Status::Running).await;
@@ -98,14 +104,17 @@ async fn a_worker_runs_as_many_tasks_as_its_pod_says() {
     for _ in 0..3 {
         tasks.push(client.add_task(&body).await.id);
     }
-    assert_eq!(client.task(&tasks[0]).await.progress.queue.unwrap().blocked_by, BlockedBy::NoReadyWorker);
+    assert_eq!(
+        client.task(&tasks[0]).await.progress.queue.unwrap().blocked_by,
+        Some(BlockedBy::NoReadyWorker)
+    );
     annotate("2");
     let full = is(WorkerStatus::Busy).await;
     assert_eq!((full.capacity, full.busy), (2, 2));
     for id in &tasks[..2] {
         client.task_in(id, Status::Running).await;
     }
-    assert_eq!(client.task(&tasks[2]).await.progress.queue.unwrap().blocked_by, BlockedBy::PoolFull);
+    assert_eq!(client.task(&tasks[2]).await.progress.queue.unwrap().blocked_by, Some(BlockedBy::PoolFull));
     let pool = pool(&server).await;
     assert_eq!([pool.capacity, pool.busy, pool.idle], [2, 2, 0]);
     server.touch_at("wide", "go").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_client::types::{AsWritten, ShellBody, Status, TaskPage, TaskStatusFilter, TaskType};
+use rdev_client::types::{AsWritten, ShellBody, Status, TaskPage, TaskType};
 use rdev_client::{ApiFailure, Client, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -38,13 +38,13 @@ async fn a_post_sends_its_body_and_its_key() {
 async fn a_query_says_only_what_is_asked_for() {
     let mut server = Server::start(vec![json("200 OK", "", NO_TASKS), json("200 OK", "", NO_TASKS)]).await;
     let page = TaskPage {
-        status: Some(TaskStatusFilter::TimedOut.into()),
+        status: Some(Status::TimedOut.into()),
         kind: Some(AsWritten::Known(TaskType::Test)),
         ..TaskPage::default()
     };
     let tasks = within(server.client().tasks(&page)).await.unwrap();
     assert_eq!((tasks.items.len(), tasks.next_cursor.as_deref()), (0, Some("cmd-2")));
-    assert!(server.request().await.starts_with("GET /queue/tasks?status=timed_out&kind=test HTTP/1.1\r\n"));
+    assert!(server.request().await.starts_with("GET /queue/tasks?status=timed_out&type=test HTTP/1.1\r\n"));
     within(server.client().artefacts("cmd-1")).await.unwrap();
     assert!(server.request().await.starts_with("GET /queue/tasks/cmd-1/artefacts HTTP/1.1\r\n"));
 }

@@ -16,6 +16,9 @@ const READING_CONFIG: [&str; 5] = ["--get", "--get-all", "--get-regexp", "-l", "
 /// Most options that an error proposes.
 const NEAREST_MAX: usize = 8;
 
+const CLONE_TAKES: &str = "\"clone\" takes an address and \".\", which makes the workspace a clone: send \
+                           [\"clone\", \"https://git.example.org/demo.git\", \".\"]";
+
 /// Index of the refused argument, and the reason.
 type Refusal = (usize, String);
 
@@ -193,7 +196,7 @@ impl<'a> Line<'a> {
             [(index, address), (_, ".")] => {
                 value::check(Kind::Address, address, self.remotes).map_err(|why| (index, why))
             }
-            _ => Err((0, "\"clone\" takes an address and \".\": it makes the workspace a clone".to_owned())),
+            _ => Err((0, CLONE_TAKES.to_owned())),
         }
     }
 

@@ -11,7 +11,7 @@ use rdev_domain::{
     Artefact, Entry, EntryBody, Job, JobId, JobSpec, JobStatus, Position, Result, Schedule, Target, TaskKind,
     TaskRequest, Timestamp,
 };
-use rdev_engine::{Plans, Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
+use rdev_engine::{Plans, Seats, Submitter, TailCache, Wakeups, Worker, WorkerConfig, WorkerPorts};
 use rdev_ports::testing::agents::FakeAgent;
 use rdev_ports::testing::{FakeRandom, START, agent, id, job, task};
 use rdev_ports::{Artefacts, ClaimLimits, Clock, EventLog, TaskLeases, TaskQueue, testing};
@@ -85,7 +85,7 @@ impl Bench {
     pub(crate) fn begin(&self, lease: Duration) {
         let config = WorkerConfig {
             id: id("worker-1"),
-            concurrency: 100,
+            seats: Seats::new(100),
             lease,
             pod_patience: Duration::from_secs(300),
         };

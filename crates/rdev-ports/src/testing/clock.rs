@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, JobIdPrefix, Timestamp};
 
-use super::sample::{job_id, operation_id};
 use crate::{Clock, Ids, Random};
 
 /// 2026-01-24T20:00:00Z: the first time of a [`FakeClock`], and the time of acceptance of sample jobs.
@@ -44,12 +43,8 @@ impl Clock for FakeClock {
 pub struct FakeIds(AtomicU64);
 
 impl Ids for FakeIds {
-    fn job_id(&self) -> JobId {
-        job_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
-    }
-
-    fn operation_id(&self) -> JobId {
-        operation_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    fn job_id(&self, prefix: JobIdPrefix) -> JobId {
+        JobId::new(prefix, u128::from(self.0.fetch_add(1, Ordering::SeqCst) + 1))
     }
 }
 
@@ -80,8 +75,8 @@ mod tests {
     #[test]
     fn ids_ascend() {
         let ids = FakeIds::default();
-        let made: Vec<_> = (0..20).map(|_| ids.job_id()).collect();
+        let made: Vec<_> = (0..20).map(|_| ids.job_id(JobIdPrefix::Command)).collect();
         assert!(made.is_sorted_by(|a, b| a < b));
-        assert_eq!(made[0], job_id(1));
+        assert_eq!(made[0], JobId::new(JobIdPrefix::Command, 1));
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    AgentRequest, Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobSpec, JobState, OnFailure,
-    OperationRequest, Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
+    AgentRequest, Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobIdPrefix, JobSpec, JobState,
+    OnFailure, OperationRequest, Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
 };
 
 use super::START;
@@ -26,12 +26,12 @@ pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
 
 /// Returns the `n`th job's id; a higher number sorts after a lower one.
 pub(crate) fn job_id(n: u64) -> JobId {
-    id(&format!("cmd-{n:032x}"))
+    JobId::new(JobIdPrefix::Command, n.into())
 }
 
 /// Returns the `n`th operation's id; a higher number sorts after a lower one.
 pub(crate) fn operation_id(n: u64) -> JobId {
-    id(&format!("op-{n:032x}"))
+    JobId::new(JobIdPrefix::Operation, n.into())
 }
 
 /// Makes the `n`th job as the creation of a project.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{Job, JobSpec, JobState, Principal, Schedule, StreamId};
+use rdev_engine::Seats;
 use rdev_ports::{Artefacts, Clock, Ids, Pods, PoolQueue, TaskQueue};
 
 /// Ports of the services for commands and tasks.
@@ -21,6 +22,8 @@ pub struct JobPorts {
     pub clock: Arc<dyn Clock>,
     /// New ids.
     pub ids: Arc<dyn Ids>,
+    /// Seats of this process's worker.
+    pub seats: Seats,
 }
 
 impl JobPorts {
@@ -33,10 +36,7 @@ impl JobPorts {
         timeout: Duration,
         schedule: Schedule,
     ) -> Job {
-        let id = match spec {
-            JobSpec::Operation(_) => self.ids.operation_id(),
-            JobSpec::Command { .. } | JobSpec::Task(_) => self.ids.job_id(),
-        };
+        let id = self.ids.job_id(spec.id_prefix());
         Job {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,

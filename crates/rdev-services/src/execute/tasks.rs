@@ -92,14 +92,39 @@ impl Tasks {
     /// were found invalid before.
     ///
     /// # Errors
-    /// `Invalid` with every field that is not valid, `Conflict` when the project that the task is done for is being
-    /// deleted, or the idempotency key was used for another request.
+    /// `Invalid` with every field that is not valid, which includes a project that rdev does not know; `Conflict` when the
+    /// project is being deleted, or the idempotency key was used for another request.
     pub async fn submit(
         &self,
         caller: &Principal,
         submit: SubmitTask,
         noted: Validate,
     ) -> Result<(TaskView, Occurrence)> {
+        let (job, occurrence) = self.accept(caller, submit, noted).await?;
+        Ok((self.view_of(job).await?, occurrence))
+    }
+
+    /// Accepts a task as [`Tasks::submit`] does, and opens a reader of the task's events from the first one.
+    ///
+    /// # Errors
+    /// Those of [`Tasks::submit`].
+    pub async fn submit_and_follow(
+        &self,
+        caller: &Principal,
+        submit: SubmitTask,
+        noted: Validate,
+    ) -> Result<(Job, Occurrence, LogReader)> {
+        let (job, occurrence) = self.accept(caller, submit, noted).await?;
+        let reader = self.events.follow_job(&job, None).await?;
+        Ok((job, occurrence, reader))
+    }
+
+    async fn accept(
+        &self,
+        caller: &Principal,
+        submit: SubmitTask,
+        noted: Validate,
+    ) -> Result<(Job, Occurrence)> {
         let (limits, mut validate) = (Limits::DEFAULT, noted);
         let schedule = Schedule {
             priority: submit.priority,
@@ -110,20 +135,30 @@ impl Tasks {
         validate.task(&limits, &submit.work);
         validate.schedule(&limits, &schedule);
         let timeout = validate.timeout(&limits, submit.timeout_seconds, self.timeout_default);
+        let is_open = self.check_open(submit.work.project.as_ref()).await;
+        if let Err(Error::NotFound { id, .. }) = &is_open {
+            validate.fail("project", format!("{id:?} is not valid: accepted is a project of GET /projects"));
+        }
         validate.finish()?;
-        self.check_open(submit.work.project.as_ref()).await?;
+        is_open?;
         let job = self.ports.new_job(caller, JobSpec::Task(submit.work), None, timeout, schedule);
         let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
         let is_open = self.check_open(job.spec.project());
         check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
-        Ok((self.view_of(job).await?, occurrence))
+        Ok((job, occurrence))
     }
 
-    /// Checks that the project for which a task is done is not being deleted. A task may be done for a project that rdev
-    /// does not know.
+    /// Checks that the project for which a task is done is known, and not being deleted.
     async fn check_open(&self, project: Option<&ProjectId>) -> Result<()> {
-        let Some(project) = project else { return Ok(()) };
-        match self.projects.check_open(project).await {
+        match project {
+            Some(project) => self.projects.check_open(project).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the project for which a stored task is done is not being deleted. Its pod may be gone.
+    async fn check_not_deleting(&self, project: Option<&ProjectId>) -> Result<()> {
+        match self.check_open(project).await {
             Err(Error::NotFound { .. }) => Ok(()),
             checked => checked,
         }
@@ -171,21 +206,26 @@ impl Tasks {
         id: &JobId,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(TaskView, Occurrence)> {
-        self.check_open(self.get(id).await?.spec.project()).await?;
+        self.check_not_deleting(self.get(id).await?.spec.project()).await?;
         let now = self.ports.clock.now();
         let reopened = self.submitter.reopen((&Target::Pool, id), idempotency.as_ref(), now).await?;
         let (job, occurrence) = reopened.ok_or_else(|| Error::not_found(Resource::Task, id))?;
-        let is_open = self.check_open(job.spec.project());
+        let is_open = self.check_not_deleting(job.spec.project());
         check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
         Ok((self.view_of(job).await?, occurrence))
     }
 
-    /// Subscribes to a task's events after the event `after`, or from the first one.
+    /// Subscribes to a task's events after the event `after`, or from the first one. `stream` is the name by which the
+    /// caller knows the task's stream, if one is given.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn follow(&self, id: &JobId, after: Option<Seq>) -> Result<Subscription> {
-        self.events.follow_on(&self.get(id).await?, after).await
+    /// `NotFound` when there is no such task, or its stream has another name.
+    pub async fn follow(&self, id: &JobId, stream: Option<&str>, after: Option<Seq>) -> Result<Subscription> {
+        let task = self.get(id).await?;
+        if let Some(other) = stream.filter(|stream| *stream != task.stream.as_str()) {
+            return Err(Error::not_found(Resource::Stream, other));
+        }
+        self.events.follow_on(&task, after).await
     }
 
     /// Opens a reader of a task's events from the first one; [`LogReader::ready`] ends where the log ends now.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use rdev_domain::{Principal, Project, ProjectId, Result, Scope, Timestamp};
-use rdev_engine::{LogReaders, Submitter, TailCache, Wakeups};
+use rdev_engine::{LogReaders, Seats, Submitter, TailCache, Wakeups};
 use rdev_local::{Config, Local};
 use rdev_ports::testing::{FakeClock, FakeIds, id};
 use rdev_ports::{
@@ -118,6 +118,7 @@ impl Bench {
         let (tails, wakeups) = (TailCache::default(), Wakeups::default());
         let submitter = Submitter::new(shared.clone(), tails.clone(), wakeups);
         let ports = JobPorts {
+            seats: Seats::new(8),
             pods: pods.clone(),
             queue: shared.clone(),
             pool: shared.clone(),

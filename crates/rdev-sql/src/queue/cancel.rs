@@ -26,7 +26,7 @@ pub(super) async fn request_cancel(
         if job.target() != *target {
             return Ok(None);
         }
-        let asked = idempotency::asked(&mut tx, idempotency, now).await?;
+        let asked = idempotency::asked(&mut tx, idempotency, Some(id), now).await?;
         if asked == Occurrence::Repeated || job.state.is_ended() || job.cancel_requested {
             return Ok(Some(CancelRequested { job, entry: None, asked }));
         }

@@ -1,8 +1,9 @@
 //! Idempotency keys: requests that came before.
 
-use rdev_domain::{Conflict, Error, IdempotencyKey, Result, Timestamp};
+use rdev_domain::{Conflict, Error, IdempotencyKey, JobId, Result, Timestamp};
 use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
+use crate::answers::AnswerRow;
 use crate::db::{Db, Tx, execute, read, run};
 use crate::row::row;
 use crate::values::as_micros;
@@ -14,6 +15,7 @@ row! {
         fingerprint: Vec<u8>,
         pub(crate) task_id: Option<String>,
         pub(crate) created_us: i64,
+        pub(crate) answer: AnswerRow = flatten,
     }
 }
 
@@ -33,7 +35,8 @@ pub(crate) async fn take(
         "INSERT INTO idempotency_keys (key_id, value, fingerprint, task_id, created_us)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (key_id, value) DO UPDATE SET fingerprint = excluded.fingerprint, task_id = excluded.task_id,
-                                                   created_us = excluded.created_us
+                                                   created_us = excluded.created_us, answer_status = NULL,
+                                                   answer_location = NULL, answer = NULL
          WHERE idempotency_keys.created_us < $6",
         key.key.as_str(),
         &key.value,
@@ -62,7 +65,8 @@ pub(crate) async fn lead_to(tx: &mut Tx, key: &IdempotencyKey, task_id: &str) ->
 }
 
 const FIRST_USE: &str =
-    "SELECT fingerprint, task_id, created_us FROM idempotency_keys WHERE key_id = $1 AND value = $2";
+    "SELECT fingerprint, task_id, created_us, answer_status, answer_location, answer FROM idempotency_keys
+     WHERE key_id = $1 AND value = $2";
 
 impl FirstUse {
     /// Checks that this is the first use of a key for the same request.
@@ -85,9 +89,15 @@ pub(crate) async fn first_use(db: &Db, key: &IdempotencyKey, now: Timestamp) -> 
     first.filter(|first| first.created_us >= lives_from).map(|first| first.of(key)).transpose()
 }
 
-/// Stores the key of a request without a job of its own, in the transaction that carries the request out.
-pub(crate) async fn asked(tx: &mut Tx, key: Option<&IdempotencyKey>, now: Timestamp) -> Result<Occurrence> {
+/// Stores the key of a request that makes no job, in the transaction that carries the request out. `job` is the job that
+/// the request is about: the key is removed with the job's project.
+pub(crate) async fn asked(
+    tx: &mut Tx,
+    key: Option<&IdempotencyKey>,
+    job: Option<&JobId>,
+    now: Timestamp,
+) -> Result<Occurrence> {
     let Some(key) = key else { return Ok(Occurrence::First) };
-    let first = take(tx, key, None, now).await?;
+    let first = take(tx, key, job.map(JobId::as_str), now).await?;
     Ok(if first.is_some() { Occurrence::Repeated } else { Occurrence::First })
 }

@@ -30,7 +30,7 @@ pub(super) async fn reopen(
         if before.target() != *target || matches!(target, Target::Project(_)) {
             return Ok(None);
         }
-        if idempotency::asked(&mut tx, idempotency, now).await? == Occurrence::Repeated {
+        if idempotency::asked(&mut tx, idempotency, Some(id), now).await? == Occurrence::Repeated {
             return Ok(Some(Reopened::Existing(Box::new(before))));
         }
         let (job, retrying) = before.reopened()?;

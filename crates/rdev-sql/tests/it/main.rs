@@ -27,6 +27,10 @@ macro_rules! contracts {
             rdev_ports::queue_contract!($fresh);
         }
 
+        mod answers {
+            rdev_ports::answers_contract!($fresh);
+        }
+
         mod leases {
             rdev_ports::leases_contract!($fresh);
         }

@@ -6,6 +6,7 @@ use rdev_domain::{JobState, OnFailure, OperationKind, OperationStatus, Operation
 use rdev_services::OperationView;
 
 use crate::convert::{step_error, step_state, time};
+use crate::error::beginning;
 
 /// Reads a request: what is to be done when a step fails, and every field that is not valid but the name.
 pub(crate) fn read(body: &CreateProjectBody) -> (OnFailure, Validate) {
@@ -19,8 +20,8 @@ pub(crate) fn read(body: &CreateProjectBody) -> (OnFailure, Validate) {
             Some(types::OnFailure::Rollback) => OnFailure::Rollback,
             Some(types::OnFailure::Keep) => OnFailure::Keep,
             Some(types::OnFailure::Unknown) | None => {
-                let shown: String = written.to_string().chars().take(80).collect();
-                validate.fail("on_failure", format!("{shown:?} is not valid: rollback or keep"));
+                let shown = beginning(&written.to_string());
+                validate.fail("on_failure", format!("{shown} is not valid: rollback or keep"));
                 OnFailure::default()
             }
         },

@@ -8,8 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, OperationPage,
-    ServerSentEvent,
+    Data, ErrorBody, LastEventIdHeader, LastEventIdQuery, List, OperationPage, ServerSentEvent,
 };
 use rdev_domain::JobId;
 use rdev_services::Operations;
@@ -75,8 +74,7 @@ pub(crate) async fn events(
 /// The running step is finished, then everything that was made is taken back. A deletion that has begun to remove files
 /// goes on to its end. A second request, or one after the operation's end, changes nothing.
 #[utoipa::path(post, path = "/operations/{operation_id}/cancel", tag = "operations", operation_id = "cancel_operation",
-    params(types::OperationPath,
-        IdempotencyKeyHeader),
+    params(types::OperationPath),
     responses(
     (status = 200, description = "The operation as it stands now; its complete event tells its end", body = Data<types::Operation>),
     (status = 404, description = "There is no such operation", body = ErrorBody)))]
@@ -94,8 +92,7 @@ pub(crate) async fn cancel(
 /// The operation goes on where it stopped: failed steps, and those that were taken back, are made again, and stuck ones
 /// are taken back again. Its stream goes on where it ended.
 #[utoipa::path(post, path = "/operations/{operation_id}/retry", tag = "operations", operation_id = "retry_operation",
-    params(types::OperationPath,
-        IdempotencyKeyHeader),
+    params(types::OperationPath),
     responses(
     (status = 200, description = "The operation goes on", body = Data<types::Operation>),
     (status = 404, description = "There is no such operation", body = ErrorBody),

@@ -4,9 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
-use rdev_api_types::{
-    Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPath,
-};
+use rdev_api_types::{Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, List, ProjectPath};
 use rdev_domain::{CommandKind, Job, JobId, JobKind};
 use rdev_services::{CommandView, Commands, QueuePosition};
 
@@ -49,8 +47,7 @@ pub(crate) async fn get(
 ///
 /// A second request, or one after the command's end, changes nothing.
 #[utoipa::path(post, path = "/projects/{project}/commands/{command_id}/cancel", tag = "commands", operation_id = "cancel_command",
-    params(CommandPath,
-        IdempotencyKeyHeader),
+    params(CommandPath),
     responses(
     (status = 200, description = "The command as it stands now; its complete event tells its end", body = Data<types::Command>),
     (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]

@@ -1,11 +1,11 @@
 //! Event streams of a project, and tickets for browsers to read them.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    Data, ErrorBody, EventsQuery, IdempotencyKeyHeader, LastEventIdHeader, ProjectLastEventIdHeader,
-    ProjectPath, ServerSentEvent, StreamPath, StreamQuery, Ticket,
+    Data, ErrorBody, EventsQuery, LastEventIdHeader, ProjectLastEventIdHeader, ProjectPath, ServerSentEvent,
+    StreamPath, StreamQuery, Ticket,
 };
 use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
 use rdev_engine::Begin;
@@ -75,8 +75,7 @@ pub(crate) async fn stream_events(
 ///
 /// EventSource cannot send headers: its URL carries the ticket.
 #[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
-    params(ProjectPath,
-        IdempotencyKeyHeader),
+    params(ProjectPath),
     responses(
     (status = 200, description = "The ticket", body = Data<Ticket>),
     (status = 404, description = "There is no such project", body = ErrorBody)))]
@@ -91,7 +90,8 @@ pub(crate) async fn ticket(
     let expires = issued_at + TICKET_LIFETIME;
     let ticket = tickets.issue(&caller.key, &project, expires);
     let body = data(Ticket { ticket, expires_at: time(expires) });
-    Ok((replayed(asked), body).into_response())
+    // A ticket is as good as a key: no cache and no store keeps it.
+    Ok((replayed(asked), [(header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
 async fn one_stream(

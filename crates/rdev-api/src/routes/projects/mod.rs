@@ -10,10 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
-use rdev_api_types::{
-    AcceptedOperation, CreateProjectBody, Data, ErrorBody, IdempotencyKeyHeader, List, ProjectPage,
-    ProjectPath,
-};
+use rdev_api_types::{AcceptedOperation, CreateProjectBody, Data, ErrorBody, List, ProjectPage, ProjectPath};
 use rdev_domain::{Project, ProjectId, ProjectStatus};
 use rdev_ports::Occurrence;
 use rdev_services::{OperationView, Operations, Projects};
@@ -77,8 +74,7 @@ pub(crate) async fn get(
 /// The answer comes at once; the project is listed and takes commands when the operation has completed. The same request
 /// again, while the project is being created, gives the same operation.
 #[utoipa::path(post, path = "/projects", tag = "projects", operation_id = "create_project",
-    request_body = CreateProjectBody, params(
-        IdempotencyKeyHeader),
+    request_body = CreateProjectBody,
     responses(
     (status = 202, description = "Acceptance: the operation is stored and will run", body = Data<AcceptedOperation>, headers(("Location" = String, description = "Path of the operation"))),
     (status = 409, description = "There is such a project, another operation of it has not ended, the idempotency key was used for another request, or this runtime makes no projects", body = ErrorBody),

@@ -1,13 +1,11 @@
 //! Submission of commands: a command is stored, and answered with its location, or with its events.
 
-use axum::extract::{FromRef, FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mediatype::{MediaType, Name, names};
 use rdev_api_types::{
-    Accepted, ClaudeBody, Data, ErrorBody, GitBody, IdempotencyKeyHeader, ProjectPath, ServerSentEvent,
-    ShellBody, StreamName, TimeoutSeconds,
+    Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ServerSentEvent, ShellBody, StreamName,
+    TimeoutSeconds,
 };
 use rdev_domain::{
     AgentRequest, CommandRequest, GitRequest, IdempotencyKey, Principal, ProjectId, ShellRequest,
@@ -18,41 +16,16 @@ use utoipa::IntoResponses;
 use super::commands::accepted;
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{Caller, InProject, JsonBody, preferred};
+use crate::extract::{Caller, InProject, JsonBody};
+use crate::routes::reply_as::ReplyAs;
+use crate::sse::Streams;
 use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, Streams};
-
-const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
-const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 
 /// Submission of commands, shared by all kinds of them.
 #[derive(Clone)]
 pub(crate) struct Submission {
     commands: Commands,
     streams: Streams,
-}
-
-/// Form of the response that the caller prefers.
-pub(crate) enum ReplyAs {
-    /// The accepted command, at once.
-    Accepted,
-    /// The command's events, as `Accept: text/event-stream` asks.
-    Events(Opening),
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ReplyAs
-where
-    Streams: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let events = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
-        if !events {
-            return Ok(Self::Accepted);
-        }
-        Opening::from_request_parts(parts, state).await.map(Self::Events)
-    }
 }
 
 impl Submission {
@@ -110,8 +83,7 @@ enum SubmitResponses {
 /// Run Claude Code.
 #[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
     request_body = ClaudeBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
+        ProjectPath),
     responses(SubmitResponses))]
 pub(crate) async fn claude(
     State(submission): State<Submission>,
@@ -129,8 +101,7 @@ pub(crate) async fn claude(
 /// Run a shell line.
 #[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
     request_body = ShellBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
+        ProjectPath),
     responses(SubmitResponses))]
 pub(crate) async fn shell(
     State(submission): State<Submission>,
@@ -149,8 +120,7 @@ pub(crate) async fn shell(
 /// Run git.
 #[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
     request_body = GitBody, params(
-        ProjectPath,
-        IdempotencyKeyHeader),
+        ProjectPath),
     responses(SubmitResponses))]
 pub(crate) async fn git(
     State(submission): State<Submission>,

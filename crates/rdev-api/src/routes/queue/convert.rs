@@ -6,22 +6,26 @@ use rdev_domain::{Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Time
 use rdev_services::{QueuePosition, SubmitTask};
 
 use crate::convert::{progress, status, summary, time};
+use crate::error::beginning;
+
+/// Accepted types of tasks.
+pub(super) const TASK_TYPES: &str = "build, test, deploy or shell";
 
 /// Reads a request: the task, and every field of it that is not valid.
 pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
     let mut validate = Validate::default();
     let kind = body.kind.known().and_then(task_kind).unwrap_or_else(|| {
-        let shown: String = body.kind.to_string().chars().take(80).collect();
-        validate.fail("type", format!("{shown:?} is not valid: build, test, deploy or shell"));
+        let shown = beginning(&body.kind.to_string());
+        validate.fail("type", format!("{shown} is not valid: {TASK_TYPES}"));
         // The other faults are reported as well; this type asks for least.
         TaskKind::Shell
     });
     let run_after = body.run_after.and_then(|text| {
         let time = Timestamp::parse(text.as_str());
         if time.is_none() {
-            let shown: String = text.0.chars().take(80).collect();
             let accepted = "RFC 3339, at most 9999-12-31T23:59:59Z";
-            validate.fail("run_after", format!("{shown:?} is not valid: accepted is {accepted}"));
+            validate
+                .fail("run_after", format!("{} is not valid: accepted is {accepted}", beginning(&text.0)));
         }
         time
     });
@@ -67,11 +71,12 @@ pub(crate) fn shown(
     };
     types::Task {
         id: task.id.to_string(),
+        task_id: task.id.to_string(),
         kind: work.map_or(TaskType::Shell, |work| task_type(work.kind)),
         status: status(task.state.status()),
         dead: task.is_dead(),
         stream_id: task.stream.to_string(),
-        stream_url: format!("/queue/tasks/{}/events", task.id),
+        stream_url: format!("/queue/tasks/{}/events?stream_id={}", task.id, task.stream),
         repository: work.and_then(|work| work.repository.clone()),
         r#ref: work.and_then(|work| work.git_ref.clone()),
         summary: summary(&task.spec),
@@ -82,7 +87,6 @@ pub(crate) fn shown(
         attempts: task.schedule.attempts,
         max_attempts: task.schedule.attempts_allowed(),
         last_error,
-        created_by: task.created_by.to_string(),
         progress: progress(task, queue),
         artefacts,
     }

@@ -25,10 +25,10 @@ fn queue_wait(ascending_us: &[i64]) -> Option<QueueWait> {
     (status = 200, description = "The queue in numbers", body = Data<QueueStats>)))]
 pub(crate) async fn stats(State(pool): State<Pool>) -> Result<Json<Data<QueueStats>>, ApiError> {
     let QueueView { stats, oldest_waiting, usage } = pool.queue().await?;
-    let (mut by_status, mut by_kind) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
+    let (mut by_status, mut by_type) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, u64>>::new());
     for (kind, of_status, count) in stats.counts {
         *by_status.entry(status(of_status)).or_default() += count;
-        by_kind.entry(task_type(kind)).or_default().insert(status(of_status), count);
+        by_type.entry(task_type(kind)).or_default().insert(status(of_status), count);
     }
     let count = |status: types::Status| by_status.get(&status).copied().unwrap_or(0);
     Ok(data(QueueStats {
@@ -39,6 +39,6 @@ pub(crate) async fn stats(State(pool): State<Pool>) -> Result<Json<Data<QueueSta
         workers_free: usage.idle,
         wait_ms: queue_wait(&stats.waits_us),
         by_status,
-        by_kind,
+        by_type,
     }))
 }

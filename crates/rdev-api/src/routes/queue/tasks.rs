@@ -6,81 +6,78 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, LastEventIdQuery, List, ServerSentEvent,
-    TaskBody, TaskPage, TaskStatusFilter,
+    Data, ErrorBody, LastEventIdHeader, List, ServerSentEvent, TaskBody, TaskEventsQuery, TaskPage,
 };
 use rdev_domain::{JobId, JobStatus, ProjectId, Validate};
 use rdev_ports::TaskFilter;
 use rdev_services::{SubmitTask, TaskView, Tasks};
 
 use super::artefacts;
-use super::convert::{read, shown, task_kind};
+use super::convert::{TASK_TYPES, read, shown, task_kind};
 use crate::envelope::{data, page, replayed};
-use crate::error::ApiError;
+use crate::error::{ApiError, beginning};
 use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
 use crate::routes::last_event_id::{event_number, last_event_id};
+use crate::routes::reply_as::ReplyAs;
 use crate::sse::agent::AgentForm;
 use crate::sse::{Opening, Streams, stored_output};
 
 /// Add a task.
 ///
-/// The task runs in the next free worker of the pool.
+/// The task runs in the next free worker of the pool. With `Accept: text/event-stream` the answer is the task's event
+/// stream.
 #[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
-    request_body = TaskBody, params(
-        IdempotencyKeyHeader),
+    request_body = TaskBody,
     responses(
     (status = 202, description = "Acceptance: the task is stored and will run", body = Data<types::Task>, headers(("Location" = String, description = "Path of the task"))),
     (status = 409, description = "The project that the task is done for is being deleted, or the idempotency key was used for another request", body = ErrorBody),
     (status = 422, description = "Fields are not valid: `details` names each", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(tasks): State<Tasks>,
+    State(streams): State<Streams>,
     Caller(caller): Caller,
+    reply_as: ReplyAs,
     JsonBody { body, idempotency }: JsonBody<TaskBody>,
 ) -> Result<Response, ApiError> {
     let (submit, noted) = read(body);
-    let (task, asked) = tasks.submit(&caller, SubmitTask { idempotency, ..submit }, noted).await?;
-    let location = [(header::LOCATION, format!("/queue/tasks/{}", task.job.id))];
-    Ok((StatusCode::ACCEPTED, replayed(asked), location, view(task)).into_response())
+    let submit = SubmitTask { idempotency, ..submit };
+    let (id, asked, reply) = match reply_as {
+        ReplyAs::Accepted => {
+            let (task, asked) = tasks.submit(&caller, submit, noted).await?;
+            (task.job.id.clone(), asked, (StatusCode::ACCEPTED, view(task)).into_response())
+        }
+        ReplyAs::Events(opening) => {
+            let (task, asked, reader) = tasks.submit_and_follow(&caller, submit, noted).await?;
+            (task.id, asked, streams.command(opening, reader, None, AgentForm::Raw))
+        }
+    };
+    let location = [(header::LOCATION, format!("/queue/tasks/{id}"))];
+    Ok((replayed(asked), location, reply).into_response())
 }
 
 /// Reads the filter of a page.
 fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
     let mut validate = Validate::default();
-    let statuses = page.status.as_ref().map_or_else(Vec::new, |wanted| {
-        let statuses = wanted.known().map(statuses);
-        if statuses.is_none() {
-            validate.fail("status", "accepted is the name of a status, or dead");
+    let statuses = page.status.as_ref().and_then(|wanted| {
+        let status = wanted.known().and_then(|status| JobStatus::parse(status.as_str()));
+        if status.is_none() {
+            let shown = beginning(&wanted.to_string());
+            let accepted: Vec<_> = types::Status::ALL.iter().map(|status| status.as_str()).collect();
+            validate.fail("status", format!("{shown} is not valid: {}", accepted.join(", ")));
         }
-        statuses.unwrap_or_default()
+        status
     });
     let kind = page.kind.as_ref().and_then(|wanted| {
         let kind = wanted.known().and_then(task_kind);
         if kind.is_none() {
-            validate.fail("kind", "accepted is build, test, deploy or shell");
+            validate.fail("type", format!("{} is not valid: {TASK_TYPES}", beginning(&wanted.to_string())));
         }
         kind
     });
     let project: Option<ProjectId> =
         page.project.as_deref().and_then(|project| validate.parse("project", project));
     validate.finish()?;
-    Ok(TaskFilter { statuses, kind, project })
-}
-
-/// Returns the statuses that a filter names.
-fn statuses(filter: TaskStatusFilter) -> Vec<JobStatus> {
-    match filter {
-        TaskStatusFilter::Pending => vec![JobStatus::Pending],
-        TaskStatusFilter::Running => vec![JobStatus::Running],
-        TaskStatusFilter::WaitingApproval => vec![JobStatus::WaitingApproval],
-        TaskStatusFilter::WaitingQuota => vec![JobStatus::WaitingQuota],
-        TaskStatusFilter::WaitingBudget => vec![JobStatus::WaitingBudget],
-        TaskStatusFilter::Completed => vec![JobStatus::Completed],
-        TaskStatusFilter::Failed => vec![JobStatus::Failed],
-        TaskStatusFilter::Cancelled => vec![JobStatus::Cancelled],
-        TaskStatusFilter::TimedOut => vec![JobStatus::TimedOut],
-        TaskStatusFilter::Dead => vec![JobStatus::Failed, JobStatus::TimedOut],
-        TaskStatusFilter::Unknown => Vec::new(),
-    }
+    Ok(TaskFilter { statuses: statuses.into_iter().collect(), kind, project })
 }
 
 /// List tasks, newest first.
@@ -111,21 +108,21 @@ pub(crate) async fn get(
 
 /// Stream a task's events, over all of its attempts.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
-    params(types::TaskPath, LastEventIdQuery,
+    params(types::TaskPath, TaskEventsQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
-    (status = 404, description = "There is no such task", body = ErrorBody)))]
+    (status = 404, description = "There is no such task, or `stream_id` is not that of its stream", body = ErrorBody)))]
 pub(crate) async fn events(
     State(tasks): State<Tasks>,
     State(streams): State<Streams>,
     TaskPath(id): TaskPath,
-    Query(after): Query<LastEventIdQuery>,
+    Query(query): Query<TaskEventsQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    let subscription = tasks.follow(&id, after).await?;
+    let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
+    let subscription = tasks.follow(&id, query.stream_id.as_deref(), after).await?;
     Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
 }
 
@@ -151,8 +148,7 @@ pub(crate) async fn output(
 ///
 /// A second request, or one after the task's end, changes nothing.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/cancel", tag = "queue", operation_id = "cancel_task",
-    params(types::TaskPath,
-        IdempotencyKeyHeader),
+    params(types::TaskPath),
     responses(
     (status = 200, description = "The task as it stands now; its complete event tells its end", body = Data<types::Task>),
     (status = 404, description = "There is no such task", body = ErrorBody)))]
@@ -170,8 +166,7 @@ pub(crate) async fn cancel(
 /// Adds one round of as many attempts as the task had at first; its stream goes on where it ended. Without an
 /// `Idempotency-Key`, a second request after the round has ended adds one more round.
 #[utoipa::path(post, path = "/queue/tasks/{task_id}/retry", tag = "queue", operation_id = "retry_task",
-    params(types::TaskPath,
-        IdempotencyKeyHeader),
+    params(types::TaskPath),
     responses(
     (status = 200, description = "The task waits again", body = Data<types::Task>),
     (status = 404, description = "There is no such task", body = ErrorBody),

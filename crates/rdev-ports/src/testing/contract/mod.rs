@@ -4,6 +4,7 @@
 //! port that it implements, such as [`queue_contract!`](crate::queue_contract). The calling crate needs tokio, with its
 //! macros and the multi-threaded runtime.
 
+pub mod answers;
 pub mod artefacts;
 pub mod followers;
 pub mod leases;

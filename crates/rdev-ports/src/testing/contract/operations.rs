@@ -460,6 +460,12 @@ pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Sto
         start(store, &claim.fence, "pod-1", pool.as_ref(), at(1)).await?;
         store.finish(&claim.fence, Seq(1), completed(), at(2)).await?;
     }
+    // The keys of requests about a job go, too: their answers show what it is.
+    let cancel = idempotency_key("key-1", "b", 2);
+    store.request_cancel(&self::demo(), &job("demo", 1).id, Some(&cancel), at(3)).await?;
+    let retry = idempotency_key("key-1", "c", 3);
+    store.reopen(&Target::Pool, &task.id, Some(&retry), at(3)).await?;
+    store.request_cancel(&Target::Pool, &task.id, None, at(3)).await?;
     // More than one step removes.
     for n in 10..80 {
         let job = Job { created_at: at(3), ..job("demo", n) };
@@ -467,7 +473,7 @@ pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Sto
         store.request_cancel(&self::demo(), &job.id, None, at(3)).await?;
     }
     assert_eq!(store.remove_keys(&id("other")).await?, 0);
-    assert_eq!(store.remove_keys(&demo).await?, 1);
+    assert_eq!(store.remove_keys(&demo).await?, 3);
     assert_eq!(store.remove_keys(&demo).await?, 0);
     let (mut removed, mut steps) = (0, 0);
     loop {

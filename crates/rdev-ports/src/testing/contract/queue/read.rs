@@ -1,6 +1,8 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{BlockedBy, Job, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor};
+use rdev_domain::{
+    BlockedBy, Job, JobId, JobIdPrefix, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor,
+};
 
 use super::Store;
 use crate::testing::contract::steps::*;
@@ -77,6 +79,21 @@ pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<
         done?;
     }
     assert_eq!((store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?), before);
+    Ok(())
+}
+
+/// Ids of tasks that earlier versions accepted begin with `cmd-`: these are found, and come after newer ones.
+pub async fn tasks_of_earlier_versions_are_older(store: &impl Store) -> Result<()> {
+    let earlier = task(TaskKind::Test, 9);
+    let newer = JobId::new(JobIdPrefix::Task, 1);
+    let newer = Job { stream: (&newer).into(), id: newer, ..task(TaskKind::Test, 1) };
+    for task in [&earlier, &newer] {
+        store.enqueue(task, None).await?;
+        assert_eq!(the_task(store, &task.id).await?, *task);
+    }
+    let page = store.tasks(&TaskFilter::default(), None, 1).await?;
+    assert_eq!(page, [newer]);
+    assert_eq!(store.tasks(&TaskFilter::default(), Some(&page[0].id), 9).await?, [earlier]);
     Ok(())
 }
 

@@ -1,0 +1,31 @@
+//! The form of the answer to a submission: acceptance, or events.
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+
+use crate::error::ApiError;
+use crate::extract::{EVENT_STREAM, JSON, preferred};
+use crate::sse::{Opening, Streams};
+
+/// Form of the answer to a submission, as its caller prefers.
+pub(crate) enum ReplyAs {
+    /// The accepted command or task, at once.
+    Accepted,
+    /// Its events, as `Accept: text/event-stream` asks.
+    Events(Opening),
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReplyAs
+where
+    Streams: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let events = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
+        if !events {
+            return Ok(Self::Accepted);
+        }
+        Opening::from_request_parts(parts, state).await.map(Self::Events)
+    }
+}
