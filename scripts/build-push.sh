@@ -42,7 +42,7 @@ build() {
         fail "$registry/$name:$tag was not built and pushed"
 }
 
-build rdev-api rdev-api
+build rdev-api rdev-api --build-arg "RDEV_COMMIT=$(git rev-parse --short=12 HEAD)"
 build claudebox claudebox
 # Its base is the claudebox pushed just now.
 build rdev-worker worker --build-arg "CLAUDEBOX=$registry/claudebox:$tag"

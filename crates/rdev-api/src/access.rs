@@ -16,6 +16,7 @@ use rdev_domain::{KeyId, Principal, ProjectId, Scope};
 
 use crate::error::ApiError;
 use crate::keys::Keys;
+use crate::middleware::{record_key, record_stream};
 use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
 use crate::tickets::Tickets;
@@ -75,6 +76,7 @@ impl Guard {
     fn pass(&self, request: &mut Request, params: Option<&RawPathParams>) -> Result<(), ApiError> {
         if self.access != Access::Public {
             let caller = self.gate.admit(self.access, request, params)?;
+            record_key(&caller.key);
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
                 connection.authenticate();
             }
@@ -89,6 +91,9 @@ impl Guard {
         let (Some((_, known)), Some(_)) = (known, uri.query()) else { return Ok(()) };
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::invalid_query(error.body_text()))?;
+        if let Some((_, stream)) = given.iter().find(|(name, _)| name == "stream_id") {
+            record_stream(stream);
+        }
         let Some((unknown, _)) = given.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
         let unknown: String = unknown.chars().take(SHOWN_CHARS_MAX).collect();
         let accepted = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };

@@ -11,6 +11,8 @@ pub mod run;
 pub mod telemetry;
 
 mod access;
+mod asset;
+mod build;
 mod convert;
 mod data_folder;
 mod doctor;
