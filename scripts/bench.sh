@@ -25,6 +25,9 @@
 # RDEV_API=program measures that program instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/tools.sh
+source scripts/lib/tools.sh
+help_if_asked "$@"
 
 PEER=@sandbox-agent/cli@0.4.2
 PACKAGES=(websocketd nginx libnginx-mod-nchan wrk)

@@ -65,7 +65,7 @@ build() {
     fi || fail "$image was not built and pushed"
 }
 
-build rdev-api rdev-api
+build rdev-api rdev-api --build-arg "RDEV_COMMIT=$(git rev-parse --short=12 HEAD)"
 build claudebox claudebox
 # Its base is the claudebox pushed just now.
 build rdev-worker worker --build-arg "CLAUDEBOX=$registry/claudebox:$tag"

@@ -36,6 +36,7 @@ done
 [[ "$lines" =~ ^[0-9]{1,9}$ ]] || misuse "-n '$lines': accepted is a number of lines"
 [[ "$project" =~ ^[a-z0-9-]*$ ]] || misuse "-p '$project': accepted are lower-case letters, digits and '-'"
 need_cluster
+need_answer
 
 selector=app.kubernetes.io/name=rdev-api of=$namespace
 if [ -n "$project" ]; then

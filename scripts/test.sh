@@ -15,7 +15,7 @@ source scripts/lib/tools.sh
 help_if_asked "$@"
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
-need_programs cc:gcc make:make git:git faketime:faketime python3:python3 setpriv:util-linux mount:mount strace:strace chromium:chromium \
+need_programs cc:gcc make:make git:git faketime:faketime python3:python3 node:nodejs setpriv:util-linux mount:mount strace:strace chromium:chromium \
     kubectl:kubernetes-client systemd-analyze:systemd
 need_claude
 trap stop_postgres EXIT

@@ -29,6 +29,7 @@ while [ "$#" -gt 0 ]; do
 done
 [[ "$project" =~ ^[A-Za-z0-9._-]*$ ]] || misuse "--project '$project': accepted are letters, digits, '.', '_' and '-'"
 need_cluster
+need_answer
 find_projects
 command -v curl >/dev/null || fail "please install curl"
 

@@ -26,6 +26,13 @@ need_cluster() {
     done
 }
 
+# need_answer requires that the cluster answers: kubectl says the same in many lines, at each call.
+need_answer() {
+    local said
+    said=$(cluster get --raw /version --request-timeout 10s 2>&1 >/dev/null) && return
+    fail "the cluster of context '$context' does not answer: $(tail -n 1 <<<"$said")"
+}
+
 # find_projects sets projects_namespace to that of the running rdev-api; to rdev-api's own namespace where none runs.
 find_projects() {
     [ -z "$projects_namespace" ] || return 0

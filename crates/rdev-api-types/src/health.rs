@@ -22,21 +22,29 @@ pub enum ReadinessPart {
 }
 
 /// Answer of `GET /health`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Health {
     /// Status of the process: `ok`.
     pub status: ComponentStatus,
+    /// Version of the program.
+    pub version: String,
+    /// Commit of its source, shortened; `unknown` where the build could not tell.
+    pub commit: String,
 }
 
 /// Answer of `GET /ready`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Readiness))]
 pub struct ReadinessAnswer {
     /// Status of the whole: `ok` when every component is.
     pub status: ComponentStatus,
     /// Status of each component.
     pub components: Components,
+    /// Why components are down, for people; absent while none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
+    pub message: Option<String>,
 }
 
 /// Components of the server.

@@ -24,6 +24,7 @@ mod envelope;
 mod events;
 mod git;
 mod health;
+mod links;
 mod number;
 mod operations;
 mod params;
@@ -44,6 +45,7 @@ pub use events::{
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
+pub use links::Links;
 pub use operations::{
     AcceptedOperation, CreateProjectBody, Later, OnFailure, Operation, OperationPage, OperationStatus,
     OperationStep, OperationType, StepError, StepErrorCode, StepState,

@@ -13,6 +13,7 @@ use rdev_domain::{Principal, ProjectId, Scope};
 
 use crate::error::{ApiError, beginning};
 use crate::keys::Keys;
+use crate::middleware::{record_key, record_stream};
 use crate::rates::{Allowance, Rates};
 use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
@@ -81,6 +82,7 @@ impl Guard {
     ) -> Result<(), ApiError> {
         if self.access != Access::Public {
             let caller = self.gate.admit(self.access, request, params)?;
+            record_key(&caller.key);
             let (left, within_rate) = self.gate.rates.take(&caller.key);
             *allowance = Some(left);
             within_rate?;
@@ -98,6 +100,9 @@ impl Guard {
         let (Some((_, known)), Some(_)) = (known, uri.query()) else { return Ok(()) };
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::invalid_query(error.body_text()))?;
+        if let Some((_, stream)) = given.iter().find(|(name, _)| name == "stream_id") {
+            record_stream(stream);
+        }
         let Some((unknown, _)) = given.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
         let accepted = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
         let message = format!("there is no such query parameter here; accepted: {accepted}");

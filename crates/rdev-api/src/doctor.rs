@@ -4,9 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rdev_domain::causes;
 use rdev_ports::{Diagnosis, Severity};
 
-use crate::config::{Config, Runtime};
+use crate::config::{Config, Runtime, UnknownVariable};
 use crate::process::Inherited;
 use crate::{keys, wire};
 
@@ -18,11 +19,18 @@ use crate::{keys, wire};
 pub(crate) async fn run(config: &Config, inherited: Inherited) -> anyhow::Result<ExitCode> {
     let mut findings = wire::diagnose_database(&config.store).await;
     findings.push(master_key(config));
+    findings.extend(UnknownVariable::all().into_iter().map(|UnknownVariable { name, nearest }| {
+        Diagnosis::warning(
+            "settings",
+            format!("{name} is none"),
+            format!("the most similar one is {nearest}"),
+        )
+    }));
     match wire::diagnose_runtime(config, inherited).await {
         Ok(more) => findings.extend(more),
         Err(error) => {
             let fix = "see docs/configuration.md: RDEV_RUNTIME, KUBECONFIG, RDEV_DATA_DIR";
-            findings.push(Diagnosis::bad("runtime", format!("{error:#}"), fix));
+            findings.push(Diagnosis::bad("runtime", causes(&error), fix));
         }
     }
     print(&findings).context("standard output")?;
@@ -38,7 +46,7 @@ fn master_key(config: &Config) -> Diagnosis {
         (None, Runtime::Kubernetes) => Diagnosis::bad(WHAT, keys::MASTER_KEY_NEEDED, keys::MASTER_KEY_FIX),
         (None, Runtime::Local) if file.exists() => match keys::master_key(None, &file) {
             Ok(_) => Diagnosis::good(WHAT, format!("in {}", file.display())),
-            Err(error) => Diagnosis::bad(WHAT, format!("{error:#}"), "restore the file from a backup"),
+            Err(error) => Diagnosis::bad(WHAT, causes(&error), "restore the file from a backup"),
         },
         (None, Runtime::Local) => {
             let seen = format!("{} is not there yet", file.display());

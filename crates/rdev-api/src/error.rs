@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{Detail, ErrorBody, ErrorInfo};
-use rdev_domain::{Error, FieldError};
+use rdev_domain::{Error, FieldError, causes};
 
 use crate::envelope::meta;
 
@@ -81,7 +81,7 @@ impl From<Error> for ApiError {
                 Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message) }
             }
             Error::Unavailable { system, source } => {
-                tracing::error!(system, error = format!("{source:#}"), "a system is not available");
+                tracing::error!(system, error = causes(&source), "a system is not available");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
                     .with_header(header::RETRY_AFTER, RETRY_UNAVAILABLE_SECONDS.into())
             }

@@ -1,30 +1,39 @@
-//! The greeting on standard output: the address, and a command that works when pasted.
+//! The first words of a server that is about to serve: a line in the log, and on standard output its address, with a command
+//! that works when pasted.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::Context;
+use serde::Serialize;
 
+use crate::build;
+use crate::config::{LogFormat, UnknownVariable};
 use crate::server::Listeners;
+use crate::telemetry::JsonLine;
 use crate::wire::Rdev;
 
-/// Prints the greeting. The server works the same where nobody reads standard output.
+/// Warns of variables that look like settings and are none.
+pub(crate) fn warn_of_unknown_variables() {
+    for UnknownVariable { name, nearest } in UnknownVariable::all() {
+        tracing::warn!("{name} is no setting of rdev-api and is ignored; the most similar one is {nearest}");
+    }
+}
+
+/// Logs that the server is about to serve, and prints the greeting. The server works the same where nobody reads standard
+/// output.
 ///
 /// # Errors
 /// When the listeners have no address, or there is no thread to be had.
-pub(crate) fn greet(listeners: &Listeners, rdev: &Rdev) -> anyhow::Result<()> {
-    let (address, key) = (listeners.api.local_addr()?, rdev.key_place());
-    let greeting = format!(
-        "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
-         The admin key is {key}. Run a command and watch it:\n\n  \
-         curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
-         -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
-         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n\n",
-        rdev.key_command(),
-    );
-    if let Some(probes) = &listeners.probes {
-        tracing::info!(address = %probes.local_addr()?, "probes and metrics are answered");
-    }
+pub(crate) fn greet(listeners: &Listeners, rdev: &Rdev, format: LogFormat) -> anyhow::Result<()> {
+    let address = listeners.api.local_addr()?;
+    let probes = listeners.probes.as_ref().map(|probes| probes.local_addr()).transpose()?;
+    log_start(address, probes, rdev);
+    let greeting = match format {
+        LogFormat::Text => for_people(address, rdev),
+        LogFormat::Json => for_collectors(address, rdev),
+    };
     let write = move || {
         if let Err(error) = std::io::stdout().write_all(greeting.as_bytes()) {
             tracing::warn!(%error, %address, "the greeting could not be written to standard output");
@@ -34,4 +43,46 @@ pub(crate) fn greet(listeners: &Listeners, rdev: &Rdev) -> anyhow::Result<()> {
     // of its own.
     thread::Builder::new().name("greeting".to_owned()).spawn(write).context("a thread for the greeting")?;
     Ok(())
+}
+
+fn log_start(address: SocketAddr, probes: Option<SocketAddr>, rdev: &Rdev) {
+    let facts = rdev.facts();
+    tracing::info!(
+        version = build::VERSION,
+        commit = build::COMMIT,
+        bind = %address,
+        probe_bind = probes.map(tracing::field::display),
+        runtime = facts.runtime,
+        namespace = facts.namespace.as_deref(),
+        data_dir = %facts.data_dir.display(),
+        database = facts.database,
+        schema = facts.schema,
+        retention_days = facts.retention_days,
+        retention_log_mb = facts.retention_log_mb,
+        "rdev-api starts to serve"
+    );
+}
+
+fn for_people(address: SocketAddr, rdev: &Rdev) -> String {
+    format!(
+        "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
+         The admin key is {}. Run a command and watch it:\n\n  \
+         curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
+         -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
+         -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n\n",
+        rdev.key_place(),
+        rdev.key_command(),
+    )
+}
+
+/// What the greeting tells beside its message.
+#[derive(Serialize)]
+struct GreetingFields {
+    reference: String,
+    admin_key: String,
+}
+
+fn for_collectors(address: SocketAddr, rdev: &Rdev) -> String {
+    let fields = GreetingFields { reference: format!("http://{address}/docs"), admin_key: rdev.key_place() };
+    JsonLine::info(format!("rdev listens on http://{address}"), fields).to_string() + "\n"
 }

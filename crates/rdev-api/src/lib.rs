@@ -11,7 +11,9 @@ pub mod run;
 pub mod telemetry;
 
 mod access;
+mod asset;
 mod backup;
+mod build;
 mod convert;
 mod data_folder;
 mod doctor;

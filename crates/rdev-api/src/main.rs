@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use rdev_api::config::Config;
 use rdev_api::{process, run, telemetry};
+use rdev_domain::causes;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     match process::close().and_then(|inherited| run::perform(config, inherited)) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -29,6 +30,6 @@ fn main() -> ExitCode {
 
 /// Reports a failure before there is a log. Standard error may be closed; the exit code still tells.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    drop(writeln!(std::io::stderr(), "rdev-api: {error:#}"));
+    drop(writeln!(std::io::stderr(), "rdev-api: {}", causes(error)));
     ExitCode::FAILURE
 }

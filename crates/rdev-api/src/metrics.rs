@@ -225,14 +225,16 @@ impl RequestTimer {
         }
     }
 
-    /// Counts the request and its time to the head of the response.
-    pub(crate) fn stop(self, status: StatusCode) {
+    /// Counts the request and its time to the head of the response, which is returned.
+    pub(crate) fn stop(self, status: StatusCode) -> Duration {
+        let duration = self.since.elapsed();
         // As in the OpenAPI document.
         let path = self.path.as_ref().map_or("none", MatchedPath::as_str).replace("{*", "{");
         let labels = [("method", self.method.to_owned()), ("path", path)];
-        histogram!(REQUEST_SECONDS, &labels).record(self.since.elapsed());
+        histogram!(REQUEST_SECONDS, &labels).record(duration);
         let [method, path] = labels;
         counter!(REQUESTS, &[method, path, ("status", status.as_u16().to_string())]).increment(1);
+        duration
     }
 }
 

@@ -1,6 +1,8 @@
 //! Parts of the OpenAPI document beyond the handlers' own annotations: its frame, the security schemes, and the error
 //! responses that every route shares.
 
+mod readable;
+
 use axum::http::Method;
 use rdev_api_types::{
     Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, IdempotencyKeyHeader,
@@ -20,12 +22,8 @@ use crate::access::Access;
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "rdev",
-        description = "Runs coding agents, shell commands and git in isolated pods, and streams their \
-                       output.\n\nA POST answers 202 once the command is stored: the command then runs once, whatever \
-                       happens to this server. Its events can be read from any point, any number of times, during \
-                       its run and afterwards.\n\nA POST that repeats an `Idempotency-Key` within 24 hours gets the \
-                       first answer again.",
+        title = "rdev API",
+        description = include_str!("openapi/introduction.md"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This server")),
@@ -86,6 +84,8 @@ const ANY: [(&str, &str, &str); 2] = [
 
 /// Adds to an operation its security, and the parameters and responses that every operation of its kind has.
 pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Access) {
+    readable::entitle(operation);
+    readable::show_streams(operation);
     let is_post = method == Method::POST;
     if is_post {
         let key = IdempotencyKeyHeader::into_params(|| None);

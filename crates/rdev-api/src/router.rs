@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use rdev_domain::Scope::{
     ProjectsExecute, ProjectsRead, ProjectsWrite, QueueRead, QueueWrite, WorkersRead, WorkersWrite,
@@ -49,8 +49,11 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(Access::Public, routes!(health::health))
         .route(Access::Public, routes!(health::ready));
     let api = if probes_elsewhere { api } else { api.route(Access::Public, routes!(metrics::metrics)) };
-    api.route(Access::Public, routes!(docs::page))
-        .route(Access::Public, routes!(docs::script))
+    api.page("/", get(docs::root))
+        .page("/docs", get(docs::page))
+        .page("/docs/", get(docs::page_with_slash))
+        .page(docs::SCRIPT_PATH, get(docs::script))
+        .page("/favicon.ico", get(docs::icon))
         .route(Access::Public, routes!(docs::openapi))
         .route(read, routes!(projects::list))
         .route(read, routes!(projects::get))
@@ -139,11 +142,12 @@ impl Routers {
 /// Routes, each with its access.
 struct Api<S> {
     routes: Vec<(Access, UtoipaMethodRouter<S>)>,
+    pages: Vec<(&'static str, MethodRouter<S>)>,
 }
 
 impl<S> Default for Api<S> {
     fn default() -> Self {
-        Self { routes: Vec::new() }
+        Self { routes: Vec::new(), pages: Vec::new() }
     }
 }
 
@@ -151,6 +155,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// Adds the handlers of one path, all with the same access.
     fn route(mut self, access: Access, methods: UtoipaMethodRouter<S>) -> Self {
         self.routes.push((access, methods));
+        self
+    }
+
+    /// Adds a page for people, which needs no key and is no part of the document.
+    fn page(mut self, path: &'static str, methods: MethodRouter<S>) -> Self {
+        self.pages.push((path, methods));
         self
     }
 
@@ -168,7 +178,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             }
             router = router.routes((schemas, paths, guard(access, queries, methods)));
         }
-        let (router, mut document) = router.split_for_parts();
+        let (mut router, mut document) = router.split_for_parts();
+        for (path, methods) in self.pages {
+            router = router.route(path, methods);
+        }
         // OpenAPI has no word for a parameter with slashes in it.
         let paths = std::mem::take(&mut document.paths.paths);
         document.paths.paths =

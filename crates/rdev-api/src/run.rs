@@ -37,14 +37,18 @@ fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
 }
 
 async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Result<()> {
+    greeting::warn_of_unknown_variables();
     let stop = server::stop_on_signal()?;
     let listeners = server::Listeners::open(&config)?;
     // A database may let a start wait for minutes; a start that is cut off is continued by the next one.
     let wired = stop.run_until_cancelled(wire::wire(&config, inherited)).await;
     let Some(rdev) = wired.transpose()? else { return Ok(()) };
+    let format = config.log_format();
     // The configuration holds the keys in plain text.
     drop(config);
-    greeting::greet(&listeners, &rdev)?;
+    greeting::greet(&listeners, &rdev, format)?;
     sd_notify::notify(&[NotifyState::Ready]).context("systemd (NOTIFY_SOCKET)")?;
-    rdev.serve(listeners, stop).await
+    rdev.serve(listeners, stop).await?;
+    tracing::info!("stopped");
+    Ok(())
 }

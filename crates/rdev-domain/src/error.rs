@@ -3,6 +3,22 @@
 /// Result of every fallible function in rdev.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Describes an error with its causes in one line. A cause with which the text before it ends is left out: many libraries
+/// print their causes themselves.
+pub fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
 /// Failure of a request, independent of its protocol.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -156,5 +172,25 @@ impl Error {
     /// Error for a request that contradicts the current state.
     pub fn conflict(conflict: Conflict, message: impl Into<String>) -> Self {
         Self::Conflict { conflict, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no connection: {0}")]
+    struct Library(#[source] io::Error);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = Error::unavailable("database", Library(refused));
+        let error = anyhow::Error::new(error).context("cannot use the database");
+        let told = "cannot use the database: database is not available: no connection: connection refused";
+        assert_eq!(causes(&error), told);
     }
 }

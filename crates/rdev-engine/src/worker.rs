@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_domain::{Error, JobSpec, Result, WorkerId};
+use rdev_domain::{Error, JobSpec, JobState, Result, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -141,6 +141,8 @@ pub struct Worker {
     pulse: Pulse,
     /// The answer to a claim was lost: the store may hold leases of this worker that it does not know of.
     claim_unanswered: bool,
+    /// Nothing was claimed yet since the start.
+    is_first_claim: bool,
 }
 
 impl Worker {
@@ -164,6 +166,7 @@ impl Worker {
             tasks: JoinSet::new(),
             pulse,
             claim_unanswered: false,
+            is_first_claim: true,
         }
     }
 
@@ -216,6 +219,9 @@ impl Worker {
         self.claim_unanswered = true;
         let claims = self.ports.leases.claim(&self.config.id, limits, now, now + self.config.lease).await?;
         self.claim_unanswered = false;
+        if std::mem::take(&mut self.is_first_claim) {
+            log_taken_over(&claims);
+        }
         claims.into_iter().for_each(|claim| self.spawn(claim));
         // The leases began before the store was asked.
         if asked.elapsed() > self.config.lease / RENEWALS_A_LEASE {
@@ -300,6 +306,18 @@ impl Worker {
             tracing::warn!(?error, "release failed, the leases will expire");
         }
         self.wakeups.notify_work_elsewhere();
+    }
+}
+
+/// Logs which jobs were running before this worker began; each is logged again once a connection to it is made.
+fn log_taken_over(claims: &[Claim]) {
+    let count = |lane| {
+        let running = claims.iter().filter(|claim| matches!(claim.job.state, JobState::Running { .. }));
+        running.filter(|claim| Lane::of(&claim.job.spec) == lane).count()
+    };
+    let (commands, tasks, operations) = (count(Lane::Commands), count(Lane::Pool), count(Lane::Operations));
+    if commands + tasks + operations > 0 {
+        tracing::info!(commands, tasks, operations, "jobs were running before this start, attaching to them");
     }
 }
 

@@ -7,6 +7,7 @@ mod diagnose;
 mod durable;
 mod environment;
 mod exec;
+mod first_project;
 mod prestarted;
 mod project_folders;
 mod projects;
@@ -125,11 +126,6 @@ impl Local {
                 .into_string()
                 .map_err(|path| anyhow::anyhow!("the data folder's path is not UTF-8: {}", path.display()))?,
         })
-    }
-
-    /// Creates the directory of a project, if it is missing.
-    pub fn create_project(&self, id: &ProjectId) -> anyhow::Result<()> {
-        self.workspaces.create(id)
     }
 }
 

@@ -128,6 +128,10 @@ impl ProjectFolders {
         self.workspaces.join(".new")
     }
 
+    pub(crate) fn removed_folder(&self) -> PathBuf {
+        self.workspaces.join(".removed")
+    }
+
     pub(crate) fn prepared(&self, operation: &JobId) -> PathBuf {
         self.new_folder().join(operation.as_str())
     }
@@ -198,6 +202,11 @@ impl ProjectFolders {
         }
         let commits = self.git_done(project, workspace, &["rev-list", "--max-count=1", "--all"]).await?;
         Ok(!commits.is_empty())
+    }
+
+    /// Makes an empty repository in a folder, on branch `main`.
+    pub(crate) async fn init_repository(&self, project: &ProjectId, folder: &Path) -> Result<()> {
+        self.git_done(project, folder, &["init", "--quiet", "--initial-branch=main"]).await.map(drop)
     }
 
     /// Runs git in a repository. Returns what git prints.

@@ -28,7 +28,7 @@ impl Workspaces for Local {
             return Ok(());
         }
         let folder = projects.prepared(operation);
-        projects.git_done(project, &folder, &["init", "--quiet", "--initial-branch=main"]).await?;
+        projects.init_repository(project, &folder).await?;
         projects.git_done(project, &folder, &["config", "--local", MARK, operation.as_str()]).await?;
         let flush = move || flush_tree(&folder).map_err(|error| failure("flush", &folder, error));
         projects.blocking(project, flush).await
@@ -95,7 +95,7 @@ impl Workspaces for Local {
 
     async fn remove(&self, project: &ProjectId) -> Result<()> {
         let projects = &self.projects;
-        let (path, removed) = (projects.published(project), projects.workspaces.join(".removed"));
+        let (path, removed) = (projects.published(project), projects.removed_folder());
         let folder = removed.join(project.as_str());
         if projects.is_there(project, &path).await? {
             projects.make_folder(project, removed).await?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use rdev_domain::ProjectId;
 
 /// Largest step in which file systems count changes: a younger listing may miss a change in its own step.
@@ -28,11 +27,6 @@ impl Workspaces {
 
     pub(crate) fn path(&self, id: &ProjectId) -> PathBuf {
         self.folder.join(id.as_str())
-    }
-
-    pub(crate) fn create(&self, id: &ProjectId) -> anyhow::Result<()> {
-        let path = self.path(id);
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))
     }
 
     /// Returns the directories whose names are project ids, sorted; reads the folder again only after a

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rdev_domain::{Error, Result, Timestamp};
+use rdev_domain::{Error, Result, Timestamp, causes};
 use rdev_ports::Diagnosis;
 use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions, PgConnection};
@@ -131,7 +131,7 @@ async fn look_at_server(
 /// Returns the causes of an error in one line.
 fn cause(error: Error) -> String {
     match error {
-        Error::Internal(source) | Error::Unavailable { source, .. } => format!("{source:#}"),
+        Error::Internal(source) | Error::Unavailable { source, .. } => causes(&source),
         other => other.to_string(),
     }
 }

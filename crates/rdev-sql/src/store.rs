@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batchers;
 use crate::clock::PostgresClock;
 use crate::db::restore::Restored;
-use crate::db::{Db, backup, postgres, restore, sqlite};
+use crate::db::{Db, backup, postgres, read, restore, sqlite};
 use crate::diagnose;
 use crate::log::settled::SettledPositions;
 use crate::signals::PostgresSignals;
@@ -90,6 +90,23 @@ impl SqlStore {
     /// written. The database is then as it was.
     pub async fn restore_sqlite(backup: &Path, file: &Path, now: Timestamp) -> anyhow::Result<Restored> {
         restore::from(backup, file, now).await
+    }
+
+    /// Describes the place of the database for people: the file, or host, port and database, without user and password.
+    pub fn place(&self) -> String {
+        match &self.db {
+            Db::Sqlite { write, .. } => write.connect_options().get_filename().display().to_string(),
+            Db::Postgres(pool) => postgres::place(&pool.connect_options()),
+        }
+    }
+
+    /// Returns the number of the newest migration that is applied.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    pub async fn schema_version(&self) -> Result<i64> {
+        let newest = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
+        read!(&self.db, fetch_one, query_scalar<i64>, newest)
     }
 
     /// Diagnoses the SQLite database in `file`, for an operator. Changes nothing: a server may be using the file.

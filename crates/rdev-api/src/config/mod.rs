@@ -18,10 +18,13 @@ mod secret;
 mod server;
 mod store;
 mod streams;
+mod unknown;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+use crate::build;
 
 pub use self::http::HttpConfig;
 pub use self::jobs::JobsConfig;
@@ -35,12 +38,13 @@ pub use self::secret::{MasterKey, Secret};
 pub use self::server::ServerConfig;
 pub use self::store::{DatabaseUrl, StoreConfig};
 pub use self::streams::StreamsConfig;
+pub use self::unknown::UnknownVariable;
 
 /// Runs coding agents, shell commands and git, and streams what they write.
 ///
 /// Everything is configured by environment variables; each has an option of the same meaning.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "rdev-api", version, max_term_width = 100)]
+#[command(name = "rdev-api", version = build::DESCRIPTION, max_term_width = 100)]
 pub struct Config {
     /// Subcommand that replaces serving
     #[command(subcommand)]

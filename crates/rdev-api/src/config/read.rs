@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
 
-use super::Config;
+use super::{Config, LogFormat};
+use crate::telemetry::JsonLine;
 
 impl Config {
     /// Reads the configuration from the command line and the environment. `--help` and `--version` are printed, and end
@@ -44,8 +45,13 @@ fn complain(error: &clap::Error) {
     if holds_password || SECRETS.iter().any(|secret| line.contains(&format!("'{secret}'"))) {
         line = hide_value(&line);
     }
+    let message = format!("rdev-api: {}", line.trim_start_matches("error: "));
+    let line = match LogFormat::of_environment() {
+        LogFormat::Text => message,
+        LogFormat::Json => JsonLine::error(message).to_string(),
+    };
     // Standard error may be closed; the exit code still tells.
-    drop(writeln!(std::io::stderr(), "rdev-api: {}", line.trim_start_matches("error: ")));
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// Replaces options by their variables: clap names options (`--lease-seconds <…>`), and people set variables.

@@ -12,12 +12,12 @@ use super::parse::whole;
 pub struct RetentionConfig {
     /// Days after which a command or task that has ended is removed, with all that is stored of it; 0: never
     #[arg(long, env = "RDEV_RETENTION_DAYS", default_value = "30", value_parser = whole::<u64>(0, 36_500))]
-    retention_days: u64,
+    pub retention_days: u64,
 
     /// MiB of output that the event log keeps, of all commands together: beyond that the oldest is removed; 0: no
     /// limit
     #[arg(long, env = "RDEV_RETENTION_LOG_MB", default_value = "10240", value_parser = whole::<u64>(0, 1_000_000_000))]
-    retention_log_mb: u64,
+    pub retention_log_mb: u64,
 }
 
 impl RetentionConfig {

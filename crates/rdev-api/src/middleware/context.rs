@@ -1,14 +1,19 @@
-//! The context of an answer: the id and time that its envelope shows, and the figures of the request. (A task-local and
-//! the names of our own metrics: tower-http has neither.)
+//! The context of an answer: the id and time that its envelope shows, the figures of the request, and its log line. (A
+//! task-local and the names of our own metrics: tower-http has neither.)
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ipnet::IpNet;
 use rdev_ports::Clock;
 use tower_http::request_id::RequestId;
 
+use super::answers;
+use super::client::client;
+use super::refused_clients::RefusedClients;
 use crate::error::ApiError;
 use crate::metrics::RequestTimer;
 use crate::request::RequestMeta;
@@ -17,14 +22,23 @@ use crate::request::RequestMeta;
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal(pub(crate) ApiError);
 
-/// Answers the request in its context, and counts it.
+/// Clock, trust and memory of the answers.
+pub(super) struct Answering {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) refused_clients: RefusedClients,
+}
+
+/// Answers the request in its context, counts it, and logs the answer.
 pub(super) async fn answer(
-    State(clock): State<Arc<dyn Clock>>,
+    State(answering): State<Arc<Answering>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
-    let meta = RequestMeta { id: id.unwrap_or_default().into(), at: clock.now() };
+    let meta = RequestMeta { id: id.unwrap_or_default().into(), at: answering.clock.now() };
+    let client = client(&request, &answering.trusted_proxies);
+    let is_quiet = answers::is_quiet(request.uri().path());
     let timer = RequestTimer::start(&request);
     let refusal = request.extensions_mut().remove();
     let answer = async {
@@ -34,6 +48,10 @@ pub(super) async fn answer(
         }
     };
     let response = meta.scope(answer).await;
-    timer.stop(response.status());
+    let duration = timer.stop(response.status());
+    answers::log(&response, duration, is_quiet);
+    if let (StatusCode::UNAUTHORIZED, Some(client)) = (response.status(), client) {
+        answering.refused_clients.refused(client);
+    }
     response
 }

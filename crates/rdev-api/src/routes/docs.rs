@@ -1,9 +1,40 @@
-//! The API reference: Scalar, with its script served from here, and the document that it shows.
+//! The API reference: Scalar, with its script served from here, and the document that it shows; and the way to it.
 
 use axum::Extension;
-use axum::http::header;
-use axum::response::{Html, IntoResponse};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
+use mediatype::{MediaType, names};
+use rdev_api_types::Links;
+
+use crate::asset::{Asset, Caching};
+use crate::envelope::data;
+use crate::extract::preferred;
+
+/// Path of the script, which changes with its content.
+pub(crate) const SCRIPT_PATH: &str = env!("RDEV_DOCS_SCRIPT");
+
+static PAGE: Asset = Asset {
+    content_type: "text/html; charset=utf-8",
+    caching: Caching::Checked,
+    tag: env!("RDEV_DOCS_PAGE_TAG"),
+    plain: include_bytes!(concat!(env!("OUT_DIR"), "/docs.html")),
+    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/docs.html.gz")),
+};
+static SCRIPT: Asset = Asset {
+    content_type: "text/javascript; charset=utf-8",
+    caching: Caching::Immutable,
+    tag: env!("RDEV_DOCS_SCRIPT_TAG"),
+    plain: include_bytes!(concat!(env!("OUT_DIR"), "/docs.js")),
+    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/docs.js.gz")),
+};
+const ICON: &str = include_str!("icon.svg");
+
+/// Content security policy: the browser may load from this server only, whatever the script asks for.
+const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
+
+const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+const HTML: MediaType<'static> = MediaType::new(names::TEXT, names::HTML);
 
 /// The OpenAPI document as served. It describes the router, so it is laid over the finished router.
 #[derive(Clone)]
@@ -15,27 +46,32 @@ impl From<String> for Document {
     }
 }
 
-/// Configuration of the page: every asset is served from here, and nothing is loaded from the internet.
-const CONFIGURATION: &str = r#"{"url":"/openapi.json","telemetry":false,"withDefaultFonts":false,"agent":{"disabled":true},"defaultOpenAllTags":true,"hideClientButton":true,"showDeveloperTools":"never"}"#;
-/// Content security policy: the browser may load from this server only, whatever the script asks for.
-const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'";
-
-/// Show the API reference.
-#[utoipa::path(get, path = "/docs", tag = "system", operation_id = "docs",
-    responses((status = 200, description = "A page for people", content_type = "text/html", body = String)))]
-pub(crate) async fn page() -> impl IntoResponse {
-    let html = scalar_api_reference::render_scalar(CONFIGURATION, Some("/docs/scalar.js"));
-    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html))
+/// Leads a browser to the reference, and other clients to what there is.
+pub(crate) async fn root(headers: HeaderMap) -> Response {
+    if preferred(&headers, &[JSON, HTML]) == Some(&HTML) {
+        return (StatusCode::FOUND, [(header::LOCATION, "/docs")]).into_response();
+    }
+    data(Links::default()).into_response()
 }
 
-/// Get the script of the API reference.
-#[utoipa::path(get, path = "/docs/scalar.js", tag = "system", operation_id = "docs_script",
-    responses((status = 200, description = "A script", content_type = "text/javascript", body = String)))]
-pub(crate) async fn script() -> impl IntoResponse {
-    let script = scalar_api_reference::get_asset("scalar.js").unwrap_or_default();
-    let headers =
-        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "max-age=86400")];
-    (headers, script)
+/// Shows the API reference.
+pub(crate) async fn page(headers: HeaderMap) -> impl IntoResponse {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], PAGE.answer(&headers))
+}
+
+/// Corrects the address of the reference.
+pub(crate) async fn page_with_slash() -> Redirect {
+    Redirect::permanent("/docs")
+}
+
+/// Returns the script of the reference.
+pub(crate) async fn script(headers: HeaderMap) -> Response {
+    SCRIPT.answer(&headers)
+}
+
+/// Returns the icon that browsers show beside the title.
+pub(crate) async fn icon() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")], ICON)
 }
 
 /// Get this document.

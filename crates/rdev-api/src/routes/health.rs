@@ -5,16 +5,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rdev_api_types as types;
 use rdev_api_types::{ComponentStatus, Components, ReadinessAnswer, ReadinessPart, ReadinessQuery};
-use rdev_domain::Result;
+use rdev_domain::{Error, Result, causes};
 use rdev_services::Health;
 
+use crate::build;
 use crate::extract::Query;
 
 /// Report that the process answers.
 #[utoipa::path(get, path = "/health", tag = "system", operation_id = "health",
     responses((status = 200, description = "The process answers", body = types::Health)))]
 pub(crate) async fn health() -> Json<types::Health> {
-    Json(types::Health { status: ComponentStatus::Ok })
+    let (version, commit) = (build::VERSION.to_owned(), build::COMMIT.to_owned());
+    Json(types::Health { status: ComponentStatus::Ok, version, commit })
 }
 
 /// Report whether the server can do its work.
@@ -30,21 +32,29 @@ pub(crate) async fn ready(
         true => (StatusCode::OK, ComponentStatus::Ok),
         false => (StatusCode::SERVICE_UNAVAILABLE, ComponentStatus::Down),
     };
+    let mut messages = Vec::new();
+    let mut shown = |component: &str, check: Result<()>| match check {
+        Ok(()) => ComponentStatus::Ok,
+        Err(error) => {
+            let message = format!("{component}: {}", why(error));
+            tracing::warn!("not ready: {message}");
+            messages.push(message);
+            ComponentStatus::Down
+        }
+    };
     let components = Components {
         database: shown("database", report.database),
         runtime: shown("runtime", report.runtime),
         worker: shown("worker", report.worker),
     };
-    (code, Json(ReadinessAnswer { status, components }))
+    let message = (!messages.is_empty()).then(|| messages.join("; "));
+    (code, Json(ReadinessAnswer { status, components, message }))
 }
 
-/// Shows the status of a component, and logs why it is down: the caller is told no causes.
-fn shown(component: &str, check: Result<()>) -> ComponentStatus {
-    match check {
-        Ok(()) => ComponentStatus::Ok,
-        Err(error) => {
-            tracing::warn!(component, ?error, "not ready");
-            ComponentStatus::Down
-        }
+/// Returns the cause of a component's failure. It is shown to whoever asks: it names systems and addresses, never a secret.
+fn why(error: Error) -> String {
+    match error {
+        Error::Unavailable { source, .. } | Error::Internal(source) => causes(&source),
+        error => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! Writer of log lines: a bounded buffer, and a thread that writes one line after the other.
+//! Writer of log lines: a bounded buffer, and a thread that writes all that wait at once.
 //!
 //! Logging never blocks and never fails. A line for which there is no room, or that cannot be written, is lost and
 //! counted. (`tracing-appender` counts no line that could not be written, has no bound in bytes, and at its
@@ -45,9 +45,14 @@ impl Lines {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // A writer that is busy looks for more lines before it waits, and a line that waits has woken the writer: a wake-up
+        // a line would cost more than the line.
+        let is_asleep = buffer.waiting.is_empty() && !buffer.writing;
         buffer.waiting.extend_from_slice(line);
         drop(buffer);
-        self.came.notify_one();
+        if is_asleep {
+            self.came.notify_one();
+        }
     }
 
     /// Writes all lines, forever. Once a line can be written after others were lost, calls `report` with their number.
@@ -55,15 +60,10 @@ impl Lines {
         let (mut text, mut told) = (Vec::new(), 0);
         loop {
             self.next(&mut text);
-            let mut written = true;
-            for line in text.split_inclusive(|byte| *byte == b'\n') {
-                written = out.write_all(line).is_ok();
-                if !written {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            let (unwritten, is_last_written) = write_lines(&mut out, &text);
+            self.lost.fetch_add(unwritten, Ordering::Relaxed);
             let lost = self.lost();
-            if written && lost > told {
+            if is_last_written && lost > told {
                 report(lost - told);
                 told = lost;
             }
@@ -97,6 +97,27 @@ impl Lines {
     }
 }
 
+/// Writes lines. Returns the number of those that could not be written, and whether the last one could.
+fn write_lines(out: &mut impl Write, mut text: &[u8]) -> (u64, bool) {
+    let (mut unwritten, mut is_written) = (0, true);
+    while !text.is_empty() {
+        let done = match out.write(text) {
+            Ok(count) if count > 0 => {
+                is_written = true;
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // This line is lost, and the next is tried.
+            Ok(_) | Err(_) => {
+                (unwritten, is_written) = (unwritten + 1, false);
+                text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1)
+            }
+        };
+        text = &text[done..];
+    }
+    (unwritten, is_written)
+}
+
 /// Takes one line at each call, whole.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -118,14 +139,15 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(45);
 
-    /// Hands over each line, and writes it when it is told whether it can be written.
+    /// Hands over one line at a time, and writes it when it is told whether it can be written.
     struct Pipe {
         lines: Sender<Vec<u8>>,
         can: Receiver<bool>,
     }
 
     impl Write for Pipe {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+            let line = lines.split_inclusive(|byte| *byte == b'\n').next().unwrap();
             self.lines.send(line.to_vec()).unwrap();
             match self.can.recv() {
                 Ok(true) => Ok(line.len()),

@@ -1,5 +1,6 @@
 //! The log, and the report of panics.
 
+mod json;
 mod lines;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -12,11 +13,16 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use self::json::JsonLine;
 use self::lines::Lines;
 use crate::config::{Config, LogFormat};
 
 /// Longest time that the end of the process waits for the last lines to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Filter of what is logged only where the configured filter names it: every failed request as an error of the cluster's
+/// client, which the caller logs, and SQL.
+const UNLESS_NAMED: &str = "kube_client::client::builder=off,sqlx=warn";
 
 static LINES: Lines = Lines::new();
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -39,8 +45,7 @@ pub fn init(config: &Config) -> anyhow::Result<Log> {
     let write =
         || LINES.write_to(std::io::stderr(), |lines| tracing::warn!(lines, "this log has lost lines"));
     thread::Builder::new().name("log".to_owned()).spawn(write).context("a thread for the log")?;
-    // The cluster's client logs every failed request as an error of its own; here the caller logs it.
-    let filter = EnvFilter::new(format!("kube_client::client::builder=off,{}", config.log.filter));
+    let filter = EnvFilter::new(format!("{UNLESS_NAMED},{}", config.log.filter));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // Internal errors would be written by `eprintln!`, which panics where standard error cannot be written.
@@ -48,7 +53,7 @@ pub fn init(config: &Config) -> anyhow::Result<Log> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(|| &LINES);
     match config.log_format() {
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Text => builder.compact().with_target(false).init(),
         LogFormat::Json => {
             // The current span is the only one, so a list of all would say the same twice.
             builder.json().flatten_event(true).with_span_list(false).init();

@@ -1,7 +1,7 @@
-//! Locks of what one process alone may use.
+//! Locks of what one process alone may use. The file of a lock holds the number of the process that has taken it last.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,8 +55,27 @@ async fn lock(path: &Path, of: &Path, variable: &str) -> anyhow::Result<File> {
     while file.try_lock().is_err() && Instant::now() < until {
         tokio::time::sleep(LOCK_PAUSE).await;
     }
-    file.try_lock().with_context(|| {
-        format!("another rdev-api uses {} ({variable}): stop it, or name another one", of.display())
-    })?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = holder(path).map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            anyhow::bail!(
+                "another rdev-api{holder} uses {} ({variable}): stop it, or name another one",
+                of.display()
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    // For the error above alone: a full disk must not keep a server from its start.
+    if let Err(error) = file.write_all_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0) {
+        tracing::debug!(%error, "the lock file does not name this process");
+    }
     Ok(file)
+}
+
+/// Returns the process that a lock file names.
+fn holder(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

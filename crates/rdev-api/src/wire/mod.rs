@@ -45,9 +45,46 @@ pub(crate) struct Rdev {
     /// Cancelled when a task by which the runtime lives has ended.
     runtime_failed: CancellationToken,
     key_file: Option<PathBuf>,
+    facts: Facts,
     /// Held as long as the process lives: of the data folder, in which a second process would use the same keys,
     /// workspaces and runs, and of a SQLite file, whose leases a second process would take.
     _locks: (File, Option<File>),
+}
+
+/// Facts about a server that an operator asks for first.
+pub(crate) struct Facts {
+    /// Name of the runtime.
+    pub(crate) runtime: &'static str,
+    /// Namespace of the pods, if commands run in pods.
+    pub(crate) namespace: Option<String>,
+    /// Folder of this server's data.
+    pub(crate) data_dir: PathBuf,
+    /// Place of the database, without user and password.
+    pub(crate) database: String,
+    /// Number of the newest migration of the database.
+    pub(crate) schema: i64,
+    /// As configured; 0: never.
+    pub(crate) retention_days: u64,
+    /// As configured, in MiB; 0: no limit.
+    pub(crate) retention_log_mb: u64,
+}
+
+impl Facts {
+    async fn of(config: &Config, store: &SqlStore) -> anyhow::Result<Self> {
+        let (runtime, namespace) = match config.runtime.kind() {
+            Runtime::Local => ("local", None),
+            Runtime::Kubernetes => ("kubernetes", Some(config.runtime.namespace.clone())),
+        };
+        Ok(Self {
+            runtime,
+            namespace,
+            data_dir: config.store.data_dir.clone(),
+            database: store.place(),
+            schema: store.schema_version().await?,
+            retention_days: config.retention.retention_days,
+            retention_log_mb: config.retention.retention_log_mb,
+        })
+    }
 }
 
 /// Opens the stores and the runtime, and wires services and routes.
@@ -60,10 +97,14 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
     let locks = lock_data(&config.store).await?;
     let (keys, tickets) = secrets(config)?;
 
-    let store = stores::open_to_serve(&config.store).await?;
+    let local = runtime::local(config, inherited)?;
+    // Beside each other: a first start migrates a new database, and runs git.
+    let first_project = runtime::first_project(local.as_deref());
+    let (store, ()) = tokio::try_join!(stores::open_to_serve(&config.store), first_project)?;
     let clock = stores::clock(&store).await?;
-    let runtime = runtime::pods(config, inherited, clock.clone()).await?;
+    let runtime = runtime::pods(config, local, clock.clone()).await?;
     let runtime_failed = runtime.failed.clone();
+    let facts = Facts::of(config, &store).await?;
     let services = Services::new(config, &store, runtime, clock.clone())?;
 
     let middleware = Middleware {
@@ -80,6 +121,7 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
         store,
         runtime_failed,
         key_file: key_file(config)?,
+        facts,
         _locks: locks,
     })
 }
@@ -145,6 +187,11 @@ impl Rdev {
             tracing::warn!(timeout = ?CLOSE_TIMEOUT, "the database was not closed in time");
         }
         Ok(ended?)
+    }
+
+    /// Returns the facts about this server.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Names the place of the admin key, for people.

@@ -30,22 +30,14 @@ pub(super) struct RuntimePorts {
     pub(super) failed: CancellationToken,
 }
 
-/// Opens the runtime.
+/// Opens the local runtime, where that is the configured one.
 ///
 /// # Errors
-/// When the cluster cannot be reached, or the data folder cannot be written.
-pub(super) async fn pods(
-    config: &Config,
-    inherited: Inherited,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<RuntimePorts> {
-    match config.runtime.kind() {
-        Runtime::Local => local(config, inherited),
-        Runtime::Kubernetes => kubernetes(&config.runtime.namespace, clock).await,
+/// When the data folder cannot be written.
+pub(super) fn local(config: &Config, inherited: Inherited) -> anyhow::Result<Option<Arc<Local>>> {
+    if config.runtime.kind() != Runtime::Local {
+        return Ok(None);
     }
-}
-
-fn local(config: &Config, inherited: Inherited) -> anyhow::Result<RuntimePorts> {
     let local = Local::open(rdev_local::Config {
         data_dir: config.store.data_dir.clone(),
         runner: RUNNER,
@@ -57,8 +49,28 @@ fn local(config: &Config, inherited: Inherited) -> anyhow::Result<RuntimePorts> 
         pool_slots: config.pool.pool_slots,
         new_uid: hex(&random::<16>()?),
     })?;
-    local.create_project(&FIRST_PROJECT.parse()?)?;
-    let local = Arc::new(local);
+    Ok(Some(Arc::new(local)))
+}
+
+/// Makes the project that the first start of the local runtime makes.
+///
+/// # Errors
+/// When its folder cannot be made.
+pub(super) async fn first_project(local: Option<&Local>) -> anyhow::Result<()> {
+    let Some(local) = local else { return Ok(()) };
+    Ok(local.make_first_project(&FIRST_PROJECT.parse()?).await?)
+}
+
+/// Opens the runtime: the local one, or the configured cluster.
+///
+/// # Errors
+/// When the cluster cannot be reached.
+pub(super) async fn pods(
+    config: &Config,
+    local: Option<Arc<Local>>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<RuntimePorts> {
+    let Some(local) = local else { return kubernetes(&config.runtime.namespace, clock).await };
     Ok(RuntimePorts { pods: local.clone(), workspaces: Some(local), failed: CancellationToken::new() })
 }
 
@@ -94,7 +106,7 @@ pub(crate) async fn diagnose_runtime(
         let seen = format!("{} is not there yet", folder.display());
         return Ok(vec![Diagnosis::warning("data folder", seen, "the first start of rdev-api makes it")]);
     }
-    let runtime = pods(config, inherited, Arc::new(SystemClock)).await?;
+    let runtime = pods(config, local(config, inherited)?, Arc::new(SystemClock)).await?;
     Ok(runtime.pods.diagnose().await)
 }
 

@@ -243,7 +243,8 @@ mod tests {
         let store = stores::open_to_serve(&config.store).await.unwrap();
         let clock = stores::clock(&store).await.unwrap();
         let inherited = Inherited { umask: 0o022, open_files: None };
-        let runtime = runtime::pods(&config, inherited, clock).await.unwrap();
+        let local = runtime::local(&config, inherited).unwrap();
+        let runtime = runtime::pods(&config, local, clock).await.unwrap();
         let jobs = periodic_jobs(&config, &store, runtime.pods);
         let handlers = log_handlers();
         let followers = handlers.iter().map(|handler| handler.follower().as_str());

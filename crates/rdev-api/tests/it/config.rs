@@ -83,6 +83,8 @@ async fn a_wrong_value_stops_the_start_with_one_line() {
         ("RDEV_COMMAND_ENV", "CARGO_HOME,A B", "names of variables"),
         ("RDEV_COMMAND_ENV", "RDEV_LOG", "begins with RDEV_"),
         ("RDEV_LOG", "rdev=loud", "info"),
+        ("RDEV_LOG", "verbose", "off, error, warn, info, debug, trace"),
+        ("RDEV_LOG", "info,warning", "off, error, warn, info, debug, trace"),
         ("RDEV_LOG_FORMAT", "xml", "json"),
     ] {
         let line = refused(variable, value).await;

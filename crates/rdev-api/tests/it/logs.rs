@@ -1,4 +1,4 @@
-//! A log that cannot be written loses lines, and nothing else.
+//! The log: what an operator reads in it, and that one which cannot be written loses lines, and nothing else.
 
 use std::fs::File;
 use std::io::{Write, pipe};
@@ -9,9 +9,10 @@ use rdev_api::config::Config;
 use rdev_api::telemetry;
 use rdev_client::types::Status;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::process::Command;
 
-use crate::support::{Client, Fixture, Item, eventually, free_address, within};
+use crate::support::{Client, Fixture, Item, Server, eventually, free_address, within};
 
 /// Nobody reads it any more.
 const CLOSED: &str = "exec \"$0\" 2> >(:)";
@@ -110,6 +111,180 @@ async fn log_lines_of_a_request_carry_its_id_and_no_ticket() {
         assert!(line.contains("/projects/demo/events") && line.contains("401"), "{line}");
         assert!(!log.contains("sesame"), "{log}");
     }
+}
+
+/// Lines of a log that contain these words, in their order.
+fn assert_story(log: &str, story: &[&[&str]]) {
+    let mut lines = log.lines();
+    for words in story {
+        let told = lines.any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(told, "{words:?} is not told, or not in its place: {log}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_day_reads_as_a_story() {
+    for format in ["text", "json"] {
+        let mut server = Fixture::new().with("RDEV_LOG_FORMAT", format).start().await;
+        let client = server.client();
+        client.run("echo fine").await;
+        client.run("exit 3").await;
+        let slow = client.shell_on("nightly", "until [ -e go ]; do sleep 0.02; done").await;
+        client.begun(&slow.id).await;
+        server.kill9().await;
+        server.restart().await;
+        server.logged(&["was running, attached to it"]).await;
+        server.touch("go").await;
+        server.client().ended(&slow.id).await;
+        let log = server.whole_log().await;
+        let ended: &[&[&str]] = match format {
+            "text" => &[
+                &["command ended", "status=completed"],
+                &["command ended", "status=failed", "reason=exit_code"],
+            ],
+            _ => &[
+                &["command ended", r#""status":"completed""#],
+                &["command ended", r#""status":"failed""#, r#""exit_code":3"#],
+            ],
+        };
+        let id = slow.id.as_str();
+        assert_story(
+            &log,
+            &[
+                &[
+                    "rdev-api starts to serve",
+                    "version",
+                    "commit",
+                    "bind",
+                    "local",
+                    "rdev.db",
+                    "schema",
+                    "retention_days",
+                ],
+                &[
+                    "answered",
+                    "202",
+                    "POST",
+                    "/projects/demo/shell",
+                    "/projects/demo/commands/cmd-",
+                    "admin",
+                    "127.0.0.1",
+                ],
+                &["command started", "shell", "demo", "admin", "waited_ms"],
+                ended[0],
+                ended[1],
+                &["command started", id, "nightly"],
+                &["rdev-api starts to serve"],
+                &["jobs were running before this start", "commands"],
+                &["command was running, attached to it", id],
+                &["command ended", id, "nightly", "duration_ms"],
+                &["stopping"],
+                &["stopped"],
+            ],
+        );
+        for quiet in ["/ready", "Some(", "SELECT"] {
+            assert!(!log.contains(quiet), "{quiet}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attempts_of_a_task_and_operations_are_told() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    assert_eq!(client.post("/projects", &json!({"name": "shop"})).send().await.status, 202);
+    eventually("the project", async || client.project("shop").await).await;
+    let body = json!({"type": "shell", "steps": ["exit 9"], "max_attempts": 2});
+    let task = client.add_task(&body).await;
+    client.task_in(&task.id, Status::Failed).await;
+    let log = server.whole_log().await;
+    assert_story(
+        &log,
+        &[
+            &["operation started", "type=create_project", "project=shop", "created_by=admin"],
+            &["operation ended", "type=create_project", "status=completed"],
+            &["task started", &task.id, "type=shell", "attempt=1"],
+            &[
+                "task failed, another attempt follows",
+                &task.id,
+                "reason=exit_code",
+                "exit_code=9",
+                "pause_ms",
+            ],
+            &["task started", &task.id, "attempt=2"],
+            &["task ended", &task.id, "status=failed"],
+        ],
+    );
+}
+
+#[tokio::test]
+async fn every_line_on_every_stream_is_json_where_that_is_asked() {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        level: String,
+        message: String,
+        timestamp: String,
+    }
+    let parsed = |line: &str| -> Line {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    };
+    let address = free_address();
+    let fixture = Fixture::new().with("RDEV_LOG_FORMAT", "json").with("RDEV_BIND", address.to_string());
+    let process = fixture.program().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let client = Client::new(address, None);
+    let serves = async || client.get("/ready").try_send().await.ok().filter(|answer| answer.status == 200);
+    eventually("an answer", serves).await;
+    client.get("/projects").send().await.failure(401, "UNAUTHORIZED");
+    let pid = Pid::from_raw(process.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let output = within("its end", process.wait_with_output()).await.unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let greeting: Vec<Line> = stdout.lines().map(parsed).collect();
+    assert_eq!(greeting.len(), 1, "{stdout}");
+    assert!(greeting[0].message.contains(&address.to_string()) && greeting[0].timestamp.ends_with('Z'));
+    assert!(stderr.lines().map(parsed).any(|line| line.message == "answered"), "{stderr}");
+
+    let refusal = fixture.with("RDEV_LEASE_SECONDS", "1").refused().await;
+    let line = parsed(refusal.stderr.trim_end());
+    assert!(line.level == "ERROR" && line.message.contains("RDEV_LEASE_SECONDS"), "{}", refusal.stderr);
+}
+
+#[tokio::test]
+async fn sql_is_logged_where_it_is_named() {
+    for (filter, is_named) in [("debug", false), ("debug,sqlx=debug", true)] {
+        let mut server = Fixture::new().with("RDEV_LOG", filter).start().await;
+        server.client().run("echo hello").await;
+        assert_eq!(server.whole_log().await.contains("SELECT"), is_named, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_no_setting_is_named_with_the_most_similar_one() {
+    let fixture = Fixture::new()
+        .with("RDEV_WORKER_CONCURENCY", "4")
+        .with("RDEV_API_SERVICE_HOST", "10.0.0.1")
+        .with("RDEV_TEST_SOMETHING", "1");
+    let log = fixture.start().await.whole_log().await;
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let [warning] = warnings[..] else { panic!("{log}") };
+    assert!(
+        warning.contains("RDEV_WORKER_CONCURENCY") && warning.contains("RDEV_WORKER_CONCURRENCY"),
+        "{warning}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_again_and_again_is_told_of_in_few_lines() {
+    let mut server = Server::start().await;
+    let stranger = server.client().with_key(Some("rdev_x_a-wrong-key-of-somebody"));
+    for _ in 0..20 {
+        stranger.get("/projects").send().await.failure(401, "UNAUTHORIZED");
+    }
+    let log = server.whole_log().await;
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let [warning] = warnings[..] else { panic!("{log}") };
+    assert!(warning.contains("no accepted key") && warning.contains("client=127.0.0.1"), "{warning}");
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod crashes;
 mod database;
 mod disk;
 mod docs;
+mod documents;
 mod door;
 mod drain;
 mod ending;

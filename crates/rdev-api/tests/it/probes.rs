@@ -6,15 +6,19 @@ use rdev_client::types::{ComponentStatus, Components, ReadinessAnswer, Status};
 
 use crate::support::{Client, Fixture, Runtime, Server, eventually, free_address};
 
-/// Readiness at a path, which must be answered with this status.
+/// Readiness at a path, which must be answered with this status; without its message, which must be there when the runtime
+/// is down.
 async fn ready(client: &Client, path: &str, status: u16) -> ReadinessAnswer {
-    client.get(path).send().await.json(status)
+    let answer: ReadinessAnswer = client.get(path).send().await.json(status);
+    let is_explained = answer.message.as_ref().is_some_and(|message| message.starts_with("runtime: "));
+    assert_eq!(is_explained, status == 503, "{answer:?}");
+    ReadinessAnswer { message: None, ..answer }
 }
 
 /// Readiness of a server whose runtime alone may be down.
 fn with_runtime(runtime: ComponentStatus) -> ReadinessAnswer {
     let (database, worker) = (ComponentStatus::Ok, ComponentStatus::Ok);
-    ReadinessAnswer { status: runtime, components: Components { database, runtime, worker } }
+    ReadinessAnswer { status: runtime, components: Components { database, runtime, worker }, message: None }
 }
 
 const SERVES: &str = "/ready?only=serve";

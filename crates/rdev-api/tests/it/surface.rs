@@ -13,12 +13,17 @@ async fn health_and_readiness_are_bare() {
     let server = Server::start().await;
     let client = server.client().with_key(None);
     let health = client.get("/health").send().await;
-    assert_eq!(health.text(), r#"{"status":"ok"}"#);
-    assert_eq!(health.json::<Health>(200).status, ComponentStatus::Ok);
+    assert!(health.text().starts_with(r#"{"status":"ok","version":"0."#), "{}", health.text());
+    let health = health.json::<Health>(200);
+    assert_eq!(health.status, ComponentStatus::Ok);
+    let version = server.fixture().program().arg("--version").output().await.unwrap();
+    let named = format!("rdev-api {} ({})\n", health.version, health.commit);
+    assert_eq!(String::from_utf8_lossy(&version.stdout), named);
     let ready: ReadinessAnswer = client.get("/ready").send().await.json(200);
     let Components { database, runtime, worker } = ready.components;
     assert_eq!([ready.status, database, runtime, worker], [ComponentStatus::Ok; 4]);
-    assert_eq!(client.api().health().await.unwrap().status, ComponentStatus::Ok);
+    assert_eq!(ready.message, None);
+    assert_eq!(client.api().health().await.unwrap(), health);
     assert_eq!(client.api().ready(None).await.unwrap(), ready);
 }
 
@@ -102,7 +107,7 @@ async fn pages_take_sound_limits_and_cursors() {
 async fn unknown_paths_and_methods_have_their_codes() {
     let server = Server::start().await;
     let client = server.client();
-    for path in ["/", "/nothing", "/projects/", "/projects/demo/", "/projects/demo/shell/x", "/projects//x"] {
+    for path in ["/nothing", "/projects/", "/projects/demo/", "/projects/demo/shell/x", "/projects//x"] {
         client.get(path).send().await.failure(404, "ROUTE_NOT_FOUND");
     }
     for (method, path, allowed) in [

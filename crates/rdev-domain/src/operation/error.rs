@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, causes};
 
 /// Error of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +56,11 @@ impl StepError {
     /// Describes the error of an attempt.
     pub fn of(error: &Error) -> Self {
         let (code, message) = match error {
-            Error::Unavailable { source, .. } => (StepErrorCode::Unavailable, format!("{error}: {source:#}")),
+            Error::Unavailable { source, .. } => {
+                (StepErrorCode::Unavailable, format!("{error}: {}", causes(source)))
+            }
             Error::Conflict { message, .. } => (StepErrorCode::Conflict, message.clone()),
-            Error::Internal(source) => (StepErrorCode::Internal, format!("{source:#}")),
+            Error::Internal(source) => (StepErrorCode::Internal, causes(source)),
             Error::Invalid(fields) => {
                 let fields: Vec<_> =
                     fields.iter().map(|of| format!("{}: {}", of.field, of.message)).collect();

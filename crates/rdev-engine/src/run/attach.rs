@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Chunk, Error, Failure, Outcome, Reason, Result, Seq};
+use rdev_domain::{Chunk, Error, Failure, Outcome, Reason, Result, Seq, causes};
 use rdev_ports::{
     Claim, CodeAgent, Disruption, ExecError, ExecOutput, Pod, Pods, Random, Readiness, Started, Stdin,
 };
@@ -157,7 +157,7 @@ impl<'a> Attachment<'a> {
                 }
                 Connection::Cut(error) => {
                     self.refusals.unanswered();
-                    (format!("{error:#}"), None)
+                    (causes(&error), None)
                 }
             };
             // A node may be away for hours: the first attempt is logged, further ones on request.

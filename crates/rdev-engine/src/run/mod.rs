@@ -12,6 +12,7 @@ mod disruption;
 mod give_up;
 mod intake;
 mod invocation;
+mod job_log;
 pub(crate) mod journal_gc;
 mod mask;
 mod outcome;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, EntryBody, JobSpec, JobState, OperationEnd, OperationRequest, OperationStep, Outcome,
-    Position, Result, Seq, Timestamp,
+    CommandRequest, EntryBody, Job, JobSpec, JobState, OperationEnd, OperationRequest, OperationStep,
+    Outcome, Position, Result, Seq, Timestamp,
 };
 use rdev_ports::{Claim, Pod, Readiness, StartAnswer, Started};
 use rdev_runner::frame::decode_all;
@@ -117,6 +118,7 @@ impl Executor {
         let StartAnswer::Started(started) = writer.start(NO_POD, None).await? else {
             return self.postpone(writer, waiting_since(&claim.job)).await;
         };
+        log_start(&claim.job, &started);
         if started.cancel_requested {
             cancelled.cancel();
         }
@@ -125,7 +127,7 @@ impl Executor {
         // A cancellation from here on is not for this run.
         drop(cancelled);
         let left = outcome.message.clone().filter(|_| outcome.ending == OperationEnd::Stuck.ending());
-        self.finish(writer, last_seq.next(), outcome).await?;
+        self.finish(claim, writer, last_seq.next(), outcome).await?;
         if let Some(left) = left {
             let (operation, project) = (&claim.fence.id, request.project());
             tracing::error!(%operation, %project, left, "operation is stuck: remove the cause, then retry it");
@@ -188,7 +190,7 @@ impl Executor {
                 self.conclude(claim, writer, claim.job.schedule.attempts, end).await
             }
             // A job that cannot be started at all has had no attempt, and retries would not end.
-            JobState::Pending | JobState::Ended { .. } => self.finish(writer, seq, outcome).await,
+            JobState::Pending | JobState::Ended { .. } => self.finish(claim, writer, seq, outcome).await,
         }
     }
 
@@ -201,6 +203,7 @@ impl Executor {
         pod: Pod,
         started: Started,
     ) -> Result<()> {
+        log_start(&claim.job, &started);
         if started.cancel_requested {
             cancelled.cancel();
         }
@@ -241,10 +244,9 @@ impl Executor {
         let is_retried =
             schedule.allows_retry(attempt, outcome.ending) || !counts && schedule.allows_uncounted_retry();
         let done = if is_retried {
-            let pause = schedule.backoff(attempt, self.ports.random.fraction());
-            writer.retry(&outcome, pause, counts).await
+            self.retry(claim, writer, attempt, (&outcome, counts)).await
         } else {
-            self.finish(writer, seq, outcome).await
+            self.finish(claim, writer, seq, outcome).await
         };
         if claim.job.spec.is_task() {
             // The task's slot is free for the next task.
@@ -253,8 +255,25 @@ impl Executor {
         done
     }
 
-    async fn finish(&self, writer: &JobWriter, seq: Seq, outcome: Outcome) -> Result<()> {
-        writer.finish(seq, outcome).await?;
+    /// Requeues the job for another attempt.
+    async fn retry(
+        &self,
+        claim: &Claim,
+        writer: &JobWriter,
+        attempt: u32,
+        (outcome, counts): (&Outcome, bool),
+    ) -> Result<()> {
+        let pause = claim.job.schedule.backoff(attempt, self.ports.random.fraction());
+        match writer.retry(outcome, pause, counts).await? {
+            Some(ended) => job_log::ended(&claim.job, &ended),
+            None => job_log::retried(&claim.job, attempt, outcome, pause),
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, claim: &Claim, writer: &JobWriter, seq: Seq, outcome: Outcome) -> Result<()> {
+        writer.finish(seq, outcome.clone()).await?;
+        job_log::ended(&claim.job, &outcome);
         // The next job of the same concurrency key, if there is one, can be claimed.
         self.wakeups.notify_work_elsewhere();
         Ok(())
@@ -289,6 +308,14 @@ impl Executor {
                 }
             }
         }
+    }
+}
+
+/// Logs that an attempt begins, or that this worker goes on with one.
+fn log_start(job: &Job, started: &Started) {
+    match &started.entry {
+        Some(_) => job_log::started(job, started.attempt, started.started_at),
+        None => job_log::attached(job),
     }
 }
 

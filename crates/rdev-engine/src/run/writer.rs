@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_domain::{
-    Chunk, Entry, Failure, OperationStep, Outcome, Result, Seq, StepEvent, StepName, Timestamp, attempt_error,
+    Chunk, Entry, EntryBody, Failure, OperationStep, Outcome, Result, Seq, StepEvent, StepName, Timestamp,
+    attempt_error,
 };
 use rdev_ports::{Claim, Clock, EventLog, Fence, OperationSteps, Retry, Slot, StartAnswer, TaskLeases};
 
@@ -78,8 +79,13 @@ impl JobWriter {
     }
 
     /// Ends the attempt, and requeues the job for the next one after a pause. `counts`: the attempt is one of those that
-    /// the job may have.
-    pub(crate) async fn retry(&self, outcome: &Outcome, pause: Duration, counts: bool) -> Result<()> {
+    /// the job may have. Returns the outcome of a job whose cancellation was requested, which ends instead.
+    pub(crate) async fn retry(
+        &self,
+        outcome: &Outcome,
+        pause: Duration,
+        counts: bool,
+    ) -> Result<Option<Outcome>> {
         let now = self.now();
         let retry = Retry {
             reason: outcome.ending.reason().unwrap_or_default().to_owned(),
@@ -88,8 +94,13 @@ impl JobWriter {
             counts,
         };
         let entry = until_available(&self.fence.id, || self.leases.retry(&self.fence, retry.clone(), now));
-        self.tails.publish(entry.await?);
-        Ok(())
+        let entry = entry.await?;
+        let ended = match &entry.body {
+            EntryBody::Complete(outcome) => Some(outcome.clone()),
+            _ => None,
+        };
+        self.tails.publish(entry);
+        Ok(ended)
     }
 
     /// Ends the job with an event of this number.

@@ -4,6 +4,7 @@
 
 mod projects;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,16 +24,19 @@ const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshif
 const BECOMES_SHA256: &str = "d7a75e7bd0e83da5f179960331a5c02be94e4a4c88b3cc67aa9730f9e2789137";
 
 fn open(data_dir: &Path, uid: &str) -> Local {
-    let env = ["PATH", "RDEV_ADMIN_KEY", "ANTHROPIC_API_KEY"].map(|name| {
-        #[expect(clippy::disallowed_methods, reason = "a program needs the real PATH to be found")]
-        let value = std::env::var_os(name).unwrap_or_else(|| "secret".into());
-        (name.into(), value)
-    });
+    #[expect(clippy::disallowed_methods, reason = "a program needs the real PATH to be found")]
+    let path = std::env::var_os("PATH").unwrap();
+    open_with_path(data_dir, uid, &path)
+}
+
+fn open_with_path(data_dir: &Path, uid: &str, path: &OsStr) -> Local {
+    let env =
+        [("PATH", path), ("RDEV_ADMIN_KEY", "secret".as_ref()), ("ANTHROPIC_API_KEY", "secret".as_ref())];
     let config = Config {
         data_dir: data_dir.to_owned(),
         runner: BECOMES,
         runner_sha256: BECOMES_SHA256,
-        env: env.to_vec(),
+        env: env.map(|(name, value)| (name.into(), value.to_owned())).to_vec(),
         command_env: Vec::new(),
         umask: 0o22,
         open_files: None,
@@ -40,6 +44,11 @@ fn open(data_dir: &Path, uid: &str) -> Local {
         new_uid: uid.into(),
     };
     Local::open(config).unwrap()
+}
+
+/// Makes the folder of a project, as anybody may.
+fn create_project(data_dir: &Path, project: &str) {
+    std::fs::create_dir_all(data_dir.join("workspaces").join(project)).unwrap();
 }
 
 fn id(text: &str) -> ProjectId {
@@ -77,7 +86,7 @@ async fn directories_are_projects_as_they_come_and_go() {
         projects.iter().map(|project| project.id.to_string()).collect::<Vec<_>>()
     };
     assert!(names().await.is_empty());
-    local.create_project(&id("demo")).unwrap();
+    create_project(folder.path(), "demo");
     std::fs::create_dir(workspaces.join("b")).unwrap();
     std::fs::create_dir(workspaces.join("No Project")).unwrap();
     std::fs::write(workspaces.join("file"), "").unwrap();
@@ -93,7 +102,7 @@ async fn the_identity_of_a_pod_survives_restarts_and_not_a_new_folder() {
     let folder = tempfile::tempdir().unwrap();
     for uid in ["first", "second"] {
         let local = open(folder.path(), uid);
-        local.create_project(&id("demo")).unwrap();
+        create_project(folder.path(), "demo");
         assert_eq!(pod(&local).await.uid, "first");
     }
     std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
@@ -105,7 +114,7 @@ async fn the_identity_of_a_pod_survives_restarts_and_not_a_new_folder() {
 async fn a_program_runs_in_the_workspace_with_its_variables_only() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path(), "u");
-    local.create_project(&id("demo")).unwrap();
+    create_project(folder.path(), "demo");
     let out = output(&local, &["sh", "-c", "pwd; env"], Stdin::None).await.unwrap();
     assert!(out.starts_with(&format!("{}\n", folder.path().join("workspaces/demo").display())), "{out}");
     assert!(!out.contains("ANTHROPIC_API_KEY=") && !out.contains("RDEV_ADMIN_KEY"), "{out}");
@@ -120,7 +129,7 @@ async fn a_program_runs_in_the_workspace_with_its_variables_only() {
 async fn a_prestarted_program_is_used_once_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path(), "u");
-    local.create_project(&id("demo")).unwrap();
+    create_project(folder.path(), "demo");
     // The process id shows which process answered.
     let argv = ["sh", "-c", "read line; echo $$ $line"];
     let mut seen = Vec::new();
@@ -165,7 +174,7 @@ async fn a_program_that_was_damaged_on_disk_is_written_again() {
     assert_eq!(std::fs::read(&program).unwrap(), BECOMES);
     std::fs::write(&program, "half").unwrap();
     let local = open(data.path(), "two");
-    local.create_project(&id("demo")).unwrap();
+    create_project(data.path(), "demo");
     assert_eq!(std::fs::read(&program).unwrap(), BECOMES);
     assert_eq!(
         output(&local, &["rdev-runner", "exec", "--", "echo", "whole"], Stdin::None).await.unwrap(),
@@ -188,7 +197,7 @@ async fn two_projects_of_one_folder_of_runs_have_pods_of_their_own() {
 async fn a_pod_is_reached_by_its_identity_after_the_loss_of_its_folder_or_worker() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
-    local.create_project(&id("demo")).unwrap();
+    create_project(data.path(), "demo");
     let another = open(data.path(), "another");
     let slot = PodRef::Worker("slot-2".parse().unwrap());
     for pod_ref in [PodRef::Project(id("demo")), slot] {

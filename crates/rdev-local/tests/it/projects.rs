@@ -12,7 +12,7 @@ use rdev_ports::testing::workspaces::{
 };
 use rdev_ports::{Pods, Workspaces};
 
-use super::{id, open};
+use super::{create_project, id, open, open_with_path};
 
 fn operation() -> JobId {
     format!("op-{}", "0a".repeat(16)).parse().unwrap()
@@ -97,7 +97,7 @@ async fn a_closed_project_stays_closed_over_a_restart() {
     local.reopen(&id("shop")).await.unwrap();
     drop(local);
     let local = open(data.path(), "one");
-    local.create_project(&id("shop")).unwrap();
+    create_project(data.path(), "shop");
     local.project(&id("shop")).await.unwrap().unwrap().check_open().unwrap();
 }
 
@@ -169,4 +169,44 @@ async fn what_is_in_the_way_is_named_and_may_pass_or_not() {
     let error = local.prepare(&id("other"), &operation()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert!(Path::new(&workspaces.join("shop")).is_file(), "it stays");
+}
+
+#[tokio::test]
+async fn the_first_project_is_a_repository_with_a_commit_and_is_made_once() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open(data.path(), "one");
+    // Left by a start that was interrupted.
+    std::fs::create_dir_all(data.path().join("workspaces/.new/first/.git")).unwrap();
+    local.make_first_project(&id("demo")).await.unwrap();
+    let workspace = data.path().join("workspaces/demo");
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(&workspace).args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        git(&["log", "--format=%an <%ae> %s"]),
+        "rdev-bot <rdev-bot@localhost> A project to try rdev with\n"
+    );
+    assert_eq!(git(&["ls-files"]), "Makefile\nREADME.md\n");
+    assert_eq!(git(&["status", "--porcelain", "--branch"]), "## main\n");
+    assert_eq!(std::fs::read_dir(data.path().join("workspaces/.new")).unwrap().count(), 0);
+
+    std::fs::write(workspace.join("mine"), "x").unwrap();
+    open(data.path(), "two").make_first_project(&id("demo")).await.unwrap();
+    assert!(workspace.join("mine").is_file(), "it stays as it is");
+    local.close(&id("demo")).await.unwrap();
+    local.remove(&id("demo")).await.unwrap();
+    local.reopen(&id("demo")).await.unwrap();
+    open(data.path(), "three").make_first_project(&id("demo")).await.unwrap();
+    assert!(!workspace.exists(), "it was removed, and stays so");
+}
+
+#[tokio::test]
+async fn a_machine_without_git_has_a_first_project_without_a_repository() {
+    let data = tempfile::tempdir().unwrap();
+    let local = open_with_path(data.path(), "one", data.path().as_os_str());
+    local.make_first_project(&id("demo")).await.unwrap();
+    let workspace = data.path().join("workspaces/demo");
+    assert!(workspace.join("Makefile").is_file() && !workspace.join(".git").exists());
 }

@@ -110,7 +110,7 @@ async fn the_records_of_a_project_go_with_what_was_stored_meanwhile() {
     assert!(bench.store.jobs(&Target::Project(shop()), None, 10).await.unwrap().is_empty());
     assert_eq!(bench.store.remove_keys(&shop()).await.unwrap(), 0);
     // The name is free.
-    bench.pods.local.create_project(&shop()).unwrap();
+    bench.make_shop();
     let again = bench.pods.project(&shop()).await.unwrap().map(|project| project.status);
     assert_eq!(again, Some(ProjectStatus::Ready));
     let past = bench.commands.list(&shop(), None, 10).await.unwrap();

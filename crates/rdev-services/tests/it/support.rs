@@ -1,5 +1,6 @@
 //! Services on a real store and real folders, and the moment at which a deletion begins.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -92,10 +93,21 @@ pub(crate) struct Bench {
     pub(crate) commands: Commands,
     pub(crate) tasks: Tasks,
     pub(crate) plans: ProjectPlans,
-    _folders: [TempDir; 2],
+    _store: TempDir,
+    data: TempDir,
+}
+
+/// Makes the folder of the project, as an operator may.
+fn make_shop(data: &Path) {
+    std::fs::create_dir(data.join("workspaces").join(shop().as_str())).unwrap();
 }
 
 impl Bench {
+    /// Makes the folder of the project again.
+    pub(crate) fn make_shop(&self) {
+        make_shop(self.data.path());
+    }
+
     pub(crate) async fn new() -> Self {
         let (store, folder) = sqlite().await;
         let data = tempfile::tempdir().unwrap();
@@ -111,7 +123,7 @@ impl Bench {
             new_uid: "uid-1".to_owned(),
         };
         let local = Arc::new(Local::open(config).unwrap());
-        local.create_project(&shop()).unwrap();
+        make_shop(data.path());
         let pods = Arc::new(Closing { local: local.clone(), is_next: AtomicBool::new(false) });
         let shared = Arc::new(store.clone());
         let clock = Arc::new(FakeClock::default());
@@ -140,7 +152,8 @@ impl Bench {
             plans: ProjectPlans { workspaces: Some(local), records: shared, submitter, clock },
             pods,
             store,
-            _folders: [folder, data],
+            _store: folder,
+            data,
         }
     }
 }

@@ -89,8 +89,8 @@ impl Server {
         // What it says after that is for people; the pipe must stay open for it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = line
-            .strip_prefix("rdev listens on http://")
-            .and_then(|rest| rest.split_whitespace().next())
+            .split_once("rdev listens on http://")
+            .and_then(|(_, rest)| rest.split([' ', '"']).next())
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         let client = Client::new(address, Some(&self.key()));
