@@ -25,7 +25,8 @@ use crate::access::Access;
                        output.\n\nA POST answers 202 once the command is stored: the command then runs once, whatever \
                        happens to this server. Its events can be read from any point, any number of times, during \
                        its run and afterwards.\n\nA POST that repeats an `Idempotency-Key` within 24 hours gets the \
-                       first answer again.",
+                       first answer again, with `Idempotent-Replayed: true`.\n\nEvery answer to a key tells what it has left \
+                       of its rate, in `RateLimit` and `RateLimit-Policy`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This server")),
@@ -119,7 +120,7 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            if access != Access::Public && (status.starts_with('2') || status == "429") {
+            if access != Access::Public && status == "429" {
                 with_rate(response);
             }
             with_request_id(response);
