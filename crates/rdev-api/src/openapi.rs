@@ -119,7 +119,7 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            if access != Access::Public && (status.starts_with('2') || status == "429") {
+            if access != Access::Public && status == "429" {
                 with_rate(response);
             }
             with_request_id(response);

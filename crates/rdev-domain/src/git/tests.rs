@@ -369,6 +369,8 @@ fn the_refusal_names_the_argument_and_what_is_accepted() {
         ("nonsense", "cherry-pick"),
         ("config core.pager x", "user.email"),
         ("fetch /x", "/srv/rdev/remotes/"),
+        ("clone https://host/x.git", "[\"clone\", \"https://git.example.org/demo.git\", \".\"]"),
+        ("clone https://host/x.git x", "makes the workspace a clone"),
     ] {
         let error = line(bad).unwrap_err();
         assert!(error.message.contains(word), "{bad}: {}", error.message);

@@ -68,8 +68,9 @@ async fn a_task_for_a_project_that_is_being_deleted_is_refused() {
     is_refused(submit("shop").await);
     is_refused(bench.tasks.retry(&first.id, None).await);
     assert_eq!(stored().await.len(), 2);
-    // A project that rdev does not know is no reason.
-    submit("elsewhere").await.unwrap();
+    // A project that rdev does not know is a fault of the request.
+    let unknown = submit("elsewhere").await.expect_err("there is no such project");
+    assert!(matches!(&unknown, Error::Invalid(fields) if fields[0].field == "project"), "{unknown:?}");
     bench.pods.local.reopen(&shop()).await.unwrap();
     bench.tasks.retry(&first.id, None).await.unwrap();
 }

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot know")]
 
 mod deletion;
+mod position;
 mod support;

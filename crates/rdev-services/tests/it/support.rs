@@ -109,6 +109,11 @@ impl Bench {
     }
 
     pub(crate) async fn new() -> Self {
+        Self::with_seats(Seats::new(8)).await
+    }
+
+    /// Services beside a worker with these seats.
+    pub(crate) async fn with_seats(seats: Seats) -> Self {
         let (store, folder) = sqlite().await;
         let data = tempfile::tempdir().unwrap();
         let config = Config {
@@ -130,7 +135,7 @@ impl Bench {
         let (tails, wakeups) = (TailCache::default(), Wakeups::default());
         let submitter = Submitter::new(shared.clone(), tails.clone(), wakeups);
         let ports = JobPorts {
-            seats: Seats::new(8),
+            seats,
             pods: pods.clone(),
             queue: shared.clone(),
             pool: shared.clone(),
