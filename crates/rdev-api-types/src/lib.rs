@@ -37,10 +37,10 @@ mod workers;
 pub use agent::{AgentBlock, AgentEvent, AgentEventType, AgentProvider, AgentUsage, Dollars, RawJson};
 pub use artefacts::{Artefact, ArtefactProblem, ArtefactSummary};
 pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, ShellBody};
-pub use envelope::{Data, Detail, ErrorBody, ErrorInfo, List, ListMeta, Meta};
+pub use envelope::{Data, Detail, DetailJob, Details, ErrorBody, ErrorInfo, List, ListMeta, Meta};
 pub use events::{
-    CompleteEvent, Event, EventName, GapEvent, GapReason, HeartbeatEvent, OutputEvent, OutputStream,
-    ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
+    CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, OutputEvent,
+    OutputStream, ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
@@ -49,9 +49,9 @@ pub use operations::{
     OperationStep, OperationType, StepError, StepErrorCode, StepState,
 };
 pub use params::{
-    ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
-    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath,
-    StreamPath, StreamQuery, TaskPath, WorkerPath,
+    AgentQuery, ArtefactPath, CommandPath, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
+    LAST_EVENT_ID, LastEventIdHeader, OperationPath, ProjectPath, StreamIdQuery, StreamPath,
+    SubscriptionQuery, TaskPath, WaitQuery, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};
@@ -60,5 +60,5 @@ pub use shared::{
     PAGE_DEFAULT, PAGE_MAX, StreamName, TimeoutSeconds, Timestamp, VariableName, VariableValue,
 };
 pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskPage, TaskStatusFilter, TaskType};
-pub use tickets::Ticket;
+pub use tickets::{Ticket, TicketBody};
 pub use workers::{DrainBody, Pool, Worker, WorkerStatus};

@@ -207,6 +207,14 @@ pub struct TaskPage {
     #[cfg_attr(feature = "schema", param(value_type = Option<TaskType>, nullable = false, inline))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<AsWritten<TaskType>>,
+    /// Name of the task's stream.
+    #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// Time of acceptance, as RFC 3339: only tasks of this millisecond or later.
+    #[cfg_attr(feature = "schema", param(format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Project that the tasks are done for.
     #[cfg_attr(feature = "schema", param(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,19 +5,19 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{Query, RawPathParams, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use rdev_domain::{KeyId, Principal, ProjectId, Scope};
+use rdev_domain::{KeyId, Principal, Scope};
 
 use crate::error::ApiError;
 use crate::keys::Keys;
 use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
+use crate::stream_path::stream_at;
 use crate::tickets::Tickets;
 
 /// Longest beginning of an unknown parameter that the error shows, in characters.
@@ -30,8 +30,8 @@ pub(crate) enum Access {
     Public,
     /// A key with this scope.
     Scope(Scope),
-    /// A key with this scope, or a ticket for the project in the path.
-    ScopeOrTicket(Scope),
+    /// A key with this scope, or a ticket for the event stream at the path. Connections to streams have a rate of their own.
+    Stream(Scope),
 }
 
 /// Gate: authenticates callers, and keeps each key within its rate.
@@ -40,6 +40,8 @@ pub(crate) struct Gate {
     keys: Keys,
     tickets: Tickets,
     rates: Arc<DefaultKeyedRateLimiter<KeyId>>,
+    /// Rates of connections to streams: all pages of a key connect again at once when a server has restarted.
+    stream_rates: Arc<DefaultKeyedRateLimiter<KeyId>>,
 }
 
 /// Query parameters that each method of a path takes, as the document lists them.
@@ -53,13 +55,8 @@ pub(crate) struct Guard {
 }
 
 /// Runs the handler when the request passes the guard, and answers in its place when not.
-pub(crate) async fn guard(
-    State(guard): State<Arc<Guard>>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match guard.pass(&mut request, params.ok().as_ref()) {
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    match guard.pass(&mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
@@ -72,9 +69,9 @@ impl Guard {
     }
 
     /// Puts the caller on the request. A path that cannot be parsed is refused by its handler.
-    fn pass(&self, request: &mut Request, params: Option<&RawPathParams>) -> Result<(), ApiError> {
+    fn pass(&self, request: &mut Request) -> Result<(), ApiError> {
         if self.access != Access::Public {
-            let caller = self.gate.admit(self.access, request, params)?;
+            let caller = self.gate.admit(self.access, request)?;
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
                 connection.authenticate();
             }
@@ -97,34 +94,28 @@ impl Guard {
 }
 
 impl Gate {
-    /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once.
+    /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once, and open as many
+    /// streams, all of them at once.
     pub(crate) fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
         let rate = NonZeroU32::new(rate_limit_per_minute).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(rate_limit_per_minute / 10).unwrap_or(NonZeroU32::MIN);
         let rates = Arc::new(RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst)));
-        Self { keys, tickets, rates }
+        let stream_rates = Arc::new(RateLimiter::keyed(Quota::per_minute(rate)));
+        Self { keys, tickets, rates, stream_rates }
     }
 
-    fn admit(
-        &self,
-        access: Access,
-        request: &Request,
-        params: Option<&RawPathParams>,
-    ) -> Result<Principal, ApiError> {
-        let (scope, ticket) = match access {
-            Access::Scope(scope) => (scope, None),
-            Access::ScopeOrTicket(scope) => (scope, ticket(request)),
+    fn admit(&self, access: Access, request: &mut Request) -> Result<Principal, ApiError> {
+        let (scope, rates, ticket) = match access {
+            Access::Scope(scope) => (scope, &self.rates, None),
+            Access::Stream(scope) => (scope, &self.stream_rates, ticket(request)),
             Access::Public => return Err(ApiError::unauthorized("this route has no callers")),
         };
         let caller = match ticket {
-            Some(ticket) => self.ticket_holder(&ticket, params)?,
+            Some(ticket) => self.ticket_holder(&ticket, request)?,
             None => self.key_holder(request.headers())?,
         };
-        if !caller.has(scope) {
-            let message = format!("this needs a key with the scope {}", scope.as_str());
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message));
-        }
-        self.within_rate(&caller.key)?;
+        check_scope(&caller, scope)?;
+        within_rate(rates, &caller.key)?;
         Ok(caller)
     }
 
@@ -134,23 +125,39 @@ impl Gate {
         self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn ticket_holder(&self, ticket: &str, params: Option<&RawPathParams>) -> Result<Principal, ApiError> {
-        let project = params.and_then(|params| params.iter().find(|(name, _)| *name == "project"));
-        project
-            .and_then(|(_, project)| project.parse::<ProjectId>().ok())
-            .and_then(|project| self.tickets.verify(ticket, &project, RequestMeta::current().at))
-            .ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
+    fn ticket_holder(&self, ticket: &str, request: &mut Request) -> Result<Principal, ApiError> {
+        let stream = stream_at(request.uri()).ok();
+        let verified =
+            stream.and_then(|stream| self.tickets.verify(ticket, &stream, RequestMeta::current().at));
+        let caller = verified.and_then(|verified| {
+            let caller = self.keys.principal(&verified.key)?;
+            request.extensions_mut().insert(verified.ticket);
+            Some(caller)
+        });
+        caller.ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
     }
+}
 
-    fn within_rate(&self, key: &KeyId) -> Result<(), ApiError> {
-        self.rates.check_key(key).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let message = format!("too many requests with this key; try again in {seconds} s");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
-                .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
-        })
+/// Checks that a caller has a scope.
+///
+/// # Errors
+/// 403 `SCOPE_REQUIRED`.
+pub(crate) fn check_scope(caller: &Principal, scope: Scope) -> Result<(), ApiError> {
+    if caller.has(scope) {
+        return Ok(());
     }
+    let message = format!("this needs a key with the scope {}", scope.as_str());
+    Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message))
+}
+
+fn within_rate(rates: &DefaultKeyedRateLimiter<KeyId>, key: &KeyId) -> Result<(), ApiError> {
+    rates.check_key(key).map_err(|until| {
+        let wait = until.wait_time_from(DefaultClock::default().now());
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let message = format!("too many requests with this key; try again in {seconds} s");
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
+            .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    })
 }
 
 /// Returns the key that a request carries, in `Authorization` or `X-API-Key`.

@@ -1,6 +1,7 @@
 //! Keys: those that callers show, and those that the first start generates.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use base64::Engine;
@@ -13,44 +14,62 @@ use subtle::ConstantTimeEq;
 use crate::config::{MasterKey, Secret};
 use crate::system::random;
 
-/// Accepted keys: for now that of the administrator alone.
+/// Accepted keys: for now those of the administrator alone, of which there are two while one is changed.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    admin: KeyId,
-    admin_sha256: [u8; 32],
+    admins: Arc<[AdminKey]>,
+}
+
+struct AdminKey {
+    id: KeyId,
+    sha256: [u8; 32],
 }
 
 impl Keys {
-    /// Accepts the administrator's key: as configured, else from its file, which the first start makes. The file holds the
-    /// key itself, memory only its hash.
+    /// Accepts the administrator's keys: as configured, else the one from its file, which the first start makes. The file
+    /// holds the key itself, memory only its hash.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds fewer than 16 characters.
-    pub(crate) fn admin(configured: Option<&Secret>, file: &Path) -> anyhow::Result<Self> {
-        if let Some(key) = configured {
-            return Ok(Self::of(key));
+    pub(crate) fn admin(configured: &[Secret], file: &Path) -> anyhow::Result<Self> {
+        if !configured.is_empty() {
+            return Ok(Self::of(configured));
         }
         let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
         let key = read_or_make(file, new)?;
         anyhow::ensure!(key.len() >= 16, "{} holds no key: delete it, and a new one is made", file.display());
-        Ok(Self::of(&Secret(key)))
+        Ok(Self::of(&[Secret(key)]))
     }
 
-    /// Accepts this key. Its id is the part between the first two underscores, else `admin`.
-    fn of(key: &Secret) -> Self {
-        let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
-        let admin = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
-        Self {
-            admin: admin.expect("\"admin\" is a key id"),
-            admin_sha256: Sha256::digest(key.0.as_bytes()).into(),
-        }
+    /// Accepts these keys. The id of each is the part between the first two underscores, else `admin`.
+    fn of(keys: &[Secret]) -> Self {
+        let admin = |key: &Secret| {
+            let id = key.0.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
+            let id = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
+            AdminKey {
+                id: id.expect("\"admin\" is a key id"),
+                sha256: Sha256::digest(key.0.as_bytes()).into(),
+            }
+        };
+        Self { admins: keys.iter().map(admin).collect() }
     }
 
     /// Returns the caller whose key this is; compares in constant time.
     pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        let same: bool = sha256.ct_eq(&self.admin_sha256).into();
-        same.then(|| Principal { key: self.admin.clone(), scopes: vec![Scope::Admin] })
+        let is_it = |admin: &&AdminKey| bool::from(sha256.ct_eq(&admin.sha256));
+        self.admins.iter().find(is_it).map(AdminKey::principal)
+    }
+
+    /// Returns the caller whose key has this id; `None` when no such key is accepted any more.
+    pub(crate) fn principal(&self, id: &KeyId) -> Option<Principal> {
+        self.admins.iter().find(|admin| admin.id == *id).map(AdminKey::principal)
+    }
+}
+
+impl AdminKey {
+    fn principal(&self) -> Principal {
+        Principal { key: self.id.clone(), scopes: vec![Scope::Admin] }
     }
 }
 
@@ -108,10 +127,15 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_is_accepted() {
-        let keys = Keys::of(&Secret("rdev_ops_0123456789abcdef".into()));
+        let keys = Keys::of(
+            &["rdev_ops_0123456789abcdef", "rdev_bot_0123456789abcdef"].map(|key| Secret(key.into())),
+        );
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
+        assert_eq!(keys.verify("rdev_bot_0123456789abcdef").unwrap().key.as_str(), "bot");
+        assert_eq!(keys.principal(&caller.key), Some(caller));
+        assert!(keys.principal(&"x".parse().unwrap()).is_none());
         for wrong in ["", "rdev_ops_0123456789abcde", "rdev_ops_0123456789abcdef0", "rdev_x_0123456789abcdef"]
         {
             assert!(keys.verify(wrong).is_none(), "{wrong}");
@@ -123,10 +147,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("admin.key");
-        Keys::admin(None, &file).unwrap();
+        Keys::admin(&[], &file).unwrap();
         let key = std::fs::read_to_string(&file).unwrap();
         assert!(key.starts_with("rdev_admin_") && key.len() > 50);
-        let again = Keys::admin(None, &file).unwrap();
+        let again = Keys::admin(&[], &file).unwrap();
         assert!(again.verify(key.trim()).is_some(), "the file holds the key itself");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }

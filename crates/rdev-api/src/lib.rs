@@ -30,6 +30,7 @@ mod routes;
 mod server;
 mod sse;
 mod state;
+mod stream_path;
 mod system;
 mod tickets;
 mod wire;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, Target, Timestamp};
 use rdev_ports::{Clock, Ids, Random};
 use uuid::{ContextV7, Uuid};
 
@@ -43,6 +43,17 @@ impl Ids for UuidIds {
 
     fn operation_id(&self) -> JobId {
         self.id("op")
+    }
+
+    fn least_id(&self, target: &Target, at: Timestamp) -> JobId {
+        let prefix = match target {
+            Target::Operations => "op",
+            Target::Project(_) | Target::Pool => "cmd",
+        };
+        // A UUID of version 7 begins with 48 bits of milliseconds.
+        let millis = at.as_micros().div_euclid(1000).clamp(0, (1 << 48) - 1);
+        let id = format!("{prefix}-{millis:012x}{:020}", 0);
+        id.parse().expect("these are 32 hexadecimal digits")
     }
 }
 

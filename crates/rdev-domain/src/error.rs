@@ -1,5 +1,7 @@
 //! The one error of rdev: a kind that callers decide by, and words for people.
 
+use crate::JobId;
+
 /// Result of every fallible function in rdev.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -21,6 +23,8 @@ pub enum Error {
         conflict: Conflict,
         /// The state that is in the way, for people.
         message: String,
+        /// The job that is in the way, where it is one and is known.
+        job: Option<JobId>,
     },
     /// The request is readable, but its content is not valid.
     #[error("{} of the request's fields are not valid", .0.len())]
@@ -155,6 +159,6 @@ impl Error {
 
     /// Error for a request that contradicts the current state.
     pub fn conflict(conflict: Conflict, message: impl Into<String>) -> Self {
-        Self::Conflict { conflict, message: message.into() }
+        Self::Conflict { conflict, message: message.into(), job: None }
     }
 }

@@ -1,6 +1,6 @@
 //! Time, ids and randomness.
 
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, Target, Timestamp};
 
 /// The time of day.
 pub trait Clock: Send + Sync {
@@ -15,6 +15,9 @@ pub trait Ids: Send + Sync {
 
     /// Returns an id that no operation has, in the same order.
     fn operation_id(&self) -> JobId;
+
+    /// Returns the least id that a job of a target can get in the millisecond of this time.
+    fn least_id(&self, target: &Target, at: Timestamp) -> JobId;
 }
 
 /// Source of randomness.

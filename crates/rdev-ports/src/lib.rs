@@ -27,8 +27,7 @@ pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use followers::{
-    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower,
-    Rest, Unread,
+    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, Follower, FollowerGap, LogFollower, Rest, Unread,
 };
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};
@@ -41,7 +40,7 @@ pub use pods::{
 };
 pub use pool::{BACKLOG_MAX, Backlog, BacklogState, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX};
 pub use queue::{
-    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, Occurrence, Reopened, TaskFilter,
+    BacklogPosition, CancelRequested, Enqueued, IDEMPOTENCY_KEY_LIFETIME, JobFilter, Occurrence, Reopened,
     TaskQueue, Unfinished,
 };
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};

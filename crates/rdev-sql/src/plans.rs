@@ -5,16 +5,17 @@ use sqlx::AssertSqlSafe;
 use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
-use crate::log::followers::{
-    OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES, READ_FOLLOWED, READ_FOLLOWED_ON_POSTGRES,
-};
+use crate::log::followers::{OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES};
 use crate::log::prune::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, OF_PROJECT, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
     REMOVE_OUTPUT, REMOVE_STREAMS,
 };
-use crate::log::read::{
-    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_JOB, READ_JOB_ON_POSTGRES,
-    READ_TARGET, READ_TARGET_ON_POSTGRES,
+use crate::log::read::{ENDS_ON_POSTGRES, POSITION_OF, READ_JOB, READ_JOB_ON_POSTGRES};
+use crate::log::times::{NEXT, NEXT_OF_JOB, NEXT_OF_PROJECT};
+use crate::log::views::{
+    LAST, LAST_OF_ALL, LAST_ON_POSTGRES, PRUNED, READ_ALL, READ_ALL_ON_POSTGRES, READ_CHANGES,
+    READ_CHANGES_OF_PROJECT, READ_CHANGES_OF_PROJECT_ON_POSTGRES, READ_CHANGES_ON_POSTGRES, READ_PROJECT,
+    READ_PROJECT_ON_POSTGRES,
 };
 use crate::operations;
 use crate::queue::backlog::BACKLOG;
@@ -106,13 +107,17 @@ async fn a_log_is_read_from_its_position_on() {
     let by_command = "SEARCH e USING INDEX events_by_task (task_id=? AND position>?)";
     assert_searches(READ_JOB, &[by_command]).await;
     let by_project = "SEARCH e USING INDEX events_by_project (project=? AND position>?)";
-    assert_searches(READ_TARGET, &[by_project]).await;
+    assert_searches(READ_PROJECT, &[by_project]).await;
+    let in_order = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    assert_searches(READ_ALL, &[in_order]).await;
 }
 
 #[tokio::test]
 async fn a_follower_reads_no_output() {
     let in_order = "SEARCH e USING INDEX events_of_followers (position>? AND position<?)";
-    assert_searches(READ_FOLLOWED, &[in_order]).await;
+    assert_searches(READ_CHANGES, &[in_order]).await;
+    let from_there = "SEARCH e USING INDEX events_of_followers (position>?)";
+    assert_searches(READ_CHANGES_OF_PROJECT, &[from_there]).await;
     assert_searches(OLDEST_UNREAD, &["SEARCH e USING INDEX events_of_followers (position>?)"]).await;
 }
 
@@ -122,6 +127,14 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(POSITION_OF, &[by_seq]).await;
     let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=? AND position<?)";
     assert_searches(LAST, &[by_project]).await;
+    assert_searches(LAST_OF_ALL, &["SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"]).await;
+    for (query, search) in [
+        (NEXT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
+        (NEXT_OF_PROJECT, "SEARCH events USING INDEX events_by_project (project>? AND project<?)"),
+        (NEXT_OF_JOB, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
+    ] {
+        assert_searches(query, &[search]).await;
+    }
 }
 
 #[tokio::test]
@@ -176,8 +189,14 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (CLAIM_BESIDE_OTHERS, 6, "tasks_waiting_in_pool"),
         (VIRTUAL_TIME_OF_TASK, 4, "tasks_by_share"),
         (READ_JOB_ON_POSTGRES, 3, "events_by_task"),
-        (READ_TARGET_ON_POSTGRES, 3, "events_by_project"),
-        (READ_FOLLOWED_ON_POSTGRES, 3, "events_of_followers"),
+        (READ_PROJECT_ON_POSTGRES, 3, "events_by_project"),
+        (READ_ALL_ON_POSTGRES, 3, "events_pkey"),
+        (READ_CHANGES_ON_POSTGRES, 3, "events_of_followers"),
+        (READ_CHANGES_OF_PROJECT_ON_POSTGRES, 3, "events_of_followers"),
+        (LAST_OF_ALL, 1, "events_pkey"),
+        (NEXT, 1, "events_pkey"),
+        (NEXT_OF_PROJECT, 2, "events_by_project"),
+        (NEXT_OF_JOB, 2, "events_by_task"),
         (OLDEST_UNREAD_ON_POSTGRES, 1, "events_of_followers"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (LAST_ON_POSTGRES, 2, "events_by_project"),

@@ -9,10 +9,10 @@ use super::{MasterKey, Secret};
 /// Secrets of this server.
 #[derive(Debug, Clone, Args)]
 pub struct KeysConfig {
-    /// Bootstrap key with scope admin, 16 to 200 visible ASCII characters; generated on first start, and
-    /// written to `admin.key` in the data folder
-    #[arg(long, env = "RDEV_ADMIN_KEY", value_parser = admin_key, hide_env_values = true)]
-    pub admin_key: Option<Secret>,
+    /// Bootstrap key with scope admin, 16 to 200 visible ASCII characters without a comma; two with a comma between while it
+    /// is changed; generated on first start, and written to `admin.key` in the data folder
+    #[arg(long, env = "RDEV_ADMIN_KEY", value_delimiter = ',', num_args = 1, value_parser = admin_key, hide_env_values = true)]
+    pub admin_key: Vec<Secret>,
 
     /// 32 bytes in base64; signs tickets and encrypts credentials; generated in the data folder
     #[arg(long, env = "RDEV_MASTER_KEY", value_parser = master_key, hide_env_values = true)]

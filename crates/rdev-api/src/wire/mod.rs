@@ -62,7 +62,7 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
     let clock = stores::clock(&store).await?;
     let runtime = runtime::pods(config, inherited, clock.clone()).await?;
     let runtime_failed = runtime.failed.clone();
-    let services = Services::new(config, &store, runtime, clock.clone())?;
+    let services = Services::new(config, &store, runtime, (clock.clone(), keys.clone()))?;
 
     let middleware = Middleware {
         clock,
@@ -84,7 +84,7 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
 /// Returns keys and tickets, made of the configured keys, or of those that the first start has generated.
 fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let folder = &config.store.data_dir;
-    let keys = Keys::admin(config.keys.admin_key.as_ref(), &folder.join("admin.key"))?;
+    let keys = Keys::admin(&config.keys.admin_key, &folder.join("admin.key"))?;
     if config.runtime.kind() == Runtime::Kubernetes {
         anyhow::ensure!(config.keys.master_key.is_some(), keys::MASTER_KEY_NEEDED);
     }
@@ -96,7 +96,7 @@ fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
 /// pasted.
 fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let file = std::path::absolute(config.store.data_dir.join("admin.key"))?;
-    Ok(config.keys.admin_key.is_none().then_some(file))
+    Ok(config.keys.admin_key.is_empty().then_some(file))
 }
 
 impl Rdev {

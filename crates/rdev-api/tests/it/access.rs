@@ -102,7 +102,7 @@ async fn every_route_refuses_query_parameters_that_it_does_not_know() {
     }
     let failure = client.get("/projects?limit=1&Limit=2").send().await.failure(400, "INVALID_QUERY");
     assert!(failure.error.message.contains("\"Limit\"") && failure.error.message.contains("limit, cursor"));
-    client.get("/projects/demo/commands?status=failed").send().await.failure(400, "INVALID_QUERY");
+    client.get("/projects/demo/commands?state=failed").send().await.failure(400, "INVALID_QUERY");
     assert_eq!(client.call("HEAD", "/projects?limit=1").send().await.status, 200);
     assert_eq!(client.call("HEAD", "/projects?nonsense=1").send().await.status, 400);
     client.get("/queue/tasks?ticket=x").send().await.failure(400, "INVALID_QUERY");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdev_domain::{JobId, Timestamp};
+use rdev_domain::{JobId, Target, Timestamp};
 
 use super::sample::{job_id, operation_id};
 use crate::{Clock, Ids, Random};
@@ -50,6 +50,14 @@ impl Ids for FakeIds {
 
     fn operation_id(&self) -> JobId {
         operation_id(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// Ids are numbers here, and know no time: the least of all.
+    fn least_id(&self, target: &Target, _at: Timestamp) -> JobId {
+        match target {
+            Target::Operations => operation_id(0),
+            Target::Project(_) | Target::Pool => job_id(0),
+        }
     }
 }
 

@@ -38,10 +38,9 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
             match n % 3 {
                 0 => store.check().await,
                 1 => store.append(&fence, vec![chunk(1, 1)], START).await.map(|_| ()),
-                _ => store
-                    .read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 9)
-                    .await
-                    .map(|_| ()),
+                _ => {
+                    store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 9).await.map(|_| ())
+                }
             }
         }));
     }
