@@ -50,7 +50,7 @@ pub use operations::{
 };
 pub use params::{
     AgentQuery, ArtefactPath, CommandPath, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
-    LAST_EVENT_ID, LastEventIdHeader, OperationPath, ProjectPath, StreamIdQuery, StreamPath,
+    LAST_EVENT_ID, LastEventIdHeader, OperationPath, ProjectEventsQuery, ProjectPath, StreamPath,
     SubscriptionQuery, TaskPath, WaitQuery, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};

@@ -117,11 +117,16 @@ described! {
 /// Query of a project's events: one stream, or all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct StreamIdQuery {
+pub struct ProjectEventsQuery {
     /// Name of one command's stream; default: every command of the project, and every task that is done for it.
     #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_id: Option<String>,
+    /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
+    /// `raw` as `output` as the agent wrote them.
+    #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// Query of every event stream.

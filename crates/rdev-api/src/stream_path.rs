@@ -30,13 +30,12 @@ pub(crate) fn stream_at(uri: &Uri) -> Result<StreamRef, String> {
     let stream = match (&segments[..], named) {
         (["events"], None) => Some(StreamRef::All),
         (["projects", project, "events"], None) => project.parse().ok().map(StreamRef::Project),
-        (["projects", project, "events"], Some(stream)) | (["projects", project, "events", stream], None) => {
-            project
-                .parse()
-                .ok()
-                .zip(stream.parse().ok())
-                .map(|(project, stream)| StreamRef::Stream(project, stream))
-        }
+        (&["projects", project, "events"], Some(stream))
+        | (&["projects", project, "events", stream], None) => project
+            .parse()
+            .ok()
+            .zip(stream.parse().ok())
+            .map(|(project, stream)| StreamRef::Stream(project, stream)),
         (["queue", "tasks", id, "events"], None) => id.parse().ok().map(StreamRef::Task),
         (["operations", id, "events"], None) => id.parse().ok().map(StreamRef::Operation),
         _ => None,

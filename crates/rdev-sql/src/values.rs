@@ -70,9 +70,12 @@ pub(crate) fn job_kind(project: &str, name: &str) -> Result<JobKind> {
     kind.ok_or_else(|| unreadable("kind of job", &name))
 }
 
-/// Returns the project that a column `share` names; `None` for an empty one.
-pub(crate) fn project(share: &str) -> Result<Option<ProjectId>> {
-    (!share.is_empty()).then(|| parse(share)).transpose()
+/// Returns the project that a job is done for, from its columns `project` and `share`; a task may have none.
+pub(crate) fn project_of(target: &str, share: &str) -> Result<Option<ProjectId>> {
+    match target {
+        POOL | OPERATIONS => (!share.is_empty()).then(|| parse(share)).transpose(),
+        project => parse(project).map(Some),
+    }
 }
 
 /// Parses an id.

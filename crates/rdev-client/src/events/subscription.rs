@@ -77,7 +77,7 @@ impl Subscription {
     /// Sets the form of an agent's lines; default: [`AgentForm::Events`]. Only streams of a project have one: the server
     /// refuses it on a task's.
     #[must_use]
-    pub fn agent(mut self, form: AgentForm) -> Self {
+    pub fn agent(self, form: AgentForm) -> Self {
         self.with("agent", form.as_str())
     }
 

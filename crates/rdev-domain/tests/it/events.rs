@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Ending, Entry, EntryBody, Failure, JobKind, JobStatus, LogView, Outcome, Position, Reason, Retrying, Seq,
+    Ending, Entry, EntryBody, Failure, JobKind, JobStatus, Outcome, Position, Reason, Retrying, Seq,
     TaskKind, Timestamp,
 };
 

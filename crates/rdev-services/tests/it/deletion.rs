@@ -7,7 +7,7 @@ use rdev_domain::{
 use rdev_engine::{Ensured, Plans, StepContext};
 use rdev_ports::testing::{id, idempotency_key, job, task};
 use rdev_ports::{JobFilter, Pods, ProjectRecords, TaskQueue, Workspaces};
-use rdev_services::{SubmitCommand, SubmitTask};
+use rdev_services::{ListJobs, SubmitCommand, SubmitTask};
 
 use crate::support::{Bench, caller, shop};
 
@@ -85,7 +85,7 @@ async fn a_task_that_is_reopened_while_its_project_is_closed_is_cancelled_and_re
     bench.tasks.cancel(&task.id, None).await.unwrap();
     bench.pods.after_the_next_look();
     is_refused(bench.tasks.retry(&task.id, None).await);
-    assert!(bench.tasks.view(&task.id).await.unwrap().job.state.is_ended());
+    assert!(bench.tasks.view(&task.id, None).await.unwrap().job.state.is_ended());
 }
 
 /// The last step ends what was stored after the step that ends commands, and only then frees the name.
@@ -118,10 +118,10 @@ async fn the_records_of_a_project_go_with_what_was_stored_meanwhile() {
     bench.pods.local.create_project(&shop()).unwrap();
     let again = bench.pods.project(&shop()).await.unwrap().map(|project| project.status);
     assert_eq!(again, Some(ProjectStatus::Ready));
-    let past = bench.commands.list(&shop(), None, 10).await.unwrap();
+    let past = bench.commands.list(&shop(), ListJobs::default(), None, 10).await.unwrap();
     assert!(past.is_empty(), "{past:?}");
     assert!(matches!(
-        bench.commands.view(&shop(), &job("shop", 1).id).await,
+        bench.commands.view(&shop(), &job("shop", 1).id, None).await,
         Err(Error::NotFound { resource: Resource::Command, .. })
     ));
 }

@@ -4,7 +4,7 @@ use rdev_domain::{Entry, EntryBody, JobId, Position, Result, Seq, Timestamp};
 use sqlx::PgConnection;
 
 use crate::row::row;
-use crate::values::{job_kind, parse, project};
+use crate::values::{job_kind, parse, project_of};
 
 /// Stores an entry for each row of `taken`, and returns the entries' positions.
 ///
@@ -118,7 +118,7 @@ impl InsertedEntry {
             position: self.position(),
             job: parse(&self.id)?,
             kind: job_kind(&self.project, &self.kind)?,
-            project: project(&self.share)?,
+            project: project_of(&self.project, &self.share)?,
             stream: parse(&self.stream)?,
             first_seq: self.last_seq(),
             last_seq: self.last_seq(),

@@ -1,8 +1,6 @@
 //! Output is appended.
 
-use rdev_domain::{
-    Chunk, Entry, EntryBody, Error, JobKind, Position, ProjectId, Result, Seq, StreamId, Timestamp,
-};
+use rdev_domain::{Chunk, Entry, EntryBody, Error, Position, Result, Seq, StreamId, Timestamp};
 use rdev_ports::Fence;
 
 use super::entries::store_entry;
@@ -11,7 +9,7 @@ use crate::batch::{Append, InsertedEntry};
 use crate::db::{Commit, Tx, run, write};
 use crate::queue::rows::task;
 use crate::store::SqlStore;
-use crate::values::{job_kind, parse, project};
+use crate::values::{job_kind, parse, project_of};
 
 pub(super) async fn append(
     store: &SqlStore,
@@ -63,7 +61,7 @@ async fn append_alone(
         let Some((target, kind, share, stream)) = owner else {
             return appended(&mut tx, fence, &chunks).await;
         };
-        let (kind, project): (JobKind, Option<ProjectId>) = (job_kind(&target, &kind)?, project(&share)?);
+        let (kind, project) = (job_kind(&target, &kind)?, project_of(&target, &share)?);
         let stream: StreamId = parse(&stream)?;
         let mut entries = Vec::with_capacity(chunks.len());
         for chunk in chunks {

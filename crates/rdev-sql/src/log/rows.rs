@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{about, unreadable};
 use crate::row::row;
-use crate::values::{as_micros, job_kind, micros, parse, project};
+use crate::values::{as_micros, job_kind, micros, parse, project_of};
 
 /// All columns that an [`EventRow`] reads.
 macro_rules! event_columns {
@@ -73,7 +73,7 @@ impl EventRow {
             position: Position(self.position as u64),
             job: parse(&self.task_id)?,
             kind: job_kind(&self.project, &self.job_kind)?,
-            project: project(&self.share)?,
+            project: project_of(&self.project, &self.share)?,
             stream: parse(&self.stream)?,
             first_seq: Seq(self.first_seq as u64),
             last_seq: Seq(self.last_seq as u64),

@@ -1,6 +1,6 @@
 //! Entries are found by their time, for which there is no index: positions grow with the time, so the search halves them.
 
-use rdev_domain::{JobId, LogView, Position, Result, Seq, Timestamp};
+use rdev_domain::{JobId, LogView, Position, ProjectId, Result, Seq, Timestamp};
 
 use super::read::position_of;
 use super::views::last;
@@ -30,23 +30,17 @@ pub(crate) const NEXT: &str =
 const SEQ_AT: &str = "SELECT last_seq FROM events WHERE task_id = $1 AND position = $2";
 
 pub(super) async fn last_before(store: &SqlStore, view: &LogView, at: Timestamp) -> Result<Position> {
-    let end = last(store, view, Position::MAX).await?;
-    let found = match &view.project {
+    let (db, end) = (&store.db, last(store, view, Position::MAX).await?);
+    let found = match view.project.as_ref().map(ProjectId::as_str) {
         Some(project) => {
-            let next = async |after: i64| {
-                read!(
-                    &store.db,
-                    fetch_optional,
-                    query_as<(i64, i64)>,
-                    NEXT_OF_PROJECT,
-                    project.as_str(),
-                    after
-                )
+            let next = |after: i64| async move {
+                read!(db, fetch_optional, query_as<(i64, i64)>, NEXT_OF_PROJECT, project, after)
             };
             search(end, at, next).await?
         }
         None => {
-            let next = async |after: i64| read!(&store.db, fetch_optional, query_as<(i64, i64)>, NEXT, after);
+            let next =
+                |after: i64| async move { read!(db, fetch_optional, query_as<(i64, i64)>, NEXT, after) };
             search(end, at, next).await?
         }
     };
@@ -54,22 +48,21 @@ pub(super) async fn last_before(store: &SqlStore, view: &LogView, at: Timestamp)
 }
 
 pub(super) async fn seq_before(store: &SqlStore, id: &JobId, at: Timestamp) -> Result<Option<Seq>> {
-    let end = position_of(store, id, Seq(u64::MAX)).await?;
-    let next = async |after: i64| {
-        read!(&store.db, fetch_optional, query_as<(i64, i64)>, NEXT_OF_JOB, id.as_str(), after)
-    };
+    let (db, end) = (&store.db, position_of(store, id, Seq(u64::MAX)).await?);
+    let job = id.as_str();
+    let next =
+        |after: i64| async move { read!(db, fetch_optional, query_as<(i64, i64)>, NEXT_OF_JOB, job, after) };
     let found = search(end, at, next).await?;
-    let seq = read!(&store.db, fetch_optional, query_scalar<i64>, SEQ_AT, id.as_str(), found)?;
+    let seq = read!(db, fetch_optional, query_scalar<i64>, SEQ_AT, job, found)?;
     Ok(seq.map(|seq| Seq(seq as u64)))
 }
 
 /// Returns the position of the last entry before a time, of those up to `end`; 0 when there is none. `next` returns the
 /// first entry after a position, and its time.
-async fn search(
-    end: Position,
-    at: Timestamp,
-    next: impl AsyncFn(i64) -> Result<Option<(i64, i64)>>,
-) -> Result<i64> {
+async fn search<F>(end: Position, at: Timestamp, next: impl Fn(i64) -> F) -> Result<i64>
+where
+    F: Future<Output = Result<Option<(i64, i64)>>>,
+{
     // The entry at `before` is earlier than the time, and so are those before it; those after `to` are not.
     let (mut before, mut to) = (0, end.0 as i64);
     while before < to {

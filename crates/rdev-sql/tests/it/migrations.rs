@@ -141,7 +141,7 @@ async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) 
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         older.finish(&claim.fence, Seq(1), outcome, START).await.unwrap();
     }
-    assert_eq!(newer.jobs(&demo, None, 9).await.unwrap().len(), 2);
+    assert_eq!(newer.jobs(&demo, &rdev_ports::JobFilter::default(), None, 9).await.unwrap().len(), 2);
     older.close().await;
 
     place.run("UPDATE schema_compatibility SET oldest_program = 9999").await;

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use rdev_api_types::{
-    AgentQuery, Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, ProjectPath, ServerSentEvent,
-    StreamIdQuery, StreamPath, SubscriptionQuery, Ticket,
+    AgentQuery, Data, ErrorBody, IdempotencyKeyHeader, LastEventIdHeader, ProjectEventsQuery, ProjectPath,
+    ServerSentEvent, StreamPath, SubscriptionQuery, Ticket,
 };
 use rdev_domain::{Error, ProjectId, Resource, StreamId};
 use rdev_engine::JobBegin;
@@ -23,7 +23,7 @@ use crate::tickets::Tickets;
 /// A project's stream has its commands, and the tasks that are done for it. It begins with the oldest event that is stored,
 /// up to 30 days ago: `last_event_id=latest` or `since` begin later.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
-    params(ProjectPath, StreamIdQuery, SubscriptionQuery, AgentQuery,
+    params(ProjectPath, ProjectEventsQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -32,15 +32,12 @@ pub(crate) async fn project_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     InProject(project): InProject,
-    (Query(which), Query(query), Query(agent)): (
-        Query<StreamIdQuery>,
-        Query<SubscriptionQuery>,
-        Query<AgentQuery>,
-    ),
+    Query(which): Query<ProjectEventsQuery>,
+    Query(query): Query<SubscriptionQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, agent.agent.as_deref())?;
+    let shape = Shape::asked(&query, which.agent.as_deref())?;
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
         let begin = job_begin(&query, &headers)?;

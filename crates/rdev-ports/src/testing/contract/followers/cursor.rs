@@ -53,7 +53,7 @@ pub async fn the_oldest_unread_entry_has_a_time(store: &impl Store) -> Result<()
     let begin = store.open(FIRST, at(0)).await?;
     assert_eq!(store.unread(FIRST).await?, Unread::Nothing);
     let fence = run(store, 1).await?;
-    let started = read_all(store, begin).await?.pop().expect("it has started").entry;
+    let started = read_all(store, begin).await?.pop().expect("it has started");
     assert!(store.advance(FIRST, begin, started.position, at(1)).await?);
     store.append(&fence, vec![crate::testing::chunk(1, 1)], at(2)).await?;
     assert_eq!(store.unread(FIRST).await?, Unread::Nothing);
