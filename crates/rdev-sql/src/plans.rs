@@ -21,7 +21,9 @@ use crate::operations;
 use crate::queue::backlog::BACKLOG;
 use crate::queue::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::queue::lease::HURRY;
-use crate::queue::read::{UNFINISHED, UNFINISHED_ON_POSTGRES};
+use crate::queue::read::{
+    JOBS, JOBS_OF_STREAM, UNFINISHED, UNFINISHED_JOBS, UNFINISHED_JOBS_ON_POSTGRES, UNFINISHED_ON_POSTGRES,
+};
 use crate::queue::virtual_time::{VIRTUAL_TIME_OF_COMMAND, VIRTUAL_TIME_OF_TASK};
 use crate::store::SqlStore;
 use crate::testing::PostgresDatabase;
@@ -77,6 +79,16 @@ async fn what_was_postponed_is_found_without_looking_at_what_has_ended() {
 #[tokio::test]
 async fn of_many_commands_each_is_looked_up_by_its_id() {
     assert_searches(UNFINISHED, &["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"]).await;
+}
+
+#[tokio::test]
+async fn jobs_are_listed_without_those_of_others_and_unfinished_ones_without_the_ended() {
+    let of_target = "SEARCH tasks USING INDEX tasks_by_project (project=? AND id>? AND id<?)";
+    assert_searches(JOBS, &[of_target]).await;
+    assert_searches(JOBS_OF_STREAM, &["SEARCH tasks USING INDEX tasks_by_stream (project=? AND stream=?)"])
+        .await;
+    let sorted = ["SEARCH tasks USING INDEX tasks_by_share (pool=?)", "USE TEMP B-TREE FOR ORDER BY"];
+    assert_eq!(plan(UNFINISHED_JOBS).await, sorted);
 }
 
 #[tokio::test]
@@ -218,6 +230,8 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (REMOVE_KEYS, 1, "idempotency_keys_by_age"),
         (BACKLOG, 2, "tasks_running"),
         (UNFINISHED_ON_POSTGRES, 1, "tasks_pkey"),
+        (JOBS_OF_STREAM, 9, "tasks_by_stream"),
+        (UNFINISHED_JOBS_ON_POSTGRES, 9, "tasks_by_share"),
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");

@@ -107,14 +107,7 @@ impl Services {
         let per_key = server::streams_per_key(config);
         let (heartbeat, agents) = (config.streams.heartbeat(), Agents::new(agent()));
         Ok(Self {
-            ticket_issuer: TicketIssuer {
-                projects: projects.clone(),
-                events: events.clone(),
-                tasks: tasks.clone(),
-                operations: operations.clone(),
-                queue: queue.clone(),
-                clock: clock.clone(),
-            },
+            ticket_issuer: TicketIssuer { tasks: tasks.clone(), operations: operations.clone() },
             health: Health::new(queue, pods.clone(), worker.pulse()),
             projects,
             operations,

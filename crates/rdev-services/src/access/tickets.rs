@@ -1,11 +1,9 @@
 //! Tickets for browsers: the streams that they open, and the time from which a ticket is valid.
 
-use std::sync::Arc;
-
 use rdev_domain::{IdempotencyKey, JobId, ProjectId, Result, Scope, StreamId, Timestamp};
-use rdev_ports::{Clock, Occurrence, TaskQueue};
+use rdev_ports::Occurrence;
 
-use crate::{Events, Operations, Projects, Tasks};
+use crate::{Operations, Tasks};
 
 /// Event stream that a reader names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,18 +41,10 @@ impl StreamRef {
 /// Issuer of tickets. A ticket is a function of its time, so the answer to a repeated request needs no stored ticket.
 #[derive(Clone)]
 pub struct TicketIssuer {
-    /// Registry of projects.
-    pub projects: Projects,
-    /// Streams of projects.
-    pub events: Events,
     /// Tasks of the pool.
     pub tasks: Tasks,
-    /// Operations on projects.
+    /// Operations on projects, with the registry of projects, and their events.
     pub operations: Operations,
-    /// Store of idempotency keys.
-    pub queue: Arc<dyn TaskQueue>,
-    /// Time of day.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl TicketIssuer {
@@ -67,16 +57,17 @@ impl TicketIssuer {
         stream: &StreamRef,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<(Timestamp, Occurrence)> {
+        let Operations { ports, projects, events, .. } = &self.operations;
         match stream {
             StreamRef::All => {}
-            StreamRef::Project(project) => drop(self.projects.get(project).await?),
-            StreamRef::Stream(project, stream) => self.events.check_stream(project, stream).await?,
+            StreamRef::Project(project) => drop(projects.get(project).await?),
+            StreamRef::Stream(project, stream) => events.check_stream(project, stream).await?,
             StreamRef::Task(id) => self.tasks.check(id).await?,
             StreamRef::Operation(id) => self.operations.check(id).await?,
         }
-        let now = self.clock.now();
+        let now = ports.clock.now();
         let first = match idempotency {
-            Some(key) => self.queue.first_use(key, now).await?,
+            Some(key) => ports.queue.first_use(key, now).await?,
             None => now,
         };
         Ok((first, if first < now { Occurrence::Repeated } else { Occurrence::First }))

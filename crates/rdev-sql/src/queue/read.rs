@@ -23,27 +23,32 @@ macro_rules! jobs {
             task_columns!(),
             " FROM tasks",
             $from,
-            " WHERE ",
+            " WHERE pool = $9 AND ",
             $of,
-            " AND id < $2 AND id >= $3
-               AND ($4 = '' OR $4 LIKE '%,' || status || ',%' OR $4 LIKE '%,waiting_' || waiting_for || ',%')
-               AND ($5 = '' OR kind = $5) AND ($6 = '' OR share = $6) AND ($7 = '' OR stream = $7)
+            " AND ($4 = '' OR $4 LIKE '%,' || status || ',%' OR $4 LIKE '%,waiting_' || waiting_for || ',%')
+              AND ($5 = '' OR kind = $5) AND ($6 = '' OR share = $6) AND ($7 = '' OR stream = $7)
               ORDER BY id DESC LIMIT $8"
         )
     };
 }
 
-pub(crate) const JOBS: &str = jobs!("", "project = $1 AND pool = $9");
-pub(crate) const JOBS_OF_STREAM: &str = jobs!("", "project = $1 AND pool = $9 AND stream = $7");
+pub(crate) const JOBS: &str = jobs!("", "project = $1 AND id < $2 AND id >= $3");
 
-/// Reads the jobs that have not ended, however many have, and sorts them. Compares a text that has no index: the index of
-/// the project holds those that have ended, too.
-pub(crate) const UNFINISHED_JOBS: &str = jobs!(
-    " INDEXED BY tasks_by_share",
-    "pool = $9 AND status IN ('pending', 'running') AND project || '' = $1"
-);
-pub(crate) const UNFINISHED_JOBS_ON_POSTGRES: &str =
-    jobs!("", "pool = $9 AND status IN ('pending', 'running') AND project || '' = $1");
+pub(crate) const JOBS_OF_STREAM: &str = jobs!("", "project = $1 AND stream = $7 AND id < $2 AND id >= $3");
+
+/// Reads the jobs that have not ended, however many have, and sorts them. Compares texts that have no index: the other
+/// indexes hold the jobs that have ended, too.
+macro_rules! unfinished_jobs {
+    ($from:literal) => {
+        jobs!(
+            $from,
+            "status IN ('pending', 'running') AND project || '' = $1 AND id || '' < $2 AND id || '' >= $3"
+        )
+    };
+}
+
+pub(crate) const UNFINISHED_JOBS: &str = unfinished_jobs!(" INDEXED BY tasks_by_share");
+pub(crate) const UNFINISHED_JOBS_ON_POSTGRES: &str = unfinished_jobs!("");
 
 /// Counts the pending jobs of a queue before the job `$1`.
 macro_rules! ahead {
