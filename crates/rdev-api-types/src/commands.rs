@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::number::whole_number_or_null;
-use crate::{Progress, Status, StreamName, TimeoutSeconds, VariableName, VariableValue};
+use crate::{AsWritten, Progress, Status, StreamName, TimeoutSeconds, VariableName, VariableValue};
 
 closed_set! {
     /// Type of a command.
@@ -144,6 +144,18 @@ pub struct Command {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct CommandPage {
+    /// Name of the command's stream.
+    #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// Status of the commands.
+    #[cfg_attr(feature = "schema", param(value_type = Option<Status>, nullable = false, inline))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<AsWritten<Status>>,
+    /// Time of acceptance, as RFC 3339: only commands of this millisecond or later.
+    #[cfg_attr(feature = "schema", param(format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Most entries of the page, 1 to 200; default 50.
     #[cfg_attr(feature = "schema", param(minimum = 1, maximum = 200, default = 50))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -59,7 +59,10 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// Returns the names of the fields that are not valid, in their order.
     pub fn fields(&self) -> Vec<&str> {
-        self.error.details.iter().flatten().map(|detail| detail.field.as_str()).collect()
+        match &self.error.details {
+            Some(Details::Fields(fields)) => fields.iter().map(|detail| detail.field.as_str()).collect(),
+            Some(Details::Job(_)) | None => Vec::new(),
+        }
     }
 }
 
@@ -73,8 +76,33 @@ pub struct ErrorInfo {
     /// Explanation, for people.
     #[cfg_attr(feature = "schema", schema(example = "project \"demo\" does not exist"))]
     pub message: String,
-    /// Every field that is not valid; null for other failures.
-    pub details: Option<Vec<Detail>>,
+    /// Every field that is not valid; for `STREAM_ID_TAKEN` the command that has the name, unless it was removed; null
+    /// for other failures.
+    pub details: Option<Details>,
+}
+
+/// Details of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum Details {
+    /// Fields that are not valid.
+    Fields(Vec<Detail>),
+    /// The job that is in the way.
+    Job(DetailJob),
+}
+
+/// Job that is in the way of a request: one of the two ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DetailJob {
+    /// Id of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub command_id: Option<String>,
+    /// Id of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
 }
 
 /// Field that is not valid.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AgentEvent, Reason, Status, StepError, StepState, Timestamp};
+use crate::{AgentEvent, Reason, Status, StepError, StepState, Ticket, Timestamp};
 
 closed_set! {
     /// Name of an event.
@@ -23,7 +23,53 @@ closed_set! {
         Gap = "gap",
         /// A sign of life.
         Heartbeat = "heartbeat",
+        /// A new ticket, for a stream that was opened with one.
+        Ticket = "ticket",
     }
+}
+
+closed_set! {
+    /// Type of a command, task or operation.
+    JobType {
+        /// Command: Claude Code with a prompt.
+        Claude = "claude",
+        /// Command or task: a line for `sh -c`, or other work.
+        Shell = "shell",
+        /// Command: git with arguments.
+        Git = "git",
+        /// Task that makes something.
+        Build = "build",
+        /// Task that checks something.
+        Test = "test",
+        /// Task that changes an outside system.
+        Deploy = "deploy",
+        /// Operation that makes a project.
+        CreateProject = "create_project",
+        /// Operation that removes a project.
+        DeleteProject = "delete_project",
+    }
+}
+
+/// What an event is about: exactly one of the three ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct EventJob {
+    /// Id of the command; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub command_id: Option<String>,
+    /// Id of the task; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// Id of the operation; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: JobType,
+    /// Project that it is done for; null for a task without one.
+    #[cfg_attr(feature = "schema", schema(example = "demo"))]
+    pub project: Option<String>,
 }
 
 closed_set! {
@@ -58,14 +104,15 @@ closed_set! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ServerSentEvent {
-    /// Id for `Last-Event-ID`: the event's number in its stream, on a project's stream an opaque text. A `heartbeat` has
-    /// none, on one command's stream a `status` has none, and on a project's a `gap` between ids has none.
+    /// Id for `Last-Event-ID`: the event's number in its stream, on a stream of several jobs an opaque text. A
+    /// `heartbeat` and a `ticket` have none, on the stream of one job a `status` has none, and on one of several a `gap`
+    /// between ids has none.
     #[cfg_attr(feature = "schema", schema(example = "1"))]
     pub id: Option<String>,
     /// Name of the event.
     pub event: Option<EventName>,
-    /// JSON text: an OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent (on a project's stream also
-    /// ProjectGapEvent) or HeartbeatEvent.
+    /// JSON text: an OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent (on a stream of several jobs
+    /// also ProjectGapEvent), HeartbeatEvent or Ticket.
     #[cfg_attr(
         feature = "schema",
         schema(
@@ -120,6 +167,9 @@ pub struct StatusEvent {
     /// Explanation of the reason, for people; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the status is of.
+    #[serde(flatten)]
+    pub job: EventJob,
     /// Time since which the status holds.
     pub timestamp: Timestamp,
 }
@@ -167,6 +217,9 @@ pub struct CompleteEvent {
     /// Milliseconds from the start of its process to its end.
     #[cfg_attr(feature = "schema", schema(example = 4532))]
     pub duration_ms: u64,
+    /// What has ended.
+    #[serde(flatten)]
+    pub job: EventJob,
     /// Time of its end.
     pub timestamp: Timestamp,
 }
@@ -229,6 +282,8 @@ pub enum Event {
     ProjectGap(ProjectGapEvent),
     /// A sign of life.
     Heartbeat(HeartbeatEvent),
+    /// A new ticket.
+    Ticket(Ticket),
     /// Event that this version does not know, of a newer server; its data is dropped.
     Unknown,
 }
@@ -258,6 +313,7 @@ impl Event {
                 AnyGap::Project(gap) => Self::ProjectGap(gap),
             },
             EventName::Heartbeat => Self::Heartbeat(Deserialize::deserialize(data)?),
+            EventName::Ticket => Self::Ticket(Deserialize::deserialize(data)?),
             EventName::Unknown => Self::Unknown,
         })
     }
@@ -269,7 +325,12 @@ impl Event {
             Self::Agent(line) => Some(line.seq),
             Self::Step(step) => Some(step.seq),
             Self::Complete(complete) => Some(complete.seq),
-            Self::Status(_) | Self::Gap(_) | Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
+            Self::Status(_)
+            | Self::Gap(_)
+            | Self::ProjectGap(_)
+            | Self::Heartbeat(_)
+            | Self::Ticket(_)
+            | Self::Unknown => None,
         }
     }
 
@@ -282,7 +343,7 @@ impl Event {
             Self::Step(step) => Some(&step.stream_id),
             Self::Complete(complete) => Some(&complete.stream_id),
             Self::Gap(gap) => Some(&gap.stream_id),
-            Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Unknown => None,
+            Self::ProjectGap(_) | Self::Heartbeat(_) | Self::Ticket(_) | Self::Unknown => None,
         }
     }
 
@@ -295,7 +356,7 @@ impl Event {
             Self::Step(step) => Some(&step.timestamp),
             Self::Complete(complete) => Some(&complete.timestamp),
             Self::Heartbeat(heartbeat) => Some(&heartbeat.timestamp),
-            Self::Gap(_) | Self::ProjectGap(_) | Self::Unknown => None,
+            Self::Gap(_) | Self::ProjectGap(_) | Self::Ticket(_) | Self::Unknown => None,
         }
     }
 }
@@ -329,9 +390,16 @@ mod tests {
             attempt: None,
             reason: None,
             message: None,
+            job: EventJob {
+                command_id: Some("cmd-1".into()),
+                task_id: None,
+                operation_id: None,
+                kind: JobType::Shell,
+                project: Some("demo".into()),
+            },
             timestamp: "2026-01-24T20:00:00Z".into(),
         };
-        let text = r#"{"stream_id":"s","status":"running","timestamp":"2026-01-24T20:00:00Z"}"#;
+        let text = r#"{"stream_id":"s","status":"running","command_id":"cmd-1","type":"shell","project":"demo","timestamp":"2026-01-24T20:00:00Z"}"#;
         assert_eq!(serde_json::to_string(&status).unwrap(), text);
         assert_eq!(read(EventName::Status, text).unwrap(), Event::Status(status));
         assert!(read(EventName::Complete, text).is_err());

@@ -38,10 +38,10 @@ mod workers;
 pub use agent::{AgentBlock, AgentEvent, AgentEventType, AgentProvider, AgentUsage, Dollars, RawJson};
 pub use artefacts::{Artefact, ArtefactProblem, ArtefactSummary};
 pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, ShellBody};
-pub use envelope::{Data, Detail, ErrorBody, ErrorInfo, List, ListMeta, Meta};
+pub use envelope::{Data, Detail, DetailJob, Details, ErrorBody, ErrorInfo, List, ListMeta, Meta};
 pub use events::{
-    CompleteEvent, Event, EventName, GapEvent, GapReason, HeartbeatEvent, OutputEvent, OutputStream,
-    ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
+    CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, OutputEvent,
+    OutputStream, ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
@@ -51,9 +51,9 @@ pub use operations::{
     OperationStep, OperationType, StepError, StepErrorCode, StepState,
 };
 pub use params::{
-    ArtefactPath, CommandPath, EventsQuery, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
-    LAST_EVENT_ID, LastEventIdHeader, LastEventIdQuery, OperationPath, ProjectLastEventIdHeader, ProjectPath,
-    RATE_LIMIT, RATE_LIMIT_POLICY, StreamPath, StreamQuery, TaskPath, WorkerPath,
+    AgentQuery, ArtefactPath, CommandPath, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
+    LAST_EVENT_ID, LastEventIdHeader, OperationPath, ProjectEventsQuery, ProjectPath, RATE_LIMIT,
+    RATE_LIMIT_POLICY, StreamPath, SubscriptionQuery, TaskPath, WaitQuery, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};
@@ -61,6 +61,6 @@ pub use set::{AsWritten, UnknownValue};
 pub use shared::{
     PAGE_DEFAULT, PAGE_MAX, StreamName, TimeoutSeconds, Timestamp, VariableName, VariableValue,
 };
-pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskEventsQuery, TaskPage, TaskType};
-pub use tickets::Ticket;
+pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskPage, TaskStreamQuery, TaskType};
+pub use tickets::{Ticket, TicketBody};
 pub use workers::{DrainBody, Pool, Worker, WorkerStatus};

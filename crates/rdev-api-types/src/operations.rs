@@ -173,6 +173,14 @@ pub struct Operation {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct OperationPage {
+    /// Project of the operations.
+    #[cfg_attr(feature = "schema", param(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Time of acceptance, as RFC 3339: only operations of this millisecond or later.
+    #[cfg_attr(feature = "schema", param(format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Most entries of the page, 1 to 200; default 50.
     #[cfg_attr(feature = "schema", param(minimum = 1, maximum = 200, default = 50))]
     #[serde(skip_serializing_if = "Option::is_none")]

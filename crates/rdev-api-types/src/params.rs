@@ -106,18 +106,9 @@ described! {
 }
 
 described! {
-    /// `Last-Event-ID` of one stream.
+    /// `Last-Event-ID` of a stream.
     LastEventIdHeader in Header {
-        /// Id of the event after which to begin
-        #[cfg_attr(feature = "schema", param(rename = "Last-Event-ID", nullable = false, pattern = "^([0-9]{1,18})?$"))]
-        last_event_id: Option<String>,
-    }
-}
-
-described! {
-    /// `Last-Event-ID` of a project's stream.
-    ProjectLastEventIdHeader in Header {
-        /// Id of the event after which to begin
+        /// Id of the event after which to begin, or `latest`
         #[cfg_attr(feature = "schema", param(
             rename = "Last-Event-ID",
             nullable = false,
@@ -127,19 +118,54 @@ described! {
     }
 }
 
-/// Query of a project's events.
+/// Query of a project's events: one stream, or all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct EventsQuery {
-    /// Name of one command's stream; default: every command of the project.
+pub struct ProjectEventsQuery {
+    /// Name of one command's stream; default: every command of the project, and every task that is done for it.
     #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_id: Option<String>,
-    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it. On a project's stream `latest`
-    /// begins with the next event.
+    /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
+    /// `raw` as `output` as the agent wrote them.
+    #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// Query of every event stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct SubscriptionQuery {
+    /// Id of the event after which to begin, or `latest` to begin with the next event; the header `Last-Event-ID`
+    /// overrides it. Default: the first event that is stored.
     #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18}|[0-9]{1,18}-[0-9]{1,18}|latest)?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event_id: Option<String>,
+    /// Time, as RFC 3339: begins with the first events that were stored then, or later. A last event id overrides it.
+    #[cfg_attr(feature = "schema", param(format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Name of the events of standard error: `error` (default), or `output`. EventSource calls its own failures `error`.
+    #[cfg_attr(feature = "schema", param(pattern = "^(error|output)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// Names of the events to send, with commas between: `status`, `output`, `error`, `agent`, `step`, `complete`;
+    /// default: all. `gap`, `heartbeat` and `ticket` are always sent.
+    #[cfg_attr(
+        feature = "schema",
+        param(
+            pattern = "^(status|output|error|agent|step|complete)(,(status|output|error|agent|step|complete))*$"
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<String>,
+}
+
+/// Query of the form of an agent's lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct AgentQuery {
     /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
     /// `raw` as `output` as the agent wrote them.
     #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
@@ -147,27 +173,17 @@ pub struct EventsQuery {
     pub agent: Option<String>,
 }
 
-/// Query of the events of a command's stream.
+/// Query of one command, task or operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct StreamQuery {
-    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it.
-    #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18})?$"))]
+pub struct WaitQuery {
+    /// Seconds, 1 to 60: the answer comes at the end, or after so long as it stands then. Default: at once.
+    #[cfg_attr(feature = "schema", param(minimum = 1, maximum = 60))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_event_id: Option<String>,
-    /// Form of an agent's lines: `events` (default) as `agent`, `text` as `output` with their text for people in `line`,
-    /// `raw` as `output` as the agent wrote them.
-    #[cfg_attr(feature = "schema", param(pattern = "^(events|text|raw)$"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
+    pub wait: Option<u32>,
 }
 
-/// Query of the events of one stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct LastEventIdQuery {
-    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it.
-    #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18})?$"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_event_id: Option<String>,
+impl WaitQuery {
+    /// Longest wait, in seconds.
+    pub const SECONDS_MAX: u32 = 60;
 }

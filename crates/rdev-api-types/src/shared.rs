@@ -10,8 +10,7 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 
 text! {
-    /// Moment in UTC, as RFC 3339 with as many digits of a second as needed, at most six. Texts have no order of their
-    /// own: parse both to compare them.
+    /// Moment in UTC, as RFC 3339. Answers and events always have six digits of a second, so that their texts sort by time.
     Timestamp, |schema| {
         let format = utoipa::openapi::KnownFormat::DateTime;
         schema.format(Some(utoipa::openapi::SchemaFormat::KnownFormat(format)))

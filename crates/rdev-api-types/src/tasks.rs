@@ -184,6 +184,14 @@ pub struct TaskPage {
     #[cfg_attr(feature = "schema", param(rename = "type", value_type = Option<TaskType>, nullable = false, inline))]
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<AsWritten<TaskType>>,
+    /// Name of the task's stream.
+    #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// Time of acceptance, as RFC 3339: only tasks of this millisecond or later.
+    #[cfg_attr(feature = "schema", param(format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Project that the tasks are done for.
     #[cfg_attr(feature = "schema", param(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,18 +206,14 @@ pub struct TaskPage {
     pub cursor: Option<String>,
 }
 
-/// Query of the events of a task.
+/// Query of a task's events: the name of its stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct TaskEventsQuery {
+pub struct TaskStreamQuery {
     /// Name of the task's stream, as in its `stream_url`; no other is accepted.
     #[cfg_attr(feature = "schema", param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_id: Option<String>,
-    /// Id of the event after which to begin; the header `Last-Event-ID` overrides it.
-    #[cfg_attr(feature = "schema", param(pattern = "^([0-9]{1,18})?$"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_event_id: Option<String>,
 }
 
 /// Queue of the pool in numbers.

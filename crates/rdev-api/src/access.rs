@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{Query, RawPathParams, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Principal, ProjectId, Scope};
+use rdev_domain::{Principal, Scope};
 
 use crate::error::{ApiError, beginning};
 use crate::keys::Keys;
@@ -17,6 +16,7 @@ use crate::middleware::{record_key, record_stream};
 use crate::rates::{Allowance, Rates};
 use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
+use crate::stream_path::stream_at;
 use crate::tickets::Tickets;
 
 /// Access that a route needs.
@@ -26,8 +26,8 @@ pub(crate) enum Access {
     Public,
     /// A key with this scope.
     Scope(Scope),
-    /// A key with this scope, or a ticket for the project in the path.
-    ScopeOrTicket(Scope),
+    /// A key with this scope, or a ticket for the event stream at the path. Connections to streams have a rate of their own.
+    Stream(Scope),
 }
 
 /// Gate: authenticates callers, and keeps each key within its rate.
@@ -36,6 +36,8 @@ pub(crate) struct Gate {
     keys: Keys,
     tickets: Tickets,
     rates: Rates,
+    /// Rates of connections to streams: all pages of a key connect again at once when a server has restarted.
+    stream_rates: Rates,
 }
 
 /// Query parameters that each method of a path takes, as the document lists them.
@@ -49,14 +51,9 @@ pub(crate) struct Guard {
 }
 
 /// Runs the handler when the request passes the guard, and answers in its place when not.
-pub(crate) async fn guard(
-    State(guard): State<Arc<Guard>>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let mut allowance = None;
-    let mut response = match guard.pass(&mut request, params.ok().as_ref(), &mut allowance) {
+    let mut response = match guard.pass(&mut request, &mut allowance) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -74,16 +71,11 @@ impl Guard {
 
     /// Puts the caller on the request, and notes what is left of the caller's rate. A path that cannot be parsed is refused
     /// by its handler.
-    fn pass(
-        &self,
-        request: &mut Request,
-        params: Option<&RawPathParams>,
-        allowance: &mut Option<Allowance>,
-    ) -> Result<(), ApiError> {
+    fn pass(&self, request: &mut Request, allowance: &mut Option<Allowance>) -> Result<(), ApiError> {
         if self.access != Access::Public {
-            let caller = self.gate.admit(self.access, request, params)?;
+            let (caller, rates) = self.gate.admit(self.access, request)?;
             record_key(&caller.key);
-            let (left, within_rate) = self.gate.rates.take(&caller.key);
+            let (left, within_rate) = rates.take(&caller.key);
             *allowance = Some(left);
             within_rate?;
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
@@ -112,31 +104,28 @@ impl Guard {
 }
 
 impl Gate {
-    /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once.
+    /// Makes a gate that lets each key make `rate_limit_per_minute` requests, a tenth of them at once, and open as many
+    /// streams, all of them at once.
     pub(crate) fn new(keys: Keys, tickets: Tickets, rate_limit_per_minute: u32) -> Self {
-        Self { keys, tickets, rates: Rates::new(rate_limit_per_minute) }
+        let (rates, stream_rates) =
+            (Rates::new(rate_limit_per_minute), Rates::at_once(rate_limit_per_minute));
+        Self { keys, tickets, rates, stream_rates }
     }
 
-    fn admit(
-        &self,
-        access: Access,
-        request: &Request,
-        params: Option<&RawPathParams>,
-    ) -> Result<Principal, ApiError> {
-        let (scope, ticket) = match access {
-            Access::Scope(scope) => (scope, None),
-            Access::ScopeOrTicket(scope) => (scope, ticket(request)),
+    /// Returns the caller, and the rates that count for the request.
+    fn admit(&self, access: Access, request: &mut Request) -> Result<(Principal, &Rates), ApiError> {
+        let (scope, rates, ticket) = match access {
+            Access::Scope(scope) => (scope, &self.rates, None),
+            Access::Stream(scope) => (scope, &self.stream_rates, ticket(request)),
             Access::Public => return Err(ApiError::unauthorized("this route has no callers")),
         };
+        // A key counts where there are both: clients made of the document send what they have in every place it names.
         let caller = match ticket {
-            Some(ticket) => self.ticket_holder(&ticket, params)?,
-            None => self.key_holder(request.headers())?,
+            Some(ticket) if key(request.headers())?.is_none() => self.ticket_holder(&ticket, request)?,
+            _ => self.key_holder(request.headers())?,
         };
-        if !caller.has(scope) {
-            let message = format!("this needs a key with the scope {}", scope.as_str());
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message));
-        }
-        Ok(caller)
+        check_scope(&caller, scope)?;
+        Ok((caller, rates))
     }
 
     fn key_holder(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
@@ -145,13 +134,29 @@ impl Gate {
         self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn ticket_holder(&self, ticket: &str, params: Option<&RawPathParams>) -> Result<Principal, ApiError> {
-        let project = params.and_then(|params| params.iter().find(|(name, _)| *name == "project"));
-        project
-            .and_then(|(_, project)| project.parse::<ProjectId>().ok())
-            .and_then(|project| self.tickets.verify(ticket, &project, RequestMeta::current().at))
-            .ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
+    fn ticket_holder(&self, ticket: &str, request: &mut Request) -> Result<Principal, ApiError> {
+        let stream = stream_at(request.uri()).ok();
+        let verified =
+            stream.and_then(|stream| self.tickets.verify(ticket, &stream, RequestMeta::current().at));
+        let caller = verified.and_then(|verified| {
+            let caller = self.keys.principal(&verified.key)?;
+            request.extensions_mut().insert(verified.ticket);
+            Some(caller)
+        });
+        caller.ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
     }
+}
+
+/// Checks that a caller has a scope.
+///
+/// # Errors
+/// 403 `SCOPE_REQUIRED`.
+pub(crate) fn check_scope(caller: &Principal, scope: Scope) -> Result<(), ApiError> {
+    if caller.has(scope) {
+        return Ok(());
+    }
+    let message = format!("this needs a key with the scope {}", scope.as_str());
+    Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message))
 }
 
 /// Returns the key that a request carries, in `Authorization` or `X-API-Key`.

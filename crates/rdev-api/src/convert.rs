@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rdev_api_types as types;
 use rdev_domain::{
-    BlockedBy, CommandRequest, Condition, Ending, Job, JobSpec, JobState, JobStatus, ProjectStatus, Reason,
-    StepError, StepErrorCode, StepStatus, Timestamp,
+    BlockedBy, CommandKind, CommandRequest, Condition, Ending, Entry, Job, JobKind, JobSpec, JobState,
+    JobStatus, OperationKind, ProjectStatus, Reason, StepError, StepErrorCode, StepStatus, TaskKind,
+    Timestamp,
 };
 use rdev_services::QueuePosition;
 
@@ -75,6 +76,11 @@ pub(crate) fn status(status: JobStatus) -> types::Status {
     }
 }
 
+/// Reads a status; `None` for one that is not known.
+pub(crate) fn job_status(status: types::Status) -> Option<JobStatus> {
+    JobStatus::parse(status.as_str())
+}
+
 /// Shows the cause of an end; `None` for a success.
 pub(crate) fn ending_reason(ending: Ending) -> Option<types::Reason> {
     match ending {
@@ -139,6 +145,28 @@ pub(crate) fn step_error(error: &StepError) -> types::StepError {
         StepErrorCode::Internal => types::StepErrorCode::Internal,
     };
     types::StepError { code, message: error.message.clone() }
+}
+
+/// Shows what an entry of the log is about.
+pub(crate) fn event_job(entry: &Entry) -> types::EventJob {
+    let id = || Some(entry.job.to_string());
+    let (command_id, task_id, operation_id) = match entry.kind {
+        JobKind::Command(_) => (id(), None, None),
+        JobKind::Task(_) => (None, id(), None),
+        JobKind::Operation(_) => (None, None, id()),
+    };
+    let kind = match entry.kind {
+        JobKind::Command(CommandKind::Claude) => types::JobType::Claude,
+        JobKind::Command(CommandKind::Shell) | JobKind::Task(TaskKind::Shell) => types::JobType::Shell,
+        JobKind::Command(CommandKind::Git) => types::JobType::Git,
+        JobKind::Task(TaskKind::Build) => types::JobType::Build,
+        JobKind::Task(TaskKind::Test) => types::JobType::Test,
+        JobKind::Task(TaskKind::Deploy) => types::JobType::Deploy,
+        JobKind::Operation(OperationKind::CreateProject) => types::JobType::CreateProject,
+        JobKind::Operation(OperationKind::DeleteProject) => types::JobType::DeleteProject,
+    };
+    let project = entry.project.as_ref().map(ToString::to_string);
+    types::EventJob { command_id, task_id, operation_id, kind, project }
 }
 
 /// Shows a moment.
@@ -210,6 +238,9 @@ mod tests {
             };
             assert_eq!(reason(stored), *known);
         }
+        assert!(
+            types::JobType::ALL.iter().all(|name| JobKind::all().any(|kind| kind.as_str() == name.as_str()))
+        );
         for known in types::Status::ALL {
             assert_eq!(JobStatus::parse(known.as_str()).map(status), Some(*known));
         }

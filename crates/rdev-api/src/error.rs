@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rdev_api_types::{Detail, ErrorBody, ErrorInfo};
+use rdev_api_types::{Detail, DetailJob, Details, ErrorBody, ErrorInfo};
 use rdev_domain::{Error, FieldError, causes};
 
 use crate::envelope::meta;
@@ -25,14 +25,14 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    details: Vec<Detail>,
+    details: Option<Details>,
     /// Boxed: a handler's `Result` is as large as its error.
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Vec::new(), header: None }
+        Self { status, code, message: message.into(), details: None, header: None }
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -40,10 +40,9 @@ impl ApiError {
         self
     }
 
-    /// Adds what is wrong with one field.
-    pub(crate) fn with_detail(mut self, field: String, message: String) -> Self {
-        self.details.push(Detail { field, message });
-        self
+    /// Sets what is wrong with one field.
+    pub(crate) fn with_detail(self, field: String, message: String) -> Self {
+        Self { details: Some(Details::Fields(vec![Detail { field, message }])), ..self }
     }
 
     /// Makes a 401: no key, or one that is not accepted.
@@ -74,10 +73,15 @@ impl From<Error> for ApiError {
         let message = error.to_string();
         match error {
             Error::NotFound { resource, .. } => Self::new(StatusCode::NOT_FOUND, resource.code(), message),
-            Error::Conflict { conflict, .. } => Self::new(StatusCode::CONFLICT, conflict.code(), message),
+            Error::Conflict { conflict, job, .. } => {
+                let command_id = job.map(|id| id.to_string());
+                let details =
+                    command_id.map(|id| Details::Job(DetailJob { command_id: Some(id), task_id: None }));
+                Self { details, ..Self::new(StatusCode::CONFLICT, conflict.code(), message) }
+            }
             Error::Invalid(fields) => {
                 let detail = |error: FieldError| Detail { field: error.field, message: error.message };
-                let details = fields.into_iter().map(detail).collect();
+                let details = Some(Details::Fields(fields.into_iter().map(detail).collect()));
                 Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", message) }
             }
             Error::Unavailable { system, source } => {
@@ -99,8 +103,7 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let details = if self.details.is_empty() { None } else { Some(self.details) };
-        let error = ErrorInfo { code: self.code.to_owned(), message: self.message, details };
+        let error = ErrorInfo { code: self.code.to_owned(), message: self.message, details: self.details };
         let mut response = (self.status, Json(ErrorBody { error, meta: meta() })).into_response();
         if let Some(header) = self.header {
             let (name, value) = *header;

@@ -8,11 +8,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::{MediaType, Name, names};
-use rdev_api_types::{PAGE_DEFAULT, PAGE_MAX};
-use rdev_domain::{Error, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName};
+use rdev_api_types::{PAGE_DEFAULT, PAGE_MAX, WaitQuery};
+use rdev_domain::{
+    Error, IdError, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName,
+};
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::server::Departure;
 use crate::unreadable::{read_body, read_query};
 
 /// Largest body of a request, in bytes: a prompt of 1 MiB, with room for JSON's escapes.
@@ -163,6 +166,48 @@ pub(crate) fn page_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<
         text.parse().map_err(|_| ApiError::invalid_field("cursor", message))
     };
     cursor.map(parse).transpose()
+}
+
+/// Reads `?stream_id=` of a list.
+///
+/// # Errors
+/// 422 when it can be no stream's name.
+pub(crate) fn stream_filter(name: &str) -> Result<StreamId, ApiError> {
+    name.parse().map_err(|error: IdError| ApiError::invalid_field("stream_id", error.to_string()))
+}
+
+/// `?wait=` of one command, task or operation.
+pub(crate) struct Wait {
+    /// Longest wait.
+    pub(crate) longest: Option<Duration>,
+    departure: Option<Departure>,
+}
+
+impl Wait {
+    /// Awaits an answer that may take its time; `None` when the client has left meanwhile, or has closed its side.
+    pub(crate) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        match (&self.longest, &self.departure) {
+            (Some(_), Some(departure)) => tokio::select! {
+                answer = answer => Some(answer),
+                () = departure.seen() => None,
+            },
+            _ => Some(answer.await),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(WaitQuery { wait }) = Query::from_request_parts(parts, state).await?;
+        if let Some(seconds) = wait.filter(|seconds| !(1..=WaitQuery::SECONDS_MAX).contains(seconds)) {
+            let message = format!("{seconds} is not valid: 1 to {} seconds", WaitQuery::SECONDS_MAX);
+            return Err(ApiError::invalid_field("wait", message));
+        }
+        let longest = wait.map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(Self { longest, departure: parts.extensions.get::<Departure>().cloned() })
+    }
 }
 
 /// Returns the media type that the caller prefers, out of those that can be `given`, the default first. The default is

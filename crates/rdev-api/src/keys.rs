@@ -54,7 +54,12 @@ impl Keys {
     pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let same = self.0.iter().find(|known| sha256.ct_eq(&known.sha256).into())?;
-        Some(Principal { key: same.id.clone(), scopes: vec![Scope::Admin] })
+        Some(same.principal())
+    }
+
+    /// Returns the caller whose key has this id; `None` when no such key is accepted any more.
+    pub(crate) fn principal(&self, id: &KeyId) -> Option<Principal> {
+        self.0.iter().find(|known| known.id == *id).map(AcceptedKey::principal)
     }
 }
 
@@ -64,6 +69,10 @@ impl AcceptedKey {
         let id = key.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let id = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
         Self { id: id.expect("\"admin\" is a key id"), sha256: Sha256::digest(key.as_bytes()).into() }
+    }
+
+    fn principal(&self) -> Principal {
+        Principal { key: self.id.clone(), scopes: vec![Scope::Admin] }
     }
 }
 
@@ -128,6 +137,9 @@ mod tests {
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
+        assert_eq!(keys.verify("rdev_bot_0123456789abcdef").unwrap().key.as_str(), "bot");
+        assert_eq!(keys.principal(&caller.key), Some(caller));
+        assert!(keys.principal(&"x".parse().unwrap()).is_none());
         for wrong in ["", "rdev_ops_0123456789abcde", "rdev_ops_0123456789abcdef0", "rdev_x_0123456789abcdef"]
         {
             assert!(keys.verify(wrong).is_none(), "{wrong}");

@@ -35,6 +35,7 @@ mod routes;
 mod server;
 mod sse;
 mod state;
+mod stream_path;
 mod system;
 mod tickets;
 mod unreadable;

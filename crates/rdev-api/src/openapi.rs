@@ -6,7 +6,7 @@ mod readable;
 use axum::http::Method;
 use rdev_api_types::{
     Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, IdempotencyKeyHeader,
-    OutputEvent, ProjectGapEvent, StatusEvent, StepEvent,
+    OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, Ticket,
 };
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{
@@ -36,7 +36,7 @@ use crate::access::Access;
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent, Ticket))
 )]
 struct Frame;
 
@@ -50,7 +50,7 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
     let header =
         ApiKeyValue::with_description("X-API-Key", "The same key, for clients that cannot set Bearer");
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
-    let query = ApiKeyValue::with_description("ticket", "From POST /projects/{project}/events/ticket");
+    let query = ApiKeyValue::with_description("ticket", "From POST /events/ticket");
     components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(query)));
     frame
 }
@@ -183,7 +183,7 @@ fn with_request_id(response: &mut Response) {
 fn security(access: Access) -> Vec<SecurityRequirement> {
     let none: [&str; 0] = [];
     let mut ways = vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("api_key", none)];
-    if matches!(access, Access::ScopeOrTicket(_)) {
+    if matches!(access, Access::Stream(_)) {
         ways.push(SecurityRequirement::new("ticket", none));
     }
     ways
@@ -204,6 +204,6 @@ pub(crate) fn query_names(operation: &Operation, access: Access) -> Vec<String> 
         .filter_map(known)
         .filter(|parameter| parameter.parameter_in == ParameterIn::Query)
         .map(|parameter| parameter.name.clone());
-    let ticket = (matches!(access, Access::ScopeOrTicket(_))).then(|| "ticket".to_owned());
+    let ticket = (matches!(access, Access::Stream(_))).then(|| "ticket".to_owned());
     in_query.chain(ticket).collect()
 }

@@ -36,8 +36,17 @@ pub(crate) struct Allowance {
 impl Rates {
     /// Lets each key make `per_minute` requests, a tenth of them at once.
     pub(crate) fn new(per_minute: u32) -> Self {
-        let burst = NonZeroU32::new(per_minute / 10).unwrap_or(NonZeroU32::MIN);
-        let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+        Self::with_burst(per_minute, per_minute / 10)
+    }
+
+    /// Lets each key make `per_minute` requests, all of them at once.
+    pub(crate) fn at_once(per_minute: u32) -> Self {
+        Self::with_burst(per_minute, per_minute)
+    }
+
+    fn with_burst(per_minute: u32, burst: u32) -> Self {
+        let [per_minute, burst] =
+            [per_minute, burst].map(|number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
         Self { limiter: Arc::new(RateLimiter::keyed(quota).with_middleware()), per_minute, burst }
     }

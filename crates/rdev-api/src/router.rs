@@ -25,9 +25,9 @@ use crate::idempotency::once;
 use crate::middleware::Middleware;
 use crate::openapi;
 use crate::routes::docs::Document;
-use crate::routes::projects::{self, commands, events, output, submit};
+use crate::routes::projects::{self, commands, events as project_events, output, submit};
 use crate::routes::queue::{artefacts, stats, tasks};
-use crate::routes::{docs, health, metrics, operations, workers};
+use crate::routes::{docs, events, health, metrics, operations, workers};
 use crate::state::AppState;
 
 /// Returns the routes of the listener of probes: none needs a key.
@@ -44,7 +44,7 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
     let (execute, write) = (Access::Scope(ProjectsExecute), Access::Scope(ProjectsWrite));
     let (read_queue, write_queue) = (Access::Scope(QueueRead), Access::Scope(QueueWrite));
     let (read_workers, write_workers) = (Access::Scope(WorkersRead), Access::Scope(WorkersWrite));
-    let read_events = Access::ScopeOrTicket(ProjectsRead);
+    let (read_events, read_task_events) = (Access::Stream(ProjectsRead), Access::Stream(QueueRead));
     let api = Api::default()
         .route(Access::Public, routes!(health::health))
         .route(Access::Public, routes!(health::ready));
@@ -61,7 +61,7 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(write, routes!(projects::delete))
         .route(read, routes!(operations::list))
         .route(read, routes!(operations::get))
-        .route(read, routes!(operations::events))
+        .route(read_events, routes!(operations::events))
         .route(write, routes!(operations::cancel))
         .route(write, routes!(operations::retry))
         .route(execute, routes!(submit::claude))
@@ -71,13 +71,15 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(read, routes!(commands::get))
         .route(read, routes!(output::output))
         .route(execute, routes!(commands::cancel))
-        .route(read_events, routes!(events::project_events))
-        .route(read_events, routes!(events::stream_events))
+        .route(read_events, routes!(project_events::project_events))
+        .route(read_events, routes!(project_events::stream_events))
+        .route(read, routes!(project_events::ticket))
+        .route(read_events, routes!(events::all))
         .route(read, routes!(events::ticket))
         .route(write_queue, routes!(tasks::submit))
         .route(read_queue, routes!(tasks::list))
         .route(read_queue, routes!(tasks::get))
-        .route(read_queue, routes!(tasks::events))
+        .route(read_task_events, routes!(tasks::events))
         .route(read_queue, routes!(tasks::output))
         .route(read_queue, routes!(artefacts::list))
         .route(read_queue, routes!(artefacts::get))

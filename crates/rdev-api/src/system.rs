@@ -37,6 +37,12 @@ impl UuidIds {
 }
 
 impl Ids for UuidIds {
+    fn least_id(&self, prefix: JobIdPrefix, at: Timestamp) -> JobId {
+        // A UUID of version 7 begins with 48 bits of milliseconds.
+        let millis = at.as_micros().div_euclid(1000).clamp(0, (1 << 48) - 1);
+        JobId::new(prefix, u128::from(millis.unsigned_abs()) << 80)
+    }
+
     fn job_id(&self, prefix: JobIdPrefix) -> JobId {
         let since_1970 = self.clock.now().since(Timestamp::from_micros(0));
         let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());

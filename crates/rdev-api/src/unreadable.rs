@@ -160,15 +160,21 @@ fn accepted(expected: &str) -> &str {
 mod tests {
     use axum::response::IntoResponse;
     use http_body_util::BodyExt;
-    use rdev_api_types::{CommandPage, ErrorBody, GitBody, ShellBody, TaskBody};
+    use rdev_api_types::{CommandPage, Details, ErrorBody, GitBody, ShellBody, TaskBody};
 
     use super::*;
 
     async fn told<T: DeserializeOwned>(read: Result<T, ApiError>) -> (String, Option<(String, String)>) {
         let answer = read.err().unwrap().into_response().into_body().collect().await.unwrap().to_bytes();
         let error = serde_json::from_slice::<ErrorBody>(&answer).unwrap().error;
-        let details = error.details.unwrap_or_default();
-        (error.message, details.into_iter().next().map(|detail| (detail.field, detail.message)))
+        let detail = match error.details {
+            Some(Details::Fields(fields)) => fields.into_iter().next(),
+            other => {
+                assert_eq!(other, None);
+                None
+            }
+        };
+        (error.message, detail.map(|detail| (detail.field, detail.message)))
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_api_types::{Data, ErrorBody, List, Meta};
+use rdev_api_types::{Data, Details, ErrorBody, List, Meta, WaitQuery};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -56,6 +56,23 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T> {
         let answer: Data<T> = self.json(self.request(Method::GET, segments)).await?.1;
         Ok(answer.data)
+    }
+
+    /// Reads one resource, whose answer the server may hold back for so many seconds.
+    pub(crate) async fn get_waiting<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        seconds: u32,
+    ) -> Result<T> {
+        let wait = WaitQuery { wait: Some(seconds) };
+        let request = self.request(Method::GET, segments).query(&wait).header(ACCEPT, "application/json");
+        let limit = self.inner.answer_timeout + Duration::from_secs(seconds.into());
+        let answer = async {
+            let answer = success(request.send().await.map_err(Error::Transport)?).await?;
+            serde_json::from_slice::<Data<T>>(&body(answer).await?).map_err(Error::Shape)
+        };
+        let answer = timeout(limit, answer).await;
+        answer.unwrap_or(Err(Error::Timeout { what: "an answer", limit })).map(|answer| answer.data)
     }
 
     /// Reads one page of resources.
@@ -114,7 +131,14 @@ async fn success(answer: Response) -> Result<Response> {
             status: status.as_u16(),
             code: error.code,
             message: error.message,
-            details: error.details.unwrap_or_default(),
+            in_the_way: match &error.details {
+                Some(Details::Job(job)) => Some(job.clone()),
+                Some(Details::Fields(_)) | None => None,
+            },
+            details: match error.details {
+                Some(Details::Fields(fields)) => fields,
+                Some(Details::Job(_)) | None => Vec::new(),
+            },
             request_id: Some(request_id),
             retry_after,
         },
@@ -124,6 +148,7 @@ async fn success(answer: Response) -> Result<Response> {
             code: ApiFailure::NO_CODE.to_owned(),
             message: format!("the answer is not rdev's: {status}"),
             details: Vec::new(),
+            in_the_way: None,
             request_id: None,
             retry_after,
         },

@@ -39,6 +39,14 @@ impl Client {
         self.get(&["projects", project, "commands", id]).await
     }
 
+    /// Returns a command at its end, or after so many seconds, 1 to 60, as it stands then.
+    ///
+    /// # Errors
+    /// [`Error::Api`](crate::Error::Api) with `PROJECT_NOT_FOUND` or `COMMAND_NOT_FOUND`.
+    pub async fn await_command(&self, project: &str, id: &str, seconds: u32) -> Result<Command> {
+        self.get_waiting(&["projects", project, "commands", id], seconds).await
+    }
+
     /// Asks for a command's end. Repeating it, or asking after its end, changes nothing.
     pub fn cancel_command(&self, project: &str, id: &str) -> Call<Command> {
         self.post(&["projects", project, "commands", id, "cancel"], NO_BODY)

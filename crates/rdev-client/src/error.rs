@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_api_types::Detail;
+use rdev_api_types::{Detail, DetailJob};
 
 /// Result of a call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -102,6 +102,8 @@ pub struct ApiFailure {
     pub message: String,
     /// Every field that is not valid; empty for other failures.
     pub details: Vec<Detail>,
+    /// The job that is in the way, of `STREAM_ID_TAKEN`; `None` where it was removed, and for other failures.
+    pub in_the_way: Option<DetailJob>,
     /// Id of the request, as in the server's log.
     pub request_id: Option<String>,
     /// Time after which the request may be repeated, from `Retry-After`.

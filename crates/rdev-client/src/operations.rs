@@ -33,6 +33,14 @@ impl Client {
         self.get(&["operations", id]).await
     }
 
+    /// Returns an operation at its end, or after so many seconds, 1 to 60, as it stands then.
+    ///
+    /// # Errors
+    /// [`Error::Api`](crate::Error::Api) with `OPERATION_NOT_FOUND`.
+    pub async fn await_operation(&self, id: &str, seconds: u32) -> Result<Operation> {
+        self.get_waiting(&["operations", id], seconds).await
+    }
+
     /// Subscribes to an operation, over all of its rounds. It ends after `complete`.
     pub fn operation_events(&self, id: &str) -> Subscription {
         self.subscription(&["operations", id, "events"], true)

@@ -1,6 +1,6 @@
 //! Calls on projects.
 
-use rdev_api_types::{Project, ProjectPage, Ticket};
+use rdev_api_types::{Project, ProjectPage, Ticket, TicketBody};
 
 use crate::call::NO_BODY;
 use crate::{Call, Client, Page, Result};
@@ -22,7 +22,12 @@ impl Client {
         self.get(&["projects", id]).await
     }
 
-    /// Issues a ticket for the event streams of a project, good for 5 minutes.
+    /// Issues a ticket for an event stream, good for an hour, by the path of the stream.
+    pub fn create_ticket(&self, path: &str) -> Call<Ticket> {
+        self.post(&["events", "ticket"], Some(&TicketBody { path: path.to_owned() }))
+    }
+
+    /// Issues a ticket for the event streams of a project, good for an hour.
     pub fn issue_ticket(&self, project: &str) -> Call<Ticket> {
         self.post(&["projects", project, "events", "ticket"], NO_BODY)
     }

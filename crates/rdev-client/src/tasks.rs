@@ -28,6 +28,14 @@ impl Client {
         self.get(&["queue", "tasks", id]).await
     }
 
+    /// Returns a task at its end, or after so many seconds, 1 to 60, as it stands then.
+    ///
+    /// # Errors
+    /// [`Error::Api`](crate::Error::Api) with `TASK_NOT_FOUND`.
+    pub async fn await_task(&self, id: &str, seconds: u32) -> Result<Task> {
+        self.get_waiting(&["queue", "tasks", id], seconds).await
+    }
+
     /// Asks for a task's end. Repeating it, or asking after its end, changes nothing.
     pub fn cancel_task(&self, id: &str) -> Call<Task> {
         self.post(&["queue", "tasks", id, "cancel"], NO_BODY)

@@ -1,5 +1,10 @@
 //! The one error of rdev: a kind that callers decide by, and words for people.
 
+use std::backtrace::BacktraceStatus;
+use std::fmt;
+
+use crate::JobId;
+
 /// Result of every fallible function in rdev.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -19,8 +24,9 @@ pub fn causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// Failure of a request, independent of its protocol.
-#[derive(Debug, thiserror::Error)]
+/// Failure of a request, independent of its protocol. `Debug` is one line, as logs need it; a backtrace follows where the
+/// environment asks for one.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The resource does not exist, or the caller may not know that it exists.
     #[error("{} {id:?} does not exist", .resource.as_str())]
@@ -37,6 +43,8 @@ pub enum Error {
         conflict: Conflict,
         /// The state that is in the way, for people.
         message: String,
+        /// The job that is in the way, where it is one and is known.
+        job: Option<JobId>,
     },
     /// The request is readable, but its content is not valid.
     #[error("{} of the request's fields are not valid", .0.len())]
@@ -57,6 +65,25 @@ pub enum Error {
     /// A defect, or a broken system.
     #[error("internal error")]
     Internal(#[from] anyhow::Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { resource, id } => write!(f, "NotFound({resource:?}, {id:?})"),
+            Self::Conflict { conflict, message, .. } => write!(f, "Conflict({conflict:?}, {message:?})"),
+            Self::Invalid(fields) => write!(f, "Invalid({fields:?})"),
+            Self::Unavailable { system, source } => write!(f, "Unavailable({system}: {})", causes(source)),
+            Self::LeaseLost => f.write_str("LeaseLost"),
+            Self::Internal(source) => {
+                write!(f, "Internal({})", causes(source))?;
+                match source.backtrace().status() {
+                    BacktraceStatus::Captured => write!(f, "\n{}", source.backtrace()),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 /// Kind of a resource that a request names.
@@ -171,7 +198,7 @@ impl Error {
 
     /// Error for a request that contradicts the current state.
     pub fn conflict(conflict: Conflict, message: impl Into<String>) -> Self {
-        Self::Conflict { conflict, message: message.into() }
+        Self::Conflict { conflict, message: message.into(), job: None }
     }
 }
 
@@ -192,5 +219,7 @@ mod tests {
         let error = anyhow::Error::new(error).context("cannot use the database");
         let told = "cannot use the database: database is not available: no connection: connection refused";
         assert_eq!(causes(&error), told);
+        let error = Error::unavailable("database", Library(io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(format!("{error:?}"), "Unavailable(database: no connection: connection refused)");
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, JobId, JobStatus, Outcome, StepChange, StreamId, Target, Timestamp};
+use crate::{Failure, JobId, JobKind, JobStatus, Outcome, ProjectId, StepChange, StreamId, Timestamp};
 
 /// Sequence number of an event in its stream: 1, 2, 3 … without gaps, assigned by the runner at the
 /// source.
@@ -59,10 +59,12 @@ pub struct Chunk {
 pub struct Entry {
     /// Position in the log.
     pub position: Position,
-    /// Target of the job.
-    pub target: Target,
     /// The job that the entry is about.
     pub job: JobId,
+    /// Kind of the job.
+    pub kind: JobKind,
+    /// Project that the job is done for; a task may have none.
+    pub project: Option<ProjectId>,
     /// Stream of the job.
     pub stream: StreamId,
     /// Number of the first event; a status has the number of the event before it, and takes none.
@@ -108,7 +110,35 @@ pub enum EntryBody {
     FormerEnd(Outcome),
 }
 
+/// Part of the log that a reader of many jobs follows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogView {
+    /// The project whose log is read; `None` reads the logs of all projects, of the pool and of the operations.
+    pub project: Option<ProjectId>,
+    /// False leaves output out.
+    pub output: bool,
+}
+
+impl LogView {
+    /// The entries of all jobs without output: what has become of them.
+    pub const CHANGES: Self = Self { project: None, output: false };
+
+    /// Returns the view of everything in the log of a project: its commands, and the tasks that are done for it.
+    pub fn of_project(project: ProjectId) -> Self {
+        Self { project: Some(project), output: true }
+    }
+}
+
 impl Entry {
+    /// Returns the project in whose log the entry is: that of a command, and of a task that is done for a project. An
+    /// operation outlives its project, and is in no project's log.
+    pub fn log_project(&self) -> Option<&ProjectId> {
+        match self.kind {
+            JobKind::Command(_) | JobKind::Task(_) => self.project.as_ref(),
+            JobKind::Operation(_) => None,
+        }
+    }
+
     /// Returns the number of bytes of output in the entry.
     pub fn output_bytes(&self) -> usize {
         match &self.body {

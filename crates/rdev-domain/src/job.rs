@@ -277,6 +277,18 @@ impl JobStatus {
         STATUSES.iter().find(|(status, _)| *status == self).map_or("", |(_, name)| name)
     }
 
+    /// Tells whether a job of this status has ended.
+    pub fn is_end(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
+            Self::Pending
+            | Self::Running
+            | Self::WaitingApproval
+            | Self::WaitingQuota
+            | Self::WaitingBudget => false,
+        }
+    }
+
     /// Parses the name of a status.
     pub fn parse(name: &str) -> Option<Self> {
         STATUSES.iter().find(|(_, n)| *n == name).map(|(status, _)| *status)

@@ -26,7 +26,7 @@ mod validate;
 pub use agent::{AgentBlock, AgentEvent, AgentProvider, AgentUsage, AgentVerdict};
 pub use artefact::{Artefact, Content, SkipReason};
 pub use error::{Conflict, Error, FieldError, Resource, Result, causes};
-pub use event::{Chunk, Entry, EntryBody, Position, Retrying, Seq};
+pub use event::{Chunk, Entry, EntryBody, LogView, Position, Retrying, Seq};
 pub use git::{Arity, Follows, GitSubcommand, check_git_args, git_subcommand, git_subcommands, git_table};
 pub use id::{IdError, JobId, JobIdPrefix, KeyId, ProjectId, StepName, StreamId, WorkerId, WorkerName};
 pub use job::{

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ProjectId;
 
-/// Target of a job. Each target has its own log, in which readers follow all of its jobs.
+/// Target of a job: where it runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// The pod of a project.

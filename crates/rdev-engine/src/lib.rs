@@ -31,7 +31,7 @@ pub use pulse::Pulse;
 pub use reader::{LogReader, Next};
 pub use replica_sync::ReplicaSync;
 pub use submit::Submitter;
-pub use subscribe::{Begin, LogReaders, ProjectLogReader, Subscription};
+pub use subscribe::{Begin, JobBegin, LogReaders, Subscription, ViewReader};
 pub use tail_cache::TailCache;
 pub use wakeups::Wakeups;
 pub use worker::{Seats, Worker, WorkerConfig};

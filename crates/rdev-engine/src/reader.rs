@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Entry, JobId, JobKind, Position, Result, Seq, StreamId, Target};
+use rdev_domain::{Entry, JobId, LogView, Position, Result, Seq, StreamId};
 use rdev_ports::EventLog;
 use tokio::sync::watch;
 
@@ -16,7 +16,7 @@ const PAGE_ENTRIES_MAX: u32 = 32;
 pub enum Next {
     /// Entries, at least one.
     Entries(Vec<Arc<Entry>>),
-    /// Retention removed entries of a target's log between the cursor and this position; the remaining ones follow.
+    /// Retention removed entries of a view between the cursor and this position; the remaining ones follow.
     Pruned(Position),
     /// Retention removed the events of a job up to this number. `None`: it removed the job itself and all of its events
     /// before the end, and nothing follows.
@@ -29,14 +29,13 @@ pub(crate) enum Source {
     Job {
         id: JobId,
         stream: StreamId,
-        kind: JobKind,
         tail: Arc<Tail>,
         /// The log must hold an end of the stream that the reader has not reached.
         end_is_due: bool,
     },
-    /// Log of a project, or of the pool.
-    Target {
-        target: Target,
+    /// Entries of many jobs.
+    View {
+        view: LogView,
         tail: Arc<Tail>,
         /// Position up to which the reader knows that entries may be missing.
         announced: Position,
@@ -65,19 +64,11 @@ impl LogReader {
         Self { log, source, head, cursor, unread: true }
     }
 
-    /// Returns the stream that is followed; `None` for the log of a target.
+    /// Returns the stream that is followed; `None` for a view.
     pub fn stream(&self) -> Option<&StreamId> {
         match &self.source {
             Source::Job { stream, .. } => Some(stream),
-            Source::Target { .. } => None,
-        }
-    }
-
-    /// Returns the kind of the job that is followed; `None` for the log of a target.
-    pub fn kind(&self) -> Option<JobKind> {
-        match &self.source {
-            Source::Job { kind, .. } => Some(*kind),
-            Source::Target { .. } => None,
+            Source::View { .. } => None,
         }
     }
 
@@ -103,7 +94,7 @@ impl LogReader {
     /// When the log cannot be read.
     pub async fn ready(&mut self) -> Result<Option<Next>> {
         let known = *self.head.borrow_and_update();
-        let (Source::Job { tail, .. } | Source::Target { tail, .. }) = &self.source;
+        let (Source::Job { tail, .. } | Source::View { tail, .. }) = &self.source;
         let kept = tail.after(self.cursor, PAGE_ENTRIES_MAX as usize);
         if !kept.is_empty() {
             return Ok(Some(self.advance_to(kept)));
@@ -116,9 +107,9 @@ impl LogReader {
                 let (id, end_is_due) = (id.clone(), *end_is_due);
                 self.ready_of_job(&id, end_is_due, known).await
             }
-            Source::Target { target, tail, announced } => {
-                let (target, tail, announced) = (target.clone(), tail.clone(), *announced);
-                self.ready_of_target(&target, &tail, announced).await
+            Source::View { view, tail, announced } => {
+                let (view, tail, announced) = (view.clone(), tail.clone(), *announced);
+                self.ready_of_view(&view, &tail, announced).await
             }
         }
     }
@@ -133,17 +124,17 @@ impl LogReader {
     }
 
     /// Reads the log once for all followers that are at its end; a follower that is behind reads alone.
-    async fn ready_of_target(
+    async fn ready_of_view(
         &mut self,
-        target: &Target,
+        view: &LogView,
         tail: &Tail,
         announced: Position,
     ) -> Result<Option<Next>> {
         let log = &self.log;
         let read = async |after: Position| {
-            let entries = log.read_target(target, after, PAGE_ENTRIES_MAX).await?;
+            let entries = log.read_view(view, after, PAGE_ENTRIES_MAX).await?;
             // Asked after the read, so that nothing is removed in between unnoticed.
-            Ok((entries, log.pruned(target).await?))
+            Ok((entries, log.pruned(view).await?))
         };
         if let Some(entries) = tail.read_on(self.cursor, PAGE_ENTRIES_MAX as usize, &read).await? {
             // The head announces whatever was appended since.
@@ -152,7 +143,7 @@ impl LogReader {
         }
         let (entries, pruned) = read(self.cursor).await?;
         if pruned > self.cursor.max(announced) {
-            if let Source::Target { announced, .. } = &mut self.source {
+            if let Source::View { announced, .. } = &mut self.source {
                 *announced = pruned;
             }
             return Ok(Some(Next::Pruned(pruned)));
@@ -200,7 +191,7 @@ mod tests {
     use async_trait::async_trait;
     use futures_util::future::{join_all, pending};
     use rdev_domain::{Chunk, Ending, Job, Outcome, Timestamp};
-    use rdev_ports::testing::{START, chunk, id, job, slots};
+    use rdev_ports::testing::{START, chunk, id, job, log_of, slots};
     use rdev_ports::{Fence, PruneRule, Retention, TaskLeases, TaskQueue};
     use rdev_sql::SqlStore;
     use rdev_sql::testing::sqlite;
@@ -221,7 +212,7 @@ mod tests {
 
     /// Reads its first two entries, the statuses.
     async fn begun(store: &SqlStore, source: Source) -> LogReader {
-        let (Source::Job { tail, .. } | Source::Target { tail, .. }) = &source;
+        let (Source::Job { tail, .. } | Source::View { tail, .. }) = &source;
         let head = tail.head();
         let mut reader = LogReader::new(Arc::new(store.clone()), source, head, Position::ZERO);
         assert_eq!(seqs(reader.ready().await.unwrap()), [0, 0]);
@@ -230,7 +221,7 @@ mod tests {
 
     fn of_job(tails: &TailCache, job: &Job, end_is_due: bool) -> Source {
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        Source::Job { tail: tails.job(&id), id, stream, kind: job.spec.kind(), end_is_due }
+        Source::Job { tail: tails.job(&id), id, stream, end_is_due }
     }
 
     fn seqs(next: Option<Next>) -> Vec<u64> {
@@ -305,7 +296,7 @@ mod tests {
         answers: AtomicUsize,
         /// Number of calls.
         calls: watch::Sender<usize>,
-        /// How often a target's log was read.
+        /// How often a view was read.
         reads: AtomicUsize,
     }
 
@@ -345,9 +336,9 @@ mod tests {
             self.answer(self.store.read_job(id, after, limit)).await
         }
 
-        async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        async fn read_view(&self, view: &LogView, after: Position, limit: u32) -> Result<Vec<Entry>> {
             self.reads.fetch_add(1, Ordering::SeqCst);
-            self.answer(self.store.read_target(target, after, limit)).await
+            self.answer(self.store.read_view(view, after, limit)).await
         }
 
         async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
@@ -358,12 +349,20 @@ mod tests {
             self.answer(self.store.ends(ids)).await
         }
 
-        async fn last(&self, target: &Target, to: Position) -> Result<Position> {
-            self.answer(self.store.last(target, to)).await
+        async fn last(&self, view: &LogView, to: Position) -> Result<Position> {
+            self.answer(self.store.last(view, to)).await
         }
 
-        async fn pruned(&self, target: &Target) -> Result<Position> {
-            self.answer(self.store.pruned(target)).await
+        async fn last_before(&self, view: &LogView, at: Timestamp) -> Result<Position> {
+            self.answer(self.store.last_before(view, at)).await
+        }
+
+        async fn seq_before(&self, id: &JobId, at: Timestamp) -> Result<Option<Seq>> {
+            self.answer(self.store.seq_before(id, at)).await
+        }
+
+        async fn pruned(&self, view: &LogView) -> Result<Position> {
+            self.answer(self.store.pruned(view)).await
         }
 
         async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {
@@ -372,12 +371,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_of_a_target_is_told_before_it_goes_on() {
+    async fn a_reader_of_a_view_is_told_before_it_goes_on() {
         let ((store, _dir), tails) = (sqlite().await, TailCache::default());
-        let (job, fence) = running(&store).await;
-        let tail = tails.target(&job.target());
-        let target = Source::Target { target: job.target(), tail, announced: Position::ZERO };
-        let mut reader = begun(&store, target).await;
+        let (_, fence) = running(&store).await;
+        let view = log_of("demo");
+        let of_view = Source::View { tail: tails.view(&view), view, announced: Position::ZERO };
+        let mut reader = begun(&store, of_view).await;
         let stored = store.append(&fence, vec![chunk(1, 3)], START).await.unwrap();
         prune(&store, ALL_OUTPUT).await;
         store.append(&fence, vec![chunk(4, 4)], START).await.unwrap();
@@ -386,21 +385,27 @@ mod tests {
         assert_eq!(seqs(reader.ready().await.unwrap()), [4]);
         // What it has seen may go.
         prune(&store, ALL_OUTPUT).await;
-        tails.advance_target(&job.target(), Position(stored[0].position.0 + 100));
+        tails.advance_view(&log_of("demo"), Position(stored[0].position.0 + 100));
         assert!(reader.ready().await.unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn of_many_readers_of_a_target_one_reads_for_all() {
+    async fn of_many_readers_of_a_view_one_reads_for_all() {
+        for view in [log_of("demo"), LogView { project: None, output: true }] {
+            one_reads_for_all(view).await;
+        }
+    }
+
+    async fn one_reads_for_all(view: LogView) {
         const READERS: usize = 100;
         let ((store, _dir), tails) = (sqlite().await, TailCache::default());
-        let (job, fence) = running(&store).await;
+        let (_, fence) = running(&store).await;
         let log = Far::of(store.clone(), usize::MAX);
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            let tail = tails.target(&job.target());
+            let tail = tails.view(&view);
             let head = tail.head();
-            let source = Source::Target { target: job.target(), tail, announced: Position::ZERO };
+            let source = Source::View { view: view.clone(), tail, announced: Position::ZERO };
             readers.push(LogReader::new(log.clone(), source, head, Position::ZERO));
         }
         for reader in &mut readers {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rdev_domain::{Position, Result};
+use rdev_domain::{LogView, Position, Result};
 use rdev_ports::{EventLog, Signal, Signals};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{TailCache, Wakeups};
 
 /// Pause between two polls of the followed logs.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at the settled position: entries that are stored closely one after the other are read together.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Jobs that one query of a poll is about.
 const POLLED_MAX: usize = 500;
@@ -42,6 +45,14 @@ impl ReplicaSync {
         if !self.signals.shared() {
             return shutdown.cancelled().await;
         }
+        tokio::select! {
+            () = self.listen(&shutdown) => {}
+            () = self.settle() => {}
+        }
+    }
+
+    /// Passes the signals of the other processes on, and polls the followed logs.
+    async fn listen(&self, shutdown: &CancellationToken) {
         let mut signals = self.signals.subscribe();
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -78,15 +89,32 @@ impl ReplicaSync {
         }
     }
 
+    /// Looks up, once for all readers, how far the log is settled.
+    async fn settle(&self) {
+        loop {
+            self.tails.unsettled().await;
+            // Bounded by the store's timeout.
+            match self.log.last(&LogView::CHANGES, Position::MAX).await {
+                Ok(position) => self.tails.settle(position),
+                // The next poll announces the same again.
+                Err(error) => tracing::warn!(?error, "looking up the settled position failed, retrying"),
+            }
+            sleep(GATHER).await;
+        }
+    }
+
     async fn poll(&self) -> Result<()> {
-        let (jobs, targets) = self.tails.followed();
+        let (jobs, views) = self.tails.followed();
         for jobs in jobs.chunks(POLLED_MAX) {
             for (id, position) in self.log.ends(jobs).await? {
                 self.tails.advance_job(&id, position);
             }
         }
-        for target in targets {
-            self.tails.advance_target(&target, self.log.last(&target, Position::MAX).await?);
+        for view in views {
+            match &view.project {
+                Some(_) => self.tails.advance_view(&view, self.log.last(&view, Position::MAX).await?),
+                None => self.tails.notify_unsettled(),
+            }
         }
         Ok(())
     }

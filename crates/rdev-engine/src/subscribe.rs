@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{Job, Position, ProjectId, Result, Seq, Target};
+use rdev_domain::{Job, LogView, Position, Result, Seq, Timestamp};
 use rdev_ports::EventLog;
 
 use crate::TailCache;
@@ -20,24 +20,44 @@ pub enum Subscription {
     /// The stream has ended, and the subscriber has all of its events.
     Complete,
     /// Events follow, or may follow.
-    Open(LogReader),
+    Open {
+        /// Reader of the events.
+        reader: LogReader,
+        /// The event after which the subscriber begins; `None` for the first one.
+        after: Option<Seq>,
+    },
 }
 
-/// Beginning of a reader in a project's log.
+/// Beginning of a subscriber in a job's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobBegin {
+    /// The first event that is stored.
+    Start,
+    /// The next event that will be stored.
+    Latest,
+    /// The event after this one.
+    After(Seq),
+    /// The first event that was stored at this time, or later.
+    Since(Timestamp),
+}
+
+/// Beginning of a reader in a view of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// The first entry that is stored.
     Start,
     /// The next entry that will be stored.
     Latest,
+    /// The first entry that was stored at this time, or later.
+    Since(Timestamp),
     /// The rest of this entry, of which the reader has a part.
     Within(Position),
     /// This position, before which the reader has everything.
     From(Position),
 }
 
-/// Reader of a project's log.
-pub struct ProjectLogReader {
+/// Reader of a view of the log.
+pub struct ViewReader {
     /// The reader.
     pub reader: LogReader,
     /// Position after which the reader begins.
@@ -53,18 +73,24 @@ impl LogReaders {
         Self { log, tails }
     }
 
-    /// Subscribes to a job's events after the event `after`, or from the first one.
+    /// Subscribes to a job's events.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn subscribe(&self, job: &Job, after: Option<Seq>) -> Result<Subscription> {
+    pub async fn subscribe(&self, job: &Job, begin: JobBegin) -> Result<Subscription> {
+        let after = match begin {
+            JobBegin::Start => None,
+            JobBegin::Latest => self.log.last_seq(&job.id).await?,
+            JobBegin::After(seq) => Some(seq),
+            JobBegin::Since(at) => self.log.seq_before(&job.id, at).await?,
+        };
         if let Some(after) = after
             && job.state.is_ended()
             && self.log.last_seq(&job.id).await? == Some(after)
         {
             return Ok(Subscription::Complete);
         }
-        self.read_job(job, after).await.map(Subscription::Open)
+        Ok(Subscription::Open { reader: self.read_job(job, after).await?, after })
     }
 
     /// Opens a reader of a job's events after the event `after`, or from the first one. The end of an ended job is read
@@ -86,38 +112,47 @@ impl LogReaders {
             }
         };
         let (id, stream) = (job.id.clone(), job.stream.clone());
-        let source = Source::Job { id, stream, kind: job.spec.kind(), tail, end_is_due: is_ended };
+        let source = Source::Job { id, stream, tail, end_is_due: is_ended };
         Ok(LogReader::new(self.log.clone(), source, head, cursor))
     }
 
-    /// Opens a reader of everything that the jobs of a project write.
+    /// Opens a reader of a view.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn read_project(&self, project: &ProjectId, begin: Begin) -> Result<ProjectLogReader> {
-        let target = Target::Project(project.clone());
-        let tail = self.tails.target(&target);
+    pub async fn read_view(&self, view: LogView, begin: Begin) -> Result<ViewReader> {
+        let tail = self.tails.view(&view);
         let head = tail.head();
+        if view.project.is_none() {
+            // Nobody may have looked before how far the log is settled.
+            self.tails.settle(self.log.last(&view, Position::MAX).await?);
+        }
         let (begun, unknown) = match begin {
             // Every log has a start: there is nothing to look up.
             Begin::Start => (Position::ZERO, false),
-            Begin::Latest => (self.last_known(&target, Position::MAX).await?, false),
-            Begin::Within(entry) => self.locate(&target, entry, entry).await?,
-            Begin::From(position) => self.locate(&target, position, position.before()).await?,
+            Begin::Latest => (self.last_known(&view, Position::MAX).await?, false),
+            Begin::Since(at) => (self.log.last_before(&view, at).await?, false),
+            Begin::Within(entry) => self.locate(&view, entry, entry).await?,
+            Begin::From(position) => self.locate(&view, position, position.before()).await?,
         };
-        let source = Source::Target { target, tail, announced: begun };
-        Ok(ProjectLogReader { reader: LogReader::new(self.log.clone(), source, head, begun), begun, unknown })
+        let source = Source::View { view, tail, announced: begun };
+        Ok(ViewReader { reader: LogReader::new(self.log.clone(), source, head, begun), begun, unknown })
     }
 
     /// Returns the position after which a reader begins that was given `position`, and whether this log has never had
     /// an entry from `least` up to there. Positions are never reused, so such a `position` is of another log.
-    async fn locate(&self, target: &Target, position: Position, least: Position) -> Result<(Position, bool)> {
-        let known = self.last_known(target, position).await?;
-        Ok(if known >= least { (position.before(), false) } else { (known, true) })
+    async fn locate(&self, view: &LogView, position: Position, least: Position) -> Result<(Position, bool)> {
+        let known = self.last_known(view, position).await?;
+        if known >= least {
+            return Ok((position.before(), false));
+        }
+        // The reader has nothing of this log: it begins where no entry can appear before it.
+        let end = self.last_known(view, Position::MAX).await?;
+        Ok((known.min(end), true))
     }
 
-    /// Returns the position of the last entry of a target's log up to `to`, also of a removed one.
-    async fn last_known(&self, target: &Target, to: Position) -> Result<Position> {
-        Ok(self.log.last(target, to).await?.max(self.log.pruned(target).await?))
+    /// Returns the position of the last entry of a view up to `to`, also of a removed one.
+    async fn last_known(&self, view: &LogView, to: Position) -> Result<Position> {
+        Ok(self.log.last(view, to).await?.max(self.log.pruned(view).await?))
     }
 }

@@ -1,4 +1,4 @@
-//! The project that a first start makes: something to run commands in, and to try git with.
+//! The project that a start makes where it is missing: something to run commands in, and to try git with.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +35,7 @@ const COMMIT: [&str; 13] = [
 const GIT_MAX: Duration = Duration::from_secs(10);
 
 impl Local {
-    /// Makes the first project, unless there is a project, or was one that has been removed: a folder with a README, a
+    /// Makes the first project, unless something has its name, or its deletion is not complete: a folder with a README, a
     /// Makefile of two slow steps, and a repository with one commit. Without a working git there is no repository, and the
     /// log has a warning.
     ///
@@ -43,7 +43,8 @@ impl Local {
     /// When the folder cannot be made.
     pub async fn make_first_project(&self, id: &ProjectId) -> Result<()> {
         let projects = &self.projects;
-        if self.has_had_projects()? {
+        let published = projects.published(id);
+        if projects.is_closed(id) || projects.is_there(id, &published).await? {
             return Ok(());
         }
         let folder = projects.new_folder().join("first");
@@ -63,15 +64,7 @@ impl Local {
         let flushed = folder.clone();
         let flush = move || flush_tree(&flushed).map_err(|error| failure("flush", &flushed, error));
         projects.blocking(id, flush).await?;
-        projects.rename(id, folder, projects.published(id)).await
-    }
-
-    fn has_had_projects(&self) -> Result<bool> {
-        let listed = self.workspaces.list();
-        let listed = listed.map_err(|error| failure("list", &self.projects.workspaces, error))?;
-        Ok(!listed.is_empty()
-            || self.projects.removed_folder().exists()
-            || !self.projects.closed().is_empty())
+        projects.rename(id, folder, published).await
     }
 }
 

@@ -128,10 +128,6 @@ impl ProjectFolders {
         self.workspaces.join(".new")
     }
 
-    pub(crate) fn removed_folder(&self) -> PathBuf {
-        self.workspaces.join(".removed")
-    }
-
     pub(crate) fn prepared(&self, operation: &JobId) -> PathBuf {
         self.new_folder().join(operation.as_str())
     }
@@ -204,9 +200,12 @@ impl ProjectFolders {
         Ok(!commits.is_empty())
     }
 
-    /// Makes an empty repository in a folder, on branch `main`.
+    /// Makes an empty repository in a folder, on branch `main`. It has nothing of a template: no hooks of the user's, and no
+    /// examples of some, each of which would be flushed to disk.
     pub(crate) async fn init_repository(&self, project: &ProjectId, folder: &Path) -> Result<()> {
-        self.git_done(project, folder, &["init", "--quiet", "--initial-branch=main"]).await.map(drop)
+        self.git_done(project, folder, &["init", "--quiet", "--initial-branch=main", "--template="])
+            .await
+            .map(drop)
     }
 
     /// Runs git in a repository. Returns what git prints.

@@ -95,7 +95,7 @@ impl Workspaces for Local {
 
     async fn remove(&self, project: &ProjectId) -> Result<()> {
         let projects = &self.projects;
-        let (path, removed) = (projects.published(project), projects.removed_folder());
+        let (path, removed) = (projects.published(project), projects.workspaces.join(".removed"));
         let folder = removed.join(project.as_str());
         if projects.is_there(project, &path).await? {
             projects.make_folder(project, removed).await?;

@@ -12,6 +12,9 @@ pub trait Clock: Send + Sync {
 pub trait Ids: Send + Sync {
     /// Returns an id that no job has. Later ids sort after earlier ones of the same prefix and process.
     fn job_id(&self, prefix: JobIdPrefix) -> JobId;
+
+    /// Returns the least id that a job can get in the millisecond of this time.
+    fn least_id(&self, prefix: JobIdPrefix, at: Timestamp) -> JobId;
 }
 
 /// Source of randomness.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdev_domain::{Entry, JobKind, Position, Result, Timestamp};
+use rdev_domain::{Entry, Position, Result, Timestamp};
 
 /// Time for which retention waits for the slowest follower, beyond the age at which retention would remove a job:
 /// 7 days.
@@ -75,8 +75,8 @@ pub enum Unread {
 /// Entries of one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedBatch {
-    /// The entries, in order.
-    pub entries: Vec<FollowedEntry>,
+    /// The entries, in order; none is output.
+    pub entries: Vec<Entry>,
     /// Position after which the next read goes on.
     pub next: Position,
     /// Entries that retention has removed unread. Each read tells them until the cursor has passed them, so that the next
@@ -84,15 +84,6 @@ pub struct FollowedBatch {
     pub gap: Option<FollowerGap>,
     /// State of the log beyond `next`.
     pub rest: Rest,
-}
-
-/// Entry with the kind of its job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FollowedEntry {
-    /// Kind of the job.
-    pub kind: JobKind,
-    /// The entry, which is no output.
-    pub entry: Entry,
 }
 
 /// Entries that retention removed before a follower has read them: any number after `after`, up to `to` inclusive.

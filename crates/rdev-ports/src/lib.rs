@@ -29,8 +29,7 @@ pub use answers::{FirstAnswer, IDEMPOTENCY_KEY_LIFETIME, IdempotentAnswers, Occu
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
 pub use followers::{
-    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower,
-    Rest, Unread,
+    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, Follower, FollowerGap, LogFollower, Rest, Unread,
 };
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};
@@ -42,7 +41,7 @@ pub use pods::{
     Reach, Readiness, Severity, Slot, Stdin,
 };
 pub use pool::{BACKLOG_MAX, Backlog, BacklogState, Occupancy, PoolQueue, QueueStats, STATS_WAITS_MAX};
-pub use queue::{BacklogPosition, CancelRequested, Enqueued, Reopened, TaskFilter, TaskQueue, Unfinished};
+pub use queue::{BacklogPosition, CancelRequested, Enqueued, JobFilter, Reopened, TaskQueue, Unfinished};
 pub use retention::{PruneRule, Retention, STEP_BYTES_MAX, STREAM_NAME_LIFETIME, StepReport};
 pub use signals::{Appended, Signal, Signals, SingleProcess};
 pub use upkeep::spawn_for_good;

@@ -1,7 +1,7 @@
 //! The event log: the one source of everything that a subscriber reads.
 
 use async_trait::async_trait;
-use rdev_domain::{Chunk, Entry, JobId, Position, Result, Seq, Target, Timestamp};
+use rdev_domain::{Chunk, Entry, JobId, LogView, Position, Result, Seq, Timestamp};
 
 use crate::Fence;
 
@@ -25,10 +25,10 @@ pub trait EventLog: Send + Sync {
     /// a read is the last of its stream, and nothing follows it.
     async fn read_job(&self, id: &JobId, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
-    /// Returns up to `limit` entries of all jobs of a target after a position, in order; fewer, but not none, once they
-    /// hold [`READ_BYTES`] of output. An entry of a project never appears before one that was returned already; in the
-    /// pool this holds for each task by itself.
-    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>>;
+    /// Returns up to `limit` entries of a view after a position, in order; fewer, but not none, once they hold
+    /// [`READ_BYTES`] of output. No entry ever appears before one that was returned. Without a project the read ends at the
+    /// last position that is known to be settled, before which nothing appears any more: [`EventLog::last`] looks anew.
+    async fn read_view(&self, view: &LogView, after: Position, limit: u32) -> Result<Vec<Entry>>;
 
     /// Returns the position of a job's last entry with no event after `seq`: a reader who has that event reads on after
     /// it. A status counts as read with the event before it; to read everything, begin at [`Position::ZERO`].
@@ -37,12 +37,21 @@ pub trait EventLog: Send + Sync {
     /// Returns the positions of the last entries of many jobs, without those that have none.
     async fn ends(&self, ids: &[JobId]) -> Result<Vec<(JobId, Position)>>;
 
-    /// Returns the position of a target's last entry up to `to` inclusive; [`Position::ZERO`] when there is none.
-    async fn last(&self, target: &Target, to: Position) -> Result<Position>;
+    /// Returns the position of a view's last entry up to `to` inclusive, output included; [`Position::ZERO`] when there is
+    /// none. Without a project and with [`Position::MAX`] waits until everything is settled that was stored before the
+    /// call, which takes as long as the transactions that write then.
+    async fn last(&self, view: &LogView, to: Position) -> Result<Position>;
 
-    /// Returns the last position in a target's log at which retention removed an entry; [`Position::ZERO`] when the log
-    /// is whole. Asked after a read, the answer covers everything that the read missed.
-    async fn pruned(&self, target: &Target) -> Result<Position>;
+    /// Returns the position of the last entry of a view, output included, that was stored before a time;
+    /// [`Position::ZERO`] when there is none. A clock that was set back makes this a position near that time.
+    async fn last_before(&self, view: &LogView, at: Timestamp) -> Result<Position>;
+
+    /// Returns the number of a job's last event that was stored before a time; `None` when the job has no entry of before.
+    async fn seq_before(&self, id: &JobId, at: Timestamp) -> Result<Option<Seq>>;
+
+    /// Returns the last position in a view at which retention removed an entry, output included; [`Position::ZERO`] when
+    /// the log is whole. Asked after a read, the answer covers everything that the read missed.
+    async fn pruned(&self, view: &LogView) -> Result<Position>;
 
     /// Returns the number of a job's last stored event, also of one that retention removed since; `None` when there is
     /// no such job.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    BlockedBy, Entry, IdempotencyKey, Job, JobId, JobStatus, ProjectId, Result, StreamId, Target, TaskKind,
+    BlockedBy, Entry, IdempotencyKey, Job, JobId, JobKind, JobStatus, ProjectId, Result, StreamId, Target,
     Timestamp,
 };
 
@@ -74,11 +74,15 @@ pub trait TaskQueue: Send + Sync {
     /// Returns the job whose events a stream of the target carries; `None` when there is no such stream.
     async fn job_of_stream(&self, target: &Target, stream: &StreamId) -> Result<Option<Job>>;
 
-    /// Returns up to `limit` jobs of a target that are older than `before`, newest first.
-    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
-
-    /// Returns up to `limit` tasks of the pool that match a filter and are older than `before`, newest first.
-    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>>;
+    /// Returns up to `limit` jobs of a target that match a filter and are older than `before`, newest first. Pages join
+    /// under any filter: `before` is an id, and belongs to none.
+    async fn jobs(
+        &self,
+        target: &Target,
+        filter: &JobFilter,
+        before: Option<&JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>>;
 
     /// Returns the position of a pending job in its queue; `None` when the job is not pending.
     async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>>;
@@ -122,16 +126,27 @@ pub enum Reopened {
     Existing(Box<Job>),
 }
 
-/// Conditions on the tasks of a list. The default matches every task.
+/// Conditions on the jobs of a list. The default matches every job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TaskFilter {
-    /// Accepted statuses; empty for any. `Running` also matches tasks that wait for an approval, a quota or a budget:
+pub struct JobFilter {
+    /// Accepted statuses; empty for any. `Running` also matches jobs that wait for an approval, a quota or a budget:
     /// the store has these as running.
     pub statuses: Vec<JobStatus>,
-    /// Kind of the task; `None` for any.
-    pub kind: Option<TaskKind>,
-    /// Project for which the task is done; `None` for any.
+    /// Kind of the job; `None` for any.
+    pub kind: Option<JobKind>,
+    /// Project for which the job is done; `None` for any.
     pub project: Option<ProjectId>,
+    /// Stream of the job; `None` for any.
+    pub stream: Option<StreamId>,
+    /// Least id; `None` for any. Ids sort by time.
+    pub from: Option<JobId>,
+}
+
+impl JobFilter {
+    /// Tells whether only jobs that have not ended can match.
+    pub fn is_unfinished(&self) -> bool {
+        !self.statuses.is_empty() && self.statuses.iter().all(|status| !status.is_end())
+    }
 }
 
 /// Position of a pending job in its queue: that of the pool, or that of all commands.

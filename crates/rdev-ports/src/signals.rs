@@ -1,7 +1,7 @@
 //! Hints between the processes that share a store.
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use rdev_domain::{JobId, Position, Target};
+use rdev_domain::{JobId, Position, ProjectId};
 
 /// Hints between the processes that share a store. A hint usually arrives within milliseconds, but may be late, merged
 /// with others, or lost: its receivers also poll the store. A hint proves nothing; the store is asked.
@@ -34,8 +34,8 @@ pub enum Signal {
 /// Entries were appended to a job's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Target of the job.
-    pub target: Target,
+    /// Project in whose log the entries are, if they are in one's.
+    pub project: Option<ProjectId>,
     /// Id of the job.
     pub job: JobId,
     /// Position of the job's last entry.

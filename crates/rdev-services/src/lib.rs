@@ -8,11 +8,11 @@ mod execute;
 mod operate;
 mod projects;
 
-pub use access::tickets::TicketIssuer;
+pub use access::tickets::{StreamRef, TicketIssuer};
 pub use execute::commands::{CommandView, Commands, SubmitCommand};
 pub use execute::events::Events;
 pub use execute::pool::{Pool, PoolUsage, PoolView, QueueView, WorkerView};
-pub use execute::ports::JobPorts;
+pub use execute::ports::{JobPorts, ListJobs};
 pub use execute::position::QueuePosition;
 pub use execute::tasks::{ArtefactFile, SubmitTask, TaskView, Tasks};
 pub use operate::health::{Health, HealthReport};

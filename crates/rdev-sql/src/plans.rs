@@ -5,22 +5,25 @@ use sqlx::AssertSqlSafe;
 use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
-use crate::log::followers::{
-    OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES, READ_FOLLOWED, READ_FOLLOWED_ON_POSTGRES,
-};
+use crate::log::followers::{OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES};
 use crate::log::prune::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, OF_PROJECT, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
     REMOVE_OUTPUT, REMOVE_STREAMS,
 };
-use crate::log::read::{
-    ENDS_ON_POSTGRES, LAST, LAST_ON_POSTGRES, POSITION_OF, PRUNED, READ_JOB, READ_JOB_ON_POSTGRES,
-    READ_TARGET, READ_TARGET_ON_POSTGRES,
+use crate::log::read::{ENDS_ON_POSTGRES, POSITION_OF, READ_JOB, READ_JOB_ON_POSTGRES};
+use crate::log::times::{NEXT, NEXT_OF_JOB, NEXT_OF_PROJECT};
+use crate::log::views::{
+    LAST, LAST_OF_ALL, LAST_ON_POSTGRES, PRUNED, READ_ALL, READ_ALL_ON_POSTGRES, READ_CHANGES,
+    READ_CHANGES_OF_PROJECT, READ_CHANGES_OF_PROJECT_ON_POSTGRES, READ_CHANGES_ON_POSTGRES, READ_PROJECT,
+    READ_PROJECT_ON_POSTGRES,
 };
 use crate::operations;
 use crate::queue::backlog::BACKLOG;
 use crate::queue::claim::{CLAIM, CLAIM_BESIDE_OTHERS};
 use crate::queue::lease::HURRY;
-use crate::queue::read::{UNFINISHED, UNFINISHED_ON_POSTGRES};
+use crate::queue::read::{
+    JOBS, JOBS_OF_STREAM, UNFINISHED, UNFINISHED_JOBS, UNFINISHED_JOBS_ON_POSTGRES, UNFINISHED_ON_POSTGRES,
+};
 use crate::queue::virtual_time::{VIRTUAL_TIME_OF_COMMAND, VIRTUAL_TIME_OF_TASK};
 use crate::store::SqlStore;
 use crate::testing::PostgresDatabase;
@@ -79,6 +82,16 @@ async fn of_many_commands_each_is_looked_up_by_its_id() {
 }
 
 #[tokio::test]
+async fn jobs_are_listed_without_those_of_others_and_unfinished_ones_without_the_ended() {
+    let of_target = "SEARCH tasks USING INDEX tasks_by_project (project=? AND id>? AND id<?)";
+    assert_searches(JOBS, &[of_target]).await;
+    assert_searches(JOBS_OF_STREAM, &["SEARCH tasks USING INDEX tasks_by_stream (project=? AND stream=?)"])
+        .await;
+    let sorted = ["SEARCH tasks USING INDEX tasks_by_share (pool=?)", "USE TEMP B-TREE FOR ORDER BY"];
+    assert_eq!(plan(UNFINISHED_JOBS).await, sorted);
+}
+
+#[tokio::test]
 async fn an_operation_is_found_by_its_project_and_so_are_the_jobs_of_a_deleted_one() {
     let by_key = "SEARCH tasks USING INDEX tasks_by_concurrency_key (concurrency_key=?)";
     assert_searches(operations::UNFINISHED, &[by_key]).await;
@@ -106,13 +119,17 @@ async fn a_log_is_read_from_its_position_on() {
     let by_command = "SEARCH e USING INDEX events_by_task (task_id=? AND position>?)";
     assert_searches(READ_JOB, &[by_command]).await;
     let by_project = "SEARCH e USING INDEX events_by_project (project=? AND position>?)";
-    assert_searches(READ_TARGET, &[by_project]).await;
+    assert_searches(READ_PROJECT, &[by_project]).await;
+    let in_order = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    assert_searches(READ_ALL, &[in_order]).await;
 }
 
 #[tokio::test]
 async fn a_follower_reads_no_output() {
     let in_order = "SEARCH e USING INDEX events_of_followers (position>? AND position<?)";
-    assert_searches(READ_FOLLOWED, &[in_order]).await;
+    assert_searches(READ_CHANGES, &[in_order]).await;
+    let from_there = "SEARCH e USING INDEX events_of_followers (position>?)";
+    assert_searches(READ_CHANGES_OF_PROJECT, &[from_there]).await;
     assert_searches(OLDEST_UNREAD, &["SEARCH e USING INDEX events_of_followers (position>?)"]).await;
 }
 
@@ -122,6 +139,14 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(POSITION_OF, &[by_seq]).await;
     let by_project = "SEARCH events USING COVERING INDEX events_by_project (project=? AND position<?)";
     assert_searches(LAST, &[by_project]).await;
+    assert_searches(LAST_OF_ALL, &["SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"]).await;
+    for (query, search) in [
+        (NEXT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
+        (NEXT_OF_PROJECT, "SEARCH events USING INDEX events_by_project (project>? AND project<?)"),
+        (NEXT_OF_JOB, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
+    ] {
+        assert_searches(query, &[search]).await;
+    }
 }
 
 #[tokio::test]
@@ -176,8 +201,14 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (CLAIM_BESIDE_OTHERS, 6, "tasks_waiting_in_pool"),
         (VIRTUAL_TIME_OF_TASK, 4, "tasks_by_share"),
         (READ_JOB_ON_POSTGRES, 3, "events_by_task"),
-        (READ_TARGET_ON_POSTGRES, 3, "events_by_project"),
-        (READ_FOLLOWED_ON_POSTGRES, 3, "events_of_followers"),
+        (READ_PROJECT_ON_POSTGRES, 3, "events_by_project"),
+        (READ_ALL_ON_POSTGRES, 3, "events_pkey"),
+        (READ_CHANGES_ON_POSTGRES, 3, "events_of_followers"),
+        (READ_CHANGES_OF_PROJECT_ON_POSTGRES, 3, "events_of_followers"),
+        (LAST_OF_ALL, 1, "events_pkey"),
+        (NEXT, 1, "events_pkey"),
+        (NEXT_OF_PROJECT, 2, "events_by_project"),
+        (NEXT_OF_JOB, 2, "events_by_task"),
         (OLDEST_UNREAD_ON_POSTGRES, 1, "events_of_followers"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (LAST_ON_POSTGRES, 2, "events_by_project"),
@@ -199,6 +230,8 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (REMOVE_KEYS, 1, "idempotency_keys_by_age"),
         (BACKLOG, 2, "tasks_running"),
         (UNFINISHED_ON_POSTGRES, 1, "tasks_pkey"),
+        (JOBS_OF_STREAM, 9, "tasks_by_stream"),
+        (UNFINISHED_JOBS_ON_POSTGRES, 9, "tasks_by_share"),
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
-use rdev_domain::{JobId, Position, Result, Target};
+use rdev_domain::{JobId, Position, ProjectId, Result};
 use rdev_ports::{Appended, Signal, Signals, spawn_for_good};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::db::Transaction;
 use crate::db::{Commit, postgres};
 use crate::error::database;
-use crate::values::column;
+use crate::values::POOL;
 
 const CHANNEL: &str = "rdev";
 /// Pause after each sending.
@@ -57,7 +57,7 @@ struct Waiting {
 
 #[derive(Default)]
 struct Pending {
-    appended: HashMap<JobId, (Target, Position)>,
+    appended: HashMap<JobId, (Option<ProjectId>, Position)>,
     cancel: Vec<JobId>,
     work: bool,
     resync: bool,
@@ -103,8 +103,8 @@ impl Signals for PostgresSignals {
         let mut pending = self.waiting.pending();
         match signal {
             Signal::Appended(appended) => {
-                for Appended { target, job, position } in appended {
-                    pending.appended.insert(job, (target, position));
+                for Appended { project, job, position } in appended {
+                    pending.appended.insert(job, (project, position));
                 }
             }
             Signal::Work => pending.work = true,
@@ -180,7 +180,10 @@ impl Pending {
         let appended: Vec<_> = self
             .appended
             .iter()
-            .map(|(job, (target, position))| (column(target).to_owned(), job.as_str().to_owned(), position.0))
+            .map(|(job, (project, position))| {
+                let log = project.as_ref().map_or(POOL, ProjectId::as_str);
+                (log.to_owned(), job.as_str().to_owned(), position.0)
+            })
             .collect();
         let cancel: Vec<_> = self.cancel.iter().map(|id| id.as_str().to_owned()).collect();
         let appended = appended.chunks(NAMED_MAX).map(|appended| Message {
@@ -253,9 +256,10 @@ fn receive(payload: &str, received: &broadcast::Sender<Signal>, own: u64) {
         return;
     }
     let mut appended = Vec::new();
-    for (target, job, position) in &message.appended {
-        if let (Ok(target), Ok(job)) = (crate::values::target(target), job.parse()) {
-            appended.push(Appended { target, job, position: Position(*position) });
+    for (log, job, position) in &message.appended {
+        if let Ok(job) = job.parse() {
+            // What is in no project's log is sent under a name that is no project's.
+            appended.push(Appended { project: log.parse().ok(), job, position: Position(*position) });
         }
     }
     if !appended.is_empty() {
@@ -294,9 +298,7 @@ mod tests {
         let mut pending = Pending { work: true, ..Pending::default() };
         for n in 0..1000 {
             let job: JobId = format!("cmd-{n:032x}").parse().unwrap();
-            pending
-                .appended
-                .insert(job.clone(), (Target::Project("p".repeat(63).parse().unwrap()), Position(u64::MAX)));
+            pending.appended.insert(job.clone(), (Some("p".repeat(63).parse().unwrap()), Position(u64::MAX)));
             pending.cancel.push(job);
         }
         let messages = pending.messages(u64::MAX);

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use rdev_domain::{JobSpec, ProjectId, Result, Target};
+use rdev_domain::{CommandKind, Entry, JobKind, JobSpec, OperationKind, ProjectId, Result, Target, TaskKind};
 
 use crate::error::unreadable;
 
@@ -40,6 +40,41 @@ pub(crate) fn target(column: &str) -> Result<Target> {
         POOL => Ok(Target::Pool),
         OPERATIONS => Ok(Target::Operations),
         project => parse::<ProjectId>(project).map(Target::Project),
+    }
+}
+
+/// Returns the value of the column `project` of the table `events` for an entry, which names the log that holds the entry.
+pub(crate) fn log_column(entry: &Entry) -> &str {
+    match (entry.kind, entry.log_project()) {
+        (_, Some(project)) => project.as_str(),
+        (JobKind::Operation(_), None) => OPERATIONS,
+        (JobKind::Command(_) | JobKind::Task(_), None) => POOL,
+    }
+}
+
+/// The same in SQL, of a row with the columns `project` and `share` of the table `tasks`.
+macro_rules! log_of_row {
+    () => {
+        "CASE WHEN project = '@pool' AND share <> '' THEN share ELSE project END"
+    };
+}
+pub(crate) use log_of_row;
+
+/// Returns the kind of a job from its columns `project` and `kind`.
+pub(crate) fn job_kind(project: &str, name: &str) -> Result<JobKind> {
+    let kind = match project {
+        POOL => TaskKind::parse(name).map(JobKind::Task),
+        OPERATIONS => OperationKind::parse(name).map(JobKind::Operation),
+        _ => CommandKind::parse(name).map(JobKind::Command),
+    };
+    kind.ok_or_else(|| unreadable("kind of job", &name))
+}
+
+/// Returns the project that a job is done for, from its columns `project` and `share`; a task may have none.
+pub(crate) fn project_of(target: &str, share: &str) -> Result<Option<ProjectId>> {
+    match target {
+        POOL | OPERATIONS => (!share.is_empty()).then(|| parse(share)).transpose(),
+        project => parse(project).map(Some),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use metrics::{Counter, counter, describe_counter};
-use rdev_domain::{EntryBody, JobKind, JobStatus, Outcome, Result};
+use rdev_domain::{Entry, EntryBody, JobKind, JobStatus, Outcome, Result};
 use rdev_engine::LogHandler;
-use rdev_ports::{FollowedEntry, Follower, FollowerGap};
+use rdev_ports::{Follower, FollowerGap};
 
 const ENDED: &str = "rdev_jobs_ended_total";
 const GAPS: &str = "rdev_log_follower_gaps_total";
@@ -66,10 +66,10 @@ impl LogHandler for JobsEnded {
         FOLLOWER
     }
 
-    async fn handle(&self, entries: &[FollowedEntry]) -> Result<()> {
-        for FollowedEntry { kind, entry } in entries {
+    async fn handle(&self, entries: &[Entry]) -> Result<()> {
+        for entry in entries {
             if let Some(outcome) = outcome(&entry.body) {
-                of(*kind, outcome.ending.into()).increment(1);
+                of(entry.kind, outcome.ending.into()).increment(1);
             }
         }
         Ok(())

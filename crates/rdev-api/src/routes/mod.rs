@@ -2,9 +2,10 @@
 //!
 //! A handler extracts, calls one method of a service, and converts the result to the types of `rdev-api-types`.
 
+pub(crate) mod begin;
 pub(crate) mod docs;
+pub(crate) mod events;
 pub(crate) mod health;
-mod last_event_id;
 pub(crate) mod metrics;
 pub(crate) mod operations;
 pub(crate) mod projects;

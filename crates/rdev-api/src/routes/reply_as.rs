@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use crate::error::ApiError;
 use crate::extract::{EVENT_STREAM, JSON, preferred};
 use crate::sse::{Opening, Streams};
+use crate::tickets::Tickets;
 
 /// Form of the answer to a submission, as its caller prefers.
 pub(crate) enum ReplyAs {
@@ -18,6 +19,7 @@ pub(crate) enum ReplyAs {
 impl<S: Send + Sync> FromRequestParts<S> for ReplyAs
 where
     Streams: FromRef<S>,
+    Tickets: FromRef<S>,
 {
     type Rejection = ApiError;
 

@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::departure::Departure;
 use super::exchange::{Exchange, ExchangeBody, ExchangeStream};
 use super::handoff::{Handoff, write_rest};
 use super::limits::{CONNECTION_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_TIMEOUT};
@@ -101,9 +103,13 @@ impl Serving {
         head_timeout: Duration,
     ) -> End {
         let (exchange, handoff) = (Exchange::new(permit.0.clone()), Handoff::default());
+        let (stream, departure) = (Arc::new(stream), Departure::default());
         let (of_requests, for_requests, app) = (exchange.clone(), handoff.clone(), self.app.clone());
+        let departure_of_requests = departure.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             of_requests.begin_request();
+            departure_of_requests.begin_request();
+            request.extensions_mut().insert(departure_of_requests.clone());
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(of_requests.usage().clone());
             // Before 1.1 there is no chunked encoding, and hyper knows what to do instead.
@@ -120,7 +126,7 @@ impl Serving {
             .max_header_size(HEAD_BYTES_MAX)
             // A client may close its sending side and still read.
             .half_close(true)
-            .serve_connection(TokioIo::new(ExchangeStream::new(stream, exchange.clone())), service);
+            .serve_connection(TokioIo::new(ExchangeStream::new(stream.clone(), exchange.clone())), service);
         let mut stopped = Some(pin!(self.stop.cancelled()));
         let ended = poll_fn(|context| {
             if stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(context).is_ready()) {
@@ -130,6 +136,7 @@ impl Serving {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(ended.map(|()| None));
             }
+            departure.look(&stream, context);
             // What hyper could not write yet is still its own to write.
             if exchange.is_blocked() {
                 return Poll::Pending;
@@ -138,7 +145,9 @@ impl Serving {
         })
         .await;
         let parts = connection.into_parts();
-        let (stream, refused) = parts.io.into_inner().into_parts();
+        let (of_hyper, refused) = parts.io.into_inner().into_parts();
+        drop(of_hyper);
+        let stream = Arc::into_inner(stream).expect("hyper had the other one");
         match ended {
             Ok(Some(rest)) => End::Streams(stream, rest),
             Ok(None) => End::Over(stream),

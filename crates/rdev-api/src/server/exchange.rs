@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -102,9 +102,10 @@ impl HttpBody for ExchangeBody {
     }
 }
 
-/// Stream below hyper.
+/// Stream below hyper. It is shared with whoever looks whether the client has left, which hyper does not tell while a request
+/// is being answered.
 pub(super) struct ExchangeStream {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     exchange: Arc<Exchange>,
     /// Status of hyper's own response, which was held back.
     refused: Option<StatusCode>,
@@ -112,12 +113,12 @@ pub(super) struct ExchangeStream {
 
 impl ExchangeStream {
     /// Wraps the connection's stream.
-    pub(super) fn new(stream: TcpStream, exchange: Arc<Exchange>) -> Self {
+    pub(super) fn new(stream: Arc<TcpStream>, exchange: Arc<Exchange>) -> Self {
         Self { stream, exchange, refused: None }
     }
 
     /// Returns the stream, and the status with which hyper would have refused the last bytes read.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<StatusCode>) {
+    pub(super) fn into_parts(self) -> (Arc<TcpStream>, Option<StatusCode>) {
         (self.stream, self.refused)
     }
 
@@ -126,6 +127,20 @@ impl ExchangeStream {
         // After `HTTP/1.1 `.
         let status = head.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok());
         self.refused = self.refused.or(status).or(Some(StatusCode::BAD_REQUEST));
+    }
+
+    fn poll_written(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     fn note_written(&self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
@@ -137,11 +152,18 @@ impl ExchangeStream {
 
 impl AsyncRead for ExchangeStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read_buf(buffer) {
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 
@@ -155,7 +177,7 @@ impl AsyncWrite for ExchangeStream {
             self.hold_back(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = self.poll_written(context, |stream| stream.try_write(bytes));
         self.note_written(written, bytes.len())
     }
 
@@ -169,23 +191,26 @@ impl AsyncWrite for ExchangeStream {
             self.hold_back(slices.first().map_or(&[], |head| head));
             return Poll::Ready(Ok(length));
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let written = self.poll_written(context, |stream| stream.try_write_vectored(slices));
         self.note_written(written, length)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// A socket has nothing to flush.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.exchange.flushed();
-        Pin::new(&mut self.stream).poll_flush(context)
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.refused.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Poll::Ready(
+            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
+        )
     }
 }

@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+mod departure;
 mod exchange;
 mod handoff;
 mod limits;
@@ -13,6 +14,7 @@ mod permits;
 mod signals;
 
 pub(crate) use self::accept::serve;
+pub(crate) use self::departure::Departure;
 pub(crate) use self::handoff::Handoff;
 pub(crate) use self::limits::{PROBE_CONNECTIONS_MAX, connections_max, streams_per_key};
 pub(crate) use self::listen::Listeners;

@@ -1,21 +1,13 @@
-//! Lines of agents: which jobs write them, and the events that they become.
+//! Lines of agents, and the events that they become.
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
 use rdev_api_types as types;
-use rdev_domain::{
-    AgentBlock, AgentEvent, AgentProvider, Entry, EntryBody, JobId, JobKind, Json, StreamId, Target,
-    Timestamp,
-};
+use rdev_domain::{AgentBlock, AgentEvent, AgentProvider, JobKind, Json, StreamId, Timestamp};
 use rdev_ports::CodeAgent;
-use rdev_services::Events;
 
 use crate::convert::time;
 use crate::error::ApiError;
-
-/// Jobs of projects whose kind is remembered, for all streams together.
-const JOBS_MAX: usize = 4096;
 
 /// How the lines of agents are sent: `?agent=`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,38 +43,22 @@ pub(crate) struct AgentLines<'a> {
     pub(crate) form: AgentForm,
 }
 
-/// Agents, and which jobs are theirs.
+/// Agents.
 #[derive(Clone)]
 pub(crate) struct Agents {
     agent: Arc<dyn CodeAgent>,
-    events: Events,
-    known: Arc<Cache<JobId, Option<AgentProvider>>>,
 }
 
 impl Agents {
-    pub(crate) fn new(agent: Arc<dyn CodeAgent>, events: Events) -> Self {
-        Self { agent, events, known: Arc::new(Cache::new(JOBS_MAX)) }
+    pub(crate) fn new(agent: Arc<dyn CodeAgent>) -> Self {
+        Self { agent }
     }
 
-    /// Reader of the lines of a job of this kind, for readers who want this form; `None`: the lines are sent as they are.
-    pub(crate) fn lines(&self, provider: Option<AgentProvider>, form: AgentForm) -> Option<AgentLines<'_>> {
-        let is_read = form != AgentForm::Raw && provider == Some(self.agent.provider());
+    /// Returns the reader of the lines of jobs of a kind, for subscribers who want this form; `None`: the lines are sent as
+    /// they are.
+    pub(crate) fn lines(&self, kind: JobKind, form: AgentForm) -> Option<AgentLines<'_>> {
+        let is_read = form != AgentForm::Raw && kind.agent() == Some(self.agent.provider());
         is_read.then(|| AgentLines { agent: &*self.agent, form })
-    }
-
-    /// Agent whose output an entry holds: the job's kind is looked up once. Of one that was removed meanwhile nothing is
-    /// known, and what is still read of its output stays as it is.
-    pub(crate) async fn of(&self, entry: &Entry) -> rdev_domain::Result<Option<AgentProvider>> {
-        match (&entry.body, &entry.target) {
-            (EntryBody::Output(_), Target::Project(project)) => {
-                let look = async {
-                    let kind = self.events.kind(project, &entry.job).await?;
-                    Ok(kind.and_then(JobKind::agent))
-                };
-                self.known.get_or_insert_async(&entry.job, look).await
-            }
-            _ => Ok(None),
-        }
     }
 }
 
@@ -175,12 +151,12 @@ fn block(block: AgentBlock) -> types::AgentBlock {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use rdev_domain::{Position, Seq};
+    use rdev_domain::{CommandKind, Entry, EntryBody, Position, Seq};
     use rdev_ports::testing::agents::FakeAgent;
     use rdev_runner::frame::{Body, End, Frame, Stream};
 
     use super::*;
-    use crate::sse::render::{Form, entry, entry_read_by};
+    use crate::sse::render::{Form, Reading, entry, entry_read_by};
 
     const AT: Timestamp = Timestamp::from_micros(1_769_284_800_123_456);
 
@@ -194,7 +170,8 @@ mod tests {
         frame.encode(&mut bytes);
         Entry {
             position: Position(9),
-            target: Target::Project("demo".parse().unwrap()),
+            kind: JobKind::Command(CommandKind::Claude),
+            project: Some("demo".parse().unwrap()),
             job: format!("cmd-{}", "0".repeat(32)).parse().unwrap(),
             stream: "s".parse().unwrap(),
             first_seq: Seq(frame.first_seq),
@@ -206,8 +183,9 @@ mod tests {
 
     fn read_by_agent(form: Form, agent_form: AgentForm, frame: Frame, after: u64) -> String {
         let mut out = Vec::new();
-        let lines = AgentLines { agent: &FakeAgent, form: agent_form };
-        entry_read_by(&mut out, form, Some(lines), &entry_of(&frame), Seq(after)).unwrap();
+        let agent = Some(AgentLines { agent: &FakeAgent, form: agent_form });
+        let reading = Reading { agent, ..Reading::default() };
+        entry_read_by(&mut out, form, reading, &entry_of(&frame), Seq(after)).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -232,7 +210,7 @@ mod tests {
             events.contains("id: 5\nevent: agent\n") && events.contains("\"type\":\"result\""),
             "{events}"
         );
-        let rest = read_by_agent(Form::ProjectSse, AgentForm::Events, frame(), 4);
+        let rest = read_by_agent(Form::LogSse, AgentForm::Events, frame(), 4);
         assert!(rest.starts_with("id: 9-5\nevent: agent\n"), "{rest}");
     }
 

@@ -7,8 +7,9 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 
-use super::agent::{AgentForm, AgentLines};
-use super::render::{self, Form};
+use super::agent::AgentForm;
+use super::render::{self, Form, Reading};
+use super::shape::Shape;
 
 /// Bytes of rendered entries that are kept.
 const CACHE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -17,10 +18,10 @@ const CACHE_ENTRIES: usize = 256;
 /// Memory of an entry beside its bytes, roughly.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
-/// Entry and forms of a rendering.
-type Rendering = (Position, Form, AgentForm);
+/// Entry, form and shape of a rendering.
+type Rendering = (Position, Form, Shape);
 
-/// Cache of rendered entries, by position and forms.
+/// Cache of rendered entries, by position, form and shape.
 #[derive(Clone)]
 pub(super) struct RenderCache(Arc<Cache<Rendering, Bytes, ByBytes>>);
 
@@ -40,24 +41,20 @@ impl Default for RenderCache {
 }
 
 impl RenderCache {
-    /// Returns all events of an entry, rendered once for all readers. `agent` reads the lines of an agent's output.
-    pub(super) fn whole(
-        &self,
-        form: Form,
-        agent: Option<AgentLines<'_>>,
-        entry: &Entry,
-    ) -> anyhow::Result<Bytes> {
+    /// Returns all events of an entry, rendered once for all readers of one shape.
+    pub(super) fn whole(&self, form: Form, reading: Reading<'_>, entry: &Entry) -> anyhow::Result<Bytes> {
         let render = || {
             let mut out = Vec::new();
-            render::entry_read_by(&mut out, form, agent, entry, Seq::ZERO)?;
+            render::entry_read_by(&mut out, form, reading, entry, Seq::ZERO)?;
             Ok(out.into())
         };
         match entry.body {
             // The cache may still hold the rendering of the time when this entry was the end.
             EntryBody::FormerEnd(_) => render(),
             _ => {
-                let agent_form = agent.map_or(AgentForm::Raw, |lines| lines.form);
-                self.0.get_or_insert_with(&(entry.position, form, agent_form), render)
+                let agent = reading.agent.map_or(AgentForm::Raw, |lines| lines.form);
+                let shape = Shape { agent, ..reading.shape };
+                self.0.get_or_insert_with(&(entry.position, form, shape), render)
             }
         }
     }

@@ -3,14 +3,14 @@
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_engine::Begin;
 
-/// Id of an event in a project's stream, opaque to clients.
+/// Id of an event in a stream of several jobs, opaque to clients: the same in every such stream that has the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ProjectEventId {
+pub(crate) struct LogEventId {
     pub(crate) position: Position,
     pub(crate) seq: Seq,
 }
 
-impl ProjectEventId {
+impl LogEventId {
     /// Returns the id after all events up to this entry.
     pub(crate) fn after(position: Position) -> Self {
         Self { position, seq: Seq(u64::MAX) }
@@ -27,13 +27,13 @@ impl ProjectEventId {
     }
 }
 
-impl std::fmt::Display for ProjectEventId {
+impl std::fmt::Display for LogEventId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.position.0, self.seq.0)
     }
 }
 
-impl std::str::FromStr for ProjectEventId {
+impl std::str::FromStr for LogEventId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {

@@ -6,10 +6,13 @@ mod event_id;
 mod output;
 mod quota;
 mod render;
+mod renewal;
+mod shape;
 mod stored;
 mod streams;
 mod subscriber;
 
-pub(crate) use self::event_id::{ProjectEventId, number};
+pub(crate) use self::event_id::{LogEventId, number};
 pub(crate) use self::output::stored_output;
+pub(crate) use self::shape::Shape;
 pub(crate) use self::streams::{Opening, Streams};

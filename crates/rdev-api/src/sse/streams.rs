@@ -12,31 +12,42 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use rdev_domain::Seq;
-use rdev_engine::{LogReader, ProjectLogReader, Subscription};
+use rdev_domain::{Principal, Scope, Seq};
+use rdev_engine::{LogReader, Subscription, ViewReader};
 use rdev_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{AgentForm, Agents};
+use super::agent::Agents;
 use super::cache::RenderCache;
-use super::event_id::ProjectEventId;
+use super::event_id::LogEventId;
 use super::quota::{StreamPermit, StreamQuota};
-use super::subscriber::{Subscriber, SubscriberContext};
+use super::renewal::Renewal;
+use super::shape::Shape;
+use super::subscriber::{LogPlace, Seat, Subscriber, SubscriberContext};
 use crate::error::ApiError;
 use crate::extract::Caller;
+use crate::keys::Keys;
+use crate::request::RequestMeta;
 use crate::server::Handoff;
+use crate::tickets::{TicketUse, Tickets};
+
+/// Pause between two looks for keys that are no longer accepted.
+const KEYS_CHECKED_EVERY: Duration = Duration::from_millis(500);
 
 /// Opens event streams.
 #[derive(Clone)]
 pub(crate) struct Streams {
     context: Arc<SubscriberContext>,
     quota: Arc<StreamQuota>,
+    keys: Keys,
 }
 
 /// Permit of an event stream within its key's quota, and its connection: taken before anything else is done for the
 /// stream.
 pub(crate) struct Opening {
+    caller: Principal,
     permit: StreamPermit,
+    renewal: Option<Box<Renewal>>,
     /// The connection, where it can be written to without hyper.
     handoff: Option<Handoff>,
 }
@@ -44,13 +55,19 @@ pub(crate) struct Opening {
 impl<S: Send + Sync> FromRequestParts<S> for Opening
 where
     Streams: FromRef<S>,
+    Tickets: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        let permit = Streams::from_ref(state).quota.acquire(caller.key)?;
-        Ok(Self { permit, handoff: parts.extensions.get::<Handoff>().cloned() })
+        let permit = Streams::from_ref(state).quota.acquire(caller.key.clone())?;
+        let renewal = parts.extensions.get::<TicketUse>().map(|ticket| {
+            let TicketUse { stream, expires } = ticket.clone();
+            let (tickets, now) = (Tickets::from_ref(state), RequestMeta::current().at);
+            Box::new(Renewal::new(tickets, permit.key().clone(), stream, expires, now))
+        });
+        Ok(Self { caller, permit, renewal, handoff: parts.extensions.get::<Handoff>().cloned() })
     }
 }
 
@@ -63,9 +80,22 @@ impl Streams {
         drain: CancellationToken,
         clock: Arc<dyn Clock>,
         agents: Agents,
+        keys: Keys,
     ) -> Self {
+        let quota = StreamQuota::new(per_key, drain.clone());
         let context = SubscriberContext { heartbeat, drain, clock, agents, cache: RenderCache::default() };
-        Self { context: Arc::new(context), quota: StreamQuota::new(per_key) }
+        Self { context: Arc::new(context), quota, keys }
+    }
+
+    /// Ends streams within a second when their key is no longer accepted, until `stop`.
+    pub(crate) async fn watch_keys(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(KEYS_CHECKED_EVERY) => {}
+            }
+            self.quota.end_where(|key| self.keys.principal(key).is_none());
+        }
     }
 
     /// Responds with the events of a job after `after`; ends with the job's last event.
@@ -74,10 +104,11 @@ impl Streams {
         opening: Opening,
         reader: LogReader,
         after: Option<Seq>,
-        form: AgentForm,
+        shape: Shape,
     ) -> Response {
-        let (Opening { permit, handoff }, after) = (opening, after.unwrap_or(Seq::ZERO));
-        let subscriber = Subscriber::command(self.context.clone(), permit, reader, after, form);
+        let Opening { permit, renewal, handoff, .. } = opening;
+        let seat = Seat { permit, renewal, shape };
+        let subscriber = Subscriber::command(self.context.clone(), seat, reader, after.unwrap_or(Seq::ZERO));
         response(subscriber.events().boxed(), handoff)
     }
 
@@ -86,31 +117,55 @@ impl Streams {
         &self,
         opening: Opening,
         subscription: Subscription,
-        after: Option<Seq>,
-        form: AgentForm,
+        shape: Shape,
     ) -> Response {
         match subscription {
             Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
-            Subscription::Open(reader) => self.command(opening, reader, after, form),
+            Subscription::Open { reader, after } => self.command(opening, reader, after, shape),
         }
     }
 
-    /// Responds with the events of a project after `asked`, or from the log's start; ends when the server stops.
+    /// Responds with the events of a project after `asked`, or where the reader begins; ends when the server stops.
     pub(crate) fn project(
         &self,
         opening: Opening,
-        log: ProjectLogReader,
-        asked: Option<ProjectEventId>,
-        form: AgentForm,
+        view: ViewReader,
+        asked: Option<LogEventId>,
+        shape: Shape,
     ) -> Response {
-        let Opening { permit, handoff } = opening;
-        let ProjectLogReader { reader, begun, unknown } = log;
+        self.log(opening, view, asked, shape, false)
+    }
+
+    /// Responds with the events of everything that the caller may see, as [`Streams::project`].
+    pub(crate) fn all(
+        &self,
+        opening: Opening,
+        view: ViewReader,
+        asked: Option<LogEventId>,
+        shape: Shape,
+    ) -> Response {
+        let hides_tasks = !opening.caller.has(Scope::QueueRead);
+        self.log(opening, view, asked, shape, hides_tasks)
+    }
+
+    fn log(
+        &self,
+        opening: Opening,
+        view: ViewReader,
+        asked: Option<LogEventId>,
+        shape: Shape,
+        hides_tasks: bool,
+    ) -> Response {
+        let Opening { permit, renewal, handoff, .. } = opening;
+        let ViewReader { reader, begun, unknown } = view;
         let (after, unknown) = match asked {
-            Some(asked) if unknown => (ProjectEventId::after(begun), Some(asked)),
+            Some(asked) if unknown => (LogEventId::after(begun), Some(asked)),
             Some(asked) => (asked, None),
-            None => (ProjectEventId::after(begun), None),
+            None => (LogEventId::after(begun), None),
         };
-        let subscriber = Subscriber::project(self.context.clone(), permit, reader, (after, unknown), form);
+        let seat = Seat { permit, renewal, shape };
+        let place = LogPlace { after, unknown, hides_tasks };
+        let subscriber = Subscriber::log(self.context.clone(), seat, reader, place);
         response(subscriber.events().boxed(), handoff)
     }
 }

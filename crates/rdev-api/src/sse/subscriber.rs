@@ -7,22 +7,26 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rdev_domain::{AgentProvider, Entry, JobKind, Position, Seq};
+use rdev_domain::{Entry, JobKind, Position, Seq};
 use rdev_engine::{LogReader, Next};
 use rdev_ports::Clock;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{AgentForm, Agents};
+use super::agent::Agents;
 use super::cache::RenderCache;
-use super::event_id::{ProjectEventId, is_counted, missing};
+use super::event_id::{LogEventId, is_counted, missing};
 use super::quota::StreamPermit;
-use super::render::{self, Form, Unsent};
+use super::render::{self, Form, Reading, Unsent};
+use super::renewal::Renewal;
+use super::shape::Shape;
 
 /// First bytes of a stream: the milliseconds that a client waits before it connects again.
 const HELLO: &[u8] = b"retry: 1000\n\n";
 /// Last bytes when the server stops: the stream continues on another replica, or soon.
 const RECONNECT: &[u8] = b"retry: 500\n: the server is stopping, connect again\n\n";
+/// Last bytes when the key of the stream is no longer accepted.
+const KEY_IS_GONE: &[u8] = b": the key of this stream is no longer accepted\n\n";
 /// Size of one write, about: small entries that are ready together are sent together.
 const WRITE_BYTES: usize = 32 * 1024;
 
@@ -34,7 +38,7 @@ pub(super) struct SubscriberContext {
     pub(super) drain: CancellationToken,
     /// Clock of heartbeats.
     pub(super) clock: Arc<dyn Clock>,
-    /// Agents, and the jobs that are theirs.
+    /// Readers of the lines of agents.
     pub(super) agents: Agents,
     /// Rendered entries.
     pub(super) cache: RenderCache,
@@ -45,26 +49,44 @@ pub(super) struct Subscriber {
     context: Arc<SubscriberContext>,
     reader: LogReader,
     cursor: Cursor,
-    /// Entries to send, and the agent whose output each holds.
-    pending: VecDeque<(Arc<Entry>, Option<AgentProvider>)>,
-    /// Form of the lines of agents.
-    form: AgentForm,
+    /// Entries to send.
+    pending: VecDeque<Arc<Entry>>,
+    shape: Shape,
     next_heartbeat: Instant,
+    /// New tickets, where the stream was opened with one.
+    renewal: Option<Box<Renewal>>,
     phase: Phase,
-    _permit: StreamPermit,
+    permit: StreamPermit,
+}
+
+/// What a subscriber brings along, whatever it reads.
+pub(super) struct Seat {
+    pub(super) permit: StreamPermit,
+    pub(super) renewal: Option<Box<Renewal>>,
+    pub(super) shape: Shape,
+}
+
+/// Place of a subscriber in a log of several jobs.
+pub(super) struct LogPlace {
+    /// Id of the last event that the subscriber has.
+    pub(super) after: LogEventId,
+    /// Id that the subscriber sent, where the log has no such entry.
+    pub(super) unknown: Option<LogEventId>,
+    /// True where the subscriber's key may read no tasks.
+    pub(super) hides_tasks: bool,
 }
 
 enum Cursor {
     /// Number of the last event sent, in a job's stream.
     Command(Seq),
-    /// Ids in a project's stream: entries and events up to `began` are skipped, and `last` is the last one sent.
-    Project { began: ProjectEventId, last: ProjectEventId },
+    /// Ids in a log of several jobs: entries and events up to `began` are skipped, and `last` is the last one sent.
+    Log { began: LogEventId, last: LogEventId, hides_tasks: bool },
 }
 
 enum Phase {
     Hello {
         /// Id that the reader sent, and that this log does not know.
-        unknown: Option<ProjectEventId>,
+        unknown: Option<LogEventId>,
     },
     Open,
     Closed,
@@ -74,38 +96,35 @@ impl Subscriber {
     /// Reads a job's stream after the event `after`.
     pub(super) fn command(
         context: Arc<SubscriberContext>,
-        permit: StreamPermit,
+        seat: Seat,
         reader: LogReader,
         after: Seq,
-        form: AgentForm,
     ) -> Self {
-        Self::new(context, permit, reader, Cursor::Command(after), form)
+        Self::new(context, seat, reader, Cursor::Command(after), None)
     }
 
-    /// Reads a project's stream after the event `after`. `unknown` is the id that the reader sent, where this log has no
-    /// such entry.
-    pub(super) fn project(
+    /// Reads a log of several jobs.
+    pub(super) fn log(
         context: Arc<SubscriberContext>,
-        permit: StreamPermit,
+        seat: Seat,
         reader: LogReader,
-        (after, unknown): (ProjectEventId, Option<ProjectEventId>),
-        form: AgentForm,
+        place: LogPlace,
     ) -> Self {
-        let phase = Phase::Hello { unknown };
-        let cursor = Cursor::Project { began: after, last: after };
-        Self { phase, ..Self::new(context, permit, reader, cursor, form) }
+        let LogPlace { after, unknown, hides_tasks } = place;
+        let cursor = Cursor::Log { began: after, last: after, hides_tasks };
+        Self::new(context, seat, reader, cursor, unknown)
     }
 
     fn new(
         context: Arc<SubscriberContext>,
-        permit: StreamPermit,
+        Seat { permit, renewal, shape }: Seat,
         reader: LogReader,
         cursor: Cursor,
-        form: AgentForm,
+        unknown: Option<LogEventId>,
     ) -> Self {
         let next_heartbeat = Instant::now() + context.heartbeat;
-        let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown: None });
-        Self { context, reader, cursor, pending, form, next_heartbeat, phase, _permit: permit }
+        let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown });
+        Self { context, reader, cursor, pending, shape, next_heartbeat, renewal, phase, permit }
     }
 
     /// Returns the bytes of the stream.
@@ -127,6 +146,9 @@ impl Subscriber {
             Phase::Closed => return None,
         }
         loop {
+            if let Some(bytes) = self.due() {
+                return Some(bytes);
+            }
             match self.take_pending() {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => return Some(bytes),
@@ -137,16 +159,13 @@ impl Subscriber {
             }
             tokio::select! {
                 biased;
-                () = self.context.drain.cancelled() => {
+                () = self.permit.ended() => {
                     self.phase = Phase::Closed;
-                    return Some(Bytes::from_static(RECONNECT));
+                    let is_stopping = self.context.drain.is_cancelled();
+                    return Some(Bytes::from_static(if is_stopping { RECONNECT } else { KEY_IS_GONE }));
                 }
                 next = self.reader.next() => match next {
-                    Ok(Next::Entries(entries)) => {
-                        if let Err(error) = self.learn(entries).await {
-                            return self.abort(&error.into());
-                        }
-                    }
+                    Ok(Next::Entries(entries)) => self.pending.extend(entries),
                     Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
                     Ok(Next::Missing(last)) => {
                         let gap = self.missing(last);
@@ -156,32 +175,28 @@ impl Subscriber {
                     }
                     Err(error) => return self.abort(&error.into()),
                 },
-                () = sleep_until(self.next_heartbeat) => {
-                    return Some(render::heartbeat(self.context.clock.now()));
-                }
+                () = sleep_until(self.next_heartbeat) => {}
             }
         }
     }
 
-    /// Takes entries to send, and learns which of them hold the output of an agent.
-    async fn learn(&mut self, entries: Vec<Arc<Entry>>) -> rdev_domain::Result<()> {
-        for entry in entries {
-            let agent = match (self.form, self.reader.kind()) {
-                (AgentForm::Raw, _) => None,
-                (_, Some(kind)) => JobKind::agent(kind),
-                (_, None) => self.context.agents.of(&entry).await?,
-            };
-            self.pending.push_back((entry, agent));
+    /// Returns what is due whatever the log holds: a new ticket, or a heartbeat, also while entries come of which nothing is
+    /// sent.
+    fn due(&mut self) -> Option<Bytes> {
+        let now = Instant::now();
+        if let Some(ticket) = self.renewal.as_mut().and_then(|renewal| renewal.due(now, &*self.context.clock))
+        {
+            return Some(render::ticket(&ticket));
         }
-        Ok(())
+        (now >= self.next_heartbeat).then(|| render::heartbeat(self.context.clock.now()))
     }
 
-    fn hello(&self, unknown: Option<ProjectEventId>) -> Bytes {
-        let (Some(unknown), Cursor::Project { began, .. }) = (unknown, &self.cursor) else {
+    fn hello(&self, unknown: Option<LogEventId>) -> Bytes {
+        let (Some(unknown), Cursor::Log { began, .. }) = (unknown, &self.cursor) else {
             return Bytes::from_static(HELLO);
         };
-        let known_from = ProjectEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
-        let gap = render::project_gap(Some(unknown), known_from, Unsent::UnknownId);
+        let known_from = LogEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
+        let gap = render::log_gap(Some(unknown), known_from, Unsent::UnknownId);
         [HELLO, &gap].concat().into()
     }
 
@@ -195,10 +210,10 @@ impl Subscriber {
     fn take_pending(&mut self) -> anyhow::Result<Bytes> {
         let mut together = BytesMut::new();
         while together.len() < WRITE_BYTES {
-            let Some((entry, agent)) = self.pending.pop_front() else {
+            let Some(entry) = self.pending.pop_front() else {
                 break;
             };
-            let bytes = self.render(&entry, agent)?;
+            let bytes = self.render(&entry)?;
             if together.is_empty() && (bytes.len() >= WRITE_BYTES || self.pending.is_empty()) {
                 return Ok(bytes);
             }
@@ -207,8 +222,9 @@ impl Subscriber {
         Ok(together.freeze())
     }
 
-    fn render(&mut self, entry: &Entry, agent: Option<AgentProvider>) -> anyhow::Result<Bytes> {
-        let agent = self.context.agents.lines(agent, self.form);
+    fn render(&mut self, entry: &Entry) -> anyhow::Result<Bytes> {
+        let (shape, cache) = (self.shape, &self.context.cache);
+        let reading = Reading { agent: self.context.agents.lines(entry.kind, shape.agent), shape };
         match &mut self.cursor {
             Cursor::Command(last) => {
                 if entry.is_last() {
@@ -221,39 +237,43 @@ impl Subscriber {
                 }
                 let missing = missing(entry, after);
                 if missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next()) {
-                    return self.context.cache.whole(Form::Sse, agent, entry);
+                    return cache.whole(Form::Sse, reading, entry);
                 }
                 let mut out = Vec::new();
                 if let Some((from, to)) = missing {
                     render::gap(&mut out, Form::Sse, &entry.stream, (from, Some(to)), Unsent::Removed);
                 }
-                render::entry_read_by(&mut out, Form::Sse, agent, entry, after)?;
+                render::entry_read_by(&mut out, Form::Sse, reading, entry, after)?;
                 Ok(out.into())
             }
-            Cursor::Project { began, last } => {
+            Cursor::Log { began, last, hides_tasks } => {
                 if entry.position < began.position {
                     return Ok(Bytes::new());
                 }
-                *last = ProjectEventId { position: entry.position, seq: entry.last_seq };
+                *last = LogEventId { position: entry.position, seq: entry.last_seq };
+                let is_hidden = *hides_tasks && matches!(entry.kind, JobKind::Task(_));
+                if is_hidden || !shape.types.has_any_of(&entry.body) {
+                    return Ok(Bytes::new());
+                }
                 if entry.position > began.position {
-                    return self.context.cache.whole(Form::ProjectSse, agent, entry);
+                    return cache.whole(Form::LogSse, reading, entry);
                 }
                 let mut out = Vec::new();
                 if entry.last_seq > began.seq {
-                    render::entry_read_by(&mut out, Form::ProjectSse, agent, entry, began.seq)?;
+                    render::entry_read_by(&mut out, Form::LogSse, reading, entry, began.seq)?;
                 }
                 Ok(out.into())
             }
         }
     }
 
-    /// Announces that retention removed entries up to this position of the project's log.
+    /// Announces that retention removed entries up to this position of a log of several jobs.
     fn pruned(&self, to: Position) -> Bytes {
         match &self.cursor {
-            Cursor::Project { last, .. } => {
-                let whole_from = ProjectEventId { position: Position(to.0 + 1), seq: Seq::ZERO };
+            Cursor::Log { last, .. } => {
+                let whole_from = LogEventId { position: Position(to.0 + 1), seq: Seq::ZERO };
                 let from = (last.position > Position::ZERO).then_some(*last);
-                render::project_gap(from, whole_from, Unsent::Removed)
+                render::log_gap(from, whole_from, Unsent::Removed)
             }
             Cursor::Command(_) => Bytes::new(),
         }

@@ -105,7 +105,7 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
     let runtime = runtime::pods(config, local, clock.clone()).await?;
     let runtime_failed = runtime.failed.clone();
     let facts = Facts::of(config, &store).await?;
-    let services = Services::new(config, &store, runtime, clock.clone())?;
+    let services = Services::new(config, &store, runtime, (clock.clone(), keys.clone()))?;
 
     let middleware = Middleware {
         clock,

@@ -17,7 +17,7 @@ use crate::system::{SystemClock, UuidRandom, random};
 static RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rdev-runner"));
 const RUNNER_SHA256: &str = env!("RDEV_RUNNER_SHA256");
 
-/// Project that the first start of the local runtime makes.
+/// Project that a start of the local runtime makes where it is missing: the greeting has a command for it.
 const FIRST_PROJECT: &str = "demo";
 
 /// The runtime of commands.
@@ -52,7 +52,7 @@ pub(super) fn local(config: &Config, inherited: Inherited) -> anyhow::Result<Opt
     Ok(Some(Arc::new(local)))
 }
 
-/// Makes the project that the first start of the local runtime makes.
+/// Makes the first project of the local runtime, where it is missing.
 ///
 /// # Errors
 /// When its folder cannot be made.

@@ -61,7 +61,7 @@ impl Services {
         config: &Config,
         store: &SqlStore,
         RuntimePorts { pods, workspaces, failed: _ }: RuntimePorts,
-        clock: Arc<dyn Clock>,
+        (clock, keys): (Arc<dyn Clock>, Keys),
     ) -> anyhow::Result<Self> {
         let queue: Arc<dyn TaskQueue> = Arc::new(store.clone());
         let pool_queue: Arc<dyn PoolQueue> = Arc::new(store.clone());
@@ -84,7 +84,8 @@ impl Services {
         };
         let timeout = config.jobs.command_timeout();
         let projects = Projects::new(pods.clone());
-        let events = Events::new(projects.clone(), queue.clone(), readers);
+        let drain = CancellationToken::new();
+        let events = Events::new(projects.clone(), queue.clone(), readers, drain.clone());
         let commands =
             Commands::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
         let tasks = Tasks::new(ports.clone(), projects.clone(), events.clone(), submitter.clone(), timeout);
@@ -108,15 +109,15 @@ impl Services {
             worker(worker_config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()));
         let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
-        let agents = Agents::new(agent(), events.clone());
+        let (heartbeat, agents) = (config.streams.heartbeat(), Agents::new(agent()));
         Ok(Self {
-            ticket_issuer: TicketIssuer::new(projects.clone(), queue.clone(), clock.clone()),
+            ticket_issuer: TicketIssuer { tasks: tasks.clone(), operations: operations.clone() },
             health: Health::new(queue, pods.clone(), worker.pulse()),
             projects,
             operations,
             commands,
             tasks,
-            streams: Streams::new(config.streams.heartbeat(), per_key, drain.clone(), clock.clone(), agents),
+            streams: Streams::new(heartbeat, per_key, drain.clone(), clock.clone(), agents, keys),
             events,
             metrics: Metrics::begin(pool.clone(), pods.clone(), log.clone(), clock.clone())?,
             pool,
@@ -154,6 +155,7 @@ impl Services {
         parts.start("the followers of the log", self.followers.run(stop.clone()));
         parts.start("periodic work", self.periodic.run(stop.clone()));
         parts.start("the upkeep of the metrics", self.metrics.upkeep(stop.clone()));
+        parts.start("the watch of the keys", self.streams.watch_keys(stop.clone()));
         self.drain
     }
 }

@@ -1,6 +1,6 @@
 //! Bodies that cannot be parsed, or hold values that are not valid.
 
-use rdev_client::types::{Accepted, Data};
+use rdev_client::types::{Accepted, Data, Details};
 use serde_json::json;
 
 use crate::support::{Server, within};
@@ -44,7 +44,8 @@ async fn every_field_that_is_not_valid_is_told_at_once() {
     let mut fields = failure.fields();
     fields.sort_unstable();
     assert_eq!(fields, ["command", "env.1A", "stream_id", "timeout_seconds"]);
-    assert!(failure.error.details.unwrap().iter().all(|detail| !detail.message.is_empty()));
+    let Some(Details::Fields(details)) = failure.error.details else { panic!("{:?}", failure.error) };
+    assert!(details.iter().all(|detail| !detail.message.is_empty()));
 
     let claude = json!({"prompt": "", "model": "-x", "session_id": "a b", "max_turns": 0, "stream_id": ""});
     let failure =

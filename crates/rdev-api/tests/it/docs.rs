@@ -10,14 +10,17 @@ use tokio::process::Command;
 
 use crate::support::{Server, chromium, target_dir, within};
 
+/// Time that a page has to be rendered, which passes as fast as the page lets it.
+const RENDERED: &str = "--virtual-time-budget=20000";
+
 /// A browser without a network: no name is known, and it asks for nothing by itself.
-fn browser(profile: &std::path::Path) -> Command {
+pub(crate) fn browser(profile: &std::path::Path) -> Command {
     let mut command = Command::new(chromium());
     command
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"])
-        .args(["--window-size=1400,2000", "--virtual-time-budget=20000"])
+        .arg("--window-size=1400,2000")
         .arg(format!("--user-data-dir={}", profile.display()))
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -33,7 +36,7 @@ async fn the_reference_is_rendered_without_a_network() {
     let commands = format!("{url}#tag/commands");
     let profile = tempfile::tempdir().unwrap();
 
-    let dump = browser(profile.path()).args(["--dump-dom", &commands]).output();
+    let dump = browser(profile.path()).args([RENDERED, "--dump-dom", &commands]).output();
     let dump = within("the page", dump).await.unwrap();
     let page = String::from_utf8_lossy(&dump.stdout).into_owned();
     for rendered in
@@ -45,7 +48,7 @@ async fn the_reference_is_rendered_without_a_network() {
     let picture = target_dir().join("docs.png");
     let screenshot = format!("--screenshot={}", picture.display());
     let profile = tempfile::tempdir().unwrap();
-    let taken = browser(profile.path()).args([&screenshot, &url]).stdout(Stdio::null()).status();
+    let taken = browser(profile.path()).args([RENDERED, &screenshot, &url]).stdout(Stdio::null()).status();
     assert!(within("the picture", taken).await.unwrap().success());
     assert!(std::fs::metadata(&picture).unwrap().len() > 20_000, "the picture shows something");
 }

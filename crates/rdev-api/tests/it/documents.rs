@@ -50,7 +50,7 @@ async fn pasted(script: &str) -> String {
 #[tokio::test]
 async fn the_blocks_of_the_readme_run_in_their_order_and_again() {
     let model = Model::start(Runtime::Local).await;
-    let server = model.fixture().start().await;
+    let server = model.fixture().without_projects().start().await;
     for round in ["first", "second"] {
         let said = pasted(&script("README.md", &server)).await;
         let count = |text: &str| said.matches(text).count();
@@ -67,7 +67,7 @@ async fn the_blocks_of_the_readme_run_in_their_order_and_again() {
 
 #[tokio::test]
 async fn the_calls_of_the_api_page_run_in_their_order() {
-    let server = Server::start().await;
+    let server = Fixture::new().without_projects().start().await;
     let blocks = blocks("docs/api.md", "sh");
     assert!(blocks[0].contains("make test"), "it begins with a complete call: {blocks:?}");
     let (address, data) = (server.client().address.to_string(), server.fixture().data_dir());

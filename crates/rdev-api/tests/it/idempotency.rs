@@ -174,6 +174,7 @@ async fn posts(server: &Server) -> Vec<Post> {
         Post::new("/projects/{project}/git", "/projects/demo/git", json!({"args": ["status"]})),
         Post::new("/projects/{project}/claude", "/projects/demo/claude", json!({"prompt": "hello"})),
         Post::new("/projects/{project}/events/ticket", "/projects/demo/events/ticket", none()),
+        Post::new("/events/ticket", "/events/ticket", json!({"path": "/events"})),
         Post::new(
             "/projects/{project}/commands/{command_id}/cancel",
             format!("/projects/demo/commands/{command}/cancel"),

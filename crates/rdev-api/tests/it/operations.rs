@@ -374,8 +374,9 @@ async fn nothing_is_stored_of(server: &Server, project: &str) {
     use rdev_ports::{EventLog, ProjectRecords, TaskQueue};
     let store = SqlStore::sqlite(&server.fixture().data_dir().join("rdev.db")).await.unwrap();
     let (target, id) = (rdev_domain::Target::Project(project.parse().unwrap()), project.parse().unwrap());
-    assert!(store.jobs(&target, None, 100).await.unwrap().is_empty());
-    assert!(store.read_target(&target, rdev_domain::Position::ZERO, 100).await.unwrap().is_empty());
+    assert!(store.jobs(&target, &rdev_ports::JobFilter::default(), None, 100).await.unwrap().is_empty());
+    let log = rdev_domain::LogView::of_project(project.parse().unwrap());
+    assert!(store.read_view(&log, rdev_domain::Position::ZERO, 100).await.unwrap().is_empty());
     assert!(store.unfinished_of(&id, 100).await.unwrap().is_empty());
     store.close().await;
 }
@@ -403,7 +404,11 @@ async fn the_same_request_gives_the_same_operation(on: Runtime) {
     ended(&client, &id, OperationStatus::Completed).await;
     for key in ["one", "joins"] {
         let again = keyed(key).send().await.json::<Data<AcceptedOperation>>(202).data;
-        assert_eq!((&again.operation_id, again.status), (&id, OperationStatus::Completed), "{key}");
+        assert_eq!(
+            (&again.operation_id, again.status),
+            (&id, OperationStatus::Running),
+            "{key}: as at first"
+        );
     }
     post(body()).send().await.failure(409, "PROJECT_EXISTS");
 }

@@ -60,7 +60,7 @@ async fn readiness_is_asked_for_in_known_words() {
     for (query, named) in [
         ("only=all", ["only", "`all`", "`serve`"]),
         ("only=", ["only", "``", "`serve`"]),
-        ("only=serve&only=serve", ["only", "duplicate", ""]),
+        ("only=serve&only=serve", ["only", "given twice", ""]),
         ("but=serve", ["\"but\"", "accepted", "only"]),
     ] {
         let failure = client.get(&format!("/ready?{query}")).send().await.failure(400, "INVALID_QUERY");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdev_client::Received;
-use rdev_client::types::{BlockedBy, Data, Event, List, Reason, Status, Task, TaskPage, TaskType};
+use rdev_client::types::{BlockedBy, Data, Details, Event, List, Reason, Status, Task, TaskPage, TaskType};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -240,7 +240,8 @@ async fn every_bad_field_is_named_at_once() {
     let refused = server.client().get("/queue/tasks?status=dead&type=odd").send().await;
     let refused = refused.failure(422, "VALIDATION_FAILED");
     assert_eq!(refused.fields(), ["status", "type"]);
-    let told = refused.error.details.unwrap().remove(0).message;
+    let Some(Details::Fields(told)) = refused.error.details else { panic!("{:?}", refused.error) };
+    let told = &told[0].message;
     assert!(told.contains("\"dead\"") && told.contains("timed_out"), "{told}");
     server.client().get("/queue/tasks?kind=test").send().await.failure(400, "INVALID_QUERY");
     server.client().get("/queue/tasks/nonsense").send().await.failure(404, "TASK_NOT_FOUND");
@@ -272,7 +273,8 @@ async fn a_task_is_done_for_a_known_project_or_for_none() {
     let body = |project: &str| json!({"type": "shell", "steps": ["true"], "project": project});
     let refused = client.post("/queue/tasks", &body("nosuch")).send().await.failure(422, "VALIDATION_FAILED");
     assert_eq!(refused.fields(), ["project"]);
-    let told = refused.error.details.unwrap().remove(0).message;
+    let Some(Details::Fields(told)) = refused.error.details else { panic!("{:?}", refused.error) };
+    let told = &told[0].message;
     assert!(told.contains("\"nosuch\""), "{told}");
     assert!(client.api().tasks(&TaskPage::default()).await.unwrap().items.is_empty());
     assert_eq!(client.add_task(&body("demo")).await.project.as_deref(), Some("demo"));

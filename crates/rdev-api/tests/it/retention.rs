@@ -124,7 +124,11 @@ impl Reader {
                 // Where the end was before somebody had it run again.
                 Event::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
                 Event::Status(_) | Event::Heartbeat(_) => continue,
-                other @ (Event::ProjectGap(_) | Event::Agent(_) | Event::Step(_) | Event::Unknown) => {
+                other @ (Event::ProjectGap(_)
+                | Event::Agent(_)
+                | Event::Step(_)
+                | Event::Ticket(_)
+                | Event::Unknown) => {
                     panic!("{other:?}")
                 }
             };

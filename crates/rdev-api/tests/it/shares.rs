@@ -3,21 +3,17 @@
 use rdev_client::types::CommandPage;
 use serde_json::json;
 
-use crate::support::{Call, Client, Fixture, MASTER_KEY, RawEvents, Server, eventually};
+use crate::support::{Call, Client, Fixture, RawEvents, Server, eventually};
 
 const EVENTS: &str = "/projects/demo/events";
 
-/// A server whose administrator's key has this id. All of them take each other's tickets.
-fn server_of(key: &str) -> Fixture {
-    Fixture::new()
-        .with("RDEV_MASTER_KEY", MASTER_KEY)
-        .with("RDEV_ADMIN_KEY", format!("rdev_{key}_0123456789abcdef0123456789"))
-}
+/// The administrator's keys: two, as while one is changed.
+const KEYS: [&str; 2] = ["rdev_ops_0123456789abcdef0123456789", "rdev_bot_0123456789abcdef0123456789"];
 
-/// A call for events by a ticket of this client's key, at any server.
-async fn by_ticket(of: &Client, at: &Client) -> Call {
+/// A call for events by a ticket of this client's key.
+async fn by_ticket(of: &Client) -> Call {
     let ticket = of.api().issue_ticket("demo").await.unwrap().ticket;
-    at.with_key(None).get(&format!("{EVENTS}?ticket={ticket}"))
+    of.with_key(None).get(&format!("{EVENTS}?ticket={ticket}"))
 }
 
 /// The project's stream, as soon as there is room for it.
@@ -38,18 +34,18 @@ async fn figure(client: &Client, name: &str) -> u64 {
 
 #[tokio::test]
 async fn a_key_has_its_share_of_event_streams_and_others_get_in() {
-    let server = server_of("ops").with("RDEV_STREAMS_PER_KEY", "2").start().await;
-    let elsewhere = server_of("bot").start().await;
-    let (client, other) = (server.client(), elsewhere.client());
+    let keys = Fixture::new().with("RDEV_ADMIN_KEY", KEYS.join(","));
+    let server = keys.with("RDEV_STREAMS_PER_KEY", "2").start().await;
+    let [client, other] = KEYS.map(|key| server.client().with_key(Some(key)));
     let first = client.get(EVENTS).events().await;
-    let second = by_ticket(&client, &client).await.events().await;
+    let second = by_ticket(&client).await.events().await;
 
     // The share is full, for tickets of the key as well, and for a POST that would be answered with a stream.
     let refused = client.get(EVENTS).send().await;
     assert_eq!(refused.header("retry-after"), "10");
     let failure = refused.failure(429, "TOO_MANY_STREAMS");
     assert!(failure.error.message.contains("has 2 event streams open"), "{}", failure.error.message);
-    by_ticket(&client, &client).await.send().await.failure(429, "TOO_MANY_STREAMS");
+    by_ticket(&client).await.send().await.failure(429, "TOO_MANY_STREAMS");
     let post = || client.post("/projects/demo/shell", &json!({"command": "echo done"}));
     post().header("accept", "text/event-stream").send().await.failure(429, "TOO_MANY_STREAMS");
     let stored = client.api().commands("demo", &CommandPage::default()).await.unwrap();
@@ -57,7 +53,7 @@ async fn a_key_has_its_share_of_event_streams_and_others_get_in() {
     assert_eq!(post().send().await.status, 202);
 
     // Another key has a share of its own.
-    let others = by_ticket(&other, &client).await.events().await;
+    let others = by_ticket(&other).await.events().await;
     assert_eq!(figure(&client, "rdev_streams_open").await, 3);
     assert_eq!(figure(&client, "rdev_streams_refused_total").await, 3);
 

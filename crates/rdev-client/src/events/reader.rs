@@ -164,6 +164,7 @@ fn is_last(event: &Event) -> bool {
         | Event::Step(_)
         | Event::ProjectGap(_)
         | Event::Heartbeat(_)
+        | Event::Ticket(_)
         | Event::Unknown => false,
     }
 }

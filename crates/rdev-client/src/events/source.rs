@@ -12,8 +12,8 @@ pub(super) struct Source {
     pub(super) client: Client,
     /// Path of the stream.
     pub(super) segments: Vec<String>,
-    /// Value of `agent` in the query.
-    pub(super) agent: Option<&'static str>,
+    /// Parameters of the query.
+    pub(super) query: Vec<(&'static str, String)>,
     /// True where `complete` is the last event.
     pub(super) ends: bool,
 }
@@ -23,10 +23,7 @@ impl Source {
     pub(super) async fn connect(&self, after: Option<&str>) -> Result<Option<Blocks>> {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
         let request = self.client.request(Method::GET, &segments).header(ACCEPT, "text/event-stream");
-        let request = match self.agent {
-            Some(form) => request.query(&[("agent", form)]),
-            None => request,
-        };
+        let request = request.query(&self.query);
         let request = match after {
             Some(id) => request.header(rdev_api_types::LAST_EVENT_ID, id),
             None => request,

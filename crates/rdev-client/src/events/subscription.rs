@@ -1,5 +1,7 @@
 //! Subscriptions: the choice of a stream, and of the event after which it begins.
 
+use rdev_api_types::EventName;
+
 use super::reader::Reader;
 use super::source::Source;
 use super::stream::EventStream;
@@ -40,9 +42,14 @@ impl Client {
         self.subscription(&["projects", project, "events", stream], true)
     }
 
-    /// Subscribes to every command of a project. It ends with the reader.
+    /// Subscribes to every command of a project, and to every task that is done for it. It ends with the reader.
     pub fn project_events(&self, project: &str) -> Subscription {
         self.subscription(&["projects", project, "events"], false)
+    }
+
+    /// Subscribes to everything that the key may see. It ends with the reader.
+    pub fn all_events(&self) -> Subscription {
+        self.subscription(&["events"], false)
     }
 
     /// Subscribes to a task, over all of its attempts. It ends after `complete`.
@@ -52,13 +59,15 @@ impl Client {
 
     pub(crate) fn subscription(&self, segments: &[&str], ends: bool) -> Subscription {
         let segments = segments.iter().map(|segment| (*segment).to_owned()).collect();
-        Subscription { source: Source { client: self.clone(), segments, agent: None, ends }, after: None }
+        Subscription {
+            source: Source { client: self.clone(), segments, query: Vec::new(), ends },
+            after: None,
+        }
     }
 }
 
 impl Subscription {
-    /// Begins after the event of this id; on a project's stream `latest` begins with the next event. Default: the first
-    /// event.
+    /// Begins after the event of this id; `latest` begins with the next event. Default: the first event.
     #[must_use]
     pub fn after(mut self, id: impl Into<String>) -> Self {
         self.after = Some(id.into());
@@ -68,8 +77,31 @@ impl Subscription {
     /// Sets the form of an agent's lines; default: [`AgentForm::Events`]. Only streams of a project have one: the server
     /// refuses it on a task's.
     #[must_use]
-    pub fn agent(mut self, form: AgentForm) -> Self {
-        self.source.agent = Some(form.as_str());
+    pub fn agent(self, form: AgentForm) -> Self {
+        self.with("agent", form.as_str())
+    }
+
+    /// Begins with the first events that were stored at this time, as RFC 3339, or later; an id goes before it.
+    #[must_use]
+    pub fn since(self, at: impl Into<String>) -> Self {
+        self.with("since", at)
+    }
+
+    /// Sends the lines of standard error as `output` events, whose `stream` tells them.
+    #[must_use]
+    pub fn stderr_as_output(self) -> Self {
+        self.with("stderr", "output")
+    }
+
+    /// Sends these events alone, of those that [`EventName`] has for jobs; gaps, heartbeats and tickets are always sent.
+    #[must_use]
+    pub fn types(self, names: &[EventName]) -> Self {
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        self.with("types", names.join(","))
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.source.query.push((name, value.into()));
         self
     }
 

@@ -126,6 +126,6 @@ pub(crate) fn line(seq: u64) -> String {
 pub(crate) fn complete(seq: u64) -> String {
     format!(
         "id: {seq}\nevent: complete\ndata: {{\"stream_id\":\"s\",\"seq\":{seq},\"status\":\"completed\",\"exit_code\":0,\
-         \"reason\":null,\"duration_ms\":5,\"timestamp\":\"2026-01-24T20:00:00Z\"}}\n\n"
+         \"reason\":null,\"duration_ms\":5,\"command_id\":\"cmd-1\",\"type\":\"shell\",\"project\":\"demo\",\"timestamp\":\"2026-01-24T20:00:00Z\"}}\n\n"
     )
 }

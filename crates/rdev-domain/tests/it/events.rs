@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    Ending, Entry, EntryBody, Failure, JobStatus, Outcome, Position, Reason, Retrying, Seq, Target, Timestamp,
+    Ending, Entry, EntryBody, Failure, JobKind, JobStatus, Outcome, Position, Reason, Retrying, Seq,
+    TaskKind, Timestamp,
 };
 
 #[test]
@@ -27,8 +28,9 @@ fn outcome() -> Outcome {
 fn entry(body: EntryBody) -> Entry {
     Entry {
         position: Position(1),
-        target: Target::Pool,
         job: format!("cmd-{}", "0".repeat(32)).parse().unwrap(),
+        kind: JobKind::Task(TaskKind::Build),
+        project: None,
         stream: "s".parse().unwrap(),
         first_seq: Seq(1),
         last_seq: Seq(1),

@@ -20,7 +20,7 @@ pub(crate) fn ended(ending: Ending) -> JobState {
 
 fn conflict<T: std::fmt::Debug>(result: Result<T, Error>) -> (Conflict, String) {
     match result {
-        Err(Error::Conflict { conflict, message }) => (conflict, message),
+        Err(Error::Conflict { conflict, message, .. }) => (conflict, message),
         other => panic!("no conflict: {other:?}"),
     }
 }

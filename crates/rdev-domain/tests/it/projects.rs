@@ -30,7 +30,7 @@ fn only_a_project_that_is_being_deleted_is_closed() {
         project(status).check_open().unwrap();
     }
     let refused = project(ProjectStatus::Deleting).check_open();
-    let Err(Error::Conflict { conflict, message }) = refused else { panic!("{refused:?}") };
+    let Err(Error::Conflict { conflict, message, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(conflict, Conflict::ProjectDeleting);
     assert!(message.contains("project shop"), "{message}");
 }

@@ -245,7 +245,8 @@ mod tests {
         let Chunk { first_seq, last_seq, .. } = chunk(position, position);
         Arc::new(Entry {
             position: Position(position),
-            target: of.target(),
+            kind: of.spec.kind(),
+            project: of.spec.project().cloned(),
             job: of.id,
             stream: of.stream,
             first_seq,

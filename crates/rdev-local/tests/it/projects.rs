@@ -172,7 +172,7 @@ async fn what_is_in_the_way_is_named_and_may_pass_or_not() {
 }
 
 #[tokio::test]
-async fn the_first_project_is_a_repository_with_a_commit_and_is_made_once() {
+async fn the_first_project_is_a_repository_with_a_commit_and_is_made_where_it_is_missing() {
     let data = tempfile::tempdir().unwrap();
     let local = open(data.path(), "one");
     // Left by a start that was interrupted.
@@ -197,9 +197,11 @@ async fn the_first_project_is_a_repository_with_a_commit_and_is_made_once() {
     assert!(workspace.join("mine").is_file(), "it stays as it is");
     local.close(&id("demo")).await.unwrap();
     local.remove(&id("demo")).await.unwrap();
-    local.reopen(&id("demo")).await.unwrap();
     open(data.path(), "three").make_first_project(&id("demo")).await.unwrap();
-    assert!(!workspace.exists(), "it was removed, and stays so");
+    assert!(!workspace.exists(), "its deletion is not complete");
+    local.reopen(&id("demo")).await.unwrap();
+    open(data.path(), "four").make_first_project(&id("demo")).await.unwrap();
+    assert_eq!(git(&["ls-files"]), "Makefile\nREADME.md\n");
 }
 
 #[tokio::test]

@@ -10,4 +10,6 @@ mod sample;
 pub mod workspaces;
 
 pub use clock::{FakeClock, FakeIds, FakeRandom, START};
-pub use sample::{agent, chunk, id, idempotency_key, job, keyed, operation, slots, target, task};
+pub use sample::{
+    agent, chunk, id, idempotency_key, job, keyed, log_of, operation, slots, target, task, task_for,
+};

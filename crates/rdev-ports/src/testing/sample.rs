@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdev_domain::{
-    AgentRequest, Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobIdPrefix, JobSpec, JobState,
+    AgentRequest, Chunk, CommandRequest, IdempotencyKey, Job, JobId, JobIdPrefix, JobSpec, JobState, LogView,
     OnFailure, OperationRequest, Schedule, Seq, ShellRequest, Target, TaskKind, TaskRequest,
 };
 
@@ -17,6 +17,11 @@ use crate::ClaimLimits;
 /// Returns the target of a project.
 pub fn target(project: &str) -> Target {
     Target::Project(id(project))
+}
+
+/// Returns the view of a project's log.
+pub fn log_of(project: &str) -> LogView {
+    LogView::of_project(id(project))
 }
 
 /// Parses an id of any kind.
@@ -85,6 +90,14 @@ pub fn task(kind: TaskKind, n: u64) -> Job {
     };
     let schedule = Schedule { max_attempts: 3, ..Schedule::default() };
     Job { spec: JobSpec::Task(work), schedule, ..job("demo", n) }
+}
+
+/// Makes the `n`th job as a task of the pool that is done for a project.
+pub fn task_for(project: &str, n: u64) -> Job {
+    let mut task = task(TaskKind::Build, n);
+    let JobSpec::Task(work) = &mut task.spec else { panic!("{} is no task", task.id) };
+    work.project = Some(id(project));
+    task
 }
 
 /// Gives a task of the pool a concurrency key.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    CommandRequest, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Resource,
-    Result, Schedule, StreamId, Validate,
+    CommandRequest, Conflict, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId,
+    Resource, Result, Schedule, StreamId, Validate,
 };
 use rdev_engine::{LogReader, Submitter};
 use rdev_ports::Occurrence;
 
-use super::ports::JobPorts;
+use super::ports::{JobPorts, ListJobs};
 use super::position::{QueuePosition, queue_position};
 use super::stored::check_stored;
 use crate::{Events, Projects};
@@ -80,7 +80,16 @@ impl Commands {
         validate.finish()?;
         let spec = JobSpec::Command { project: project.clone(), request: submit.request };
         let job = self.ports.new_job(caller, spec, stream, timeout, Schedule::default());
-        let (job, occurrence) = self.submitter.submit(job, submit.idempotency).await?;
+        let (target, stream) = (job.target(), job.stream.clone());
+        let (job, occurrence) = match self.submitter.submit(job, submit.idempotency).await {
+            Err(Error::Conflict { conflict: Conflict::StreamIdTaken, message, .. }) => {
+                // Of a stream that retention has removed no command is left.
+                let holder = self.ports.queue.job_of_stream(&target, &stream).await?;
+                let job = holder.map(|holder| holder.id);
+                return Err(Error::Conflict { conflict: Conflict::StreamIdTaken, message, job });
+            }
+            submitted => submitted?,
+        };
         let is_open = self.projects.check_open(project);
         check_stored(&self.submitter, &*self.ports.clock, (&job, occurrence), is_open).await?;
         Ok((job, occurrence))
@@ -111,23 +120,33 @@ impl Commands {
         job.ok_or_else(|| Error::not_found(Resource::Command, id))
     }
 
-    /// Returns one command with its position in the queue.
+    /// Returns one command with its position in the queue; with `wait`, at its end, or after so long.
     ///
     /// # Errors
     /// `NotFound` when the project, or the command in it, does not exist.
-    pub async fn view(&self, project: &ProjectId, id: &JobId) -> Result<CommandView> {
-        let job = self.get(project, id).await?;
+    pub async fn view(&self, project: &ProjectId, id: &JobId, wait: Option<Duration>) -> Result<CommandView> {
+        let mut job = self.get(project, id).await?;
+        if let Some(longest) = wait {
+            self.events.wait_for_end(&job, longest).await?;
+            job = self.get(project, id).await?;
+        }
         let queue = queue_position(&self.ports, &job).await?;
         Ok(CommandView { job, queue })
     }
 
-    /// Returns up to `limit` commands older than `before`, newest first.
+    /// Returns up to `limit` commands older than `before` that match a filter, newest first.
     ///
     /// # Errors
     /// `NotFound` when the project does not exist.
-    pub async fn list(&self, project: &ProjectId, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
+    pub async fn list(
+        &self,
+        project: &ProjectId,
+        list: ListJobs,
+        before: Option<&JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>> {
         self.projects.get(project).await?;
-        self.ports.queue.jobs(&project.clone().into(), before, limit).await
+        self.ports.list(&project.clone().into(), list, before, limit).await
     }
 
     /// Requests a command's cancellation. A repetition, or a request after the command's end, changes nothing.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{Job, JobSpec, JobState, Principal, Schedule, StreamId};
+use rdev_domain::{
+    Job, JobId, JobIdPrefix, JobSpec, JobState, Principal, Result, Schedule, StreamId, Target, Timestamp,
+};
 use rdev_engine::Seats;
-use rdev_ports::{Artefacts, Clock, Ids, Pods, PoolQueue, TaskQueue};
+use rdev_ports::{Artefacts, Clock, Ids, JobFilter, Pods, PoolQueue, TaskQueue};
 
 /// Ports of the services for commands and tasks.
 #[derive(Clone)]
@@ -26,7 +28,33 @@ pub struct JobPorts {
     pub seats: Seats,
 }
 
+/// Jobs that a list returns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListJobs {
+    /// Conditions on the jobs.
+    pub filter: JobFilter,
+    /// Time of acceptance from which on jobs are returned, exact to the millisecond; `None` for all.
+    pub since: Option<Timestamp>,
+}
+
 impl JobPorts {
+    /// Returns up to `limit` jobs of a target older than `before` that match, newest first.
+    pub(crate) async fn list(
+        &self,
+        target: &Target,
+        list: ListJobs,
+        before: Option<&JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>> {
+        let prefix = match target {
+            Target::Project(_) => JobIdPrefix::Command,
+            Target::Pool => JobIdPrefix::Task,
+            Target::Operations => JobIdPrefix::Operation,
+        };
+        let from = list.since.map(|since| self.ids.least_id(prefix, since));
+        self.queue.jobs(target, &JobFilter { from, ..list.filter }, before, limit).await
+    }
+
     /// Makes a pending job of a caller, with a new id. A job without a `stream` has one of its own id's name.
     pub(crate) fn new_job(
         &self,

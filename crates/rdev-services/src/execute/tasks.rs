@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdev_domain::{
     Artefact, Content, Error, IdempotencyKey, Job, JobId, JobSpec, Limits, Principal, ProjectId, Resource,
-    Result, Schedule, Seq, Target, TaskRequest, Timestamp, Validate,
+    Result, Schedule, Target, TaskRequest, Timestamp, Validate,
 };
-use rdev_engine::{LogReader, Submitter, Subscription};
-use rdev_ports::{Artefacts, Occurrence, TaskFilter};
+use rdev_engine::{JobBegin, LogReader, Submitter, Subscription};
+use rdev_ports::{Artefacts, Occurrence};
 
-use super::ports::JobPorts;
+use super::ports::{JobPorts, ListJobs};
 use super::position::{QueuePosition, queue_position};
 use super::stored::check_stored;
 use crate::{Events, Projects};
@@ -169,20 +169,33 @@ impl Tasks {
         task.ok_or_else(|| Error::not_found(Resource::Task, id))
     }
 
-    /// Returns one task with its position in the queue and its artefacts.
+    /// Returns one task with its position in the queue and its artefacts; with `wait`, at its end, or after so long.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn view(&self, id: &JobId) -> Result<TaskView> {
-        self.view_of(self.get(id).await?).await
+    pub async fn view(&self, id: &JobId, wait: Option<Duration>) -> Result<TaskView> {
+        let mut task = self.get(id).await?;
+        if let Some(longest) = wait {
+            self.events.wait_for_end(&task, longest).await?;
+            task = self.get(id).await?;
+        }
+        self.view_of(task).await
     }
 
-    /// Returns up to `limit` tasks older than `before`, newest first.
+    /// Checks that a task exists.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn check(&self, id: &JobId) -> Result<()> {
+        self.get(id).await.map(|_| ())
+    }
+
+    /// Returns up to `limit` tasks older than `before` that match a filter, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn list(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
-        self.ports.queue.tasks(filter, before, limit).await
+    pub async fn list(&self, list: ListJobs, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
+        self.ports.list(&Target::Pool, list, before, limit).await
     }
 
     /// Requests a task's cancellation. A repetition, or a request after the task's end, changes nothing.
@@ -215,17 +228,16 @@ impl Tasks {
         Ok((self.view_of(job).await?, occurrence))
     }
 
-    /// Subscribes to a task's events after the event `after`, or from the first one. `stream` is the name by which the
-    /// caller knows the task's stream, if one is given.
+    /// Subscribes to a task's events. `stream` is the name by which the caller knows the task's stream, if one is given.
     ///
     /// # Errors
     /// `NotFound` when there is no such task, or its stream has another name.
-    pub async fn follow(&self, id: &JobId, stream: Option<&str>, after: Option<Seq>) -> Result<Subscription> {
+    pub async fn follow(&self, id: &JobId, stream: Option<&str>, begin: JobBegin) -> Result<Subscription> {
         let task = self.get(id).await?;
         if let Some(other) = stream.filter(|stream| *stream != task.stream.as_str()) {
             return Err(Error::not_found(Resource::Stream, other));
         }
-        self.events.follow_on(&task, after).await
+        self.events.follow_on(&task, begin).await
     }
 
     /// Opens a reader of a task's events from the first one; [`LogReader::ready`] ends where the log ends now.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rdev_domain::{
     Conflict, Error, IdempotencyKey, Job, JobId, JobSpec, OnFailure, OperationRequest, OperationStep,
-    Principal, ProjectId, Resource, Result, Schedule, Seq, Target, Validate,
+    Principal, ProjectId, Resource, Result, Schedule, Target, Validate,
 };
-use rdev_engine::{Submitter, Subscription};
+use rdev_engine::{JobBegin, Submitter, Subscription};
 use rdev_ports::{Occurrence, Operations as OperationStore};
 
 use super::plans::ProjectPlans;
-use crate::{Events, JobPorts, Projects};
+use crate::{Events, JobPorts, ListJobs, Projects};
 
 /// Timeout in the row of an operation. Each step has limits of its own, so nothing stops an operation by this one.
 const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -131,29 +131,47 @@ impl Operations {
         job.ok_or_else(|| Error::not_found(Resource::Operation, id))
     }
 
-    /// Returns one operation with its steps.
+    /// Returns one operation with its steps; with `wait`, at its end, or after so long.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn view(&self, id: &JobId) -> Result<OperationView> {
-        self.view_of(self.get(id).await?).await
+    pub async fn view(&self, id: &JobId, wait: Option<Duration>) -> Result<OperationView> {
+        let mut operation = self.get(id).await?;
+        if let Some(longest) = wait {
+            self.events.wait_for_end(&operation, longest).await?;
+            operation = self.get(id).await?;
+        }
+        self.view_of(operation).await
     }
 
-    /// Returns up to `limit` operations older than `before`, newest first, with their steps.
+    /// Checks that an operation exists.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn check(&self, id: &JobId) -> Result<()> {
+        self.get(id).await.map(|_| ())
+    }
+
+    /// Returns up to `limit` operations older than `before` that match a filter, newest first, with their steps.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn list(&self, before: Option<&JobId>, limit: u32) -> Result<Vec<OperationView>> {
-        let jobs = self.ports.queue.jobs(&Target::Operations, before, limit).await?;
+    pub async fn list(
+        &self,
+        list: ListJobs,
+        before: Option<&JobId>,
+        limit: u32,
+    ) -> Result<Vec<OperationView>> {
+        let jobs = self.ports.list(&Target::Operations, list, before, limit).await?;
         self.views_of(jobs).await
     }
 
-    /// Subscribes to an operation's events after the event `after`, or from the first one.
+    /// Subscribes to an operation's events.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn follow(&self, id: &JobId, after: Option<Seq>) -> Result<Subscription> {
-        self.events.follow_on(&self.get(id).await?, after).await
+    pub async fn follow(&self, id: &JobId, begin: JobBegin) -> Result<Subscription> {
+        self.events.follow_on(&self.get(id).await?, begin).await
     }
 
     /// Requests an operation's cancellation: its running step is finished, then everything is taken back. A repetition, or

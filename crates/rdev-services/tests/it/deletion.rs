@@ -6,8 +6,8 @@ use rdev_domain::{
 };
 use rdev_engine::{Ensured, Plans, StepContext};
 use rdev_ports::testing::{id, idempotency_key, job, task};
-use rdev_ports::{Pods, ProjectRecords, TaskFilter, TaskQueue, Workspaces};
-use rdev_services::{SubmitCommand, SubmitTask};
+use rdev_ports::{JobFilter, Pods, ProjectRecords, TaskQueue, Workspaces};
+use rdev_services::{ListJobs, SubmitCommand, SubmitTask};
 
 use crate::support::{Bench, caller, shop};
 
@@ -46,11 +46,14 @@ async fn a_command_that_is_stored_while_its_project_is_closed_is_cancelled_and_r
     let bench = Bench::new().await;
     bench.pods.after_the_next_look();
     is_refused(bench.commands.submit(&caller(), &shop(), command()).await);
-    let stored = bench.store.jobs(&Target::Project(shop()), None, 10).await.unwrap();
+    let stored = bench.store.jobs(&Target::Project(shop()), &JobFilter::default(), None, 10).await.unwrap();
     assert!(stored.len() == 1 && stored[0].state.is_ended(), "{stored:?}");
     // From then on none is stored.
     is_refused(bench.commands.submit(&caller(), &shop(), command()).await);
-    assert_eq!(bench.store.jobs(&Target::Project(shop()), None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        bench.store.jobs(&Target::Project(shop()), &JobFilter::default(), None, 10).await.unwrap().len(),
+        1
+    );
     bench.pods.local.reopen(&shop()).await.unwrap();
     bench.commands.submit(&caller(), &shop(), command()).await.unwrap();
 }
@@ -59,7 +62,7 @@ async fn a_command_that_is_stored_while_its_project_is_closed_is_cancelled_and_r
 async fn a_task_for_a_project_that_is_being_deleted_is_refused() {
     let bench = Bench::new().await;
     let submit = async |project| bench.tasks.submit(&caller(), task_for(project), Validate::default()).await;
-    let stored = async || bench.store.tasks(&TaskFilter::default(), None, 10).await.unwrap();
+    let stored = async || bench.store.jobs(&Target::Pool, &JobFilter::default(), None, 10).await.unwrap();
     let first = submit("shop").await.unwrap().0.job;
     bench.tasks.cancel(&first.id, None).await.unwrap();
     bench.pods.after_the_next_look();
@@ -83,7 +86,7 @@ async fn a_task_that_is_reopened_while_its_project_is_closed_is_cancelled_and_re
     bench.tasks.cancel(&task.id, None).await.unwrap();
     bench.pods.after_the_next_look();
     is_refused(bench.tasks.retry(&task.id, None).await);
-    assert!(bench.tasks.view(&task.id).await.unwrap().job.state.is_ended());
+    assert!(bench.tasks.view(&task.id, None).await.unwrap().job.state.is_ended());
 }
 
 /// The last step ends what was stored after the step that ends commands, and only then frees the name.
@@ -108,16 +111,18 @@ async fn the_records_of_a_project_go_with_what_was_stored_meanwhile() {
     }
     assert!(matches!(ensure("records").await.unwrap(), Ensured::Done(_)));
     assert!(bench.store.unfinished_of(&shop(), 10).await.unwrap().is_empty());
-    assert!(bench.store.jobs(&Target::Project(shop()), None, 10).await.unwrap().is_empty());
+    assert!(
+        bench.store.jobs(&Target::Project(shop()), &JobFilter::default(), None, 10).await.unwrap().is_empty()
+    );
     assert_eq!(bench.store.remove_keys(&shop()).await.unwrap(), 0);
     // The name is free.
     bench.make_shop();
     let again = bench.pods.project(&shop()).await.unwrap().map(|project| project.status);
     assert_eq!(again, Some(ProjectStatus::Ready));
-    let past = bench.commands.list(&shop(), None, 10).await.unwrap();
+    let past = bench.commands.list(&shop(), ListJobs::default(), None, 10).await.unwrap();
     assert!(past.is_empty(), "{past:?}");
     assert!(matches!(
-        bench.commands.view(&shop(), &job("shop", 1).id).await,
+        bench.commands.view(&shop(), &job("shop", 1).id, None).await,
         Err(Error::NotFound { resource: Resource::Command, .. })
     ));
 }

@@ -13,7 +13,7 @@ async fn cause_of_a_command(bench: &Bench) -> Option<BlockedBy> {
     let request = CommandRequest::Shell(shell);
     let submit = SubmitCommand { request, stream_id: None, timeout_seconds: None, idempotency: None };
     let (command, _) = bench.commands.submit(&caller(), &shop(), submit).await.unwrap();
-    let view = bench.commands.view(&shop(), &command.id).await.unwrap();
+    let view = bench.commands.view(&shop(), &command.id, None).await.unwrap();
     view.queue.expect("it is pending").blocked_by
 }
 

@@ -19,6 +19,7 @@ use rdev_services::{Commands, Events, JobPorts, ProjectPlans, Projects, Tasks};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// Stand-in for the runner: supports `exec` only.
 const BECOMES: &[u8] = b"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
@@ -144,7 +145,12 @@ impl Bench {
             ids: Arc::new(FakeIds::default()),
         };
         let projects = Projects::new(pods.clone());
-        let events = Events::new(projects.clone(), shared.clone(), LogReaders::new(shared.clone(), tails));
+        let events = Events::new(
+            projects.clone(),
+            shared.clone(),
+            LogReaders::new(shared.clone(), tails),
+            CancellationToken::new(),
+        );
         Self {
             commands: Commands::new(
                 ports.clone(),

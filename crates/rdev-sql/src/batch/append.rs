@@ -30,8 +30,8 @@ impl BatchedWrite for Append {
              UPDATE tasks t SET last_seq = a.last
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.last_seq = a.before
                             AND t.started_us IS NOT NULL AND t.ended_us IS NULL
-             RETURNING t.id, t.project, t.stream),
-         taken AS (SELECT c.*, g.project, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
+             RETURNING t.id, t.project, t.kind, t.share, t.stream),
+         taken AS (SELECT c.*, g.project, g.kind, g.share, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
          ",
         insert_entries!("'output'", "first_seq", "at_us", "body", in "nth", "")
     );

@@ -53,7 +53,7 @@ impl BatchedWrite for Enqueue {
                  SELECT FALSE FROM removed_streams r WHERE r.project = asked.project AND r.stream = asked.stream), TRUE)
              ORDER BY nth
              ON CONFLICT DO NOTHING
-             RETURNING id, project, stream, last_seq, created_us),
+             RETURNING id, project, kind, share, stream, last_seq, created_us),
          ",
         insert_entries!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
     );

@@ -38,7 +38,7 @@ impl BatchedWrite for Finish {
                                 waiting_for = NULL, lease_owner = NULL, lease_until_us = 0
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.ended_us IS NULL
                             AND t.last_seq < a.seq
-             RETURNING t.id, t.project, t.stream, t.last_seq, t.ended_us),
+             RETURNING t.id, t.project, t.kind, t.share, t.stream, t.last_seq, t.ended_us),
          ",
         insert_entries!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
     );

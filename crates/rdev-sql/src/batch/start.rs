@@ -43,7 +43,7 @@ impl BatchedWrite for Start {
              UPDATE tasks t SET status = 'running', place_uid = COALESCE(t.place_uid, a.place_uid),
                                 started_us = a.now_us, tries = t.tries + 1
              FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.started_us IS NULL AND t.ended_us IS NULL
-             RETURNING t.id, t.project, t.stream, t.last_seq, t.started_us, t.place_uid, t.tries, t.cancel_requested),
+             RETURNING t.id, t.project, t.kind, t.share, t.stream, t.last_seq, t.started_us, t.place_uid, t.tries, t.cancel_requested),
          ",
         insert_entries!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
     );

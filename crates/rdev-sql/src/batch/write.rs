@@ -4,12 +4,13 @@ use rdev_domain::{Entry, EntryBody, JobId, Position, Result, Seq, Timestamp};
 use sqlx::PgConnection;
 
 use crate::row::row;
-use crate::values::{parse, target};
+use crate::values::{job_kind, parse, project_of};
 
 /// Stores an entry for each row of `taken`, and returns the entries' positions.
 ///
-/// The statement holds the lock of each project from before the position is assigned until the entry is visible. The
-/// pool's log is not read as a whole, and has no lock: a task's entries are ordered by the lock on its row. The position
+/// The statement holds the lock of each project's log from before the position is assigned until the entry is visible. The
+/// log of tasks that are done for no project is not read as a whole, and has no lock: a task's entries are ordered by the
+/// lock on its row. The position
 /// is assigned here, not by the column's default: the inserted rows could only be matched with `taken` by a join, whose
 /// number of rows the planner cannot foresee.
 macro_rules! insert_entries {
@@ -22,8 +23,10 @@ macro_rules! insert_entries {
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
                      SELECT DISTINCT ",
-            $crate::log::entries::lock_of!("project"),
-            " AS turn FROM taken WHERE project <> '@pool'
+            $crate::log::entries::lock_of!("log"),
+            " AS turn FROM (SELECT ",
+            $crate::values::log_of_row!(),
+            " AS log FROM taken) logs WHERE log <> '@pool'
                      ORDER BY turn) turns),
              placed AS MATERIALIZED (
                  SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
@@ -31,7 +34,9 @@ macro_rules! insert_entries {
             "),
              stored AS (
                  INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body, file_bytes)
-                 OVERRIDING SYSTEM VALUE SELECT position, id, project, ",
+                 OVERRIDING SYSTEM VALUE SELECT position, id, ",
+            $crate::values::log_of_row!(),
+            ", ",
             $kind,
             ", ",
             $first_seq,
@@ -42,7 +47,7 @@ macro_rules! insert_entries {
             ", ",
             $file_bytes,
             " FROM placed)
-             SELECT id, project, stream, last_seq, position",
+             SELECT id, project, kind, share, stream, last_seq, position",
             $columns,
             " FROM placed"
         )
@@ -84,6 +89,8 @@ row! {
     pub(crate) struct InsertedEntry {
         pub(super) id: String,
         project: String,
+        kind: String,
+        share: String,
         stream: String,
         position: i64,
         last_seq: i64,
@@ -109,8 +116,9 @@ impl InsertedEntry {
     pub(crate) fn entry(&self, at: Timestamp, body: EntryBody) -> Result<Entry> {
         Ok(Entry {
             position: self.position(),
-            target: target(&self.project)?,
             job: parse(&self.id)?,
+            kind: job_kind(&self.project, &self.kind)?,
+            project: project_of(&self.project, &self.share)?,
             stream: parse(&self.stream)?,
             first_seq: self.last_seq(),
             last_seq: self.last_seq(),

@@ -1,6 +1,6 @@
 //! Output is appended.
 
-use rdev_domain::{Chunk, Entry, EntryBody, Error, Position, Result, Seq, StreamId, Target, Timestamp};
+use rdev_domain::{Chunk, Entry, EntryBody, Error, Position, Result, Seq, StreamId, Timestamp};
 use rdev_ports::Fence;
 
 use super::entries::store_entry;
@@ -9,7 +9,7 @@ use crate::batch::{Append, InsertedEntry};
 use crate::db::{Commit, Tx, run, write};
 use crate::queue::rows::task;
 use crate::store::SqlStore;
-use crate::values::{parse, target};
+use crate::values::{job_kind, parse, project_of};
 
 pub(super) async fn append(
     store: &SqlStore,
@@ -49,25 +49,27 @@ async fn append_alone(
         let owner = run!(
             &mut tx,
             fetch_optional,
-            query_as<(String, String)>,
+            query_as<(String, String, String, String)>,
             "UPDATE tasks SET last_seq = $1
              WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
-             RETURNING project, stream",
+             RETURNING project, kind, share, stream",
             last.0 as i64,
             fence.id.as_str(),
             fence.token,
             before.0 as i64,
         )?;
-        let Some((project, stream)) = owner else {
+        let Some((target, kind, share, stream)) = owner else {
             return appended(&mut tx, fence, &chunks).await;
         };
-        let (target, stream): (Target, StreamId) = (target(&project)?, parse(&stream)?);
+        let (kind, project) = (job_kind(&target, &kind)?, project_of(&target, &share)?);
+        let stream: StreamId = parse(&stream)?;
         let mut entries = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let entry = Entry {
                 position: Position::ZERO,
-                target: target.clone(),
                 job: fence.id.clone(),
+                kind,
+                project: project.clone(),
                 stream: stream.clone(),
                 first_seq: chunk.first_seq,
                 last_seq: chunk.last_seq,

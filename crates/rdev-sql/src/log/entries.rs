@@ -1,12 +1,12 @@
 //! Entries of the log, stored in the transactions of the changes that they report.
 
-use rdev_domain::{Entry, EntryBody, Error, Job, Position, Result, Seq, Target, Timestamp};
+use rdev_domain::{Entry, EntryBody, Error, Job, Position, Result, Seq, Timestamp};
 
 use crate::db::{Tx, run};
 use crate::log::rows::{
     FormerEnd, KIND_COMPLETE, KIND_OUTPUT, KIND_RETRY, KIND_STALLED, KIND_STATUS, KIND_STEP, Stalled,
 };
-use crate::values::column;
+use crate::values::{POOL, log_column};
 
 /// Inserts an entry, with the source of its values.
 macro_rules! insert {
@@ -25,7 +25,7 @@ const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
 
 /// Number of the advisory lock that orders a project's log.
 macro_rules! lock_of {
-    ($project:literal) => {
+    ($project:expr) => {
         concat!("hashtextextended(", $project, ", 7236)")
     };
 }
@@ -44,8 +44,9 @@ const INSERT_ORDERED: &str = insert!(
 pub(crate) fn entry(job: &Job, seq: Seq, at: Timestamp, body: EntryBody) -> Entry {
     Entry {
         position: Position::ZERO,
-        target: job.target(),
         job: job.id.clone(),
+        kind: job.spec.kind(),
+        project: job.spec.project().cloned(),
         stream: job.stream.clone(),
         first_seq: seq,
         last_seq: seq,
@@ -77,9 +78,10 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         EntryBody::Output(frames) => (KIND_OUTPUT, frames),
         EntryBody::Complete(_) | EntryBody::FormerEnd(_) => (KIND_COMPLETE, &json),
     };
+    let log = log_column(entry);
     let sql = match tx {
         // The pool's log is read task by task, and a transaction that stores an entry of a task holds its row.
-        Tx::Postgres(_) if entry.target == Target::Pool => INSERT,
+        Tx::Postgres(_) if log == POOL => INSERT,
         Tx::Postgres(_) => INSERT_ORDERED,
         Tx::Sqlite(_) => INSERT,
     };
@@ -89,7 +91,7 @@ async fn insert(tx: &mut Tx, entry: &Entry) -> Result<Position> {
         query_scalar<i64>,
         sql,
         entry.job.as_str(),
-        column(&entry.target),
+        log,
         kind,
         entry.first_seq.0 as i64,
         entry.last_seq.0 as i64,

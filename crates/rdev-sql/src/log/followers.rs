@@ -1,37 +1,13 @@
 //! The log is followed.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use rdev_domain::{CommandKind, JobKind, OperationKind, Position, Result, Target, TaskKind, Timestamp};
-use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest, Unread};
-use tokio::time::sleep;
+use rdev_domain::{Entry, Position, Result, Timestamp};
+use rdev_ports::{FollowedBatch, Follower, FollowerGap, LogFollower, Rest, Unread};
 
-use super::rows::{EventRow, event_columns};
-use crate::db::{Commit, Db, Tx, bounded, execute, read, run, write};
-use crate::error::unreadable;
-use crate::row::row;
+use super::rows::EventRow;
+use super::views::{READ_CHANGES, READ_CHANGES_ON_POSTGRES};
+use crate::db::{Commit, Db, Tx, execute, read, run, write};
 use crate::store::SqlStore;
-
-/// Pause between two looks at the writers that a new follower waits for.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
-macro_rules! read_followed {
-    ($index:literal) => {
-        concat!(
-            "SELECT ",
-            event_columns!(),
-            ", t.kind AS job_kind FROM events e",
-            $index,
-            " JOIN tasks t ON t.id = e.task_id
-              WHERE e.position > $1 AND e.position <= $2 AND e.kind <> 'output' ORDER BY e.position LIMIT $3"
-        )
-    };
-}
-
-/// The index is named: SQLite would walk through the output of the table, which has the same order.
-pub(crate) const READ_FOLLOWED: &str = read_followed!(" INDEXED BY events_of_followers");
-pub(crate) const READ_FOLLOWED_ON_POSTGRES: &str = read_followed!("");
 
 macro_rules! oldest_unread {
     ($index:literal) => {
@@ -63,29 +39,6 @@ const SLOWEST: &str = "SELECT MIN(position) FROM log_cursors";
 
 const MARK_GAP: &str = "UPDATE log_cursors SET gap_to = $1 WHERE position < $1 AND gap_to < $1";
 
-row! {
-    /// A row of the log, with the kind of its job.
-    #[derive(Debug)]
-    struct FollowedRow {
-        event: EventRow = flatten,
-        job_kind: String,
-    }
-}
-
-impl FollowedRow {
-    fn entry(self) -> Result<FollowedEntry> {
-        let entry = self.event.entry()?;
-        let name = &self.job_kind;
-        let kind = match entry.target {
-            Target::Project(_) => CommandKind::parse(name).map(JobKind::Command),
-            Target::Pool => TaskKind::parse(name).map(JobKind::Task),
-            Target::Operations => OperationKind::parse(name).map(JobKind::Operation),
-        };
-        let kind = kind.ok_or_else(|| unreadable("kind of job", name))?;
-        Ok(FollowedEntry { kind, entry })
-    }
-}
-
 #[async_trait]
 impl LogFollower for SqlStore {
     async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position> {
@@ -94,7 +47,7 @@ impl LogFollower for SqlStore {
         if let Some(stored) = stored {
             return Ok(Position(stored as u64));
         }
-        let end = settled_end(self).await?;
+        let end = self.settled.end(&self.db).await?;
         // Of several processes the first decides.
         write!(&self.db, Commit::Visible, |tx| {
             execute!(&mut tx, OPEN, name, end, now.as_micros())?;
@@ -107,18 +60,17 @@ impl LogFollower for SqlStore {
         let settled = self.settled.of(&self.db).await?;
         let (after_position, to) = (after.0 as i64, settled.to.max(after.0 as i64));
         let sql = match &self.db {
-            Db::Sqlite { .. } => READ_FOLLOWED,
-            Db::Postgres(_) => READ_FOLLOWED_ON_POSTGRES,
+            Db::Sqlite { .. } => READ_CHANGES,
+            Db::Postgres(_) => READ_CHANGES_ON_POSTGRES,
         };
-        let rows =
-            read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
+        let rows = read!(&self.db, fetch_all, query_as<EventRow>, sql, after_position, to, i64::from(limit))?;
         // Asked after the entries: the gap covers all that the read missed.
         let gap = read!(&self.db, fetch_optional, query_scalar<i64>, GAP, follower.as_str(), after_position)?;
         let found = rows.len();
         let entries = readable(rows)?;
         let last = entries.last().filter(|_| found >= limit as usize || entries.len() < found);
         Ok(FollowedBatch {
-            next: last.map_or(Position(to as u64), |last| last.entry.position),
+            next: last.map_or(Position(to as u64), |last| last.position),
             gap: gap.map(|to| FollowerGap { after, to: Position(to as u64) }),
             rest: match last {
                 Some(_) => Rest::More,
@@ -169,7 +121,7 @@ impl LogFollower for SqlStore {
 ///
 /// # Errors
 /// When that is the first row.
-fn readable(rows: Vec<FollowedRow>) -> Result<Vec<FollowedEntry>> {
+fn readable(rows: Vec<EventRow>) -> Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
         match row.entry() {
@@ -179,22 +131,6 @@ fn readable(rows: Vec<FollowedRow>) -> Result<Vec<FollowedEntry>> {
         }
     }
     Ok(entries)
-}
-
-/// Waits until the last assigned position is settled, and returns a settled position from then. Writers that were there
-/// before end within the timeouts of their transactions.
-async fn settled_end(store: &SqlStore) -> Result<i64> {
-    bounded(&store.db, async {
-        let end = store.settled.of(&store.db).await?.last;
-        loop {
-            let settled = store.settled.of(&store.db).await?.to;
-            if settled >= end {
-                return Ok(settled);
-            }
-            sleep(LOOK_AGAIN).await;
-        }
-    })
-    .await
 }
 
 /// Returns the cursor of the slowest follower; `None` when there is no follower.

@@ -7,9 +7,11 @@ pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod rows;
 pub(crate) mod settled;
+pub(crate) mod times;
+pub(crate) mod views;
 
 use async_trait::async_trait;
-use rdev_domain::{Chunk, Entry, JobId, Position, Result, Seq, Target, Timestamp};
+use rdev_domain::{Chunk, Entry, JobId, LogView, Position, Result, Seq, Timestamp};
 use rdev_ports::{EventLog, Fence, PruneRule, Retention, StepReport};
 
 use crate::db::Db;
@@ -26,8 +28,8 @@ impl EventLog for SqlStore {
         read::read_job(self, id, after, limit).await
     }
 
-    async fn read_target(&self, target: &Target, after: Position, limit: u32) -> Result<Vec<Entry>> {
-        read::read_target(self, target, after, limit).await
+    async fn read_view(&self, view: &LogView, after: Position, limit: u32) -> Result<Vec<Entry>> {
+        views::read_view(self, view, after, limit).await
     }
 
     async fn position_of(&self, id: &JobId, seq: Seq) -> Result<Position> {
@@ -38,12 +40,20 @@ impl EventLog for SqlStore {
         read::ends(self, ids).await
     }
 
-    async fn last(&self, target: &Target, to: Position) -> Result<Position> {
-        read::last(self, target, to).await
+    async fn last(&self, view: &LogView, to: Position) -> Result<Position> {
+        views::last(self, view, to).await
     }
 
-    async fn pruned(&self, target: &Target) -> Result<Position> {
-        read::pruned(self, target).await
+    async fn last_before(&self, view: &LogView, at: Timestamp) -> Result<Position> {
+        times::last_before(self, view, at).await
+    }
+
+    async fn seq_before(&self, id: &JobId, at: Timestamp) -> Result<Option<Seq>> {
+        times::seq_before(self, id, at).await
+    }
+
+    async fn pruned(&self, view: &LogView) -> Result<Position> {
+        views::pruned(self, view).await
     }
 
     async fn last_seq(&self, id: &JobId) -> Result<Option<Seq>> {

@@ -1,27 +1,20 @@
 //! The log is read.
 
 use futures_util::{Stream, TryStreamExt};
-use rdev_domain::{Entry, JobId, Position, Result, Seq, Target};
+use rdev_domain::{Entry, JobId, Position, Result, Seq};
 use rdev_ports::READ_BYTES;
 
 use super::rows::{EventRow, event_columns};
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
 use crate::store::SqlStore;
-use crate::values::{column, parse};
+use crate::values::parse;
 
 pub(crate) const READ_JOB: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM events e JOIN tasks t ON t.id = e.task_id
       WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
-);
-
-pub(crate) const READ_TARGET: &str = concat!(
-    "SELECT ",
-    event_columns!(),
-    " FROM events e JOIN tasks t ON t.id = e.task_id
-      WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
 );
 
 /// The same for Postgres, which sends every row where SQLite makes one at a time: so it selects nothing far beyond
@@ -51,7 +44,7 @@ macro_rules! read_on_postgres {
 }
 
 pub(crate) const READ_JOB_ON_POSTGRES: &str = read_on_postgres!("task_id");
-pub(crate) const READ_TARGET_ON_POSTGRES: &str = read_on_postgres!("project");
+pub(super) use read_on_postgres;
 
 // Status entries, which do not count, come on top of that.
 const _: () = assert!(READ_BYTES * 2 == 262_144);
@@ -65,16 +58,29 @@ pub(crate) const ENDS_ON_POSTGRES: &str = "
         WHERE (task_id, position) > (id, 0) AND (task_id, position) <= (id, 9223372036854775807)
         ORDER BY task_id DESC, position DESC LIMIT 1) AS last";
 
-pub(crate) const LAST: &str =
-    "SELECT position FROM events WHERE project = $1 AND position <= $2 ORDER BY position DESC LIMIT 1";
-
-pub(crate) const LAST_ON_POSTGRES: &str = "SELECT position FROM events
-     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, $2)
-     ORDER BY project DESC, position DESC LIMIT 1";
-
-pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
-
 const LAST_SEQ: &str = "SELECT last_seq FROM tasks WHERE id = $1";
+
+/// Reads entries up to a number, or until they hold [`READ_BYTES`]. Takes the text for each database, and the values to
+/// bind.
+macro_rules! page {
+    ($db:expr, [$on_sqlite:expr, $on_postgres:expr] $(, $bind:expr)*) => {
+        match $db {
+            $crate::db::Db::Sqlite { read, .. } => {
+                $crate::log::read::take(sqlx::query_as($on_sqlite)$(.bind($bind))*.fetch(read)).await
+            }
+            $crate::db::Db::Postgres(pool) => {
+                $crate::db::bounded($db, async {
+                    let mut transaction = $crate::db::Transaction::reading(pool).await?;
+                    let rows = sqlx::query_as($on_postgres)$(.bind($bind))*.fetch(transaction.connection()?);
+                    let entries = $crate::log::read::take(rows).await;
+                    transaction.end(entries).await
+                })
+                .await
+            }
+        }
+    };
+}
+pub(super) use page;
 
 pub(super) async fn read_job(
     store: &SqlStore,
@@ -82,16 +88,8 @@ pub(super) async fn read_job(
     after: Position,
     limit: u32,
 ) -> Result<Vec<Entry>> {
-    page(&store.db, [READ_JOB, READ_JOB_ON_POSTGRES], id.as_str(), after, limit).await
-}
-
-pub(super) async fn read_target(
-    store: &SqlStore,
-    target: &Target,
-    after: Position,
-    limit: u32,
-) -> Result<Vec<Entry>> {
-    page(&store.db, [READ_TARGET, READ_TARGET_ON_POSTGRES], column(target), after, limit).await
+    let (after, limit) = (after.0 as i64, i64::from(limit));
+    page!(&store.db, [READ_JOB, READ_JOB_ON_POSTGRES], id.as_str(), after, limit)
 }
 
 pub(super) async fn position_of(store: &SqlStore, id: &JobId, seq: Seq) -> Result<Position> {
@@ -126,53 +124,13 @@ pub(super) async fn ends(store: &SqlStore, ids: &[JobId]) -> Result<Vec<(JobId, 
     Ok(ends)
 }
 
-pub(super) async fn last(store: &SqlStore, target: &Target, to: Position) -> Result<Position> {
-    let sql = match &store.db {
-        Db::Sqlite { .. } => LAST,
-        Db::Postgres(_) => LAST_ON_POSTGRES,
-    };
-    let to = i64::try_from(to.0).unwrap_or(i64::MAX);
-    let position = read!(&store.db, fetch_optional, query_scalar<i64>, sql, column(target), to)?;
-    Ok(Position(position.unwrap_or(0) as u64))
-}
-
-pub(super) async fn pruned(store: &SqlStore, target: &Target) -> Result<Position> {
-    let position = read!(&store.db, fetch_optional, query_scalar<i64>, PRUNED, column(target))?;
-    Ok(Position(position.unwrap_or(0) as u64))
-}
-
 pub(super) async fn last_seq(store: &SqlStore, id: &JobId) -> Result<Option<Seq>> {
     let seq = read!(&store.db, fetch_optional, query_scalar<i64>, LAST_SEQ, id.as_str())?;
     Ok(seq.map(|seq| Seq(seq as u64)))
 }
 
-/// Reads entries up to a number, or until they hold [`READ_BYTES`].
-async fn page(
-    db: &Db,
-    [on_sqlite, on_postgres]: [&'static str; 2],
-    of: &str,
-    after: Position,
-    limit: u32,
-) -> Result<Vec<Entry>> {
-    let (after, limit) = (after.0 as i64, i64::from(limit));
-    match db {
-        Db::Sqlite { read, .. } => {
-            take(sqlx::query_as(on_sqlite).bind(of).bind(after).bind(limit).fetch(read)).await
-        }
-        Db::Postgres(pool) => {
-            bounded(db, async {
-                let mut transaction = Transaction::reading(pool).await?;
-                let query = sqlx::query_as(on_postgres).bind(of).bind(after).bind(limit);
-                let rows = query.fetch(transaction.connection()?);
-                let entries = take(rows).await;
-                transaction.end(entries).await
-            })
-            .await
-        }
-    }
-}
-
-async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> Result<Vec<Entry>> {
+/// Takes the entries of rows until they hold [`READ_BYTES`].
+pub(super) async fn take(mut rows: impl Stream<Item = sqlx::Result<EventRow>> + Unpin) -> Result<Vec<Entry>> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while bytes < READ_BYTES
         && let Some(row) = rows.try_next().await.map_err(database)?

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{about, unreadable};
 use crate::row::row;
-use crate::values::{as_micros, micros, parse, target};
+use crate::values::{as_micros, job_kind, micros, parse, project_of};
 
 /// All columns that an [`EventRow`] reads.
 macro_rules! event_columns {
     () => {
-        "e.position, e.task_id, t.project, t.stream, e.kind, e.first_seq, e.last_seq, e.at_us, e.body, \
-         t.exit_code, t.reason, t.message, t.duration_us, t.status"
+        "e.position, e.task_id, t.project, t.kind AS job_kind, t.share, t.stream, e.kind, e.first_seq, e.last_seq, \
+         e.at_us, e.body, t.exit_code, t.reason, t.message, t.duration_us, t.status"
     };
 }
 pub(crate) use event_columns;
@@ -46,6 +46,8 @@ row! {
         position: i64,
         task_id: String,
         project: String,
+        job_kind: String,
+        share: String,
         stream: String,
         kind: String,
         first_seq: i64,
@@ -69,8 +71,9 @@ impl EventRow {
     fn read(self) -> Result<Entry> {
         Ok(Entry {
             position: Position(self.position as u64),
-            target: target(&self.project)?,
             job: parse(&self.task_id)?,
+            kind: job_kind(&self.project, &self.job_kind)?,
+            project: project_of(&self.project, &self.share)?,
             stream: parse(&self.stream)?,
             first_seq: Seq(self.first_seq as u64),
             last_seq: Seq(self.last_seq as u64),

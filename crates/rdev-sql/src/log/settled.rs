@@ -7,9 +7,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use rdev_domain::Result;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
@@ -36,9 +39,19 @@ pub(crate) struct Settled {
     pub(crate) last: i64,
 }
 
+/// Pause between two looks at the writers for which somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// Settled positions of a Postgres database, from one look to the next; clones share them. A look waits for no writer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SettledPositions(Arc<Mutex<Looks>>);
+pub(crate) struct SettledPositions(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    looks: Mutex<Looks>,
+    /// Settled position as of the last look.
+    known: AtomicI64,
+}
 
 #[derive(Debug, Default)]
 struct Looks {
@@ -69,6 +82,29 @@ impl Looks {
 }
 
 impl SettledPositions {
+    /// Returns the settled position that the last look has found, without another look.
+    pub(crate) fn known(&self, db: &Db) -> i64 {
+        match db {
+            Db::Sqlite { .. } => i64::MAX,
+            Db::Postgres(_) => self.0.known.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until the last assigned position is settled, and returns a settled position from then. Writers that were
+    /// there before end within the timeouts of their transactions.
+    pub(crate) async fn end(&self, db: &Db) -> Result<i64> {
+        bounded(db, async {
+            let first = self.of(db).await?;
+            let mut settled = first.to;
+            while settled < first.last {
+                sleep(LOOK_AGAIN).await;
+                settled = self.of(db).await?.to;
+            }
+            Ok(settled)
+        })
+        .await
+    }
+
     /// Returns the last settled position of the database that is known.
     pub(crate) async fn of(&self, db: &Db) -> Result<Settled> {
         let Db::Postgres(pool) = db else {
@@ -78,7 +114,7 @@ impl SettledPositions {
         };
         bounded(db, async {
             // One look at a time: a candidate must be older than the locks with which it is compared.
-            let mut looks = self.0.lock().await;
+            let mut looks = self.0.looks.lock().await;
             let mut transaction = Transaction::reading(pool).await?;
             let found: Result<(i64, HashSet<String>)> = async {
                 let connection = transaction.connection()?;
@@ -90,7 +126,9 @@ impl SettledPositions {
             }
             .await;
             let (last, writers) = transaction.end(found).await?;
-            Ok(looks.look(last, writers))
+            let settled = looks.look(last, writers);
+            self.0.known.store(settled.to, Ordering::Relaxed);
+            Ok(settled)
         })
         .await
     }

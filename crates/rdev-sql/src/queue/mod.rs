@@ -15,7 +15,7 @@ pub(crate) mod virtual_time;
 
 use async_trait::async_trait;
 use rdev_domain::{IdempotencyKey, Job, JobId, Result, StreamId, Target, Timestamp};
-use rdev_ports::{BacklogPosition, CancelRequested, Enqueued, Reopened, TaskFilter, TaskQueue, Unfinished};
+use rdev_ports::{BacklogPosition, CancelRequested, Enqueued, JobFilter, Reopened, TaskQueue, Unfinished};
 
 use crate::store::SqlStore;
 
@@ -57,12 +57,14 @@ impl TaskQueue for SqlStore {
         read::job_of_stream(self, target, stream).await
     }
 
-    async fn jobs(&self, target: &Target, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
-        read::jobs(self, target, before, limit).await
-    }
-
-    async fn tasks(&self, filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Result<Vec<Job>> {
-        read::tasks(self, filter, before, limit).await
+    async fn jobs(
+        &self,
+        target: &Target,
+        filter: &JobFilter,
+        before: Option<&JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>> {
+        read::jobs(self, target, filter, before, limit).await
     }
 
     async fn queue_position(&self, id: &JobId, now: Timestamp) -> Result<Option<BacklogPosition>> {

@@ -1,19 +1,54 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{BlockedBy, Job, JobId, Result, StreamId, Target, TaskKind, Timestamp};
-use rdev_ports::{BacklogPosition, TaskFilter, Unfinished};
+use rdev_domain::{BlockedBy, Job, JobId, JobKind, Result, StreamId, Target, Timestamp};
+use rdev_ports::{BacklogPosition, JobFilter, Unfinished};
 
 use super::claim::key_is_held;
 use super::rows::{TaskRow, task_columns};
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
 use crate::store::SqlStore;
-use crate::values::{POOL, between_commas, column, parse};
+use crate::values::{between_commas, column, parse};
 
 pub(crate) const UNFINISHED: &str = "SELECT id, tries FROM tasks
      WHERE id IN (SELECT value FROM json_each($1)) AND status IN ('pending', 'running')";
 pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, tries FROM tasks
      WHERE id = ANY($1) AND status IN ('pending', 'running')";
+
+/// Lists jobs of a target, newest first.
+macro_rules! jobs {
+    ($from:literal, $of:literal) => {
+        concat!(
+            "SELECT ",
+            task_columns!(),
+            " FROM tasks",
+            $from,
+            " WHERE pool = $9 AND ",
+            $of,
+            " AND ($4 = '' OR $4 LIKE '%,' || status || ',%' OR $4 LIKE '%,waiting_' || waiting_for || ',%')
+              AND ($5 = '' OR kind = $5) AND ($6 = '' OR share = $6) AND ($7 = '' OR stream = $7)
+              ORDER BY id DESC LIMIT $8"
+        )
+    };
+}
+
+pub(crate) const JOBS: &str = jobs!("", "project = $1 AND id < $2 AND id >= $3");
+
+pub(crate) const JOBS_OF_STREAM: &str = jobs!("", "project = $1 AND stream = $7 AND id < $2 AND id >= $3");
+
+/// Reads the jobs that have not ended, however many have, and sorts them. Compares texts that have no index: the other
+/// indexes hold the jobs that have ended, too.
+macro_rules! unfinished_jobs {
+    ($from:literal) => {
+        jobs!(
+            $from,
+            "status IN ('pending', 'running') AND project || '' = $1 AND id || '' < $2 AND id || '' >= $3"
+        )
+    };
+}
+
+pub(crate) const UNFINISHED_JOBS: &str = unfinished_jobs!(" INDEXED BY tasks_by_share");
+pub(crate) const UNFINISHED_JOBS_ON_POSTGRES: &str = unfinished_jobs!("");
 
 /// Counts the pending jobs of a queue before the job `$1`.
 macro_rules! ahead {
@@ -62,52 +97,32 @@ pub(super) async fn job_of_stream(
 pub(super) async fn jobs(
     store: &SqlStore,
     target: &Target,
-    before: Option<&JobId>,
-    limit: u32,
-) -> Result<Vec<Job>> {
-    let rows = read!(
-        &store.db,
-        fetch_all,
-        query_as<TaskRow>,
-        concat!(
-            "SELECT ",
-            task_columns!(),
-            " FROM tasks WHERE project = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
-        ),
-        column(target),
-        // Every id begins with a letter, and letters sort before this.
-        before.map_or("~", JobId::as_str),
-        i64::from(limit),
-    )?;
-    rows.iter().map(TaskRow::job).collect()
-}
-
-pub(super) async fn tasks(
-    store: &SqlStore,
-    filter: &TaskFilter,
+    filter: &JobFilter,
     before: Option<&JobId>,
     limit: u32,
 ) -> Result<Vec<Job>> {
     let statuses = between_commas(filter.statuses.iter().map(|status| status.as_str()));
+    let sql = match &store.db {
+        _ if filter.stream.is_some() => JOBS_OF_STREAM,
+        _ if !filter.is_unfinished() => JOBS,
+        Db::Sqlite { .. } => UNFINISHED_JOBS,
+        Db::Postgres(_) => UNFINISHED_JOBS_ON_POSTGRES,
+    };
     let rows = read!(
         &store.db,
         fetch_all,
         query_as<TaskRow>,
-        concat!(
-            "SELECT ",
-            task_columns!(),
-            " FROM tasks WHERE project = $1 AND id < $2
-               AND ($3 = '' OR $3 LIKE '%,' || status || ',%' OR $3 LIKE '%,waiting_' || waiting_for || ',%')
-               AND ($4 = '' OR kind = $4) AND ($5 = '' OR share = $5)
-              ORDER BY id DESC LIMIT $6"
-        ),
-        POOL,
+        sql,
+        column(target),
         // Every id begins with a letter, and letters sort before this.
         before.map_or("~", JobId::as_str),
+        filter.from.as_ref().map_or("", JobId::as_str),
         &statuses,
-        filter.kind.map_or("", TaskKind::as_str),
+        filter.kind.map_or("", JobKind::as_str),
         filter.project.as_ref().map_or("", |project| project.as_str()),
+        filter.stream.as_ref().map_or("", |stream| stream.as_str()),
         i64::from(limit),
+        matches!(target, Target::Pool),
     )?;
     rows.iter().map(TaskRow::job).collect()
 }

@@ -94,7 +94,7 @@ async fn work_through_faults() {
             let new = job("demo", n);
             let written = store.enqueue(&new, None).await.map(|_| stored.push(new.id));
             let read = store
-                .read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 1_000_000)
+                .read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 1_000_000)
                 .await
                 .map(|_| ());
             for done in [written, read, store.check().await] {
@@ -157,7 +157,10 @@ async fn fill_and_free() {
     for _ in 0..3 {
         let refused = store.enqueue(&job("demo", accepted + 1), None).await.unwrap_err();
         assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
-        assert_eq!(store.jobs(&demo, None, 1000).await.unwrap().len() as u64, accepted);
+        assert_eq!(
+            store.jobs(&demo, &rdev_ports::JobFilter::default(), None, 1000).await.unwrap().len() as u64,
+            accepted
+        );
     }
     assert!(matches!(store.flush().await, Err(Error::Unavailable { .. })));
     let told = async { while store.check().await.is_ok() {} };
@@ -166,7 +169,10 @@ async fn fill_and_free() {
     std::fs::remove_file(filler).unwrap();
     store.check().await.unwrap();
     store.enqueue(&job("demo", accepted + 1), None).await.unwrap();
-    assert_eq!(store.jobs(&demo, None, 1000).await.unwrap().len() as u64, accepted + 1);
+    assert_eq!(
+        store.jobs(&demo, &rdev_ports::JobFilter::default(), None, 1000).await.unwrap().len() as u64,
+        accepted + 1
+    );
 }
 
 #[test]

@@ -28,8 +28,8 @@ async fn a_write_that_is_dropped_happens_whole_or_not_at_all(on: On) {
     }
     let last = job("demo", WRITES + 1);
     store.enqueue(&last, None).await.unwrap();
-    let jobs = store.jobs(&last.target(), None, 1000).await.unwrap();
-    let entries = store.read_target(&last.target(), Position::ZERO, 1000).await.unwrap();
+    let jobs = store.jobs(&last.target(), &rdev_ports::JobFilter::default(), None, 1000).await.unwrap();
+    let entries = store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 1000).await.unwrap();
     let told: Vec<_> = entries.iter().rev().map(|entry| &entry.job).collect();
     assert_eq!(jobs.iter().map(|job| &job.id).collect::<Vec<_>>(), told);
     assert!(dropped > 0, "every write was over before its caller went away");

@@ -38,10 +38,9 @@ async fn a_server_that_falls_silent_holds_up_nobody_for_long_and_no_connection_f
             match n % 3 {
                 0 => store.check().await,
                 1 => store.append(&fence, vec![chunk(1, 1)], START).await.map(|_| ()),
-                _ => store
-                    .read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 9)
-                    .await
-                    .map(|_| ()),
+                _ => {
+                    store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 9).await.map(|_| ())
+                }
             }
         }));
     }
@@ -65,7 +64,7 @@ async fn a_caller_that_goes_away_in_the_middle_takes_no_connection_along() {
     let database = PostgresDatabase::create().await;
     let proxy = Proxy::before(database.address()).await;
     let store = SqlStore::postgres(&database.url_at(proxy.address())).await.unwrap();
-    let demo = rdev_ports::testing::target("demo");
+    let demo = rdev_ports::testing::log_of("demo");
     store.last(&demo, Position::MAX).await.unwrap();
     proxy.fall_silent();
     for _ in 0..40 {
@@ -112,7 +111,7 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_long() {
 async fn a_server_that_cannot_be_written_is_not_sound_until_it_can() {
     let database = PostgresDatabase::create().await;
     let store = SqlStore::postgres(&database.url()).await.unwrap();
-    let (name, demo) = (database.name(), rdev_ports::testing::target("demo"));
+    let (name, demo) = (database.name(), rdev_ports::testing::log_of("demo"));
     for (read_only, sound) in [("on", false), ("off", true)] {
         let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}");
         database.run(&format!("BEGIN READ WRITE; {set}; COMMIT")).await;

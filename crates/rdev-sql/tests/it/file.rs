@@ -13,8 +13,8 @@ const LEASE_END: Timestamp = Timestamp::from_micros(START.as_micros() + 30_000_0
 
 async fn everything(store: &SqlStore) -> Result<(Vec<Job>, Vec<Entry>)> {
     let demo = rdev_ports::testing::target("demo");
-    let jobs = store.jobs(&demo, None, 100).await?;
-    Ok((jobs, store.read_target(&demo, Position::ZERO, 100).await?))
+    let jobs = store.jobs(&demo, &rdev_ports::JobFilter::default(), None, 100).await?;
+    Ok((jobs, store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 100).await?))
 }
 
 /// Stores a command that has ended, one that runs, and one that waits under an idempotency key.

@@ -47,7 +47,7 @@ async fn store_entry(connection: &mut PgConnection, n: u64) -> Position {
 }
 
 fn positions(batch: &FollowedBatch) -> Vec<Position> {
-    batch.entries.iter().map(|told| told.entry.position).collect()
+    batch.entries.iter().map(|told| told.position).collect()
 }
 
 /// Reads until nothing is unsettled, and returns the last batch.
@@ -236,7 +236,7 @@ async fn of_many_writers_a_follower_reads_every_entry_once_and_in_order() {
                 let batch = store.read(FOLLOWER, cursor, 50).await.unwrap();
                 assert!(batch.next >= cursor);
                 batches += u32::from(!batch.entries.is_empty() && !is_last);
-                told.extend(batch.entries.iter().map(|told| told.entry.position));
+                told.extend(batch.entries.iter().map(|told| told.position));
                 if batch.next > cursor {
                     assert!(store.advance(FOLLOWER, cursor, batch.next, START).await.unwrap());
                 }
@@ -264,7 +264,7 @@ async fn of_many_writers_a_follower_reads_every_entry_once_and_in_order() {
     assert_eq!(stored.len() as u64, written);
     assert!(batches > 5, "it has read beside the writers");
     let is_output = |body: &EntryBody| matches!(body, EntryBody::Output(_));
-    let all = store.read_target(&rdev_ports::testing::target("p1"), Position::ZERO, 1000).await.unwrap();
+    let all = store.read_view(&rdev_ports::testing::log_of("p1"), Position::ZERO, 1000).await.unwrap();
     let outputs: HashSet<_> = all.iter().filter(|entry| is_output(&entry.body)).map(|e| e.position).collect();
     assert!(!outputs.is_empty() && outputs.iter().all(|output| !told.contains(&(output.0 as i64))));
 }

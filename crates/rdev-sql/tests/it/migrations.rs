@@ -83,7 +83,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     place.of_version(1, ROWS_1).await;
     let store = place.open().await.unwrap();
     let demo = rdev_ports::testing::target("demo");
-    let jobs = store.jobs(&demo, None, 10).await.unwrap();
+    let jobs = store.jobs(&demo, &rdev_ports::JobFilter::default(), None, 10).await.unwrap();
     assert_eq!(jobs[0], job("demo", 3));
     assert_eq!((jobs[1].stream.as_str(), jobs[1].cancel_requested), ("nightly", true));
     assert_eq!(jobs[1].state, JobState::running(START));
@@ -91,7 +91,7 @@ async fn a_database_of_the_first_version_keeps_everything(on: On) {
     assert_eq!((outcome.exit_code, outcome.message.as_deref()), (Some(3), Some("said")));
     assert!(matches!(outcome.ending, Ending::Failed(_)));
 
-    let entries = store.read_target(&demo, Position::ZERO, 10).await.unwrap();
+    let entries = store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 10).await.unwrap();
     let bodies: Vec<&EntryBody> = entries.iter().map(|entry| &entry.body).collect();
     assert_eq!(bodies[0], &EntryBody::Status(JobStatus::Pending));
     assert_eq!(bodies[1], &EntryBody::Output(bytes::Bytes::from_static(&[0, 0xff])));
@@ -141,7 +141,7 @@ async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) 
         let outcome = Outcome::without_process(Ending::Cancelled, "");
         older.finish(&claim.fence, Seq(1), outcome, START).await.unwrap();
     }
-    assert_eq!(newer.jobs(&demo, None, 9).await.unwrap().len(), 2);
+    assert_eq!(newer.jobs(&demo, &rdev_ports::JobFilter::default(), None, 9).await.unwrap().len(), 2);
     older.close().await;
 
     place.run("UPDATE schema_compatibility SET oldest_program = 9999").await;

@@ -41,8 +41,7 @@ async fn two_writers_never_find_the_database_locked(on: On) {
         written.unwrap().unwrap();
     }
     let store = place.open().await.unwrap();
-    let entries =
-        store.read_target(&rdev_ports::testing::target("demo"), Position::ZERO, 1000).await.unwrap();
+    let entries = store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 1000).await.unwrap();
     assert_eq!(entries.len() as u64, 2 * COMMANDS);
 }
 

@@ -18,7 +18,7 @@ async fn heard(signals: &mut BoxStream<'static, Signal>) -> Signal {
 
 fn growth(n: u64, position: u64) -> Appended {
     Appended {
-        target: rdev_ports::testing::target("demo"),
+        project: Some(rdev_ports::testing::id("demo")),
         job: job("demo", n).id,
         position: Position(position),
     }

@@ -44,10 +44,10 @@ async fn commands_at_the_same_moment_are_all_run(on: On) {
         assert_eq!(told(&store, n).await, ["pending", "running", "1-2", "3-3", "complete 4"]);
     }
     for project in 0..PROJECTS {
-        let project = rdev_ports::testing::target(&format!("p{project}"));
+        let project = rdev_ports::testing::log_of(&format!("p{project}"));
         let mut after = Position::ZERO;
         let mut entries = 0;
-        while let page = store.read_target(&project, after, 100).await.unwrap()
+        while let page = store.read_view(&project, after, 100).await.unwrap()
             && let Some(last) = page.last()
         {
             (after, entries) = (last.position, entries + page.len() as u64);

@@ -66,7 +66,7 @@ async fn an_entry(on: On) {
         let (store, _place) = damaged(on, change).await;
         let read = store.read_job(&job.id, Position::ZERO, 10).await;
         assert_names(read, "event ", value);
-        let read = store.read_target(&job.target(), Position::ZERO, 10).await;
+        let read = store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 10).await;
         assert_names(read, "event ", value);
     }
 }
@@ -81,9 +81,9 @@ async fn an_entry_among_those_of_a_follower(on: On) {
     let damaged = job("demo", 2).id;
     place.run(&format!("UPDATE events SET kind = 'rumour' WHERE task_id = '{damaged}'")).await;
     let batch = store.read(FOLLOWER, begin, 10).await.unwrap();
-    let jobs: Vec<_> = batch.entries.iter().map(|told| &told.entry.job).collect();
+    let jobs: Vec<_> = batch.entries.iter().map(|told| &told.job).collect();
     assert_eq!((jobs, batch.rest), (vec![&job("demo", 1).id], Rest::More));
-    assert_eq!(batch.next, batch.entries[0].entry.position);
+    assert_eq!(batch.next, batch.entries[0].position);
     assert_names(store.read(FOLLOWER, batch.next, 10).await, "event ", "rumour");
 }
 

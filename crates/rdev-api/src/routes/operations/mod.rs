@@ -8,18 +8,18 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, LastEventIdQuery, List, OperationPage, ServerSentEvent,
+    Data, ErrorBody, LastEventIdHeader, List, OperationPage, ServerSentEvent, SubscriptionQuery, WaitQuery,
 };
-use rdev_domain::JobId;
-use rdev_services::Operations;
+use rdev_domain::{IdError, JobId};
+use rdev_ports::JobFilter;
+use rdev_services::{ListJobs, Operations};
 
 use self::convert::shown;
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
-use crate::extract::{Idempotency, OperationPath, Query, page_cursor, page_limit};
-use crate::routes::last_event_id::{event_number, last_event_id};
-use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, Streams};
+use crate::extract::{Idempotency, OperationPath, Query, Wait, page_cursor, page_limit};
+use crate::routes::begin::{job_begin, since};
+use crate::sse::{Opening, Shape, Streams};
 
 /// List operations, newest first.
 #[utoipa::path(get, path = "/operations", tag = "operations", operation_id = "list_operations", params(OperationPage), responses(
@@ -30,28 +30,39 @@ pub(crate) async fn list(
 ) -> Result<Json<List<types::Operation>>, ApiError> {
     let limit = page_limit(query.limit)?;
     let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
-    let operations = operations.list(before.as_ref(), limit + 1).await?;
+    let parse = |project: &str| {
+        project.parse().map_err(|error: IdError| ApiError::invalid_field("project", error.to_string()))
+    };
+    let project = query.project.as_deref().map(parse).transpose()?;
+    let filter = JobFilter { project, ..JobFilter::default() };
+    let list = ListJobs { filter, since: since(query.since.as_deref())? };
+    let operations = operations.list(list, before.as_ref(), limit + 1).await?;
     let operations = operations.iter().map(shown).collect();
     Ok(page(operations, limit, |operation| operation.accepted.operation_id.clone()))
 }
 
-/// Get one operation, with its steps.
+/// Get one operation, with its steps; with `wait`, at its end.
 #[utoipa::path(get, path = "/operations/{operation_id}", tag = "operations", operation_id = "get_operation",
-    params(types::OperationPath), responses(
+    params(types::OperationPath, WaitQuery), responses(
     (status = 200, description = "The operation", body = Data<types::Operation>),
     (status = 404, description = "There is no such operation", body = ErrorBody)))]
 pub(crate) async fn get(
     State(operations): State<Operations>,
     OperationPath(id): OperationPath,
+    wait: Wait,
 ) -> Result<Json<Data<types::Operation>>, ApiError> {
-    Ok(data(shown(&operations.view(&id).await?)))
+    let operation = match wait.answer(operations.view(&id, wait.longest)).await {
+        Some(operation) => operation?,
+        None => operations.view(&id, None).await?,
+    };
+    Ok(data(shown(&operation)))
 }
 
 /// Stream an operation's events, over all of its rounds.
 ///
 /// Each change of a step is a `step` event.
 #[utoipa::path(get, path = "/operations/{operation_id}/events", tag = "operations", operation_id = "operation_events",
-    params(types::OperationPath, LastEventIdQuery,
+    params(types::OperationPath, SubscriptionQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -60,13 +71,13 @@ pub(crate) async fn events(
     State(operations): State<Operations>,
     State(streams): State<Streams>,
     OperationPath(id): OperationPath,
-    Query(after): Query<LastEventIdQuery>,
+    Query(query): Query<SubscriptionQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(after.last_event_id.as_deref(), &headers, event_number)?;
-    let subscription = operations.follow(&id, after).await?;
-    Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
+    let shape = Shape::asked(&query, None)?;
+    let subscription = operations.follow(&id, job_begin(&query, &headers)?).await?;
+    Ok(streams.subscription(opening, subscription, shape))
 }
 
 /// Cancel an operation.

@@ -4,16 +4,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
-use rdev_api_types::{Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, List, ProjectPath};
+use rdev_api_types::{
+    Accepted, CommandPage, CommandPath, CommandType, Data, ErrorBody, List, ProjectPath, WaitQuery,
+};
 use rdev_domain::{CommandKind, Job, JobId, JobKind};
-use rdev_services::{CommandView, Commands, QueuePosition};
+use rdev_ports::JobFilter;
+use rdev_services::{CommandView, Commands, ListJobs, QueuePosition};
 
-use crate::convert::{progress, status, summary};
+use crate::convert::{job_status, progress, status, summary};
 use crate::envelope::{data, page, replayed};
 use crate::error::ApiError;
-use crate::extract::{CommandInProject, Idempotency, InProject, Query, page_cursor, page_limit};
+use crate::extract::{
+    CommandInProject, Idempotency, InProject, Query, Wait, page_cursor, page_limit, stream_filter,
+};
+use crate::routes::begin::since;
 
 /// List the project's commands, newest first.
+///
+/// A cursor is independent of the filters: it goes on before a command, under any of them.
 #[utoipa::path(get, path = "/projects/{project}/commands", tag = "commands", operation_id = "list_commands",
     params(ProjectPath, CommandPage), responses(
     (status = 200, description = "A page of commands", body = List<types::Command>),
@@ -25,21 +33,38 @@ pub(crate) async fn list(
 ) -> Result<Json<List<types::Command>>, ApiError> {
     let limit = page_limit(query.limit)?;
     let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
-    let commands = commands.list(&project, before.as_ref(), limit + 1).await?;
+    let list = list_of(&query)?;
+    let commands = commands.list(&project, list, before.as_ref(), limit + 1).await?;
     let commands = commands.iter().map(|command| shown(command, None)).collect();
     Ok(page(commands, limit, |command| command.accepted.id.clone()))
 }
 
-/// Get one command.
+/// Reads the filter of a page.
+fn list_of(page: &CommandPage) -> Result<ListJobs, ApiError> {
+    let statuses = match page.status.as_ref().map(|wanted| wanted.known().and_then(job_status)) {
+        Some(Some(status)) => vec![status],
+        None => Vec::new(),
+        Some(None) => return Err(ApiError::invalid_field("status", "accepted is the name of a status")),
+    };
+    let stream = page.stream_id.as_deref().map(stream_filter).transpose()?;
+    let filter = JobFilter { statuses, stream, ..JobFilter::default() };
+    Ok(ListJobs { filter, since: since(page.since.as_deref())? })
+}
+
+/// Get one command; with `wait`, at its end.
 #[utoipa::path(get, path = "/projects/{project}/commands/{command_id}", tag = "commands", operation_id = "get_command",
-    params(CommandPath), responses(
+    params(CommandPath, WaitQuery), responses(
     (status = 200, description = "The command", body = Data<types::Command>),
     (status = 404, description = "There is no such project, or no such command in it", body = ErrorBody)))]
 pub(crate) async fn get(
     State(commands): State<Commands>,
     CommandInProject(project, id): CommandInProject,
+    wait: Wait,
 ) -> Result<Json<Data<types::Command>>, ApiError> {
-    let CommandView { job, queue } = commands.view(&project, &id).await?;
+    let CommandView { job, queue } = match wait.answer(commands.view(&project, &id, wait.longest)).await {
+        Some(view) => view?,
+        None => commands.view(&project, &id, None).await?,
+    };
     Ok(data(shown(&job, queue)))
 }
 

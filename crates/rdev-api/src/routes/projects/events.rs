@@ -1,29 +1,30 @@
 //! Event streams of a project, and tickets for browsers to read them.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use rdev_api_types::{
-    Data, ErrorBody, EventsQuery, LastEventIdHeader, ProjectLastEventIdHeader, ProjectPath, ServerSentEvent,
-    StreamPath, StreamQuery, Ticket,
+    AgentQuery, Data, ErrorBody, LastEventIdHeader, ProjectEventsQuery, ProjectPath, ServerSentEvent,
+    StreamPath, SubscriptionQuery, Ticket,
 };
-use rdev_domain::{Error, ProjectId, Resource, Seq, StreamId};
-use rdev_engine::Begin;
-use rdev_services::{Events, TicketIssuer};
+use rdev_domain::{Error, ProjectId, Resource, StreamId};
+use rdev_engine::JobBegin;
+use rdev_services::{Events, StreamRef, TicketIssuer};
 
-use crate::convert::time;
-use crate::envelope::{data, replayed};
 use crate::error::ApiError;
 use crate::extract::{Caller, Idempotency, InProject, Query, StreamInProject};
-use crate::routes::last_event_id::{event_number, invalid_id, last_event_id};
-use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, ProjectEventId, Streams};
-use crate::tickets::{TICKET_LIFETIME, Tickets};
+use crate::routes::begin::{job_begin, log_begin};
+use crate::routes::events::issue;
+use crate::sse::{Opening, Shape, Streams};
+use crate::tickets::Tickets;
 
 /// Stream the events of one stream, or of the whole project.
+///
+/// A project's stream has its commands, and the tasks that are done for it. It begins with the oldest event that is stored,
+/// up to 30 days ago: `last_event_id=latest` or `since` begin later.
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
-    params(ProjectPath, EventsQuery,
-           ProjectLastEventIdHeader), responses(
+    params(ProjectPath, ProjectEventsQuery, SubscriptionQuery,
+           LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
@@ -31,29 +32,25 @@ pub(crate) async fn project_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     InProject(project): InProject,
-    Query(query): Query<EventsQuery>,
+    Query(which): Query<ProjectEventsQuery>,
+    Query(query): Query<SubscriptionQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let form = AgentForm::asked(query.agent.as_deref())?;
-    if let Some(stream) = &query.stream_id {
+    let shape = Shape::asked(&query, which.agent.as_deref())?;
+    if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
-        let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
-        return one_stream((&events, &streams, opening), (&project, &stream), after, form).await;
+        let begin = job_begin(&query, &headers)?;
+        return one_stream((&events, &streams, opening), (&project, &stream), begin, shape).await;
     }
-    let asked = last_event_id(query.last_event_id.as_deref(), &headers, project_begin)?;
-    let (begin, asked) = match asked {
-        None => (Begin::Start, None),
-        Some(ProjectBegin::Latest) => (Begin::Latest, None),
-        Some(ProjectBegin::After(id)) => (id.begin(), Some(id)),
-    };
-    let log = events.follow_project(&project, begin).await?;
-    Ok(streams.project(opening, log, asked, form))
+    let (begin, asked) = log_begin(&query, &headers)?;
+    let view = events.follow_project(&project, shape.types.has_output(), begin).await?;
+    Ok(streams.project(opening, view, asked, shape))
 }
 
 /// Stream the events of one stream.
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
-    params(StreamPath, StreamQuery,
+    params(StreamPath, SubscriptionQuery, AgentQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -62,18 +59,19 @@ pub(crate) async fn stream_events(
     State(events): State<Events>,
     State(streams): State<Streams>,
     StreamInProject(project, stream): StreamInProject,
-    Query(query): Query<StreamQuery>,
+    Query(query): Query<SubscriptionQuery>,
+    Query(agent): Query<AgentQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let form = AgentForm::asked(query.agent.as_deref())?;
-    let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
-    one_stream((&events, &streams, opening), (&project, &stream), after, form).await
+    let shape = Shape::asked(&query, agent.agent.as_deref())?;
+    let begin = job_begin(&query, &headers)?;
+    one_stream((&events, &streams, opening), (&project, &stream), begin, shape).await
 }
 
-/// Create a short-lived ticket to read the project's events.
+/// Create a ticket to read the project's events.
 ///
-/// EventSource cannot send headers: its URL carries the ticket.
+/// As `POST /events/ticket` for the path of the project's stream: the ticket opens each stream of the project.
 #[utoipa::path(post, path = "/projects/{project}/events/ticket", tag = "events", operation_id = "issue_ticket",
     params(ProjectPath),
     responses(
@@ -86,34 +84,15 @@ pub(crate) async fn ticket(
     InProject(project): InProject,
     Idempotency(key): Idempotency,
 ) -> Result<Response, ApiError> {
-    let (issued_at, asked) = issuer.issue(&project, key.as_ref()).await?;
-    let expires = issued_at + TICKET_LIFETIME;
-    let ticket = tickets.issue(&caller.key, &project, expires);
-    let body = data(Ticket { ticket, expires_at: time(expires) });
-    // A ticket is as good as a key: no cache and no store keeps it.
-    Ok((replayed(asked), [(header::CACHE_CONTROL, "no-store")], body).into_response())
+    issue((&issuer, &tickets), &caller, &StreamRef::Project(project), key.as_ref()).await
 }
 
 async fn one_stream(
     (events, streams, opening): (&Events, &Streams, Opening),
     (project, stream): (&ProjectId, &StreamId),
-    after: Option<Seq>,
-    form: AgentForm,
+    begin: JobBegin,
+    shape: Shape,
 ) -> Result<Response, ApiError> {
-    let subscription = events.follow_stream(project, stream, after).await?;
-    Ok(streams.subscription(opening, subscription, after, form))
-}
-
-/// Begin of a project's stream.
-enum ProjectBegin {
-    Latest,
-    After(ProjectEventId),
-}
-
-fn project_begin(id: &str) -> Result<ProjectBegin, ApiError> {
-    if id == "latest" {
-        return Ok(ProjectBegin::Latest);
-    }
-    let accepted = "the id of an event of this stream, or `latest`";
-    id.parse().map(ProjectBegin::After).map_err(|()| invalid_id(accepted))
+    let subscription = events.follow_stream(project, stream, begin).await?;
+    Ok(streams.subscription(opening, subscription, shape))
 }

@@ -1,14 +1,15 @@
 //! Submission of commands: a command is stored, and answered with its location, or with its events.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
     Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ServerSentEvent, ShellBody, StreamName,
     TimeoutSeconds,
 };
 use rdev_domain::{
-    AgentRequest, CommandRequest, GitRequest, IdempotencyKey, Principal, ProjectId, ShellRequest,
+    AgentRequest, CommandRequest, Error, GitRequest, IdempotencyKey, JobId, Principal, ProjectId,
+    ShellRequest,
 };
 use rdev_services::{Commands, SubmitCommand};
 use utoipa::IntoResponses;
@@ -18,8 +19,7 @@ use crate::envelope::{data, replayed};
 use crate::error::ApiError;
 use crate::extract::{Caller, InProject, JsonBody};
 use crate::routes::reply_as::ReplyAs;
-use crate::sse::Streams;
-use crate::sse::agent::AgentForm;
+use crate::sse::{Shape, Streams};
 
 /// Submission of commands, shared by all kinds of them.
 #[derive(Clone)]
@@ -42,20 +42,39 @@ impl Submission {
         submit: SubmitCommand,
         reply_as: ReplyAs,
     ) -> Result<Response, ApiError> {
+        let refused = |error| refused(project, error);
         let (command, asked, reply) = match reply_as {
             ReplyAs::Accepted => {
-                let (command, asked) = self.commands.submit(caller, project, submit).await?;
+                let (command, asked) =
+                    self.commands.submit(caller, project, submit).await.map_err(refused)?;
                 let reply = (StatusCode::ACCEPTED, data(accepted(&command))).into_response();
                 (command, asked, reply)
             }
             ReplyAs::Events(opening) => {
                 let (command, asked, reader) =
-                    self.commands.submit_and_follow(caller, project, submit).await?;
-                (command, asked, self.streams.command(opening, reader, None, AgentForm::default()))
+                    self.commands.submit_and_follow(caller, project, submit).await.map_err(refused)?;
+                (command, asked, self.streams.command(opening, reader, None, Shape::default()))
             }
         };
-        let location = [(header::LOCATION, format!("/projects/{project}/commands/{}", command.id))];
+        let location = [(header::LOCATION, location(project, &command.id))];
         Ok((replayed(asked), location, reply).into_response())
+    }
+}
+
+fn location(project: &ProjectId, id: &JobId) -> String {
+    format!("/projects/{project}/commands/{id}")
+}
+
+/// Shows why a submission was refused, with the place of the command that is in the way.
+fn refused(project: &ProjectId, error: Error) -> ApiError {
+    let place = match &error {
+        Error::Conflict { job: Some(id), .. } => HeaderValue::try_from(location(project, id)).ok(),
+        _ => None,
+    };
+    let refused = ApiError::from(error);
+    match place {
+        Some(place) => refused.with_header(header::LOCATION, place),
+        None => refused,
     }
 }
 
@@ -73,7 +92,7 @@ enum SubmitResponses {
     #[response(status = 404)]
     NotFound(ErrorBody),
     /// The project is being deleted, the stream's name is taken, or the idempotency key was used for another request
-    #[response(status = 409)]
+    #[response(status = 409, headers(("Location" = Option<String>, description = "Path of the command that has the stream's name")))]
     Conflict(ErrorBody),
     /// Fields are not valid: `details` names each
     #[response(status = 422)]

@@ -6,21 +6,23 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, ServerSentEvent, TaskBody, TaskEventsQuery, TaskPage,
+    Data, ErrorBody, LastEventIdHeader, List, ServerSentEvent, SubscriptionQuery, TaskBody, TaskPage,
+    TaskStreamQuery, WaitQuery,
 };
-use rdev_domain::{JobId, JobStatus, ProjectId, Validate};
-use rdev_ports::TaskFilter;
-use rdev_services::{SubmitTask, TaskView, Tasks};
+use rdev_domain::{JobId, JobKind, JobStatus, ProjectId, Validate};
+use rdev_ports::JobFilter;
+use rdev_services::{ListJobs, SubmitTask, TaskView, Tasks};
 
 use super::artefacts;
 use super::convert::{TASK_TYPES, read, shown, task_kind};
 use crate::envelope::{data, page, replayed};
 use crate::error::{ApiError, beginning};
-use crate::extract::{Caller, Idempotency, JsonBody, Query, TaskPath, page_cursor, page_limit};
-use crate::routes::last_event_id::{event_number, last_event_id};
+use crate::extract::{
+    Caller, Idempotency, JsonBody, Query, TaskPath, Wait, page_cursor, page_limit, stream_filter,
+};
+use crate::routes::begin::{job_begin, since};
 use crate::routes::reply_as::ReplyAs;
-use crate::sse::agent::AgentForm;
-use crate::sse::{Opening, Streams, stored_output};
+use crate::sse::{Opening, Shape, Streams, stored_output};
 
 /// Add a task.
 ///
@@ -48,7 +50,7 @@ pub(crate) async fn submit(
         }
         ReplyAs::Events(opening) => {
             let (task, asked, reader) = tasks.submit_and_follow(&caller, submit, noted).await?;
-            (task.id, asked, streams.command(opening, reader, None, AgentForm::Raw))
+            (task.id, asked, streams.command(opening, reader, None, Shape::default()))
         }
     };
     let location = [(header::LOCATION, format!("/queue/tasks/{id}"))];
@@ -56,7 +58,7 @@ pub(crate) async fn submit(
 }
 
 /// Reads the filter of a page.
-fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
+fn list_of(page: &TaskPage) -> Result<ListJobs, ApiError> {
     let mut validate = Validate::default();
     let statuses = page.status.as_ref().and_then(|wanted| {
         let status = wanted.known().and_then(|status| JobStatus::parse(status.as_str()));
@@ -77,10 +79,15 @@ fn filter(page: &TaskPage) -> Result<TaskFilter, ApiError> {
     let project: Option<ProjectId> =
         page.project.as_deref().and_then(|project| validate.parse("project", project));
     validate.finish()?;
-    Ok(TaskFilter { statuses: statuses.into_iter().collect(), kind, project })
+    let stream = page.stream_id.as_deref().map(stream_filter).transpose()?;
+    let statuses = statuses.into_iter().collect();
+    let filter = JobFilter { statuses, kind: kind.map(JobKind::Task), project, stream, from: None };
+    Ok(ListJobs { filter, since: since(page.since.as_deref())? })
 }
 
 /// List tasks, newest first.
+///
+/// A cursor is independent of the filters: it goes on before a task, under any of them.
 #[utoipa::path(get, path = "/queue/tasks", tag = "queue", operation_id = "list_tasks", params(TaskPage), responses(
     (status = 200, description = "A page of tasks", body = List<types::Task>)))]
 pub(crate) async fn list(
@@ -89,26 +96,31 @@ pub(crate) async fn list(
 ) -> Result<Json<List<types::Task>>, ApiError> {
     let limit = page_limit(query.limit)?;
     let before: Option<JobId> = page_cursor(query.cursor.as_deref())?;
-    let tasks = tasks.list(&filter(&query)?, before.as_ref(), limit + 1).await?;
+    let tasks = tasks.list(list_of(&query)?, before.as_ref(), limit + 1).await?;
     let tasks = tasks.iter().map(|task| shown(task, None, None)).collect();
     Ok(page(tasks, limit, |task| task.id.clone()))
 }
 
-/// Get one task.
+/// Get one task; with `wait`, at its end.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}", tag = "queue", operation_id = "get_task",
-    params(types::TaskPath), responses(
+    params(types::TaskPath, WaitQuery), responses(
     (status = 200, description = "The task", body = Data<types::Task>),
     (status = 404, description = "There is no such task", body = ErrorBody)))]
 pub(crate) async fn get(
     State(tasks): State<Tasks>,
     TaskPath(id): TaskPath,
+    wait: Wait,
 ) -> Result<Json<Data<types::Task>>, ApiError> {
-    Ok(view(tasks.view(&id).await?))
+    let task = match wait.answer(tasks.view(&id, wait.longest)).await {
+        Some(task) => task?,
+        None => tasks.view(&id, None).await?,
+    };
+    Ok(view(task))
 }
 
 /// Stream a task's events, over all of its attempts.
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
-    params(types::TaskPath, TaskEventsQuery,
+    params(types::TaskPath, TaskStreamQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
     (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
@@ -117,13 +129,15 @@ pub(crate) async fn events(
     State(tasks): State<Tasks>,
     State(streams): State<Streams>,
     TaskPath(id): TaskPath,
-    Query(query): Query<TaskEventsQuery>,
+    Query(stream): Query<TaskStreamQuery>,
+    Query(query): Query<SubscriptionQuery>,
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(query.last_event_id.as_deref(), &headers, event_number)?;
-    let subscription = tasks.follow(&id, query.stream_id.as_deref(), after).await?;
-    Ok(streams.subscription(opening, subscription, after, AgentForm::Raw))
+    let shape = Shape::asked(&query, None)?;
+    let begin = job_begin(&query, &headers)?;
+    let subscription = tasks.follow(&id, stream.stream_id.as_deref(), begin).await?;
+    Ok(streams.subscription(opening, subscription, shape))
 }
 
 /// Get a task's output, of all attempts.

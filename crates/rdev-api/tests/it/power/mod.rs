@@ -111,6 +111,7 @@ async fn cut_at(sample: Option<usize>) {
 async fn live() -> FirstLife {
     let outside = tempfile::tempdir().expect("a temporary folder");
     let fixture = Fixture::new()
+        .without_projects()
         .started_by(WATCHED)
         .with("TRACE", outside.path().join("trace").display().to_string())
         .with("TRACE_CALLS", trace::CALLS)

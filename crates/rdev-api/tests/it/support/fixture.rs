@@ -101,7 +101,7 @@ impl Fixture {
         self.with("RDEV_LEASE_SECONDS", "3").with("RDEV_DATABASE_URL", url)
     }
 
-    /// Leaves it to the story to make the pods of projects.
+    /// Leaves it to the story to make the pods of projects, and to the server to make its first project.
     pub(crate) fn without_projects(mut self) -> Self {
         self.without_projects = true;
         self

@@ -1,6 +1,7 @@
 //! Workspaces and runs of a server's projects, inspected from outside, without rdev or its runner.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::cluster::Namespace;
@@ -47,10 +48,18 @@ impl Places {
         }
     }
 
-    /// Makes `demo`, where the server does not do that itself.
+    /// Makes `demo`, an empty project on every runtime: where the local one finds none it makes one with content.
     pub(super) async fn add_first_project(&self) {
         match self {
-            Self::Local { .. } | Self::Shared { .. } => {}
+            Self::Local { data_dir } => {
+                let mut folder = DirBuilder::new();
+                folder
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(workspace(data_dir, DEMO))
+                    .expect("a workspace can be made");
+            }
+            Self::Shared { .. } => {}
             Self::Double(double) => double.add_project(DEMO),
             Self::Cluster(namespace) => namespace.add_project(DEMO).await,
         }

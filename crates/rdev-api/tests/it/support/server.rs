@@ -36,7 +36,7 @@ impl Server {
         Self { places, fixture, process: None, client: None }
     }
 
-    /// A server as a newcomer gets it, but for its port and its rate limit.
+    /// A server as a newcomer gets it, but for its port, its rate limit, and its project, which is empty.
     pub(crate) async fn start() -> Self {
         Fixture::new().start().await
     }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdev_domain::{
-    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, OperationRequest, OperationStep,
-    Outcome, Position, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp, WaitingFor, WorkerId,
-    WorkerName,
+    Artefact, Chunk, Entry, Error, Failure, IdempotencyKey, Job, JobId, LogView, OperationRequest,
+    OperationStep, Outcome, Position, Result, Seq, StepEvent, StepName, StreamId, Target, Timestamp,
+    WaitingFor, WorkerId, WorkerName,
 };
 use rdev_ports::{
     ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
-    EventLog, Fence, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats, Renewal,
-    Reopened, Retry, Slot, StartAnswer, TaskFilter, TaskLeases, TaskQueue, Unfinished,
+    EventLog, Fence, JobFilter, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats,
+    Renewal, Reopened, Retry, Slot, StartAnswer, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
@@ -124,8 +124,7 @@ calls! { TaskQueue:
     fn reopen(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp) -> Option<Reopened>;
     fn job(target: &Target, id: &JobId) -> Option<Job>;
     fn job_of_stream(target: &Target, stream: &StreamId) -> Option<Job>;
-    fn jobs(target: &Target, before: Option<&JobId>, limit: u32) -> Vec<Job>;
-    fn tasks(filter: &TaskFilter, before: Option<&JobId>, limit: u32) -> Vec<Job>;
+    fn jobs(target: &Target, filter: &JobFilter, before: Option<&JobId>, limit: u32) -> Vec<Job>;
     fn queue_position(id: &JobId, now: Timestamp) -> Option<BacklogPosition>;
     fn unfinished(ids: &[JobId]) -> Vec<Unfinished>;
     fn check() -> ();
@@ -166,11 +165,13 @@ calls! { PoolQueue:
 calls! { EventLog:
     fn append(fence: &Fence, chunks: Vec<Chunk>, now: Timestamp) -> Vec<Entry>;
     fn read_job(id: &JobId, after: Position, limit: u32) -> Vec<Entry>;
-    fn read_target(target: &Target, after: Position, limit: u32) -> Vec<Entry>;
+    fn read_view(view: &LogView, after: Position, limit: u32) -> Vec<Entry>;
     fn position_of(id: &JobId, seq: Seq) -> Position;
     fn ends(ids: &[JobId]) -> Vec<(JobId, Position)>;
-    fn last(target: &Target, to: Position) -> Position;
-    fn pruned(target: &Target) -> Position;
+    fn last(view: &LogView, to: Position) -> Position;
+    fn last_before(view: &LogView, at: Timestamp) -> Position;
+    fn seq_before(id: &JobId, at: Timestamp) -> Option<Seq>;
+    fn pruned(view: &LogView) -> Position;
     fn last_seq(id: &JobId) -> Option<Seq>;
     fn flush() -> ();
 }

@@ -9,10 +9,10 @@ use rdev_domain::{
 };
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, idempotency_key, job, operation, slots, target, task};
+use crate::testing::{id, idempotency_key, job, log_of, operation, slots, target, task};
 use crate::{
-    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, OperationSteps, Operations, ProjectRecords, Reopened,
-    TaskLeases, TaskQueue,
+    Artefacts, ClaimLimits, Enqueued, EventLog, Fence, JobFilter, OperationSteps, Operations, ProjectRecords,
+    Reopened, TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Operations are jobs, and their changes are entries of the log.
@@ -111,7 +111,10 @@ pub async fn an_operation_is_read_back_and_claimed(store: &impl Store) -> Result
     let operation = accept(store, 1).await?;
     assert_eq!(store.job(&Target::Operations, &operation.id).await?.as_ref(), Some(&operation));
     assert_eq!(store.job(&target("shop"), &operation.id).await?, None);
-    assert_eq!(store.jobs(&Target::Operations, None, ALL).await?, std::slice::from_ref(&operation));
+    assert_eq!(
+        store.jobs(&Target::Operations, &JobFilter::default(), None, ALL).await?,
+        std::slice::from_ref(&operation)
+    );
     let claims = store.claim(&worker(), slots(1), at(0), at(LEASE)).await?;
     assert_eq!(claims.iter().map(|claim| &claim.job).collect::<Vec<_>>(), [&operation]);
     Ok(())
@@ -175,7 +178,10 @@ pub async fn each_change_of_a_step_is_an_entry_with_a_number(store: &impl Store)
     for (seq, (number, event)) in (1..).zip(events) {
         let (step, entry) = store.advance(&fence, number, event, Seq(seq), at(seq)).await?;
         assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq(seq), Seq(seq), at(seq)));
-        assert_eq!((&entry.target, &entry.job), (&Target::Operations, &operation.id));
+        assert_eq!(
+            (entry.kind, entry.log_project(), &entry.job),
+            (operation.spec.kind(), None, &operation.id)
+        );
         assert_eq!(entry.body, EntryBody::Step(step.change()));
         changes.push(entry);
     }
@@ -281,7 +287,7 @@ pub async fn callers_at_the_same_time_begin_one_operation(store: &impl Store) ->
     for asked in asked {
         began += usize::from(matches!(asked.await.expect("it does not panic")?, Enqueued::New(_)));
     }
-    let stored = store.jobs(&Target::Operations, None, ALL).await?;
+    let stored = store.jobs(&Target::Operations, &JobFilter::default(), None, ALL).await?;
     assert_eq!((began, stored.len()), (1, 1));
     let fence = begin(store, 0).await?;
     end(store, &fence, 1, Ending::Completed, 1).await?;
@@ -485,12 +491,12 @@ pub async fn the_records_of_a_project_are_removed_and_no_others(store: &impl Sto
         }
     }
     assert_eq!(removed, 72);
-    assert!(store.jobs(&self::demo(), None, ALL).await?.is_empty());
+    assert!(store.jobs(&self::demo(), &JobFilter::default(), None, ALL).await?.is_empty());
     assert!(log(store).await?.is_empty());
     assert_eq!(store.job(&Target::Pool, &task.id).await?, None);
     assert!(store.job(&target("other"), &others.id).await?.is_some());
     assert!(store.job(&Target::Operations, &operation.id).await?.is_some());
-    assert!(store.pruned(&self::demo()).await? > Position::ZERO);
+    assert!(store.pruned(&log_of("demo")).await? > Position::ZERO);
     assert!(matches!(store.enqueue(&job("demo", 90), Some(&key)).await?, Enqueued::New(_)));
     Ok(())
 }

@@ -8,7 +8,7 @@ use rdev_domain::{
     Timestamp, WorkerId,
 };
 
-use crate::testing::{START, agent, id, job, slots, target, task};
+use crate::testing::{START, agent, id, job, log_of, slots, target, task};
 use crate::{
     Claim, ClaimLimits, Enqueued, EventLog, Fence, Slot, StartAnswer, Started, TaskLeases, TaskQueue,
 };
@@ -149,7 +149,7 @@ pub(super) async fn stored(store: &impl TaskQueue, id: &JobId) -> Result<Job> {
 
 /// Returns every entry of the project.
 pub(super) async fn log(store: &impl EventLog) -> Result<Vec<Entry>> {
-    store.read_target(&demo(), Position::ZERO, ALL).await
+    store.read_view(&log_of("demo"), Position::ZERO, ALL).await
 }
 
 pub(super) fn assert_conflict<T: Debug>(result: Result<T>, expected: Conflict) {

@@ -14,7 +14,7 @@ pub async fn a_new_follower_begins_at_the_end(store: &impl Store) -> Result<()> 
     let later = enqueue(store, 2).await?;
     assert_eq!(store.open(FIRST, at(3)).await?, cursor);
     let told = read_all(store, cursor).await?;
-    assert_eq!(told.iter().map(|told| &told.entry.job).collect::<Vec<_>>(), [&later.id]);
+    assert_eq!(told.iter().map(|told| &told.job).collect::<Vec<_>>(), [&later.id]);
     Ok(())
 }
 
@@ -24,7 +24,7 @@ pub async fn a_cursor_moves_from_where_it_is(store: &impl Store) -> Result<()> {
     enqueue(store, 1).await?;
     enqueue(store, 2).await?;
     let told = read_all(store, begin).await?;
-    let [one, two] = [0, 1].map(|n| told[n].entry.position);
+    let [one, two] = [0, 1].map(|n| told[n].position);
     for _ in 0..2 {
         assert!(store.advance(FIRST, begin, one, at(1)).await?);
     }
@@ -41,7 +41,7 @@ pub async fn followers_have_cursors_of_their_own(store: &impl Store) -> Result<(
     let begin = store.open(FIRST, at(0)).await?;
     assert_eq!(store.open(SECOND, at(0)).await?, begin);
     enqueue(store, 1).await?;
-    let next = read_all(store, begin).await?[0].entry.position;
+    let next = read_all(store, begin).await?[0].position;
     assert!(store.advance(FIRST, begin, next, at(1)).await?);
     assert_eq!((store.open(FIRST, at(2)).await?, store.open(SECOND, at(2)).await?), (next, begin));
     Ok(())
@@ -53,7 +53,7 @@ pub async fn the_oldest_unread_entry_has_a_time(store: &impl Store) -> Result<()
     let begin = store.open(FIRST, at(0)).await?;
     assert_eq!(store.unread(FIRST).await?, Unread::Nothing);
     let fence = run(store, 1).await?;
-    let started = read_all(store, begin).await?.pop().expect("it has started").entry;
+    let started = read_all(store, begin).await?.pop().expect("it has started");
     assert!(store.advance(FIRST, begin, started.position, at(1)).await?);
     store.append(&fence, vec![crate::testing::chunk(1, 1)], at(2)).await?;
     assert_eq!(store.unread(FIRST).await?, Unread::Nothing);
@@ -69,7 +69,7 @@ pub async fn a_closed_follower_has_no_cursor(store: &impl Store) -> Result<()> {
     let begin = store.open(FIRST, at(0)).await?;
     store.open(SECOND, at(0)).await?;
     enqueue(store, 1).await?;
-    let next = read_all(store, begin).await?[0].entry.position;
+    let next = read_all(store, begin).await?[0].position;
     for _ in 0..2 {
         store.close(FIRST).await?;
     }

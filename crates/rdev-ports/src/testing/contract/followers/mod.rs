@@ -9,11 +9,10 @@ pub use cursor::*;
 pub use read::*;
 pub use retention::*;
 
-use rdev_domain::{Position, Result};
+use rdev_domain::{Entry, Position, Result};
 
 use crate::{
-    EventLog, FollowedBatch, FollowedEntry, Follower, LogFollower, ProjectRecords, Rest, Retention,
-    TaskLeases, TaskQueue,
+    EventLog, FollowedBatch, Follower, LogFollower, ProjectRecords, Rest, Retention, TaskLeases, TaskQueue,
 };
 
 /// Store under test; clones share their data. Entries are about jobs that are stored through the other ports.
@@ -74,6 +73,6 @@ async fn batch(store: &impl Store, follower: Follower, after: Position, limit: u
 }
 
 /// Reads everything after a position.
-async fn read_all(store: &impl Store, after: Position) -> Result<Vec<FollowedEntry>> {
+async fn read_all(store: &impl Store, after: Position) -> Result<Vec<Entry>> {
     Ok(batch(store, FIRST, after, super::steps::ALL).await?.entries)
 }

@@ -1,18 +1,18 @@
 //! Reading by followers.
 
 use rdev_domain::{
-    AgentRequest, CommandRequest, Ending, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus,
+    AgentRequest, CommandRequest, Ending, Entry, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus,
     OperationRequest, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
 };
 
 use super::{FIRST, Store, batch, read_all};
 use crate::testing::contract::steps::*;
 use crate::testing::{chunk, id, idempotency_key, job, operation, task};
-use crate::{FollowedEntry, Rest, Retry};
+use crate::{Rest, Retry};
 
 /// Status of a job that an entry tells of.
-fn status(told: &FollowedEntry) -> &'static str {
-    match &told.entry.body {
+fn status(told: &Entry) -> &'static str {
+    match &told.body {
         EntryBody::Status(status) => status.as_str(),
         EntryBody::Stalled(_) => "stalled",
         EntryBody::Retry(_) => "retry",
@@ -37,7 +37,7 @@ pub async fn everything_but_output_is_read_in_order(store: &impl Store) -> Resul
     fail_task(store, &claim, 1).await?;
 
     let told = read_all(store, begin).await?;
-    let seen: Vec<_> = told.iter().map(|told| (told.entry.job.clone(), status(told))).collect();
+    let seen: Vec<_> = told.iter().map(|told| (told.job.clone(), status(told))).collect();
     let (one, three) = (fence.id.clone(), claim.fence.id.clone());
     let expected = [
         (&one, "pending"),
@@ -49,11 +49,11 @@ pub async fn everything_but_output_is_read_in_order(store: &impl Store) -> Resul
         (&three, "failed"),
     ];
     assert_eq!(seen, expected.map(|(id, status)| (id.clone(), status)));
-    assert!(told.is_sorted_by(|a, b| a.entry.position < b.entry.position));
+    assert!(told.is_sorted_by(|a, b| a.position < b.position));
     for id in [&one, &other.id, &three] {
         let mut of_job = store.read_job(id, Position::ZERO, ALL).await?;
         of_job.retain(|entry| !matches!(entry.body, EntryBody::Output(_)));
-        let entries = told.iter().map(|told| &told.entry).filter(|entry| entry.job == *id);
+        let entries = told.iter().filter(|entry| entry.job == *id);
         assert!(entries.eq(&of_job), "{id}");
     }
     Ok(())
@@ -136,7 +136,7 @@ pub async fn every_kind_of_job_has_entries_of_its_acceptance_and_its_end(store: 
     let accepted: Vec<_> =
         told.iter().filter(|told| status(told) == "pending").map(|told| told.kind).collect();
     assert_eq!(accepted, jobs.iter().map(|job| job.spec.kind()).collect::<Vec<_>>());
-    let ends = told.iter().filter(|told| told.entry.is_last());
+    let ends = told.iter().filter(|told| told.is_last());
     assert_eq!(ends.map(|told| (told.kind, status(told))).collect::<Vec<_>>(), expected);
     Ok(())
 }

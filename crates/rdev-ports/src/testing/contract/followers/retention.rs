@@ -7,7 +7,7 @@ use rdev_domain::{JobId, ProjectId, Result};
 use super::{FIRST, SECOND, Store, batch, read_all};
 use crate::testing::contract::steps::{ALL, at, demo, finish_at, run};
 use crate::testing::id;
-use crate::{DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowerGap, PruneRule, Rest, StepReport};
+use crate::{DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowerGap, JobFilter, PruneRule, Rest, StepReport};
 
 /// Seconds of the patience.
 const PATIENCE: u64 = FOLLOWER_PATIENCE.as_secs();
@@ -42,11 +42,11 @@ pub async fn retention_waits_for_the_slowest_follower(store: &impl Store) -> Res
     assert_eq!(prune(store, 1000).await?, 1);
     assert_eq!(store.job(&demo(), &before).await?, None);
     let told = read_all(store, begin).await?;
-    let end = told.last().expect("it has ended").entry.position;
+    let end = told.last().expect("it has ended").position;
     assert!(store.advance(FIRST, begin, end, at(3)).await?);
     assert_eq!(prune(store, 1000).await?, 0);
     // The end is what counts: all other entries lie before it.
-    let all_but_the_end = told[told.len() - 2].entry.position;
+    let all_but_the_end = told[told.len() - 2].position;
     assert!(store.advance(SECOND, begin, all_but_the_end, at(3)).await?);
     assert_eq!(prune(store, 1000).await?, 0);
     assert!(store.job(&demo(), &after).await?.is_some());
@@ -66,7 +66,7 @@ pub async fn retention_passes_a_follower_after_the_patience(store: &impl Store) 
     let lost = ended(store, 2, 20).await?;
     let kept = ended(store, 3, 30).await?;
     let told = read_all(store, begin).await?;
-    let to = told.iter().rfind(|told| told.entry.job == lost).expect("it has ended").entry.position;
+    let to = told.iter().rfind(|told| told.job == lost).expect("it has ended").position;
     assert_eq!(prune(store, PATIENCE + 10).await?, 0);
     assert_eq!(batch(store, FIRST, begin, ALL).await?.gap, None);
     assert_eq!(prune(store, PATIENCE + 21).await?, 2);
@@ -76,7 +76,7 @@ pub async fn retention_passes_a_follower_after_the_patience(store: &impl Store) 
     let rest = batch(store, FIRST, begin, ALL).await?;
     assert_eq!(rest.gap, Some(FollowerGap { after: begin, to }));
     assert_eq!(rest.rest, Rest::Nothing);
-    assert!(rest.entries.iter().all(|told| told.entry.job == kept) && !rest.entries.is_empty());
+    assert!(rest.entries.iter().all(|told| told.job == kept) && !rest.entries.is_empty());
     assert!(store.advance(FIRST, begin, rest.next, at(50)).await?);
     let next = batch(store, FIRST, rest.next, ALL).await?;
     assert_eq!((next.entries, next.gap), (Vec::new(), None));
@@ -105,7 +105,7 @@ pub async fn retention_does_not_wait_for_a_closed_follower(store: &impl Store) -
     let begin = store.open(FIRST, at(0)).await?;
     store.open(SECOND, at(0)).await?;
     ended(store, 1, 1).await?;
-    let end = read_all(store, begin).await?.last().expect("it has ended").entry.position;
+    let end = read_all(store, begin).await?.last().expect("it has ended").position;
     assert!(store.advance(FIRST, begin, end, at(2)).await?);
     assert_eq!(prune(store, 1000).await?, 0);
     store.close(SECOND).await?;
@@ -134,15 +134,15 @@ pub async fn a_deletion_waits_for_the_slowest_follower_and_then_passes_it(store:
     ended(store, 1, 10).await?;
     ended(store, 2, 20).await?;
     let told = read_all(store, begin).await?;
-    let to = told.last().expect("it has ended").entry.position;
-    let first_end = told.iter().find(|told| told.entry.is_last()).expect("one has ended").entry.position;
+    let to = told.last().expect("it has ended").position;
+    let first_end = told.iter().find(|told| told.is_last()).expect("one has ended").position;
     // Both are unread, then the second one alone.
     assert_eq!(delete(store, &project, PATIENCE + 10).await?, StepReport { done: 0, more: true });
     assert!(store.advance(FIRST, begin, first_end, at(30)).await?);
     assert_eq!(delete(store, &project, PATIENCE + 20).await?, StepReport { done: 1, more: true });
     assert_eq!(batch(store, FIRST, first_end, ALL).await?.gap, None);
     assert_eq!(delete(store, &project, PATIENCE + 21).await?, StepReport { done: 1, more: false });
-    assert!(store.jobs(&demo(), None, ALL).await?.is_empty());
+    assert!(store.jobs(&demo(), &JobFilter::default(), None, ALL).await?.is_empty());
     let rest = batch(store, FIRST, first_end, ALL).await?;
     assert_eq!((rest.entries, rest.gap), (Vec::new(), Some(FollowerGap { after: first_end, to })));
     Ok(())

@@ -3,9 +3,11 @@
 
 mod append;
 mod read;
+mod views;
 
 pub use append::*;
 pub use read::*;
+pub use views::*;
 
 use crate::{EventLog, TaskLeases, TaskQueue};
 
@@ -39,6 +41,10 @@ macro_rules! log_contract {
             a_position_of_what_has_no_entries_is_zero
             the_ends_of_many_logs_are_found_at_once
             flushing_changes_nothing
+
+            a_view_holds_its_jobs_in_the_order_of_positions
+            a_reader_of_everything_sees_every_entry_once
+            an_entry_is_found_by_its_time
         }
     };
 }

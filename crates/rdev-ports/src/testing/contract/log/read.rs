@@ -5,7 +5,7 @@ use rdev_domain::{Chunk, Position, Result, Seq};
 use super::Store;
 use crate::READ_BYTES;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, job, target};
+use crate::testing::{chunk, job, log_of};
 
 /// A read ends at about [`READ_BYTES`], however large its limit, and the next read returns the rest.
 pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
@@ -16,7 +16,7 @@ pub async fn a_read_is_bounded_in_bytes(store: &impl Store) -> Result<()> {
     while last_seq < Seq(7) {
         let entries = store.read_job(&fence.id, after, 100).await?;
         assert!(!entries.is_empty() && entries.len() <= 4);
-        assert_eq!(store.read_target(&entries[0].target, after, 100).await?, entries);
+        assert_eq!(store.read_view(&log_of("demo"), after, 100).await?, entries);
         let last = &entries[entries.len() - 1];
         (after, last_seq) = (last.position, last.last_seq);
     }
@@ -59,8 +59,8 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
     let (a, b) = (&a.id, &b.id);
     assert_eq!(told, [(a, 0), (a, 0), (b, 0), (b, 0), (a, 1), (b, 1), (a, 2)]);
     assert!(whole.is_sorted_by(|a, b| a.position < b.position));
-    assert_eq!(store.read_target(&demo(), whole[3].position, 2).await?, whole[4..6]);
-    assert!(store.read_target(&target("empty"), Position::ZERO, ALL).await?.is_empty());
+    assert_eq!(store.read_view(&log_of("demo"), whole[3].position, 2).await?, whole[4..6]);
+    assert!(store.read_view(&log_of("empty"), Position::ZERO, ALL).await?.is_empty());
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
     let (mut followed, mut after) = (Vec::new(), Position::ZERO);
     loop {
         let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
-        let page = store.read_target(&demo(), after, 5).await?;
+        let page = store.read_view(&log_of("demo"), after, 5).await?;
         match page.last() {
             Some(last) => after = last.position,
             None if last_look => break,
@@ -99,18 +99,18 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
 
 /// The last entry is one of the project alone, up to any position.
 pub async fn the_last_entry_of_a_project_is_found(store: &impl Store) -> Result<()> {
-    assert_eq!(store.last(&demo(), Position::MAX).await?, Position::ZERO);
+    assert_eq!(store.last(&log_of("demo"), Position::MAX).await?, Position::ZERO);
     let fence = run(store, 1).await?;
     let entries = store.append(&fence, vec![chunk(1, 1), chunk(2, 2)], at(1)).await?;
     store.enqueue(&job("other", 2), None).await?;
-    assert_eq!(store.last(&demo(), Position::MAX).await?, entries[1].position);
+    assert_eq!(store.last(&log_of("demo"), Position::MAX).await?, entries[1].position);
     let (first, second) = (entries[0].position, entries[1].position);
     for (to, last) in
         [(second, second), (second.before(), first), (first, first), (Position::ZERO, Position::ZERO)]
     {
-        assert_eq!(store.last(&demo(), to).await?, last, "up to {to:?}");
+        assert_eq!(store.last(&log_of("demo"), to).await?, last, "up to {to:?}");
     }
-    assert!(store.last(&target("other"), Position::MAX).await? > entries[1].position);
+    assert!(store.last(&log_of("other"), Position::MAX).await? > entries[1].position);
     Ok(())
 }
 

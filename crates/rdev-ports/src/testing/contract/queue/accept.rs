@@ -14,7 +14,8 @@ pub async fn an_accepted_command_is_stored_as_pending(store: &impl Store) -> Res
     assert_eq!(entry.body, EntryBody::Status(JobStatus::Pending));
     assert_eq!((entry.first_seq, entry.last_seq), (Seq::ZERO, Seq::ZERO));
     assert_eq!((&entry.job, &entry.stream), (&job.id, &job.stream));
-    assert_eq!((&entry.target, entry.at), (&job.target(), job.created_at));
+    assert_eq!((entry.kind, entry.project.as_ref()), (job.spec.kind(), job.spec.project()));
+    assert_eq!(entry.at, job.created_at);
     assert_eq!(log(store).await?, [entry]);
     assert_eq!(stored(store, &job.id).await?, job);
     Ok(())

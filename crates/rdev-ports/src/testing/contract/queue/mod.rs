@@ -51,6 +51,7 @@ macro_rules! queue_contract {
             a_store_that_can_be_written_is_sound
             tasks_are_listed_and_filtered
             tasks_of_earlier_versions_are_older
+            commands_are_filtered
             a_pending_job_has_a_position_in_its_queue
             waiting_tasks_are_listed_by_their_status
 

@@ -1,13 +1,14 @@
 //! Jobs are found, listed and ordered.
 
 use rdev_domain::{
-    BlockedBy, Job, JobId, JobIdPrefix, JobStatus, Position, Result, Schedule, Seq, TaskKind, WaitingFor,
+    BlockedBy, CommandKind, Job, JobId, JobIdPrefix, JobKind, JobStatus, Position, Reason, Result, Schedule,
+    Seq, Target, TaskKind, WaitingFor,
 };
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{id, job, keyed, target, task};
-use crate::{BacklogPosition, Retry, TaskFilter, Unfinished};
+use crate::testing::{id, job, keyed, log_of, target, task, task_for};
+use crate::{BacklogPosition, JobFilter, Retry, Unfinished};
 
 /// A command is found in its own project, and in no other.
 pub async fn a_command_is_found_in_its_project_only(store: &impl Store) -> Result<()> {
@@ -37,12 +38,12 @@ pub async fn commands_come_newest_first_in_pages(store: &impl Store) -> Result<(
     }
     store.enqueue(&job("other", 3), None).await?;
     let page = |jobs: Vec<Job>| jobs.into_iter().map(|c| c.id).collect::<Vec<_>>();
-    let first = page(store.jobs(&demo(), None, 3).await?);
+    let first = page(store.jobs(&demo(), &JobFilter::default(), None, 3).await?);
     assert_eq!(first, [5, 4, 2].map(|n| job("demo", n).id));
-    let second = page(store.jobs(&demo(), first.last(), 3).await?);
+    let second = page(store.jobs(&demo(), &JobFilter::default(), first.last(), 3).await?);
     assert_eq!(second, [job("demo", 1).id]);
-    assert!(store.jobs(&demo(), second.last(), 3).await?.is_empty());
-    assert!(store.jobs(&target("empty"), None, 3).await?.is_empty());
+    assert!(store.jobs(&demo(), &JobFilter::default(), second.last(), 3).await?.is_empty());
+    assert!(store.jobs(&target("empty"), &JobFilter::default(), None, 3).await?.is_empty());
     Ok(())
 }
 
@@ -74,11 +75,20 @@ pub async fn the_unfinished_of_many_jobs_are_returned(store: &impl Store) -> Res
 /// A check succeeds, however many run at once, and leaves nothing behind.
 pub async fn a_store_that_can_be_written_is_sound(store: &impl Store) -> Result<()> {
     store.enqueue(&job("demo", 1), None).await?;
-    let before = (store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?);
+    let before = (
+        store.jobs(&demo(), &JobFilter::default(), None, 9).await?,
+        store.last(&log_of("demo"), Position::MAX).await?,
+    );
     for done in futures_util::future::join_all((0..20).map(|_| store.check())).await {
         done?;
     }
-    assert_eq!((store.jobs(&demo(), None, 9).await?, store.last(&demo(), Position::MAX).await?), before);
+    assert_eq!(
+        (
+            store.jobs(&demo(), &JobFilter::default(), None, 9).await?,
+            store.last(&log_of("demo"), Position::MAX).await?
+        ),
+        before
+    );
     Ok(())
 }
 
@@ -91,9 +101,9 @@ pub async fn tasks_of_earlier_versions_are_older(store: &impl Store) -> Result<(
         store.enqueue(task, None).await?;
         assert_eq!(the_task(store, &task.id).await?, *task);
     }
-    let page = store.tasks(&TaskFilter::default(), None, 1).await?;
+    let page = store.jobs(&Target::Pool, &JobFilter::default(), None, 1).await?;
     assert_eq!(page, [newer]);
-    assert_eq!(store.tasks(&TaskFilter::default(), Some(&page[0].id), 9).await?, [earlier]);
+    assert_eq!(store.jobs(&Target::Pool, &JobFilter::default(), Some(&page[0].id), 9).await?, [earlier]);
     Ok(())
 }
 
@@ -105,19 +115,82 @@ pub async fn tasks_are_listed_and_filtered(store: &impl Store) -> Result<()> {
     for (n, kind) in [(2, TaskKind::Build), (3, TaskKind::Test), (4, TaskKind::Build)] {
         enqueue_task(store, kind, n).await?;
     }
-    let all = TaskFilter::default();
-    let of_kind = TaskFilter { kind: Some(TaskKind::Build), ..all.clone() };
-    let dead = TaskFilter { statuses: vec![JobStatus::Failed, JobStatus::TimedOut], ..all.clone() };
-    let of_project = TaskFilter { project: Some(id("demo")), ..all.clone() };
-    for (filter, numbers) in
-        [(&all, vec![4, 3, 2, 1]), (&of_kind, vec![4, 2]), (&dead, vec![1]), (&of_project, vec![])]
-    {
-        let found: Vec<_> = store.tasks(filter, None, ALL).await?.into_iter().map(|task| task.id).collect();
+    store.enqueue(&task_for("demo", 5), None).await?;
+    let all = JobFilter::default();
+    let of_kind = JobFilter { kind: Some(JobKind::Task(TaskKind::Build)), ..all.clone() };
+    let dead = JobFilter { statuses: vec![JobStatus::Failed, JobStatus::TimedOut], ..all.clone() };
+    let pending = JobFilter { statuses: vec![JobStatus::Pending], ..all.clone() };
+    let of_project = JobFilter { project: Some(id("demo")), ..all.clone() };
+    let of_stream = JobFilter { stream: Some(task(TaskKind::Test, 3).stream), ..all.clone() };
+    for (filter, numbers) in [
+        (&all, vec![5, 4, 3, 2, 1]),
+        (&of_kind, vec![5, 4, 2]),
+        (&dead, vec![1]),
+        (&pending, vec![5, 4, 3, 2]),
+        (&of_project, vec![5]),
+        (&of_stream, vec![3]),
+    ] {
+        let found: Vec<_> = ids(store.jobs(&Target::Pool, filter, None, ALL).await?);
         let expected: Vec<_> = numbers.into_iter().map(|n| task(TaskKind::Test, n).id).collect();
         assert_eq!(found, expected, "{filter:?}");
     }
-    let page = store.tasks(&all, Some(&task(TaskKind::Test, 3).id), 1).await?;
-    assert_eq!(page[0].id, task(TaskKind::Test, 2).id);
+    for filter in [&all, &pending] {
+        let page = store.jobs(&Target::Pool, filter, Some(&task(TaskKind::Test, 3).id), 1).await?;
+        assert_eq!(page[0].id, task(TaskKind::Test, 2).id);
+    }
+    Ok(())
+}
+
+fn ids(jobs: Vec<Job>) -> Vec<rdev_domain::JobId> {
+    jobs.into_iter().map(|job| job.id).collect()
+}
+
+/// A filter leaves out what does not match, in every page.
+pub async fn commands_are_filtered(store: &impl Store) -> Result<()> {
+    let failed = run(store, 1).await?;
+    store
+        .finish(
+            &failed,
+            Seq(1),
+            rdev_domain::Outcome::without_process(rdev_domain::Ending::Failed(Reason::Signal), "said"),
+            at(1),
+        )
+        .await?;
+    let completed_one = run(store, 2).await?;
+    store.finish(&completed_one, Seq(1), completed(), at(1)).await?;
+    let running = run(store, 3).await?;
+    let mut named = job("demo", 4);
+    named.stream = id("ci-7");
+    store.enqueue(&named, None).await?;
+    enqueue_agent(store, "demo", 5).await?;
+    store.enqueue(&job("other", 6), None).await?;
+    let all = JobFilter::default();
+    let of = |statuses: &[JobStatus]| JobFilter { statuses: statuses.to_vec(), ..all.clone() };
+    let claude = JobFilter { kind: Some(JobKind::Command(CommandKind::Claude)), ..all.clone() };
+    let from = JobFilter { from: Some(running.id.clone()), ..all.clone() };
+    let named = JobFilter { stream: Some(named.stream), ..all.clone() };
+    for (filter, numbers) in [
+        (of(&[JobStatus::Failed]), vec![1]),
+        (of(&[JobStatus::Running, JobStatus::Completed]), vec![3, 2]),
+        (of(&[JobStatus::Pending]), vec![5, 4]),
+        (of(&[JobStatus::Pending, JobStatus::Running]), vec![5, 4, 3]),
+        (of(&[JobStatus::TimedOut]), vec![]),
+        (claude, vec![5]),
+        (from.clone(), vec![5, 4, 3]),
+        (JobFilter { statuses: vec![JobStatus::Pending], ..from }, vec![5, 4]),
+        (named.clone(), vec![4]),
+        (JobFilter { statuses: vec![JobStatus::Running], ..named }, vec![]),
+    ] {
+        let expected: Vec<_> = numbers.into_iter().map(|n| job("demo", n).id).collect();
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = ids(store.jobs(&demo(), &filter, before.as_ref(), 1).await?);
+            let Some(last) = page.last() else { break };
+            before = Some(last.clone());
+            found.extend(page);
+        }
+        assert_eq!(found, expected, "{filter:?}");
+    }
     Ok(())
 }
 
@@ -163,8 +236,8 @@ pub async fn waiting_tasks_are_listed_by_their_status(store: &impl Store) -> Res
         (JobStatus::WaitingQuota, vec![]),
         (JobStatus::Running, vec![&running.fence.id, &waiting.fence.id]),
     ] {
-        let filter = TaskFilter { statuses: vec![status], ..TaskFilter::default() };
-        let found = store.tasks(&filter, None, ALL).await?;
+        let filter = JobFilter { statuses: vec![status], ..JobFilter::default() };
+        let found = store.jobs(&Target::Pool, &filter, None, ALL).await?;
         assert_eq!(found.iter().map(|task| &task.id).collect::<Vec<_>>(), expected, "{status:?}");
     }
     Ok(())

@@ -9,7 +9,7 @@ use rdev_domain::{
 
 use super::Store;
 use crate::testing::contract::steps::*;
-use crate::testing::{chunk, id, idempotency_key, job, target, task};
+use crate::testing::{chunk, id, idempotency_key, job, log_of, task};
 use crate::{IDEMPOTENCY_KEY_LIFETIME, PruneRule};
 
 /// Steps that no rule here may need more of.
@@ -161,7 +161,7 @@ pub async fn output_that_fits_is_left_alone(store: &impl Store) -> Result<()> {
     let before = log(store).await?;
     assert_eq!(prune(store, PruneRule::Output { bytes_max: 5 * CHUNK }).await?, 0);
     assert_eq!(log(store).await?, before);
-    assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
+    assert_eq!(store.pruned(&log_of("demo")).await?, Position::ZERO);
     Ok(())
 }
 
@@ -184,13 +184,13 @@ pub async fn a_log_says_how_far_it_was_pruned(store: &impl Store) -> Result<()> 
     let early = store.append(&fence, output(1, 2), at(1)).await?;
     store.enqueue(&job("other", 3), None).await?;
     let ended = ended(store, 2, 2, 2).await?;
-    let end = store.last(&demo(), Position::MAX).await?;
-    assert_eq!(store.pruned(&demo()).await?, Position::ZERO);
+    let end = store.last(&log_of("demo"), Position::MAX).await?;
+    assert_eq!(store.pruned(&log_of("demo")).await?, Position::ZERO);
     prune(store, ended_before(at(3))).await?;
-    assert_eq!(store.pruned(&demo()).await?, end);
-    assert_eq!(store.pruned(&target("other")).await?, Position::ZERO);
+    assert_eq!(store.pruned(&log_of("demo")).await?, end);
+    assert_eq!(store.pruned(&log_of("other")).await?, Position::ZERO);
     prune(store, PruneRule::Output { bytes_max: 0 }).await?;
-    assert!(store.pruned(&demo()).await? >= end && end > early[1].position);
+    assert!(store.pruned(&log_of("demo")).await? >= end && end > early[1].position);
     assert_eq!(store.job(&demo(), &ended).await?, None);
     let next = store.append(&fence, output(3, 3), at(4)).await?;
     assert!(next[0].position > end);
