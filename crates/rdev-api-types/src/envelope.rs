@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::ErrorCode;
 use crate::Timestamp;
 
 /// Facts about an answer.
@@ -71,7 +73,7 @@ impl ErrorBody {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorInfo {
     /// Stable code, for programs.
-    #[cfg_attr(feature = "schema", schema(example = "PROJECT_NOT_FOUND"))]
+    #[cfg_attr(feature = "schema", schema(value_type = ErrorCode, example = "PROJECT_NOT_FOUND"))]
     pub code: String,
     /// Explanation, for people.
     #[cfg_attr(feature = "schema", schema(example = "project \"demo\" does not exist"))]

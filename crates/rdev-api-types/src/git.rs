@@ -85,18 +85,21 @@ impl GitBody {
     }
 }
 
+/// Returns the schema of the arguments: plain texts. A type for the first and another for the rest is what generators of
+/// clients make of anything more exact.
 #[cfg(feature = "schema")]
 fn args() -> utoipa::openapi::schema::Array {
     use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let subcommand = text().description(Some("Subcommand")).enum_values(Some(GIT_SUBCOMMANDS));
-    let argument = text().pattern(Some("^[^\\u0000]*$")).max_length(Some(131_071));
+    let argument = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[^\\u0000]*$"))
+        .max_length(Some(131_071));
     ArrayBuilder::new()
-        .description(Some(
-            "Arguments after `git`, beginning with the subcommand, 256 at most. Options that run a program or leave \
-             the workspace are refused.",
-        ))
-        .prefix_items([subcommand.build()])
+        .description(Some(format!(
+            "Arguments after `git`, beginning with the subcommand, 256 at most. Options that run a program or leave the \
+             workspace are refused.\n\nSubcommands: {}.",
+            GIT_SUBCOMMANDS.join(", ")
+        )))
         .items(argument)
         .min_items(Some(1))
         .max_items(Some(256))

@@ -21,6 +21,7 @@ mod agent;
 mod artefacts;
 mod commands;
 mod envelope;
+mod error_code;
 mod events;
 mod git;
 mod health;
@@ -39,9 +40,12 @@ pub use agent::{AgentBlock, AgentEvent, AgentEventType, AgentProvider, AgentUsag
 pub use artefacts::{Artefact, ArtefactProblem, ArtefactSummary};
 pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, ShellBody};
 pub use envelope::{Data, Detail, DetailJob, Details, ErrorBody, ErrorInfo, List, ListMeta, Meta};
+pub use error_code::ErrorCode;
+#[cfg(feature = "schema")]
+pub use events::StreamEvent;
 pub use events::{
     CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, OutputEvent,
-    OutputStream, ProjectGapEvent, ServerSentEvent, StatusEvent, StepEvent,
+    OutputStream, ProjectGapEvent, StatusEvent, StepEvent,
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};

@@ -18,6 +18,7 @@ use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
 use crate::stream_path::stream_at;
 use crate::tickets::Tickets;
+use rdev_api_types::ErrorCode;
 
 /// Access that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,7 @@ pub(crate) fn check_scope(caller: &Principal, scope: Scope) -> Result<(), ApiErr
         return Ok(());
     }
     let message = format!("this needs a key with the scope {}", scope.as_str());
-    Err(ApiError::new(StatusCode::FORBIDDEN, "SCOPE_REQUIRED", message))
+    Err(ApiError::new(StatusCode::FORBIDDEN, ErrorCode::ScopeRequired, message))
 }
 
 /// Returns the key that a request carries, in `Authorization` or `X-API-Key`.

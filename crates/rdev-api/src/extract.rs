@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
 use mediatype::{MediaType, Name, names};
-use rdev_api_types::{PAGE_DEFAULT, PAGE_MAX, WaitQuery};
+use rdev_api_types::{ErrorCode, PAGE_DEFAULT, PAGE_MAX, WaitQuery};
 use rdev_domain::{
     Error, IdError, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName,
 };
@@ -117,9 +117,9 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
 }
 
 async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, ApiError> {
-    RawPathParams::from_request_parts(parts, state)
-        .await
-        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_PATH", "the path is not valid UTF-8"))
+    RawPathParams::from_request_parts(parts, state).await.map_err(|_| {
+        ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidPath, "the path is not valid UTF-8")
+    })
 }
 
 fn parse<T: std::str::FromStr>(
@@ -234,14 +234,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let (parts, body) = request.into_parts();
         if !is_json(&parts) {
             let message = "the body must be JSON, sent as `Content-Type: application/json`";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedMediaType,
+                message,
+            ));
         }
         if let Some(encoding) = parts.headers.get(header::CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
             let message = format!("the body must be sent as it is, not with Content-Encoding: {encoding:?}");
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
-                .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedMediaType,
+                message,
+            )
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         let bytes = read(body).await?;
         Ok(Self { body: read_body(&bytes)?, idempotency: parts.extensions.get().cloned() })
@@ -285,12 +293,12 @@ pub(crate) async fn read(body: axum::body::Body) -> Result<bytes::Bytes, ApiErro
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message))
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge, message))
         }
         Ok(Err(error)) => Err(ApiError::invalid_body(format!("the body could not be read: {error}"))),
         Err(_) => {
             let message = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", message))
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BodyTimeout, message))
         }
     }
 }

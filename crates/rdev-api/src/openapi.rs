@@ -5,10 +5,11 @@ mod readable;
 
 use axum::http::Method;
 use rdev_api_types::{
-    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, GapEvent, HeartbeatEvent, IdempotencyKeyHeader,
-    OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, Ticket,
+    Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, ErrorCode, GapEvent, HeartbeatEvent,
+    IdempotencyKeyHeader, OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, Ticket,
 };
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{Array, Schema};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -55,31 +56,60 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
     frame
 }
 
-const GATED: [(&str, &str, &str); 3] = [
-    ("401", "UNAUTHORIZED", "No key, or one that is not accepted"),
-    ("403", "SCOPE_REQUIRED", "The key does not have the scope"),
+/// Has envelopes refer to their resources: written out in each, one resource becomes several types of a generated client.
+pub(crate) fn refer_from_envelopes(document: &mut utoipa::openapi::OpenApi) {
+    let Some(components) = &mut document.components else { return };
+    let names: Vec<String> = components.schemas.keys().cloned().collect();
+    for (name, schema) in &mut components.schemas {
+        let (resource, is_list) = match (name.strip_prefix("Data_"), name.strip_prefix("List_")) {
+            (Some(resource), _) => (resource, false),
+            (_, Some(resource)) => (resource, true),
+            _ => continue,
+        };
+        let is_there = names.iter().any(|known| known == resource);
+        let (true, RefOr::T(Schema::Object(envelope))) = (is_there, schema) else { continue };
+        let reference = Ref::from_schema_name(resource);
+        let data = if is_list { Array::new(reference).into() } else { reference.into() };
+        envelope.properties.insert("data".to_owned(), data);
+    }
+}
+
+const GATED: [(&str, ErrorCode, &str); 3] = [
+    ("401", ErrorCode::Unauthorized, "No key, or one that is not accepted"),
+    ("403", ErrorCode::ScopeRequired, "The key does not have the scope"),
     (
         "429",
-        "RATE_LIMITED",
+        ErrorCode::RateLimited,
         "Too many requests with this key, or too many open event streams (`TOO_MANY_STREAMS`); Retry-After says when to come back",
     ),
 ];
-const BODY: [(&str, &str, &str); 4] = [
-    ("400", "INVALID_BODY", "The body or the query cannot be read, or has an unknown field or parameter"),
-    ("408", "BODY_TIMEOUT", "The body did not arrive in time"),
-    ("413", "BODY_TOO_LARGE", "The body is larger than 4 MiB"),
-    ("415", "UNSUPPORTED_MEDIA_TYPE", "The body is not application/json"),
+const BODY: [(&str, ErrorCode, &str); 4] = [
+    (
+        "400",
+        ErrorCode::InvalidBody,
+        "The body or the query cannot be read, or has an unknown field or parameter",
+    ),
+    ("408", ErrorCode::BodyTimeout, "The body did not arrive in time"),
+    ("413", ErrorCode::BodyTooLarge, "The body is larger than 4 MiB"),
+    ("415", ErrorCode::UnsupportedMediaType, "The body is not application/json"),
 ];
-const READING: (&str, &str, &str) =
-    ("400", "INVALID_QUERY", "The path or the query cannot be read, or the query has an unknown parameter");
-const IDEMPOTENT: [(&str, &str, &str); 2] = [
-    ("409", "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another request"),
-    ("422", "VALIDATION_FAILED", "The idempotency key is not valid"),
+const READING: (&str, ErrorCode, &str) = (
+    "400",
+    ErrorCode::InvalidQuery,
+    "The path or the query cannot be read, or the query has an unknown parameter",
+);
+const IDEMPOTENT: [(&str, ErrorCode, &str); 2] = [
+    ("409", ErrorCode::IdempotencyKeyReused, "The idempotency key was used for another request"),
+    ("422", ErrorCode::ValidationFailed, "The idempotency key is not valid"),
 ];
-const QUERY: (&str, &str, &str) = ("422", "VALIDATION_FAILED", "A parameter is not valid");
-const ANY: [(&str, &str, &str); 2] = [
-    ("500", "INTERNAL", "Defect of the server; its log names the cause by the request id"),
-    ("503", "UNAVAILABLE", "A system that the server needs is down; Retry-After says when to try again"),
+const QUERY: (&str, ErrorCode, &str) = ("422", ErrorCode::ValidationFailed, "A parameter is not valid");
+const ANY: [(&str, ErrorCode, &str); 2] = [
+    ("500", ErrorCode::Internal, "Defect of the server; its log names the cause by the request id"),
+    (
+        "503",
+        ErrorCode::Unavailable,
+        "A system that the server needs is down; Retry-After says when to try again",
+    ),
 ];
 
 /// Adds to an operation its security, and the parameters and responses that every operation of its kind has.
@@ -96,9 +126,11 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
         parameters.filter_map(known).any(wanted)
     };
     let queries = takes(&|parameter| parameter.parameter_in == ParameterIn::Query);
-    let mut add = |(status, code, description): &(&str, &str, &str)| {
+    let mut add = |(status, code, description): &(&str, ErrorCode, &str)| {
         let responses = &mut operation.responses.responses;
-        responses.entry((*status).to_owned()).or_insert_with(|| RefOr::T(failure(status, code, description)));
+        responses
+            .entry((*status).to_owned())
+            .or_insert_with(|| RefOr::T(failure(status, *code, description)));
     };
     if access == Access::Public {
         ANY[..1].iter().for_each(&mut add);
@@ -127,7 +159,7 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
     }
 }
 
-fn failure(status: &str, code: &str, description: &str) -> Response {
+fn failure(status: &str, code: ErrorCode, description: &str) -> Response {
     let example = format!(
         r#"{{"error":{{"code":"{code}","message":"{description}","details":null}},"meta":{{"request_id":"0199d7e8c0de7000a0b1c2d3e4f50617","timestamp":"2026-01-24T20:00:00Z"}}}}"#
     );

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use rdev_api_types::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use rdev_api_types::{ErrorCode, RATE_LIMIT, RATE_LIMIT_POLICY};
 use rdev_domain::KeyId;
 
 use crate::error::ApiError;
@@ -65,7 +65,7 @@ impl Rates {
         let wait = until.wait_time_from(DefaultClock::default().now());
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let message = format!("too many requests with this key; try again in {seconds} s");
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message)
             .with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
         (allowance(0, seconds), Err(error))
     }

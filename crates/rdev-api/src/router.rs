@@ -29,6 +29,7 @@ use crate::routes::projects::{self, commands, events as project_events, output, 
 use crate::routes::queue::{artefacts, stats, tasks};
 use crate::routes::{docs, events, health, metrics, operations, workers};
 use crate::state::AppState;
+use rdev_api_types::ErrorCode;
 
 /// Returns the routes of the listener of probes: none needs a key.
 fn probes() -> Api<AppState> {
@@ -188,6 +189,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let paths = std::mem::take(&mut document.paths.paths);
         document.paths.paths =
             paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+        openapi::refer_from_envelopes(&mut document);
         (router, document)
     }
 }
@@ -206,10 +208,10 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 
 async fn not_found(uri: Uri) -> ApiError {
     let message = format!("there is nothing at {:?}; /docs lists what there is", uri.path());
-    ApiError::new(StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND", message)
+    ApiError::new(StatusCode::NOT_FOUND, ErrorCode::RouteNotFound, message)
 }
 
 async fn method_not_allowed() -> ApiError {
     let message = "this path does not take this method; the Allow header lists those that it takes";
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::MethodNotAllowed, message)
 }

@@ -118,19 +118,6 @@ impl Resource {
             Self::Operation => "operation",
         }
     }
-
-    /// Returns the stable code of the answer for a missing resource.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Project => "PROJECT_NOT_FOUND",
-            Self::Command => "COMMAND_NOT_FOUND",
-            Self::Task => "TASK_NOT_FOUND",
-            Self::Stream => "STREAM_NOT_FOUND",
-            Self::Worker => "WORKER_NOT_FOUND",
-            Self::Artefact => "ARTEFACT_NOT_FOUND",
-            Self::Operation => "OPERATION_NOT_FOUND",
-        }
-    }
 }
 
 /// Rule that a request breaks in the present state.
@@ -156,24 +143,6 @@ pub enum Conflict {
     OperationInProgress,
     /// Only an operation that has ended without success can be retried.
     OperationNotRetryable,
-}
-
-impl Conflict {
-    /// Returns the stable code of the answer.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::StreamIdTaken => "STREAM_ID_TAKEN",
-            Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
-            Self::TaskNotEnded => "TASK_NOT_ENDED",
-            Self::JobEnded => "COMMAND_ENDED",
-            Self::ProjectExists => "PROJECT_EXISTS",
-            Self::ProjectDeleting => "PROJECT_DELETING",
-            Self::ProjectsAreFound => "PROJECTS_ARE_FOUND",
-            Self::NameTaken => "NAME_TAKEN",
-            Self::OperationInProgress => "OPERATION_IN_PROGRESS",
-            Self::OperationNotRetryable => "OPERATION_NOT_RETRYABLE",
-        }
-    }
 }
 
 /// One invalid field.

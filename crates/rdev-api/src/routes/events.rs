@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    AgentQuery, Data, ErrorBody, LastEventIdHeader, ServerSentEvent, SubscriptionQuery, Ticket, TicketBody,
+    AgentQuery, Data, ErrorBody, LastEventIdHeader, StreamEvent, SubscriptionQuery, Ticket, TicketBody,
 };
 use rdev_domain::{IdempotencyKey, Principal};
 use rdev_services::{Events, StreamRef, TicketIssuer};
@@ -24,7 +24,7 @@ use crate::tickets::{TICKET_LIFETIME, Tickets};
 /// Commands of all projects, tasks and operations, in one order. Ids are opaque, and resume.
 #[utoipa::path(get, path = "/events", tag = "events", operation_id = "all_events",
     params(SubscriptionQuery, AgentQuery, LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends when the server stops", content_type = "text/event-stream", body = ServerSentEvent)))]
+    (status = 200, description = "Events as they are stored; ends when the server stops", content_type = "text/event-stream", body = StreamEvent)))]
 pub(crate) async fn all(
     State(events): State<Events>,
     State(streams): State<Streams>,

@@ -31,6 +31,7 @@ use crate::error::ApiError;
 use crate::metrics::Closed;
 use crate::middleware::Refusal;
 use crate::request::Peer;
+use rdev_api_types::ErrorCode;
 
 /// Service and stop signal of a listener, shared by its connections.
 #[derive(Clone)]
@@ -203,7 +204,7 @@ fn refusal(
     let invalid = |why: &dyn std::fmt::Display| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
-            "INVALID_REQUEST",
+            ErrorCode::InvalidRequest,
             format!("this is no HTTP/1.1 request: {why}"),
         )
     };
@@ -211,22 +212,26 @@ fn refusal(
     match refused {
         Some(StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) if long_line() => {
             let message = format!("accepted are {HEAD_BYTES_MAX} bytes for the whole head of a request");
-            Some(ApiError::new(StatusCode::URI_TOO_LONG, "URI_TOO_LONG", message))
+            Some(ApiError::new(StatusCode::URI_TOO_LONG, ErrorCode::UriTooLong, message))
         }
         Some(status @ StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
             let message = format!("accepted are {HEAD_BYTES_MAX} bytes and 100 header fields");
-            Some(ApiError::new(status, "HEAD_TOO_LARGE", message))
+            Some(ApiError::new(status, ErrorCode::HeadTooLarge, message))
         }
         Some(_) => Some(invalid(error)),
         None if error.is_parse_version_h2() => {
             let message = "HTTP/2 is not spoken here; HTTP/1.1 is";
-            Some(ApiError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION_NOT_SUPPORTED", message))
+            Some(ApiError::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                ErrorCode::HttpVersionNotSupported,
+                message,
+            ))
         }
         None if head.is_empty() => None,
         None if error.is_timeout() => {
             let message =
                 format!("the head of the request did not arrive within {} s", head_timeout.as_secs());
-            Some(ApiError::new(StatusCode::REQUEST_TIMEOUT, "HEAD_TIMEOUT", message))
+            Some(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::HeadTimeout, message))
         }
         None if error.is_incomplete_message() => Some(invalid(&"it ends within its head")),
         None => error.is_parse().then(|| invalid(error)),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 use crate::metrics::{self, OpenStream};
+use rdev_api_types::ErrorCode;
 
 /// Seconds after which a caller beyond its quota may try again.
 const RETRY_SECONDS: u64 = 10;
@@ -54,7 +55,7 @@ impl StreamQuota {
         if open >= self.max {
             metrics::stream_refused();
             let message = format!("this key has {open} event streams open, as many as it may: end one first");
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_STREAMS", message)
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyStreams, message)
                 .with_header(header::RETRY_AFTER, RETRY_SECONDS.into()));
         }
         of_key.count += 1;

@@ -117,7 +117,7 @@ async fn a_tasks_events_are_on_the_stream_of_its_project(on: Runtime) {
     let mut events = client.follow_project("demo", Some("latest")).await;
     let elsewhere = client.add_task(&json!({"type": "shell", "steps": ["echo elsewhere"]})).await;
     client.task_in(&elsewhere.id, Status::Completed).await;
-    let task = client.add_task(&json!({"type": "test", "steps": ["echo here"], "project": "demo"})).await;
+    let task = client.add_task(&json!({"type": "shell", "steps": ["echo here"], "project": "demo"})).await;
     let mut lines = Vec::new();
     loop {
         let event = next(&mut events).await;
@@ -150,8 +150,8 @@ async fn what_a_status_and_an_end_are_about_is_told(on: Runtime) {
     };
     let expected = EventJob { command_id: Some(accepted.id), ..none.clone() };
     assert_eq!(about(&mut events).await, expected);
-    let task = client.add_task(&json!({"type": "build", "steps": ["true"]})).await;
-    let expected = EventJob { task_id: Some(task.id), kind: JobType::Build, project: None, ..none.clone() };
+    let task = client.add_task(&json!({"type": "shell", "steps": ["true"]})).await;
+    let expected = EventJob { task_id: Some(task.id), kind: JobType::Shell, project: None, ..none.clone() };
     assert_eq!(about(&mut events).await, expected);
     let operation = client.api().create_project(&CreateProjectBody::new("shop")).await.unwrap();
     let expected = EventJob {

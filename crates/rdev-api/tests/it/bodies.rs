@@ -129,10 +129,10 @@ async fn numbers_and_times_of_a_task_are_taken_in_every_form_that_the_document_a
     let numbers = told(json!({"priority": -1.0, "timeout_seconds": 5.0})).await;
     assert_eq!((&numbers["priority"], &numbers["timeout_ms"]), (&json!(-1), &json!(5000)));
     for (given, kept) in [
-        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000000Z"),
         ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999Z"),
         ("2999-01-01T00:00:00.123456789012Z", "2999-01-01T00:00:00.123456Z"),
-        ("2999-01-01T01:00:00.5+01:00", "2999-01-01T00:00:00.5Z"),
+        ("2999-01-01T01:00:00.5+01:00", "2999-01-01T00:00:00.500000Z"),
     ] {
         assert_eq!(told(json!({"run_after": given})).await["run_after"], kept, "{given}");
     }

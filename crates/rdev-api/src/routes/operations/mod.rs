@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, OperationPage, ServerSentEvent, SubscriptionQuery, WaitQuery,
+    Data, ErrorBody, LastEventIdHeader, List, OperationPage, StreamEvent, SubscriptionQuery, WaitQuery,
 };
 use rdev_domain::{IdError, JobId};
 use rdev_ports::JobFilter;
@@ -64,7 +64,7 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/operations/{operation_id}/events", tag = "operations", operation_id = "operation_events",
     params(types::OperationPath, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such operation", body = ErrorBody)))]
 pub(crate) async fn events(

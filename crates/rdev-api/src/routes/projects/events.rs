@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use rdev_api_types::{
-    AgentQuery, Data, ErrorBody, LastEventIdHeader, ProjectEventsQuery, ProjectPath, ServerSentEvent,
-    StreamPath, SubscriptionQuery, Ticket,
+    AgentQuery, Data, ErrorBody, LastEventIdHeader, ProjectEventsQuery, ProjectPath, StreamEvent, StreamPath,
+    SubscriptionQuery, Ticket,
 };
 use rdev_domain::{Error, ProjectId, Resource, StreamId};
 use rdev_engine::JobBegin;
@@ -25,7 +25,7 @@ use crate::tickets::Tickets;
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(ProjectPath, ProjectEventsQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = StreamEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn project_events(
@@ -52,7 +52,7 @@ pub(crate) async fn project_events(
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
     params(StreamPath, SubscriptionQuery, AgentQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn stream_events(

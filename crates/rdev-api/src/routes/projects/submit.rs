@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ServerSentEvent, ShellBody, StreamName,
+    Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ShellBody, StreamEvent, StreamName,
     TimeoutSeconds,
 };
 use rdev_domain::{
@@ -84,7 +84,7 @@ fn refused(project: &ProjectId, error: Error) -> ApiError {
 enum SubmitResponses {
     /// Events of the stored command, for `Accept: text/event-stream`
     #[response(status = 200, content_type = "text/event-stream")]
-    Events(ServerSentEvent),
+    Events(StreamEvent),
     /// Acceptance: the command is stored and will run
     #[response(status = 202, headers(("Location" = String, description = "Path of the command")))]
     Accepted(Data<Accepted>),

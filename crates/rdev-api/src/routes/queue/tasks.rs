@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, ServerSentEvent, SubscriptionQuery, TaskBody, TaskPage,
+    Data, ErrorBody, LastEventIdHeader, List, StreamEvent, SubscriptionQuery, TaskBody, TaskPage,
     TaskStreamQuery, WaitQuery,
 };
 use rdev_domain::{JobId, JobKind, JobStatus, ProjectId, Validate};
@@ -122,7 +122,7 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
     params(types::TaskPath, TaskStreamQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = ServerSentEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such task, or `stream_id` is not that of its stream", body = ErrorBody)))]
 pub(crate) async fn events(
