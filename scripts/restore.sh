@@ -44,7 +44,7 @@ claim=$(kube get deploy rdev-api -o go-template='{{range .spec.template.spec.vol
 
 restore=rdev-api-restore
 back_to_work() {
-    kube delete pod "$restore" --ignore-not-found --wait=true --timeout "${timeout}s" >/dev/null
+    kube delete pod "$restore" --ignore-not-found --timeout "${timeout}s" >/dev/null || printf 'the pod %s stays; delete it\n' "$restore" >&2
     kube scale deploy rdev-api --replicas "$replicas" >/dev/null
 }
 trap back_to_work EXIT
@@ -60,13 +60,14 @@ import json, sys
 template = json.load(sys.stdin)["spec"]["template"]
 spec, container = template["spec"], template["spec"]["containers"][0]
 spec["restartPolicy"] = "Never"
+spec["terminationGracePeriodSeconds"] = 1
 container["command"] = ["sleep", sys.argv[2]]
 for probe in ("startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "args"):
     container.pop(probe, None)
 print(json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": spec,
     "metadata": {"name": sys.argv[1], "labels": {"app.kubernetes.io/part-of": "rdev"}}}))' "$restore" 86400 | kube create -f - >/dev/null
 kube wait pod "$restore" --for=condition=Ready --timeout "${timeout}s" >/dev/null
-kube exec -i "$restore" -- rdev-api restore - <"$file" || fail "the backup was not restored; rdev-api starts with the database it had"
+kube exec -i "$restore" -- rdev-api restore - <"$file" || fail "the backup is not known to be restored, see above; rdev-api starts again"
 trap - EXIT
 back_to_work
 kube rollout status deploy rdev-api --timeout "${timeout}s"

@@ -18,6 +18,7 @@ source scripts/lib/postgres.sh
 need_programs cc:gcc make:make git:git faketime:faketime python3:python3 node:nodejs setpriv:util-linux mount:mount strace:strace chromium:chromium \
     kubectl:kubernetes-client systemd-analyze:systemd
 need_claude
+need_client_generators
 trap stop_postgres EXIT
 start_postgres
 

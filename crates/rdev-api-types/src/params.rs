@@ -151,7 +151,7 @@ pub struct SubscriptionQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
     /// Names of the events to send, with commas between: `status`, `output`, `error`, `agent`, `step`, `complete`;
-    /// default: all. `gap`, `heartbeat` and `ticket` are always sent.
+    /// default: all. `gap`, `heartbeat` and `ticket` are always sent, and `complete` on the stream of one job.
     #[cfg_attr(
         feature = "schema",
         param(

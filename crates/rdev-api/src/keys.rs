@@ -11,7 +11,7 @@ use rdev_runner::durable::flush_names;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{MasterKey, Secret};
+use crate::config::{AdminKeys, MasterKey};
 use crate::system::random;
 
 /// Accepted keys: for now those of the administrator alone.
@@ -24,30 +24,24 @@ struct AcceptedKey {
 }
 
 impl Keys {
-    /// Accepts the administrator's key: as configured, else from its file, which the first start makes. The file holds the
-    /// key itself, memory only its hash. The `previous` key is accepted as well.
+    /// Accepts the administrator's keys: as configured, else those of a file, which the first start makes with one. The file
+    /// holds the key itself, memory only its hash.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or holds fewer than 16 characters.
-    pub(crate) fn admin(
-        configured: Option<&Secret>,
-        previous: Option<&Secret>,
-        file: &Path,
-    ) -> anyhow::Result<Self> {
-        let key = match configured {
-            Some(key) => AcceptedKey::of(&key.0),
-            None => {
-                let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
-                let key = read_or_make(file, new)?;
-                anyhow::ensure!(
-                    key.len() >= 16,
-                    "{} holds no key: delete it, and a new one is made",
-                    file.display()
-                );
-                AcceptedKey::of(&key)
-            }
-        };
-        Ok(Self(std::iter::once(key).chain(previous.map(|key| AcceptedKey::of(&key.0))).collect()))
+    /// When the file cannot be read or written, or holds no key.
+    pub(crate) fn admin(configured: Option<&AdminKeys>, file: &Path) -> anyhow::Result<Self> {
+        if let Some(keys) = configured {
+            return Ok(Self::of(keys));
+        }
+        let new = || Ok(format!("rdev_admin_{}", URL_SAFE_NO_PAD.encode(random::<32>()?)));
+        let keys = AdminKeys::parse(&read_or_make(file, new)?).map_err(|accepted| {
+            anyhow::anyhow!("{} holds no key: {accepted}; delete it, and a new one is made", file.display())
+        })?;
+        Ok(Self::of(&keys))
+    }
+
+    fn of(keys: &AdminKeys) -> Self {
+        Self(keys.keys().iter().map(|key| AcceptedKey::of(&key.0)).collect())
     }
 
     /// Returns the caller whose key this is; compares in constant time.
@@ -130,9 +124,8 @@ mod tests {
 
     #[test]
     fn only_the_whole_key_is_accepted() {
-        let (key, previous) =
-            (Secret("rdev_ops_0123456789abcdef".into()), Secret("rdev_bot_0123456789abcdef".into()));
-        let keys = Keys::admin(Some(&key), Some(&previous), Path::new("unused")).unwrap();
+        let keys = AdminKeys::parse("rdev_ops_0123456789abcdef,rdev_bot_0123456789abcdef").unwrap();
+        let keys = Keys::of(&keys);
         let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
@@ -150,10 +143,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("admin.key");
-        Keys::admin(None, None, &file).unwrap();
+        Keys::admin(None, &file).unwrap();
         let key = std::fs::read_to_string(&file).unwrap();
         assert!(key.starts_with("rdev_admin_") && key.len() > 50);
-        let again = Keys::admin(None, None, &file).unwrap();
+        let again = Keys::admin(None, &file).unwrap();
         assert!(again.verify(key.trim()).is_some(), "the file holds the key itself");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }

@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use sd_notify::NotifyState;
 
 use crate::config::{Action, Config};
@@ -47,7 +46,10 @@ async fn serve_until_stopped(config: Config, inherited: Inherited) -> anyhow::Re
     // The configuration holds the keys in plain text.
     drop(config);
     greeting::greet(&listeners, &rdev, format)?;
-    sd_notify::notify(&[NotifyState::Ready]).context("systemd (NOTIFY_SOCKET)")?;
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        // Who inherited the variable of another service starts all the same; systemd itself stops a start that says nothing.
+        tracing::warn!(%error, "systemd was not told of the start (NOTIFY_SOCKET)");
+    }
     rdev.serve(listeners, stop).await?;
     tracing::info!("stopped");
     Ok(())

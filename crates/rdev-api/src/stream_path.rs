@@ -36,7 +36,7 @@ pub(crate) fn stream_at(uri: &Uri) -> Result<StreamRef, String> {
             .ok()
             .zip(stream.parse().ok())
             .map(|(project, stream)| StreamRef::Stream(project, stream)),
-        (["queue", "tasks", id, "events"], None) => id.parse().ok().map(StreamRef::Task),
+        (["queue", "tasks", id, "events"], _) => id.parse().ok().map(StreamRef::Task),
         (["operations", id, "events"], None) => id.parse().ok().map(StreamRef::Operation),
         _ => None,
     };
@@ -65,6 +65,9 @@ mod tests {
     #[test]
     fn every_stream_is_found_at_its_paths() {
         let task = format!("cmd-{}", "0".repeat(32));
+        // As in its `stream_url`; the route itself checks the name.
+        let named = at(&format!("/queue/tasks/{task}/events?stream_id={task}")).unwrap();
+        assert_eq!(path_of(&named), format!("/queue/tasks/{task}/events"));
         for path in [
             "/events".to_owned(),
             "/projects/demo/events".to_owned(),

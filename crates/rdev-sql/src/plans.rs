@@ -142,8 +142,8 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(LAST_OF_ALL, &["SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"]).await;
     for (query, search) in [
         (NEXT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
-        (NEXT_OF_PROJECT, "SEARCH events USING INDEX events_by_project (project>? AND project<?)"),
-        (NEXT_OF_JOB, "SEARCH events USING INDEX events_by_task (task_id>? AND task_id<?)"),
+        (NEXT_OF_PROJECT[0], "SEARCH events USING INDEX events_by_project (project=? AND rowid>?)"),
+        (NEXT_OF_JOB[0], "SEARCH events USING INDEX events_by_task (task_id=? AND rowid>?)"),
     ] {
         assert_searches(query, &[search]).await;
     }
@@ -207,8 +207,8 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (READ_CHANGES_OF_PROJECT_ON_POSTGRES, 3, "events_of_followers"),
         (LAST_OF_ALL, 1, "events_pkey"),
         (NEXT, 1, "events_pkey"),
-        (NEXT_OF_PROJECT, 2, "events_by_project"),
-        (NEXT_OF_JOB, 2, "events_by_task"),
+        (NEXT_OF_PROJECT[1], 2, "events_by_project"),
+        (NEXT_OF_JOB[1], 2, "events_by_task"),
         (OLDEST_UNREAD_ON_POSTGRES, 1, "events_of_followers"),
         (POSITION_OF, 2, "events_by_task_and_seq"),
         (LAST_ON_POSTGRES, 2, "events_by_project"),

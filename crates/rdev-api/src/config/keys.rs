@@ -13,24 +13,15 @@ use super::{MasterKey, Secret};
 /// Secrets of this server.
 #[derive(Debug, Clone, Args)]
 pub struct KeysConfig {
-    /// Bootstrap key with scope admin, 16 to 200 visible ASCII characters; generated on first start, and
-    /// written to `admin.key` in the data folder
-    #[arg(long, env = "RDEV_ADMIN_KEY", value_parser = admin_key, hide_env_values = true)]
-    admin_key: Option<Secret>,
+    /// Bootstrap key with scope admin, 16 to 200 visible ASCII characters without a comma; two with a comma between while it is
+    /// changed, the new one first; generated on first start, and written to `admin.key` in the data folder
+    #[arg(long, env = "RDEV_ADMIN_KEY", value_parser = AdminKeys::parse, hide_env_values = true)]
+    admin_key: Option<AdminKeys>,
 
     /// File that holds the bootstrap key, in place of RDEV_ADMIN_KEY
     #[arg(long, env = "RDEV_ADMIN_KEY_FILE", value_name = "FILE", conflicts_with = "admin_key",
         value_parser = PathBufValueParser::new().try_map(admin_key_file))]
-    admin_key_file: Option<KeyFile>,
-
-    /// Second bootstrap key, accepted as well: the earlier one, until every client has the new one
-    #[arg(long, env = "RDEV_PREVIOUS_ADMIN_KEY", value_parser = admin_key, hide_env_values = true)]
-    previous_admin_key: Option<Secret>,
-
-    /// File that holds the second bootstrap key, in place of RDEV_PREVIOUS_ADMIN_KEY
-    #[arg(long, env = "RDEV_PREVIOUS_ADMIN_KEY_FILE", value_name = "FILE", conflicts_with = "previous_admin_key",
-        value_parser = PathBufValueParser::new().try_map(admin_key_file))]
-    previous_admin_key_file: Option<KeyFile>,
+    admin_key_file: Option<AdminKeyFile>,
 
     /// 32 bytes in base64; signs tickets and encrypts credentials; generated in the data folder
     #[arg(long, env = "RDEV_MASTER_KEY", value_parser = master_key, hide_env_values = true)]
@@ -42,27 +33,47 @@ pub struct KeysConfig {
     master_key_file: Option<MasterKey>,
 }
 
-/// A key, and the file that holds it.
+/// The administrator's key; while it is changed the new one, and the earlier one.
 #[derive(Debug, Clone)]
-struct KeyFile {
+pub struct AdminKeys(Vec<Secret>);
+
+impl AdminKeys {
+    /// Parses one key, or two with a comma between.
+    ///
+    /// # Errors
+    /// What is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let is_key =
+            |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic()) && (16..=200).contains(&key.len());
+        let keys: Vec<&str> = text.split(',').collect();
+        if keys.len() <= 2 && keys.iter().all(is_key) {
+            return Ok(Self(keys.into_iter().map(|key| Secret(key.to_owned())).collect()));
+        }
+        Err("accepted are 16 to 200 visible ASCII characters without a comma, or two such keys with a comma between".to_owned())
+    }
+
+    /// Returns the keys, of which there is at least one.
+    pub fn keys(&self) -> &[Secret] {
+        &self.0
+    }
+}
+
+/// Keys, and the file that holds them.
+#[derive(Debug, Clone)]
+struct AdminKeyFile {
     file: PathBuf,
-    key: Secret,
+    keys: AdminKeys,
 }
 
 impl KeysConfig {
-    /// Returns the bootstrap key, where one is configured.
-    pub fn admin_key(&self) -> Option<&Secret> {
-        self.admin_key.as_ref().or(self.admin_key_file.as_ref().map(|given| &given.key))
+    /// Returns the bootstrap keys, where they are configured.
+    pub fn admin_keys(&self) -> Option<&AdminKeys> {
+        self.admin_key.as_ref().or(self.admin_key_file.as_ref().map(|given| &given.keys))
     }
 
     /// Returns the configured file that holds the bootstrap key.
     pub fn admin_key_file(&self) -> Option<&Path> {
         self.admin_key_file.as_ref().map(|given| &*given.file)
-    }
-
-    /// Returns the second bootstrap key, where one is configured.
-    pub fn previous_admin_key(&self) -> Option<&Secret> {
-        self.previous_admin_key.as_ref().or(self.previous_admin_key_file.as_ref().map(|given| &given.key))
     }
 
     /// Returns the master key, where one is configured.
@@ -71,17 +82,8 @@ impl KeysConfig {
     }
 }
 
-fn admin_key(text: &str) -> Result<Secret, String> {
-    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible && (16..=200).contains(&text.len()) {
-        Ok(Secret(text.to_owned()))
-    } else {
-        Err("accepted are 16 to 200 visible ASCII characters".to_owned())
-    }
-}
-
-fn admin_key_file(file: PathBuf) -> Result<KeyFile, String> {
-    file_holds(&file, admin_key).map(|key| KeyFile { file, key })
+fn admin_key_file(file: PathBuf) -> Result<AdminKeyFile, String> {
+    file_holds(&file, AdminKeys::parse).map(|keys| AdminKeyFile { file, keys })
 }
 
 fn master_key(text: &str) -> Result<MasterKey, String> {

@@ -28,7 +28,7 @@ use crate::build;
 
 pub use self::http::HttpConfig;
 pub use self::jobs::JobsConfig;
-pub use self::keys::KeysConfig;
+pub use self::keys::{AdminKeys, KeysConfig};
 pub use self::local::LocalConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::pool::PoolConfig;

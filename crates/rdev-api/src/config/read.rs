@@ -27,7 +27,7 @@ impl Config {
 }
 
 /// Variables whose values nobody is shown.
-const SECRETS: [&str; 3] = ["RDEV_ADMIN_KEY", "RDEV_PREVIOUS_ADMIN_KEY", "RDEV_MASTER_KEY"];
+const SECRETS: [&str; 2] = ["RDEV_ADMIN_KEY", "RDEV_MASTER_KEY"];
 
 /// Writes one line about a wrong value to standard error: the variable, the value, and what is accepted. A service's
 /// log shows lines, and clap's own text has several.

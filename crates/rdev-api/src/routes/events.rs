@@ -36,7 +36,7 @@ pub(crate) async fn all(
     let shape = Shape::asked(&query, agent.agent.as_deref())?;
     let (begin, asked) = log_begin(&query, &headers)?;
     let view = events.follow_all(shape.types.has_output(), begin).await?;
-    Ok(streams.all(opening, view, asked, shape))
+    Ok(streams.log(opening, view, asked, shape))
 }
 
 /// Create a ticket to read one event stream.

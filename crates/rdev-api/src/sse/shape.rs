@@ -61,6 +61,11 @@ fn bit(name: EventName) -> u8 {
 }
 
 impl EventTypes {
+    /// Adds `complete`, with which the stream of one job ends: without its number a reader would connect again for ever.
+    pub(super) fn with_complete(self) -> Self {
+        Self(self.0 | bit(EventName::Complete))
+    }
+
     fn parse(text: &str) -> Result<Self, ApiError> {
         let mut types = Self(0);
         for name in text.split(',') {

@@ -125,19 +125,9 @@ impl Streams {
         }
     }
 
-    /// Responds with the events of a project after `asked`, or where the reader begins; ends when the server stops.
-    pub(crate) fn project(
-        &self,
-        opening: Opening,
-        view: ViewReader,
-        asked: Option<LogEventId>,
-        shape: Shape,
-    ) -> Response {
-        self.log(opening, view, asked, shape, false)
-    }
-
-    /// Responds with the events of everything that the caller may see, as [`Streams::project`].
-    pub(crate) fn all(
+    /// Responds with the events of a log of several jobs after `asked`, or where the reader begins; ends when the server stops.
+    /// Tasks are left out where the caller may read none.
+    pub(crate) fn log(
         &self,
         opening: Opening,
         view: ViewReader,
@@ -145,17 +135,6 @@ impl Streams {
         shape: Shape,
     ) -> Response {
         let hides_tasks = !opening.caller.has(Scope::QueueRead);
-        self.log(opening, view, asked, shape, hides_tasks)
-    }
-
-    fn log(
-        &self,
-        opening: Opening,
-        view: ViewReader,
-        asked: Option<LogEventId>,
-        shape: Shape,
-        hides_tasks: bool,
-    ) -> Response {
         let Opening { permit, renewal, handoff, .. } = opening;
         let ViewReader { reader, begun, unknown } = view;
         let (after, unknown) = match asked {

@@ -223,7 +223,10 @@ impl Subscriber {
     }
 
     fn render(&mut self, entry: &Entry) -> anyhow::Result<Bytes> {
-        let (shape, cache) = (self.shape, &self.context.cache);
+        let (mut shape, cache) = (self.shape, &self.context.cache);
+        if matches!(self.cursor, Cursor::Command(_)) {
+            shape.types = shape.types.with_complete();
+        }
         let reading = Reading { agent: self.context.agents.lines(entry.kind, shape.agent), shape };
         match &mut self.cursor {
             Cursor::Command(last) => {

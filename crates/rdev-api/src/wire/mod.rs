@@ -137,10 +137,7 @@ pub(crate) async fn lock_data(config: &StoreConfig) -> anyhow::Result<(File, Opt
 /// Returns keys and tickets, made of the configured keys, or of those that the first start has generated.
 fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
     let folder = &config.store.data_dir;
-    let keys = {
-        let (key, previous) = (config.keys.admin_key(), config.keys.previous_admin_key());
-        Keys::admin(key, previous, &folder.join("admin.key"))?
-    };
+    let keys = Keys::admin(config.keys.admin_keys(), &folder.join("admin.key"))?;
     if config.runtime.kind() == Runtime::Kubernetes {
         anyhow::ensure!(config.keys.master_key().is_some(), keys::MASTER_KEY_NEEDED);
     }
@@ -153,7 +150,7 @@ fn secrets(config: &Config) -> anyhow::Result<(Keys, Tickets)> {
 fn key_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let generated = config.store.data_dir.join("admin.key");
     let file =
-        config.keys.admin_key_file().or_else(|| config.keys.admin_key().is_none().then_some(&generated));
+        config.keys.admin_key_file().or_else(|| config.keys.admin_keys().is_none().then_some(&generated));
     Ok(file.map(std::path::absolute).transpose()?)
 }
 
@@ -205,8 +202,8 @@ impl Rdev {
     /// Returns a text that a shell expands to the admin key.
     pub(crate) fn key_command(&self) -> String {
         match &self.key_file {
-            Some(file) => format!("$(cat '{}')", file.display()),
-            None => "$RDEV_ADMIN_KEY".to_owned(),
+            Some(file) => format!("$(cut -d, -f1 '{}')", file.display()),
+            None => "${RDEV_ADMIN_KEY%%,*}".to_owned(),
         }
     }
 }

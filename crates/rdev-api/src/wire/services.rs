@@ -107,7 +107,6 @@ impl Services {
         let worker_config = worker_config(config, seats)?;
         let worker =
             worker(worker_config, store, (&pods, Arc::new(plans)), &clock, (tails.clone(), wakeups.clone()));
-        let drain = CancellationToken::new();
         let per_key = server::streams_per_key(config);
         let (heartbeat, agents) = (config.streams.heartbeat(), Agents::new(agent()));
         Ok(Self {

@@ -114,6 +114,26 @@ async fn a_database_that_a_restore_replaces_is_set_aside_whole() {
 }
 
 #[tokio::test]
+async fn the_log_of_a_lost_database_is_not_applied_to_the_restored_one() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("rdev.backup");
+    says(server.fixture(), true, &["backup", text(&backup)]).await;
+    let late = client.shell("echo late").await;
+    client.ended(&late.id).await;
+    server.kill9().await;
+    let database = server.fixture().data_dir().join("rdev.db");
+    assert!(fs::metadata(database.with_extension("db-wal")).unwrap().len() > 0);
+    fs::remove_file(&database).unwrap();
+    says(server.fixture(), true, &["restore", text(&backup)]).await;
+    server.restart().await;
+    let client = server.client();
+    assert!(client.api().command("demo", &late.id).await.is_err());
+    assert_eq!(client.run("echo again").await.0, ["again"]);
+}
+
+#[tokio::test]
 async fn a_restore_says_how_many_jobs_had_not_ended() {
     let server = Server::start().await;
     let client = server.client();

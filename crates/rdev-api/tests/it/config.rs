@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Fixture, Server};
 
-const VARIABLES: [&str; 29] = [
+const VARIABLES: [&str; 27] = [
     "RDEV_BIND",
     "RDEV_PROBE_BIND",
     "RDEV_DATA_DIR",
@@ -14,8 +14,6 @@ const VARIABLES: [&str; 29] = [
     "RDEV_NAMESPACE",
     "RDEV_ADMIN_KEY",
     "RDEV_ADMIN_KEY_FILE",
-    "RDEV_PREVIOUS_ADMIN_KEY",
-    "RDEV_PREVIOUS_ADMIN_KEY_FILE",
     "RDEV_MASTER_KEY",
     "RDEV_MASTER_KEY_FILE",
     "RDEV_WORKER_CONCURRENCY",

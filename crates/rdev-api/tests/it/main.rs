@@ -69,6 +69,7 @@ mod resume;
 mod retention;
 mod retry;
 mod rotation;
+mod sdks;
 mod shares;
 mod silent_nodes;
 mod starting;

@@ -97,7 +97,8 @@ async fn a_server_on_a_unix_socket_is_reached() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 1024];
         let count = stream.read(&mut request).await.unwrap();
-        let body = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}";
+        let body = r#"{"status":"ok","version":"0.1.0","commit":"unknown"}"#;
+        let body = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(body.as_bytes()).await.unwrap();
         String::from_utf8_lossy(&request[..count]).into_owned()
     });

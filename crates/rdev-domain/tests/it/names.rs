@@ -1,9 +1,8 @@
 //! Names in answers, events and stores: clients and rows of earlier versions rely on each of them.
 
 use rdev_domain::{
-    AgentProvider, AgentRequest, BlockedBy, CommandKind, CommandRequest, Ending, GitRequest,
-    JobKind, JobSpec, JobStatus, Principal, Reason, Resource, Scope, ShellRequest, SkipReason, Target,
-    TaskKind,
+    AgentProvider, AgentRequest, BlockedBy, CommandKind, CommandRequest, Ending, GitRequest, JobKind,
+    JobSpec, JobStatus, Principal, Reason, Resource, Scope, ShellRequest, SkipReason, Target, TaskKind,
 };
 
 #[test]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rdev_domain::Timestamp;
+use sqlx::{ConnectOptions, Connection};
 
-use super::file::{check, copy_into, folder_of, open_backup, temporary_beside, with_suffix};
+use super::file::{check, copy_into, folder_of, open_backup, present, temporary_beside, with_suffix};
 
 /// What a restore has done.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Restored {
 }
 
 /// Replaces a file by the database in a backup, once that is checked. The caller holds the locks of the file. A cut at any
-/// moment leaves either database whole, or that of before without what it had not yet moved from its write-ahead log.
+/// moment leaves either database whole.
 ///
 /// # Errors
 /// When the backup is damaged, not of rdev, or of a later version that this one cannot use; when a file cannot be written.
@@ -30,6 +31,7 @@ pub(crate) async fn from(backup: &Path, file: &Path, now: Timestamp) -> anyhow::
     let made = temporary_beside(file)?;
     copy_into(open_backup(backup).await.with_context(named)?, made.path()).await?;
     made.as_file().sync_all()?;
+    empty_log(file).await?;
     let replaced = set_aside(file, now).with_context(|| format!("cannot set {} aside", file.display()))?;
     if let Err(error) = made.persist(file) {
         replaced.iter().try_for_each(|aside| move_logs(aside, file))?;
@@ -39,18 +41,35 @@ pub(crate) async fn from(backup: &Path, file: &Path, now: Timestamp) -> anyhow::
     Ok(Restored { unended_jobs, replaced })
 }
 
+/// Moves what the write-ahead log has into the file, so that a cut between two of the next steps costs nothing. A database that
+/// is damaged stays as it is.
+async fn empty_log(file: &Path) -> anyhow::Result<()> {
+    if !fs::exists(file)? || fs::metadata(file)?.len() == 0 {
+        return Ok(());
+    }
+    let emptied = async {
+        let mut connection = present(file).connect().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        connection.close().await
+    };
+    if let Err(error) = emptied.await {
+        tracing::warn!(file = %file.display(), %error, "the present database is damaged; it is set aside as it is");
+    }
+    Ok(())
+}
+
 /// Names the present file, and the logs beside it, after the time of the restore. The name itself keeps leading to the
 /// database, so that no server starts on an empty one; a log that stayed would be applied to the restored database.
 fn set_aside(file: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
-    // The lock of a database that is not there makes an empty file.
-    if !fs::exists(file)? || fs::metadata(file)?.len() == 0 {
-        return Ok(None);
-    }
     let aside = with_suffix(file, &format!(".replaced-{now}"));
-    fs::hard_link(file, &aside)?;
+    // The lock of a database that is not there makes an empty file.
+    let is_there = fs::exists(file)? && fs::metadata(file)?.len() > 0;
+    if is_there {
+        fs::hard_link(file, &aside)?;
+    }
     move_logs(file, &aside)?;
     ignore_missing(fs::remove_file(with_suffix(file, "-shm")))?;
-    Ok(Some(aside))
+    Ok(is_there.then_some(aside))
 }
 
 fn move_logs(from: &Path, to: &Path) -> io::Result<()> {

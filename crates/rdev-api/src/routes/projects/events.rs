@@ -45,7 +45,7 @@ pub(crate) async fn project_events(
     }
     let (begin, asked) = log_begin(&query, &headers)?;
     let view = events.follow_project(&project, shape.types.has_output(), begin).await?;
-    Ok(streams.project(opening, view, asked, shape))
+    Ok(streams.log(opening, view, asked, shape))
 }
 
 /// Stream the events of one stream.

@@ -304,12 +304,17 @@ impl Server {
     fn key(&self) -> String {
         let configured = |variable| self.fixture.env.iter().find(|(name, _)| name == variable);
         if let Some((_, key)) = configured("RDEV_ADMIN_KEY") {
-            return key.clone();
+            return first_of(key);
         }
         let file = configured("RDEV_ADMIN_KEY_FILE").map(|(_, file)| PathBuf::from(file));
         let key = fs::read_to_string(file.unwrap_or_else(|| self.fixture.data_dir().join("admin.key")));
-        key.expect("the first start writes a key").trim().to_owned()
+        first_of(&key.expect("the first start writes a key"))
     }
+}
+
+/// Returns the first of the keys with commas between.
+fn first_of(keys: &str) -> String {
+    keys.trim().split(',').next().expect("a text has a first part").to_owned()
 }
 
 impl Drop for Server {
