@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(last("OOMKilled").failure.reason, Reason::OomKilled);
         let end = last("Error");
         assert_eq!(end.failure.reason, Reason::PodRestarted);
-        assert_eq!(end.at.unwrap().to_string(), "2026-01-01T00:00:01Z");
+        assert_eq!(end.at.unwrap().to_string(), "2026-01-01T00:00:01.000000Z");
     }
 
     #[test]

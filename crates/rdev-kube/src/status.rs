@@ -256,7 +256,7 @@ mod tests {
         let status = status_of(&with(r#"{"running": {}}"#, true, ready), DELETED);
         let ProjectStatus::Starting(condition) = status else { panic!("{status:?}") };
         assert_eq!(condition.reason, "Terminating");
-        assert_eq!(condition.since.to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(condition.since.to_string(), "2026-01-01T00:00:00.000000Z");
         assert_eq!(describe(r#"{"phase": "Succeeded"}"#, DELETED), "starting Terminating");
     }
 

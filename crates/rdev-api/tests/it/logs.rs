@@ -103,7 +103,8 @@ async fn log_lines_of_a_request_carry_its_id_and_no_ticket() {
     for format in ["text", "json"] {
         let fixture = Fixture::new().with("RDEV_LOG", "debug").with("RDEV_LOG_FORMAT", format);
         let mut server = fixture.start().await;
-        let call = server.client().get("/projects/demo/events?ticket=sesame");
+        let call = server.client().with_key(None);
+        let call = call.get("/projects/demo/events?ticket=sesame");
         call.header("x-request-id", "my-id-1").send().await.failure(401, "UNAUTHORIZED");
         let log = server.whole_log().await;
         let line = log.lines().find(|line| line.contains("answered") && line.contains("my-id-1"));

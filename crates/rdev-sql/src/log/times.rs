@@ -66,8 +66,9 @@ pub(super) async fn last_before(store: &SqlStore, view: &LogView, at: Timestamp)
 pub(super) async fn seq_before(store: &SqlStore, id: &JobId, at: Timestamp) -> Result<Option<Seq>> {
     let (db, end) = (&store.db, position_of(store, id, Seq(u64::MAX)).await?);
     let job = id.as_str();
-    let next =
-        |after: i64| async move { read!(db, fetch_optional, query_as<(i64, i64)>, of(db, NEXT_OF_JOB), job, after) };
+    let next = |after: i64| async move {
+        read!(db, fetch_optional, query_as<(i64, i64)>, of(db, NEXT_OF_JOB), job, after)
+    };
     let found = search(end, at, next).await?;
     let seq = read!(db, fetch_optional, query_scalar<i64>, SEQ_AT, job, found)?;
     Ok(seq.map(|seq| Seq(seq as u64)))

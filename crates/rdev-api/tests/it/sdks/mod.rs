@@ -10,7 +10,9 @@ use crate::support::{Server, variable, within};
 /// Folder of the generators, which scripts/test.sh installs: `node_modules` and `python`.
 fn tools() -> PathBuf {
     let folder = variable("RDEV_TEST_GENERATORS");
-    PathBuf::from(folder.expect("RDEV_TEST_GENERATORS is set by scripts/test.sh, which installs what the tests need"))
+    PathBuf::from(
+        folder.expect("RDEV_TEST_GENERATORS is set by scripts/test.sh, which installs what the tests need"),
+    )
 }
 
 /// Runs a program in a folder; it must succeed. Returns what it prints.
