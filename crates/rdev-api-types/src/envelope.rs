@@ -50,7 +50,7 @@ pub struct List<T> {
 
 /// Body of every failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = Error))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// The failure.
     pub error: ErrorInfo,

@@ -164,7 +164,7 @@ fn failure(status: &str, code: ErrorCode, description: &str) -> Response {
         r#"{{"error":{{"code":"{code}","message":"{description}","details":null}},"meta":{{"request_id":"0199d7e8c0de7000a0b1c2d3e4f50617","timestamp":"2026-01-24T20:00:00Z"}}}}"#
     );
     let content = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Error")))
+        .schema(Some(Ref::from_schema_name("ErrorBody")))
         .example(serde_json::from_str(&example).ok())
         .build();
     let mut response =

@@ -142,8 +142,8 @@ async fn positions_are_found_without_reading_entries() {
     assert_searches(LAST_OF_ALL, &["SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"]).await;
     for (query, search) in [
         (NEXT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
-        (NEXT_OF_PROJECT[0], "SEARCH events USING INDEX events_by_project (project=? AND rowid>?)"),
-        (NEXT_OF_JOB[0], "SEARCH events USING INDEX events_by_task (task_id=? AND rowid>?)"),
+        (NEXT_OF_PROJECT[0], "SEARCH events USING INDEX events_by_project (project=? AND position>?)"),
+        (NEXT_OF_JOB[0], "SEARCH events USING INDEX events_by_task (task_id=? AND position>?)"),
     ] {
         assert_searches(query, &[search]).await;
     }

@@ -64,6 +64,8 @@ impl JobPorts {
         timeout: Duration,
         schedule: Schedule,
     ) -> Job {
+        // Before the id: lists from a time on find a job by the time in its id, which is then no earlier.
+        let created_at = self.clock.now();
         let id = self.ids.job_id(spec.id_prefix());
         Job {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
@@ -71,7 +73,7 @@ impl JobPorts {
             spec,
             timeout,
             created_by: caller.key.clone(),
-            created_at: self.clock.now(),
+            created_at,
             cancel_requested: false,
             schedule,
             state: JobState::Pending,

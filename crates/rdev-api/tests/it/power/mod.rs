@@ -28,8 +28,14 @@ use verdict::Severity;
 /// Cuts of the test run, of four times as many that there are.
 const SAMPLE: usize = 16;
 /// Starts a server that is watched, together with all that it starts. Strace is not its parent.
+///
+/// The project is made beforehand and flushed, also under the eyes of strace: the server would make one by git, whose calls
+/// the disk does not know.
 const WATCHED: &str =
-    "exec strace -D -f -y -xx -s 8388608 --seccomp-bpf -e \"trace=$TRACE_CALLS\" -o \"$TRACE\" \"$0\"";
+    "exec strace -D -f -y -xx -s 8388608 --seccomp-bpf -e \"trace=$TRACE_CALLS\" -o \"$TRACE\" sh -c '
+    (umask 077; mkdir \"$RDEV_DATA_DIR\" \"$RDEV_DATA_DIR/workspaces\" \"$RDEV_DATA_DIR/workspaces/demo\")
+    sync \"$(dirname \"$RDEV_DATA_DIR\")\" \"$RDEV_DATA_DIR\" \"$RDEV_DATA_DIR/workspaces\"
+    exec \"$0\"' \"$0\"";
 
 #[tokio::test]
 async fn a_power_cut_at_some_moments_breaks_no_promise() {

@@ -4,7 +4,7 @@ import sys
 
 from rdev_api_client import AuthenticatedClient
 from rdev_api_client.api.commands import cancel_command, get_command, get_output, list_commands, run_git, run_shell
-from rdev_api_client.models import DataAccepted, DataCommand, Error, GitBody, ListCommand, ShellBody
+from rdev_api_client.models import DataAccepted, DataCommand, ErrorBody, GitBody, ListCommand, ShellBody
 
 
 def main(url: str, key: str) -> None:
@@ -27,7 +27,7 @@ def main(url: str, key: str) -> None:
     assert isinstance(second, ListCommand), second
     print("pages", *[command.type_ for command in first.data + second.data])
     missing = get_command.sync("demo", "cmd-x", client=client)
-    assert isinstance(missing, Error), missing
+    assert isinstance(missing, ErrorBody), missing
     print(missing.error.code)
 
 
