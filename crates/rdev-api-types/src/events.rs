@@ -50,7 +50,7 @@ closed_set! {
     }
 }
 
-/// What an event is about: exactly one of the three ids.
+/// Job of an event: exactly one of the three ids, its type and its project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EventJob {
@@ -193,7 +193,7 @@ pub struct StatusEvent {
     /// Explanation of the reason, for people; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What the status is of.
+    /// Job that has the status.
     #[serde(flatten)]
     pub job: EventJob,
     /// Time since which the status holds.
@@ -243,7 +243,7 @@ pub struct CompleteEvent {
     /// Milliseconds from the start of its process to its end.
     #[cfg_attr(feature = "schema", schema(example = 4532))]
     pub duration_ms: u64,
-    /// What has ended.
+    /// Job that has ended.
     #[serde(flatten)]
     pub job: EventJob,
     /// Time of its end.

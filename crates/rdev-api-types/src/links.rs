@@ -11,9 +11,9 @@ pub struct Links {
     pub openapi: String,
     /// The projects that a key may see.
     pub projects: String,
-    /// Whether the process answers, and its version.
+    /// Liveness of the process, and its version.
     pub health: String,
-    /// Whether the server can do its work.
+    /// Readiness of the server for its work.
     pub ready: String,
 }
 

@@ -8,9 +8,10 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rdev_domain::{Principal, Scope};
+use rdev_api_types::ErrorCode;
+use rdev_domain::{Principal, Scope, shown};
 
-use crate::error::{ApiError, beginning};
+use crate::error::{ApiError, quoted};
 use crate::keys::Keys;
 use crate::middleware::{record_key, record_stream};
 use crate::rates::{Allowance, Rates};
@@ -18,7 +19,6 @@ use crate::request::RequestMeta;
 use crate::server::ConnectionUsage;
 use crate::stream_path::stream_at;
 use crate::tickets::Tickets;
-use rdev_api_types::ErrorCode;
 
 /// Access that a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl Guard {
         let Some((unknown, _)) = given.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
         let accepted = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
         let message = format!("there is no such query parameter here; accepted: {accepted}");
-        let error = ApiError::invalid_query(format!("{}: {message}", beginning(unknown)));
-        Err(error.with_detail(unknown.chars().take(80).collect(), message))
+        let error = ApiError::invalid_query(format!("{}: {message}", quoted(unknown)));
+        Err(error.with_detail(shown(unknown).to_owned(), message))
     }
 }
 
@@ -121,17 +121,17 @@ impl Gate {
             Access::Public => return Err(ApiError::unauthorized("this route has no callers")),
         };
         // A key counts where there are both: clients made of the document send what they have in every place it names.
-        let caller = match ticket {
-            Some(ticket) if key(request.headers())?.is_none() => self.ticket_holder(&ticket, request)?,
-            _ => self.key_holder(request.headers())?,
+        let caller = match (key(request.headers())?, ticket) {
+            (None, Some(ticket)) => self.ticket_holder(&ticket, request)?,
+            (key, _) => self.key_holder(key)?,
         };
         check_scope(&caller, scope)?;
         Ok((caller, rates))
     }
 
-    fn key_holder(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
-        let key = key(headers)?
-            .ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
+    fn key_holder(&self, key: Option<&str>) -> Result<Principal, ApiError> {
+        let key =
+            key.ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
         self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rdev_ports::Clock;
 use rdev_sql::{Restored, SqlStore};
 use tempfile::TempDir;
 
@@ -71,7 +72,6 @@ pub(crate) async fn restore(config: &StoreConfig, from: &Path) -> anyhow::Result
 }
 
 async fn restore_file(from: &Path, database: &Path) -> anyhow::Result<Restored> {
-    use rdev_ports::Clock;
     SqlStore::restore_sqlite(from, database, SystemClock.now()).await
 }
 

@@ -6,7 +6,7 @@ use rdev_api_types as types;
 use rdev_domain::{
     BlockedBy, CommandKind, CommandRequest, Condition, Ending, Entry, Job, JobKind, JobSpec, JobState,
     JobStatus, OperationKind, ProjectStatus, Reason, StepError, StepErrorCode, StepStatus, TaskKind,
-    Timestamp,
+    Timestamp, beginning,
 };
 use rdev_services::QueuePosition;
 
@@ -181,7 +181,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 
 /// Shows the beginning of what a command or a task runs.
 pub(crate) fn summary(spec: &JobSpec) -> String {
-    let cut = |text: &str| -> String { text.chars().take(SUMMARY_CHARS_MAX).collect() };
+    let cut = |text: &str| beginning(text, SUMMARY_CHARS_MAX).to_owned();
     let request = match spec {
         JobSpec::Command { request, .. } => request,
         JobSpec::Task(task) => return cut(&task.steps.join("; ")),

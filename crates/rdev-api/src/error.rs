@@ -4,19 +4,16 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{Detail, DetailJob, Details, ErrorBody, ErrorCode, ErrorInfo};
-use rdev_domain::{Conflict, Error, FieldError, Resource, causes};
+use rdev_domain::{Conflict, Error, FieldError, Resource, causes, shown};
 
 use crate::envelope::meta;
 
 /// Seconds after which a caller may try again when a system is down.
 const RETRY_UNAVAILABLE_SECONDS: u64 = 2;
 
-/// Longest beginning of a caller's text that an error shows, in characters.
-const SHOWN_CHARS_MAX: usize = 80;
-
 /// Shows the beginning of a caller's text, in quotes.
-pub(crate) fn beginning(text: &str) -> String {
-    format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{:?}", shown(text))
 }
 
 /// An error as the caller sees it.

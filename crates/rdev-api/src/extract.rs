@@ -23,10 +23,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest time for a whole body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Media type of every answer but streams, outputs and files.
-pub(crate) const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
+const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
 /// Media type of event streams.
-pub(crate) const EVENT_STREAM: MediaType<'static> =
-    MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
+const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
 
 /// `{project}` in the path. A text that cannot be an id belongs to no project, so the error is 404.
 pub(crate) struct InProject(pub(crate) ProjectId);
@@ -208,6 +207,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
         let longest = wait.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Self { longest, departure: parts.extensions.get::<Departure>().cloned() })
     }
+}
+
+/// Tells whether the caller prefers an event stream to JSON.
+pub(crate) fn prefers_events(headers: &HeaderMap) -> bool {
+    preferred(headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM)
 }
 
 /// Returns the media type that the caller prefers, out of those that can be `given`, the default first. The default is

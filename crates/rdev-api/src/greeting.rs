@@ -75,7 +75,7 @@ fn for_people(address: SocketAddr, rdev: &Rdev) -> String {
     )
 }
 
-/// What the greeting tells beside its message.
+/// Fields of the greeting beside its message.
 #[derive(Serialize)]
 struct GreetingFields {
     reference: String,

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{EVENT_STREAM, JSON, caller, preferred, read};
+use crate::extract::{caller, prefers_events, read};
 use crate::request::RequestMeta;
 
 /// Longest `Idempotency-Key`, in bytes.
@@ -48,8 +48,9 @@ async fn run_once(
     let (mut parts, body) = request.into_parts();
     let body = read(body).await?;
     let key = key(&parts, &body)?;
-    let is_stream = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
-    if !is_stream && let Some(first) = answers.answer(&key, RequestMeta::current().at).await? {
+    if !prefers_events(&parts.headers)
+        && let Some(first) = answers.answer(&key, RequestMeta::current().at).await?
+    {
         return replay(first);
     }
     parts.extensions.insert(key.clone());

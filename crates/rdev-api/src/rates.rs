@@ -21,12 +21,14 @@ pub(crate) struct Rates {
     limiter: Arc<DefaultKeyedRateLimiter<KeyId, StateInformationMiddleware>>,
     per_minute: NonZeroU32,
     burst: NonZeroU32,
+    /// Value of `RateLimit-Policy`.
+    policy: HeaderValue,
 }
 
-/// What a key has left of its rate after a request, as the headers `RateLimit` and `RateLimit-Policy` say it
+/// Rest of a key's rate after a request, as the headers `RateLimit` and `RateLimit-Policy` say it
 /// (draft-ietf-httpapi-ratelimit-headers).
 pub(crate) struct Allowance {
-    rates: Rates,
+    policy: HeaderValue,
     /// Requests that the key may make at once.
     remaining: u32,
     /// Seconds until it has its whole burst again; of a refused request, until it may come back.
@@ -48,17 +50,19 @@ impl Rates {
         let [per_minute, burst] =
             [per_minute, burst].map(|number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
-        Self { limiter: Arc::new(RateLimiter::keyed(quota).with_middleware()), per_minute, burst }
+        let window = seconds_for(burst.get(), per_minute);
+        let policy = ascii(format!("\"key\";q={burst};w={window}"));
+        Self { limiter: Arc::new(RateLimiter::keyed(quota).with_middleware()), per_minute, burst, policy }
     }
 
     /// Counts a request of a key. Returns what is left, and whether the request is within the rate.
     pub(crate) fn take(&self, key: &KeyId) -> (Allowance, Result<(), ApiError>) {
-        let allowance = |remaining, seconds| Allowance { rates: self.clone(), remaining, seconds };
+        let allowance = |remaining, seconds| Allowance { policy: self.policy.clone(), remaining, seconds };
         let until = match self.limiter.check_key(key) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let missing = self.burst.get().saturating_sub(remaining);
-                return (allowance(remaining, self.seconds_for(missing)), Ok(()));
+                return (allowance(remaining, seconds_for(missing, self.per_minute)), Ok(()));
             }
             Err(until) => until,
         };
@@ -69,24 +73,23 @@ impl Rates {
             .with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
         (allowance(0, seconds), Err(error))
     }
+}
 
-    /// Returns the seconds in which a key gets so many requests, rounded up.
-    fn seconds_for(&self, requests: u32) -> u64 {
-        (u64::from(requests) * u64::from(MINUTE)).div_ceil(self.per_minute.get().into())
-    }
+/// Returns the seconds in which a key gets so many requests, rounded up.
+fn seconds_for(requests: u32, per_minute: NonZeroU32) -> u64 {
+    (u64::from(requests) * u64::from(MINUTE)).div_ceil(per_minute.get().into())
+}
+
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("visible ASCII")
 }
 
 impl Allowance {
     /// Adds the headers to a response.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        let burst = self.rates.burst.get();
-        let policy = format!("\"key\";q={burst};w={}", self.rates.seconds_for(burst));
-        let left = format!("\"key\";r={};t={}", self.remaining, self.seconds);
-        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
+        let left = ascii(format!("\"key\";r={};t={}", self.remaining, self.seconds));
+        headers.insert(HeaderName::from_static(RATE_LIMIT_POLICY), self.policy.clone());
+        headers.insert(HeaderName::from_static(RATE_LIMIT), left);
     }
 }
 

@@ -5,6 +5,8 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 use rdev_services::StreamRef;
 
+use crate::error::quoted;
+
 /// Query parameters of streams, of which `stream_id` alone names one.
 const PARAMETERS: [&str; 7] = ["stream_id", "last_event_id", "since", "stderr", "types", "agent", "ticket"];
 
@@ -17,8 +19,8 @@ pub(crate) fn stream_at(uri: &Uri) -> Result<StreamRef, String> {
     let no_stream = || ACCEPTED.to_owned();
     let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| no_stream())?;
     if let Some((unknown, _)) = parameters.iter().find(|(name, _)| !PARAMETERS.contains(&name.as_str())) {
-        let shown: String = unknown.chars().take(80).collect();
-        return Err(format!("{shown:?} is no parameter of a stream: accepted are {}", PARAMETERS.join(", ")));
+        let unknown = quoted(unknown);
+        return Err(format!("{unknown} is no parameter of a stream: accepted are {}", PARAMETERS.join(", ")));
     }
     let segments: Option<Vec<String>> = uri.path().strip_prefix('/').map(|path| {
         let decode = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();

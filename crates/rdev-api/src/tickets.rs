@@ -26,7 +26,7 @@ pub(crate) struct TicketUse {
     pub(crate) expires: Timestamp,
 }
 
-/// What a valid ticket says.
+/// Content of a valid ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verified {
     /// Key for which the ticket stands.

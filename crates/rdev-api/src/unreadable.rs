@@ -1,10 +1,11 @@
 //! Bodies and queries that cannot be read: what is wrong with them, in plain words and by field.
 
+use rdev_domain::shown;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
-use crate::error::{ApiError, beginning};
+use crate::error::{ApiError, quoted};
 
 /// Reads a JSON body.
 ///
@@ -42,7 +43,7 @@ pub(crate) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError
         let value = pairs.into_iter().find(|(of, _)| *of == name).map(|(_, value)| value);
         let message = match value {
             Some(value) if is_about_a_number(&fault.message) => {
-                format!("{} is not valid: accepted is a whole number", beginning(&value))
+                format!("{} is not valid: accepted is a whole number", quoted(&value))
             }
             _ => fault.message,
         };
@@ -116,14 +117,10 @@ impl Fault {
 fn within(path: &Path, name: &str) -> String {
     let ends_with_it = matches!(path.iter().next_back(), Some(Segment::Map { key }) if key == name);
     match path.iter().len() {
-        0 => cut(name),
+        0 => shown(name).to_owned(),
         _ if ends_with_it => path.to_string(),
-        _ => format!("{path}.{}", cut(name)),
+        _ => format!("{path}.{}", shown(name)),
     }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 /// Names a value in words of JSON.
@@ -134,7 +131,7 @@ fn sent(found: &str) -> String {
     }
     if let Some(text) = found.strip_prefix("string \"") {
         // Serde has quoted and escaped it.
-        return format!("the string \"{}\"", cut(text.strip_suffix('"').unwrap_or(text)));
+        return format!("the string \"{}\"", shown(text.strip_suffix('"').unwrap_or(text)));
     }
     match found {
         "sequence" => "an array".to_owned(),

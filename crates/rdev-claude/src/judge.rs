@@ -1,6 +1,6 @@
 //! Reads along with the JSON lines, to know whether the agent came to a result, and if not, why.
 
-use rdev_domain::{AgentVerdict, Failure, Reason};
+use rdev_domain::{AgentVerdict, Failure, Reason, beginning};
 use rdev_ports::AgentJudge;
 
 use crate::cut::CutLine;
@@ -70,7 +70,7 @@ impl Judge {
         };
         let message = text(line.result).unwrap_or_else(errors);
         let message = if message.is_empty() { subtype } else { message };
-        let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        let message = beginning(&message, MESSAGE_CHARS_MAX);
         Some(AgentVerdict::Failed(Failure::new(reason, message)))
     }
 }

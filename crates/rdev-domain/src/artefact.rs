@@ -85,7 +85,7 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     if good {
         return Ok(());
     }
-    let shown: String = pattern.chars().take(80).collect();
+    let shown = crate::shown(pattern);
     Err(format!(
         "{shown:?} is not valid: accepted is a path in the checkout of 1 to {PATTERN_BYTES_MAX} bytes, without \
          \"..\", in which * and ? stand for names without a leading dot, and ** for any folders"

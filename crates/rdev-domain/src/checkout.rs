@@ -55,7 +55,7 @@ pub(crate) fn check_ref(name: &str) -> Result<(), String> {
     if good {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).collect();
+    let shown = crate::shown(name);
     Err(format!(
         "{shown:?} is not valid: accepted is a branch, a tag or a commit id of 1 to {REF_BYTES_MAX} bytes, not \
          beginning with '-', without spaces, \"..\" and ~ ^ : ? * [ \\"

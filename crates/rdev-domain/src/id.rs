@@ -37,7 +37,7 @@ macro_rules! id {
                 if check(text) {
                     Ok(Self(text.into()))
                 } else {
-                    let value = text.chars().take(80).collect();
+                    let value = crate::text::shown(text).to_owned();
                     Err(IdError { kind: $kind, value, accepted: $accepted })
                 }
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandKind, Conflict, Ending, Error, Failure, JobId, JobIdPrefix, JobKind, KeyId, OperationRequest,
-    Outcome, ProjectId, Result, Schedule, StreamId, Target, TaskRequest, Timestamp,
+    CommandKind, Conflict, Ending, Error, Failure, JobId, JobKind, KeyId, OperationRequest, Outcome,
+    ProjectId, Result, Schedule, StreamId, Target, TaskRequest, Timestamp,
 };
 
 /// One unit of work, from its acceptance to its end.
@@ -123,15 +123,6 @@ impl JobSpec {
     /// Tells a task of the pool from a command of a project.
     pub fn is_task(&self) -> bool {
         matches!(self, Self::Task(_))
-    }
-
-    /// Returns the beginning of the job's id.
-    pub fn id_prefix(&self) -> JobIdPrefix {
-        match self {
-            Self::Command { .. } => JobIdPrefix::Command,
-            Self::Task(_) => JobIdPrefix::Task,
-            Self::Operation(_) => JobIdPrefix::Operation,
-        }
     }
 
     /// Returns the project that the job is done for; a task may have none.

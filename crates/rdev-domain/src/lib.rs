@@ -20,6 +20,7 @@ mod queue;
 mod scope;
 mod target;
 mod task;
+mod text;
 mod time;
 mod validate;
 
@@ -45,6 +46,7 @@ pub use queue::BlockedBy;
 pub use scope::{Principal, Scope};
 pub use target::Target;
 pub use task::{Schedule, TaskKind, TaskRequest, attempt_error};
+pub use text::{beginning, shown};
 pub use time::Timestamp;
 pub use validate::{Limits, Validate};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ProjectId;
+use crate::{JobIdPrefix, ProjectId};
 
 /// Target of a job: where it runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,17 @@ pub enum Target {
     Pool,
     /// rdev itself, which does the work of operations.
     Operations,
+}
+
+impl Target {
+    /// Returns the prefix of the ids of jobs of this target.
+    pub fn id_prefix(&self) -> JobIdPrefix {
+        match self {
+            Self::Project(_) => JobIdPrefix::Command,
+            Self::Pool => JobIdPrefix::Task,
+            Self::Operations => JobIdPrefix::Operation,
+        }
+    }
 }
 
 impl From<ProjectId> for Target {

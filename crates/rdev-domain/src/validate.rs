@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::artefact::check_pattern;
 use crate::checkout::{check_ref, check_repository};
+use crate::text::shown;
 use crate::{
     AgentRequest, CommandRequest, FieldError, GitRequest, Schedule, ShellRequest, TaskKind, TaskRequest,
     check_git_args,
@@ -120,7 +121,7 @@ impl Validate {
                     field,
                     format!(
                         "{:?} is not valid: 1 to 200 letters, digits and . _ - : / @ [ ], not beginning with '-'",
-                        cut(value)
+                        shown(value)
                     ),
                 );
             }
@@ -206,7 +207,7 @@ impl Validate {
     fn env(&mut self, limits: &Limits, env: &BTreeMap<String, String>) {
         self.count(limits, "env", env.len());
         for (name, value) in env {
-            let field = format!("env.{}", cut(name));
+            let field = format!("env.{}", shown(name));
             let first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
             let good = name.as_bytes().first().is_some_and(first)
                 && name.len() <= 200
@@ -260,10 +261,6 @@ impl Validate {
             self.fail(field, format!("{count} entries; at most {} are accepted", limits.items_max));
         }
     }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

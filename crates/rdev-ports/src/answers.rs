@@ -30,7 +30,7 @@ pub struct FirstAnswer {
     pub status: u16,
     /// Header `Location`.
     pub location: Option<String>,
-    /// What the body says, as JSON, without the facts about the answer itself.
+    /// Data of the body, as JSON, without the facts about the answer itself.
     pub data: String,
 }
 

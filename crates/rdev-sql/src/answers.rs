@@ -5,27 +5,8 @@ use rdev_domain::{IdempotencyKey, Result, Timestamp};
 use rdev_ports::{FirstAnswer, IdempotentAnswers};
 
 use crate::db::{run, write_once};
-use crate::queue::idempotency::first_use;
-use crate::row::row;
+use crate::queue::idempotency::{AnswerRow, first_use};
 use crate::store::SqlStore;
-
-row! {
-    /// Answer in the row of an idempotency key.
-    #[derive(Debug)]
-    pub(crate) struct AnswerRow {
-        status: Option<i32> = "answer_status",
-        location: Option<String> = "answer_location",
-        data: Option<String> = "answer",
-    }
-}
-
-impl AnswerRow {
-    /// Returns the answer; `None` when none is stored.
-    pub(crate) fn answer(self) -> Option<FirstAnswer> {
-        let status = self.status.and_then(|status| u16::try_from(status).ok())?;
-        Some(FirstAnswer { status, location: self.location, data: self.data? })
-    }
-}
 
 #[async_trait]
 impl IdempotentAnswers for SqlStore {

@@ -41,7 +41,7 @@ impl AdminKeys {
     /// Parses one key, or two with a comma between.
     ///
     /// # Errors
-    /// What is accepted.
+    /// A text that names the accepted ones.
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_key =
             |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic()) && (16..=200).contains(&key.len());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use ipnet::IpNet;
-use rdev_domain::KeyId;
+use rdev_domain::{KeyId, beginning};
 use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
 use tower_http::request_id::RequestId;
 use tower_http::trace::{MakeSpan, TraceLayer};
@@ -47,7 +47,7 @@ impl MakeSpan<Body> for RequestSpan {
             client = client(request, &self.trusted_proxies).map(display),
             method = display(request.method()),
             // Without the query, which may hold a ticket.
-            path = display(beginning(request.uri().path())),
+            path = display(beginning(request.uri().path(), PATH_CHARS_MAX)),
             stream = Empty,
             key = Empty,
         )
@@ -61,9 +61,5 @@ pub(crate) fn record_key(key: &KeyId) {
 
 /// Adds to the span of the present request the stream that its query names.
 pub(crate) fn record_stream(stream: &str) {
-    Span::current().record("stream", beginning(stream));
-}
-
-fn beginning(path: &str) -> &str {
-    path.char_indices().nth(PATH_CHARS_MAX).map_or(path, |(end, _)| &path[..end])
+    Span::current().record("stream", beginning(stream, PATH_CHARS_MAX));
 }

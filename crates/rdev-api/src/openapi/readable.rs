@@ -1,4 +1,4 @@
-//! What makes the document readable for people: short titles, and a whole stream as the example of a stream.
+//! Readability of the document for people: short titles, and a whole stream as the example of a stream.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;

@@ -1,4 +1,4 @@
-//! Where a subscriber begins: after the event of `Last-Event-ID` or `?last_event_id=`, else at the time `?since=`, else at
+//! Beginnings of subscribers: after the event of `Last-Event-ID` or `?last_event_id=`, else at the time `?since=`, else at
 //! the start.
 
 use axum::http::HeaderMap;
@@ -6,7 +6,7 @@ use rdev_api_types::{LAST_EVENT_ID, SubscriptionQuery};
 use rdev_domain::{Seq, Timestamp};
 use rdev_engine::{Begin, JobBegin};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, quoted};
 use crate::sse::{LogEventId, number};
 
 /// Begins with the next event.
@@ -79,10 +79,8 @@ fn place<T>(
 pub(crate) fn since(text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
     let parse = |text: &str| {
         Timestamp::parse(text).ok_or_else(|| {
-            let shown: String = text.chars().take(80).collect();
-            let message = format!(
-                "{shown:?} is not valid: accepted is a time as 2026-01-24T20:00:00Z, with `%2B` for `+`"
-            );
+            let accepted = "accepted is a time as 2026-01-24T20:00:00Z, with `%2B` for `+`";
+            let message = format!("{} is not valid: {accepted}", quoted(text));
             ApiError::invalid_field("since", message)
         })
     };

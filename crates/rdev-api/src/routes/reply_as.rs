@@ -4,7 +4,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 
 use crate::error::ApiError;
-use crate::extract::{EVENT_STREAM, JSON, preferred};
+use crate::extract::prefers_events;
 use crate::sse::{Opening, Streams};
 use crate::tickets::Tickets;
 
@@ -24,8 +24,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let events = preferred(&parts.headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM);
-        if !events {
+        if !prefers_events(&parts.headers) {
             return Ok(Self::Accepted);
         }
         Opening::from_request_parts(parts, state).await.map(Self::Events)

@@ -59,7 +59,7 @@ pub(super) struct Subscriber {
     permit: StreamPermit,
 }
 
-/// What a subscriber brings along, whatever it reads.
+/// Permit, ticket and shape of a subscriber, whatever it reads.
 pub(super) struct Seat {
     pub(super) permit: StreamPermit,
     pub(super) renewal: Option<Box<Renewal>>,
@@ -100,7 +100,8 @@ impl Subscriber {
         reader: LogReader,
         after: Seq,
     ) -> Self {
-        Self::new(context, seat, reader, Cursor::Command(after), None)
+        let shape = Shape { types: seat.shape.types.with_complete(), ..seat.shape };
+        Self::new(context, Seat { shape, ..seat }, reader, Cursor::Command(after), None)
     }
 
     /// Reads a log of several jobs.
@@ -223,10 +224,7 @@ impl Subscriber {
     }
 
     fn render(&mut self, entry: &Entry) -> anyhow::Result<Bytes> {
-        let (mut shape, cache) = (self.shape, &self.context.cache);
-        if matches!(self.cursor, Cursor::Command(_)) {
-            shape.types = shape.types.with_complete();
-        }
+        let (shape, cache) = (self.shape, &self.context.cache);
         let reading = Reading { agent: self.context.agents.lines(entry.kind, shape.agent), shape };
         match &mut self.cursor {
             Cursor::Command(last) => {

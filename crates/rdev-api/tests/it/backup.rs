@@ -3,24 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use rdev_client::types::Status;
 use rdev_sql::testing::PostgresDatabase;
 
-use crate::support::{Fixture, Server, within};
-
-async fn rdev(fixture: &Fixture, args: &[&str]) -> Output {
-    within("the program's end", fixture.program().args(args).output()).await.expect("rdev-api can be run")
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
-}
+use crate::support::{Fixture, Server, said, within};
 
 /// Runs rdev-api, and returns what it says; it must succeed, or not.
 async fn says(fixture: &Fixture, succeeds: bool, args: &[&str]) -> String {
-    let done = rdev(fixture, args).await;
+    let done = fixture.run(args).await;
     assert_eq!(done.status.success(), succeeds, "{args:?}: {}", said(&done));
     said(&done)
 }
@@ -89,7 +81,7 @@ async fn a_database_that_a_restore_replaces_is_set_aside_whole() {
     let mut server = Server::start().await;
     let client = server.client();
     // Through standard output and input, as scripts for a cluster use it.
-    let backup = rdev(server.fixture(), &["backup", "-"]).await;
+    let backup = server.fixture().run(&["backup", "-"]).await;
     assert!(backup.status.success(), "{}", said(&backup));
     let late = client.shell("echo late").await;
     client.ended(&late.id).await;

@@ -3,22 +3,13 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
 
 use rdev_client::types::Status;
 use rdev_sql::testing::PostgresDatabase;
 
-use crate::support::{Fixture, Server, within};
+use crate::support::{Fixture, Server, said};
 
 const PASSWORD: &str = "s3cr3t-word";
-
-async fn rdev(fixture: &Fixture, args: &[&str]) -> Output {
-    within("the program's end", fixture.program().args(args).output()).await.expect("rdev-api can be run")
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
-}
 
 /// The address with a password, which a server that trusts everybody does not look at.
 fn with_password(database: &PostgresDatabase) -> String {
@@ -27,16 +18,16 @@ fn with_password(database: &PostgresDatabase) -> String {
 
 async fn migrates(fixture: &Fixture) {
     for _ in 0..2 {
-        let pending = rdev(fixture, &["migrate", "--check"]).await;
+        let pending = fixture.run(&["migrate", "--check"]).await;
         assert_eq!(pending.status.code(), Some(1), "{}", said(&pending));
         let first = String::from_utf8_lossy(&pending.stdout).lines().next().map(str::to_owned);
         assert_eq!(first.as_deref(), Some("pending: 0001 tasks and events"));
     }
-    let migrated = rdev(fixture, &["migrate"]).await;
+    let migrated = fixture.run(&["migrate"]).await;
     assert!(migrated.status.success(), "{}", said(&migrated));
     assert!(said(&migrated).starts_with("migrated: 0001 tasks and events\n"), "{}", said(&migrated));
     for args in [&["migrate", "--check"] as &[&str], &["migrate"]] {
-        let done = rdev(fixture, args).await;
+        let done = fixture.run(args).await;
         assert!(done.status.success());
         assert_eq!(said(&done), "the schema is up to date\n");
     }
@@ -59,11 +50,11 @@ async fn postgres_is_migrated_when_it_is_wanted() {
 async fn the_doctor_looks_at_postgres() {
     let database = PostgresDatabase::create().await;
     let fixture = Fixture::new().with("RDEV_DATABASE_URL", with_password(&database));
-    let found = rdev(&fixture, &["doctor"]).await;
+    let found = fixture.run(&["doctor"]).await;
     assert!(found.status.success(), "{}", said(&found));
     assert!(said(&found).contains("warn  database: Postgres 1"), "{}", said(&found));
-    rdev(&fixture, &["migrate"]).await;
-    let found = rdev(&fixture, &["doctor"]).await;
+    fixture.run(&["migrate"]).await;
+    let found = fixture.run(&["doctor"]).await;
     for line in ["ok    database: Postgres 1", "ok    database clock: ", "ok    database connections: "] {
         assert!(said(&found).contains(line), "{line}: {}", said(&found));
     }
@@ -78,7 +69,7 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
     let url = format!("postgres://rdev:{PASSWORD}@{closed}/rdev");
     let fixture = Fixture::new().with("RDEV_DATABASE_URL", url).with("RDEV_LOG", "trace");
     for args in [&["doctor"] as &[&str], &["migrate"], &["migrate", "--check"], &[]] {
-        let refused = rdev(&fixture, args).await;
+        let refused = fixture.run(args).await;
         assert!(!refused.status.success());
         assert!(said(&refused).contains(&closed.to_string()), "{args:?}: {}", said(&refused));
         assert!(!said(&refused).contains(PASSWORD), "{args:?}: {}", said(&refused));
@@ -95,7 +86,7 @@ async fn no_password_is_in_the_log_nor_seen_by_commands() {
     assert!(!lines.iter().any(|line| line.contains(PASSWORD)), "{lines:?}");
     let log = server.whole_log().await;
     assert!(!log.is_empty() && !log.contains(PASSWORD), "the password is in the log");
-    let help = rdev(server.fixture(), &["--help"]).await;
+    let help = server.fixture().run(&["--help"]).await;
     assert!(!said(&help).contains(PASSWORD), "{}", said(&help));
 }
 
@@ -117,9 +108,9 @@ async fn a_second_server_on_the_same_file_is_refused_in_one_line() {
         let line = refusal.stderr.trim();
         assert!(!line.contains('\n') && line.contains("shared.db (RDEV_DATABASE_URL)"), "{line}");
         // Nobody migrates it meanwhile; a look disturbs nobody.
-        let migrated = rdev(&other, &["migrate"]).await;
+        let migrated = other.run(&["migrate"]).await;
         assert!(!migrated.status.success() && said(&migrated).contains("another rdev-api"), "{migrated:?}");
-        let found = said(&rdev(&other, &["doctor"]).await);
+        let found = said(&other.run(&["doctor"]).await);
         assert!(found.contains("ok    database: SQLite"), "{found}");
     }
     first.touch("go").await;
@@ -135,7 +126,7 @@ async fn is_kept_out_by_a_later_version(mut server: Server) {
     let line = refusal.stderr.trim();
     assert!(!line.contains('\n') && line.contains("RDEV_DATABASE_URL"), "{line}");
     assert!(line.contains("start that version, or restore a backup"), "{line}");
-    let found = said(&rdev(server.fixture(), &["doctor"]).await);
+    let found = said(&server.fixture().run(&["doctor"]).await);
     assert!(found.contains("keeps out this older version"), "{found}");
     server.sql("UPDATE schema_compatibility SET oldest_program = 7").await;
     server.restart().await;

@@ -136,7 +136,7 @@ impl Post {
     }
 }
 
-/// What an answer says: its status, its `Location` and its data.
+/// Content of an answer: its status, its `Location` and its data.
 fn said(answer: &Answer) -> (u16, Option<String>, Value) {
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     let location = answer.headers.get("location").map(|value| value.to_str().unwrap().to_owned());

@@ -1,4 +1,4 @@
-//! What a subscriber asks of a stream: standard error under another name, and where to begin.
+//! Choices of a subscriber: standard error under another name, and where to begin.
 
 use rdev_client::types::{Event, OutputStream};
 use rdev_client::{Received, Subscription};

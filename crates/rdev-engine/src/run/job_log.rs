@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdev_domain::{Job, JobSpec, Outcome, Timestamp};
+use rdev_domain::{Job, JobSpec, Outcome, Timestamp, beginning};
 use tracing::field::display;
 
 /// Longest beginning of a message that a line shows, in characters.
@@ -80,8 +80,7 @@ fn named_stream(job: &Job) -> Option<&str> {
 
 /// Returns the beginning of the words about an end.
 fn cause(outcome: &Outcome) -> Option<&str> {
-    let message = outcome.message.as_deref()?;
-    Some(message.char_indices().nth(MESSAGE_CHARS_MAX).map_or(message, |(end, _)| &message[..end]))
+    outcome.message.as_deref().map(|message| beginning(message, MESSAGE_CHARS_MAX))
 }
 
 fn millis(duration: Duration) -> u64 {

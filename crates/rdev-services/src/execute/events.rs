@@ -41,9 +41,7 @@ impl Events {
         stream: &StreamId,
         begin: JobBegin,
     ) -> Result<Subscription> {
-        self.projects.get(project).await?;
-        let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
-        let job = job.ok_or_else(|| Error::not_found(Resource::Stream, stream))?;
+        let job = self.job_of_stream(project, stream).await?;
         self.follow_on(&job, begin).await
     }
 
@@ -52,9 +50,13 @@ impl Events {
     /// # Errors
     /// `NotFound` when there is no such project or stream.
     pub async fn check_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<()> {
+        self.job_of_stream(project, stream).await.map(|_| ())
+    }
+
+    async fn job_of_stream(&self, project: &ProjectId, stream: &StreamId) -> Result<Job> {
         self.projects.get(project).await?;
         let job = self.queue.job_of_stream(&project.clone().into(), stream).await?;
-        job.map(|_| ()).ok_or_else(|| Error::not_found(Resource::Stream, stream))
+        job.ok_or_else(|| Error::not_found(Resource::Stream, stream))
     }
 
     /// Subscribes to the events of every command of a project, and of every task that is done for it; `output` is false

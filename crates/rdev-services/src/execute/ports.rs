@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdev_domain::{
-    Job, JobId, JobIdPrefix, JobSpec, JobState, Principal, Result, Schedule, StreamId, Target, Timestamp,
-};
+use rdev_domain::{Job, JobId, JobSpec, JobState, Principal, Result, Schedule, StreamId, Target, Timestamp};
 use rdev_engine::Seats;
 use rdev_ports::{Artefacts, Clock, Ids, JobFilter, Pods, PoolQueue, TaskQueue};
 
@@ -46,12 +44,7 @@ impl JobPorts {
         before: Option<&JobId>,
         limit: u32,
     ) -> Result<Vec<Job>> {
-        let prefix = match target {
-            Target::Project(_) => JobIdPrefix::Command,
-            Target::Pool => JobIdPrefix::Task,
-            Target::Operations => JobIdPrefix::Operation,
-        };
-        let from = list.since.map(|since| self.ids.least_id(prefix, since));
+        let from = list.since.map(|since| self.ids.least_id(target.id_prefix(), since));
         self.queue.jobs(target, &JobFilter { from, ..list.filter }, before, limit).await
     }
 
@@ -66,7 +59,7 @@ impl JobPorts {
     ) -> Job {
         // Before the id: lists from a time on find a job by the time in its id, which is then no earlier.
         let created_at = self.clock.now();
-        let id = self.ids.job_id(spec.id_prefix());
+        let id = self.ids.job_id(spec.target().id_prefix());
         Job {
             stream: stream.unwrap_or_else(|| StreamId::from(&id)),
             id,

@@ -9,7 +9,7 @@ use rdev_ports::testing::{id, idempotency_key, job, task};
 use rdev_ports::{JobFilter, Pods, ProjectRecords, TaskQueue, Workspaces};
 use rdev_services::{ListJobs, SubmitCommand, SubmitTask};
 
-use crate::support::{Bench, caller, shop};
+use crate::support::{Bench, caller, shop, submit_task};
 
 fn command() -> SubmitCommand {
     let shell = ShellRequest { command: "true".to_owned(), ..ShellRequest::default() };
@@ -25,14 +25,7 @@ fn command() -> SubmitCommand {
 fn task_for(project: &str) -> SubmitTask {
     let Job { spec: JobSpec::Task(mut work), .. } = task(TaskKind::Shell, 1) else { panic!("it is a task") };
     work.project = Some(id(project));
-    SubmitTask {
-        work,
-        priority: 0,
-        run_after: None,
-        max_attempts: None,
-        timeout_seconds: None,
-        idempotency: None,
-    }
+    submit_task(work)
 }
 
 #[track_caller]

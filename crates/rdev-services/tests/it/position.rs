@@ -4,9 +4,9 @@ use rdev_domain::{BlockedBy, CommandRequest, Job, JobSpec, ShellRequest, TaskKin
 use rdev_engine::Seats;
 use rdev_ports::testing::{START, id, task};
 use rdev_ports::{PodRef, Pods, PoolQueue, Readiness, Slot, TaskLeases};
-use rdev_services::{SubmitCommand, SubmitTask};
+use rdev_services::SubmitCommand;
 
-use crate::support::{Bench, caller, shop};
+use crate::support::{Bench, caller, shop, submit_task};
 
 async fn cause_of_a_command(bench: &Bench) -> Option<BlockedBy> {
     let shell = ShellRequest { command: "true".to_owned(), ..ShellRequest::default() };
@@ -29,15 +29,7 @@ async fn a_command_is_blocked_only_while_every_seat_is_taken() {
 
 async fn add_task(bench: &Bench) -> Option<BlockedBy> {
     let Job { spec: JobSpec::Task(work), .. } = task(TaskKind::Shell, 1) else { panic!("it is a task") };
-    let submit = SubmitTask {
-        work,
-        priority: 0,
-        run_after: None,
-        max_attempts: None,
-        timeout_seconds: None,
-        idempotency: None,
-    };
-    let (view, _) = bench.tasks.submit(&caller(), submit, Validate::default()).await.unwrap();
+    let (view, _) = bench.tasks.submit(&caller(), submit_task(work), Validate::default()).await.unwrap();
     view.queue.expect("it is pending").blocked_by
 }
 

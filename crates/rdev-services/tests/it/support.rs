@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Principal, Project, ProjectId, Result, Scope, Timestamp};
+use rdev_domain::{Principal, Project, ProjectId, Result, Scope, TaskRequest, Timestamp};
 use rdev_engine::{LogReaders, Seats, Submitter, TailCache, Wakeups};
 use rdev_local::{Config, Local};
 use rdev_ports::testing::{FakeClock, FakeIds, id};
@@ -15,7 +15,7 @@ use rdev_ports::{
     Diagnosis, Disruption, Exec, ExecOutput, ExecResult, Pod, PodRef, Pods, PoolWorker, Reach, Readiness,
     Workspaces,
 };
-use rdev_services::{Commands, Events, JobPorts, ProjectPlans, Projects, Tasks};
+use rdev_services::{Commands, Events, JobPorts, ProjectPlans, Projects, SubmitTask, Tasks};
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
 use tempfile::TempDir;
@@ -177,4 +177,16 @@ pub(crate) fn shop() -> ProjectId {
 /// A caller who may do anything.
 pub(crate) fn caller() -> Principal {
     Principal { key: id("key-1"), scopes: vec![Scope::Admin] }
+}
+
+/// Request for a task with the defaults of everything but its work.
+pub(crate) fn submit_task(work: TaskRequest) -> SubmitTask {
+    SubmitTask {
+        work,
+        priority: 0,
+        run_after: None,
+        max_attempts: None,
+        timeout_seconds: None,
+        idempotency: None,
+    }
 }

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::file::{check, copy_into, folder_of, open_backup, present, temporary_beside, with_suffix};
 
-/// What a restore has done.
+/// Result of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// Number of jobs that had not ended when the backup was made.
@@ -44,7 +44,7 @@ pub(crate) async fn from(backup: &Path, file: &Path, now: Timestamp) -> anyhow::
 /// Moves what the write-ahead log has into the file, so that a cut between two of the next steps costs nothing. A database that
 /// is damaged stays as it is.
 async fn empty_log(file: &Path) -> anyhow::Result<()> {
-    if !fs::exists(file)? || fs::metadata(file)?.len() == 0 {
+    if !is_there(file)? {
         return Ok(());
     }
     let emptied = async {
@@ -62,14 +62,18 @@ async fn empty_log(file: &Path) -> anyhow::Result<()> {
 /// database, so that no server starts on an empty one; a log that stayed would be applied to the restored database.
 fn set_aside(file: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
     let aside = with_suffix(file, &format!(".replaced-{now}"));
-    // The lock of a database that is not there makes an empty file.
-    let is_there = fs::exists(file)? && fs::metadata(file)?.len() > 0;
+    let is_there = is_there(file)?;
     if is_there {
         fs::hard_link(file, &aside)?;
     }
     move_logs(file, &aside)?;
     ignore_missing(fs::remove_file(with_suffix(file, "-shm")))?;
     Ok(is_there.then_some(aside))
+}
+
+/// Tells whether there is a database. The lock of one that is not there makes an empty file.
+fn is_there(file: &Path) -> io::Result<bool> {
+    Ok(fs::exists(file)? && fs::metadata(file)?.len() > 0)
 }
 
 fn move_logs(from: &Path, to: &Path) -> io::Result<()> {

@@ -1,12 +1,29 @@
 //! Idempotency keys: requests that came before.
 
 use rdev_domain::{Conflict, Error, IdempotencyKey, JobId, Result, Timestamp};
-use rdev_ports::{IDEMPOTENCY_KEY_LIFETIME, Occurrence};
+use rdev_ports::{FirstAnswer, IDEMPOTENCY_KEY_LIFETIME, Occurrence};
 
-use crate::answers::AnswerRow;
 use crate::db::{Db, Tx, execute, read, run};
 use crate::row::row;
 use crate::values::as_micros;
+
+row! {
+    /// Answer in the row of an idempotency key.
+    #[derive(Debug)]
+    pub(crate) struct AnswerRow {
+        status: Option<i32> = "answer_status",
+        location: Option<String> = "answer_location",
+        data: Option<String> = "answer",
+    }
+}
+
+impl AnswerRow {
+    /// Returns the answer; `None` when none is stored.
+    pub(crate) fn answer(self) -> Option<FirstAnswer> {
+        let status = self.status.and_then(|status| u16::try_from(status).ok())?;
+        Some(FirstAnswer { status, location: self.location, data: self.data? })
+    }
+}
 
 row! {
     /// First use of an idempotency key.

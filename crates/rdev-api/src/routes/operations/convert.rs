@@ -6,7 +6,7 @@ use rdev_domain::{JobState, OnFailure, OperationKind, OperationStatus, Operation
 use rdev_services::OperationView;
 
 use crate::convert::{step_error, step_state, time};
-use crate::error::beginning;
+use crate::error::quoted;
 
 /// Reads a request: what is to be done when a step fails, and every field that is not valid but the name.
 pub(crate) fn read(body: &CreateProjectBody) -> (OnFailure, Validate) {
@@ -20,7 +20,7 @@ pub(crate) fn read(body: &CreateProjectBody) -> (OnFailure, Validate) {
             Some(types::OnFailure::Rollback) => OnFailure::Rollback,
             Some(types::OnFailure::Keep) => OnFailure::Keep,
             Some(types::OnFailure::Unknown) | None => {
-                let shown = beginning(&written.to_string());
+                let shown = quoted(&written.to_string());
                 validate.fail("on_failure", format!("{shown} is not valid: rollback or keep"));
                 OnFailure::default()
             }

@@ -6,7 +6,7 @@ use rdev_domain::{Job, JobSpec, JobState, ProjectId, TaskKind, TaskRequest, Time
 use rdev_services::{QueuePosition, SubmitTask};
 
 use crate::convert::{progress, status, summary, time};
-use crate::error::beginning;
+use crate::error::quoted;
 
 /// Accepted types of tasks.
 pub(super) const TASK_TYPES: &str = "build, test, deploy or shell";
@@ -15,7 +15,7 @@ pub(super) const TASK_TYPES: &str = "build, test, deploy or shell";
 pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
     let mut validate = Validate::default();
     let kind = body.kind.known().and_then(task_kind).unwrap_or_else(|| {
-        let shown = beginning(&body.kind.to_string());
+        let shown = quoted(&body.kind.to_string());
         validate.fail("type", format!("{shown} is not valid: {TASK_TYPES}"));
         // The other faults are reported as well; this type asks for least.
         TaskKind::Shell
@@ -24,8 +24,7 @@ pub(crate) fn read(body: TaskBody) -> (SubmitTask, Validate) {
         let time = Timestamp::parse(text.as_str());
         if time.is_none() {
             let accepted = "RFC 3339, at most 9999-12-31T23:59:59Z";
-            validate
-                .fail("run_after", format!("{} is not valid: accepted is {accepted}", beginning(&text.0)));
+            validate.fail("run_after", format!("{} is not valid: accepted is {accepted}", quoted(&text.0)));
         }
         time
     });

@@ -16,7 +16,7 @@ use rdev_services::{ListJobs, SubmitTask, TaskView, Tasks};
 use super::artefacts;
 use super::convert::{TASK_TYPES, read, shown, task_kind};
 use crate::envelope::{data, page, replayed};
-use crate::error::{ApiError, beginning};
+use crate::error::{ApiError, quoted};
 use crate::extract::{
     Caller, Idempotency, JsonBody, Query, TaskPath, Wait, page_cursor, page_limit, stream_filter,
 };
@@ -63,7 +63,7 @@ fn list_of(page: &TaskPage) -> Result<ListJobs, ApiError> {
     let statuses = page.status.as_ref().and_then(|wanted| {
         let status = wanted.known().and_then(|status| JobStatus::parse(status.as_str()));
         if status.is_none() {
-            let shown = beginning(&wanted.to_string());
+            let shown = quoted(&wanted.to_string());
             let accepted: Vec<_> = types::Status::ALL.iter().map(|status| status.as_str()).collect();
             validate.fail("status", format!("{shown} is not valid: {}", accepted.join(", ")));
         }
@@ -72,7 +72,7 @@ fn list_of(page: &TaskPage) -> Result<ListJobs, ApiError> {
     let kind = page.kind.as_ref().and_then(|wanted| {
         let kind = wanted.known().and_then(task_kind);
         if kind.is_none() {
-            validate.fail("type", format!("{} is not valid: {TASK_TYPES}", beginning(&wanted.to_string())));
+            validate.fail("type", format!("{} is not valid: {TASK_TYPES}", quoted(&wanted.to_string())));
         }
         kind
     });

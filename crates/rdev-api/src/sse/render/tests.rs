@@ -1,4 +1,4 @@
-//! What clients read of entries.
+//! Rendered entries, as clients read them.
 
 use std::time::Duration;
 

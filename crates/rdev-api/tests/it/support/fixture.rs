@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 
 use rdev_sql::testing::PostgresDatabase;
@@ -42,6 +42,11 @@ pub(crate) struct Refusal {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+/// All that a program has written.
+pub(crate) fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
 }
 
 impl Fixture {
@@ -144,6 +149,11 @@ impl Fixture {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
+    }
+
+    /// Runs a subcommand of the program to its end.
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
+        within("the program's end", self.program().args(args).output()).await.expect("rdev-api can be run")
     }
 
     /// Starts a server that must refuse to start.

@@ -1,6 +1,7 @@
 //! The log is read in order, from any position.
 
-use rdev_domain::{Chunk, Position, Result, Seq};
+use rdev_domain::{Chunk, Entry, LogView, Position, Result, Seq};
+use tokio::task::JoinHandle;
 
 use super::Store;
 use crate::READ_BYTES;
@@ -64,6 +65,31 @@ pub async fn a_project_is_read_across_its_commands(store: &impl Store) -> Result
     Ok(())
 }
 
+/// Reads a view in pages of this size until its writers are done. Returns every entry that was read.
+pub(super) async fn follow_while_written(
+    store: &impl Store,
+    view: &LogView,
+    page: u32,
+    writing: Vec<JoinHandle<Result<()>>>,
+) -> Result<Vec<Entry>> {
+    let (mut followed, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let last_look = writing.iter().all(JoinHandle::is_finished);
+        store.last(view, Position::MAX).await?;
+        let page = store.read_view(view, after, page).await?;
+        match page.last() {
+            Some(last) => after = last.position,
+            None if last_look => break,
+            None => tokio::task::yield_now().await,
+        }
+        followed.extend(page);
+    }
+    for writing in writing {
+        writing.await.expect("no writer panics")?;
+    }
+    Ok(followed)
+}
+
 /// A reader that follows a project while its commands write sees every entry once, and none before one that it has
 /// read.
 pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> Result<()> {
@@ -78,20 +104,7 @@ pub async fn a_reader_that_follows_sees_every_entry_once(store: &impl Store) -> 
             Result::Ok(())
         }));
     }
-    let (mut followed, mut after) = (Vec::new(), Position::ZERO);
-    loop {
-        let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
-        let page = store.read_view(&log_of("demo"), after, 5).await?;
-        match page.last() {
-            Some(last) => after = last.position,
-            None if last_look => break,
-            None => tokio::task::yield_now().await,
-        }
-        followed.extend(page);
-    }
-    for writing in writing {
-        writing.await.expect("no writer panics")?;
-    }
+    let followed = follow_while_written(store, &log_of("demo"), 5, writing).await?;
     assert_eq!(followed.len() as u64, 3 * (2 + APPENDS));
     assert_eq!(followed, log(store).await?);
     Ok(())

@@ -3,6 +3,7 @@
 use rdev_domain::{Entry, EntryBody, JobId, LogView, Position, Result, Seq};
 
 use super::Store;
+use super::read::follow_while_written;
 use crate::testing::contract::steps::*;
 use crate::testing::{chunk, job, log_of, operation, task_for};
 
@@ -93,21 +94,7 @@ pub async fn a_reader_of_everything_sees_every_entry_once(store: &impl Store) ->
             Result::Ok(())
         }));
     }
-    let (mut followed, mut after) = (Vec::new(), Position::ZERO);
-    loop {
-        let last_look = writing.iter().all(tokio::task::JoinHandle::is_finished);
-        store.last(&EVERYTHING, Position::MAX).await?;
-        let page = store.read_view(&EVERYTHING, after, 7).await?;
-        match page.last() {
-            Some(last) => after = last.position,
-            None if last_look => break,
-            None => tokio::task::yield_now().await,
-        }
-        followed.extend(page);
-    }
-    for writing in writing {
-        writing.await.expect("no writer panics")?;
-    }
+    let followed = follow_while_written(store, &EVERYTHING, 7, writing).await?;
     assert_eq!(followed.len() as u64, 4 * (2 + 2 * APPENDS));
     assert!(followed.is_sorted_by(|a, b| a.position < b.position));
     assert_eq!(followed, whole(store, &EVERYTHING).await?);
