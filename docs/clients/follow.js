@@ -11,10 +11,10 @@ export function follow(path, onEvent, ticketFor, last = "") {
     const query = new URLSearchParams({ stderr: "output", last_event_id: last, ticket });
     source = new EventSource(path + (path.includes("?") ? "&" : "?") + query);
     source.onerror = again; // With stderr=output no event of the stream is called `error`.
-    for (const name of ["status", "output", "agent", "step", "complete", "gap"])
+    for (const name of ["status", "output", "agent", "step", "complete", "gap", "heartbeat"])
       source.addEventListener(name, (event) => {
-        last = event.lastEventId || last;
-        if (onEvent(name, JSON.parse(event.data)) === false) stop();
+        last = event.lastEventId || last; // A heartbeat has the place where the stream begins, or has come to.
+        if (name !== "heartbeat" && onEvent(name, JSON.parse(event.data)) === false) stop();
       });
   }
   connect();

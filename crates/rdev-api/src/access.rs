@@ -12,7 +12,7 @@ use rdev_api_types::ErrorCode;
 use rdev_domain::{Principal, Scope, shown};
 
 use crate::error::{ApiError, quoted};
-use crate::keys::Keys;
+use crate::keys::{AcceptedKey, Keys};
 use crate::middleware::{record_key, record_stream};
 use crate::rates::{Allowance, Rates};
 use crate::request::RequestMeta;
@@ -70,19 +70,20 @@ impl Guard {
         Self { gate, access, queries }
     }
 
-    /// Puts the caller on the request, and notes what is left of the caller's rate. A path that cannot be parsed is refused
+    /// Puts the caller and its key on the request, and notes what is left of the caller's rate. A path that cannot be parsed is refused
     /// by its handler.
     fn pass(&self, request: &mut Request, allowance: &mut Option<Allowance>) -> Result<(), ApiError> {
         if self.access != Access::Public {
-            let (caller, rates) = self.gate.admit(self.access, request)?;
-            record_key(&caller.key);
-            let (left, within_rate) = rates.take(&caller.key);
+            let (key, rates) = self.gate.admit(self.access, request)?;
+            record_key(key.id());
+            let (left, within_rate) = rates.take(key.id());
             *allowance = Some(left);
             within_rate?;
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
                 connection.authenticate();
             }
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(key.principal());
+            request.extensions_mut().insert(key);
         }
         self.check_query(request.method(), request.uri())
     }
@@ -113,38 +114,37 @@ impl Gate {
         Self { keys, tickets, rates, stream_rates }
     }
 
-    /// Returns the caller, and the rates that count for the request.
-    fn admit(&self, access: Access, request: &mut Request) -> Result<(Principal, &Rates), ApiError> {
+    /// Returns the caller's key, and the rates that count for the request.
+    fn admit(&self, access: Access, request: &mut Request) -> Result<(AcceptedKey, &Rates), ApiError> {
         let (scope, rates, ticket) = match access {
             Access::Scope(scope) => (scope, &self.rates, None),
             Access::Stream(scope) => (scope, &self.stream_rates, ticket(request)),
             Access::Public => return Err(ApiError::unauthorized("this route has no callers")),
         };
         // A key counts where there are both: clients made of the document send what they have in every place it names.
-        let caller = match (key(request.headers())?, ticket) {
-            (None, Some(ticket)) => self.ticket_holder(&ticket, request)?,
-            (key, _) => self.key_holder(key)?,
+        let key = match (key(request.headers())?, ticket) {
+            (None, Some(ticket)) => self.key_of_ticket(&ticket, request)?,
+            (key, _) => self.accepted(key)?,
         };
-        check_scope(&caller, scope)?;
-        Ok((caller, rates))
+        check_scope(&key.principal(), scope)?;
+        Ok((key, rates))
     }
 
-    fn key_holder(&self, key: Option<&str>) -> Result<Principal, ApiError> {
+    fn accepted(&self, key: Option<&str>) -> Result<AcceptedKey, ApiError> {
         let key =
             key.ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
-        self.keys.verify(key).ok_or_else(|| ApiError::unauthorized("this key is not known"))
+        self.keys.verify(key).cloned().ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn ticket_holder(&self, ticket: &str, request: &mut Request) -> Result<Principal, ApiError> {
+    fn key_of_ticket(&self, ticket: &str, request: &mut Request) -> Result<AcceptedKey, ApiError> {
+        let now = RequestMeta::current().at;
         let stream = stream_at(request.uri()).ok();
-        let verified =
-            stream.and_then(|stream| self.tickets.verify(ticket, &stream, RequestMeta::current().at));
-        let caller = verified.and_then(|verified| {
-            let caller = self.keys.principal(&verified.key)?;
-            request.extensions_mut().insert(verified.ticket);
-            Some(caller)
-        });
-        caller.ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))
+        let valid = stream.and_then(|stream| self.tickets.verify(ticket, &stream, &self.keys, now));
+        let valid =
+            valid.ok_or_else(|| ApiError::unauthorized("this ticket is not valid here, or no longer"))?;
+        let key = valid.key.clone();
+        request.extensions_mut().insert(valid);
+        Ok(key)
     }
 }
 

@@ -2,15 +2,14 @@
 //! that works when pasted.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::build;
-use crate::config::{LogFormat, UnknownVariable};
-use crate::server::Listeners;
+use crate::config::{Bind, LogFormat, UnknownVariable};
+use crate::server::{Listener, Listeners};
 use crate::telemetry::JsonLine;
 use crate::wire::Rdev;
 
@@ -27,12 +26,12 @@ pub(crate) fn warn_of_unknown_variables() {
 /// # Errors
 /// When the listeners have no address, or there is no thread to be had.
 pub(crate) fn greet(listeners: &Listeners, rdev: &Rdev, format: LogFormat) -> anyhow::Result<()> {
-    let address = listeners.api.local_addr()?;
-    let probes = listeners.probes.as_ref().map(|probes| probes.local_addr()).transpose()?;
-    log_start(address, probes, rdev);
+    let address = listeners.api.address()?;
+    let probes = listeners.probes.as_ref().map(Listener::address).transpose()?;
+    log_start(&address, probes.as_ref(), rdev);
     let greeting = match format {
-        LogFormat::Text => for_people(address, rdev),
-        LogFormat::Json => for_collectors(address, rdev),
+        LogFormat::Text => for_people(&address, rdev),
+        LogFormat::Json => for_collectors(&address, rdev),
     };
     let write = move || {
         if let Err(error) = std::io::stdout().write_all(greeting.as_bytes()) {
@@ -45,7 +44,7 @@ pub(crate) fn greet(listeners: &Listeners, rdev: &Rdev, format: LogFormat) -> an
     Ok(())
 }
 
-fn log_start(address: SocketAddr, probes: Option<SocketAddr>, rdev: &Rdev) {
+fn log_start(address: &Bind, probes: Option<&Bind>, rdev: &Rdev) {
     let facts = rdev.facts();
     tracing::info!(
         version = build::VERSION,
@@ -63,13 +62,30 @@ fn log_start(address: SocketAddr, probes: Option<SocketAddr>, rdev: &Rdev) {
     );
 }
 
-fn for_people(address: SocketAddr, rdev: &Rdev) -> String {
+/// Returns the beginning of a URL of this server, and what curl needs beside it.
+fn url(address: &Bind) -> (String, String) {
+    match address {
+        Bind::Tcp(address) => (format!("http://{address}"), String::new()),
+        Bind::Unix(path) => ("http://localhost".to_owned(), format!("--unix-socket '{}' ", path.display())),
+    }
+}
+
+fn place(address: &Bind) -> String {
+    match address {
+        Bind::Tcp(address) => format!("http://{address}"),
+        Bind::Unix(_) => address.to_string(),
+    }
+}
+
+fn for_people(address: &Bind, rdev: &Rdev) -> String {
+    let (url, socket) = url(address);
     format!(
-        "rdev listens on http://{address}  (reference: http://{address}/docs)\n\
+        "rdev listens on {}  (reference: {url}/docs)\n\
          The admin key is {}. Run a command and watch it:\n\n  \
-         curl -N http://{address}/projects/demo/shell -H \"Authorization: Bearer {}\" \
+         curl -N {socket}{url}/projects/demo/shell -H \"Authorization: Bearer {}\" \
          -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \
          -d '{{\"command\":\"for i in 1 2 3 4 5; do echo line $i; sleep 1; done\"}}'\n\n",
+        place(address),
         rdev.key_place(),
         rdev.key_command(),
     )
@@ -82,7 +98,8 @@ struct GreetingFields {
     admin_key: String,
 }
 
-fn for_collectors(address: SocketAddr, rdev: &Rdev) -> String {
-    let fields = GreetingFields { reference: format!("http://{address}/docs"), admin_key: rdev.key_place() };
-    JsonLine::info(format!("rdev listens on http://{address}"), fields).to_string() + "\n"
+fn for_collectors(address: &Bind, rdev: &Rdev) -> String {
+    let (url, _) = url(address);
+    let fields = GreetingFields { reference: format!("{url}/docs"), admin_key: rdev.key_place() };
+    JsonLine::info(format!("rdev listens on {}", place(address)), fields).to_string() + "\n"
 }

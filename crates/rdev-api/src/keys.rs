@@ -18,7 +18,9 @@ use crate::system::random;
 #[derive(Clone)]
 pub(crate) struct Keys(Arc<[AcceptedKey]>);
 
-struct AcceptedKey {
+/// A key that is accepted: its id, which several keys may share, and its hash, which is its own.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AcceptedKey {
     id: KeyId,
     sha256: [u8; 32],
 }
@@ -40,32 +42,43 @@ impl Keys {
         Ok(Self::of(&keys))
     }
 
-    fn of(keys: &AdminKeys) -> Self {
+    /// Accepts these keys alone.
+    pub(crate) fn of(keys: &AdminKeys) -> Self {
         Self(keys.keys().iter().map(|key| AcceptedKey::of(&key.0)).collect())
     }
 
-    /// Returns the caller whose key this is; compares in constant time.
-    pub(crate) fn verify(&self, key: &str) -> Option<Principal> {
+    /// Returns the key that a caller has shown, if it is accepted; compares in constant time.
+    pub(crate) fn verify(&self, key: &str) -> Option<&AcceptedKey> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        let same = self.0.iter().find(|known| sha256.ct_eq(&known.sha256).into())?;
-        Some(same.principal())
+        self.0.iter().find(|known| sha256.ct_eq(&known.sha256).into())
     }
 
-    /// Returns the caller whose key has this id; `None` when no such key is accepted any more.
-    pub(crate) fn principal(&self, id: &KeyId) -> Option<Principal> {
-        self.0.iter().find(|known| known.id == *id).map(AcceptedKey::principal)
+    /// Returns the accepted keys that have this id: during a change there are two.
+    pub(crate) fn with_id(&self, id: &KeyId) -> impl Iterator<Item = &AcceptedKey> {
+        self.0.iter().filter(move |known| known.id == *id)
     }
 }
 
 impl AcceptedKey {
     /// The key's id is the part between the first two underscores, else `admin`.
-    fn of(key: &str) -> Self {
+    pub(crate) fn of(key: &str) -> Self {
         let id = key.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let id = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
         Self { id: id.expect("\"admin\" is a key id"), sha256: Sha256::digest(key.as_bytes()).into() }
     }
 
-    fn principal(&self) -> Principal {
+    /// Returns the id of the key.
+    pub(crate) fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// Returns the hash of the whole key.
+    pub(crate) fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// Returns the caller who holds the key.
+    pub(crate) fn principal(&self) -> Principal {
         Principal { key: self.id.clone(), scopes: vec![Scope::Admin] }
     }
 }
@@ -126,12 +139,13 @@ mod tests {
     fn only_the_whole_key_is_accepted() {
         let keys = AdminKeys::parse("rdev_ops_0123456789abcdef,rdev_bot_0123456789abcdef").unwrap();
         let keys = Keys::of(&keys);
-        let caller = keys.verify("rdev_ops_0123456789abcdef").unwrap();
+        let ops = keys.verify("rdev_ops_0123456789abcdef").unwrap();
+        let caller = ops.principal();
         assert_eq!(caller.key.as_str(), "ops");
         assert!(caller.has(Scope::ProjectsExecute));
-        assert_eq!(keys.verify("rdev_bot_0123456789abcdef").unwrap().key.as_str(), "bot");
-        assert_eq!(keys.principal(&caller.key), Some(caller));
-        assert!(keys.principal(&"x".parse().unwrap()).is_none());
+        assert_eq!(keys.verify("rdev_bot_0123456789abcdef").unwrap().id().as_str(), "bot");
+        assert!(keys.with_id(&caller.key).eq([ops]));
+        assert_eq!(keys.with_id(&"x".parse().unwrap()).count(), 0);
         for wrong in ["", "rdev_ops_0123456789abcde", "rdev_ops_0123456789abcdef0", "rdev_x_0123456789abcdef"]
         {
             assert!(keys.verify(wrong).is_none(), "{wrong}");

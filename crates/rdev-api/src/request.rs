@@ -3,7 +3,7 @@
 //! Responses and errors are made far from where their request came in, so the id and the time of a request are those of
 //! the task that answers it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rdev_domain::Timestamp;
@@ -36,4 +36,19 @@ impl RequestMeta {
 
 /// The other end of the connection; the server puts it on every request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) enum Peer {
+    /// A client or a proxy at this address.
+    Tcp(SocketAddr),
+    /// A proxy of this machine, which may connect to the server's Unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// Returns the address; a Unix socket has none.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}

@@ -23,8 +23,10 @@ pub enum Subscription {
     Open {
         /// Reader of the events.
         reader: LogReader,
-        /// The event after which the subscriber begins; `None` for the first one.
+        /// The event after which the subscriber begins; `None` for the start of the stream.
         after: Option<Seq>,
+        /// True where the subscriber does not know `after`: it has named no event.
+        after_is_new: bool,
     },
 }
 
@@ -60,8 +62,8 @@ pub enum Begin {
 pub struct ViewReader {
     /// The reader.
     pub reader: LogReader,
-    /// Position after which the reader begins.
-    pub begun: Position,
+    /// Position after which the reader begins; `None` for the start of the log.
+    pub begun: Option<Position>,
     /// True when the log has never had the requested position: the reader begins after the last position before it
     /// that the log has had.
     pub unknown: bool,
@@ -80,7 +82,7 @@ impl LogReaders {
     pub async fn subscribe(&self, job: &Job, begin: JobBegin) -> Result<Subscription> {
         let after = match begin {
             JobBegin::Start => None,
-            JobBegin::Latest => self.log.last_seq(&job.id).await?,
+            JobBegin::Latest => Some(self.log.last_seq(&job.id).await?.unwrap_or(Seq::ZERO)),
             JobBegin::After(seq) => Some(seq),
             JobBegin::Since(at) => self.log.seq_before(&job.id, at).await?,
         };
@@ -90,7 +92,8 @@ impl LogReaders {
         {
             return Ok(Subscription::Complete);
         }
-        Ok(Subscription::Open { reader: self.read_job(job, after).await?, after })
+        let after_is_new = after.is_some() && !matches!(begin, JobBegin::After(_));
+        Ok(Subscription::Open { reader: self.read_job(job, after).await?, after, after_is_new })
     }
 
     /// Opens a reader of a job's events after the event `after`, or from the first one. The end of an ended job is read
@@ -129,26 +132,32 @@ impl LogReaders {
         }
         let (begun, unknown) = match begin {
             // Every log has a start: there is nothing to look up.
-            Begin::Start => (Position::ZERO, false),
-            Begin::Latest => (self.last_known(&view, Position::MAX).await?, false),
-            Begin::Since(at) => (self.log.last_before(&view, at).await?, false),
+            Begin::Start => (None, false),
+            Begin::Latest => (Some(self.last_known(&view, Position::MAX).await?), false),
+            Begin::Since(at) => (Some(self.log.last_before(&view, at).await?), false),
             Begin::Within(entry) => self.locate(&view, entry, entry).await?,
             Begin::From(position) => self.locate(&view, position, position.before()).await?,
         };
-        let source = Source::View { view, tail, announced: begun };
-        Ok(ViewReader { reader: LogReader::new(self.log.clone(), source, head, begun), begun, unknown })
+        let cursor = begun.unwrap_or(Position::ZERO);
+        let source = Source::View { view, tail, announced: cursor };
+        Ok(ViewReader { reader: LogReader::new(self.log.clone(), source, head, cursor), begun, unknown })
     }
 
     /// Returns the position after which a reader begins that was given `position`, and whether this log has never had
     /// an entry from `least` up to there. Positions are never reused, so such a `position` is of another log.
-    async fn locate(&self, view: &LogView, position: Position, least: Position) -> Result<(Position, bool)> {
+    async fn locate(
+        &self,
+        view: &LogView,
+        position: Position,
+        least: Position,
+    ) -> Result<(Option<Position>, bool)> {
         let known = self.last_known(view, position).await?;
         if known >= least {
-            return Ok((position.before(), false));
+            return Ok((Some(position.before()), false));
         }
         // The reader has nothing of this log: it begins where no entry can appear before it.
         let end = self.last_known(view, Position::MAX).await?;
-        Ok((known.min(end), true))
+        Ok((Some(known.min(end)), true))
     }
 
     /// Returns the position of the last entry of a view up to `to`, also of a removed one.

@@ -35,7 +35,7 @@ pub use self::pool::PoolConfig;
 pub use self::retention::RetentionConfig;
 pub use self::runtime::{Runtime, RuntimeConfig};
 pub use self::secret::{MasterKey, Secret};
-pub use self::server::ServerConfig;
+pub use self::server::{Bind, ServerConfig};
 pub use self::store::{DatabaseUrl, StoreConfig};
 pub use self::streams::StreamsConfig;
 pub use self::unknown::UnknownVariable;

@@ -1,19 +1,21 @@
 //! The stream over all that a key may see, and tickets for browsers to read streams.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
     AgentQuery, Data, ErrorBody, LastEventIdHeader, StreamEvent, SubscriptionQuery, Ticket, TicketBody,
 };
-use rdev_domain::{IdempotencyKey, Principal};
+use rdev_domain::IdempotencyKey;
 use rdev_services::{Events, StreamRef, TicketIssuer};
 
 use crate::access::check_scope;
 use crate::convert::time;
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{Caller, JsonBody, Query};
+use crate::extract::{JsonBody, Query};
+use crate::keys::AcceptedKey;
 use crate::routes::begin::log_begin;
 use crate::sse::{Opening, Shape, Streams};
 use crate::stream_path::stream_at;
@@ -51,26 +53,26 @@ pub(crate) async fn all(
 pub(crate) async fn ticket(
     State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,
-    Caller(caller): Caller,
+    Extension(key): Extension<AcceptedKey>,
     JsonBody { body, idempotency }: JsonBody<TicketBody>,
 ) -> Result<Response, ApiError> {
     let path: Result<Uri, String> = body.path.parse().map_err(|_| "it is no path".to_owned());
     let stream =
         path.and_then(|path| stream_at(&path)).map_err(|why| ApiError::invalid_field("path", why))?;
-    issue((&issuer, &tickets), &caller, &stream, idempotency.as_ref()).await
+    issue((&issuer, &tickets), &key, &stream, idempotency.as_ref()).await
 }
 
-/// Issues a ticket for a stream.
+/// Issues a ticket for a stream, where the holder of the key may read it.
 pub(super) async fn issue(
     (issuer, tickets): (&TicketIssuer, &Tickets),
-    caller: &Principal,
+    key: &AcceptedKey,
     stream: &StreamRef,
     idempotency: Option<&IdempotencyKey>,
 ) -> Result<Response, ApiError> {
-    check_scope(caller, stream.scope())?;
+    check_scope(&key.principal(), stream.scope())?;
     let (issued_at, asked) = issuer.issue(stream, idempotency).await?;
     let expires = issued_at + TICKET_LIFETIME;
-    let ticket = tickets.issue(&caller.key, stream, expires);
+    let ticket = tickets.issue(key, stream, expires);
     let body = data(Ticket { ticket, expires_at: time(expires) });
     // A ticket is as good as a key: no cache and no store keeps it.
     Ok((replayed(asked), [(header::CACHE_CONTROL, "no-store")], body).into_response())

@@ -1,23 +1,23 @@
 //! The accept loop: one task a connection, and their orderly end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Serving;
 use super::limits::{ACCEPT_PAUSE, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEAD_TIMEOUT_CROWDED};
+use super::listen::Listener;
 use super::permits::ConnectionLimit;
 use crate::metrics::Closed;
 use crate::request::Peer;
 
 /// Serves until `stop`, then lets connections end: event streams are told to reconnect by their own token.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     app: Router,
     limit: Arc<ConnectionLimit>,
     stop: CancellationToken,
@@ -29,11 +29,11 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let Some(permit) = limit.acquire(peer.ip()) else {
                     Closed::TooMany.count();
-                    tracing::debug!(%peer, "refused: this client has too many connections without a key");
+                    tracing::debug!(?peer, "refused: this client has too many connections without a key");
                     continue;
                 };
                 let head_timeout = if limit.is_crowded() { HEAD_TIMEOUT_CROWDED } else { HEAD_TIMEOUT };
-                tracker.spawn(serving.clone().serve(stream, Peer(peer), permit, head_timeout));
+                tracker.spawn(serving.clone().serve(stream, peer, permit, head_timeout));
             }
             Err(error) => {
                 // Mostly too many open files: connections that end release some.
@@ -49,9 +49,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn accept(listener: &TcpListener, limit: &ConnectionLimit) -> std::io::Result<(TcpStream, SocketAddr)> {
+async fn accept(listener: &Listener, limit: &ConnectionLimit) -> std::io::Result<(TcpStream, Peer)> {
     limit.available().await;
-    let (stream, peer) = listener.accept().await?;
-    // `[::]` shows an IPv4 client as `::ffff:192.0.2.1`, which is in no network that anybody has configured.
-    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    listener.accept().await
 }

@@ -66,7 +66,7 @@ impl Serving {
             () = self.to_the_end(stream, peer, &permit, head_timeout) => {}
             () = usage.evicted() => {
                 Closed::MadeRoom.count();
-                tracing::debug!(peer = %peer.0, "an idle connection was evicted");
+                tracing::debug!(?peer, "an idle connection was evicted");
             }
         }
     }

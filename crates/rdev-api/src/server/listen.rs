@@ -1,21 +1,25 @@
 //! The listening sockets.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::limits::{BACKLOG, PEER_TIMEOUT, raise_file_limit};
-use crate::config::Config;
+use super::unix::UnixSocket;
+use crate::config::{Bind, Config};
+use crate::request::Peer;
 
 /// Listening sockets of the server.
 pub(crate) struct Listeners {
     /// The API.
-    pub(crate) api: TcpListener,
+    pub(crate) api: Listener,
     /// Probes and metrics, where they have an address of their own.
-    pub(crate) probes: Option<TcpListener>,
+    pub(crate) probes: Option<Listener>,
 }
 
 impl Listeners {
@@ -26,13 +30,58 @@ impl Listeners {
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
         raise_file_limit();
         let config = &config.server;
-        let probes = config.probe_bind.map(|address| listen(address, "RDEV_PROBE_BIND")).transpose()?;
-        Ok(Self { api: listen(config.bind, "RDEV_BIND")?, probes })
+        let probes = config.probe_bind.map(|address| tcp(address, "RDEV_PROBE_BIND")).transpose()?;
+        let api = match &config.bind {
+            Bind::Tcp(address) => tcp(*address, "RDEV_BIND")?,
+            Bind::Unix(path) => unix(path.clone())?,
+        };
+        Ok(Self { api, probes })
+    }
+}
+
+/// A listening socket.
+pub(crate) enum Listener {
+    /// Of an address of the machine.
+    Tcp(TcpListener),
+    /// Of a file.
+    Unix(UnixSocket),
+}
+
+impl Listener {
+    /// Returns the address, with the port that the system has chosen where none was configured.
+    ///
+    /// # Errors
+    /// When the socket has no address.
+    pub(crate) fn address(&self) -> std::io::Result<Bind> {
+        Ok(match self {
+            Self::Tcp(listener) => Bind::Tcp(listener.local_addr()?),
+            Self::Unix(socket) => Bind::Unix(socket.path().to_owned()),
+        })
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// Mostly too many open files.
+    pub(super) async fn accept(&self) -> std::io::Result<(TcpStream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // `[::]` shows an IPv4 client as `::ffff:192.0.2.1`, which is in no network that anybody has configured.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                Ok((stream, Peer::Tcp(peer)))
+            }
+            Self::Unix(socket) => {
+                // A connected socket is read, written and closed by the same calls, whatever its family.
+                let connected = OwnedFd::from(socket.accept().await?);
+                Ok((TcpStream::from_std(connected.into())?, Peer::Unix))
+            }
+        }
     }
 }
 
 /// Begins to listen at the address that `variable` names.
-fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+fn tcp(address: SocketAddr, variable: &str) -> anyhow::Result<Listener> {
     let listen = || -> std::io::Result<TcpListener> {
         let (socket, address) = socket(address)?;
         socket.set_reuse_address(true)?;
@@ -44,7 +93,13 @@ fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    listen().with_context(|| format!("cannot listen on {address} ({variable})"))
+    listen().map(Listener::Tcp).with_context(|| format!("cannot listen on {address} ({variable})"))
+}
+
+/// Begins to listen at a Unix socket.
+fn unix(path: PathBuf) -> anyhow::Result<Listener> {
+    let context = format!("cannot listen on {} (RDEV_BIND)", Bind::Unix(path.clone()));
+    UnixSocket::bind(path).map(Listener::Unix).context(context)
 }
 
 /// Makes a socket for the address. `[::]` is every address of the machine, also its IPv4 ones, and also on a machine

@@ -12,11 +12,12 @@ mod limits;
 mod listen;
 mod permits;
 mod signals;
+mod unix;
 
 pub(crate) use self::accept::serve;
 pub(crate) use self::departure::Departure;
 pub(crate) use self::handoff::Handoff;
 pub(crate) use self::limits::{PROBE_CONNECTIONS_MAX, connections_max, streams_per_key};
-pub(crate) use self::listen::Listeners;
+pub(crate) use self::listen::{Listener, Listeners};
 pub(crate) use self::permits::{ConnectionLimit, ConnectionUsage};
 pub(crate) use self::signals::stop_on_signal;

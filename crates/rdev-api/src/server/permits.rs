@@ -81,8 +81,8 @@ impl ConnectionLimit {
 
     /// Returns a permit for a connection from this address, for which an idle one may be evicted. `None` when its
     /// client has too many.
-    pub(super) fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
-        let client = self.client(peer);
+    pub(super) fn acquire(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<ConnectionPermit> {
+        let client = peer.and_then(|peer| self.client(peer));
         let mut register = self.register();
         while let Some(unauthenticated) = client.and_then(|client| register.clients.get(&client))
             && unauthenticated.connections >= UNAUTHENTICATED_PER_CLIENT_MAX
@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_connections_are_evicted_those_without_a_key_first_and_the_oldest_of_them() {
         let limit = ConnectionLimit::new(3, Arc::default());
-        let acquire = |from: &str| limit.acquire(address(from)).unwrap();
+        let acquire = |from: &str| limit.acquire(Some(address(from))).unwrap();
         let known = acquire("10.0.0.1");
         known.0.begin_request();
         known.0.authenticate();
@@ -324,7 +324,7 @@ mod tests {
     async fn a_client_evicts_its_own_connections_and_is_refused_when_none_is_idle() {
         let proxy = [IpNet::from(address("10.0.0.9"))];
         let limit = ConnectionLimit::new(UNAUTHENTICATED_PER_CLIENT_MAX * 4, proxy.into());
-        let acquire = |from: &str| limit.acquire(address(from));
+        let acquire = |from: &str| limit.acquire(Some(address(from)));
         let other = acquire("2001:db8:1::1").unwrap();
         let permits: Vec<ConnectionPermit> = (0..UNAUTHENTICATED_PER_CLIENT_MAX)
             .map(|n| acquire(&format!("2001:db8::{n:x}")).unwrap())
@@ -352,8 +352,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_arrives_in_time_is_answered_before_its_connection_is_closed() {
         let limit = ConnectionLimit::new(1, Arc::default());
-        let first = limit.acquire(address("10.0.0.1")).unwrap();
-        let second = limit.acquire(address("10.0.0.2")).unwrap();
+        let first = limit.acquire(Some(address("10.0.0.1"))).unwrap();
+        let second = limit.acquire(Some(address("10.0.0.2"))).unwrap();
         first.0.begin_request();
         assert!(!is_evicted(&first).await);
         first.0.end_request();

@@ -3,6 +3,9 @@
 use rdev_domain::{Entry, EntryBody, Position, Seq};
 use rdev_engine::Begin;
 
+/// Largest number in an id: 18 digits.
+const SEQ_MAX: Seq = Seq(999_999_999_999_999_999);
+
 /// Id of an event in a stream of several jobs, opaque to clients: the same in every such stream that has the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogEventId {
@@ -13,7 +16,7 @@ pub(crate) struct LogEventId {
 impl LogEventId {
     /// Returns the id after all events up to this entry.
     pub(crate) fn after(position: Position) -> Self {
-        Self { position, seq: Seq(u64::MAX) }
+        Self { position, seq: SEQ_MAX }
     }
 
     /// Returns where a reader resumes that has this id: within the entry, of which later events may follow. The id at the

@@ -78,11 +78,6 @@ pub(super) struct StreamPermit {
 }
 
 impl StreamPermit {
-    /// Returns the key whose share the stream is part of.
-    pub(super) fn key(&self) -> &KeyId {
-        &self.key
-    }
-
     /// Waits until the stream is to end.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;

@@ -115,9 +115,12 @@ pub(crate) fn log_gap(from: Option<LogEventId>, to: LogEventId, why: Unsent) -> 
     out.into()
 }
 
-/// Renders a heartbeat.
-pub(crate) fn heartbeat(now: Timestamp) -> Bytes {
+/// Renders a heartbeat, with the id from which its reader resumes.
+pub(crate) fn heartbeat(id: Option<&str>, now: Timestamp) -> Bytes {
     let mut out = Vec::new();
+    if let Some(id) = id {
+        out.extend_from_slice(format!("id: {id}\n").as_bytes());
+    }
     event(&mut out, Form::Sse, EventName::Heartbeat, &HeartbeatEvent { timestamp: time(now) });
     out.into()
 }

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use rdev_api_types::Ticket;
-use rdev_domain::{KeyId, Timestamp};
+use rdev_domain::Timestamp;
 use rdev_ports::Clock;
-use rdev_services::StreamRef;
 use tokio::time::Instant;
 
 use crate::convert::time;
-use crate::tickets::{TICKET_LIFETIME, Tickets};
+use crate::tickets::{TICKET_LIFETIME, TicketUse, Tickets};
 
 /// Rest of a ticket's lifetime at which the stream sends the next one.
 const RENEWED_BEFORE: Duration = Duration::from_secs(TICKET_LIFETIME.as_secs() / 2);
@@ -17,22 +16,16 @@ const RENEWED_BEFORE: Duration = Duration::from_secs(TICKET_LIFETIME.as_secs() /
 /// Issuer of the next tickets of one stream.
 pub(super) struct Renewal {
     tickets: Tickets,
-    key: KeyId,
-    stream: StreamRef,
+    /// Ticket that opened the stream.
+    ticket: TicketUse,
     next: Instant,
 }
 
 impl Renewal {
-    /// Issues tickets from half an hour before `expires` on: at once, where that has passed.
-    pub(super) fn new(
-        tickets: Tickets,
-        key: KeyId,
-        stream: StreamRef,
-        expires: Timestamp,
-        now: Timestamp,
-    ) -> Self {
-        let next = Instant::now() + expires.since(now).saturating_sub(RENEWED_BEFORE);
-        Self { tickets, key, stream, next }
+    /// Issues tickets from half an hour before the end of `ticket` on: at once, where that has passed.
+    pub(super) fn new(tickets: Tickets, ticket: TicketUse, now: Timestamp) -> Self {
+        let next = Instant::now() + ticket.expires.since(now).saturating_sub(RENEWED_BEFORE);
+        Self { tickets, ticket, next }
     }
 
     /// Returns the next ticket, if it is due.
@@ -42,7 +35,7 @@ impl Renewal {
         }
         self.next = now + (TICKET_LIFETIME - RENEWED_BEFORE);
         let expires = clock.now() + TICKET_LIFETIME;
-        let ticket = self.tickets.issue(&self.key, &self.stream, expires);
+        let ticket = self.tickets.issue(&self.ticket.key, &self.ticket.stream, expires);
         Some(Ticket { ticket, expires_at: time(expires) })
     }
 }
@@ -50,15 +43,21 @@ impl Renewal {
 #[cfg(test)]
 mod tests {
     use rdev_ports::testing::{FakeClock, START};
+    use rdev_services::StreamRef;
 
     use super::*;
-    use crate::config::MasterKey;
+    use crate::config::{AdminKeys, MasterKey};
+    use crate::keys::{AcceptedKey, Keys};
 
     #[test]
     fn a_ticket_is_renewed_half_an_hour_before_it_expires_and_again() {
         let (tickets, clock) = (Tickets::new(&MasterKey([7; 32])), FakeClock::default());
-        let key: KeyId = "ops".parse().unwrap();
-        let of = |left| Renewal::new(tickets.clone(), key.clone(), StreamRef::All, START + left, START);
+        let secret = "rdev_ops_0123456789abcdef";
+        let (key, keys) = (AcceptedKey::of(secret), Keys::of(&AdminKeys::parse(secret).unwrap()));
+        let of = |left| {
+            let ticket = TicketUse { key: key.clone(), stream: StreamRef::All, expires: START + left };
+            Renewal::new(tickets.clone(), ticket, START)
+        };
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let begun = Instant::now();
         assert!(of(minutes(10)).due(Instant::now(), &clock).is_some(), "it is late");
@@ -66,8 +65,8 @@ mod tests {
         let mut due = Vec::new();
         for minute in 0..120 {
             if let Some(ticket) = renewal.due(begun + minutes(minute) + minutes(1), &clock) {
-                let opens = tickets.verify(&ticket.ticket, &StreamRef::All, clock.now());
-                assert_eq!(opens.unwrap().key, key);
+                let opens = tickets.verify(&ticket.ticket, &StreamRef::All, &keys, clock.now());
+                assert!(opens.unwrap().key == key);
                 due.push(minute + 1);
             }
         }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use rdev_domain::{Principal, Scope, Seq};
+use rdev_domain::{Position, Principal, Scope, Seq};
 use rdev_engine::{LogReader, Subscription, ViewReader};
 use rdev_ports::Clock;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::event_id::LogEventId;
 use super::quota::{StreamPermit, StreamQuota};
 use super::renewal::Renewal;
 use super::shape::Shape;
-use super::subscriber::{LogPlace, Seat, Subscriber, SubscriberContext};
+use super::subscriber::{JobPlace, LogPlace, Seat, Subscriber, SubscriberContext};
 use crate::error::ApiError;
 use crate::extract::Caller;
 use crate::keys::Keys;
@@ -63,9 +63,7 @@ where
         let Caller(caller) = Caller::from_request_parts(parts, state).await?;
         let permit = Streams::from_ref(state).quota.acquire(caller.key.clone())?;
         let renewal = parts.extensions.get::<TicketUse>().map(|ticket| {
-            let TicketUse { stream, expires } = ticket.clone();
-            let (tickets, now) = (Tickets::from_ref(state), RequestMeta::current().at);
-            Box::new(Renewal::new(tickets, permit.key().clone(), stream, expires, now))
+            Box::new(Renewal::new(Tickets::from_ref(state), ticket.clone(), RequestMeta::current().at))
         });
         Ok(Self { caller, permit, renewal, handoff: parts.extensions.get::<Handoff>().cloned() })
     }
@@ -94,21 +92,19 @@ impl Streams {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(KEYS_CHECKED_EVERY) => {}
             }
-            self.quota.end_where(|key| self.keys.principal(key).is_none());
+            self.quota.end_where(|key| self.keys.with_id(key).next().is_none());
         }
     }
 
-    /// Responds with the events of a job after `after`; ends with the job's last event.
-    pub(crate) fn command(
-        &self,
-        opening: Opening,
-        reader: LogReader,
-        after: Option<Seq>,
-        shape: Shape,
-    ) -> Response {
+    /// Responds with the events of a job from the first one on; ends with the job's last event.
+    pub(crate) fn command(&self, opening: Opening, reader: LogReader, shape: Shape) -> Response {
+        self.job(opening, reader, JobPlace { after: Seq::ZERO, is_new: false }, shape)
+    }
+
+    fn job(&self, opening: Opening, reader: LogReader, place: JobPlace, shape: Shape) -> Response {
         let Opening { permit, renewal, handoff, .. } = opening;
         let seat = Seat { permit, renewal, shape };
-        let subscriber = Subscriber::command(self.context.clone(), seat, reader, after.unwrap_or(Seq::ZERO));
+        let subscriber = Subscriber::job(self.context.clone(), seat, reader, place);
         response(subscriber.events().boxed(), handoff)
     }
 
@@ -121,7 +117,10 @@ impl Streams {
     ) -> Response {
         match subscription {
             Subscription::Complete => StatusCode::NO_CONTENT.into_response(),
-            Subscription::Open { reader, after } => self.command(opening, reader, after, shape),
+            Subscription::Open { reader, after, after_is_new } => {
+                let place = JobPlace { after: after.unwrap_or(Seq::ZERO), is_new: after_is_new };
+                self.job(opening, reader, place, shape)
+            }
         }
     }
 
@@ -137,13 +136,15 @@ impl Streams {
         let hides_tasks = !opening.caller.has(Scope::QueueRead);
         let Opening { permit, renewal, handoff, .. } = opening;
         let ViewReader { reader, begun, unknown } = view;
+        let is_new = asked.is_none() && begun.is_some();
+        let begun = LogEventId::after(begun.unwrap_or(Position::ZERO));
         let (after, unknown) = match asked {
-            Some(asked) if unknown => (LogEventId::after(begun), Some(asked)),
+            Some(asked) if unknown => (begun, Some(asked)),
             Some(asked) => (asked, None),
-            None => (LogEventId::after(begun), None),
+            None => (begun, None),
         };
         let seat = Seat { permit, renewal, shape };
-        let place = LogPlace { after, unknown, hides_tasks };
+        let place = LogPlace { after, is_new, unknown, hides_tasks };
         let subscriber = Subscriber::log(self.context.clone(), seat, reader, place);
         response(subscriber.events().boxed(), handoff)
     }

@@ -49,6 +49,8 @@ pub(super) struct Subscriber {
     context: Arc<SubscriberContext>,
     reader: LogReader,
     cursor: Cursor,
+    /// True where the reader was not sent an id as far as the cursor: it began there, or was sent nothing of the last entries.
+    id_is_due: bool,
     /// Entries to send.
     pending: VecDeque<Arc<Entry>>,
     shape: Shape,
@@ -66,10 +68,20 @@ pub(super) struct Seat {
     pub(super) shape: Shape,
 }
 
+/// Place of a subscriber in the stream of one job.
+pub(super) struct JobPlace {
+    /// Number of the event after which the subscriber begins.
+    pub(super) after: Seq,
+    /// True where the subscriber does not know `after`.
+    pub(super) is_new: bool,
+}
+
 /// Place of a subscriber in a log of several jobs.
 pub(super) struct LogPlace {
-    /// Id of the last event that the subscriber has.
+    /// Id after which the subscriber begins.
     pub(super) after: LogEventId,
+    /// True where the subscriber does not know `after`.
+    pub(super) is_new: bool,
     /// Id that the subscriber sent, where the log has no such entry.
     pub(super) unknown: Option<LogEventId>,
     /// True where the subscriber's key may read no tasks.
@@ -78,7 +90,7 @@ pub(super) struct LogPlace {
 
 enum Cursor {
     /// Number of the last event sent, in a job's stream.
-    Command(Seq),
+    Job(Seq),
     /// Ids in a log of several jobs: entries and events up to `began` are skipped, and `last` is the last one sent.
     Log { began: LogEventId, last: LogEventId, hides_tasks: bool },
 }
@@ -93,15 +105,15 @@ enum Phase {
 }
 
 impl Subscriber {
-    /// Reads a job's stream after the event `after`.
-    pub(super) fn command(
+    /// Reads the stream of one job.
+    pub(super) fn job(
         context: Arc<SubscriberContext>,
         seat: Seat,
         reader: LogReader,
-        after: Seq,
+        place: JobPlace,
     ) -> Self {
         let shape = Shape { types: seat.shape.types.with_complete(), ..seat.shape };
-        Self::new(context, Seat { shape, ..seat }, reader, Cursor::Command(after), None)
+        Self::new(context, Seat { shape, ..seat }, reader, Cursor::Job(place.after), place.is_new)
     }
 
     /// Reads a log of several jobs.
@@ -111,9 +123,10 @@ impl Subscriber {
         reader: LogReader,
         place: LogPlace,
     ) -> Self {
-        let LogPlace { after, unknown, hides_tasks } = place;
+        let LogPlace { after, is_new, unknown, hides_tasks } = place;
         let cursor = Cursor::Log { began: after, last: after, hides_tasks };
-        Self::new(context, seat, reader, cursor, unknown)
+        let subscriber = Self::new(context, seat, reader, cursor, is_new);
+        Self { phase: Phase::Hello { unknown }, ..subscriber }
     }
 
     fn new(
@@ -121,11 +134,11 @@ impl Subscriber {
         Seat { permit, renewal, shape }: Seat,
         reader: LogReader,
         cursor: Cursor,
-        unknown: Option<LogEventId>,
+        id_is_due: bool,
     ) -> Self {
         let next_heartbeat = Instant::now() + context.heartbeat;
-        let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown });
-        Self { context, reader, cursor, pending, shape, next_heartbeat, renewal, phase, permit }
+        let (pending, phase) = (VecDeque::new(), Phase::Hello { unknown: None });
+        Self { context, reader, cursor, id_is_due, pending, shape, next_heartbeat, renewal, phase, permit }
     }
 
     /// Returns the bytes of the stream.
@@ -189,16 +202,29 @@ impl Subscriber {
         {
             return Some(render::ticket(&ticket));
         }
-        (now >= self.next_heartbeat).then(|| render::heartbeat(self.context.clock.now()))
+        (now >= self.next_heartbeat).then(|| self.heartbeat())
     }
 
-    fn hello(&self, unknown: Option<LogEventId>) -> Bytes {
-        let (Some(unknown), Cursor::Log { began, .. }) = (unknown, &self.cursor) else {
-            return Bytes::from_static(HELLO);
+    /// Renders a heartbeat. It has an id where one is due: a reader that is cut before its first event, or after many of which
+    /// it was sent none, resumes here.
+    fn heartbeat(&mut self) -> Bytes {
+        let id = std::mem::take(&mut self.id_is_due).then(|| match &self.cursor {
+            Cursor::Job(last) => last.0.to_string(),
+            Cursor::Log { last, .. } => last.to_string(),
+        });
+        render::heartbeat(id.as_deref(), self.context.clock.now())
+    }
+
+    fn hello(&mut self, unknown: Option<LogEventId>) -> Bytes {
+        let more = match (unknown, &self.cursor) {
+            (Some(unknown), Cursor::Log { began, .. }) => {
+                let known_from = LogEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
+                render::log_gap(Some(unknown), known_from, Unsent::UnknownId)
+            }
+            _ if self.id_is_due => self.heartbeat(),
+            _ => return Bytes::from_static(HELLO),
         };
-        let known_from = LogEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
-        let gap = render::log_gap(Some(unknown), known_from, Unsent::UnknownId);
-        [HELLO, &gap].concat().into()
+        [HELLO, &more].concat().into()
     }
 
     /// Ends the response; the client reconnects with its last event id, and misses nothing.
@@ -215,6 +241,7 @@ impl Subscriber {
                 break;
             };
             let bytes = self.render(&entry)?;
+            self.id_is_due = bytes.is_empty();
             if together.is_empty() && (bytes.len() >= WRITE_BYTES || self.pending.is_empty()) {
                 return Ok(bytes);
             }
@@ -227,7 +254,7 @@ impl Subscriber {
         let (shape, cache) = (self.shape, &self.context.cache);
         let reading = Reading { agent: self.context.agents.lines(entry.kind, shape.agent), shape };
         match &mut self.cursor {
-            Cursor::Command(last) => {
+            Cursor::Job(last) => {
                 if entry.is_last() {
                     self.phase = Phase::Closed;
                 }
@@ -276,14 +303,14 @@ impl Subscriber {
                 let from = (last.position > Position::ZERO).then_some(*last);
                 render::log_gap(from, whole_from, Unsent::Removed)
             }
-            Cursor::Command(_) => Bytes::new(),
+            Cursor::Job(_) => Bytes::new(),
         }
     }
 
     /// Announces that retention removed the stream up to this event, or as a whole.
     fn missing(&mut self, to: Option<Seq>) -> Bytes {
         let mut out = Vec::new();
-        let Cursor::Command(last) = &mut self.cursor else { return Bytes::new() };
+        let Cursor::Job(last) = &mut self.cursor else { return Bytes::new() };
         if to.is_none() {
             self.phase = Phase::Closed;
         }

@@ -7,10 +7,13 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// Bytes of lines that wait; as many may be in the hands of the writer.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Pause after a write, in which lines gather: to wake the writer costs more than to write the line.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of buffer that are kept once it is empty; a larger one is freed.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
@@ -67,6 +70,7 @@ impl Lines {
                 report(lost - told);
                 told = lost;
             }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -133,7 +137,6 @@ impl Write for &Lines {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::thread;
 
     use super::*;
 

@@ -216,6 +216,7 @@ mod tests {
     use rdev_ports::spawn_for_good;
 
     use super::*;
+    use crate::config::Bind;
 
     #[tokio::test]
     async fn a_server_ends_and_says_why_when_a_task_of_an_adapter_has_died() {
@@ -226,7 +227,7 @@ mod tests {
         let config = Config::try_parse_from(of.into_iter().chain([data.into()])).unwrap();
         let rdev = wire(&config, Inherited { umask: 0o022, open_files: None }).await.unwrap();
         let (listeners, stop) = (Listeners::open(&config).unwrap(), CancellationToken::new());
-        let address = listeners.api.local_addr().unwrap();
+        let Bind::Tcp(address) = listeners.api.address().unwrap() else { panic!("it is a port") };
         spawn_for_good(&rdev.runtime_failed, async { panic!("as it happens") });
         let ended = timeout(Duration::from_secs(30), rdev.serve(listeners, stop.clone())).await.unwrap();
         let error = ended.unwrap_err().to_string();

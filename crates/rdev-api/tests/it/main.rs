@@ -77,6 +77,7 @@ mod subscribing;
 mod surface;
 mod systemd;
 mod tickets;
+mod unix_socket;
 mod waits;
 mod walking;
 mod workers;

@@ -1,6 +1,6 @@
 //! Choices of a subscriber: standard error under another name, and where to begin.
 
-use rdev_client::types::{Event, OutputStream};
+use rdev_client::types::{Event, EventName, OutputStream};
 use rdev_client::{Received, Subscription};
 use serde_json::json;
 
@@ -9,6 +9,8 @@ use crate::support::{Client, Events, ReceivedExt, Runtime, Server, on_both_store
 on_both_stores! {
     standard_error_comes_as_output_where_it_is_asked_for,
     a_stream_begins_with_what_comes_next_or_at_a_time,
+    a_stream_that_is_cut_before_its_first_event_goes_on_where_it_began,
+    a_stream_that_shows_nothing_for_long_goes_on_where_it_was,
 }
 
 /// The lines of a stream, with the name of their event and the stream of their process.
@@ -90,6 +92,68 @@ async fn a_stream_begins_with_what_comes_next_or_at_a_time(on: Runtime) {
             204,
             "{query}"
         );
+    }
+}
+
+/// The id of the next heartbeat that has one.
+async fn place(events: &mut Events) -> String {
+    loop {
+        let event = events.event().await;
+        if let (Event::Heartbeat(_), Some(id)) = (&event.event, &event.id) {
+            return id.clone();
+        }
+    }
+}
+
+async fn a_stream_that_is_cut_before_its_first_event_goes_on_where_it_began(on: Runtime) {
+    let server = on.server().await;
+    let client = server.client();
+    let api = client.api();
+    let at_first = place(&mut Events::connect(api.all_events(), Some("latest")).await).await;
+    let (_, early) = client.run("echo early").await;
+    let accepted = client.shell_on("s", "until [ -e go ]; do sleep 0.02; done; echo late").await;
+    client.begun(&accepted.id).await;
+    let streams = || [api.stream_events("demo", "s"), api.project_events("demo"), api.all_events()];
+    let mut cut = Vec::new();
+    for of in streams() {
+        let by_id = place(&mut Events::connect(of.clone(), Some("latest")).await).await;
+        let far = of.clone().since("9999-12-31T23:59:59Z");
+        let by_time = place(&mut Events::connect(far, None).await).await;
+        cut.extend([(of.clone(), by_id), (of, by_time)]);
+    }
+    server.touch("go").await;
+    client.ended(&accepted.id).await;
+    for (of, id) in cut {
+        let told = first(&mut Events::connect(of, Some(&id)).await).await;
+        assert!(matches!(&told.event, Event::Output(line) if line.line == "late"), "{id}: {told:?}");
+    }
+    // Of an empty log that is everything.
+    let told = first(&mut Events::connect(api.all_events(), Some(&at_first)).await).await;
+    assert_eq!(told.stream(), Some(early.stream_id.as_str()));
+}
+
+async fn a_stream_that_shows_nothing_for_long_goes_on_where_it_was(on: Runtime) {
+    let server = on.fixture().with("RDEV_HEARTBEAT_SECONDS", "1").start().await;
+    let client = server.client();
+    let api = client.api();
+    for (n, of) in [api.stream_events("demo", "s0"), api.project_events("demo"), api.all_events()]
+        .into_iter()
+        .enumerate()
+    {
+        let stream = format!("s{n}");
+        let line = format!("seq 20; until [ -e go{n} ]; do sleep 0.02; done; echo late");
+        let accepted = client.shell_on(&stream, &line).await;
+        let mut errors = Events::connect(of.clone().types(&[EventName::Error]), None).await;
+        let mut all = client.follow(&stream, None).await;
+        while first(&mut all).await.seq() != Some(20) {}
+        let mut id = String::new();
+        while id != "20" && !id.ends_with("-20") {
+            id = place(&mut errors).await;
+        }
+        server.touch(&format!("go{n}")).await;
+        let told = first(&mut Events::connect(of, Some(&id)).await).await;
+        assert_eq!(told.seq(), Some(21), "{told:?}");
+        client.ended(&accepted.id).await;
     }
 }
 

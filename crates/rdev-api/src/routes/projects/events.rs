@@ -1,5 +1,6 @@
 //! Event streams of a project, and tickets for browsers to read them.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -12,7 +13,8 @@ use rdev_engine::JobBegin;
 use rdev_services::{Events, StreamRef, TicketIssuer};
 
 use crate::error::ApiError;
-use crate::extract::{Caller, Idempotency, InProject, Query, StreamInProject};
+use crate::extract::{Idempotency, InProject, Query, StreamInProject};
+use crate::keys::AcceptedKey;
 use crate::routes::begin::{job_begin, log_begin};
 use crate::routes::events::issue;
 use crate::sse::{Opening, Shape, Streams};
@@ -80,11 +82,11 @@ pub(crate) async fn stream_events(
 pub(crate) async fn ticket(
     State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,
-    Caller(caller): Caller,
+    Extension(key): Extension<AcceptedKey>,
     InProject(project): InProject,
-    Idempotency(key): Idempotency,
+    Idempotency(idempotency): Idempotency,
 ) -> Result<Response, ApiError> {
-    issue((&issuer, &tickets), &caller, &StreamRef::Project(project), key.as_ref()).await
+    issue((&issuer, &tickets), &key, &StreamRef::Project(project), idempotency.as_ref()).await
 }
 
 async fn one_stream(

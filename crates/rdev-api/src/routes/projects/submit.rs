@@ -53,7 +53,7 @@ impl Submission {
             ReplyAs::Events(opening) => {
                 let (command, asked, reader) =
                     self.commands.submit_and_follow(caller, project, submit).await.map_err(refused)?;
-                (command, asked, self.streams.command(opening, reader, None, Shape::default()))
+                (command, asked, self.streams.command(opening, reader, Shape::default()))
             }
         };
         let location = [(header::LOCATION, location(project, &command.id))];

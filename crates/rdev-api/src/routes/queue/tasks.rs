@@ -50,7 +50,7 @@ pub(crate) async fn submit(
         }
         ReplyAs::Events(opening) => {
             let (task, asked, reader) = tasks.submit_and_follow(&caller, submit, noted).await?;
-            (task.id, asked, streams.command(opening, reader, None, Shape::default()))
+            (task.id, asked, streams.command(opening, reader, Shape::default()))
         }
     };
     let location = [(header::LOCATION, format!("/queue/tasks/{id}"))];
