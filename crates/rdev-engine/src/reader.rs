@@ -109,7 +109,7 @@ impl LogReader {
             }
             Source::View { view, tail, announced } => {
                 let (view, tail, announced) = (view.clone(), tail.clone(), *announced);
-                self.ready_of_view(&view, &tail, announced).await
+                self.ready_of_view((&view, &tail), announced, known).await
             }
         }
     }
@@ -126,9 +126,9 @@ impl LogReader {
     /// Reads the log once for all followers that are at its end; a follower that is behind reads alone.
     async fn ready_of_view(
         &mut self,
-        view: &LogView,
-        tail: &Tail,
+        (view, tail): (&LogView, &Tail),
         announced: Position,
+        known: Position,
     ) -> Result<Option<Next>> {
         let log = &self.log;
         let read = async |after: Position| {
@@ -136,7 +136,8 @@ impl LogReader {
             // Asked after the read, so that nothing is removed in between unnoticed.
             Ok((entries, log.pruned(view).await?))
         };
-        if let Some(entries) = tail.read_on(self.cursor, PAGE_ENTRIES_MAX as usize, &read).await? {
+        let looked_for = (self.cursor, (!self.unread).then_some(known));
+        if let Some(entries) = tail.read_on(looked_for, PAGE_ENTRIES_MAX as usize, &read).await? {
             // The head announces whatever was appended since.
             self.unread = false;
             return Ok((!entries.is_empty()).then(|| self.advance_to(entries)));

@@ -32,6 +32,8 @@ struct Ring {
     /// Every entry of the log after this position, up to `end`, is in `entries`. `None`: no such position is known.
     floor: Option<Position>,
     end: Position,
+    /// The log was read up to here, and has nothing after `end`.
+    read_to: Position,
 }
 
 impl Tail {
@@ -99,11 +101,12 @@ impl Tail {
     }
 
     /// Reads the entries after `cursor` from a log with many writers, once for all of its followers. `read` returns the
-    /// entries after a position, and the last position at which retention has removed an entry. `None` when the caller
-    /// is not where the other followers are, and has to read the log by itself.
+    /// entries after a position, and the last position at which retention has removed an entry. A caller that looks for
+    /// entries up to `known` does not read again what another has read in vain. `None` when the caller is not where the
+    /// other followers are, and has to read the log by itself.
     pub(crate) async fn read_on<F>(
         &self,
-        cursor: Position,
+        (cursor, known): (Position, Option<Position>),
         limit: usize,
         read: impl Fn(Position) -> F,
     ) -> Result<Option<Vec<Arc<Entry>>>>
@@ -117,17 +120,24 @@ impl Tail {
                 if !ring.reaches(cursor) {
                     return Ok(None);
                 }
+                if ring.end <= cursor && known.is_some_and(|known| known <= ring.read_to) {
+                    return Ok(Some(Vec::new()));
+                }
                 ring.end
             };
             // Another follower may have read the log while this one waited.
             if end > cursor {
                 return Ok(Some(self.after(cursor, limit)));
             }
+            let head = *self.head.borrow();
             let (entries, removed_to) = read(end).await?;
+            let mut ring = lock(&self.ring);
             if entries.is_empty() && removed_to <= end {
+                if ring.end == end {
+                    ring.read_to = head;
+                }
                 return Ok(Some(Vec::new()));
             }
-            let mut ring = lock(&self.ring);
             if removed_to > end || ring.floor.is_none() || ring.end != end {
                 self.budget.account(&mut ring, Ring::clear);
                 return Ok(None);
@@ -325,13 +335,35 @@ mod tests {
         let some =
             |from: Position| async move { Ok((vec![(*entry(from.0 + 2, 10)).clone()], Position::ZERO)) };
         let never = |_: Position| async { panic!("it was read before") };
-        assert!(tail.read_on(Position(3), 9, never).await.unwrap().is_none(), "nobody was at the end yet");
+        assert!(
+            tail.read_on((Position(3), None), 9, never).await.unwrap().is_none(),
+            "nobody was at the end yet"
+        );
         tail.begin(Position(3));
-        let read = tail.read_on(Position(3), 9, some).await.unwrap().unwrap();
+        let read = tail.read_on((Position(3), None), 9, some).await.unwrap().unwrap();
         assert_eq!(positions(&read), [5]);
-        let read = tail.read_on(Position(3), 9, never).await.unwrap().unwrap();
+        let read = tail.read_on((Position(3), None), 9, never).await.unwrap().unwrap();
         assert_eq!(positions(&read), [5]);
-        assert!(tail.read_on(Position(2), 9, never).await.unwrap().is_none(), "it is behind");
+        assert!(tail.read_on((Position(2), None), 9, never).await.unwrap().is_none(), "it is behind");
+    }
+
+    /// Other processes do not say whether what they have stored is in the view.
+    #[tokio::test]
+    async fn what_one_has_read_in_vain_nobody_reads_again() {
+        let tail = Tail::new(&Arc::default());
+        let _follower = tail.head();
+        tail.begin(Position(3));
+        tail.advance(Position(7));
+        let nothing = |_: Position| async { Ok((Vec::new(), Position::ZERO)) };
+        let never = |_: Position| async { panic!("it was read before") };
+        let known = |known| (Position(3), Some(Position(known)));
+        assert_eq!(tail.read_on(known(7), 9, nothing).await.unwrap().unwrap().len(), 0);
+        assert_eq!(tail.read_on(known(7), 9, never).await.unwrap().unwrap().len(), 0);
+        let later = |_: Position| async { Ok((vec![(*entry(8, 10)).clone()], Position::ZERO)) };
+        assert_eq!(positions(&tail.read_on(known(8), 9, later).await.unwrap().unwrap()), [8]);
+        // Who has never read the log reads it.
+        let begins = (Position(8), None);
+        assert_eq!(tail.read_on(begins, 9, nothing).await.unwrap().unwrap().len(), 0);
     }
 
     #[tokio::test]
@@ -340,7 +372,7 @@ mod tests {
         let _follower = tail.head();
         tail.begin(Position(3));
         let removed = |_| async { Ok((vec![(*entry(9, 10)).clone()], Position(7))) };
-        assert!(tail.read_on(Position(3), 9, removed).await.unwrap().is_none());
+        assert!(tail.read_on((Position(3), None), 9, removed).await.unwrap().is_none());
         assert!(kept(&tail, 3).is_empty());
     }
 }
