@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use rdev_domain::{IdempotencyKey, Job, JobId, Result, Target, Timestamp};
+use rdev_domain::{EntryBody, IdempotencyKey, Job, JobId, Result, Target, Timestamp};
 use rdev_ports::{Enqueued, Occurrence, Reopened, TaskQueue};
 
+use crate::run::job_log;
 use crate::run::retry::for_a_caller;
 use crate::{TailCache, Wakeups};
 
@@ -54,6 +55,10 @@ impl Submitter {
         let cancel = self.queue.request_cancel(target, id, idempotency, now).await?;
         let Some(cancel) = cancel else { return Ok(None) };
         if let Some(entry) = cancel.entry {
+            if let EntryBody::Complete(outcome) = &entry.body {
+                // It has never begun, so no worker logs its end.
+                job_log::ended(&cancel.job, outcome);
+            }
             self.tails.publish(entry);
         }
         // A repeated request, too: the process that stored the first one may have died before its announcement.

@@ -219,6 +219,21 @@ async fn attempts_of_a_task_and_operations_are_told() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_job_that_never_began_is_told() {
+    let mut server = Fixture::new().with_workers(1).start().await;
+    let client = server.client();
+    let body = json!({"type": "shell", "steps": ["while :; do sleep 0.05; done"]});
+    let (running, waiting) = (client.add_task(&body).await, client.add_task(&body).await);
+    client.task_in(&running.id, Status::Running).await;
+    for task in [&waiting, &running] {
+        client.api().cancel_task(&task.id).await.unwrap();
+    }
+    client.task_in(&running.id, Status::Cancelled).await;
+    let log = server.whole_log().await;
+    assert_story(&log, &[&["task ended", &waiting.id, "status=cancelled"], &["task ended", &running.id]]);
+}
+
+#[tokio::test]
 async fn every_line_on_every_stream_is_json_where_that_is_asked() {
     #[derive(serde::Deserialize)]
     struct Line {

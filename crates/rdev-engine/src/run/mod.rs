@@ -12,7 +12,7 @@ mod disruption;
 mod give_up;
 mod intake;
 mod invocation;
-mod job_log;
+pub(crate) mod job_log;
 pub(crate) mod journal_gc;
 mod mask;
 mod outcome;
