@@ -1,0 +1,109 @@
+//! Space: of the database, of the disks on which this process stores, and what retention is late with.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use metrics::{describe_gauge, gauge};
+use rdev_domain::Timestamp;
+use rustix::fs::statvfs;
+use tokio::task::spawn_blocking;
+
+use crate::config::{DatabaseUrl, StoreConfig};
+
+/// Folders in which this process stores, each on a file system of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Folders(Vec<(&'static str, PathBuf)>);
+
+/// Space of the file system of a folder.
+#[derive(Debug)]
+pub(super) struct DiskSpace {
+    folder: &'static str,
+    bytes: u64,
+    /// Without what only root may use.
+    available: u64,
+}
+
+impl Folders {
+    /// Returns the data folder, and the folder of a SQLite file that lies on another file system.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn of(config: &StoreConfig) -> io::Result<Self> {
+        let data = config.data_dir.clone();
+        let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev());
+        let mut folders = vec![("data", data.clone())];
+        if let DatabaseUrl::Sqlite(file) = config.database() {
+            let database = std::path::absolute(file)?.parent().map_or_else(PathBuf::new, Path::to_owned);
+            if device(&database)? != device(&data)? {
+                folders.push(("database", database));
+            }
+        }
+        Ok(Self(folders))
+    }
+
+    /// Returns the space of each that answers. Reads no file.
+    pub(super) async fn space(&self) -> Vec<DiskSpace> {
+        let folders = self.0.clone();
+        // The file system may be on a network.
+        let asked = spawn_blocking(move || {
+            let space = |(folder, path): (&'static str, PathBuf)| {
+                let found = statvfs(&path).ok()?;
+                let [bytes, available] =
+                    [found.f_blocks, found.f_bavail].map(|blocks| blocks * found.f_frsize);
+                Some(DiskSpace { folder, bytes, available })
+            };
+            folders.into_iter().filter_map(space).collect()
+        });
+        asked.await.unwrap_or_default()
+    }
+}
+
+/// Records the space of disks.
+pub(super) fn record_disks(disks: &[DiskSpace]) {
+    describe_gauge!("rdev_disk_bytes", "Size of the file system of a folder in which this process stores");
+    describe_gauge!("rdev_disk_available_bytes", "Bytes of it that this process may still use");
+    for DiskSpace { folder, bytes, available } in disks {
+        gauge!("rdev_disk_bytes", "folder" => *folder).set(*bytes as f64);
+        gauge!("rdev_disk_available_bytes", "folder" => *folder).set(*available as f64);
+    }
+}
+
+/// Records the size of the database.
+pub(super) fn record_database(bytes: u64) {
+    describe_gauge!("rdev_database_bytes", "Bytes that the database takes on its disk");
+    gauge!("rdev_database_bytes").set(bytes as f64);
+}
+
+/// Records by how much the job that ended first is older than `kept`, the age at which it is to be removed.
+pub(super) fn record_retention(kept: Duration, first_end: Option<Timestamp>, now: Timestamp) {
+    describe_gauge!(
+        "rdev_retention_lag_seconds",
+        "Age of the oldest ended job beyond RDEV_RETENTION_DAYS, after which it is to be removed"
+    );
+    let late = first_end.map_or(Duration::ZERO, |end| now.since(end).saturating_sub(kept));
+    gauge!("rdev_retention_lag_seconds").set(late.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn retention_is_late_with_what_is_older_than_it_is_kept() {
+        let second = |seconds| Timestamp::from_micros(seconds * 1_000_000);
+        for (first_end, expected) in
+            [(None, "0"), (Some(second(100)), "0"), (Some(second(90)), "0"), (Some(second(75)), "15")]
+        {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            metrics::with_local_recorder(&recorder, || {
+                record_retention(Duration::from_secs(10), first_end, second(100));
+            });
+            let text = recorder.handle().render();
+            assert!(text.contains(&format!("\nrdev_retention_lag_seconds {expected}\n")), "{text}");
+        }
+    }
+}
