@@ -3,18 +3,24 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{describe_gauge, gauge};
 use rdev_domain::Timestamp;
 use rustix::fs::statvfs;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::config::{DatabaseUrl, StoreConfig};
 
 /// Folders in which this process stores, each on a file system of its own.
 #[derive(Debug, Clone)]
-pub(crate) struct Folders(Vec<(&'static str, PathBuf)>);
+pub(crate) struct Folders {
+    folders: Vec<(&'static str, PathBuf)>,
+    /// Held while the disks are asked: one that does not answer holds one thread, and not one for each scrape.
+    asking: Arc<Semaphore>,
+}
 
 /// Space of the file system of a folder.
 #[derive(Debug)]
@@ -40,14 +46,16 @@ impl Folders {
                 folders.push(("database", database));
             }
         }
-        Ok(Self(folders))
+        Ok(Self { folders, asking: Arc::new(Semaphore::new(1)) })
     }
 
     /// Returns the space of each that answers. Reads no file.
     pub(super) async fn space(&self) -> Vec<DiskSpace> {
-        let folders = self.0.clone();
+        let Ok(asking) = self.asking.clone().try_acquire_owned() else { return Vec::new() };
+        let folders = self.folders.clone();
         // The file system may be on a network.
         let asked = spawn_blocking(move || {
+            let _asking = asking;
             let space = |(folder, path): (&'static str, PathBuf)| {
                 let found = statvfs(&path).ok()?;
                 let [bytes, available] =
@@ -88,13 +96,31 @@ pub(super) fn record_retention(kept: Duration, first_end: Option<Timestamp>, now
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_database_on_another_file_system_has_space_of_its_own() {
+        let (data, shared_memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let space = async |database: &Path| {
+            let (data, url) = (data.path().display(), format!("sqlite://{}", database.display()));
+            let args = ["rdev-api", "--data-dir", &data.to_string(), "--database-url", &url];
+            let config = Config::try_parse_from(args).unwrap();
+            Folders::of(&config.store).unwrap().space().await
+        };
+        let names = |space: &[DiskSpace]| space.iter().map(|disk| disk.folder).collect::<Vec<_>>();
+        assert_eq!(names(&space(&data.path().join("other.db")).await), ["data"]);
+        let apart = space(&shared_memory.path().join("rdev.db")).await;
+        assert_eq!(names(&apart), ["data", "database"]);
+        assert!(apart.iter().all(|disk| 0 < disk.available && disk.available <= disk.bytes), "{apart:?}");
+    }
 
     #[test]
     fn retention_is_late_with_what_is_older_than_it_is_kept() {
-        let second = |seconds| Timestamp::from_micros(seconds * 1_000_000);
+        let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
         for (first_end, expected) in
             [(None, "0"), (Some(second(100)), "0"), (Some(second(90)), "0"), (Some(second(75)), "15")]
         {
