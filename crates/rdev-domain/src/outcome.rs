@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::JobKind;
+
 /// Result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -142,6 +144,41 @@ impl Reason {
         REASONS.iter().find(|(reason, _)| *reason == self).map_or("", |(_, name)| name)
     }
 
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        REASONS.iter().map(|(reason, _)| *reason)
+    }
+
+    /// Tells whether a job of this kind may fail for the reason.
+    pub fn is_of(self, kind: JobKind) -> bool {
+        match self {
+            Self::NoResult
+            | Self::Auth
+            | Self::Quota
+            | Self::ModelUnavailable
+            | Self::AgentError
+            | Self::MaxTurns
+            | Self::HungAfterResult => kind.agent().is_some(),
+            Self::Degraded | Self::RolledBack | Self::Stuck => matches!(kind, JobKind::Operation(_)),
+            Self::ExitCode
+            | Self::Signal
+            | Self::SpawnFailed
+            | Self::RunnerLost
+            | Self::JournalDamaged
+            | Self::PodLost
+            | Self::PodEvicted
+            | Self::PodRestarted
+            | Self::NodeLost
+            | Self::PodNotReady
+            | Self::OomKilled
+            | Self::ExecForbidden
+            | Self::NoShell
+            | Self::RunnerMissing
+            | Self::RunsShared
+            | Self::RunnerFailed => !matches!(kind, JobKind::Operation(_)),
+        }
+    }
+
     /// Parses the name of a reason.
     pub fn parse(name: &str) -> Option<Self> {
         REASONS.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
@@ -196,7 +233,20 @@ fn storable(message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::JobStatus;
+    use crate::{CommandKind, JobStatus, OperationKind, TaskKind};
+
+    #[test]
+    fn a_reason_is_of_the_jobs_that_may_fail_for_it() {
+        let of = |kind: JobKind| Reason::all().filter(|reason| reason.is_of(kind)).collect::<Vec<_>>();
+        let (agent, shell) = (JobKind::Command(CommandKind::Claude), JobKind::Command(CommandKind::Shell));
+        assert!(of(agent).contains(&Reason::Auth) && of(agent).contains(&Reason::PodLost));
+        assert!(!of(shell).contains(&Reason::Auth) && of(shell).contains(&Reason::ExitCode));
+        assert_eq!(of(JobKind::Task(TaskKind::Shell)), of(shell));
+        let operation = of(JobKind::Operation(OperationKind::CreateProject));
+        assert_eq!(operation, [Reason::Degraded, Reason::RolledBack, Reason::Stuck]);
+        // Each is some kind's.
+        assert_eq!(of(agent).len() + operation.len(), REASONS.len());
+    }
 
     #[test]
     fn every_reason_is_read_back() {

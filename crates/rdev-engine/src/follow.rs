@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdev_domain::{Entry, Error, Position, Result};
-use rdev_ports::{Clock, Follower, FollowerGap, LogFollower, PeriodicLease, PeriodicLeases, Rest};
+use rdev_domain::{Error, Position, Result};
+use rdev_ports::{
+    Clock, FollowedEntry, Follower, FollowerGap, LogFollower, PeriodicLease, PeriodicLeases, Rest,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -43,7 +45,7 @@ pub trait LogHandler: Send + Sync {
 
     /// Handles entries, within 5 s. The cursor is stored afterwards: after a failure, and after the death of the process,
     /// the same entries come again.
-    async fn handle(&self, entries: &[Entry]) -> Result<()>;
+    async fn handle(&self, entries: &[FollowedEntry]) -> Result<()>;
 
     /// Notes that retention has removed entries that were not handled. Like entries, a gap comes again after the death of
     /// the process, unless the cursor had passed it.
@@ -298,13 +300,13 @@ mod tests {
             FOLLOWER
         }
 
-        async fn handle(&self, entries: &[Entry]) -> Result<()> {
+        async fn handle(&self, entries: &[FollowedEntry]) -> Result<()> {
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
                 return Err(Error::unavailable("receiver", anyhow::anyhow!("it is away")));
             }
-            entries.iter().for_each(|told| self.handled.send(told.job.clone()).unwrap());
+            entries.iter().for_each(|told| self.handled.send(told.entry.job.clone()).unwrap());
             Ok(())
         }
 

@@ -76,7 +76,7 @@ pub enum Unread {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowedBatch {
     /// The entries, in order; none is output.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FollowedEntry>,
     /// Position after which the next read goes on.
     pub next: Position,
     /// Entries that retention has removed unread. Each read tells them until the cursor has passed them, so that the next
@@ -84,6 +84,16 @@ pub struct FollowedBatch {
     pub gap: Option<FollowerGap>,
     /// State of the log beyond `next`.
     pub rest: Rest,
+}
+
+/// Entry, with what a follower cannot know from earlier ones: it may have been another process that read these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// Wait of the job that has ended with this entry: from its acceptance, or the time before which it must not run, to
+    /// its last start. `None` for any other entry, for a job that never started, and for a former end.
+    pub waited: Option<Duration>,
 }
 
 /// Entries that retention removed before a follower has read them: any number after `after`, up to `to` inclusive.

@@ -9,6 +9,7 @@ mod agents;
 mod answers;
 mod artefacts;
 mod clock;
+mod figures;
 mod followers;
 mod leases;
 mod log;
@@ -28,8 +29,10 @@ pub use agents::{AgentCapabilities, AgentInvocation, AgentJudge, CodeAgent};
 pub use answers::{FirstAnswer, IDEMPOTENCY_KEY_LIFETIME, IdempotentAnswers, Occurrence};
 pub use artefacts::{ArtefactWrite, Artefacts, PART_BYTES_MAX};
 pub use clock::{Clock, Ids, Random};
+pub use figures::StoreFigures;
 pub use followers::{
-    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, Follower, FollowerGap, LogFollower, Rest, Unread,
+    DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower,
+    Rest, Unread,
 };
 pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};

@@ -66,6 +66,9 @@ pub struct Backlog {
     pub waiting_since: Option<Timestamp>,
     /// Number of pending commands of projects.
     pub commands_waiting: u64,
+    /// Time since which the longest waiting command could have started; `None` when none is pending but such as wait for a
+    /// running command of their workspace.
+    pub command_waiting_since: Option<Timestamp>,
     /// Number of running commands of projects.
     pub commands_running: u64,
 }

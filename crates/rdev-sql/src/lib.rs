@@ -13,6 +13,7 @@ mod clock;
 mod db;
 mod diagnose;
 mod error;
+mod figures;
 mod log;
 mod migrations;
 mod operations;

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use crate::batch::{Append, BatchedWrite, Enqueue, Finish, Start};
 use crate::db::Db;
 use crate::db::postgres::{connect, options};
+use crate::figures::FIRST_END;
 use crate::log::followers::{OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES};
 use crate::log::prune::{
     ENDED, ENDED_BESIDE_OTHERS, ENTRIES_BETWEEN, ENTRIES_OF, OF_PROJECT, PARTS, REMOVE_ENTRIES, REMOVE_KEYS,
@@ -161,6 +162,7 @@ async fn what_is_to_be_removed_is_found_without_looking_at_the_rest() {
         (ENTRIES_BETWEEN, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (REMOVE_OUTPUT, "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (REMOVE_KEYS, "SEARCH idempotency_keys USING INDEX idempotency_keys_by_age (created_us<?)"),
+        (FIRST_END, "SEARCH tasks USING COVERING INDEX tasks_by_end (ended_us>?)"),
         (PRUNED, "SEARCH pruned_logs USING INDEX sqlite_autoindex_pruned_logs_1 (project=?)"),
     ] {
         assert_searches(query, &[search]).await;
@@ -221,6 +223,7 @@ async fn postgres_reads_no_table_from_end_to_end() {
         (Finish::SQL, 9, "tasks_pkey"),
         (Finish::SQL, 9, "artefact_parts_pkey"),
         (ENDED_BESIDE_OTHERS, 2, "tasks_by_end"),
+        (FIRST_END, 0, "tasks_by_end"),
         (ENTRIES_OF, 1, "events_by_task"),
         (REMOVE_ENTRIES, 2, "events_by_task"),
         (PARTS, 1, "artefact_parts_pkey"),
@@ -235,10 +238,11 @@ async fn postgres_reads_no_table_from_end_to_end() {
     ] {
         // The plan for all values, which is the one that is kept.
         let values = vec!["NULL"; binds].join(", ");
+        let values = if binds == 0 { values } else { format!("({values})") };
         let types = if query == VIRTUAL_TIME_OF_TASK { "(BOOLEAN)" } else { "" };
         let text = format!("PREPARE asked {types} AS {query}");
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
-        let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE asked ({values})"));
+        let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE asked {values}"));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
         sqlx::raw_sql("DEALLOCATE asked").execute(&mut connection).await.unwrap();
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");

@@ -20,7 +20,7 @@ use super::runtime::RuntimePorts;
 use crate::access::Gate;
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::metrics::{JobsEnded, Metrics};
+use crate::metrics::{Folders, JobsEnded, Metrics, Sources};
 use crate::parts::Parts;
 use crate::server;
 use crate::sse::Streams;
@@ -56,7 +56,7 @@ impl Services {
     /// Wires the services over the store and the runtime.
     ///
     /// # Errors
-    /// When the metrics of this process exist already.
+    /// When the metrics of this process exist already, or a folder cannot be read.
     pub(super) fn new(
         config: &Config,
         store: &SqlStore,
@@ -118,7 +118,7 @@ impl Services {
             tasks,
             streams: Streams::new(heartbeat, per_key, drain.clone(), clock.clone(), agents, keys),
             events,
-            metrics: Metrics::begin(pool.clone(), pods.clone(), log.clone(), clock.clone())?,
+            metrics: metrics(config, store, (pool.clone(), pods.clone()), &clock)?,
             pool,
             worker,
             followers: followers(store, &clock, &tails),
@@ -162,6 +162,19 @@ impl Services {
 /// Agent that runs the requests of agents, and whose lines become events.
 fn agent() -> Arc<dyn CodeAgent> {
     Arc::new(Claude)
+}
+
+/// Begins to count, and wires the sources of the other figures.
+fn metrics(
+    config: &Config,
+    store: &SqlStore,
+    (pool, pods): (Pool, Arc<dyn Pods>),
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Metrics> {
+    let store = Arc::new(store.clone());
+    let kept = config.retention.limits().ended;
+    let folders = Folders::of(&config.store).context("a folder of the data")?;
+    Metrics::begin(Sources { pool, pods, log: store.clone(), store, kept, folders, clock: clock.clone() })
 }
 
 /// Wires the periodic jobs, each of which one replica does at a time.

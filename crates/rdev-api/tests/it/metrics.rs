@@ -6,11 +6,14 @@ use std::time::Duration;
 use rdev_client::types::Status;
 use serde_json::json;
 
-use crate::support::{Fixture, Runtime, Server, eventually, on_every_runtime};
+use crate::support::{Fixture, Model, Runtime, Server, eventually, on_every_runtime};
 
 on_every_runtime! { and on postgres:
     the_pools_load_rises_and_falls_with_its_tasks,
-    ends_are_counted_by_type_and_status,
+    ends_are_counted_by_type_status_and_reason,
+    durations_and_waits_are_told,
+    space_grows_with_what_is_stored,
+    what_retention_is_late_with_is_told_until_it_is_removed,
 }
 
 /// Every series with its value; a line that Prometheus could not read fails the story.
@@ -35,7 +38,8 @@ async fn scrape(server: &Server) -> BTreeMap<String, f64> {
         let plain = name.split('{').next().unwrap();
         let family =
             ["_bucket", "_sum", "_count"].iter().find_map(|end| plain.strip_suffix(end)).unwrap_or(plain);
-        assert!(plain.starts_with("rdev_") && kinds.contains_key(family), "{line}");
+        let is_ours = plain.starts_with("rdev_") || plain.starts_with("process_");
+        assert!(is_ours && kinds.contains_key(family), "{line}");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
         assert_eq!(series.insert(name.to_owned(), value), None, "{line} comes twice");
     }
@@ -88,15 +92,27 @@ async fn the_pools_load_rises_and_falls_with_its_tasks(on: Runtime) {
     shows(&server, "rdev_pool_oldest_waiting_seconds", 0.0).await;
 }
 
-/// The series of the ends of commands or tasks.
-fn ends(target: &str, kind: &str, status: &str) -> String {
-    format!("rdev_jobs_ended_total{{target=\"{target}\",type=\"{kind}\",status=\"{status}\"}}")
+/// The series of the ends of commands or tasks; the reason is empty for those that completed.
+fn ends(target: &str, kind: &str, status: &str, reason: &str) -> String {
+    format!(
+        "rdev_jobs_ended_total{{target=\"{target}\",type=\"{kind}\",status=\"{status}\",reason=\"{reason}\"}}"
+    )
 }
 
-async fn ends_are_counted_by_type_and_status(on: Runtime) {
+/// The ends of shell commands that completed.
+fn completed() -> String {
+    ends("project", "shell", "completed", "")
+}
+
+async fn ends_are_counted_by_type_status_and_reason(on: Runtime) {
     let mut server = on.fixture().with_workers(1).with("RDEV_WORKER_CONCURRENCY", "1").start().await;
     let client = server.client();
-    for series in [ends("project", "claude", "timed_out"), ends("pool", "deploy", "failed")] {
+    for series in [
+        ends("project", "claude", "timed_out", "timeout"),
+        ends("project", "claude", "failed", "auth"),
+        ends("pool", "deploy", "failed", "pod_lost"),
+        ends("operations", "create_project", "failed", "stuck"),
+    ] {
         shows(&server, &series, 0.0).await;
     }
     client.run("echo well").await;
@@ -109,13 +125,13 @@ async fn ends_are_counted_by_type_and_status(on: Runtime) {
     client.cancel(&waiting.id).await;
     let task = client.add_task(&json!({"type": "shell", "steps": ["exit 4"], "max_attempts": 2})).await;
     client.task_in(&task.id, Status::Failed).await;
-    shows(&server, &ends("project", "shell", "completed"), 1.0).await;
-    shows(&server, &ends("project", "shell", "failed"), 1.0).await;
-    shows(&server, &ends("project", "shell", "cancelled"), 1.0).await;
-    shows(&server, &ends("pool", "shell", "failed"), 1.0).await;
+    shows(&server, &completed(), 1.0).await;
+    shows(&server, &ends("project", "shell", "failed", "exit_code"), 1.0).await;
+    shows(&server, &ends("project", "shell", "cancelled", "cancelled"), 1.0).await;
+    shows(&server, &ends("pool", "shell", "failed", "exit_code"), 1.0).await;
     // An attempt that another one follows is no end; a task that is tried again by hand has two.
     client.call("POST", &format!("/queue/tasks/{}/retry", task.id)).send().await;
-    shows(&server, &ends("pool", "shell", "failed"), 2.0).await;
+    shows(&server, &ends("pool", "shell", "failed", "exit_code"), 2.0).await;
 
     // What ends after the death of a server is counted by the next one.
     server.kill9().await;
@@ -123,9 +139,9 @@ async fn ends_are_counted_by_type_and_status(on: Runtime) {
     server.restart().await;
     let client = server.client();
     client.ended(&running.id).await;
-    shows(&server, &ends("project", "shell", "completed"), 1.0).await;
+    shows(&server, &completed(), 1.0).await;
     client.run("echo well").await;
-    shows(&server, &ends("project", "shell", "completed"), 2.0).await;
+    shows(&server, &completed(), 2.0).await;
     shows(&server, "rdev_log_follower_lag_seconds{follower=\"metrics\"}", 0.0).await;
     assert_eq!(scrape(&server).await["rdev_log_follower_gaps_total{follower=\"metrics\"}"], 0.0);
 }
@@ -144,29 +160,101 @@ async fn each_end_is_counted_by_one_of_two_servers() {
             from.client().ended(&accepted.id).await;
         }
     };
-    let counted = async |servers: &[&Server], status: &str| {
+    let counted = async |servers: &[&Server], series: &str| {
         let mut sum = 0.0;
         for server in servers {
-            sum += scrape(server).await[&ends("project", "shell", status)];
+            sum += scrape(server).await[series];
         }
         sum
     };
+    let (completed, failed) = (completed(), ends("project", "shell", "failed", "exit_code"));
     run(&a, COMMANDS / 2, "true").await;
     run(&b, COMMANDS / 2, "true").await;
     // Entries are counted in their order: once this one is, so are all before it.
     run(&a, 1, "false").await;
     let both = [&a, &b];
-    eventually("the last end", async || (counted(&both, "failed").await > 0.0).then_some(())).await;
-    assert_eq!(counted(&both, "failed").await, 1.0);
-    assert_eq!(counted(&both, "completed").await, f64::from(COMMANDS));
+    eventually("the last end", async || (counted(&both, &failed).await > 0.0).then_some(())).await;
+    assert_eq!(counted(&both, &failed).await, 1.0);
+    assert_eq!(counted(&both, &completed).await, f64::from(COMMANDS));
 
     // Where one is dead, the other counts.
-    let (completed, failed) = (counted(&[&b], "completed").await, counted(&[&b], "failed").await);
+    let [before, failed_before] = [counted(&[&b], &completed).await, counted(&[&b], &failed).await];
     a.kill9().await;
     run(&b, COMMANDS, "true").await;
     run(&b, 1, "false").await;
-    eventually("the last end", async || (counted(&[&b], "failed").await > failed).then_some(())).await;
-    assert!(counted(&[&b], "completed").await >= completed + f64::from(COMMANDS));
+    eventually("the last end", async || (counted(&[&b], &failed).await > failed_before).then_some(())).await;
+    assert!(counted(&[&b], &completed).await >= before + f64::from(COMMANDS));
+}
+
+async fn durations_and_waits_are_told(on: Runtime) {
+    let server = on.fixture().with("RDEV_WORKER_CONCURRENCY", "1").start().await;
+    let client = server.client();
+    let running = client.shell("until [ -e go ]; do sleep 0.02; done").await;
+    client.begun(&running.id).await;
+    shows(&server, "rdev_commands_oldest_waiting_seconds", 0.0).await;
+    let waiting = client.shell("sleep 0.2").await;
+    let waits = async || {
+        let series = scrape(&server).await;
+        (series["rdev_commands_oldest_waiting_seconds"] >= 0.3).then_some(())
+    };
+    eventually("a wait of 0.3 s", waits).await;
+    assert_eq!(scrape(&server).await["rdev_commands{state=\"waiting\"}"], 1.0);
+    // One that never starts has neither a wait nor a duration.
+    let cancelled = client.shell("echo never").await;
+    client.cancel(&cancelled.id).await;
+    server.touch("go").await;
+    client.ended(&waiting.id).await;
+    shows(&server, &completed(), 2.0).await;
+    shows(&server, "rdev_commands_oldest_waiting_seconds", 0.0).await;
+    let series = scrape(&server).await;
+    let of = |figure: &str| series[&format!("rdev_job_{figure}{{target=\"project\",type=\"shell\"}}")];
+    assert_eq!([of("duration_seconds_count"), of("wait_seconds_count")], [2.0, 2.0]);
+    // The first ran while the second waited.
+    assert!(of("wait_seconds_sum") >= 0.3 && of("duration_seconds_sum") >= 0.5, "{series:#?}");
+    let bucket = |figure: &str, le: &str| {
+        series[&format!("rdev_job_{figure}_seconds_bucket{{target=\"project\",type=\"shell\",le=\"{le}\"}}")]
+    };
+    assert_eq!([bucket("duration", "0.1"), bucket("duration", "14400")], [0.0, 2.0]);
+    assert_eq!([bucket("wait", "+Inf"), bucket("duration", "+Inf")], [2.0, 2.0]);
+    // Nothing of another kind has ended.
+    assert!(!series.keys().any(|name| name.starts_with("rdev_job_") && name.contains("type=\"git\"")));
+}
+
+async fn space_grows_with_what_is_stored(on: Runtime) {
+    const STORED: f64 = 2e6;
+    let server = on.server().await;
+    let before = scrape(&server).await;
+    let [size, available] = ["rdev_disk_bytes", "rdev_disk_available_bytes"]
+        .map(|name| before[&format!("{name}{{folder=\"data\"}}")]);
+    assert!(0.0 < available && available <= size, "{available} of {size}");
+    let client = server.client();
+    // Letters without repetition: a database may compress others.
+    let accepted = client.shell("head -c 2000000 /dev/urandom | base64").await;
+    client.ended(&accepted.id).await;
+    let grown = async || {
+        let bytes = scrape(&server).await["rdev_database_bytes"];
+        (bytes >= before["rdev_database_bytes"] + STORED).then_some(())
+    };
+    eventually("that it is in the database", grown).await;
+}
+
+async fn what_retention_is_late_with_is_told_until_it_is_removed(on: Runtime) {
+    const LAG: &str = "rdev_retention_lag_seconds";
+    let server = on.server().await;
+    let client = server.client();
+    shows(&server, LAG, 0.0).await;
+    let accepted = client.shell("true").await;
+    client.ended(&accepted.id).await;
+    shows(&server, &completed(), 1.0).await;
+    assert_eq!(scrape(&server).await[LAG], 0.0);
+    // They are kept for 30.
+    server.let_31_days_pass(&accepted.id).await;
+    let is_late = async || (scrape(&server).await[LAG] >= 24.0 * 3600.0).then_some(());
+    eventually("a day", is_late).await;
+    server.sooner("that it is removed", async || (scrape(&server).await[LAG] == 0.0).then_some(())).await;
+
+    let forever = on.fixture().with("RDEV_RETENTION_DAYS", "0").start().await;
+    assert!(!scrape(&forever).await.contains_key(LAG));
 }
 
 #[tokio::test]
@@ -219,4 +307,49 @@ async fn requests_and_streams_are_counted_by_route() {
     assert_eq!((series["rdev_panics_total"], series["rdev_log_lines_lost_total"]), (0.0, 0.0));
     // Whoever has no key reads it too: it is for the cluster's inside.
     assert_eq!(client.with_key(None).get("/metrics").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_whose_key_is_refused_is_counted_as_such() {
+    let model = Model::start(Runtime::Local).await;
+    let server = model.fixture().start().await;
+    let client = server.client();
+    let accepted = client.claude_in("demo", &json!({"prompt": "@stub error 401"})).await;
+    client.ended(&accepted.id).await;
+    shows(&server, &ends("project", "claude", "failed", "auth"), 1.0).await;
+}
+
+#[tokio::test]
+async fn refused_requests_are_counted_by_their_status() {
+    let server = Fixture::new().with("RDEV_RATE_LIMIT_PER_MINUTE", "30").start().await;
+    let refused = async || {
+        let series = scrape(&server).await;
+        [401, 403, 429].map(|status| series[&format!("rdev_requests_refused_total{{status=\"{status}\"}}")])
+    };
+    assert_eq!(refused().await, [0.0, 0.0, 0.0]);
+    let client = server.client();
+    for _ in 0..2 {
+        assert_eq!(client.with_key(None).get("/projects").send().await.status, 401);
+    }
+    // Three may come at once, and on a slow machine others with time.
+    let too_many = async || (client.get("/projects").send().await.status == 429).then_some(());
+    eventually("too many", too_many).await;
+    assert_eq!(refused().await, [2.0, 0.0, 1.0]);
+}
+
+#[tokio::test]
+async fn the_process_has_the_figures_that_prometheus_clients_have() {
+    let server = Server::start().await;
+    let series = scrape(&server).await;
+    let of = |name: &str| series[&format!("process_{name}")];
+    assert!(of("open_fds") > 2.0 && of("open_fds") < of("max_fds"), "{series:#?}");
+    let resident = of("resident_memory_bytes");
+    assert!(1e6 < resident && resident < of("virtual_memory_bytes"), "{resident}");
+    assert!(of("threads") >= 1.0 && of("cpu_seconds_total") >= 0.0);
+    // A command that is accepted now was accepted after the start, both to the second.
+    let client = server.client();
+    let command = client.command(&client.shell("true").await.id).await;
+    let accepted: jiff::Timestamp = command.progress.created_at.to_string().parse().expect("a time");
+    let age = accepted.as_second() as f64 - of("start_time_seconds");
+    assert!((-1.0..3600.0).contains(&age), "{age}");
 }

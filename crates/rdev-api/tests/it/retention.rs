@@ -44,7 +44,11 @@ async fn keeping_a_mib(on: Runtime) -> Server {
 
 impl Server {
     /// Looks again and again, and lets a minute pass each time, as far as periodic work goes.
-    async fn sooner<T, F: Future<Output = Option<T>>>(&self, what: &str, mut look: impl FnMut() -> F) -> T {
+    pub(crate) async fn sooner<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> F,
+    ) -> T {
         eventually(what, || {
             let looking = look();
             async {
@@ -56,7 +60,7 @@ impl Server {
     }
 
     /// Makes a command's end a thing of the past.
-    async fn let_31_days_pass(&self, id: &str) {
+    pub(crate) async fn let_31_days_pass(&self, id: &str) {
         let micros = 31_i64 * 24 * 3600 * 1_000_000;
         self.sql(&format!("UPDATE tasks SET ended_us = ended_us - {micros} WHERE id = '{id}'")).await;
     }

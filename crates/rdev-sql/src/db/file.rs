@@ -61,7 +61,7 @@ pub(super) fn folder_of(file: &Path) -> &Path {
 }
 
 /// Returns the path of a file beside another: its name with a suffix.
-pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -1,13 +1,15 @@
 //! The log is followed.
 
 use async_trait::async_trait;
-use rdev_domain::{Entry, Position, Result, Timestamp};
-use rdev_ports::{FollowedBatch, Follower, FollowerGap, LogFollower, Rest, Unread};
+use rdev_domain::{EntryBody, Position, Result, Timestamp};
+use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower, Rest, Unread};
 
 use super::rows::EventRow;
 use super::views::{READ_CHANGES, READ_CHANGES_ON_POSTGRES};
 use crate::db::{Commit, Db, Tx, execute, read, run, write};
+use crate::row::row;
 use crate::store::SqlStore;
+use crate::values::micros;
 
 macro_rules! oldest_unread {
     ($index:literal) => {
@@ -39,6 +41,24 @@ const SLOWEST: &str = "SELECT MIN(position) FROM log_cursors";
 
 const MARK_GAP: &str = "UPDATE log_cursors SET gap_to = $1 WHERE position < $1 AND gap_to < $1";
 
+row! {
+    /// An entry, and the wait of its job.
+    #[derive(Debug)]
+    struct FollowedRow {
+        event: EventRow = flatten,
+        waited_us: Option<i64>,
+    }
+}
+
+impl FollowedRow {
+    fn followed(self) -> Result<FollowedEntry> {
+        let entry = self.event.entry()?;
+        // The times of any other entry's job are not final, and those of a former end are a later attempt's.
+        let waited_us = self.waited_us.filter(|_| matches!(entry.body, EntryBody::Complete(_)));
+        Ok(FollowedEntry { entry, waited: waited_us.map(micros) })
+    }
+}
+
 #[async_trait]
 impl LogFollower for SqlStore {
     async fn open(&self, follower: Follower, now: Timestamp) -> Result<Position> {
@@ -63,14 +83,15 @@ impl LogFollower for SqlStore {
             Db::Sqlite { .. } => READ_CHANGES,
             Db::Postgres(_) => READ_CHANGES_ON_POSTGRES,
         };
-        let rows = read!(&self.db, fetch_all, query_as<EventRow>, sql, after_position, to, i64::from(limit))?;
+        let rows =
+            read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
         // Asked after the entries: the gap covers all that the read missed.
         let gap = read!(&self.db, fetch_optional, query_scalar<i64>, GAP, follower.as_str(), after_position)?;
         let found = rows.len();
         let entries = readable(rows)?;
         let last = entries.last().filter(|_| found >= limit as usize || entries.len() < found);
         Ok(FollowedBatch {
-            next: last.map_or(Position(to as u64), |last| last.position),
+            next: last.map_or(Position(to as u64), |last| last.entry.position),
             gap: gap.map(|to| FollowerGap { after, to: Position(to as u64) }),
             rest: match last {
                 Some(_) => Rest::More,
@@ -121,10 +142,10 @@ impl LogFollower for SqlStore {
 ///
 /// # Errors
 /// When that is the first row.
-fn readable(rows: Vec<EventRow>) -> Result<Vec<Entry>> {
+fn readable(rows: Vec<FollowedRow>) -> Result<Vec<FollowedEntry>> {
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
-        match row.entry() {
+        match row.followed() {
             Ok(entry) => entries.push(entry),
             Err(error) if entries.is_empty() => return Err(error),
             Err(_) => break,

@@ -15,12 +15,15 @@ pub(crate) const READ_PROJECT: &str = concat!(
 );
 pub(crate) const READ_PROJECT_ON_POSTGRES: &str = read_on_postgres!("project");
 
+/// Entries without output, with the wait of their jobs, which followers read.
 macro_rules! changes {
     ($index:literal, $condition:literal) => {
         concat!(
             "SELECT ",
             event_columns!(),
-            " FROM events e",
+            ", t.started_us - CASE WHEN t.run_after_us > t.created_us THEN t.run_after_us ELSE t.created_us END
+               AS waited_us
+             FROM events e",
             $index,
             " JOIN tasks t ON t.id = e.task_id WHERE ",
             $condition,

@@ -47,7 +47,7 @@ async fn store_entry(connection: &mut PgConnection, n: u64) -> Position {
 }
 
 fn positions(batch: &FollowedBatch) -> Vec<Position> {
-    batch.entries.iter().map(|told| told.position).collect()
+    batch.entries.iter().map(|told| told.entry.position).collect()
 }
 
 /// Reads until nothing is unsettled, and returns the last batch.
@@ -236,7 +236,7 @@ async fn of_many_writers_a_follower_reads_every_entry_once_and_in_order() {
                 let batch = store.read(FOLLOWER, cursor, 50).await.unwrap();
                 assert!(batch.next >= cursor);
                 batches += u32::from(!batch.entries.is_empty() && !is_last);
-                told.extend(batch.entries.iter().map(|told| told.position));
+                told.extend(positions(&batch));
                 if batch.next > cursor {
                     assert!(store.advance(FOLLOWER, cursor, batch.next, START).await.unwrap());
                 }

@@ -47,6 +47,10 @@ macro_rules! contracts {
             rdev_ports::followers_contract!($fresh);
         }
 
+        mod figures {
+            rdev_ports::figures_contract!($fresh);
+        }
+
         mod operations {
             rdev_ports::operations_contract!($fresh);
         }

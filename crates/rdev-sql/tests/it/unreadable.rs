@@ -81,9 +81,9 @@ async fn an_entry_among_those_of_a_follower(on: On) {
     let damaged = job("demo", 2).id;
     place.run(&format!("UPDATE events SET kind = 'rumour' WHERE task_id = '{damaged}'")).await;
     let batch = store.read(FOLLOWER, begin, 10).await.unwrap();
-    let jobs: Vec<_> = batch.entries.iter().map(|told| &told.job).collect();
+    let jobs: Vec<_> = batch.entries.iter().map(|told| &told.entry.job).collect();
     assert_eq!((jobs, batch.rest), (vec![&job("demo", 1).id], Rest::More));
-    assert_eq!(batch.next, batch.entries[0].position);
+    assert_eq!(batch.next, batch.entries[0].entry.position);
     assert_names(store.read(FOLLOWER, batch.next, 10).await, "event ", "rumour");
 }
 

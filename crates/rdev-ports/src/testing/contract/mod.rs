@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod artefacts;
+pub mod figures;
 pub mod followers;
 pub mod leases;
 pub mod log;

@@ -4,7 +4,7 @@
 use rdev_domain::{Conflict, Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};
 
 use crate::testing::contract::steps::*;
-use crate::testing::{id, idempotency_key, keyed, operation, task};
+use crate::testing::{agent, id, idempotency_key, job, keyed, operation, slots, task};
 use crate::{
     Backlog, BacklogState, ClaimLimits, Occurrence, PoolQueue, Slot, StartAnswer, TaskLeases, TaskQueue,
 };
@@ -28,6 +28,7 @@ macro_rules! pool_contract {
             draining_holds_until_it_is_undone
             stats_count_by_kind_and_status
             the_backlog_counts_what_workers_could_do
+            the_longest_wait_of_a_command_is_not_for_its_workspace
             a_worker_is_drained_once_a_key
         }
     };
@@ -150,6 +151,40 @@ pub async fn the_backlog_counts_what_workers_could_do(store: &impl Store) -> Res
     let backlog = store.backlog(at(50)).await?;
     assert_eq!(BacklogState::ALL.map(|stage| backlog.count(stage)), [1, 2, 0, 3]);
     assert_eq!(backlog.waiting_since, Some(at(50)));
+    Ok(())
+}
+
+/// A command waits for its turn from its acceptance on. One behind another agent of its workspace waits for that one.
+pub async fn the_longest_wait_of_a_command_is_not_for_its_workspace(store: &impl Store) -> Result<()> {
+    let accept = async |job: Job, seconds| {
+        store.enqueue(&Job { created_at: at(seconds), ..job }, None).await.map(|_| ())
+    };
+    accept(agent("demo", 1), 10).await?;
+    accept(agent("demo", 2), 20).await?;
+    accept(job("demo", 3), 30).await?;
+    // Neither an operation nor a task is a command.
+    accept(operation("shop", 4), 1).await?;
+    accept(task(TaskKind::Test, 5), 2).await?;
+    let waiting = async || {
+        let backlog = store.backlog(at(40)).await?;
+        Result::Ok((backlog.commands_waiting, backlog.command_waiting_since))
+    };
+    assert_eq!(waiting().await?, (3, Some(at(10))));
+    let claim = async || {
+        let one_command = ClaimLimits { commands: 1, ..slots(0) };
+        let mut claims = store.claim(&worker(), one_command, at(40), at(40 + LEASE)).await?;
+        Result::Ok(claims.pop().expect("a command may be claimed").fence)
+    };
+    let first = claim().await?;
+    // What is claimed has not started.
+    assert_eq!(waiting().await?, (3, Some(at(10))));
+    start(store, &first, "pod-1", None, at(41)).await?;
+    assert_eq!(waiting().await?, (2, Some(at(30))));
+    let second = claim().await?;
+    start(store, &second, "pod-1", None, at(42)).await?;
+    assert_eq!(waiting().await?, (1, None));
+    store.finish(&first, Seq(1), completed(), at(43)).await?;
+    assert_eq!(waiting().await?, (1, Some(at(20))));
     Ok(())
 }
 

@@ -44,6 +44,7 @@ macro_rules! followers_contract {
             a_batch_is_bounded_and_the_next_goes_on
             every_kind_of_job_has_entries_of_its_acceptance_and_its_end
             every_end_of_a_task_is_read
+            an_end_has_the_wait_of_its_job
 
             retention_waits_for_the_slowest_follower
             retention_passes_a_follower_after_the_patience
@@ -74,5 +75,6 @@ async fn batch(store: &impl Store, follower: Follower, after: Position, limit: u
 
 /// Reads everything after a position.
 async fn read_all(store: &impl Store, after: Position) -> Result<Vec<Entry>> {
-    Ok(batch(store, FIRST, after, super::steps::ALL).await?.entries)
+    let batch = batch(store, FIRST, after, super::steps::ALL).await?;
+    Ok(batch.entries.into_iter().map(|followed| followed.entry).collect())
 }

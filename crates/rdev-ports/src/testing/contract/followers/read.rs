@@ -1,8 +1,10 @@
 //! Reading by followers.
 
+use std::time::Duration;
+
 use rdev_domain::{
     AgentRequest, CommandRequest, Ending, Entry, EntryBody, GitRequest, Job, JobKind, JobSpec, JobStatus,
-    OperationRequest, Outcome, Position, Reason, Result, Seq, Target, TaskKind,
+    OperationRequest, Outcome, Position, Reason, Result, Schedule, Seq, Target, TaskKind,
 };
 
 use super::{FIRST, Store, batch, read_all};
@@ -72,7 +74,7 @@ pub async fn a_batch_is_bounded_and_the_next_goes_on(store: &impl Store) -> Resu
         assert_eq!((batch.entries.len(), batch.gap), (expected, None));
         assert_eq!(batch.rest, if expected == 2 { Rest::More } else { Rest::Nothing });
         after = batch.next;
-        told.extend(batch.entries);
+        told.extend(batch.entries.into_iter().map(|followed| followed.entry));
     }
     assert_eq!(told, all);
     let empty = batch(store, FIRST, after, 2).await?;
@@ -154,5 +156,49 @@ pub async fn every_end_of_a_task_is_read(store: &impl Store) -> Result<()> {
     start(store, &again.fence, "pod-1", Some(&slot("slot-1")), at(11)).await?;
     store.finish(&again.fence, Seq(2), completed(), at(12)).await?;
     assert_eq!(statuses().await?, ["pending", "running", "failed", "retry", "running", "completed"]);
+    Ok(())
+}
+
+/// The wait of a job comes with its end: from when it could have started, to its last start. Where it never started, or was
+/// reopened since, there is none.
+pub async fn an_end_has_the_wait_of_its_job(store: &impl Store) -> Result<()> {
+    let begin = store.open(FIRST, at(0)).await?;
+    let waits = async || {
+        let entries = batch(store, FIRST, begin, ALL).await?.entries;
+        let ends = entries.into_iter().filter(|followed| {
+            let is_former_end = matches!(followed.entry.body, EntryBody::FormerEnd(_));
+            followed.waited.is_some() || followed.entry.is_last() || is_former_end
+        });
+        Result::Ok(ends.map(|followed| (followed.entry.job, followed.waited)).collect::<Vec<_>>())
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let command = enqueue(store, 1).await?;
+    let fence = claim(store, 3).await?;
+    start(store, &fence, "pod-1", None, at(4)).await?;
+    assert_eq!(waits().await?, []);
+    finish_at(store, &fence, 9).await?;
+
+    let cancelled = enqueue(store, 2).await?;
+    store.request_cancel(&demo(), &cancelled.id, None, at(9)).await?.expect("it is stored");
+
+    // Accepted at 0, to run not before 10, and again not before 20.
+    let schedule = Schedule { run_after: Some(at(10)), max_attempts: 2, ..Schedule::default() };
+    let task = Job { schedule, ..task(TaskKind::Test, 3) };
+    store.enqueue(&task, None).await?;
+    let claimed = claim_all(store, 10).await?.remove(0);
+    start(store, &claimed.fence, "pod-1", Some(&slot("slot-1")), at(12)).await?;
+    let (reason, error) = ("exit_code".to_owned(), "exit_code: 1".to_owned());
+    store.retry(&claimed.fence, Retry { reason, error, run_after: at(20), counts: true }, at(13)).await?;
+    let claimed = claim_all(store, 20).await?.remove(0);
+    start(store, &claimed.fence, "pod-1", Some(&slot("slot-1")), at(25)).await?;
+    fail_task(store, &claimed, 1).await?;
+    let first_two = [(command.id, seconds(4)), (cancelled.id, None)];
+    let expected = |end| [&first_two[..], &[(task.id.clone(), end)]].concat();
+    assert_eq!(waits().await?, expected(seconds(5)));
+
+    store.reopen(&Target::Pool, &task.id, None, at(30)).await?.expect("it has ended");
+    let again = claim_all(store, 31).await?.remove(0);
+    start(store, &again.fence, "pod-1", Some(&slot("slot-1")), at(37)).await?;
+    assert_eq!(waits().await?, expected(None));
     Ok(())
 }

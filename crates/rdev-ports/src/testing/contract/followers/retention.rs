@@ -76,7 +76,7 @@ pub async fn retention_passes_a_follower_after_the_patience(store: &impl Store) 
     let rest = batch(store, FIRST, begin, ALL).await?;
     assert_eq!(rest.gap, Some(FollowerGap { after: begin, to }));
     assert_eq!(rest.rest, Rest::Nothing);
-    assert!(rest.entries.iter().all(|told| told.job == kept) && !rest.entries.is_empty());
+    assert!(rest.entries.iter().all(|told| told.entry.job == kept) && !rest.entries.is_empty());
     assert!(store.advance(FIRST, begin, rest.next, at(50)).await?);
     let next = batch(store, FIRST, rest.next, ALL).await?;
     assert_eq!((next.entries, next.gap), (Vec::new(), None));
