@@ -162,6 +162,16 @@ pub struct SubscriptionQuery {
     pub types: Option<String>,
 }
 
+/// Query of a POST that may be answered with the events of what it has added.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct ReplyQuery {
+    /// With `Accept: text/event-stream`: name of the events of standard error, `error` (default) or `output`.
+    #[cfg_attr(feature = "schema", param(pattern = "^(error|output)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+}
+
 /// Query of the form of an agent's lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
