@@ -6,7 +6,8 @@
 #   ./scripts/test.sh -p rdev-sql  arguments go to `cargo test`
 #
 # RDEV_TEST_POSTGRES=postgres://… names a server to use instead of a private one; every test creates a database
-# of its own there.
+# of its own there. RDEV_TEST_RENEW_EXAMPLES=1 writes the examples of the document anew, as they are recorded
+# (crates/rdev-api/src/openapi/examples.json).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

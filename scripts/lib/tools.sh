@@ -90,12 +90,12 @@ need_python_packages() {
     "$python/bin/pip" install --quiet --disable-pip-version-check "$@" || fail "could not install $*"
 }
 
-# need_client_generators installs two generators of clients and what checks their clients' types, and sets
+# need_client_generators installs two generators of clients, what checks their clients' types, and what checks examples, and sets
 # RDEV_TEST_GENERATORS to their folder. Debian's Node is too old for one of them, so a Node comes with it.
 need_client_generators() {
     RDEV_TEST_GENERATORS="$(realpath -m "$TOOLS/generators")"
     export RDEV_TEST_GENERATORS
-    local versions='node@22.20.0 @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@22.19.1 openapi-python-client==0.29.1 mypy==1.19.0'
+    local versions='node@22.20.0 @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@22.19.1 openapi-python-client==0.29.1 mypy==1.19.0 jsonschema==4.26.0'
     [ "$(cat "$RDEV_TEST_GENERATORS/versions" 2>/dev/null)" != "$versions" ] || return 0
     printf 'installing generators of clients\n'
     need_programs npm:npm

@@ -100,57 +100,6 @@ closed_set! {
     }
 }
 
-/// Schema of an event stream: the data of each event, a JSON text. `event` names the shape.
-///
-/// A stream is server-sent events: `id: …`, `event: …`, `data: …`, and an empty line; `retry: …` are milliseconds to wait before
-/// connecting again. `id` is for `Last-Event-ID`: the event's number in its stream, on a stream of several jobs an opaque text.
-#[cfg(feature = "schema")]
-#[derive(Debug, Clone, Copy)]
-pub struct StreamEvent;
-
-#[cfg(feature = "schema")]
-impl StreamEvent {
-    /// Names of events, and the shape of their data.
-    const SHAPES: [(&str, &str); 9] = [
-        ("output, error", "OutputEvent"),
-        ("agent", "AgentEvent"),
-        ("status", "StatusEvent"),
-        ("step", "StepEvent"),
-        ("complete", "CompleteEvent"),
-        ("gap", "GapEvent"),
-        ("gap", "ProjectGapEvent"),
-        ("heartbeat", "HeartbeatEvent"),
-        ("ticket", "Ticket"),
-    ];
-}
-
-#[cfg(feature = "schema")]
-impl utoipa::PartialSchema for StreamEvent {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        use utoipa::openapi::{OneOfBuilder, Ref};
-        let mut about =
-            "Data of one server-sent event, a JSON text. The event's name tells which:\n".to_owned();
-        let mut shapes = OneOfBuilder::new();
-        for (names, shape) in Self::SHAPES {
-            about.push_str(&format!("\n- `{}`: {shape}", names.replace(", ", "`, `")));
-            shapes = shapes.item(Ref::from_schema_name(shape));
-        }
-        about.push_str(
-            "\n\n`id` of the event is for `Last-Event-ID`: its number in its stream, on a stream of several jobs an opaque text. \
-             A `heartbeat` and a `ticket` have none, on the stream of one job a `status` has none, and on one of several a \
-             `gap` between ids has none.",
-        );
-        shapes.description(Some(about)).into()
-    }
-}
-
-#[cfg(feature = "schema")]
-impl utoipa::ToSchema for StreamEvent {
-    fn name() -> std::borrow::Cow<'static, str> {
-        std::borrow::Cow::Borrowed("StreamEvent")
-    }
-}
-
 /// Data of `output` (standard output) and `error` (standard error): one line, or a piece of a long one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::AsWritten;
+
 closed_set! {
     /// Status of a component.
     ComponentStatus {
@@ -12,13 +14,12 @@ closed_set! {
     }
 }
 
-/// Part of the server's work. Only requests name one, so reading an unknown one fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ReadinessPart {
-    /// Answering requests.
-    Serve,
+closed_set! {
+    /// Part of the server's work.
+    ReadinessPart {
+        /// Answering requests.
+        Serve = "serve",
+    }
 }
 
 /// Answer of `GET /health`.
@@ -60,12 +61,12 @@ pub struct Components {
 }
 
 /// Query of `GET /ready`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct ReadinessQuery {
     /// `serve`: readiness to answer requests, for a load balancer. A cluster that is away does not matter then: history,
     /// streams and cancels need none, and accepted commands wait.
-    #[cfg_attr(feature = "schema", param(nullable = false, inline))]
+    #[cfg_attr(feature = "schema", param(value_type = Option<ReadinessPart>, nullable = false, inline))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub only: Option<ReadinessPart>,
+    pub only: Option<AsWritten<ReadinessPart>>,
 }

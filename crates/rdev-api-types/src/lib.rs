@@ -32,6 +32,8 @@ mod params;
 mod progress;
 mod projects;
 mod shared;
+#[cfg(feature = "schema")]
+mod streams;
 mod tasks;
 mod tickets;
 mod workers;
@@ -41,8 +43,6 @@ pub use artefacts::{Artefact, ArtefactProblem, ArtefactSummary};
 pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, ShellBody};
 pub use envelope::{Data, Detail, DetailJob, Details, ErrorBody, ErrorInfo, List, ListMeta, Meta};
 pub use error_code::ErrorCode;
-#[cfg(feature = "schema")]
-pub use events::StreamEvent;
 pub use events::{
     CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, OutputEvent,
     OutputStream, ProjectGapEvent, StatusEvent, StepEvent,
@@ -57,7 +57,7 @@ pub use operations::{
 pub use params::{
     AgentQuery, ArtefactPath, CommandPath, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IdempotencyKeyHeader,
     LAST_EVENT_ID, LastEventIdHeader, OperationPath, ProjectEventsQuery, ProjectPath, RATE_LIMIT,
-    RATE_LIMIT_POLICY, StreamPath, SubscriptionQuery, TaskPath, WaitQuery, WorkerPath,
+    RATE_LIMIT_POLICY, ReplyQuery, StreamPath, SubscriptionQuery, TaskPath, WaitQuery, WorkerPath,
 };
 pub use progress::{BlockedBy, Progress, QueuePosition, Reason, Status};
 pub use projects::{Project, ProjectPage, ProjectStatus};
@@ -65,6 +65,8 @@ pub use set::{AsWritten, UnknownValue};
 pub use shared::{
     PAGE_DEFAULT, PAGE_MAX, StreamName, TimeoutSeconds, Timestamp, VariableName, VariableValue,
 };
+#[cfg(feature = "schema")]
+pub use streams::{StreamEvent, StreamItem};
 pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskPage, TaskStreamQuery, TaskType};
 pub use tickets::{Ticket, TicketBody};
 pub use workers::{DrainBody, Pool, Worker, WorkerStatus};

@@ -39,6 +39,7 @@ described! {
         #[cfg_attr(feature = "schema", param(example = "demo"))]
         project: String,
         /// Id of the command
+        #[cfg_attr(feature = "schema", param(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
         command_id: String,
     }
 }
@@ -50,6 +51,7 @@ described! {
         #[cfg_attr(feature = "schema", param(example = "demo"))]
         project: String,
         /// Name of the command's stream
+        #[cfg_attr(feature = "schema", param(example = "ci-7"))]
         stream_id: String,
     }
 }
@@ -58,6 +60,7 @@ described! {
     /// `{task_id}` in a path.
     TaskPath in Path {
         /// Id of the task
+        #[cfg_attr(feature = "schema", param(example = "task-0199d7e8c0de7000a0b1c2d3e4f50617"))]
         task_id: String,
     }
 }
@@ -66,6 +69,7 @@ described! {
     /// `{operation_id}` in a path.
     OperationPath in Path {
         /// Id of the operation
+        #[cfg_attr(feature = "schema", param(example = "op-0199d7e8c0de7000a0b1c2d3e4f50617"))]
         operation_id: String,
     }
 }
@@ -74,6 +78,7 @@ described! {
     /// `{task_id}` and `{path}` in a path.
     ArtefactPath in Path {
         /// Id of the task
+        #[cfg_attr(feature = "schema", param(example = "task-0199d7e8c0de7000a0b1c2d3e4f50617"))]
         task_id: String,
         /// Path of the file, with its slashes
         #[cfg_attr(feature = "schema", param(example = "target/report.xml"))]
@@ -160,6 +165,16 @@ pub struct SubscriptionQuery {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
+}
+
+/// Query of a POST that may be answered with the events of what it has added.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+pub struct ReplyQuery {
+    /// With `Accept: text/event-stream`: name of the events of standard error, `error` (default) or `output`.
+    #[cfg_attr(feature = "schema", param(pattern = "^(error|output)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
 }
 
 /// Query of the form of an agent's lines.

@@ -1,12 +1,13 @@
 //! Parts of the OpenAPI document beyond the handlers' own annotations: its frame, the security schemes, and the error
 //! responses that every route shares.
 
+mod examples;
 mod readable;
 
 use axum::http::Method;
 use rdev_api_types::{
     Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, ErrorCode, GapEvent, HeartbeatEvent,
-    IdempotencyKeyHeader, OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, Ticket,
+    IdempotencyKeyHeader, OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, StreamItem, Ticket,
 };
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{Array, Schema};
@@ -18,6 +19,8 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, OpenApi};
 
+pub(crate) use self::examples::Examples;
+use self::examples::{JSON, by_name};
 use crate::access::Access;
 
 #[derive(OpenApi)]
@@ -37,7 +40,7 @@ use crate::access::Access;
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent, Ticket))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent, StreamItem, Ticket))
 )]
 struct Frame;
 
@@ -112,8 +115,8 @@ const ANY: [(&str, ErrorCode, &str); 2] = [
     ),
 ];
 
-/// Adds to an operation its security, and the parameters and responses that every operation of its kind has.
-pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Access) {
+/// Adds to an operation its security, the parameters and responses that every operation of its kind has, and its examples.
+pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Access, examples: &Examples) {
     readable::entitle(operation);
     readable::show_streams(operation);
     let is_post = method == Method::POST;
@@ -149,6 +152,7 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
     } else if queries {
         add(&QUERY);
     }
+    examples.show_in(operation);
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             if access != Access::Public && status == "429" {
@@ -160,15 +164,11 @@ pub(crate) fn complete(method: &Method, operation: &mut Operation, access: Acces
 }
 
 fn failure(status: &str, code: ErrorCode, description: &str) -> Response {
-    let example = format!(
-        r#"{{"error":{{"code":"{code}","message":"{description}","details":null}},"meta":{{"request_id":"0199d7e8c0de7000a0b1c2d3e4f50617","timestamp":"2026-01-24T20:00:00Z"}}}}"#
-    );
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("ErrorBody")))
-        .example(serde_json::from_str(&example).ok())
+        .examples_from_iter([by_name(code.as_str())])
         .build();
-    let mut response =
-        ResponseBuilder::new().description(description).content("application/json", content).build();
+    let mut response = ResponseBuilder::new().description(description).content(JSON, content).build();
     if matches!(status, "429" | "503") {
         let seconds = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer).build();
         let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait")).build();
@@ -182,7 +182,7 @@ fn with_replay(operation: &mut Operation) {
     let header = text_header("`true` on the answer to a repetition");
     for (status, response) in &mut operation.responses.responses {
         if let (true, RefOr::T(response)) = (status.starts_with('2'), response)
-            && response.content.contains_key("application/json")
+            && response.content.contains_key(JSON)
         {
             response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header.clone()));
         }

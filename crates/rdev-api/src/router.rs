@@ -23,7 +23,7 @@ use crate::access::{Access, Gate, Guard, Queries, guard};
 use crate::error::ApiError;
 use crate::idempotency::once;
 use crate::middleware::Middleware;
-use crate::openapi;
+use crate::openapi::{self, Examples};
 use crate::routes::docs::Document;
 use crate::routes::projects::{self, commands, events as project_events, output, submit};
 use crate::routes::queue::{artefacts, stats, tasks};
@@ -95,7 +95,7 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
 
 /// Returns the OpenAPI document, as committed in `openapi.json`.
 fn document() -> anyhow::Result<String> {
-    let (_, document) = api(false).build(|_, _, methods| methods);
+    let (_, document) = api(false).build(|_, _, methods| methods)?;
     Ok(document.to_pretty_json()? + "\n")
 }
 
@@ -130,7 +130,7 @@ impl Routers {
                 let of_path = Guard::new(gate.clone(), access, queries);
                 let methods = methods.layer(from_fn_with_state(answers.clone(), once));
                 methods.layer(from_fn_with_state(Arc::new(of_path), guard))
-            });
+            })?;
             let router = router
                 .fallback(not_found)
                 .method_not_allowed_fallback(method_not_allowed)
@@ -171,12 +171,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     fn build(
         self,
         guard: impl Fn(Access, Queries, MethodRouter<S>) -> MethodRouter<S>,
-    ) -> (Router<S>, OpenApi) {
+    ) -> anyhow::Result<(Router<S>, OpenApi)> {
+        let examples = Examples::recorded().context("examples of the document")?;
         let mut router = OpenApiRouter::with_openapi(openapi::frame());
         for (access, (schemas, mut paths, methods)) in self.routes {
             let mut queries = Queries::new();
             for (method, operation) in paths.paths.values_mut().flat_map(operations) {
-                openapi::complete(&method, operation, access);
+                openapi::complete(&method, operation, access, &examples);
                 queries.push((method, openapi::query_names(operation, access)));
             }
             router = router.routes((schemas, paths, guard(access, queries, methods)));
@@ -190,7 +191,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         document.paths.paths =
             paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
         openapi::refer_from_envelopes(&mut document);
-        (router, document)
+        examples.define_in(&mut document);
+        Ok((router, document))
     }
 }
 

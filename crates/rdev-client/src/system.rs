@@ -19,7 +19,8 @@ impl Client {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) where something else than rdev answers.
     pub async fn ready(&self, only: Option<ReadinessPart>) -> Result<ReadinessAnswer> {
-        let request = self.request(Method::GET, &["ready"]).query(&ReadinessQuery { only });
+        let request =
+            self.request(Method::GET, &["ready"]).query(&ReadinessQuery { only: only.map(Into::into) });
         self.json_of_any_status(request).await
     }
 

@@ -3,12 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{ComponentStatus, Components, ReadinessAnswer, ReadinessPart, ReadinessQuery};
-use rdev_domain::{Error, Result, causes};
+use rdev_domain::{Error, causes};
 use rdev_services::Health;
 
 use crate::build;
+use crate::error::{ApiError, quoted};
 use crate::extract::Query;
 
 /// Report that the process answers.
@@ -26,14 +28,20 @@ pub(crate) async fn health() -> Json<types::Health> {
 pub(crate) async fn ready(
     State(health): State<Health>,
     Query(ReadinessQuery { only }): Query<ReadinessQuery>,
-) -> (StatusCode, Json<ReadinessAnswer>) {
-    let report = health.check(matches!(only, Some(ReadinessPart::Serve))).await;
+) -> Result<Response, ApiError> {
+    let part = only.map(|only| {
+        only.known().ok_or_else(|| {
+            let accepted = ReadinessPart::Serve.as_str();
+            ApiError::invalid_field("only", format!("{} is not valid: {accepted}", quoted(&only.to_string())))
+        })
+    });
+    let report = health.check(part.transpose()? == Some(ReadinessPart::Serve)).await;
     let (code, status) = match report.is_ok() {
         true => (StatusCode::OK, ComponentStatus::Ok),
         false => (StatusCode::SERVICE_UNAVAILABLE, ComponentStatus::Down),
     };
     let mut messages = Vec::new();
-    let mut shown = |component: &str, check: Result<()>| match check {
+    let mut shown = |component: &str, check: rdev_domain::Result<()>| match check {
         Ok(()) => ComponentStatus::Ok,
         Err(error) => {
             let message = format!("{component}: {}", why(error));
@@ -48,7 +56,7 @@ pub(crate) async fn ready(
         worker: shown("worker", report.worker),
     };
     let message = (!messages.is_empty()).then(|| messages.join("; "));
-    (code, Json(ReadinessAnswer { status, components, message }))
+    Ok((code, Json(ReadinessAnswer { status, components, message })).into_response())
 }
 
 /// Returns the cause of a component's failure. It is shown to whoever asks: it names systems and addresses, never a secret.

@@ -279,7 +279,10 @@ async fn git_never_asks_and_never_opens_an_editor(on: Runtime) {
     git(&client, &["init"]).await;
     client.run("echo one > file").await;
     git(&client, &["add", "file"]).await;
-    let (command, _) = git_to_its_end(&client, &["commit"]).await;
+    for args in [&["commit"] as &[&str], &["rebase", "-i", "HEAD"], &["tag", "-a", "v1"], &["add", "-i"]] {
+        client.git(args).await.failure(422, "VALIDATION_FAILED");
+    }
+    let (command, _) = git_to_its_end(&client, &["commit", "--no-edit"]).await;
     assert_eq!(
         command.accepted.status,
         Status::Failed,

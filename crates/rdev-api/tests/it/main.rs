@@ -43,6 +43,7 @@ mod documents;
 mod door;
 mod drain;
 mod ending;
+mod examples;
 mod faults;
 mod finding;
 mod follow_js;

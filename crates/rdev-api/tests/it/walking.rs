@@ -205,6 +205,19 @@ async fn a_command_may_be_answered_with_its_events(on: Runtime) {
     let lines: Vec<&Received> = items[1..].iter().map(event).filter(|event| event.seq().is_some()).collect();
     assert!(matches!(&lines[0].event, Event::Output(line) if line.line == "hello"), "{lines:?}");
     assert!(matches!(&lines[1].event, Event::Complete(complete) if complete.status == Status::Completed));
+
+    // As on a stream of its own, standard error may be `output`.
+    let loud = |stderr: &str| {
+        let path = format!("/projects/demo/shell?stderr={stderr}");
+        let body = serde_json::json!({"command": "echo no >&2"});
+        client.post(&path, &body).header("accept", "text/event-stream")
+    };
+    let mut events = loud("output").events().await;
+    let items = events.rest().await;
+    let line = items[1..].iter().map(event).find(|event| event.seq() == Some(1)).unwrap();
+    assert!(matches!(&line.event, Event::Output(line) if line.stream == OutputStream::Stderr), "{line:?}");
+    let failure = loud("both").send().await.failure(422, "VALIDATION_FAILED");
+    assert_eq!(failure.fields(), ["stderr"]);
 }
 
 fn event(item: &Item) -> &Received {

@@ -14,6 +14,19 @@ pub struct GitSubcommand {
     pub(super) put_first: &'static [&'static str],
     /// Symbolic links in the work tree that git would follow.
     pub(super) follows: Follows,
+    /// What opens an editor.
+    pub(super) edits: Option<Edits>,
+}
+
+/// Use of an editor. There is none, so a line that opens one is refused.
+#[derive(Debug)]
+pub(super) struct Edits {
+    /// Names of the option that opens it, with spaces between; empty where the subcommand does by itself.
+    pub(super) with: &'static str,
+    /// Options of which one makes the editor needless.
+    pub(super) unless: &'static str,
+    /// What to send in its place.
+    pub(super) instead: &'static str,
 }
 
 /// Symbolic links that git does not check itself, so rdev checks them before git starts.

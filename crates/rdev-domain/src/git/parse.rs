@@ -4,7 +4,7 @@
 //! as the value of another option, nor as a path after `--`. So a line stays harmless even where git
 //! reads it in another way.
 
-use super::option::{Arity, GitSubcommand, Kind, Operands, Row};
+use super::option::{Arity, Edits, GitSubcommand, Kind, Operands, Row};
 use super::table::SUBCOMMANDS;
 use super::value;
 use crate::FieldError;
@@ -77,8 +77,8 @@ struct Line<'a> {
     args: &'a [String],
     /// Operands, each with its index.
     operands: Vec<(usize, &'a str)>,
-    /// Options seen so far.
-    seen: Vec<String>,
+    /// Options seen so far, each with the index of its argument.
+    seen: Vec<(usize, String)>,
 }
 
 impl<'a> Line<'a> {
@@ -102,7 +102,8 @@ impl<'a> Line<'a> {
             }
             index += 1;
         }
-        self.check_operands()
+        self.check_operands()?;
+        self.entry.edits.as_ref().map_or(Ok(()), |edits| self.check_editor(edits))
     }
 
     /// Checks an argument of one or more options; returns true when the next argument is its value.
@@ -129,7 +130,7 @@ impl<'a> Line<'a> {
                 let rest = &letters[at + letter.len_utf8()..];
                 return self.value(index, &name, row, Some(rest).filter(|rest| !rest.is_empty()));
             }
-            self.seen.push(name);
+            self.seen.push((index, name));
         }
         Ok(false)
     }
@@ -146,7 +147,7 @@ impl<'a> Line<'a> {
 
     /// Checks the value of an option; returns true when the value is the next argument.
     fn value(&mut self, index: usize, name: &str, row: &Row, given: Option<&str>) -> Result<bool, Refusal> {
-        self.seen.push(name.to_owned());
+        self.seen.push((index, name.to_owned()));
         let refused = |why: String| (index, why);
         if let Some(value) = given {
             return value::check(row.kind, value, self.remotes).map(|()| false).map_err(refused);
@@ -177,9 +178,7 @@ impl<'a> Line<'a> {
             }
             Operands::All(kind) => (kind, kind),
             Operands::FirstThen(first, others) => (first, others),
-            Operands::PatternThenPaths if self.seen.iter().any(|name| name == "-e") => {
-                (Kind::Word, Kind::Word)
-            }
+            Operands::PatternThenPaths if self.seen_of("-e").is_some() => (Kind::Word, Kind::Word),
             Operands::PatternThenPaths => (Kind::Text, Kind::Word),
             Operands::AddressThenHere => return self.check_clone(),
             Operands::ConfigKey => return self.check_config(),
@@ -189,6 +188,25 @@ impl<'a> Line<'a> {
             value::check(kind, text, self.remotes).map_err(|why| (*index, why))?;
         }
         Ok(())
+    }
+
+    /// Refuses a line that opens an editor, since there is none: git would take what it has prepared for edited.
+    fn check_editor(&self, edits: &Edits) -> Result<(), Refusal> {
+        let opened = if edits.with.is_empty() { Some((0, "")) } else { self.seen_of(edits.with) };
+        let Some((index, option)) = opened.filter(|_| self.seen_of(edits.unless).is_none()) else {
+            return Ok(());
+        };
+        let opens = [self.entry.name, option].join(" ");
+        Err((
+            index,
+            format!("{:?} would open an editor, and there is none: {}", opens.trim_end(), edits.instead),
+        ))
+    }
+
+    /// Returns the first option of these names, which have spaces between, with the index of its argument.
+    fn seen_of(&self, names: &str) -> Option<(usize, &str)> {
+        let is_one = |seen: &&(usize, String)| names.split_whitespace().any(|name| name == seen.1);
+        self.seen.iter().find(is_one).map(|(index, name)| (*index, name.as_str()))
     }
 
     fn check_clone(&self) -> Result<(), Refusal> {
@@ -201,7 +219,7 @@ impl<'a> Line<'a> {
     }
 
     fn check_config(&self) -> Result<(), Refusal> {
-        let reads = self.seen.iter().any(|name| READING_CONFIG.contains(&name.as_str()));
+        let reads = READING_CONFIG.iter().any(|name| self.seen_of(name).is_some());
         match self.operands[..] {
             _ if reads => Ok(()),
             [_] => Ok(()),

@@ -27,7 +27,12 @@ const EVERYDAY: &[&str] = &[
     "commit --message=/etc",
     "commit --message=-x",
     "commit -am ../x",
+    "commit --amend",
     "commit --amend --no-edit",
+    "commit --no-edit",
+    "commit --fixup=HEAD",
+    "commit -aC HEAD",
+    "commit --dry-run",
     "commit --author=a<a@b> --date=yesterday -m x",
     "log --oneline -n 5",
     "log -5 --stat",
@@ -352,6 +357,29 @@ fn repositories_are_reached_by_address_or_in_the_remotes_folder() {
     }
     let args = ["fetch", "/srv/rdev/remotes/a.git"].map(str::to_owned);
     assert!(check_git_args(&args, None).is_err(), "without a folder of remotes no path is accepted");
+}
+
+/// Without an editor git would take its own text for the one that was to be written.
+#[test]
+fn what_would_open_an_editor_is_refused_with_what_to_send_instead() {
+    for (bad, field, instead) in [
+        ("commit", "args[0]", "-m, or take the one that git has prepared with --no-edit"),
+        ("commit -a -v", "args[0]", "\"commit\" would open an editor"),
+        ("commit -e -- f", "args[0]", "-m"),
+        ("rebase -q -i main", "args[2]", "\"rebase -i\" would open an editor"),
+        ("rebase --interactive main", "args[1]", "--autosquash"),
+        ("rebase -qi main", "args[1]", "--autosquash"),
+        ("tag -a v1", "args[1]", "-m"),
+        ("tag --annotate -f v1", "args[1]", "-m"),
+        ("notes add", "args[0]", "\"notes add\" would open an editor"),
+        ("notes append HEAD", "args[0]", "-m"),
+    ] {
+        let error = line(bad).unwrap_err();
+        assert_eq!(error.field, field, "{bad}");
+        assert!(error.message.contains(instead), "{bad}: {}", error.message);
+    }
+    // What is wrong besides is told first.
+    assert_eq!(line("commit --file=x").map_err(|error| error.field), Err("args[1]".to_owned()));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ShellBody, StreamEvent, StreamName,
-    TimeoutSeconds,
+    Accepted, ClaudeBody, Data, ErrorBody, GitBody, ProjectPath, ReplyQuery, ShellBody, StreamEvent,
+    StreamName, TimeoutSeconds,
 };
 use rdev_domain::{
     AgentRequest, CommandRequest, Error, GitRequest, IdempotencyKey, JobId, Principal, ProjectId,
@@ -19,7 +19,7 @@ use crate::envelope::{data, replayed};
 use crate::error::ApiError;
 use crate::extract::{Caller, InProject, JsonBody};
 use crate::routes::reply_as::ReplyAs;
-use crate::sse::{Shape, Streams};
+use crate::sse::Streams;
 
 /// Submission of commands, shared by all kinds of them.
 #[derive(Clone)]
@@ -50,10 +50,10 @@ impl Submission {
                 let reply = (StatusCode::ACCEPTED, data(accepted(&command))).into_response();
                 (command, asked, reply)
             }
-            ReplyAs::Events(opening) => {
+            ReplyAs::Events(opening, shape) => {
                 let (command, asked, reader) =
                     self.commands.submit_and_follow(caller, project, submit).await.map_err(refused)?;
-                (command, asked, self.streams.command(opening, reader, Shape::default()))
+                (command, asked, self.streams.command(opening, reader, shape))
             }
         };
         let location = [(header::LOCATION, location(project, &command.id))];
@@ -102,7 +102,7 @@ enum SubmitResponses {
 /// Run Claude Code.
 #[utoipa::path(post, path = "/projects/{project}/claude", tag = "commands", operation_id = "run_claude",
     request_body = ClaudeBody, params(
-        ProjectPath),
+        ProjectPath, ReplyQuery),
     responses(SubmitResponses))]
 pub(crate) async fn claude(
     State(submission): State<Submission>,
@@ -120,7 +120,7 @@ pub(crate) async fn claude(
 /// Run a shell line.
 #[utoipa::path(post, path = "/projects/{project}/shell", tag = "commands", operation_id = "run_shell",
     request_body = ShellBody, params(
-        ProjectPath),
+        ProjectPath, ReplyQuery),
     responses(SubmitResponses))]
 pub(crate) async fn shell(
     State(submission): State<Submission>,
@@ -139,7 +139,7 @@ pub(crate) async fn shell(
 /// Run git.
 #[utoipa::path(post, path = "/projects/{project}/git", tag = "commands", operation_id = "run_git",
     request_body = GitBody, params(
-        ProjectPath),
+        ProjectPath, ReplyQuery),
     responses(SubmitResponses))]
 pub(crate) async fn git(
     State(submission): State<Submission>,

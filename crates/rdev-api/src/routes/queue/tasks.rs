@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, StreamEvent, SubscriptionQuery, TaskBody, TaskPage,
+    Data, ErrorBody, LastEventIdHeader, List, ReplyQuery, StreamEvent, SubscriptionQuery, TaskBody, TaskPage,
     TaskStreamQuery, WaitQuery,
 };
 use rdev_domain::{JobId, JobKind, JobStatus, ProjectId, Validate};
@@ -29,7 +29,7 @@ use crate::sse::{Opening, Shape, Streams, stored_output};
 /// The task runs in the next free worker of the pool. With `Accept: text/event-stream` the answer is the task's event
 /// stream.
 #[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
-    request_body = TaskBody,
+    request_body = TaskBody, params(ReplyQuery),
     responses(
     (status = 202, description = "Acceptance: the task is stored and will run", body = Data<types::Task>, headers(("Location" = String, description = "Path of the task"))),
     (status = 409, description = "The project that the task is done for is being deleted, or the idempotency key was used for another request", body = ErrorBody),
@@ -48,9 +48,9 @@ pub(crate) async fn submit(
             let (task, asked) = tasks.submit(&caller, submit, noted).await?;
             (task.job.id.clone(), asked, (StatusCode::ACCEPTED, view(task)).into_response())
         }
-        ReplyAs::Events(opening) => {
+        ReplyAs::Events(opening, shape) => {
             let (task, asked, reader) = tasks.submit_and_follow(&caller, submit, noted).await?;
-            (task.id, asked, streams.command(opening, reader, Shape::default()))
+            (task.id, asked, streams.command(opening, reader, shape))
         }
     };
     let location = [(header::LOCATION, format!("/queue/tasks/{id}"))];

@@ -39,6 +39,14 @@ async fn with_document(server: &Server) -> tempfile::TempDir {
     folder
 }
 
+/// Runs a program in Python with what scripts/test.sh installs. Tells whether it has succeeded, and what it has printed.
+pub(crate) async fn python(program: &str, argument: &Path) -> (bool, String) {
+    let mut command = Command::new(tools().join("python/bin/python"));
+    let output =
+        within(program, command.arg(program).arg(argument).kill_on_drop(true).output()).await.unwrap();
+    (output.status.success(), [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat())
+}
+
 #[tokio::test]
 async fn a_client_in_typescript_runs_commands() {
     let server = Server::start().await;

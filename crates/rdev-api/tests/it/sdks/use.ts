@@ -1,17 +1,27 @@
 // Uses the client that @hey-api/openapi-ts makes of the document: submits, follows, cancels and pages.
 import { cancelCommand, getCommand, listCommands, projectEvents, runGit, runShell } from './sdk';
+import type { StreamItem } from './sdk';
 import { createClient } from './sdk/client';
+
+// The name of an event tells the type of its data.
+function ending(item: StreamItem): string | undefined {
+  return item.event === 'complete' ? item.data.status : undefined;
+}
 
 async function main(url: string, key: string): Promise<void> {
   const client = createClient({ auth: key, baseUrl: url });
   const project = { project: 'demo' };
   const ran = await runShell({ client, path: project, body: { command: 'echo out; echo err >&2' }, throwOnError: true });
   const accepted = ran.data.data;
-  const { stream } = await projectEvents({ client, path: project, query: { stream_id: accepted.stream_id } });
+  const onSseEvent = (event: unknown) => {
+    const status = ending(event as StreamItem);
+    if (status) console.log('ended', status);
+  };
+  const query = { stream_id: accepted.stream_id };
+  const { stream } = await projectEvents({ client, path: project, query, onSseEvent });
   for await (const event of stream) {
     if (!event) break;
     if ('line' in event) console.log(event.stream, event.line);
-    if ('duration_ms' in event) console.log('ended', event.status);
   }
   const git = await runGit({ client, path: project, body: { args: ['version'] }, throwOnError: true });
   const path = { ...project, command_id: git.data.data.id };

@@ -4,7 +4,7 @@ use super::entry;
 use super::shared::{DIFF, LOG, MERGE, MERGING, PRETTY, REFS, REVISIONS};
 use crate::git::option::Kind::{Text, Word};
 use crate::git::option::Operands::{All, ConfigKey};
-use crate::git::option::{Follows, GitSubcommand, Operands, Row, attached, flags, takes, unless_last};
+use crate::git::option::{Edits, Follows, GitSubcommand, Operands, Row, attached, flags, takes, unless_last};
 
 /// Options of `stash` when it stores changes.
 const STASH: &[Row] = &[
@@ -64,7 +64,13 @@ pub(super) const SUBCOMMANDS: &[GitSubcommand] = &[
         takes(Word, "-c --reedit-message -C --reuse-message --fixup --squash --cleanup"),
         takes(Text, "-m --message --author --date --trailer"),
     ]])
-    .with_links(Follows::TrackedPaths),
+    .with_links(Follows::TrackedPaths)
+    .with_editor(Edits {
+        with: "",
+        unless: "-m --message -C --reuse-message -c --reedit-message --fixup --squash --amend --no-edit \
+                 --allow-empty-message --dry-run --short --porcelain --long -z --null",
+        instead: "give the message with -m, or take the one that git has prepared with --no-edit",
+    }),
     entry("config", ConfigKey, &[&[
         flags("--get --get-all --get-regexp -l --list --local -z --null --name-only --show-origin --show-scope"),
         takes(Word, "--type"),
@@ -96,8 +102,14 @@ pub(super) const SUBCOMMANDS: &[GitSubcommand] = &[
         flags("-f --force --allow-empty"),
         takes(Text, "-m --message"),
         takes(Word, "-c -C --reedit-message --reuse-message"),
-    ]]),
-    entry("notes append", All(Word), &[&[flags("--allow-empty"), takes(Text, "-m --message")]]),
+    ]])
+    .with_editor(Edits {
+        with: "",
+        unless: "-m --message -c -C --reedit-message --reuse-message --allow-empty",
+        instead: "give the note with -m",
+    }),
+    entry("notes append", All(Word), &[&[flags("--allow-empty"), takes(Text, "-m --message")]])
+        .with_editor(Edits { with: "", unless: "-m --message", instead: "give the note with -m" }),
     entry("notes list", All(Word), &[]),
     entry("notes remove", All(Word), &[&[flags("--ignore-missing")]]),
     entry("notes show", All(Word), &[]),
@@ -114,7 +126,12 @@ pub(super) const SUBCOMMANDS: &[GitSubcommand] = &[
             takes(Word, "--onto --whitespace --empty -C"),
         ],
         MERGING,
-    ]),
+    ])
+    .with_editor(Edits {
+        with: "-i --interactive",
+        unless: "--autosquash",
+        instead: "have the list made with --autosquash, or leave out the option",
+    }),
     entry("reset", All(Word), &[&[
         flags("-q --quiet --no-quiet --mixed --soft --hard --merge --keep -N --intent-to-add --refresh"),
         flags("--no-refresh"),
@@ -156,5 +173,6 @@ pub(super) const SUBCOMMANDS: &[GitSubcommand] = &[
             unless_last(Word, "--contains --no-contains --merged --no-merged --points-at"),
         ],
         REFS,
-    ]),
+    ])
+    .with_editor(Edits { with: "-a --annotate", unless: "-m --message", instead: "give the message with -m" }),
 ];

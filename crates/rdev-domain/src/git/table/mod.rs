@@ -9,14 +9,14 @@ mod inspect;
 mod remote;
 mod shared;
 
-use super::option::{Follows, GitSubcommand, Operands, Row};
+use super::option::{Edits, Follows, GitSubcommand, Operands, Row};
 
 /// The entries, those of one subcommand side by side.
 pub(super) const SUBCOMMANDS: [&[GitSubcommand]; 3] =
     [inspect::SUBCOMMANDS, change::SUBCOMMANDS, remote::SUBCOMMANDS];
 
 const fn entry(name: &'static str, operands: Operands, options: &'static [&'static [Row]]) -> GitSubcommand {
-    GitSubcommand { name, operands, options, put_first: &[], follows: Follows::Nothing }
+    GitSubcommand { name, operands, options, put_first: &[], follows: Follows::Nothing, edits: None }
 }
 
 impl GitSubcommand {
@@ -34,6 +34,11 @@ impl GitSubcommand {
 
     const fn with_links(mut self, follows: Follows) -> Self {
         self.follows = follows;
+        self
+    }
+
+    const fn with_editor(mut self, edits: Edits) -> Self {
+        self.edits = Some(edits);
         self
     }
 }
