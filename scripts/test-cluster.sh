@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the stories of commands, events, cancel and restart in pods of a real one-node cluster, and those that need a
-# real cluster: lost pods, restarted daemons, exhausted memory, clones, pushes. Starts the cluster with
+# real cluster: lost pods, restarted daemons, exhausted memory, clones, pushes, a lost node. Starts the cluster with
 # ../shared/cluster/cluster.sh (Kubernetes 1.20 from Debian packages; the first start compiles for about seven
 # minutes) and stops it again, also after a failure.
 #
@@ -189,6 +189,10 @@ run_stories --test-threads 1 cluster::alone:: || failed=1
 
 stage "waiting for the Deployment's pod, which runs commands in itself here"
 kctl --namespace rdev rollout status deployment/rdev-api --timeout=120s || failed=1
+
+stage "running the story of a lost node"
+PATH=$CACHE/root/usr/bin:$PATH KUBECONFIG=$(cluster kubeconfig) RDEV_KUBE_CONTEXT=$(kctl config current-context) \
+    ./scripts/test-backup.sh "$API_IMAGE" || failed=1
 
 stage "running the stories of deploy.sh, on an API server of their own"
 K8S_DEB_CACHE=$CACHE ./scripts/test-deploy.sh || failed=1
