@@ -17,9 +17,10 @@ help_if_asked "$@"
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
 need_programs cc:gcc make:make git:git faketime:faketime python3:python3 node:nodejs setpriv:util-linux mount:mount strace:strace chromium:chromium \
-    kubectl:kubernetes-client systemd-analyze:systemd
+    kubectl:kubernetes-client systemd-analyze:systemd curl:curl
 need_claude
 need_client_generators
+need_nginx
 trap stop_postgres EXIT
 start_postgres
 

@@ -65,6 +65,14 @@ need_promtool() {
     [ -x "$PROMTOOL" ] || unpack_package prometheus '*' prometheus PROMTOOL
 }
 
+# need_nginx unpacks Debian's nginx into the target folder, unless RDEV_TEST_NGINX names one or the machine has one. Installed as a
+# package, it would be started.
+need_nginx() {
+    RDEV_TEST_NGINX="${RDEV_TEST_NGINX:-$(PATH=$PATH:/usr/sbin command -v nginx || realpath -m "$TOOLS/nginx/usr/sbin/nginx")}"
+    export RDEV_TEST_NGINX
+    [ -x "$RDEV_TEST_NGINX" ] || unpack_package nginx '*' nginx RDEV_TEST_NGINX
+}
+
 # unpack_package PACKAGE VERSION FOLDER VARIABLE unpacks a Debian package of a version (a pattern) into a folder of the target
 # folder. Elsewhere VARIABLE has to name the program.
 unpack_package() {

@@ -13,12 +13,12 @@ use crate::support::{Fixture, Model, Runtime, Server, eventually, free_address, 
 /// Blocks that start a server or test rdev itself: the story has a server, and is a test.
 const OF_RDEV_ITSELF: [&str; 2] = ["cargo run", "./scripts/"];
 
-fn document(name: &str) -> PathBuf {
+pub(crate) fn document(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
 /// The blocks of a document in this language, in their order.
-fn blocks(name: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(name: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(document(name)).unwrap();
     let fence = format!("```{language}\n");
     let blocks = text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());

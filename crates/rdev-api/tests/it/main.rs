@@ -25,6 +25,7 @@ mod agent;
 mod all_events;
 mod artefacts;
 mod backup;
+mod behind_nginx;
 mod bodies;
 mod bytes;
 mod chaos;

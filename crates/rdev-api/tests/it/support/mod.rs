@@ -30,7 +30,7 @@ pub(crate) use raw::{Answer, Call, Item, Items, RawEvents};
 pub(crate) use repository::Repository;
 pub(crate) use runtime::{Runtime, on_both_stores, on_every_runtime, on_runtime};
 pub(crate) use server::Server;
-pub(crate) use tools::{chromium, faketime, target_dir, variable};
+pub(crate) use tools::{chromium, faketime, nginx, target_dir, variable};
 
 /// Longest wait for anything that is to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);

@@ -23,6 +23,16 @@ pub(crate) fn chromium() -> PathBuf {
         .expect("chromium is not installed: run scripts/test.sh, which installs what the tests need")
 }
 
+/// nginx: as named by RDEV_TEST_NGINX, where Debian has it, or where scripts/test.sh puts it.
+pub(crate) fn nginx() -> PathBuf {
+    let unpacked = target_dir().join("test-tools/nginx/usr/sbin/nginx");
+    let found = [PathBuf::from("/usr/sbin/nginx"), unpacked].into_iter().find(|file| file.is_file());
+    variable("RDEV_TEST_NGINX")
+        .map(PathBuf::from)
+        .or(found)
+        .expect("nginx is not installed: run scripts/test.sh, which installs what the tests need")
+}
+
 /// The library that gives a program another time of day.
 pub(crate) fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").expect("/usr/lib can be read").flatten();
