@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ending, Job, JobState, Outcome, ProjectId, Result, Retrying, Timestamp};
+use crate::{Ending, Job, JobState, JobStatus, Outcome, ProjectId, Result, Retrying, Timestamp};
 
 /// Shortest pause before another attempt; it doubles with each further attempt.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ pub struct Schedule {
     pub attempts: u32,
     /// Number of starts in the rounds before the present one.
     pub earlier_attempts: u32,
-    /// End of the previous attempt.
+    /// End of the last attempt that has not completed.
     pub last_error: Option<String>,
 }
 
@@ -180,13 +180,11 @@ impl Job {
             JobState::Ended { outcome, .. } => attempt_error(outcome),
             JobState::Pending | JobState::Running { .. } => String::new(),
         };
+        let has_completed = self.state.status() == JobStatus::Completed;
+        let last_error = if has_completed { self.schedule.last_error.clone() } else { Some(error.clone()) };
         let attempts = self.schedule.attempts;
-        let schedule = Schedule {
-            run_after: None,
-            earlier_attempts: attempts,
-            last_error: Some(error.clone()),
-            ..self.schedule.clone()
-        };
+        let schedule =
+            Schedule { run_after: None, earlier_attempts: attempts, last_error, ..self.schedule.clone() };
         let retrying =
             Retrying { attempt: attempts + 1, reason: "retried".to_owned(), message: error, counted: false };
         Ok((Self { state, schedule, cancel_requested: false, ..self.clone() }, retrying))

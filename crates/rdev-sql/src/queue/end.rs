@@ -53,7 +53,7 @@ pub(super) async fn retry(store: &SqlStore, fence: &Fence, retry: Retry, now: Ti
             return Ok(ended.1);
         }
         job.state.retry()?;
-        requeue(&mut tx, &fence.id, retry.run_after, &retry.error, retry.counts).await?;
+        requeue(&mut tx, &fence.id, retry.run_after, Some(&retry.error), retry.counts).await?;
         let attempt = job.schedule.attempts + 1;
         let retrying = Retrying { attempt, reason: retry.reason, message: retry.error, counted: false };
         store_entry(&mut tx, entry(&job, last_seq, now, EntryBody::Retry(retrying))).await
@@ -97,7 +97,7 @@ pub(super) async fn requeue(
     tx: &mut Tx,
     id: &JobId,
     run_after: Timestamp,
-    error: &str,
+    error: Option<&str>,
     counts: bool,
 ) -> Result<()> {
     execute!(

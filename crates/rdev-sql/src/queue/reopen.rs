@@ -48,7 +48,7 @@ pub(super) async fn reopen(
             store_former_end(&mut tx, &row, outcome).await?;
         }
         let virtual_time = virtual_time(&mut tx, &job).await?;
-        requeue(&mut tx, id, Timestamp::from_micros(0), &retrying.message, true).await?;
+        requeue(&mut tx, id, Timestamp::from_micros(0), job.schedule.last_error.as_deref(), true).await?;
         execute!(
             &mut tx,
             "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,

@@ -48,6 +48,10 @@ pub async fn an_ended_task_is_reopened(store: &impl Store) -> Result<()> {
     assert_eq!(start(store, &claim.fence, "pod-2", Some(&slot("slot-2")), at(11)).await?.attempt, 2);
     let complete = store.finish(&claim.fence, Seq(5), completed(), at(12)).await?;
     assert_eq!(complete.body, EntryBody::Complete(completed()));
+    // A success is no error.
+    let (again, _) = reopen(store, &first.fence.id, 13).await?;
+    assert_eq!(again, the_task(store, &first.fence.id).await?);
+    assert_eq!(again.schedule.last_error.as_deref(), Some("exit_code: step 2 failed"));
     Ok(())
 }
 
