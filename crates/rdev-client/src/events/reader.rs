@@ -18,7 +18,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Event as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Id of the event; `None` for events that have none, such as heartbeats.
+    /// Id of the event; `None` for events that have none, such as most heartbeats.
     pub id: Option<String>,
     /// The event.
     pub event: Event,
