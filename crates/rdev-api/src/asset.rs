@@ -1,8 +1,15 @@
-//! Files that are part of the program: compressed when it was built, and cached by browsers.
+//! Files that are served compressed, and that browsers keep.
+
+use std::borrow::Cow;
+use std::io::Write;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
 
 /// A file.
 pub(crate) struct Asset {
@@ -11,11 +18,11 @@ pub(crate) struct Asset {
     /// Caching by browsers.
     pub(crate) caching: Caching,
     /// Hash of the content.
-    pub(crate) tag: &'static str,
+    pub(crate) tag: Cow<'static, str>,
     /// Content.
-    pub(crate) plain: &'static [u8],
+    pub(crate) plain: Bytes,
     /// Content, compressed.
-    pub(crate) gzip: &'static [u8],
+    pub(crate) gzip: Bytes,
 }
 
 /// Caching of a file by browsers.
@@ -37,6 +44,14 @@ impl Caching {
 }
 
 impl Asset {
+    /// Makes a file whose content is known only now.
+    pub(crate) fn compressed(content_type: &'static str, caching: Caching, plain: Bytes) -> Self {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let gzip = gzip.write_all(&plain).and_then(|()| gzip.finish()).expect("it is written to memory");
+        let tag: String = Sha256::digest(&plain)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { content_type, caching, tag: tag.into(), plain, gzip: gzip.into() }
+    }
+
     /// Answers a request for the file in the form that the client accepts; with 304 when the client has it.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let is_gzip = accepts_gzip(request);
@@ -50,7 +65,7 @@ impl Asset {
             return (StatusCode::NOT_MODIFIED, caching).into_response();
         }
         let encoding = is_gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
-        let body = Body::from(if is_gzip { self.gzip } else { self.plain });
+        let body = Body::from(if is_gzip { &self.gzip } else { &self.plain }.clone());
         (caching, encoding, [(header::CONTENT_TYPE, self.content_type)], body).into_response()
     }
 }

@@ -1,5 +1,8 @@
 //! The API reference: Scalar, with its script served from here, and the document that it shows; and the way to it.
 
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
 use axum::Extension;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -17,16 +20,16 @@ pub(crate) const SCRIPT_PATH: &str = env!("RDEV_DOCS_SCRIPT");
 static PAGE: Asset = Asset {
     content_type: "text/html; charset=utf-8",
     caching: Caching::Checked,
-    tag: env!("RDEV_DOCS_PAGE_TAG"),
-    plain: include_bytes!(concat!(env!("OUT_DIR"), "/docs.html")),
-    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/docs.html.gz")),
+    tag: Cow::Borrowed(env!("RDEV_DOCS_PAGE_TAG")),
+    plain: Bytes::from_static(include_bytes!(concat!(env!("OUT_DIR"), "/docs.html"))),
+    gzip: Bytes::from_static(include_bytes!(concat!(env!("OUT_DIR"), "/docs.html.gz"))),
 };
 static SCRIPT: Asset = Asset {
     content_type: "text/javascript; charset=utf-8",
     caching: Caching::Immutable,
-    tag: env!("RDEV_DOCS_SCRIPT_TAG"),
-    plain: include_bytes!(concat!(env!("OUT_DIR"), "/docs.js")),
-    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/docs.js.gz")),
+    tag: Cow::Borrowed(env!("RDEV_DOCS_SCRIPT_TAG")),
+    plain: Bytes::from_static(include_bytes!(concat!(env!("OUT_DIR"), "/docs.js"))),
+    gzip: Bytes::from_static(include_bytes!(concat!(env!("OUT_DIR"), "/docs.js.gz"))),
 };
 const ICON: &str = include_str!("icon.svg");
 
@@ -38,11 +41,15 @@ const HTML: MediaType<'static> = MediaType::new(names::TEXT, names::HTML);
 
 /// The OpenAPI document as served. It describes the router, so it is laid over the finished router.
 #[derive(Clone)]
-pub(crate) struct Document(Bytes);
+pub(crate) struct Document {
+    json: Bytes,
+    /// Made for the first who asks: a start does not wait for it.
+    asset: Arc<OnceLock<Asset>>,
+}
 
 impl From<String> for Document {
     fn from(json: String) -> Self {
-        Self(json.into())
+        Self { json: json.into(), asset: Arc::default() }
     }
 }
 
@@ -77,6 +84,8 @@ pub(crate) async fn icon() -> impl IntoResponse {
 /// Get this document.
 #[utoipa::path(get, path = "/openapi.json", tag = "system", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub(crate) async fn openapi(Extension(Document(document)): Extension<Document>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document)
+pub(crate) async fn openapi(Extension(document): Extension<Document>, headers: HeaderMap) -> Response {
+    let Document { json, asset } = document;
+    let asset = asset.get_or_init(|| Asset::compressed("application/json", Caching::Checked, json));
+    asset.answer(&headers)
 }

@@ -74,7 +74,7 @@ async fn the_page_names_no_other_host() {
 }
 
 #[tokio::test]
-async fn the_script_is_compressed_and_kept_by_browsers() {
+async fn what_browsers_load_is_compressed_and_kept() {
     let server = Server::start().await;
     let client = server.client().with_key(None);
     let page = client.get("/docs").send().await;
@@ -95,6 +95,14 @@ async fn the_script_is_compressed_and_kept_by_browsers() {
     }
     let tag = page.header("etag");
     assert_eq!(client.get("/docs").header("if-none-match", tag).send().await.status, 304);
+
+    let plain = client.get("/openapi.json").send().await;
+    let compressed = client.get("/openapi.json").header("accept-encoding", "gzip").send().await;
+    let encoding = (plain.headers.get("content-encoding"), compressed.header("content-encoding"));
+    assert_eq!(encoding, (None, "gzip"));
+    assert!(compressed.body.len() * 3 < plain.body.len(), "{} {}", compressed.body.len(), plain.body.len());
+    let again = client.get("/openapi.json").header("if-none-match", plain.header("etag")).send().await;
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
 }
 
 #[tokio::test]
