@@ -70,6 +70,7 @@ fn url(address: &Bind) -> (String, String) {
     }
 }
 
+/// Returns the address for people.
 fn place(address: &Bind) -> String {
     match address {
         Bind::Tcp(address) => format!("http://{address}"),

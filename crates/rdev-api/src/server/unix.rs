@@ -3,11 +3,11 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 
 use super::limits::BACKLOG;
 
@@ -42,8 +42,8 @@ impl UnixSocket {
     }
 
     /// Waits for the next connection.
-    pub(super) async fn accept(&self) -> io::Result<std::os::unix::net::UnixStream> {
-        let (stream, _): (UnixStream, _) = self.listener.accept().await?;
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.listener.accept().await?;
         stream.into_std()
     }
 }
@@ -65,7 +65,7 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
-    match BlockingUnixStream::connect(path) {
+    match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),

@@ -68,6 +68,9 @@ impl Namespace {
         let name = format!("it-{:016x}", fastrand::u64(..));
         let namespace = Self { cluster: Cluster::from_env(), name, env };
         namespace.kubectl(&["create", "namespace", &namespace.name]).await;
+        // No pod can be made before; a controller makes it, which comes back late after a restart of the API server.
+        let account = async || namespace.try_run(&["get", "serviceaccount", "default"], "").await.ok();
+        eventually("the service account of the namespace", account).await;
         namespace.kubectl(&["apply", "-f", ACCESS]).await;
         namespace
     }
