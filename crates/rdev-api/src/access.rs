@@ -70,8 +70,8 @@ impl Guard {
         Self { gate, access, queries }
     }
 
-    /// Puts the caller and its key on the request, and notes what is left of the caller's rate. A path that cannot be parsed is refused
-    /// by its handler.
+    /// Puts the caller's key on the request, and notes what is left of the caller's rate. A path that cannot be parsed is
+    /// refused by its handler.
     fn pass(&self, request: &mut Request, allowance: &mut Option<Allowance>) -> Result<(), ApiError> {
         if self.access != Access::Public {
             let (key, rates) = self.gate.admit(self.access, request)?;
@@ -82,7 +82,6 @@ impl Guard {
             if let Some(connection) = request.extensions().get::<Arc<ConnectionUsage>>() {
                 connection.authenticate();
             }
-            request.extensions_mut().insert(key.principal());
             request.extensions_mut().insert(key);
         }
         self.check_query(request.method(), request.uri())
@@ -115,7 +114,7 @@ impl Gate {
     }
 
     /// Returns the caller's key, and the rates that count for the request.
-    fn admit(&self, access: Access, request: &mut Request) -> Result<(AcceptedKey, &Rates), ApiError> {
+    fn admit(&self, access: Access, request: &mut Request) -> Result<(Arc<AcceptedKey>, &Rates), ApiError> {
         let (scope, rates, ticket) = match access {
             Access::Scope(scope) => (scope, &self.rates, None),
             Access::Stream(scope) => (scope, &self.stream_rates, ticket(request)),
@@ -126,17 +125,17 @@ impl Gate {
             (None, Some(ticket)) => self.key_of_ticket(&ticket, request)?,
             (key, _) => self.accepted(key)?,
         };
-        check_scope(&key.principal(), scope)?;
+        check_scope(key.principal(), scope)?;
         Ok((key, rates))
     }
 
-    fn accepted(&self, key: Option<&str>) -> Result<AcceptedKey, ApiError> {
+    fn accepted(&self, key: Option<&str>) -> Result<Arc<AcceptedKey>, ApiError> {
         let key =
             key.ok_or_else(|| ApiError::unauthorized("send a key as `Authorization: Bearer rdev_…`"))?;
         self.keys.verify(key).cloned().ok_or_else(|| ApiError::unauthorized("this key is not known"))
     }
 
-    fn key_of_ticket(&self, ticket: &str, request: &mut Request) -> Result<AcceptedKey, ApiError> {
+    fn key_of_ticket(&self, ticket: &str, request: &mut Request) -> Result<Arc<AcceptedKey>, ApiError> {
         let now = RequestMeta::current().at;
         let stream = stream_at(request.uri()).ok();
         let valid = stream.and_then(|stream| self.tickets.verify(ticket, &stream, &self.keys, now));

@@ -1,5 +1,6 @@
 //! Extractors: from a request to typed values, each failure with its own error response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::HttpBody;
@@ -15,6 +16,7 @@ use rdev_domain::{
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::keys::AcceptedKey;
 use crate::server::Departure;
 use crate::unreadable::{read_body, read_query};
 
@@ -320,8 +322,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// Returns the caller of the request.
 pub(crate) fn caller(parts: &Parts) -> Result<Principal, ApiError> {
-    let caller = parts.extensions.get::<Principal>().cloned();
-    caller.ok_or_else(|| {
+    let key = parts.extensions.get::<Arc<AcceptedKey>>();
+    key.map(|key| key.principal().clone()).ok_or_else(|| {
         Error::Internal(anyhow::anyhow!("a handler without a gate asked for its caller")).into()
     })
 }

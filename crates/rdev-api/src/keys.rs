@@ -16,12 +16,12 @@ use crate::system::random;
 
 /// Accepted keys: for now those of the administrator alone.
 #[derive(Clone)]
-pub(crate) struct Keys(Arc<[AcceptedKey]>);
+pub(crate) struct Keys(Arc<[Arc<AcceptedKey>]>);
 
-/// A key that is accepted: its id, which several keys may share, and its hash, which is its own.
-#[derive(Clone, PartialEq, Eq)]
+/// A key that is accepted: its holder, by an id which several keys may share, and its hash, which is its own.
+#[derive(PartialEq, Eq)]
 pub(crate) struct AcceptedKey {
-    id: KeyId,
+    principal: Principal,
     sha256: [u8; 32],
 }
 
@@ -44,18 +44,18 @@ impl Keys {
 
     /// Accepts these keys alone.
     pub(crate) fn of(keys: &AdminKeys) -> Self {
-        Self(keys.keys().iter().map(|key| AcceptedKey::of(&key.0)).collect())
+        Self(keys.keys().iter().map(|key| Arc::new(AcceptedKey::of(&key.0))).collect())
     }
 
     /// Returns the key that a caller has shown, if it is accepted; compares in constant time.
-    pub(crate) fn verify(&self, key: &str) -> Option<&AcceptedKey> {
+    pub(crate) fn verify(&self, key: &str) -> Option<&Arc<AcceptedKey>> {
         let sha256: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         self.0.iter().find(|known| sha256.ct_eq(&known.sha256).into())
     }
 
     /// Returns the accepted keys that have this id: during a change there are two.
-    pub(crate) fn with_id(&self, id: &KeyId) -> impl Iterator<Item = &AcceptedKey> {
-        self.0.iter().filter(move |known| known.id == *id)
+    pub(crate) fn with_id(&self, id: &KeyId) -> impl Iterator<Item = &Arc<AcceptedKey>> {
+        self.0.iter().filter(move |known| known.id() == id)
     }
 }
 
@@ -64,12 +64,14 @@ impl AcceptedKey {
     pub(crate) fn of(key: &str) -> Self {
         let id = key.strip_prefix("rdev_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let id = id.and_then(|id| id.parse().ok()).or_else(|| "admin".parse().ok());
-        Self { id: id.expect("\"admin\" is a key id"), sha256: Sha256::digest(key.as_bytes()).into() }
+        let key_id = id.expect("\"admin\" is a key id");
+        let principal = Principal { key: key_id, scopes: vec![Scope::Admin] };
+        Self { principal, sha256: Sha256::digest(key.as_bytes()).into() }
     }
 
     /// Returns the id of the key.
     pub(crate) fn id(&self) -> &KeyId {
-        &self.id
+        &self.principal.key
     }
 
     /// Returns the hash of the whole key.
@@ -78,8 +80,8 @@ impl AcceptedKey {
     }
 
     /// Returns the caller who holds the key.
-    pub(crate) fn principal(&self) -> Principal {
-        Principal { key: self.id.clone(), scopes: vec![Scope::Admin] }
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
     }
 }
 

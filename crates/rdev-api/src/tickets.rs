@@ -2,6 +2,7 @@
 //!
 //! A ticket is signed and not stored, so it outlives a restart. It is bound to the whole key, and ends with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,7 +23,7 @@ pub(crate) const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct TicketUse {
     /// Key for which the ticket stands.
-    pub(crate) key: AcceptedKey,
+    pub(crate) key: Arc<AcceptedKey>,
     /// Stream that the ticket opens.
     pub(crate) stream: StreamRef,
     /// End of the ticket.
@@ -68,7 +69,7 @@ impl Tickets {
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
         let id: KeyId = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?.parse().ok()?;
         let streams = [Some(stream.clone()), stream.whole()];
-        let issued_to = |key: &AcceptedKey| {
+        let issued_to = |key: &Arc<AcceptedKey>| {
             let is_for = |stream: &StreamRef| self.sign(claim, stream, key).verify_slice(&mac).is_ok();
             let stream = streams.iter().flatten().find(|stream| is_for(stream))?.clone();
             Some(TicketUse { key: key.clone(), stream, expires })
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_for_its_stream_and_time() {
-        let (tickets, keys, key) = (Tickets::new(&MasterKey([7; 32])), keys(OPS), AcceptedKey::of(OPS));
+        let (tickets, keys, key) =
+            (Tickets::new(&MasterKey([7; 32])), keys(OPS), Arc::new(AcceptedKey::of(OPS)));
         let one = StreamRef::Stream("demo".parse().unwrap(), "s".parse().unwrap());
         let demo = StreamRef::Project("demo".parse().unwrap());
         let at = Timestamp::from_micros;

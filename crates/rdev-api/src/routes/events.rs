@@ -1,5 +1,7 @@
 //! The stream over all that a key may see, and tickets for browsers to read streams.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
@@ -53,7 +55,7 @@ pub(crate) async fn all(
 pub(crate) async fn ticket(
     State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,
-    Extension(key): Extension<AcceptedKey>,
+    Extension(key): Extension<Arc<AcceptedKey>>,
     JsonBody { body, idempotency }: JsonBody<TicketBody>,
 ) -> Result<Response, ApiError> {
     let path: Result<Uri, String> = body.path.parse().map_err(|_| "it is no path".to_owned());
@@ -69,7 +71,7 @@ pub(super) async fn issue(
     stream: &StreamRef,
     idempotency: Option<&IdempotencyKey>,
 ) -> Result<Response, ApiError> {
-    check_scope(&key.principal(), stream.scope())?;
+    check_scope(key.principal(), stream.scope())?;
     let (issued_at, asked) = issuer.issue(stream, idempotency).await?;
     let expires = issued_at + TICKET_LIFETIME;
     let ticket = tickets.issue(key, stream, expires);

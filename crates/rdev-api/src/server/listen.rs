@@ -41,9 +41,9 @@ impl Listeners {
 
 /// A listening socket.
 pub(crate) enum Listener {
-    /// Of an address of the machine.
+    /// Socket at an address of the machine.
     Tcp(TcpListener),
-    /// Of a file.
+    /// Socket at a file.
     Unix(UnixSocket),
 }
 

@@ -42,6 +42,8 @@ impl Renewal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rdev_ports::testing::{FakeClock, START};
     use rdev_services::StreamRef;
 
@@ -53,7 +55,7 @@ mod tests {
     fn a_ticket_is_renewed_half_an_hour_before_it_expires_and_again() {
         let (tickets, clock) = (Tickets::new(&MasterKey([7; 32])), FakeClock::default());
         let secret = "rdev_ops_0123456789abcdef";
-        let (key, keys) = (AcceptedKey::of(secret), Keys::of(&AdminKeys::parse(secret).unwrap()));
+        let (key, keys) = (Arc::new(AcceptedKey::of(secret)), Keys::of(&AdminKeys::parse(secret).unwrap()));
         let of = |left| {
             let ticket = TicketUse { key: key.clone(), stream: StreamRef::All, expires: START + left };
             Renewal::new(tickets.clone(), ticket, START)

@@ -14,6 +14,10 @@ use crate::support::{Client, Fixture, eventually, within};
 
 const KEY: &str = "rdev_ops_0123456789abcdef0123456789";
 
+fn listening_at(path: &Path) -> Fixture {
+    Fixture::new().with("RDEV_BIND", format!("unix:{}", path.display())).with("RDEV_ADMIN_KEY", KEY)
+}
+
 /// Starts a server at the socket; returns it with the first line of its greeting, once it listens.
 async fn start(fixture: &Fixture, log: &Path) -> (Child, String) {
     let mut program = fixture.program();
@@ -51,10 +55,9 @@ async fn end(server: &mut Child, signal: rustix::process::Signal) {
 async fn a_proxy_reaches_the_server_by_its_socket_and_is_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log) = (folder.path().join("rdev.sock"), folder.path().join("log"));
-    let bind = format!("unix:{}", path.display());
-    let fixture = Fixture::new().with("RDEV_BIND", &bind).with("RDEV_ADMIN_KEY", KEY);
+    let fixture = listening_at(&path);
     let (mut server, greeting) = start(&fixture, &log).await;
-    assert!(greeting.starts_with(&format!("rdev listens on {bind} ")), "{greeting}");
+    assert!(greeting.starts_with(&format!("rdev listens on unix:{} ", path.display())), "{greeting}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let client = Client::new(proxy(path.clone()).await, Some(KEY));
     let (lines, _) = client.run("echo here").await;
@@ -63,7 +66,7 @@ async fn a_proxy_reaches_the_server_by_its_socket_and_is_trusted() {
     let is_logged = async || fs::read_to_string(&log).unwrap().contains("client=203.0.113.7").then_some(());
     eventually("the client's line", is_logged).await;
     // What listens is not replaced.
-    let other = Fixture::new().with("RDEV_BIND", &bind).refused().await;
+    let other = listening_at(&path).refused().await;
     assert!(other.stderr.contains("another server listens there"), "{}", other.stderr);
     client.run("true").await;
     end(&mut server, rustix::process::Signal::TERM).await;
@@ -74,8 +77,7 @@ async fn a_proxy_reaches_the_server_by_its_socket_and_is_trusted() {
 async fn a_socket_that_a_killed_server_has_left_is_replaced_and_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log) = (folder.path().join("rdev.sock"), folder.path().join("log"));
-    let bind = format!("unix:{}", path.display());
-    let fixture = Fixture::new().with("RDEV_BIND", &bind).with("RDEV_ADMIN_KEY", KEY);
+    let fixture = listening_at(&path);
     let (mut server, _) = start(&fixture, &log).await;
     end(&mut server, rustix::process::Signal::KILL).await;
     assert!(path.exists());

@@ -14,7 +14,7 @@ pub struct GitSubcommand {
     pub(super) put_first: &'static [&'static str],
     /// Symbolic links in the work tree that git would follow.
     pub(super) follows: Follows,
-    /// What opens an editor.
+    /// Use of an editor, where there is one.
     pub(super) edits: Option<Edits>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Edits {
     pub(super) with: &'static str,
     /// Options of which one makes the editor needless.
     pub(super) unless: &'static str,
-    /// What to send in its place.
+    /// Advice to send another line in its place.
     pub(super) instead: &'static str,
 }
 

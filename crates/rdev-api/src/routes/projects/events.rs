@@ -1,5 +1,7 @@
 //! Event streams of a project, and tickets for browsers to read them.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -82,7 +84,7 @@ pub(crate) async fn stream_events(
 pub(crate) async fn ticket(
     State(issuer): State<TicketIssuer>,
     State(tickets): State<Tickets>,
-    Extension(key): Extension<AcceptedKey>,
+    Extension(key): Extension<Arc<AcceptedKey>>,
     InProject(project): InProject,
     Idempotency(idempotency): Idempotency,
 ) -> Result<Response, ApiError> {

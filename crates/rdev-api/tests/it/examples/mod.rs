@@ -68,7 +68,7 @@ async fn each_operation_of_the_document_has_its_recorded_examples() {
     );
 }
 
-/// What the document has and the recording lacks.
+/// Parts of the document that the recording lacks.
 fn missing(document: &Document, recorded: &Examples) -> Vec<String> {
     let mut missing = Vec::new();
     for route in document.routes() {

@@ -21,7 +21,7 @@ const DURATION_MS: u32 = 414;
 const TICKET: &str = "1769288400000000.YWRtaW4.6kQm2Xc0hV9sT4yB7nLwRw3dJpZ8uE1fKaG5oCiNxMt";
 const REPOSITORY: &str = "https://github.com/example/demo.git";
 const DATA_DIR: &str = "/var/lib/rdev";
-/// What stands before the seconds that a caller is to wait.
+/// Words before the seconds that a caller is to wait.
 const AGAIN: &str = "try again in ";
 const OTHER_HOST: &str = "10.43.0.1:443";
 

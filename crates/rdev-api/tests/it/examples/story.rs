@@ -260,7 +260,7 @@ async fn half_a_body(client: Client) -> Answer {
     answer
 }
 
-/// What no server has written.
+/// Reads a row that no server has written.
 async fn broken_row(recorder: &mut Recorder<'_>, server: &Server) {
     let id = recorder.client.shell("true").await.id;
     recorder.client.ended(&id).await;

@@ -26,7 +26,7 @@ macro_rules! figures_contract {
     };
 }
 
-/// Of ended jobs the first counts, until it is removed or begins again.
+/// The first of the ended jobs counts, until it is removed or begins again.
 pub async fn the_first_end_is_that_of_a_job_that_has_not_begun_again(store: &impl Store) -> Result<()> {
     assert_eq!(store.first_end().await?, None);
     let running = run(store, 1).await?;
@@ -44,7 +44,7 @@ pub async fn the_first_end_is_that_of_a_job_that_has_not_begun_again(store: &imp
     Ok(())
 }
 
-/// What is stored takes space at once, wherever the database has written it.
+/// Stored output takes space at once, wherever the database has written it.
 pub async fn a_database_takes_as_much_more_as_is_stored(store: &impl Store) -> Result<()> {
     const MIB: u64 = 1024 * 1024;
     let fence = run(store, 1).await?;
