@@ -93,18 +93,22 @@ fn api(probes_elsewhere: bool) -> Api<AppState> {
         .route(write_workers, routes!(workers::drain))
 }
 
-/// Returns the OpenAPI document, as committed in `openapi.json`.
-fn document() -> anyhow::Result<String> {
-    let (_, document) = api(false).build(|_, _, methods| methods)?;
-    Ok(document.to_pretty_json()? + "\n")
+/// Returns the OpenAPI document, with its examples.
+fn document(probes_elsewhere: bool) -> anyhow::Result<OpenApi> {
+    let examples = Examples::recorded().context("examples of the document")?;
+    let (_, mut document) = api(probes_elsewhere).build(&examples, |_, _, methods| methods);
+    examples.define_in(&mut document);
+    Ok(document)
 }
 
-/// Writes the OpenAPI document to standard output.
+/// Writes the OpenAPI document to standard output, as committed in `openapi.json`.
 ///
 /// # Errors
 /// When standard output takes no bytes.
 pub(crate) fn print_document() -> anyhow::Result<()> {
-    std::io::stdout().write_all(document()?.as_bytes()).context("standard output")
+    std::io::stdout()
+        .write_all((document(false)?.to_pretty_json()? + "\n").as_bytes())
+        .context("standard output")
 }
 
 /// Routers of the listeners.
@@ -124,21 +128,23 @@ impl Routers {
         answers: &Arc<dyn IdempotentAnswers>,
         middleware: &Middleware,
         probes_elsewhere: bool,
-    ) -> anyhow::Result<Self> {
-        let router = |api: Api<AppState>| -> anyhow::Result<Router> {
-            let (router, document) = api.build(|access, queries, methods| {
+    ) -> Self {
+        let described = Document::new(move || Ok(document(probes_elsewhere)?.to_json()?));
+        // A start does without the examples.
+        let examples = Examples::default();
+        let router = |api: Api<AppState>| {
+            let (router, _) = api.build(&examples, |access, queries, methods| {
                 let of_path = Guard::new(gate.clone(), access, queries);
                 let methods = methods.layer(from_fn_with_state(answers.clone(), once));
                 methods.layer(from_fn_with_state(Arc::new(of_path), guard))
-            })?;
+            });
             let router = router
                 .fallback(not_found)
                 .method_not_allowed_fallback(method_not_allowed)
-                .layer(Extension(Document::from(document.to_json()?)));
-            Ok(middleware.around(router).with_state(state.clone()))
+                .layer(Extension(described.clone()));
+            middleware.around(router).with_state(state.clone())
         };
-        let probes = probes_elsewhere.then(|| router(probes())).transpose()?;
-        Ok(Self { api: router(api(probes_elsewhere))?, probes })
+        Self { api: router(api(probes_elsewhere)), probes: probes_elsewhere.then(|| router(probes())) }
     }
 }
 
@@ -170,14 +176,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// Builds the router and the document. `guard` lays the guard of a path around its handlers.
     fn build(
         self,
+        examples: &Examples,
         guard: impl Fn(Access, Queries, MethodRouter<S>) -> MethodRouter<S>,
-    ) -> anyhow::Result<(Router<S>, OpenApi)> {
-        let examples = Examples::recorded().context("examples of the document")?;
+    ) -> (Router<S>, OpenApi) {
         let mut router = OpenApiRouter::with_openapi(openapi::frame());
         for (access, (schemas, mut paths, methods)) in self.routes {
             let mut queries = Queries::new();
             for (method, operation) in paths.paths.values_mut().flat_map(operations) {
-                openapi::complete(&method, operation, access, &examples);
+                openapi::complete(&method, operation, access, examples);
                 queries.push((method, openapi::query_names(operation, access)));
             }
             router = router.routes((schemas, paths, guard(access, queries, methods)));
@@ -191,8 +197,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         document.paths.paths =
             paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
         openapi::refer_from_envelopes(&mut document);
-        examples.define_in(&mut document);
-        Ok((router, document))
+        (router, document)
     }
 }
 

@@ -10,8 +10,8 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 /// Media type of every body but streams, outputs and files.
 pub(super) const JSON: &str = "application/json";
 
-/// Recorded examples.
-#[derive(Deserialize)]
+/// Recorded examples; none of them by default.
+#[derive(Default, Deserialize)]
 pub(crate) struct Examples {
     /// Bodies of failures. A name begins with the code.
     failures: BTreeMap<String, Example>,

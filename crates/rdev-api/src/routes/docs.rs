@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use mediatype::{MediaType, names};
 use rdev_api_types::Links;
+use rdev_domain::Error;
 
 use crate::asset::{Asset, Caching};
 use crate::envelope::data;
+use crate::error::ApiError;
 use crate::extract::preferred;
 
 /// Path of the script, which changes with its content.
@@ -39,17 +41,25 @@ const POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blo
 const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
 const HTML: MediaType<'static> = MediaType::new(names::TEXT, names::HTML);
 
-/// The OpenAPI document as served. It describes the router, so it is laid over the finished router.
+/// The OpenAPI document as served. It is made for the first who asks: a start does not wait for it.
 #[derive(Clone)]
 pub(crate) struct Document {
-    json: Bytes,
-    /// Made for the first who asks: a start does not wait for it.
-    asset: Arc<OnceLock<Asset>>,
+    make: Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>,
+    made: Arc<OnceLock<Asset>>,
 }
 
-impl From<String> for Document {
-    fn from(json: String) -> Self {
-        Self { json: json.into(), asset: Arc::default() }
+impl Document {
+    /// Serves what `make` returns, as JSON.
+    pub(crate) fn new(make: impl Fn() -> anyhow::Result<String> + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(make), made: Arc::default() }
+    }
+
+    fn asset(&self) -> anyhow::Result<&Asset> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let json = (self.make)()?;
+        Ok(self.made.get_or_init(|| Asset::compressed("application/json", Caching::Checked, json.into())))
     }
 }
 
@@ -84,8 +94,9 @@ pub(crate) async fn icon() -> impl IntoResponse {
 /// Get this document.
 #[utoipa::path(get, path = "/openapi.json", tag = "system", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub(crate) async fn openapi(Extension(document): Extension<Document>, headers: HeaderMap) -> Response {
-    let Document { json, asset } = document;
-    let asset = asset.get_or_init(|| Asset::compressed("application/json", Caching::Checked, json));
-    asset.answer(&headers)
+pub(crate) async fn openapi(
+    Extension(document): Extension<Document>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    Ok(document.asset().map_err(Error::Internal)?.answer(&headers))
 }

@@ -115,7 +115,7 @@ pub(crate) async fn wire(config: &Config, inherited: Inherited) -> anyhow::Resul
     let answers: Arc<dyn IdempotentAnswers> = Arc::new(store.clone());
     let (state, gate) = services.state(keys, tickets, config.http.rate_limit_per_minute);
     Ok(Rdev {
-        routers: Routers::new(&state, &gate, &answers, &middleware, config.server.probe_bind.is_some())?,
+        routers: Routers::new(&state, &gate, &answers, &middleware, config.server.probe_bind.is_some()),
         trusted_proxies: middleware.trusted_proxies,
         services,
         store,
