@@ -182,7 +182,7 @@ impl Worker {
         background.spawn(sweep(self.ports.clone(), self.journal_gc.clone()));
         background.spawn(wake(self.ports.pods.clone(), self.ports.leases.clone(), self.wakeups.clone()));
         let (claims, lease) = (self.config.seats.claims.clone(), self.config.lease);
-        background.spawn(renew(self.ports.clone(), self.wakeups.clone(), claims, lease));
+        background.spawn(renew(self.ports.clone(), self.config.id.clone(), self.wakeups.clone(), claims, lease));
         let wakeups = self.wakeups.clone();
         while !shutdown.is_cancelled() {
             self.pulse.beat();
@@ -321,8 +321,14 @@ fn log_taken_over(claims: &[Claim]) {
     }
 }
 
-/// Renews leases at its own pace, whatever the worker waits for.
-async fn renew(ports: WorkerPorts, wakeups: Wakeups, claims: Arc<Claims>, lease: Duration) {
+/// Renews the lease at its own pace, whatever the worker waits for.
+async fn renew(
+    ports: WorkerPorts,
+    worker: WorkerId,
+    wakeups: Wakeups,
+    claims: Arc<Claims>,
+    lease: Duration,
+) {
     let period = lease / RENEWALS_A_LEASE;
     let mut due = interval(period);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -336,7 +342,7 @@ async fn renew(ports: WorkerPorts, wakeups: Wakeups, claims: Arc<Claims>, lease:
             continue;
         }
         let (until, asked) = (ports.clock.now() + lease, Instant::now());
-        let renewal = match timeout(period, ports.leases.renew(&fences, until)).await {
+        let renewal = match timeout(period, ports.leases.renew(&worker, &fences, until)).await {
             Ok(Ok(renewal)) => renewal,
             Ok(Err(error)) => {
                 tracing::warn!(?error, "renewing leases failed, retrying");

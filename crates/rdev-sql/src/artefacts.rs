@@ -54,7 +54,7 @@ impl Artefacts for SqlStore {
             &self.db,
             fetch_all,
             query_as<Row>,
-            "SELECT number, path, size, sha256, problem, removed FROM artefacts WHERE task_id = $1 ORDER BY number",
+            "SELECT number, path, size, sha256, problem, removed FROM artefacts WHERE job_id = $1 ORDER BY number",
             id.as_str(),
         )?;
         rows.into_iter().map(Row::artefact).collect()
@@ -65,7 +65,7 @@ impl Artefacts for SqlStore {
             &self.db,
             fetch_optional,
             query_scalar<Vec<u8>>,
-            "SELECT body FROM artefact_parts WHERE task_id = $1 AND number = $2 AND part = $3",
+            "SELECT body FROM artefact_parts WHERE job_id = $1 AND number = $2 AND part = $3",
             id.as_str(),
             file.cast_signed(),
             part.cast_signed(),
@@ -77,18 +77,18 @@ impl Artefacts for SqlStore {
 async fn keep(tx: &mut Tx, id: &JobId, write: &ArtefactWrite) -> Result<()> {
     let done = match write {
         ArtefactWrite::Anew => {
-            execute!(&mut *tx, "DELETE FROM artefact_parts WHERE task_id = $1", id.as_str())?;
-            execute!(&mut *tx, "DELETE FROM artefacts WHERE task_id = $1", id.as_str())
+            execute!(&mut *tx, "DELETE FROM artefact_parts WHERE job_id = $1", id.as_str())?;
+            execute!(&mut *tx, "DELETE FROM artefacts WHERE job_id = $1", id.as_str())
         }
         ArtefactWrite::OnlyListed => execute!(
             &mut *tx,
-            "DELETE FROM artefact_parts WHERE task_id = $1
-                AND number NOT IN (SELECT number FROM artefacts WHERE task_id = $1)",
+            "DELETE FROM artefact_parts WHERE job_id = $1
+                AND number NOT IN (SELECT number FROM artefacts WHERE job_id = $1)",
             id.as_str(),
         ),
         ArtefactWrite::Part { file, part, bytes } => execute!(
             &mut *tx,
-            "INSERT INTO artefact_parts (task_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO artefact_parts (job_id, number, part, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             id.as_str(),
             file.cast_signed(),
             part.cast_signed(),
@@ -101,7 +101,7 @@ async fn keep(tx: &mut Tx, id: &JobId, write: &ArtefactWrite) -> Result<()> {
             };
             execute!(
                 &mut *tx,
-                "INSERT INTO artefacts (task_id, number, path, size, sha256, problem)
+                "INSERT INTO artefacts (job_id, number, path, size, sha256, problem)
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
                 id.as_str(),
                 file.cast_signed(),

@@ -11,7 +11,9 @@ use crate::db::file::with_suffix;
 use crate::db::{Db, read};
 use crate::store::SqlStore;
 
-pub(crate) const FIRST_END: &str = "SELECT MIN(ended_us) FROM tasks WHERE ended_us IS NOT NULL";
+/// Selects the first entry of an end: entries lie in the order of their times.
+pub(crate) const FIRST_END: &str = "SELECT at_us FROM entries
+     WHERE kind <> 'output' AND kind = 'complete' AND length(body) = 0 ORDER BY position LIMIT 1";
 
 #[async_trait]
 impl StoreFigures for SqlStore {
@@ -31,7 +33,7 @@ impl StoreFigures for SqlStore {
     }
 
     async fn first_end(&self) -> Result<Option<Timestamp>> {
-        let ended_us = read!(&self.db, fetch_one, query_scalar<Option<i64>>, FIRST_END)?;
+        let ended_us = read!(&self.db, fetch_optional, query_scalar<i64>, FIRST_END)?;
         Ok(ended_us.map(Timestamp::from_micros))
     }
 }

@@ -43,6 +43,7 @@ embed![
     "0014_operations",
     "0015_operations_in_line",
     "0016_answers",
+    "0017_queue",
 ];
 
 /// Makes a migrator of files, each a name and a text, as the library reads them from a folder. The migrator ignores later

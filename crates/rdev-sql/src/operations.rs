@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use rdev_domain::{
     Entry, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Made, OperationRequest, OperationStep,
-    Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
+    ProjectId, Result, Seq, StepError, StepErrorCode, StepEvent, StepName, StepState, StepStatus, Timestamp,
 };
 use rdev_ports::{Fence, OperationSteps, Operations};
 
 use crate::db::{Commit, Tx, execute, read, run, write};
 use crate::error::unreadable;
-use crate::log::entries::{entry, lock_of, store_entry};
+use crate::log::entries::{entry, store_entry};
 use crate::log::rows::{EventRow, KIND_STEP, entries_where};
 use crate::queue::idempotency;
-use crate::queue::rows::{TaskRow, fenced, task, task_columns};
+use crate::queue::rows::{JobRow, fenced, job_columns, job_row};
 use crate::row::row;
 use crate::store::SqlStore;
 use crate::values::{OPERATIONS, between_commas, parse};
@@ -115,7 +115,7 @@ impl OperationSteps for SqlStore {
             store_step(&mut tx, &fence.id, &step).await?;
             execute!(
                 &mut tx,
-                "UPDATE tasks SET last_seq = $1 WHERE id = $2",
+                "UPDATE queue SET last_seq = $1 WHERE id = $2",
                 seq.0.cast_signed(),
                 fence.id.as_str()
             )?;
@@ -196,32 +196,27 @@ pub(crate) async fn reopen(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Compares a text that has no index: SQLite would choose the index of the project otherwise, and read all operations that
-/// have not ended.
+/// Adds to the lane, so that SQLite does not choose its index, and reads all operations that have not ended.
 pub(crate) const UNFINISHED: &str = concat!(
     "SELECT ",
-    task_columns!(),
-    " FROM tasks WHERE concurrency_key = $1 AND project || '' = '@operations' AND status IN ('pending', 'running')"
+    job_columns!(),
+    " FROM queue q JOIN jobs j ON j.id = q.id WHERE q.concurrency_key = $1 AND q.lane + 0 = 2"
 );
 
-/// Returns the operation of a concurrency key that has not ended. Until the end of the transaction no other one accepts
-/// an operation of the key.
+/// Returns the operation of a concurrency key that has not ended. The transaction has locked the key, so no other one
+/// accepts an operation of it meanwhile.
 pub(crate) async fn unfinished(tx: &mut Tx, key: &str) -> Result<Option<Job>> {
-    if let Tx::Postgres(_) = tx {
-        const LOCK: &str = concat!("SELECT pg_advisory_xact_lock(", lock_of!("'operation ' || $1"), ")");
-        execute!(&mut *tx, LOCK, key)?;
-    }
-    let row = run!(tx, fetch_optional, query_as<TaskRow>, UNFINISHED, key)?;
+    let row = run!(tx, fetch_optional, query_as<JobRow>, UNFINISHED, key)?;
     row.map(|row| row.job()).transpose()
 }
 
-pub(crate) const HAS_A_LATER_ONE: &str = "SELECT EXISTS (SELECT 1 FROM tasks
-     WHERE project = '@operations' AND id > $1 AND concurrency_key = $2 AND status = 'completed')";
+pub(crate) const HAS_A_LATER_ONE: &str = "SELECT EXISTS (SELECT 1 FROM jobs
+     WHERE target = '@operations' AND id > $1 AND project = $2 AND status = 'completed')";
 
-/// Tells whether an operation of the concurrency key has completed that was accepted after this one. The project is then
-/// not the one that this operation knew.
-pub(crate) async fn has_a_later_one(tx: &mut Tx, key: &str, id: &JobId) -> Result<bool> {
-    run!(tx, fetch_one, query_scalar<bool>, HAS_A_LATER_ONE, id.as_str(), key)
+/// Tells whether an operation of the project has completed that was accepted after this one. The project is then not the
+/// one that this operation knew.
+pub(crate) async fn has_a_later_one(tx: &mut Tx, project: &ProjectId, id: &JobId) -> Result<bool> {
+    run!(tx, fetch_one, query_scalar<bool>, HAS_A_LATER_ONE, id.as_str(), project.as_str())
 }
 
 /// Stores that a key leads to an operation of the same request. Returns the operation to which the key leads: another call
@@ -234,8 +229,8 @@ async fn joined(
 ) -> Result<Option<Job>> {
     write!(&store.db, Commit::Durable, |tx| {
         let first = idempotency::take(&mut tx, key, Some(operation.id.as_str()), now).await?;
-        match first.and_then(|first| first.task_id).filter(|id| *id != operation.id.as_str()) {
-            Some(id) => task(&mut tx, &id).await?.map(|row| row.job()).transpose(),
+        match first.and_then(|first| first.job_id).filter(|id| *id != operation.id.as_str()) {
+            Some(id) => job_row(&mut tx, &id).await?.map(|row| row.job()).transpose(),
             None => Ok(Some(operation.clone())),
         }
     })
@@ -275,16 +270,20 @@ impl Operations for SqlStore {
             let row = read!(
                 &self.db,
                 fetch_optional,
-                query_as<TaskRow>,
-                concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
-                first.task_id,
+                query_as<JobRow>,
+                concat!(
+                    "SELECT ",
+                    job_columns!(),
+                    " FROM jobs j LEFT JOIN queue q ON q.id = j.id WHERE j.id = $1 AND j.target = $2"
+                ),
+                first.job_id,
                 OPERATIONS,
             )?;
             if let Some(row) = row {
                 return row.job().map(Some);
             }
         }
-        let row = read!(&self.db, fetch_optional, query_as<TaskRow>, UNFINISHED, request.key())?;
+        let row = read!(&self.db, fetch_optional, query_as<JobRow>, UNFINISHED, request.key())?;
         let Some(found) = row.map(|row| row.job()).transpose()? else { return Ok(None) };
         match idempotency {
             Some(key) if found.operation() == Some(request) => joined(self, found, key, now).await,

@@ -11,11 +11,11 @@ use crate::store::SqlStore;
 use crate::values::as_micros;
 
 /// A lease that was acquired more than a period in the future comes from a clock that was wrong, and does not count.
-const ACQUIRE: &str = "INSERT INTO turns (chore, taken_us) VALUES ($1, $2)
-     ON CONFLICT (chore) DO UPDATE SET taken_us = excluded.taken_us
-     WHERE turns.taken_us <= $3 OR turns.taken_us > $4";
+const ACQUIRE: &str = "INSERT INTO periodic_leases AS l (job_name, acquired_us) VALUES ($1, $2)
+     ON CONFLICT (job_name) DO UPDATE SET acquired_us = excluded.acquired_us
+     WHERE l.acquired_us <= $3 OR l.acquired_us > $4";
 
-const EXTEND: &str = "UPDATE turns SET taken_us = $1 WHERE chore = $2 AND taken_us = $3";
+const EXTEND: &str = "UPDATE periodic_leases SET acquired_us = $1 WHERE job_name = $2 AND acquired_us = $3";
 
 /// A lease is a row rather than an advisory lock: the row also has the time of the last run, is the same on both databases,
 /// and holds no connection. Of two processes that acquire it at once the second sees the first one's row.

@@ -20,9 +20,10 @@ impl PoolQueue for SqlStore {
             &self.db,
             fetch_all,
             query_as<(Option<String>, i32, Option<String>)>,
-            "SELECT worker, seat, id FROM tasks WHERE status = 'running' AND worker IS NOT NULL
+            "SELECT worker, slot, id FROM queue WHERE worker IS NOT NULL
              UNION ALL SELECT worker, 0, NULL FROM draining_workers
-             UNION ALL SELECT NULL, 0, NULL WHERE EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND pool)",
+             UNION ALL SELECT NULL, 0, NULL WHERE EXISTS (
+                 SELECT 1 FROM queue WHERE lane = 1 AND started_us IS NULL)",
         )?;
         let mut occupancy = Occupancy::default();
         for row in &rows {
@@ -71,20 +72,25 @@ impl PoolQueue for SqlStore {
             &self.db,
             fetch_all,
             query_as<(String, String, i64)>,
-            "SELECT kind, status, COUNT(*) FROM tasks WHERE pool GROUP BY kind, status ORDER BY kind, status",
+            "SELECT kind, status, count FROM ended_tasks WHERE count > 0
+             UNION ALL
+             SELECT kind, 'pending', COUNT(*) FROM queue WHERE lane = 1 AND started_us IS NULL GROUP BY kind
+             UNION ALL
+             SELECT kind, 'running', COUNT(*) FROM queue WHERE lane = 1 AND started_us IS NOT NULL GROUP BY kind
+             ORDER BY 1, 2",
         )?;
         let oldest = read!(
             &self.db,
             fetch_one,
             query_scalar<Option<i64>>,
-            "SELECT MIN(created_us) FROM tasks WHERE status = 'pending' AND pool",
+            "SELECT MIN(created_us) FROM queue WHERE lane = 1 AND started_us IS NULL",
         )?;
         let mut waits_us = read!(
             &self.db,
             fetch_all,
             query_scalar<i64>,
             "SELECT started_us - CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END
-             FROM tasks WHERE project = $1 AND started_us IS NOT NULL AND ended_us IS NOT NULL
+             FROM jobs WHERE target = $1 AND started_us IS NOT NULL AND ended_us IS NOT NULL
              ORDER BY id DESC LIMIT $2",
             POOL,
             STATS_WAITS_MAX as i64,

@@ -10,13 +10,13 @@ use crate::store::SqlStore;
 use crate::values::{parse, target};
 
 /// Commands and tasks of the project `$1` that have not ended. Operations are no work in the project.
-pub(crate) const UNFINISHED_OF: &str = "SELECT project, id FROM tasks
-     WHERE status IN ('pending', 'running') AND share = $1 AND project <> '@operations' ORDER BY id LIMIT $2";
+pub(crate) const UNFINISHED_OF: &str = "SELECT j.target, j.id FROM queue q JOIN jobs j ON j.id = q.id
+     WHERE q.lane <> 2 AND q.project = $1 ORDER BY q.id LIMIT $2";
 
 /// Removes at most 512 keys in one transaction.
 const REMOVE_KEYS_OF: &str = "DELETE FROM idempotency_keys WHERE (key_id, value) IN (
-         SELECT k.key_id, k.value FROM idempotency_keys k JOIN tasks t ON t.id = k.task_id
-         WHERE t.share = $1 AND t.project <> '@operations' LIMIT 512)";
+         SELECT k.key_id, k.value FROM idempotency_keys k JOIN jobs j ON j.id = k.job_id
+         WHERE j.project = $1 AND j.target <> '@operations' LIMIT 512)";
 
 #[async_trait]
 impl ProjectRecords for SqlStore {
@@ -29,7 +29,7 @@ impl ProjectRecords for SqlStore {
             project.as_str(),
             i64::from(limit),
         )?;
-        rows.iter().map(|(project, id)| Ok((target(project)?, parse(id)?))).collect()
+        rows.iter().map(|(of, id)| Ok((target(of)?, parse(id)?))).collect()
     }
 
     async fn remove_keys(&self, project: &ProjectId) -> Result<u64> {

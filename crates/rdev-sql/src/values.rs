@@ -1,7 +1,7 @@
 //! Values of columns, and the domain types that they stand for.
 //!
-//! The column `project` holds a job's target. The names of the pool and of the operations in that column are no project
-//! ids.
+//! The column `target` holds a job's target. The names of the pool and of the operations in that column are no project
+//! ids. The column `log` of an entry holds the project whose log it belongs to, or else one of these names.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use rdev_domain::{CommandKind, Entry, JobKind, JobSpec, OperationKind, ProjectId
 
 use crate::error::unreadable;
 
-/// The pool in the column `project`: `@` begins no project id.
+/// The pool in the column `target`: `@` begins no project id.
 pub(crate) const POOL: &str = "@pool";
 
-/// The operations in the column `project`.
+/// The operations in the column `target`.
 pub(crate) const OPERATIONS: &str = "@operations";
 
-/// Returns the value of the column `project` for a target.
+/// Returns the value of the column `target` for a target.
 pub(crate) fn column(target: &Target) -> &str {
     match target {
         Target::Project(id) => id.as_str(),
@@ -25,7 +25,7 @@ pub(crate) fn column(target: &Target) -> &str {
     }
 }
 
-/// Returns the value of the column `project` for a job.
+/// Returns the value of the column `target` for a job.
 pub(crate) fn column_of(spec: &JobSpec) -> &str {
     match spec {
         JobSpec::Command { project, .. } => project.as_str(),
@@ -34,7 +34,46 @@ pub(crate) fn column_of(spec: &JobSpec) -> &str {
     }
 }
 
-/// Returns the target that a column `project` names.
+/// Line of the queue in which a job waits, by the column `lane`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Commands of projects.
+    Commands = 0,
+    /// Tasks of the pool.
+    Tasks = 1,
+    /// Operations.
+    Operations = 2,
+}
+
+impl Lane {
+    pub(crate) fn of(spec: &JobSpec) -> Self {
+        match spec {
+            JobSpec::Command { .. } => Self::Commands,
+            JobSpec::Task(_) => Self::Tasks,
+            JobSpec::Operation(_) => Self::Operations,
+        }
+    }
+
+    pub(crate) fn of_target(target: &Target) -> Self {
+        match target {
+            Target::Project(_) => Self::Commands,
+            Target::Pool => Self::Tasks,
+            Target::Operations => Self::Operations,
+        }
+    }
+
+    /// Returns the value of the column `lane`.
+    pub(crate) fn column(self) -> i32 {
+        self as i32
+    }
+}
+
+/// Returns the value of the column `project` for a job: the project that the job is done for; empty for none.
+pub(crate) fn project_column(spec: &JobSpec) -> &str {
+    spec.project().map_or("", ProjectId::as_str)
+}
+
+/// Returns the target that a column `target` names.
 pub(crate) fn target(column: &str) -> Result<Target> {
     match column {
         POOL => Ok(Target::Pool),
@@ -43,7 +82,7 @@ pub(crate) fn target(column: &str) -> Result<Target> {
     }
 }
 
-/// Returns the value of the column `project` of the table `events` for an entry, which names the log that holds the entry.
+/// Returns the value of the column `log` for an entry.
 pub(crate) fn log_column(entry: &Entry) -> &str {
     match (entry.kind, entry.log_project()) {
         (_, Some(project)) => project.as_str(),
@@ -52,17 +91,17 @@ pub(crate) fn log_column(entry: &Entry) -> &str {
     }
 }
 
-/// The same in SQL, of a row with the columns `project` and `share` of the table `tasks`.
+/// The same in SQL, of a row with the columns `target` and `project` of the table `jobs`.
 macro_rules! log_of_row {
     () => {
-        "CASE WHEN project = '@pool' AND share <> '' THEN share ELSE project END"
+        "CASE WHEN target = '@pool' AND project <> '' THEN project ELSE target END"
     };
 }
 pub(crate) use log_of_row;
 
-/// Returns the kind of a job from its columns `project` and `kind`.
-pub(crate) fn job_kind(project: &str, name: &str) -> Result<JobKind> {
-    let kind = match project {
+/// Returns the kind of a job from its columns `target` and `kind`.
+pub(crate) fn job_kind(target: &str, name: &str) -> Result<JobKind> {
+    let kind = match target {
         POOL => TaskKind::parse(name).map(JobKind::Task),
         OPERATIONS => OperationKind::parse(name).map(JobKind::Operation),
         _ => CommandKind::parse(name).map(JobKind::Command),
@@ -70,12 +109,9 @@ pub(crate) fn job_kind(project: &str, name: &str) -> Result<JobKind> {
     kind.ok_or_else(|| unreadable("kind of job", &name))
 }
 
-/// Returns the project that a job is done for, from its columns `project` and `share`; a task may have none.
-pub(crate) fn project_of(target: &str, share: &str) -> Result<Option<ProjectId>> {
-    match target {
-        POOL | OPERATIONS => (!share.is_empty()).then(|| parse(share)).transpose(),
-        project => parse(project).map(Some),
-    }
+/// Returns the project that a job is done for, from its column `project`; a task may have none.
+pub(crate) fn project_of(project: &str) -> Result<Option<ProjectId>> {
+    (!project.is_empty()).then(|| parse(project)).transpose()
 }
 
 /// Parses an id.

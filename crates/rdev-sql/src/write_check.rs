@@ -14,14 +14,14 @@ use crate::error::Shared;
 const VALID_FOR: Duration = Duration::from_secs(1);
 
 /// Counts up. A commit without a change writes nothing, and so flushes nothing.
-const COUNT: &str = "INSERT INTO turns (chore, taken_us) VALUES ('write-check', 1)
-     ON CONFLICT (chore) DO UPDATE SET taken_us = turns.taken_us + 1";
+const COUNT: &str = "INSERT INTO periodic_leases AS l (job_name, acquired_us) VALUES ('write-check', 1)
+     ON CONFLICT (job_name) DO UPDATE SET acquired_us = l.acquired_us + 1";
 
 /// Writes as many pages as the acceptance of a task needs, more than a number does: a file with less room is full, though
 /// a little can still be written to it. The pages replace those of the last check.
-const TAKE_ROOM: &str =
-    "INSERT INTO turns (chore, taken_us) VALUES ('write-check ' || hex(randomblob(16384)), 1)";
-const FREE_ROOM: &str = "DELETE FROM turns WHERE chore > 'write-check ' AND chore < 'write-check!'";
+const TAKE_ROOM: &str = "INSERT INTO periodic_leases (job_name, acquired_us) VALUES ('write-check ' || hex(randomblob(16384)), 1)";
+const FREE_ROOM: &str =
+    "DELETE FROM periodic_leases WHERE job_name > 'write-check ' AND job_name < 'write-check!'";
 
 /// The last write. Those who ask during a write get its result, and nobody waits for two.
 #[derive(Debug, Clone, Default)]

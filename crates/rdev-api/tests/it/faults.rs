@@ -114,7 +114,7 @@ async fn a_database_whose_connections_are_all_busy_is_told_of_soon_and_costs_not
     let accepted = counting(&server).await;
     let (mut reader, client) = (Numbered::default(), server.client());
     reader.read_until(&client, &accepted.stream_id, LINES / 10).await;
-    let locked = server.database().lock_tasks().await;
+    let locked = server.database().lock_queue().await;
     all_are_refused_soon(&client, &accepted.id).await;
     drop(locked);
     all_goes_on(&server, &accepted, reader).await;

@@ -52,7 +52,7 @@ impl Server {
         eventually(what, || {
             let looking = look();
             async {
-                self.sql("DELETE FROM turns").await;
+                self.sql("DELETE FROM periodic_leases").await;
                 looking.await
             }
         })
@@ -62,7 +62,11 @@ impl Server {
     /// Makes a command's end a thing of the past.
     pub(crate) async fn let_31_days_pass(&self, id: &str) {
         let micros = 31_i64 * 24 * 3600 * 1_000_000;
-        self.sql(&format!("UPDATE tasks SET ended_us = ended_us - {micros} WHERE id = '{id}'")).await;
+        self.sql(&format!(
+            "UPDATE jobs SET ended_us = ended_us - {micros} WHERE id = '{id}';
+             UPDATE entries SET at_us = at_us - {micros} WHERE job_id = '{id}' AND kind = 'complete'"
+        ))
+        .await;
     }
 
     async fn until_gone(&self, path: &str) {
@@ -159,7 +163,7 @@ async fn a_command_that_ended_long_ago_is_gone(on: Runtime) {
     client.ended(&young.id).await;
     client.begun(&busy.id).await;
     let micros = 40_i64 * 24 * 3600 * 1_000_000;
-    server.sql(&format!("UPDATE tasks SET created_us = created_us - {micros}")).await;
+    server.sql(&format!("UPDATE jobs SET created_us = created_us - {micros}")).await;
     server.let_31_days_pass(&old.id).await;
     let path = format!("/projects/demo/commands/{}", old.id);
     server.until_gone(&path).await;
@@ -431,14 +435,14 @@ async fn a_tasks_stream_says_what_is_gone() {
 
 /// Commands that ended long ago, the `n`th of them the later the higher.
 const LONG_AGO: &str = "
-    INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us, status, started_us,
-                       ended_us, exit_code, duration_us, last_seq, share, tries)
+    INSERT INTO jobs (id, target, stream, kind, request, timeout_us, created_by, created_us, status, started_us,
+                      ended_us, exit_code, duration_us, last_seq, project, attempts)
     SELECT 'cmd-' || lpad(n::TEXT, 32, '0'), 'demo', n::TEXT, 'shell', '{\"type\":\"shell\",\"command\":\"true\",\"env\":{}}',
            1, 'key', n, 'completed', n, n, 0, 1, 1, 'demo', 1
     FROM generate_series(1, 2000) n;
-    INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-    SELECT id, project, 'complete', 1, 1, 1, '' FROM tasks;
-    DELETE FROM turns";
+    INSERT INTO entries (job_id, log, kind, first_seq, last_seq, at_us, body)
+    SELECT id, target, 'complete', 1, 1, 1, '' FROM jobs;
+    DELETE FROM periodic_leases";
 
 /// Returns the number of removals in the log of a server.
 fn removed(server: &Server) -> u64 {
@@ -467,7 +471,7 @@ async fn one_of_two_servers_removes_at_a_time() {
     b.restart().await;
     assert_eq!(a.client().get(&path(2000)).send().await.status, 200);
     // Once the turn is over that the one had who stopped.
-    a.sql("DELETE FROM turns").await;
+    a.sql("DELETE FROM periodic_leases").await;
     let client = b.client();
     eventually("the last is gone", async || {
         (client.get(&path(2000)).send().await.status == 404).then_some(())

@@ -22,16 +22,17 @@ impl BatchedWrite for Append {
     const SQL: &'static str = concat!(
         "WITH asked AS (
              SELECT * FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
-                 AS a (id, attempt, before, last)),
+                 AS a (id, token, before, last)),
          chunks AS (
              SELECT * FROM unnest($5::TEXT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[], $9::BYTEA[])
                  WITH ORDINALITY AS c (id, first_seq, last_seq, at_us, body, nth)),
          grown AS (
-             UPDATE tasks t SET last_seq = a.last
-             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.last_seq = a.before
-                            AND t.started_us IS NOT NULL AND t.ended_us IS NULL
-             RETURNING t.id, t.project, t.kind, t.share, t.stream),
-         taken AS (SELECT c.*, g.project, g.kind, g.share, g.stream FROM grown g JOIN chunks c ON c.id = g.id),
+             UPDATE queue q SET last_seq = a.last
+             FROM asked a WHERE q.id = a.id AND q.token = a.token AND q.last_seq = a.before AND q.started_us IS NOT NULL
+             RETURNING q.id),
+         taken AS (
+             SELECT c.*, j.target, j.kind, j.project, j.stream
+             FROM grown g JOIN chunks c ON c.id = g.id JOIN jobs j ON j.id = g.id),
          ",
         insert_entries!("'output'", "first_seq", "at_us", "body", in "nth", "")
     );

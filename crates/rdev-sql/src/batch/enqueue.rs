@@ -5,10 +5,10 @@ use sqlx::PgConnection;
 
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 use crate::queue::rows::{run_after_us, stored_spec};
-use crate::queue::virtual_time::{share, virtual_time_of_command, virtual_time_of_task};
-use crate::values::{as_micros, column_of};
+use crate::queue::virtual_time::virtual_time_before;
+use crate::values::{Lane, as_micros, column_of, project_column};
 
-/// Acceptance of a job without an idempotency key.
+/// Acceptance of a job without an idempotency key and without a concurrency key.
 #[derive(Debug)]
 pub(crate) struct Enqueue {
     pub(crate) job: Job,
@@ -30,30 +30,34 @@ impl BatchedWrite for Enqueue {
     /// Each caller and project reads its virtual time once, and counts on from there.
     const SQL: &'static str = concat!(
         "WITH asked AS (
-             SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::BIGINT[], $7::TEXT[],
-                                  $8::BIGINT[], $9::TEXT[], $10::BOOLEAN[], $11::TEXT[], $12::INTEGER[], $13::BIGINT[],
-                                  $14::INTEGER[])
-                 WITH ORDINALITY AS a (id, project, stream, kind, request, timeout_us, created_by, created_us,
-                                       concurrency_key, pool, share, priority, run_after_us, max_attempts, nth)),
-         turns AS MATERIALIZED (
-             SELECT s.*, CASE WHEN s.pool THEN (",
-        virtual_time_of_task!("s.pool", "s.created_by", "s.share", "s.priority"),
-        ") ELSE (",
-        virtual_time_of_command!("s.pool", "s.created_by", "s.share", "s.priority"),
-        ") END AS turn
-             FROM (SELECT DISTINCT pool, created_by, share, priority FROM asked) s),
+             SELECT a.*, row_number() OVER (PARTITION BY lane, created_by, project, priority ORDER BY nth) AS of_caller
+             FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::BIGINT[], $7::TEXT[],
+                         $8::BIGINT[], $9::INTEGER[], $10::TEXT[], $11::INTEGER[], $12::BIGINT[], $13::INTEGER[])
+                 WITH ORDINALITY AS a (id, target, stream, kind, request, timeout_us, created_by, created_us, lane,
+                                       project, priority, run_after_us, max_attempts, nth)),
+         timed AS MATERIALIZED (
+             SELECT asked.*, CASE WHEN of_caller = 1 THEN (",
+        virtual_time_before!("asked.lane", "asked.created_by", "asked.project", "asked.priority"),
+        ") END AS virtual_time FROM asked),
          taken AS (
-             INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
-                                concurrency_key, pool, share, priority, turn, run_after_us, max_attempts, status)
-             SELECT id, project, stream, kind, request, timeout_us, created_by, created_us, concurrency_key, pool, share,
-                    priority, turn - 1 + row_number() OVER (PARTITION BY pool, created_by, share, priority ORDER BY nth),
-                    run_after_us, max_attempts, 'pending'
-             FROM asked JOIN turns USING (pool, created_by, share, priority)
+             INSERT INTO jobs (id, target, project, stream, kind, request, timeout_us, created_by, created_us, priority,
+                               run_after_us, max_attempts)
+             SELECT id, target, project, stream, kind, request, timeout_us, created_by, created_us, priority, run_after_us,
+                    max_attempts
+             FROM timed
              WHERE stream = id OR COALESCE((
-                 SELECT FALSE FROM removed_streams r WHERE r.project = asked.project AND r.stream = asked.stream), TRUE)
+                 SELECT FALSE FROM removed_streams r WHERE r.target = timed.target AND r.stream = timed.stream), TRUE)
+                 AND COALESCE((
+                 SELECT FALSE FROM jobs o WHERE o.id = timed.stream AND o.target = timed.target), TRUE)
              ORDER BY nth
              ON CONFLICT DO NOTHING
-             RETURNING id, project, kind, share, stream, last_seq, created_us),
+             RETURNING id, target, kind, project, stream, last_seq, created_us),
+         queued AS (
+             INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready, run_after_us)
+             SELECT id, lane, kind, project, created_by, created_us, priority,
+                    of_caller + max(virtual_time) OVER (PARTITION BY lane, created_by, project, priority), TRUE, run_after_us
+             FROM timed WHERE id IN (SELECT id FROM taken)
+             ORDER BY nth),
          ",
         insert_entries!("'status'", "last_seq", "created_us", "'pending'", in "id", "")
     );
@@ -78,9 +82,8 @@ impl BatchedWrite for Enqueue {
             .bind(jobs().map(|job| as_micros(job.timeout)).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_by.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_at.as_micros()).collect::<Vec<_>>())
-            .bind(jobs().map(|job| job.spec.concurrency_key()).collect::<Vec<_>>())
-            .bind(jobs().map(|job| job.spec.is_task()).collect::<Vec<_>>())
-            .bind(jobs().map(share).collect::<Vec<_>>())
+            .bind(jobs().map(|job| Lane::of(&job.spec).column()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| project_column(&job.spec)).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.priority).collect::<Vec<_>>())
             .bind(schedules().map(run_after_us).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.max_attempts.cast_signed()).collect::<Vec<_>>())

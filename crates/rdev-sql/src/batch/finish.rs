@@ -6,16 +6,17 @@ use sqlx::PgConnection;
 
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 use crate::log::prune::file_bytes;
+use crate::queue::end::ended_columns;
 use crate::values::as_micros;
 
 /// Bytes of the files that count with the end; only tasks of the pool have files.
 macro_rules! weight {
     () => {
-        concat!("CASE WHEN project = '@pool' THEN ", file_bytes!("placed.id"), " ELSE 0 END")
+        concat!("CASE WHEN target = '@pool' THEN ", file_bytes!("placed.id"), " ELSE 0 END")
     };
 }
 
-/// End of a job.
+/// End of a job without a concurrency key.
 #[derive(Debug)]
 pub(crate) struct Finish {
     pub(crate) fence: Fence,
@@ -31,14 +32,23 @@ impl BatchedWrite for Finish {
         "WITH asked AS (
              SELECT * FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::INTEGER[], $6::TEXT[],
                                   $7::TEXT[], $8::BIGINT[], $9::BIGINT[])
-                 AS a (id, attempt, seq, status, exit_code, reason, message, duration_us, now_us)),
+                 AS a (id, token, seq, status, exit_code, reason, message, duration_us, now_us)),
+         gone AS (
+             DELETE FROM queue q USING asked a
+             WHERE q.id = a.id AND q.token = a.token AND q.last_seq < a.seq AND q.concurrency_key IS NULL
+             RETURNING q.*, a.seq, a.status, a.exit_code, a.reason AS end_reason, a.message AS end_message, a.duration_us,
+                       a.now_us),
          taken AS (
-             UPDATE tasks t SET status = a.status, ended_us = a.now_us, exit_code = a.exit_code, reason = a.reason,
-                                message = a.message, duration_us = a.duration_us, last_seq = a.seq,
-                                waiting_for = NULL, lease_owner = NULL, lease_until_us = 0
-             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.ended_us IS NULL
-                            AND t.last_seq < a.seq
-             RETURNING t.id, t.project, t.kind, t.share, t.stream, t.last_seq, t.ended_us),
+             UPDATE jobs j SET ",
+        ended_columns!("g"),
+        ", status = g.status, ended_us = g.now_us, exit_code = g.exit_code, reason = g.end_reason,
+                               message = g.end_message, duration_us = g.duration_us, last_seq = g.seq
+             FROM gone g WHERE j.id = g.id
+             RETURNING j.id, j.target, j.kind, j.project, j.stream, j.last_seq, j.ended_us, j.status),
+         counted AS (
+             INSERT INTO ended_tasks AS e (kind, status, count)
+             SELECT kind, status, COUNT(*) FROM taken WHERE target = '@pool' GROUP BY kind, status ORDER BY kind, status
+             ON CONFLICT (kind, status) DO UPDATE SET count = e.count + excluded.count),
          ",
         insert_entries!("'complete'", "last_seq", "ended_us", "''", weighing weight!(), in "id", "")
     );

@@ -48,6 +48,6 @@ mod tests {
     #[test]
     fn the_pool_is_known_by_its_name() {
         assert!(Enqueue::SQL.contains(&format!("log <> '{}'", crate::values::POOL)));
-        assert!(Enqueue::SQL.contains(&format!("project = '{}'", crate::values::POOL)));
+        assert!(Enqueue::SQL.contains(&format!("target = '{}'", crate::values::POOL)));
     }
 }

@@ -20,8 +20,8 @@ row! {
     #[derive(Debug)]
     pub(crate) struct Started {
         pub(crate) inserted: InsertedEntry = flatten,
-        pub(crate) pod_uid: String = "place_uid",
-        pub(crate) attempts: i32 = "tries",
+        pub(crate) pod_uid: String,
+        pub(crate) attempts: i32,
         pub(crate) cancel_requested: bool,
     }
 }
@@ -38,14 +38,14 @@ impl BatchedWrite for Start {
     const SQL: &'static str = concat!(
         "WITH asked AS (
              SELECT * FROM unnest($1::TEXT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[])
-                 AS a (id, attempt, place_uid, now_us)),
-         taken AS (
-             UPDATE tasks t SET status = 'running', place_uid = COALESCE(t.place_uid, a.place_uid),
-                                started_us = a.now_us, tries = t.tries + 1
-             FROM asked a WHERE t.id = a.id AND t.attempt = a.attempt AND t.started_us IS NULL AND t.ended_us IS NULL
-             RETURNING t.id, t.project, t.kind, t.share, t.stream, t.last_seq, t.started_us, t.place_uid, t.tries, t.cancel_requested),
+                 AS a (id, token, pod_uid, now_us)),
+         started AS (
+             UPDATE queue q SET pod_uid = COALESCE(q.pod_uid, a.pod_uid), started_us = a.now_us, attempts = q.attempts + 1
+             FROM asked a WHERE q.id = a.id AND q.token = a.token AND q.started_us IS NULL
+             RETURNING q.id, q.last_seq, q.started_us, q.pod_uid, q.attempts, q.cancel_requested),
+         taken AS (SELECT s.*, j.target, j.kind, j.project, j.stream FROM started s JOIN jobs j ON j.id = s.id),
          ",
-        insert_entries!("'status'", "last_seq", "started_us", "'running'", in "id", ", place_uid, tries, cancel_requested")
+        insert_entries!("'status'", "last_seq", "started_us", "'running'", in "id", ", pod_uid, attempts, cancel_requested")
     );
 
     fn id(&self) -> &JobId {

@@ -29,11 +29,11 @@ macro_rules! insert_entries {
             " AS log FROM taken) logs WHERE log <> '@pool'
                      ORDER BY turn) turns),
              placed AS MATERIALIZED (
-                 SELECT t.*, nextval('events_position_seq') AS position FROM taken t, locked ORDER BY ",
+                 SELECT t.*, nextval('entries_position_seq') AS position FROM taken t, locked ORDER BY ",
             $order,
             "),
              stored AS (
-                 INSERT INTO events (position, task_id, project, kind, first_seq, last_seq, at_us, body, file_bytes)
+                 INSERT INTO entries (position, job_id, log, kind, first_seq, last_seq, at_us, body, file_bytes)
                  OVERRIDING SYSTEM VALUE SELECT position, id, ",
             $crate::values::log_of_row!(),
             ", ",
@@ -47,7 +47,7 @@ macro_rules! insert_entries {
             ", ",
             $file_bytes,
             " FROM placed)
-             SELECT id, project, kind, share, stream, last_seq, position",
+             SELECT id, target, kind, project, stream, last_seq, position",
             $columns,
             " FROM placed"
         )
@@ -64,8 +64,7 @@ pub(crate) trait BatchedWrite: Sized + Send + Sync + 'static {
     /// no row.
     ///
     /// So that two statements never wait for each other, they lock in one order: jobs by their ids, then projects by
-    /// their numbers ([`insert_entries`]), and nothing after these. Conditions on a job's state use its times: with the
-    /// column `status` Postgres might read all pending or running jobs, by a plan that it made when these were few.
+    /// their numbers ([`insert_entries`]), then counters. Jobs of a concurrency key go alone: see `queue::heads`.
     const SQL: &'static str;
 
     /// Id of the job. A statement has at most one write to each job.
@@ -88,9 +87,9 @@ row! {
     #[derive(Debug)]
     pub(crate) struct InsertedEntry {
         pub(super) id: String,
-        project: String,
+        target: String,
         kind: String,
-        share: String,
+        project: String,
         stream: String,
         position: i64,
         last_seq: i64,
@@ -117,8 +116,8 @@ impl InsertedEntry {
         Ok(Entry {
             position: self.position(),
             job: parse(&self.id)?,
-            kind: job_kind(&self.project, &self.kind)?,
-            project: project_of(&self.project, &self.share)?,
+            kind: job_kind(&self.target, &self.kind)?,
+            project: project_of(&self.project)?,
             stream: parse(&self.stream)?,
             first_seq: self.last_seq(),
             last_seq: self.last_seq(),

@@ -41,7 +41,10 @@ pub(super) async fn check(backup: &Path) -> anyhow::Result<u64> {
     let schema = Schema::on_sqlite(&mut connection).await?;
     anyhow::ensure!(!schema.is_new(), "it is no database of rdev: no migration is recorded in it");
     schema.check(&migrations::SQLITE).map_err(anyhow::Error::new)?;
-    let unended = "SELECT count(*) FROM tasks WHERE ended_us IS NULL";
+    let unended = match schema.version() {
+        ..17 => "SELECT count(*) FROM tasks WHERE ended_us IS NULL",
+        _ => "SELECT count(*) FROM queue",
+    };
     let unended: i64 = sqlx::query_scalar(unended).fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok(u64::try_from(unended)?)

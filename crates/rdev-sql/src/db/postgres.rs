@@ -49,8 +49,8 @@ const MIGRATION_LOCK: i64 = 7_233_001;
 /// crash of the server forgets none, so a clock that was set back changes nothing. Meanwhile other processes take fewer
 /// positions than the condition allows for.
 const PASS_OVER_POSITIONS: &str = "
-    SELECT setval('events_position_seq', now.position)
-    FROM events_position_seq given, (
+    SELECT setval('entries_position_seq', now.position)
+    FROM entries_position_seq given, (
         SELECT LEAST((extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT, 4503599627370496) AS position) now
     WHERE given.last_value + 65536 < now.position";
 
@@ -227,9 +227,9 @@ mod tests {
     /// Each of its statements waits for all transactions that began before, those of the others included.
     #[tokio::test(flavor = "multi_thread")]
     async fn an_index_is_built_without_blocking_however_many_start_at_once() {
-        const SQL: &str = "CREATE INDEX CONCURRENTLY events_by_time ON events (at_us)";
+        const SQL: &str = "CREATE INDEX CONCURRENTLY entries_by_time ON entries (at_us)";
         let later =
-            Migration::new(9999, "events by time".into(), MigrationType::Simple, SQL.into_sql_str(), true);
+            Migration::new(9999, "entries by time".into(), MigrationType::Simple, SQL.into_sql_str(), true);
         let migrations = migrations::POSTGRES.iter().cloned().chain([later]).collect();
         let migrations = &*Box::leak(Box::new(Migrator {
             migrations: Cow::Owned(migrations),
@@ -240,9 +240,9 @@ mod tests {
         let options = options(&database.url()).unwrap();
         migrate(&options, &migrations::POSTGRES).await.unwrap();
         // Somebody was cut off while it built it.
-        database.run("CREATE INDEX events_by_time ON events (at_us)").await;
+        database.run("CREATE INDEX entries_by_time ON entries (at_us)").await;
         let unfinished =
-            "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'events_by_time'::regclass";
+            "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'entries_by_time'::regclass";
         database.run(unfinished).await;
         let mut starting = JoinSet::new();
         for _ in 0..6 {
@@ -252,7 +252,7 @@ mod tests {
         for started in starting.join_all().await {
             started.unwrap();
         }
-        let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'events_by_time'::regclass";
+        let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'entries_by_time'::regclass";
         let mut connection = database.connect().await;
         assert!(sqlx::query_scalar::<_, bool>(valid).fetch_one(&mut connection).await.unwrap());
     }

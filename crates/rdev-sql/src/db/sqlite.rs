@@ -36,10 +36,10 @@ const ROWS_AHEAD: usize = 2;
 /// far off raises positions to 2^52 at most, so that they stay whole numbers in every reader.
 const PASS_OVER_POSITIONS: &str = "
     INSERT INTO sqlite_sequence (name, seq)
-    SELECT 'events', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events');
+    SELECT 'entries', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries');
     UPDATE sqlite_sequence SET seq = CASE WHEN seq < now.position THEN now.position ELSE seq + 1048576 END
     FROM (SELECT MIN(CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER), 4503599627370496) AS position) AS now
-    WHERE name = 'events'";
+    WHERE name = 'entries'";
 /// Bytes to which the write-ahead log is truncated after a large transaction.
 pub(super) const JOURNAL_BYTES_KEPT: &str = "16777216";
 
@@ -179,6 +179,6 @@ mod tests {
     async fn connections_that_read_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
         let (_write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
-        assert!(sqlx::query("DELETE FROM tasks").execute(&read).await.is_err());
+        assert!(sqlx::query("DELETE FROM jobs").execute(&read).await.is_err());
     }
 }

@@ -12,7 +12,7 @@ async fn a_full_disk_is_told_and_the_next_write_has_a_sound_connection() {
     let Db::Sqlite { write: pool, .. } = &db else { panic!("it is a file") };
     let add = async |name: String| -> Result<u64> {
         write!(&db, Commit::Durable, |tx| {
-            execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
+            execute!(&mut tx, "INSERT INTO periodic_leases (job_name, acquired_us) VALUES ($1, 1)", &name)
         })
     };
     for round in 0..3 {
@@ -22,8 +22,10 @@ async fn a_full_disk_is_told_and_the_next_write_has_a_sound_connection() {
         assert!(matches!(full, Error::Unavailable { .. }), "{full:?}");
         add(round.to_string()).await.unwrap();
     }
-    let kept: Vec<String> =
-        sqlx::query_scalar("SELECT chore FROM turns ORDER BY chore").fetch_all(pool).await.unwrap();
+    let kept: Vec<String> = sqlx::query_scalar("SELECT job_name FROM periodic_leases ORDER BY job_name")
+        .fetch_all(pool)
+        .await
+        .unwrap();
     assert_eq!(kept, ["0", "1", "2"]);
 }
 
@@ -36,7 +38,7 @@ async fn a_large_transaction_leaves_no_large_file_behind() {
     let (ahead, kept) = (dir.path().join("rdev.db-wal"), sqlite::JOURNAL_BYTES_KEPT.parse().unwrap());
     let add = async |name: String| -> Result<u64> {
         write!(&db, Commit::Visible, |tx| {
-            execute!(&mut tx, "INSERT INTO turns (chore, taken_us) VALUES ($1, 1)", &name)
+            execute!(&mut tx, "INSERT INTO periodic_leases (job_name, acquired_us) VALUES ($1, 1)", &name)
         })
     };
     add("x".repeat(LARGE as usize)).await.unwrap();

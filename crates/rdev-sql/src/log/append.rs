@@ -4,10 +4,10 @@ use rdev_domain::{Chunk, Entry, EntryBody, Error, Position, Result, Seq, StreamI
 use rdev_ports::Fence;
 
 use super::entries::store_entry;
-use super::rows::{EventRow, KIND_OUTPUT, entries_where};
+use super::rows::{EventRow, entries_where};
 use crate::batch::{Append, InsertedEntry};
 use crate::db::{Commit, Tx, run, write};
-use crate::queue::rows::task;
+use crate::queue::rows::job_row;
 use crate::store::SqlStore;
 use crate::values::{job_kind, parse, project_of};
 
@@ -46,22 +46,29 @@ async fn append_alone(
     now: Timestamp,
 ) -> Result<Vec<Entry>> {
     write!(&store.db, Commit::Visible, |tx| {
-        let owner = run!(
+        let grown = run!(
             &mut tx,
             fetch_optional,
-            query_as<(String, String, String, String)>,
-            "UPDATE tasks SET last_seq = $1
-             WHERE id = $2 AND attempt = $3 AND last_seq = $4 AND status = 'running'
-             RETURNING project, kind, share, stream",
+            query_scalar<String>,
+            "UPDATE queue SET last_seq = $1
+             WHERE id = $2 AND token = $3 AND last_seq = $4 AND started_us IS NOT NULL
+             RETURNING id",
             last.0 as i64,
             fence.id.as_str(),
             fence.token,
             before.0 as i64,
         )?;
-        let Some((target, kind, share, stream)) = owner else {
+        if grown.is_none() {
             return appended(&mut tx, fence, &chunks).await;
-        };
-        let (kind, project) = (job_kind(&target, &kind)?, project_of(&target, &share)?);
+        }
+        let (target, kind, project, stream) = run!(
+            &mut tx,
+            fetch_one,
+            query_as<(String, String, String, String)>,
+            "SELECT target, kind, project, stream FROM jobs WHERE id = $1",
+            fence.id.as_str(),
+        )?;
+        let (kind, project) = (job_kind(&target, &kind)?, project_of(&project)?);
         let stream: StreamId = parse(&stream)?;
         let mut entries = Vec::with_capacity(chunks.len());
         for chunk in chunks {
@@ -87,7 +94,7 @@ async fn appended(tx: &mut Tx, fence: &Fence, chunks: &[Chunk]) -> Result<Vec<En
     let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
         return Ok(Vec::new());
     };
-    let row = task(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
+    let row = job_row(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
     if row.token != fence.token || row.last_seq != last.last_seq.0.cast_signed() {
         return Err(Error::LeaseLost);
     }
@@ -95,10 +102,9 @@ async fn appended(tx: &mut Tx, fence: &Fence, chunks: &[Chunk]) -> Result<Vec<En
         tx,
         fetch_all,
         query_as<EventRow>,
-        entries_where!("e.last_seq >= $2 AND e.kind = $3 ORDER BY e.position"),
+        entries_where!("e.last_seq >= $2 AND e.kind = 'output' ORDER BY e.position"),
         fence.id.as_str(),
         first.last_seq.0.cast_signed(),
-        KIND_OUTPUT,
     )?;
     let entries = rows.into_iter().map(EventRow::entry).collect::<Result<Vec<_>>>()?;
     let numbers = entries.iter().map(|entry| (entry.first_seq, entry.last_seq));

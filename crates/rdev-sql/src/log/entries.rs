@@ -13,7 +13,7 @@ macro_rules! insert {
     ($with:expr, $values:literal) => {
         concat!(
             $with,
-            "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body) ",
+            "INSERT INTO entries (job_id, log, kind, first_seq, last_seq, at_us, body) ",
             $values,
             " RETURNING position"
         )
@@ -25,8 +25,8 @@ const INSERT: &str = insert!("", "VALUES ($1, $2, $3, $4, $5, $6, $7)");
 
 /// Number of the advisory lock that orders a project's log.
 macro_rules! lock_of {
-    ($project:expr) => {
-        concat!("hashtextextended(", $project, ", 7236)")
+    ($log:expr) => {
+        concat!("hashtextextended(", $log, ", 7236)")
     };
 }
 pub(crate) use lock_of;

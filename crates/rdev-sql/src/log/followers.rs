@@ -14,7 +14,7 @@ use crate::values::micros;
 macro_rules! oldest_unread {
     ($index:literal) => {
         concat!(
-            "SELECT (SELECT e.at_us FROM events e",
+            "SELECT (SELECT e.at_us FROM entries e",
             $index,
             " WHERE e.position > c.position AND e.kind <> 'output' ORDER BY e.position LIMIT 1)
               FROM log_cursors c WHERE c.follower = $1"
@@ -22,7 +22,7 @@ macro_rules! oldest_unread {
     };
 }
 
-pub(crate) const OLDEST_UNREAD: &str = oldest_unread!(" INDEXED BY events_of_followers");
+pub(crate) const OLDEST_UNREAD: &str = oldest_unread!(" INDEXED BY entries_of_followers");
 pub(crate) const OLDEST_UNREAD_ON_POSTGRES: &str = oldest_unread!("");
 
 const CURSOR: &str = "SELECT position FROM log_cursors WHERE follower = $1";

@@ -7,14 +7,15 @@ use rdev_ports::READ_BYTES;
 use super::rows::{EventRow, event_columns};
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
+use crate::queue::rows::until_the_end;
 use crate::store::SqlStore;
 use crate::values::parse;
 
 pub(crate) const READ_JOB: &str = concat!(
     "SELECT ",
     event_columns!(),
-    " FROM events e JOIN tasks t ON t.id = e.task_id
-      WHERE e.task_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+    " FROM entries e JOIN jobs j ON j.id = e.job_id
+      WHERE e.job_id = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
 );
 
 /// The same for Postgres, which sends every row where SQLite makes one at a time: so it selects nothing far beyond
@@ -29,7 +30,7 @@ macro_rules! read_on_postgres {
             ", SUM(octet_length(e.body)) OVER (ORDER BY e.",
             $of,
             ", e.position) - octet_length(e.body) AS bytes_before
-             FROM events e JOIN tasks t ON t.id = e.task_id
+             FROM entries e JOIN jobs j ON j.id = e.job_id
              WHERE (e.",
             $of,
             ", e.position) > ($1, $2) AND (e.",
@@ -43,22 +44,54 @@ macro_rules! read_on_postgres {
     };
 }
 
-pub(crate) const READ_JOB_ON_POSTGRES: &str = read_on_postgres!("task_id");
+pub(crate) const READ_JOB_ON_POSTGRES: &str = read_on_postgres!("job_id");
 pub(super) use read_on_postgres;
 
 // Status entries, which do not count, come on top of that.
 const _: () = assert!(READ_BYTES * 2 == 262_144);
 
-pub(crate) const POSITION_OF: &str = "SELECT position FROM events WHERE task_id = $1 AND last_seq <= $2
-     ORDER BY last_seq DESC, position DESC LIMIT 1";
+/// Selects the last entry up to a number. Output is found by its number; between the output up to the number and the output
+/// beyond it lie only entries of other kinds, which are few.
+macro_rules! position_of {
+    ($between:literal, $before:literal, $order:literal) => {
+        concat!(
+            "SELECT position FROM entries WHERE last_seq <= $2 AND ",
+            $between,
+            "COALESCE((
+                 SELECT position FROM entries WHERE job_id = $1 AND kind = 'output' AND last_seq <= $2
+                 ORDER BY last_seq DESC, position DESC LIMIT 1), 0)",
+            $before,
+            "COALESCE((
+                 SELECT position FROM entries WHERE job_id = $1 AND kind = 'output' AND last_seq > $2
+                 ORDER BY last_seq, position LIMIT 1), 9223372036854775807)",
+            $order,
+            "position DESC LIMIT 1"
+        )
+    };
+}
+
+pub(crate) const POSITION_OF: &str =
+    position_of!("job_id = $1 AND position >= ", " AND position < ", " ORDER BY ");
+pub(crate) const POSITION_OF_ON_POSTGRES: &str = position_of!(
+    "(job_id, position) >= ($1, ",
+    ") AND (job_id, position) < ($1, ",
+    ") ORDER BY job_id DESC, "
+);
+
+/// Selects the position of the last entry of a job.
+pub(crate) const END: &str = "SELECT position FROM entries WHERE job_id = $1 ORDER BY position DESC LIMIT 1";
 
 pub(crate) const ENDS_ON_POSTGRES: &str = "
     SELECT id, position FROM unnest($1::TEXT[]) AS asked (id), LATERAL (
-        SELECT position FROM events
-        WHERE (task_id, position) > (id, 0) AND (task_id, position) <= (id, 9223372036854775807)
-        ORDER BY task_id DESC, position DESC LIMIT 1) AS last";
+        SELECT position FROM entries
+        WHERE (job_id, position) > (id, 0) AND (job_id, position) <= (id, 9223372036854775807)
+        ORDER BY job_id DESC, position DESC LIMIT 1) AS last";
 
-const LAST_SEQ: &str = "SELECT last_seq FROM tasks WHERE id = $1";
+const LAST_SEQ: &str = concat!(
+    "SELECT ",
+    until_the_end!("last_seq"),
+    " FROM jobs j LEFT JOIN queue q ON q.id = j.id WHERE j.id = $1"
+);
 
 /// Reads entries up to a number, or until they hold [`READ_BYTES`]. Takes the text for each database, and the values to
 /// bind.
@@ -94,7 +127,11 @@ pub(super) async fn read_job(
 
 pub(super) async fn position_of(store: &SqlStore, id: &JobId, seq: Seq) -> Result<Position> {
     let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
-    let position = read!(&store.db, fetch_optional, query_scalar<i64>, POSITION_OF, id.as_str(), seq)?;
+    let sql = match &store.db {
+        Db::Sqlite { .. } => POSITION_OF,
+        Db::Postgres(_) => POSITION_OF_ON_POSTGRES,
+    };
+    let position = read!(&store.db, fetch_optional, query_scalar<i64>, sql, id.as_str(), seq)?;
     Ok(Position(position.unwrap_or(0) as u64))
 }
 
@@ -103,9 +140,9 @@ pub(super) async fn ends(store: &SqlStore, ids: &[JobId]) -> Result<Vec<(JobId, 
     match &store.db {
         Db::Sqlite { .. } => {
             for id in ids {
-                ends.push((id.clone(), position_of(store, id, Seq(u64::MAX)).await?));
+                let end = read!(&store.db, fetch_optional, query_scalar<i64>, END, id.as_str())?;
+                ends.extend(end.map(|position| (id.clone(), Position(position as u64))));
             }
-            ends.retain(|(_, position)| *position > Position::ZERO);
         }
         Db::Postgres(pool) => {
             let ids: Vec<_> = ids.iter().map(JobId::as_str).collect();

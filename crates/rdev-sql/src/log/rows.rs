@@ -13,8 +13,8 @@ use crate::values::{as_micros, job_kind, micros, parse, project_of};
 /// All columns that an [`EventRow`] reads.
 macro_rules! event_columns {
     () => {
-        "e.position, e.task_id, t.project, t.kind AS job_kind, t.share, t.stream, e.kind, e.first_seq, e.last_seq, \
-         e.at_us, e.body, t.exit_code, t.reason, t.message, t.duration_us, t.status"
+        "e.position, e.job_id, j.target, j.kind AS job_kind, j.project, j.stream, e.kind, e.first_seq, e.last_seq, \
+         e.at_us, e.body, j.exit_code, j.reason, j.message, j.duration_us, j.status"
     };
 }
 pub(crate) use event_columns;
@@ -25,7 +25,7 @@ macro_rules! entries_where {
         concat!(
             "SELECT ",
             $crate::log::rows::event_columns!(),
-            " FROM events e JOIN tasks t ON t.id = e.task_id WHERE e.task_id = $1 AND ",
+            " FROM entries e JOIN jobs j ON j.id = e.job_id WHERE e.job_id = $1 AND ",
             $condition
         )
     };
@@ -40,14 +40,14 @@ pub(crate) const KIND_OUTPUT: &str = "output";
 pub(crate) const KIND_COMPLETE: &str = "complete";
 
 row! {
-    /// A row of the table `events`, with the columns of its task that its entry needs.
+    /// A row of the table `entries`, with the columns of its job that its entry needs.
     #[derive(Debug)]
     pub(crate) struct EventRow {
         position: i64,
-        task_id: String,
-        project: String,
+        job_id: String,
+        target: String,
         job_kind: String,
-        share: String,
+        project: String,
         stream: String,
         kind: String,
         first_seq: i64,
@@ -58,22 +58,22 @@ row! {
         reason: Option<String>,
         message: Option<String>,
         duration_us: Option<i64>,
-        status: String,
+        status: Option<String>,
     }
 }
 
 impl EventRow {
     pub(crate) fn entry(self) -> Result<Entry> {
         let position = self.position;
-        self.read().map_err(|error| about(error, format_args!("event {position}")))
+        self.read().map_err(|error| about(error, format_args!("entry {position}")))
     }
 
     fn read(self) -> Result<Entry> {
         Ok(Entry {
             position: Position(self.position as u64),
-            job: parse(&self.task_id)?,
-            kind: job_kind(&self.project, &self.job_kind)?,
-            project: project_of(&self.project, &self.share)?,
+            job: parse(&self.job_id)?,
+            kind: job_kind(&self.target, &self.job_kind)?,
+            project: project_of(&self.project)?,
             stream: parse(&self.stream)?,
             first_seq: Seq(self.first_seq as u64),
             last_seq: Seq(self.last_seq as u64),
@@ -85,22 +85,22 @@ impl EventRow {
                     serde_json::from_slice::<Stalled>(&self.body)
                         .ok()
                         .and_then(Stalled::failure)
-                        .ok_or_else(|| unreadable("failure", &self.task_id))?,
+                        .ok_or_else(|| unreadable("failure", &self.job_id))?,
                 ),
                 KIND_RETRY => EntryBody::Retry(
-                    serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.task_id))?,
+                    serde_json::from_slice(&self.body).map_err(|_| unreadable("retry", &self.job_id))?,
                 ),
                 KIND_STEP => EntryBody::Step(
-                    serde_json::from_slice(&self.body).map_err(|_| unreadable("step", &self.task_id))?,
+                    serde_json::from_slice(&self.body).map_err(|_| unreadable("step", &self.job_id))?,
                 ),
                 KIND_COMPLETE if !self.body.is_empty() => EntryBody::FormerEnd(
-                    FormerEnd::read(&self.body).ok_or_else(|| unreadable("former end", &self.task_id))?,
+                    FormerEnd::read(&self.body).ok_or_else(|| unreadable("former end", &self.job_id))?,
                 ),
-                // The outcome stands in the task's row, until the task is reopened.
+                // The outcome stands in the job's row, until the job is reopened.
                 KIND_COMPLETE => EntryBody::Complete(Outcome {
-                    ending: JobStatus::parse(&self.status)
+                    ending: (self.status.as_deref().and_then(JobStatus::parse))
                         .and_then(|status| Ending::from_status_and_reason(status, self.reason.as_deref()))
-                        .ok_or_else(|| unreadable("ending", &self.task_id))?,
+                        .ok_or_else(|| unreadable("ending", &self.job_id))?,
                     exit_code: self.exit_code,
                     message: self.message,
                     duration: micros(self.duration_us.unwrap_or(0)),

@@ -1,7 +1,7 @@
 //! Settled positions: nothing can appear at one, or before it, any more.
 //!
 //! On Postgres a position is assigned before its transaction commits, so that a lower one may appear after a higher one.
-//! A transaction that stores an entry holds a lock on the table `events` from before its first position is assigned
+//! A transaction that stores an entry holds a lock on the table `entries` from before its first position is assigned
 //! until its end: a statement locks its tables before it is executed. So once all transactions have ended that hold such
 //! a lock after the last position was read, every position up to the last one is settled.
 
@@ -17,17 +17,17 @@ use tokio::time::sleep;
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
 
-const LAST_STORED: &str = "SELECT COALESCE(MAX(position), 0) FROM events";
+const LAST_STORED: &str = "SELECT COALESCE(MAX(position), 0) FROM entries";
 
 /// Selects the last assigned position. The function locks the page of the sequence; a plain read of the sequence may see
 /// a higher position, which the server writes to its log ahead.
-const LAST_ASSIGNED: &str = "SELECT COALESCE(pg_sequence_last_value('events_position_seq'::regclass), 0)";
+const LAST_ASSIGNED: &str = "SELECT COALESCE(pg_sequence_last_value('entries_position_seq'::regclass), 0)";
 
 /// Selects the transactions that write entries. A statement of its own after [`LAST_ASSIGNED`]: in one statement the
 /// server might read the locks first.
 const WRITERS: &str = "SELECT virtualtransaction FROM pg_locks
      WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
-       AND relation = 'events'::regclass
+       AND relation = 'entries'::regclass
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Settled position as of one look, and the last assigned position.

@@ -13,12 +13,12 @@ macro_rules! next_of {
     ($of:literal) => {
         [
             concat!(
-                "SELECT position, at_us FROM events WHERE ",
+                "SELECT position, at_us FROM entries WHERE ",
                 $of,
                 " = $1 AND position > $2 ORDER BY position LIMIT 1"
             ),
             concat!(
-                "SELECT position, at_us FROM events WHERE (",
+                "SELECT position, at_us FROM entries WHERE (",
                 $of,
                 ", position) > ($1, $2) AND (",
                 $of,
@@ -30,12 +30,12 @@ macro_rules! next_of {
     };
 }
 
-pub(crate) const NEXT_OF_PROJECT: [&str; 2] = next_of!("project");
-pub(crate) const NEXT_OF_JOB: [&str; 2] = next_of!("task_id");
+pub(crate) const NEXT_OF_PROJECT: [&str; 2] = next_of!("log");
+pub(crate) const NEXT_OF_JOB: [&str; 2] = next_of!("job_id");
 pub(crate) const NEXT: &str =
-    "SELECT position, at_us FROM events WHERE position > $1 ORDER BY position LIMIT 1";
+    "SELECT position, at_us FROM entries WHERE position > $1 ORDER BY position LIMIT 1";
 
-const SEQ_AT: &str = "SELECT last_seq FROM events WHERE task_id = $1 AND position = $2";
+const SEQ_AT: &str = "SELECT last_seq FROM entries WHERE job_id = $1 AND position = $2";
 
 /// Returns the text for a database.
 fn of(db: &Db, [sqlite, postgres]: [&'static str; 2]) -> &'static str {

@@ -10,10 +10,10 @@ use crate::store::SqlStore;
 pub(crate) const READ_PROJECT: &str = concat!(
     "SELECT ",
     event_columns!(),
-    " FROM events e JOIN tasks t ON t.id = e.task_id
-      WHERE e.project = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
+    " FROM entries e JOIN jobs j ON j.id = e.job_id
+      WHERE e.log = $1 AND e.position > $2 ORDER BY e.position LIMIT $3"
 );
-pub(crate) const READ_PROJECT_ON_POSTGRES: &str = read_on_postgres!("project");
+pub(crate) const READ_PROJECT_ON_POSTGRES: &str = read_on_postgres!("log");
 
 /// Entries without output, with the wait of their jobs, which followers read.
 macro_rules! changes {
@@ -21,11 +21,11 @@ macro_rules! changes {
         concat!(
             "SELECT ",
             event_columns!(),
-            ", t.started_us - CASE WHEN t.run_after_us > t.created_us THEN t.run_after_us ELSE t.created_us END
+            ", j.started_us - CASE WHEN j.run_after_us > j.created_us THEN j.run_after_us ELSE j.created_us END
                AS waited_us
-             FROM events e",
+             FROM entries e",
             $index,
-            " JOIN tasks t ON t.id = e.task_id WHERE ",
+            " JOIN jobs j ON j.id = e.job_id WHERE ",
             $condition,
             " AND e.kind <> 'output' ORDER BY e.position LIMIT $3"
         )
@@ -34,19 +34,19 @@ macro_rules! changes {
 
 /// The index is named: SQLite would walk through the output of the table, which has the same order.
 pub(crate) const READ_CHANGES: &str =
-    changes!(" INDEXED BY events_of_followers", "e.position > $1 AND e.position <= $2");
+    changes!(" INDEXED BY entries_of_followers", "e.position > $1 AND e.position <= $2");
 pub(crate) const READ_CHANGES_ON_POSTGRES: &str = changes!("", "e.position > $1 AND e.position <= $2");
 
 /// Compares a text that has no index: the index of the project holds its output, too.
 pub(crate) const READ_CHANGES_OF_PROJECT: &str =
-    changes!(" INDEXED BY events_of_followers", "e.project || '' = $1 AND e.position > $2");
+    changes!(" INDEXED BY entries_of_followers", "e.log || '' = $1 AND e.position > $2");
 pub(crate) const READ_CHANGES_OF_PROJECT_ON_POSTGRES: &str =
-    changes!("", "e.project || '' = $1 AND e.position > $2");
+    changes!("", "e.log || '' = $1 AND e.position > $2");
 
 pub(crate) const READ_ALL: &str = concat!(
     "SELECT ",
     event_columns!(),
-    " FROM events e JOIN tasks t ON t.id = e.task_id
+    " FROM entries e JOIN jobs j ON j.id = e.job_id
       WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3"
 );
 
@@ -55,22 +55,22 @@ pub(crate) const READ_ALL_ON_POSTGRES: &str = concat!(
     "SELECT * FROM (SELECT ",
     event_columns!(),
     ", SUM(octet_length(e.body)) OVER (ORDER BY e.position) - octet_length(e.body) AS bytes_before
-     FROM events e JOIN tasks t ON t.id = e.task_id
+     FROM entries e JOIN jobs j ON j.id = e.job_id
      WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3) page
      WHERE bytes_before < 262144 ORDER BY position"
 );
 
 pub(crate) const LAST: &str =
-    "SELECT position FROM events WHERE project = $1 AND position <= $2 ORDER BY position DESC LIMIT 1";
+    "SELECT position FROM entries WHERE log = $1 AND position <= $2 ORDER BY position DESC LIMIT 1";
 
-pub(crate) const LAST_ON_POSTGRES: &str = "SELECT position FROM events
-     WHERE (project, position) >= ($1, 0) AND (project, position) <= ($1, $2)
-     ORDER BY project DESC, position DESC LIMIT 1";
+pub(crate) const LAST_ON_POSTGRES: &str = "SELECT position FROM entries
+     WHERE (log, position) >= ($1, 0) AND (log, position) <= ($1, $2)
+     ORDER BY log DESC, position DESC LIMIT 1";
 
 pub(crate) const LAST_OF_ALL: &str =
-    "SELECT position FROM events WHERE position <= $1 ORDER BY position DESC LIMIT 1";
+    "SELECT position FROM entries WHERE position <= $1 ORDER BY position DESC LIMIT 1";
 
-pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE project = $1";
+pub(crate) const PRUNED: &str = "SELECT position FROM pruned_logs WHERE log = $1";
 
 /// Reads a row for each project and target that there ever was.
 const PRUNED_OF_ALL: &str = "SELECT MAX(position) FROM pruned_logs";

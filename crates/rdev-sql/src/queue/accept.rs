@@ -5,9 +5,10 @@ use rdev_domain::{
 };
 use rdev_ports::{Enqueued, EventLog};
 
+use super::heads::{elect, lock};
 use super::idempotency;
-use super::rows::{run_after_us, stored_spec, task};
-use super::virtual_time::{share, virtual_time};
+use super::rows::{job_row, run_after_us, stored_spec};
+use super::virtual_time::virtual_time;
 use crate::batch::Enqueue;
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::error::database;
@@ -15,7 +16,7 @@ use crate::log::entries::{entry, store_entry};
 use crate::log::rows::{EventRow, entries_where};
 use crate::operations;
 use crate::store::SqlStore;
-use crate::values::{as_micros, column_of};
+use crate::values::{Lane, as_micros, column_of, project_column};
 
 pub(super) async fn enqueue(
     store: &SqlStore,
@@ -24,7 +25,7 @@ pub(super) async fn enqueue(
 ) -> Result<Enqueued> {
     if let Some(batchers) = &store.batchers
         && idempotency.is_none()
-        && job.operation().is_none()
+        && job.spec.concurrency_key().is_none()
     {
         let step = Enqueue::try_from(job).map_err(anyhow::Error::from)?;
         if let Some(inserted) = batchers.enqueue.write(step).await?.first() {
@@ -51,13 +52,18 @@ async fn enqueue_alone(
     job: &Job,
     idempotency: Option<&IdempotencyKey>,
 ) -> Result<Enqueued> {
+    let concurrency_key = job.spec.concurrency_key();
     write!(&store.db, Commit::Durable, |tx| {
+        if let Some(key) = &concurrency_key {
+            lock(&mut tx, key).await?;
+        }
         if let Some(key) = idempotency {
             let first = idempotency::take(&mut tx, key, Some(job.id.as_str()), job.created_at).await?;
-            let first = first.and_then(|first| first.task_id);
+            let first = first.and_then(|first| first.job_id);
             if let Some(id) = first.filter(|id| *id != job.id.as_str()) {
-                let row =
-                    task(&mut tx, &id).await?.ok_or(Error::NotFound { resource: Resource::Command, id })?;
+                let row = job_row(&mut tx, &id)
+                    .await?
+                    .ok_or(Error::NotFound { resource: Resource::Command, id })?;
                 return Ok(Enqueued::Existing(Box::new(row.job()?)));
             }
         }
@@ -78,7 +84,10 @@ async fn enqueue_alone(
             }
             return Ok(Enqueued::Existing(Box::new(earlier)));
         }
-        insert_task(&mut tx, job).await?;
+        insert_job(&mut tx, job).await?;
+        if let Some(key) = &concurrency_key {
+            elect(&mut tx, key, job.created_at).await?;
+        }
         let entry = entry(job, Seq::ZERO, job.created_at, EntryBody::Status(JobStatus::Pending));
         Ok(Enqueued::New(store_entry(&mut tx, entry).await?))
     })
@@ -98,7 +107,7 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
         fetch_optional,
         query_as<EventRow>,
         entries_where!(
-            "e.position > 0 AND t.project = $2 AND t.stream = $3 AND t.created_us = $4 ORDER BY e.position LIMIT 1"
+            "e.position > 0 AND j.target = $2 AND j.stream = $3 AND j.created_us = $4 ORDER BY e.position LIMIT 1"
         ),
         job.id.as_str(),
         column_of(&job.spec),
@@ -108,8 +117,8 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
     row.map(EventRow::entry).transpose()
 }
 
-/// Stores the row of a new job.
-async fn insert_task(tx: &mut Tx, job: &Job) -> Result<()> {
+/// Stores the rows of a new job. One of a concurrency key is out of line until the key has its head.
+async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
     let request = stored_spec(&job.spec)?;
     let taken = |what: &str| {
         let message = format!("{} {what} {:?}", job.target(), job.stream.as_str());
@@ -119,34 +128,66 @@ async fn insert_task(tx: &mut Tx, job: &Job) -> Result<()> {
         sqlx::Error::Database(db) if db.is_unique_violation() => taken("already has a stream"),
         _ => database(error),
     };
-    if job.stream.as_str() != job.id.as_str() && is_removed(tx, job).await? {
-        return Err(taken("had, not long ago, a stream"));
+    if job.stream.as_str() != job.id.as_str() {
+        if is_removed(tx, job).await? {
+            return Err(taken("had, not long ago, a stream"));
+        }
+        if is_id(tx, job).await? {
+            return Err(taken("already has a stream"));
+        }
     }
     let virtual_time = virtual_time(tx, job).await?;
     let schedule = &job.schedule;
     execute!(
         else refused;
         tx,
-        "INSERT INTO tasks (id, project, stream, kind, request, timeout_us, created_by, created_us,
-                            concurrency_key, pool, share, priority, turn, run_after_us, max_attempts, status)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending')",
+        "INSERT INTO jobs (id, target, project, stream, kind, request, timeout_us, created_by, created_us, priority,
+                           run_after_us, max_attempts)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         job.id.as_str(),
         column_of(&job.spec),
+        project_column(&job.spec),
         job.stream.as_str(),
         job.spec.kind().as_str(),
         request,
         as_micros(job.timeout),
         job.created_by.as_str(),
         job.created_at.as_micros(),
-        job.spec.concurrency_key(),
-        job.spec.is_task(),
-        share(job),
         schedule.priority,
-        virtual_time,
         run_after_us(schedule),
         schedule.max_attempts.cast_signed(),
     )?;
-    Ok(())
+    let concurrency_key = job.spec.concurrency_key();
+    execute!(
+        tx,
+        "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready,
+                            concurrency_key, run_after_us)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        job.id.as_str(),
+        Lane::of(&job.spec).column(),
+        job.spec.kind().as_str(),
+        project_column(&job.spec),
+        job.created_by.as_str(),
+        job.created_at.as_micros(),
+        schedule.priority,
+        virtual_time,
+        concurrency_key.is_none(),
+        concurrency_key,
+        run_after_us(schedule),
+    )
+    .map(|_| ())
+}
+
+/// Tells whether the name that a caller gave to a stream is the id of another job of the target, whose stream has it.
+async fn is_id(tx: &mut Tx, job: &Job) -> Result<bool> {
+    run!(
+        tx,
+        fetch_one,
+        query_scalar<bool>,
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND target = $2 AND stream = id)",
+        job.stream.as_str(),
+        column_of(&job.spec),
+    )
 }
 
 /// Tells whether retention has removed a stream of the same name.
@@ -155,7 +196,7 @@ async fn is_removed(tx: &mut Tx, job: &Job) -> Result<bool> {
         tx,
         fetch_one,
         query_scalar<bool>,
-        "SELECT EXISTS (SELECT 1 FROM removed_streams WHERE project = $1 AND stream = $2)",
+        "SELECT EXISTS (SELECT 1 FROM removed_streams WHERE target = $1 AND stream = $2)",
         column_of(&job.spec),
         job.stream.as_str(),
     )

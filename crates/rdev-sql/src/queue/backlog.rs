@@ -3,41 +3,42 @@
 use rdev_domain::{JobStatus, Result, TaskKind, Timestamp};
 use rdev_ports::{BACKLOG_MAX, Backlog, BacklogState};
 
+use super::claim::key_is_held;
 use crate::db::{Db, read};
 use crate::error::unreadable;
 
-/// Of the pending tasks of a key the first could start, unless one of the key runs. Tasks without a key are handled
-/// apart: sorting them, when many are pending, would be most of the work.
-pub(crate) const BACKLOG: &str = "
-    WITH running_keys AS (
-        SELECT concurrency_key FROM tasks WHERE status = 'running' AND concurrency_key IS NOT NULL
-    ), waiting AS (
-        SELECT id, kind, priority, concurrency_key, run_after_us > $1 AS later,
-               CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
-        FROM tasks WHERE status = 'pending' AND pool LIMIT $2
-    ), staged AS (
-        SELECT kind, since_us, CASE WHEN later THEN 'scheduled' ELSE 'waiting' END AS stage
-        FROM waiting WHERE concurrency_key IS NULL
-        UNION ALL
-        SELECT kind, since_us,
-               CASE WHEN later THEN 'scheduled'
-                    WHEN concurrency_key IN (SELECT concurrency_key FROM running_keys) THEN 'blocked'
-                    WHEN ROW_NUMBER() OVER (PARTITION BY concurrency_key, later ORDER BY priority DESC, id) > 1
-                         THEN 'blocked'
-                    ELSE 'waiting' END
-        FROM waiting WHERE concurrency_key IS NOT NULL
-    )
-    SELECT kind, stage, COUNT(*), MIN(since_us) FROM staged GROUP BY kind, stage
-    UNION ALL
-    SELECT kind, 'running', COUNT(*), 0 FROM tasks WHERE status = 'running' AND pool GROUP BY kind
-    UNION ALL
-    SELECT '', status, COUNT(*),
-           MIN(CASE WHEN concurrency_key IN (SELECT concurrency_key FROM running_keys) THEN NULL ELSE since_us END)
-    FROM (SELECT status, concurrency_key,
-                 CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
-          FROM tasks
-          WHERE status IN ('pending', 'running') AND NOT pool AND project <> '@operations' LIMIT $2) AS commands
-    GROUP BY status";
+/// Selects the pending jobs of a lane. One is ready unless it waits for its concurrency key.
+macro_rules! pending {
+    ($lane:literal) => {
+        concat!(
+            "SELECT kind, q.concurrency_key IS NULL OR NOT ",
+            key_is_held!(),
+            " AS is_ready, run_after_us > $1 AS later,
+                   CASE WHEN run_after_us > created_us THEN run_after_us ELSE created_us END AS since_us
+             FROM queue q WHERE lane = ",
+            $lane,
+            " AND started_us IS NULL LIMIT $2"
+        )
+    };
+}
+
+/// Counts by kind and stage; commands have no kind here.
+pub(crate) const BACKLOG: &str = concat!(
+    "SELECT kind, stage, COUNT(*), MIN(since_us) FROM (
+         SELECT kind, since_us,
+                CASE WHEN later THEN 'scheduled' WHEN is_ready THEN 'waiting' ELSE 'blocked' END AS stage
+         FROM (",
+    pending!("1"),
+    ") AS tasks) AS staged GROUP BY kind, stage
+     UNION ALL
+     SELECT kind, 'running', COUNT(*), 0 FROM queue WHERE lane = 1 AND started_us IS NOT NULL GROUP BY kind
+     UNION ALL
+     SELECT '', 'pending', COUNT(*), MIN(CASE WHEN is_ready THEN since_us END) FROM (",
+    pending!("0"),
+    ") AS commands
+     UNION ALL
+     SELECT '', 'running', COUNT(*), 0 FROM queue WHERE lane = 0 AND started_us IS NOT NULL"
+);
 
 /// Counts the jobs that have not ended.
 pub(crate) async fn backlog(db: &Db, now: Timestamp) -> Result<Backlog> {

@@ -4,6 +4,7 @@ use rdev_domain::{Ending, IdempotencyKey, JobId, JobState, Outcome, Result, Seq,
 use rdev_ports::{CancelRequested, Occurrence};
 
 use super::end::end;
+use super::heads::lock_key_of;
 use super::idempotency;
 use super::rows::{leased, locked};
 use crate::db::{Commit, execute, write};
@@ -18,6 +19,7 @@ pub(super) async fn request_cancel(
     now: Timestamp,
 ) -> Result<Option<CancelRequested>> {
     write!(&store.db, Commit::Visible, |tx| {
+        let key = lock_key_of(&mut tx, id.as_str()).await?;
         let Some(row) = locked(&mut tx, id.as_str()).await? else {
             return Ok(None);
         };
@@ -30,7 +32,7 @@ pub(super) async fn request_cancel(
         if asked == Occurrence::Repeated || job.state.is_ended() || job.cancel_requested {
             return Ok(Some(CancelRequested { job, entry: None, asked }));
         }
-        execute!(&mut tx, "UPDATE tasks SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
+        execute!(&mut tx, "UPDATE queue SET cancel_requested = TRUE WHERE id = $1", id.as_str())?;
         job.cancel_requested = true;
         let is_leased = leased(&mut tx, id, now).await?;
         // Of an operation that is retried something may be there already, which its worker takes back.
@@ -39,7 +41,7 @@ pub(super) async fn request_cancel(
             return Ok(Some(CancelRequested { job, entry: None, asked }));
         }
         let outcome = Outcome::without_process(Ending::Cancelled, "cancelled before it started");
-        let (job, entry) = end(&mut tx, job, seq, outcome, now).await?;
+        let (job, entry) = end(&mut tx, job, key.as_deref(), seq, outcome, now).await?;
         Ok(Some(CancelRequested { job, entry: Some(entry), asked }))
     })
 }

@@ -1,43 +1,47 @@
 //! Claims: one statement decides which jobs a worker gets.
 
+use std::collections::BTreeMap;
+
 use rdev_domain::{Result, Seq, Timestamp, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 
-use super::rows::{TaskRow, task_columns};
-use crate::db::{Db, run, write_once};
+use super::lease::RENEW;
+use super::rows::{JobRow, job_columns};
+use crate::db::{Tx, execute, run, write_once};
 use crate::error::is_unique_violation;
+use crate::row::row;
 use crate::store::SqlStore;
-use crate::values::parse;
+use crate::values::{Lane, parse};
 
-/// Tells whether another job keeps `t` from its concurrency key. A running job holds its key, and so does a claimed one
-/// until its worker releases it, even when the lease has expired: the worker may still start the job. Of the others that
-/// are due the one of the highest priority is next, then the oldest. These are two subqueries: with one, Postgres reads
-/// all pending jobs once for each blocked one.
+/// Tells whether another job of its concurrency key keeps `q` waiting: it is not the head of the key, or another one holds
+/// the key, as a running job does, and a claimed one until its worker releases it, even when the lease has expired: the
+/// worker may still start the job.
 macro_rules! key_is_held {
-    ($now:literal) => {
-        concat!(
-            "(EXISTS (SELECT 1 FROM tasks o WHERE o.holds_key = t.concurrency_key AND o.id <> t.id)
-              OR t.holds_key IS NULL AND EXISTS (
-                  SELECT 1 FROM tasks o
-                  WHERE o.concurrency_key = t.concurrency_key AND o.status IN ('pending', 'running')
-                    AND o.status = 'pending' AND o.run_after_us <= ",
-            $now,
-            " AND (o.priority > t.priority OR o.priority = t.priority AND o.id < t.id)))"
-        )
+    () => {
+        "(q.ready = FALSE OR EXISTS (SELECT 1 FROM queue o WHERE o.holds_key = q.concurrency_key AND o.id <> q.id))"
     };
 }
 pub(crate) use key_is_held;
 
-/// Selects the jobs of a condition that may be claimed, in order.
+/// Tells whether a worker that lives holds `q`.
+macro_rules! is_leased {
+    () => {
+        "EXISTS (SELECT 1 FROM lease_owners l WHERE l.owner = q.lease_owner AND l.lease_until_us >= $2)"
+    };
+}
+
+/// Selects the jobs of a lane that may be claimed, in order: those that are in line.
 macro_rules! claimable {
-    ($of:literal, $limit:literal) => {
+    ($lane:literal, $limit:literal) => {
         concat!(
-            "SELECT t.id FROM tasks t WHERE ",
-            $of,
-            " AND t.lease_until_us < $3 AND t.run_after_us <= $3
-              AND (t.concurrency_key IS NULL OR NOT ",
-            key_is_held!("$3"),
-            ") ORDER BY t.priority DESC, t.turn, t.id LIMIT ",
+            "SELECT q.id FROM queue q WHERE q.lane = ",
+            $lane,
+            " AND q.ready = TRUE AND q.postponed_until_us < $2 AND q.run_after_us <= $2
+              AND (q.lease_owner IS NULL OR NOT ",
+            is_leased!(),
+            ") AND (q.concurrency_key IS NULL OR NOT ",
+            key_is_held!(),
+            ") ORDER BY q.priority DESC, q.virtual_time, q.id LIMIT ",
             $limit
         )
     };
@@ -45,27 +49,32 @@ macro_rules! claimable {
 
 macro_rules! commands {
     () => {
-        claimable!("t.status IN ('pending', 'running') AND NOT t.pool AND t.project <> '@operations'", "$4")
+        claimable!("0", "$3")
+    };
+}
+
+macro_rules! waiting_tasks {
+    () => {
+        claimable!("1 AND q.started_us IS NULL", "$4")
     };
 }
 
 /// Operations, which never wait for the slots of commands: some of them end commands.
 macro_rules! operations {
     () => {
-        claimable!("t.status IN ('pending', 'running') AND t.project = '@operations'", "$6")
-    };
-}
-
-macro_rules! waiting_tasks {
-    () => {
-        claimable!("t.status = 'pending' AND t.pool", "$5")
+        claimable!("2", "$5")
     };
 }
 
 /// Running tasks of the pool whose worker process is gone, up to 256; the next claim takes the others.
 macro_rules! running_tasks {
     () => {
-        "SELECT t.id FROM tasks t WHERE t.status = 'running' AND t.pool = TRUE AND t.lease_until_us < $3 LIMIT 256"
+        concat!(
+            "SELECT q.id FROM queue q WHERE q.worker IS NOT NULL AND q.postponed_until_us < $2
+             AND (q.lease_owner IS NULL OR NOT ",
+            is_leased!(),
+            ") LIMIT 256"
+        )
     };
 }
 
@@ -74,8 +83,8 @@ macro_rules! running_tasks {
 macro_rules! claim {
     ($from:literal, $begin:literal, $between:literal, $end:literal) => {
         concat!(
-            "UPDATE tasks SET lease_owner = $1, lease_until_us = $2,
-                              attempt = CASE WHEN attempt < $3 THEN $3 ELSE attempt + 1 END",
+            "UPDATE queue SET lease_owner = $1, postponed_until_us = 0,
+                              token = CASE WHEN token < $2 THEN $2 ELSE token + 1 END",
             $from,
             " WHERE id ",
             $begin,
@@ -86,26 +95,63 @@ macro_rules! claim {
             waiting_tasks!(),
             $between,
             running_tasks!(),
-            $end,
-            " RETURNING ",
-            task_columns!()
+            $end
         )
     };
 }
 
-pub(crate) const CLAIM: &str = claim!("", "IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))");
+pub(crate) const CLAIM: &str =
+    concat!(claim!("", "IN (SELECT id FROM (", ") UNION ALL SELECT id FROM (", "))"), " RETURNING id");
 
-/// Skips rows that another process is claiming, which are seen as they were before. The index `tasks_by_held_key` keeps
+/// Selects the jobs that were claimed just now.
+pub(crate) const CLAIMED: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", q.virtual_time, q.lane FROM json_each($1) AS claimed JOIN queue q ON q.id = claimed.value JOIN jobs j ON j.id = q.id"
+);
+
+/// A later claim moves a clock on, never back.
+const MOVE_CLOCK: &str = "INSERT INTO virtual_clocks AS c (lane, priority, virtual_time) VALUES ($1, $2, $3)
+     ON CONFLICT (lane, priority) DO UPDATE SET virtual_time = excluded.virtual_time
+     WHERE c.virtual_time < excluded.virtual_time";
+
+/// Skips rows that another process is claiming, which are seen as they were before. The index `queue_by_held_key` keeps
 /// two processes from claiming different jobs of one key at once. The arrays make sure that the inner queries, and with
 /// them their limits, are evaluated once.
 ///
 /// Does not wait for a flush: a claim has effects only through later writes, whose flush includes earlier ones.
-pub(crate) const CLAIM_BESIDE_OTHERS: &str = claim!(
-    " FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS light",
-    "= ANY (ARRAY(",
-    " FOR UPDATE OF t SKIP LOCKED) || ARRAY(",
-    " FOR UPDATE OF t SKIP LOCKED))"
+pub(crate) const CLAIM_BESIDE_OTHERS: &str = concat!(
+    "WITH claimed AS (",
+    claim!(
+        " FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS light",
+        "= ANY (ARRAY(",
+        " FOR UPDATE OF q SKIP LOCKED) || ARRAY(",
+        " FOR UPDATE OF q SKIP LOCKED))"
+    ),
+    " RETURNING queue.*),
+     renewed AS (
+         INSERT INTO lease_owners AS o (owner, lease_until_us) SELECT $1, $6 WHERE EXISTS (SELECT 1 FROM claimed)
+         ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
+         WHERE o.lease_until_us < excluded.lease_until_us),
+     served AS (
+         INSERT INTO virtual_clocks AS c (lane, priority, virtual_time)
+         SELECT lane, priority, MAX(virtual_time) FROM claimed GROUP BY lane, priority ORDER BY lane, priority
+         ON CONFLICT (lane, priority) DO UPDATE SET virtual_time = excluded.virtual_time
+         WHERE c.virtual_time < excluded.virtual_time)
+     SELECT ",
+    job_columns!(),
+    ", q.virtual_time, q.lane FROM claimed q JOIN jobs j ON j.id = q.id"
 );
+
+row! {
+    /// A claimed job.
+    #[derive(Debug)]
+    struct ClaimedRow {
+        job: JobRow = flatten,
+        virtual_time: i64,
+        lane: i32,
+    }
+}
 
 /// Maximum number of attempts to claim. A claim that conflicts with another one of the same key begins again; each time,
 /// one of both has succeeded.
@@ -127,10 +173,13 @@ pub(super) async fn claim(
         }
     };
     rows.sort_by(|a, b| {
-        let rank = |row: &TaskRow| (row.pool && row.pod_uid.is_none(), -row.priority, row.virtual_time);
-        rank(a).cmp(&rank(b)).then_with(|| a.id.cmp(&b.id))
+        let rank = |row: &ClaimedRow| {
+            let waits = row.lane == Lane::Tasks.column() && row.job.pod_uid.is_none();
+            (waits, -row.job.priority, row.virtual_time)
+        };
+        rank(a).cmp(&rank(b)).then_with(|| a.job.id.cmp(&b.job.id))
     });
-    rows.iter().map(claim_of).collect()
+    rows.iter().map(|row| claim_of(&row.job)).collect()
 }
 
 async fn try_claim(
@@ -139,28 +188,54 @@ async fn try_claim(
     limits: ClaimLimits,
     now: Timestamp,
     lease_until: Timestamp,
-) -> Result<Vec<TaskRow>> {
-    let sql = match &store.db {
-        Db::Sqlite { .. } => CLAIM,
-        Db::Postgres(_) => CLAIM_BESIDE_OTHERS,
-    };
+) -> Result<Vec<ClaimedRow>> {
+    let (commands, pool) = (i64::from(limits.commands), i64::from(limits.pool));
+    let operations = i64::from(limits.operations);
     write_once!(&store.db, |tx| {
-        run!(
+        if let Tx::Postgres(_) = tx {
+            return run!(
+                &mut tx,
+                fetch_all,
+                query_as<ClaimedRow>,
+                CLAIM_BESIDE_OTHERS,
+                worker.as_str(),
+                now.as_micros(),
+                commands,
+                pool,
+                operations,
+                lease_until.as_micros(),
+            );
+        }
+        let ids = run!(
             &mut tx,
             fetch_all,
-            query_as<TaskRow>,
-            sql,
+            query_scalar<String>,
+            CLAIM,
             worker.as_str(),
-            lease_until.as_micros(),
             now.as_micros(),
-            i64::from(limits.commands),
-            i64::from(limits.pool),
-            i64::from(limits.operations),
-        )
+            commands,
+            pool,
+            operations,
+        )?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        execute!(&mut tx, RENEW, worker.as_str(), lease_until.as_micros())?;
+        let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
+        let rows = run!(&mut tx, fetch_all, query_as<ClaimedRow>, CLAIMED, ids)?;
+        let mut served: BTreeMap<(i32, i32), i64> = BTreeMap::new();
+        for row in &rows {
+            let clock = served.entry((row.lane, row.job.priority)).or_default();
+            *clock = row.virtual_time.max(*clock);
+        }
+        for ((lane, priority), virtual_time) in served {
+            execute!(&mut tx, MOVE_CLOCK, lane, priority, virtual_time)?;
+        }
+        Ok(rows)
     })
 }
 
-fn claim_of(row: &TaskRow) -> Result<Claim> {
+fn claim_of(row: &JobRow) -> Result<Claim> {
     Ok(Claim {
         fence: Fence { id: parse(&row.id)?, token: row.token },
         job: row.job()?,

@@ -30,7 +30,7 @@ row! {
     #[derive(Debug)]
     pub(crate) struct FirstUse {
         fingerprint: Vec<u8>,
-        pub(crate) task_id: Option<String>,
+        pub(crate) job_id: Option<String>,
         pub(crate) created_us: i64,
         pub(crate) answer: AnswerRow = flatten,
     }
@@ -44,21 +44,21 @@ row! {
 pub(crate) async fn take(
     tx: &mut Tx,
     key: &IdempotencyKey,
-    task_id: Option<&str>,
+    job_id: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<FirstUse>> {
     let taken = execute!(
         &mut *tx,
-        "INSERT INTO idempotency_keys (key_id, value, fingerprint, task_id, created_us)
+        "INSERT INTO idempotency_keys (key_id, value, fingerprint, job_id, created_us)
          VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (key_id, value) DO UPDATE SET fingerprint = excluded.fingerprint, task_id = excluded.task_id,
+         ON CONFLICT (key_id, value) DO UPDATE SET fingerprint = excluded.fingerprint, job_id = excluded.job_id,
                                                    created_us = excluded.created_us, answer_status = NULL,
                                                    answer_location = NULL, answer = NULL
          WHERE idempotency_keys.created_us < $6",
         key.key.as_str(),
         &key.value,
         &key.fingerprint[..],
-        task_id,
+        job_id,
         now.as_micros(),
         now.as_micros() - as_micros(IDEMPOTENCY_KEY_LIFETIME),
     )?;
@@ -70,11 +70,11 @@ pub(crate) async fn take(
 }
 
 /// Has a key that was taken in this transaction lead to another job: the one that the request has joined.
-pub(crate) async fn lead_to(tx: &mut Tx, key: &IdempotencyKey, task_id: &str) -> Result<()> {
+pub(crate) async fn lead_to(tx: &mut Tx, key: &IdempotencyKey, job_id: &str) -> Result<()> {
     execute!(
         tx,
-        "UPDATE idempotency_keys SET task_id = $1 WHERE key_id = $2 AND value = $3",
-        task_id,
+        "UPDATE idempotency_keys SET job_id = $1 WHERE key_id = $2 AND value = $3",
+        job_id,
         key.key.as_str(),
         &key.value,
     )
@@ -82,7 +82,7 @@ pub(crate) async fn lead_to(tx: &mut Tx, key: &IdempotencyKey, task_id: &str) ->
 }
 
 const FIRST_USE: &str =
-    "SELECT fingerprint, task_id, created_us, answer_status, answer_location, answer FROM idempotency_keys
+    "SELECT fingerprint, job_id, created_us, answer_status, answer_location, answer FROM idempotency_keys
      WHERE key_id = $1 AND value = $2";
 
 impl FirstUse {

@@ -1,5 +1,8 @@
 //! Leases: the port of the workers.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rdev_domain::{Entry, EntryBody, Failure, Outcome, Result, Seq, Target, Timestamp, WaitingFor, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence, Renewal, Retry, Slot, StartAnswer, TaskLeases};
@@ -14,22 +17,34 @@ use crate::values::{between_commas, column};
 /// Releases a lease. The fencing token grows at once, which invalidates the claim: its worker cannot start the job beside
 /// another one of the concurrency key.
 macro_rules! release_lease {
-    () => {
-        release_lease!("0")
-    };
-    ($not_before:literal) => {
-        concat!(
-            "UPDATE tasks SET lease_owner = NULL, lease_until_us = ",
-            $not_before,
-            ", attempt = attempt + 1"
-        )
+    ($where:literal) => {
+        concat!("UPDATE queue SET lease_owner = NULL, token = token + 1 WHERE ", $where)
     };
 }
 
-/// Many targets cost no more than one: the jobs that have not ended are read once.
-pub(crate) const HURRY: &str = "UPDATE tasks SET lease_until_us = 0
-     WHERE status IN ('pending', 'running') AND lease_owner IS NULL AND lease_until_us > 0
-       AND $1 LIKE '%,' || project || ',%'";
+const POSTPONE: &str = "UPDATE queue SET lease_owner = NULL, token = token + 1, postponed_until_us = $1
+     WHERE id = $2 AND token = $3";
+
+/// Many targets cost no more than one: the postponed jobs are read once.
+pub(crate) const HURRY: &str = "UPDATE queue SET postponed_until_us = 0
+     WHERE postponed_until_us > 0 AND lease_owner IS NULL
+       AND $1 LIKE '%,' || CASE lane WHEN 0 THEN project WHEN 1 THEN '@pool' ELSE '@operations' END || ',%'";
+
+/// One row for all jobs of a worker.
+pub(super) const RENEW: &str = "INSERT INTO lease_owners AS o (owner, lease_until_us) VALUES ($1, $2)
+     ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
+     WHERE o.lease_until_us < excluded.lease_until_us";
+
+/// A row that has expired is as good as none. Workers that are gone leave theirs behind.
+const FORGET: &str = "DELETE FROM lease_owners WHERE lease_until_us < $1";
+/// Time after which the expired lease of a worker is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+
+/// Claims of these jobs that are in the queue: the token, and whether a cancellation was requested.
+pub(crate) const HELD: &str =
+    "SELECT id, token, cancel_requested FROM queue WHERE id IN (SELECT value FROM json_each($1))";
+pub(crate) const HELD_ON_POSTGRES: &str =
+    "SELECT id, token, cancel_requested FROM queue WHERE id IN (SELECT json_array_elements_text($1::JSON))";
 
 #[async_trait]
 impl TaskLeases for SqlStore {
@@ -63,7 +78,7 @@ impl TaskLeases for SqlStore {
             }
             execute!(
                 &mut tx,
-                "UPDATE tasks SET reason = $1, message = $2 WHERE id = $3",
+                "UPDATE queue SET reason = $1, message = $2 WHERE id = $3",
                 failure.as_ref().map(|failure| failure.reason.as_str()),
                 failure.as_ref().map(|failure| failure.message.as_str()),
                 fence.id.as_str(),
@@ -88,7 +103,7 @@ impl TaskLeases for SqlStore {
             }
             execute!(
                 &mut tx,
-                "UPDATE tasks SET waiting_for = $1 WHERE id = $2",
+                "UPDATE queue SET waiting_for = $1 WHERE id = $2",
                 waiting_for.map(WaitingFor::as_str),
                 fence.id.as_str(),
             )?;
@@ -97,27 +112,19 @@ impl TaskLeases for SqlStore {
         })
     }
 
-    async fn renew(&self, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
+    async fn renew(&self, worker: &WorkerId, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal> {
         write!(&self.db, Commit::Async, |tx| {
+            execute!(&mut tx, RENEW, worker.as_str(), lease_until.as_micros())?;
+            execute!(&mut tx, FORGET, (lease_until - FORGET_AFTER).as_micros())?;
+            let held = held(&mut tx, fences).await?;
             let mut renewal = Renewal::default();
-            for fence in in_order(fences) {
-                let cancelled = run!(
-                    &mut tx,
-                    fetch_optional,
-                    query_scalar<bool>,
-                    "UPDATE tasks SET lease_until_us = $1
-                     WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')
-                     RETURNING cancel_requested",
-                    lease_until.as_micros(),
-                    fence.id.as_str(),
-                    fence.token,
-                )?;
-                match cancelled {
-                    // The job has ended.
-                    None if is_latest(&mut tx, fence).await? => {}
-                    None => renewal.lost.push(fence.clone()),
-                    Some(true) => renewal.cancelled.push(fence.clone()),
-                    Some(false) => {}
+            for fence in fences {
+                match held.get(fence.id.as_str()) {
+                    Some((token, cancelled)) if *token == fence.token => {
+                        renewal.cancelled.extend(cancelled.then(|| fence.clone()));
+                    }
+                    None if has_ended(&mut tx, fence).await? => {}
+                    _ => renewal.lost.push(fence.clone()),
                 }
             }
             Ok(renewal)
@@ -135,15 +142,7 @@ impl TaskLeases for SqlStore {
     async fn release(&self, fences: &[Fence]) -> Result<()> {
         write!(&self.db, Commit::Async, |tx| {
             for fence in in_order(fences) {
-                execute!(
-                    &mut tx,
-                    concat!(
-                        release_lease!(),
-                        " WHERE id = $1 AND attempt = $2 AND status IN ('pending', 'running')"
-                    ),
-                    fence.id.as_str(),
-                    fence.token,
-                )?;
+                execute!(&mut tx, release_lease!("id = $1 AND token = $2"), fence.id.as_str(), fence.token)?;
             }
             Ok(())
         })
@@ -151,17 +150,7 @@ impl TaskLeases for SqlStore {
 
     async fn postpone(&self, fence: &Fence, until: Timestamp) -> Result<()> {
         write!(&self.db, Commit::Async, |tx| {
-            execute!(
-                &mut tx,
-                concat!(
-                    release_lease!("$1"),
-                    " WHERE id = $2 AND attempt = $3 AND status IN ('pending', 'running')"
-                ),
-                until.as_micros(),
-                fence.id.as_str(),
-                fence.token,
-            )
-            .map(|_| ())
+            execute!(&mut tx, POSTPONE, until.as_micros(), fence.id.as_str(), fence.token).map(|_| ())
         })
     }
 
@@ -175,11 +164,7 @@ impl TaskLeases for SqlStore {
         write!(&self.db, Commit::Async, |tx| {
             execute!(
                 &mut tx,
-                concat!(
-                    release_lease!(),
-                    " WHERE status IN ('pending', 'running') AND lease_owner = $1
-                        AND $2 NOT LIKE '%,' || id || ',%'"
-                ),
+                release_lease!("lease_owner = $1 AND $2 NOT LIKE '%,' || id || ',%'"),
                 worker.as_str(),
                 held.as_str(),
             )
@@ -187,15 +172,7 @@ impl TaskLeases for SqlStore {
     }
 
     async fn release_all(&self) -> Result<u64> {
-        write!(&self.db, Commit::Async, |tx| {
-            execute!(
-                &mut tx,
-                concat!(
-                    release_lease!(),
-                    " WHERE status IN ('pending', 'running') AND lease_owner IS NOT NULL"
-                ),
-            )
-        })
+        write!(&self.db, Commit::Async, |tx| { execute!(&mut tx, release_lease!("lease_owner IS NOT NULL")) })
     }
 }
 
@@ -206,15 +183,26 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
     fences
 }
 
-/// Tells whether a claim is the latest of its job, which may have ended under the claim.
-async fn is_latest(tx: &mut Tx, fence: &Fence) -> Result<bool> {
-    let status = run!(
+/// Returns the tokens of those of these jobs that have not ended, and whether their cancellation was requested.
+async fn held(tx: &mut Tx, fences: &[Fence]) -> Result<HashMap<String, (i64, bool)>> {
+    let ids: Vec<&str> = fences.iter().map(|fence| fence.id.as_str()).collect();
+    let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
+    let sql = match tx {
+        Tx::Sqlite(_) => HELD,
+        Tx::Postgres(_) => HELD_ON_POSTGRES,
+    };
+    let rows = run!(tx, fetch_all, query_as<(String, i64, bool)>, sql, ids)?;
+    Ok(rows.into_iter().map(|(id, token, cancelled)| (id, (token, cancelled))).collect())
+}
+
+/// Tells whether a job has ended under a claim.
+async fn has_ended(tx: &mut Tx, fence: &Fence) -> Result<bool> {
+    run!(
         tx,
-        fetch_optional,
-        query_scalar<String>,
-        "SELECT status FROM tasks WHERE id = $1 AND attempt = $2",
+        fetch_one,
+        query_scalar<bool>,
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND ended_us IS NOT NULL)",
         fence.id.as_str(),
         fence.token,
-    )?;
-    Ok(status.is_some())
+    )
 }

@@ -1,10 +1,12 @@
-//! The queue: jobs from their acceptance to their end, all in the table `tasks`.
+//! The queue: jobs from their acceptance to their end. The table `jobs` has a row for each job that is kept, `queue` one for
+//! each that has not ended.
 
 mod accept;
 pub(crate) mod backlog;
 mod cancel;
 pub(crate) mod claim;
-mod end;
+pub(crate) mod end;
+pub(crate) mod heads;
 pub(crate) mod idempotency;
 pub(crate) mod lease;
 pub(crate) mod read;

@@ -4,77 +4,77 @@ use rdev_domain::{BlockedBy, Job, JobId, JobKind, Result, StreamId, Target, Time
 use rdev_ports::{BacklogPosition, JobFilter, Unfinished};
 
 use super::claim::key_is_held;
-use super::rows::{TaskRow, task_columns};
+use super::rows::{JobRow, job_columns, status};
 use crate::db::{Db, Transaction, bounded, read};
 use crate::error::database;
 use crate::store::SqlStore;
-use crate::values::{between_commas, column, parse};
+use crate::values::{Lane, between_commas, column, parse};
 
-pub(crate) const UNFINISHED: &str = "SELECT id, tries FROM tasks
-     WHERE id IN (SELECT value FROM json_each($1)) AND status IN ('pending', 'running')";
-pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, tries FROM tasks
-     WHERE id = ANY($1) AND status IN ('pending', 'running')";
+pub(crate) const UNFINISHED: &str =
+    "SELECT id, attempts FROM queue WHERE id IN (SELECT value FROM json_each($1))";
+pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, attempts FROM queue WHERE id = ANY($1)";
 
 /// Lists jobs of a target, newest first.
 macro_rules! jobs {
     ($from:literal, $of:literal) => {
         concat!(
             "SELECT ",
-            task_columns!(),
-            " FROM tasks",
+            job_columns!(),
+            " FROM ",
             $from,
-            " WHERE pool = $9 AND ",
+            " WHERE ",
             $of,
-            " AND ($4 = '' OR $4 LIKE '%,' || status || ',%' OR $4 LIKE '%,waiting_' || waiting_for || ',%')
-              AND ($5 = '' OR kind = $5) AND ($6 = '' OR share = $6) AND ($7 = '' OR stream = $7)
-              ORDER BY id DESC LIMIT $8"
+            " AND j.id < $2 AND j.id >= $3 AND ($4 = '' OR $4 LIKE '%,' || ",
+            status!(),
+            " || ',%' OR $4 LIKE '%,waiting_' || q.waiting_for || ',%')
+              AND ($5 = '' OR j.kind = $5) AND ($6 = '' OR j.project = $6) AND ($7 = '' OR j.stream = $7)
+              ORDER BY j.id DESC LIMIT $8"
         )
     };
 }
 
-pub(crate) const JOBS: &str = jobs!("", "project = $1 AND id < $2 AND id >= $3");
+pub(crate) const JOBS: &str = jobs!("jobs j LEFT JOIN queue q ON q.id = j.id", "j.target = $1");
 
-pub(crate) const JOBS_OF_STREAM: &str = jobs!("", "project = $1 AND stream = $7 AND id < $2 AND id >= $3");
+/// Of a named stream. The stream of any other job has the job's id.
+pub(crate) const JOBS_OF_STREAM: &str = jobs!(
+    "jobs j LEFT JOIN queue q ON q.id = j.id",
+    "j.id = COALESCE((SELECT n.id FROM jobs n WHERE n.target = $1 AND n.stream = $7 AND n.stream <> n.id), $7)
+     AND j.target = $1"
+);
 
-/// Reads the jobs that have not ended, however many have, and sorts them. Compares texts that have no index: the other
-/// indexes hold the jobs that have ended, too.
+/// Reads the jobs of the lane that have not ended, however many have, and sorts them. `CROSS JOIN` keeps SQLite from
+/// beginning with the jobs that have ended, too.
 macro_rules! unfinished_jobs {
-    ($from:literal) => {
-        jobs!(
-            $from,
-            "status IN ('pending', 'running') AND project || '' = $1 AND id || '' < $2 AND id || '' >= $3"
-        )
+    ($join:literal) => {
+        jobs!($join, "j.id = q.id AND q.lane = $9 AND j.target || '' = $1")
     };
 }
 
-pub(crate) const UNFINISHED_JOBS: &str = unfinished_jobs!(" INDEXED BY tasks_by_share");
-pub(crate) const UNFINISHED_JOBS_ON_POSTGRES: &str = unfinished_jobs!("");
+pub(crate) const UNFINISHED_JOBS: &str = unfinished_jobs!("queue q CROSS JOIN jobs j");
+pub(crate) const UNFINISHED_JOBS_ON_POSTGRES: &str = unfinished_jobs!("queue q, jobs j");
 
-/// Counts the pending jobs of a queue before the job `$1`.
-macro_rules! ahead {
-    ($queue:literal) => {
-        concat!(
-            "SELECT COUNT(*) FROM tasks t JOIN tasks me ON me.id = $1 WHERE ",
-            $queue,
-            " AND t.status = 'pending'
-              AND (t.priority > me.priority OR t.priority = me.priority
-                   AND (t.turn < me.turn OR t.turn = me.turn AND t.id < me.id))"
-        )
-    };
-}
+/// Counts the pending jobs of a lane before the job `$1`.
+const AHEAD: &str = "SELECT COUNT(*) FROM queue q JOIN queue me ON me.id = $1
+     WHERE q.lane = me.lane AND q.started_us IS NULL
+       AND (q.priority > me.priority OR q.priority = me.priority
+            AND (q.virtual_time < me.virtual_time OR q.virtual_time = me.virtual_time AND q.id < me.id))";
 
-const COMMANDS_AHEAD: &str = ahead!("t.status IN ('pending', 'running') AND NOT t.pool");
-const TASKS_AHEAD: &str = ahead!("t.status = 'pending' AND t.pool");
+const JOB: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    " FROM jobs j LEFT JOIN queue q ON q.id = j.id WHERE j.id = $1 AND j.target = $2"
+);
+
+pub(crate) const JOB_OF_STREAM: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    " FROM jobs j LEFT JOIN queue q ON q.id = j.id
+     WHERE j.id = COALESCE((SELECT n.id FROM jobs n WHERE n.target = $1 AND n.stream = $2 AND n.stream <> n.id), $2)
+       AND j.target = $1 AND j.stream = $2"
+);
 
 pub(super) async fn job(store: &SqlStore, target: &Target, id: &JobId) -> Result<Option<Job>> {
-    let row = read!(
-        &store.db,
-        fetch_optional,
-        query_as<TaskRow>,
-        concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND project = $2"),
-        id.as_str(),
-        column(target),
-    )?;
+    let row = read!(&store.db, fetch_optional, query_as<JobRow>, JOB, id.as_str(), column(target),)?;
     row.map(|row| row.job()).transpose()
 }
 
@@ -83,14 +83,8 @@ pub(super) async fn job_of_stream(
     target: &Target,
     stream: &StreamId,
 ) -> Result<Option<Job>> {
-    let row = read!(
-        &store.db,
-        fetch_optional,
-        query_as<TaskRow>,
-        concat!("SELECT ", task_columns!(), " FROM tasks WHERE project = $1 AND stream = $2"),
-        column(target),
-        stream.as_str(),
-    )?;
+    let row =
+        read!(&store.db, fetch_optional, query_as<JobRow>, JOB_OF_STREAM, column(target), stream.as_str(),)?;
     row.map(|row| row.job()).transpose()
 }
 
@@ -111,7 +105,7 @@ pub(super) async fn jobs(
     let rows = read!(
         &store.db,
         fetch_all,
-        query_as<TaskRow>,
+        query_as<JobRow>,
         sql,
         column(target),
         // Every id begins with a letter, and letters sort before this.
@@ -122,9 +116,9 @@ pub(super) async fn jobs(
         filter.project.as_ref().map_or("", |project| project.as_str()),
         filter.stream.as_ref().map_or("", |stream| stream.as_str()),
         i64::from(limit),
-        matches!(target, Target::Pool),
+        Lane::of_target(target).column(),
     )?;
-    rows.iter().map(TaskRow::job).collect()
+    rows.iter().map(JobRow::job).collect()
 }
 
 pub(super) async fn queue_position(
@@ -135,21 +129,19 @@ pub(super) async fn queue_position(
     let me = read!(
         &store.db,
         fetch_optional,
-        query_as<(bool, i64, bool)>,
+        query_as<(i32, i64, bool)>,
         concat!(
-            "SELECT t.pool, t.run_after_us, ",
-            key_is_held!("$2"),
-            " FROM tasks t WHERE t.id = $1 AND t.status = 'pending'"
+            "SELECT q.lane, q.run_after_us, q.concurrency_key IS NOT NULL AND ",
+            key_is_held!(),
+            " FROM queue q WHERE q.id = $1 AND q.started_us IS NULL"
         ),
         id.as_str(),
-        now.as_micros(),
     )?;
-    let Some((pool, run_after_us, key_is_held)) = me else { return Ok(None) };
-    let sql = if pool { TASKS_AHEAD } else { COMMANDS_AHEAD };
-    let ahead = read!(&store.db, fetch_one, query_scalar<i64>, sql, id.as_str())?;
+    let Some((lane, run_after_us, key_is_held)) = me else { return Ok(None) };
+    let ahead = read!(&store.db, fetch_one, query_scalar<i64>, AHEAD, id.as_str())?;
     let blocked_by = match () {
         () if run_after_us > now.as_micros() => Some(BlockedBy::RunAfter),
-        () if key_is_held && pool => Some(BlockedBy::ConcurrencyKey),
+        () if key_is_held && lane == Lane::Tasks.column() => Some(BlockedBy::ConcurrencyKey),
         () if key_is_held => Some(BlockedBy::Workspace),
         () => None,
     };

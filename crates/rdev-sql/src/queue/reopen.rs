@@ -1,20 +1,22 @@
 //! Tasks and operations that have ended are reopened.
 
 use rdev_domain::{
-    Conflict, EntryBody, Error, IdempotencyKey, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
+    Conflict, EntryBody, Error, IdempotencyKey, Job, JobId, JobState, Outcome, Result, Seq, Target, Timestamp,
 };
 use rdev_ports::{Occurrence, Reopened};
 
-use super::end::requeue;
-use super::idempotency;
-use super::rows::{TaskRow, locked};
+use super::end::count_ended;
+use super::heads::{elect, lock};
+use super::rows::locked;
 use super::virtual_time::virtual_time;
+use super::{idempotency, read};
 use crate::db::{Commit, Tx, execute, write};
 use crate::log::entries::{entry, store_entry};
-use crate::log::prune::unweigh_files;
+use crate::log::prune::{end_of, unweigh_files};
 use crate::log::rows::{FormerEnd, KIND_COMPLETE};
 use crate::operations;
 use crate::store::SqlStore;
+use crate::values::Lane;
 
 pub(super) async fn reopen(
     store: &SqlStore,
@@ -22,7 +24,12 @@ pub(super) async fn reopen(
     idempotency: Option<&IdempotencyKey>,
     now: Timestamp,
 ) -> Result<Option<Reopened>> {
+    // The key is locked before any row. A job keeps its specification.
+    let concurrency_key = read::job(store, target, id).await?.and_then(|job| job.spec.concurrency_key());
     write!(&store.db, Commit::Durable, |tx| {
+        if let Some(key) = &concurrency_key {
+            lock(&mut tx, key).await?;
+        }
         let Some(row) = locked(&mut tx, id.as_str()).await? else {
             return Ok(None);
         };
@@ -38,40 +45,67 @@ pub(super) async fn reopen(
             if let Some(other) = operations::unfinished(&mut tx, &request.key()).await? {
                 return Err(other.operation_in_progress());
             }
-            if operations::has_a_later_one(&mut tx, &request.key(), id).await? {
+            if operations::has_a_later_one(&mut tx, request.project(), id).await? {
                 let message = "a later operation of the project has completed: request a new operation";
                 return Err(Error::conflict(Conflict::OperationNotRetryable, message));
             }
             operations::reopen(&mut tx, id, now).await?;
         }
         if let JobState::Ended { outcome, .. } = &before.state {
-            store_former_end(&mut tx, &row, outcome).await?;
+            store_former_end(&mut tx, id, outcome).await?;
         }
-        let virtual_time = virtual_time(&mut tx, &job).await?;
-        requeue(&mut tx, id, Timestamp::from_micros(0), job.schedule.last_error.as_deref(), true).await?;
-        execute!(
-            &mut tx,
-            "UPDATE tasks SET turn = $1, earlier_tries = tries, cancel_requested = FALSE, ended_us = NULL,
-                              exit_code = NULL, reason = NULL, message = NULL, duration_us = NULL
-             WHERE id = $2",
-            virtual_time,
-            id.as_str(),
-        )?;
+        requeue(&mut tx, &job, concurrency_key.is_none()).await?;
+        if let Some(key) = &concurrency_key {
+            elect(&mut tx, key, now).await?;
+        }
         let entry = entry(&job, Seq(row.last_seq as u64), now, EntryBody::Retry(retrying));
-        Ok(Some(Reopened::New(Box::new(job), store_entry(&mut tx, entry).await?)))
+        let entry = store_entry(&mut tx, entry).await?;
+        if job.spec.is_task() {
+            count_ended(&mut tx, job.spec.kind(), before.state.status(), -1).await?;
+        }
+        Ok(Some(Reopened::New(Box::new(job), entry)))
     })
 }
 
-/// Copies the outcome of a task from its row, which is about to lose it, to the complete entry.
-async fn store_former_end(tx: &mut Tx, row: &TaskRow, outcome: &Outcome) -> Result<()> {
-    let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
-    unweigh_files(tx, &row.id, row.last_seq).await?;
+/// Puts a job that has ended back in the queue: its row there begins with what its end has kept. One of a concurrency key is
+/// out of line until the key has its head.
+async fn requeue(tx: &mut Tx, job: &Job, ready: bool) -> Result<()> {
+    let virtual_time = virtual_time(&mut *tx, job).await?;
+    execute!(
+        &mut *tx,
+        "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready,
+                            concurrency_key, run_after_us, token, attempts, earlier_attempts, last_error, last_seq)
+         SELECT id, $1, kind, project, created_by, created_us, priority, $2, $3, $4, 0, token + 1, attempts, attempts, $5,
+                last_seq
+         FROM jobs WHERE id = $6",
+        Lane::of(&job.spec).column(),
+        virtual_time,
+        ready,
+        job.spec.concurrency_key(),
+        job.schedule.last_error.as_deref(),
+        job.id.as_str(),
+    )?;
     execute!(
         tx,
-        "UPDATE events SET body = $1 WHERE task_id = $2 AND last_seq = $3 AND kind = $4",
+        "UPDATE jobs SET status = NULL, ended_us = NULL, exit_code = NULL, reason = NULL, message = NULL, duration_us = NULL
+         WHERE id = $1",
+        job.id.as_str(),
+    )
+    .map(|_| ())
+}
+
+/// Copies the outcome of a job from its row, which is about to lose it, to the complete entry.
+async fn store_former_end(tx: &mut Tx, id: &JobId, outcome: &Outcome) -> Result<()> {
+    let body = serde_json::to_vec(&FormerEnd::of(outcome)).map_err(|error| Error::Internal(error.into()))?;
+    let Some(end) = end_of(tx, id.as_str()).await? else { return Ok(()) };
+    if end.file_bytes > 0 {
+        unweigh_files(tx, &end).await?;
+    }
+    execute!(
+        tx,
+        "UPDATE entries SET body = $1 WHERE position = $2 AND kind = $3",
         body,
-        &row.id,
-        row.last_seq,
+        end.position,
         KIND_COMPLETE,
     )
     .map(|_| ())

@@ -6,66 +6,108 @@ use rdev_domain::{
 };
 use rdev_ports::{Fence, Slot};
 
-use crate::db::{Tx, run};
+use crate::db::{Tx, execute, run};
 use crate::error::{about, unreadable};
 use crate::row::row;
-use crate::values::{micros, parse, target};
+use crate::values::{self, micros, parse};
 
-/// All columns that a [`TaskRow`] reads.
-macro_rules! task_columns {
-    () => {
-        "id, project, stream, request, timeout_us, created_by, created_us, cancel_requested, status, attempt, \
-         last_seq, place_uid, started_us, ended_us, exit_code, reason, message, duration_us, pool, priority, turn, \
-         run_after_us, tries, earlier_tries, max_attempts, last_error, worker, seat, waiting_for"
+/// A column of the table `jobs` that changes until the job's end, when it comes from the table `queue`.
+macro_rules! until_the_end {
+    ($column:literal) => {
+        concat!("CASE WHEN q.id IS NULL THEN j.", $column, " ELSE q.", $column, " END AS ", $column)
     };
 }
-pub(crate) use task_columns;
+
+/// All columns that a [`JobRow`] reads, of the tables `jobs` (`j`) and `queue` (`q`), in which a job that has ended has no
+/// row.
+macro_rules! job_columns {
+    () => {
+        concat!(
+            "j.id, j.target, j.stream, j.request, j.timeout_us, j.created_by, j.created_us, j.priority, j.max_attempts, \
+             j.ended_us, j.exit_code, j.duration_us, q.waiting_for, ",
+            $crate::queue::rows::status!(),
+            " AS status, ",
+            $crate::queue::rows::until_the_end!("cancel_requested"),
+            ", ",
+            $crate::queue::rows::until_the_end!("token"),
+            ", ",
+            $crate::queue::rows::until_the_end!("last_seq"),
+            ", ",
+            $crate::queue::rows::until_the_end!("pod_uid"),
+            ", ",
+            $crate::queue::rows::until_the_end!("started_us"),
+            ", ",
+            $crate::queue::rows::until_the_end!("reason"),
+            ", ",
+            $crate::queue::rows::until_the_end!("message"),
+            ", ",
+            $crate::queue::rows::until_the_end!("run_after_us"),
+            ", ",
+            $crate::queue::rows::until_the_end!("attempts"),
+            ", ",
+            $crate::queue::rows::until_the_end!("earlier_attempts"),
+            ", ",
+            $crate::queue::rows::until_the_end!("last_error"),
+            ", ",
+            $crate::queue::rows::until_the_end!("worker"),
+            ", ",
+            $crate::queue::rows::until_the_end!("slot")
+        )
+    };
+}
+
+/// Status of a job.
+macro_rules! status {
+    () => {
+        "CASE WHEN q.id IS NULL THEN j.status WHEN q.started_us IS NULL THEN 'pending' ELSE 'running' END"
+    };
+}
+pub(crate) use {job_columns, status, until_the_end};
 
 row! {
-    /// A row of the table `tasks`.
+    /// A job, as a row of the tables `jobs` and `queue`.
     #[derive(Debug)]
-    pub(crate) struct TaskRow {
+    pub(crate) struct JobRow {
         pub(crate) id: String,
-        project: String,
+        target: String,
         stream: String,
         request: String,
         timeout_us: i64,
         created_by: String,
         created_us: i64,
-        cancel_requested: bool,
-        status: String,
-        pub(crate) token: i64 = "attempt",
-        pub(crate) last_seq: i64,
-        pub(crate) pod_uid: Option<String> = "place_uid",
-        started_us: Option<i64>,
+        pub(crate) priority: i32,
+        max_attempts: i32,
         ended_us: Option<i64>,
         exit_code: Option<i32>,
+        duration_us: Option<i64>,
+        waiting_for: Option<String>,
+        /// `None` where the row of an ended job is damaged.
+        status: Option<String>,
+        cancel_requested: bool,
+        pub(crate) token: i64,
+        pub(crate) last_seq: i64,
+        pub(crate) pod_uid: Option<String>,
+        started_us: Option<i64>,
         reason: Option<String>,
         message: Option<String>,
-        duration_us: Option<i64>,
-        pub(crate) pool: bool,
-        pub(crate) priority: i32,
-        pub(crate) virtual_time: i64 = "turn",
         run_after_us: i64,
-        pub(crate) attempts: i32 = "tries",
-        earlier_attempts: i32 = "earlier_tries",
-        max_attempts: i32,
+        pub(crate) attempts: i32,
+        earlier_attempts: i32,
         last_error: Option<String>,
         worker: Option<String>,
-        slot: i32 = "seat",
-        waiting_for: Option<String>,
+        slot: i32,
     }
 }
 
-impl TaskRow {
+impl JobRow {
     pub(crate) fn job(&self) -> Result<Job> {
-        self.read().map_err(|error| about(error, format_args!("task {}", self.id)))
+        self.read().map_err(|error| about(error, format_args!("job {}", self.id)))
     }
 
     fn read(&self) -> Result<Job> {
         Ok(Job {
             id: parse(&self.id)?,
-            spec: spec(&self.project, &self.request, &self.id)?,
+            spec: spec(&self.target, &self.request, &self.id)?,
             stream: parse(&self.stream)?,
             timeout: micros(self.timeout_us),
             created_by: parse(&self.created_by)?,
@@ -107,7 +149,8 @@ impl TaskRow {
     }
 
     fn state(&self) -> Result<JobState> {
-        let status = JobStatus::parse(&self.status).ok_or_else(|| unreadable("status", &self.status))?;
+        let status = self.status.as_deref().and_then(JobStatus::parse);
+        let status = status.ok_or_else(|| unreadable("status", &self.status))?;
         let started_at = self.started_us.map(Timestamp::from_micros);
         match (status, started_at) {
             (JobStatus::Pending, _) => Ok(JobState::Pending),
@@ -143,10 +186,10 @@ pub(crate) fn stored_spec(spec: &JobSpec) -> Result<String> {
     stored.map_err(|error| Error::Internal(error.into()))
 }
 
-/// Returns the specification of a row: the columns `project` and `request` of the job `id`.
-fn spec(project: &str, request: &str, id: &str) -> Result<JobSpec> {
+/// Returns the specification of a row: the columns `target` and `request` of the job `id`.
+fn spec(target: &str, request: &str, id: &str) -> Result<JobSpec> {
     let unreadable = |_| unreadable("request", &id);
-    match target(project)? {
+    match values::target(target)? {
         Target::Project(project) => {
             let request = serde_json::from_str(request).map_err(unreadable)?;
             Ok(JobSpec::Command { project, request })
@@ -161,39 +204,41 @@ pub(crate) fn run_after_us(schedule: &Schedule) -> i64 {
     schedule.run_after.map_or(0, Timestamp::as_micros)
 }
 
-/// Returns the slot of the columns `worker` and `seat`.
+/// Returns the slot of the columns `worker` and `slot`.
 pub(crate) fn slot(worker: Option<&str>, number: i32) -> Result<Option<Slot>> {
     let slot = |worker| Ok(Slot { worker: parse(worker)?, number: number.unsigned_abs() });
     worker.map(slot).transpose()
 }
 
-macro_rules! task {
-    ($lock:literal) => {
-        concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1", $lock)
-    };
-}
+const JOB: &str =
+    concat!("SELECT ", job_columns!(), " FROM jobs j LEFT JOIN queue q ON q.id = j.id WHERE j.id = $1");
 
 /// Returns the row of a job.
-pub(crate) async fn task(tx: &mut Tx, id: &str) -> Result<Option<TaskRow>> {
-    run!(tx, fetch_optional, query_as<TaskRow>, task!(""), id)
+pub(crate) async fn job_row(tx: &mut Tx, id: &str) -> Result<Option<JobRow>> {
+    run!(tx, fetch_optional, query_as<JobRow>, JOB, id)
 }
 
 /// Returns the row of a job and locks it, for a decision that is then written to the row.
-pub(crate) async fn locked(tx: &mut Tx, id: &str) -> Result<Option<TaskRow>> {
-    let sql = match tx {
-        // There is one writer.
-        Tx::Sqlite(_) => task!(""),
-        Tx::Postgres(_) => task!(" FOR UPDATE"),
-    };
-    run!(tx, fetch_optional, query_as<TaskRow>, sql, id)
+pub(crate) async fn locked(tx: &mut Tx, id: &str) -> Result<Option<JobRow>> {
+    // On SQLite there is one writer. On Postgres the rows are locked by statements of their own: one that waits sees the
+    // other tables as they were before its wait. The row of the queue comes first, as in every other write.
+    if let Tx::Postgres(_) = tx {
+        execute!(&mut *tx, "SELECT 1 FROM queue WHERE id = $1 FOR UPDATE", id)?;
+        execute!(&mut *tx, "SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", id)?;
+    }
+    job_row(tx, id).await
 }
 
 /// Returns the row and the job of a claim, and locks the row.
 ///
 /// # Errors
 /// `LeaseLost` when the claim is not the latest, or the job has ended.
-pub(crate) async fn fenced(tx: &mut Tx, fence: &Fence) -> Result<(TaskRow, Job)> {
-    let row = locked(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
+pub(crate) async fn fenced(tx: &mut Tx, fence: &Fence) -> Result<(JobRow, Job)> {
+    // The end of a job deletes this row, so a claim needs no other lock.
+    if let Tx::Postgres(_) = tx {
+        execute!(&mut *tx, "SELECT 1 FROM queue WHERE id = $1 FOR UPDATE", fence.id.as_str())?;
+    }
+    let row = job_row(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
     let job = row.job()?;
     if row.token != fence.token || job.state.is_ended() {
         return Err(Error::LeaseLost);
@@ -207,8 +252,10 @@ pub(crate) async fn leased(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<bo
         tx,
         fetch_one,
         query_scalar<bool>,
-        "SELECT lease_owner IS NOT NULL AND lease_until_us >= $1 FROM tasks WHERE id = $2",
-        now.as_micros(),
+        "SELECT EXISTS (
+             SELECT 1 FROM queue q JOIN lease_owners o ON o.owner = q.lease_owner
+             WHERE q.id = $1 AND o.lease_until_us >= $2)",
         id.as_str(),
+        now.as_micros(),
     )
 }

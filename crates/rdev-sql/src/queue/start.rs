@@ -49,9 +49,7 @@ pub(super) async fn start(
             started.slot = slot.cloned();
             execute!(
                 &mut tx,
-                "UPDATE tasks SET status = 'running', place_uid = $1, started_us = $2, tries = $3, worker = $4,
-                                  seat = $5
-                 WHERE id = $6",
+                "UPDATE queue SET pod_uid = $1, started_us = $2, attempts = $3, worker = $4, slot = $5 WHERE id = $6",
                 &started.pod_uid,
                 started_at.as_micros(),
                 started.attempt.cast_signed(),

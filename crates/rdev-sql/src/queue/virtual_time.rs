@@ -1,74 +1,47 @@
-//! Virtual start times, by which callers and projects are served round-robin (the column `turn`).
+//! Virtual start times, by which callers and projects are served round-robin.
 
 use rdev_domain::{Job, Result};
 
 use crate::db::{Tx, run};
+use crate::values::{Lane, project_column};
 
-/// Returns the value of the column `share`: the project that a job is done for; empty for none.
-pub(crate) fn share(job: &Job) -> &str {
-    job.spec.project().map_or("", rdev_domain::ProjectId::as_str)
-}
-
-/// Virtual start time: after this caller's own jobs, and not before the current virtual time (maximum over running,
-/// minimum over waiting − 1).
-macro_rules! virtual_time_in {
-    ($queue:literal, $pool:literal, $created_by:literal, $share:literal, $priority:literal) => {
+/// Virtual time before that of a job that becomes pending now: that of its caller's last job for the project, and not less
+/// than the clock, which is the time to which the lane has been served.
+macro_rules! virtual_time_before {
+    ($lane:literal, $created_by:literal, $project:literal, $priority:literal) => {
         concat!(
-            "SELECT COALESCE(MAX(turn), 0) + 1 FROM (
-                 SELECT MAX(turn) AS turn FROM tasks
-                 WHERE status IN ('pending', 'running') AND pool = ",
-            $pool,
+            "SELECT COALESCE(MAX(virtual_time), 0) FROM (
+                 SELECT MAX(virtual_time) AS virtual_time FROM queue WHERE lane = ",
+            $lane,
             " AND created_by = ",
             $created_by,
-            " AND share = ",
-            $share,
+            " AND project = ",
+            $project,
             " AND priority = ",
             $priority,
-            " UNION ALL
-                 SELECT MAX(turn) FROM tasks WHERE status = 'running' AND pool = ",
-            $pool,
+            " UNION ALL SELECT virtual_time FROM virtual_clocks WHERE lane = ",
+            $lane,
             " AND priority = ",
             $priority,
-            " UNION ALL
-                 SELECT MIN(turn) - 1 FROM tasks WHERE ",
-            $queue,
-            " AND priority = ",
-            $priority,
-            ") AS turns"
+            ") AS times"
         )
     };
 }
-pub(crate) use virtual_time_in;
+pub(crate) use virtual_time_before;
 
-macro_rules! virtual_time_of_command {
-    ($pool:literal, $($of:literal),+) => {
-        $crate::queue::virtual_time::virtual_time_in!("status IN ('pending', 'running') AND NOT pool", $pool, $($of),+)
-    };
-}
-pub(crate) use virtual_time_of_command;
-
-macro_rules! virtual_time_of_task {
-    ($pool:literal, $($of:literal),+) => {
-        $crate::queue::virtual_time::virtual_time_in!("status = 'pending' AND pool", $pool, $($of),+)
-    };
-}
-pub(crate) use virtual_time_of_task;
-
-// Postgres plans without the value of a subquery, so it does not read the whole queue for a new caller.
-pub(crate) const VIRTUAL_TIME_OF_COMMAND: &str = virtual_time_of_command!("(SELECT $1)", "$2", "$3", "$4");
-pub(crate) const VIRTUAL_TIME_OF_TASK: &str = virtual_time_of_task!("(SELECT $1)", "$2", "$3", "$4");
+pub(crate) const VIRTUAL_TIME_BEFORE: &str = virtual_time_before!("$1", "$2", "$3", "$4");
 
 /// Returns the virtual time of a job that becomes pending now.
 pub(crate) async fn virtual_time(tx: &mut Tx, job: &Job) -> Result<i64> {
-    let pool = job.spec.is_task();
-    run!(
+    let before = run!(
         tx,
         fetch_one,
         query_scalar<i64>,
-        if pool { VIRTUAL_TIME_OF_TASK } else { VIRTUAL_TIME_OF_COMMAND },
-        pool,
+        VIRTUAL_TIME_BEFORE,
+        Lane::of(&job.spec).column(),
         job.created_by.as_str(),
-        share(job),
+        project_column(&job.spec),
         job.schedule.priority,
-    )
+    )?;
+    Ok(before + 1)
 }

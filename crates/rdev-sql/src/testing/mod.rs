@@ -102,10 +102,10 @@ impl PostgresDatabase {
         PgConnection::connect(&self.url()).await.expect("the tests' server answers")
     }
 
-    /// Keeps everybody from the tasks, until what comes back is dropped.
-    pub async fn lock_tasks(&self) -> Locked {
+    /// Keeps everybody from the queue, until what comes back is dropped.
+    pub async fn lock_queue(&self) -> Locked {
         let mut connection = self.connect().await;
-        let lock = "BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE";
+        let lock = "BEGIN; LOCK TABLE queue IN ACCESS EXCLUSIVE MODE";
         sqlx::raw_sql(lock).execute(&mut connection).await.expect("nobody holds it for long");
         Locked(connection)
     }

@@ -98,7 +98,7 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_long() {
     let database = PostgresDatabase::create().await;
     let store = SqlStore::postgres(&database.url()).await.unwrap();
     let fence = running(&store).await;
-    let locked = database.lock_tasks().await;
+    let locked = database.lock_queue().await;
     let append = tokio::time::timeout(SOON, store.append(&fence, vec![chunk(1, 1)], START)).await;
     assert_unavailable(append.expect("it is given up"));
     drop(locked);

@@ -44,7 +44,7 @@ async fn reopening_the_file_keeps_everything() {
 
     let store = SqlStore::sqlite(&file).await.unwrap();
     assert_eq!(everything(&store).await.unwrap(), before);
-    let renewal = store.renew(&[claims[1].fence.clone()], LEASE_END).await.unwrap();
+    let renewal = store.renew(&id("worker-1"), &[claims[1].fence.clone()], LEASE_END).await.unwrap();
     assert_eq!(renewal.cancelled, [claims[1].fence.clone()], "claim and wish are kept");
     let key = idempotency_key("key-1", "3", 1);
     let Enqueued::Existing(third) = store.enqueue(&job("demo", 9), Some(&key)).await.unwrap() else {

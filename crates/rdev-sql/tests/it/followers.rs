@@ -38,8 +38,8 @@ async fn run(connection: &mut PgConnection, sql: &str) {
 
 /// Stores an entry of the `n`th job in the transaction of a connection, and returns its position.
 async fn store_entry(connection: &mut PgConnection, n: u64) -> Position {
-    let sql = "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-         SELECT id, project, 'status', 0, 0, 0, convert_to('pending', 'UTF8') FROM tasks WHERE id = $1
+    let sql = "INSERT INTO entries (job_id, log, kind, first_seq, last_seq, at_us, body)
+         SELECT id, target, 'status', 0, 0, 0, convert_to('pending', 'UTF8') FROM jobs WHERE id = $1
          RETURNING position";
     let id = job("demo", n).id;
     let position: i64 = sqlx::query_scalar(sql).bind(id.as_str()).fetch_one(connection).await.unwrap();
@@ -142,8 +142,8 @@ async fn output_is_counted_when_it_is_settled() {
     run(&mut slow, "BEGIN").await;
     run(
         &mut slow,
-        "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-         SELECT id, 'other', 'output', 1, 1, 0, convert_to('x', 'UTF8') FROM tasks",
+        "INSERT INTO entries (job_id, log, kind, first_seq, last_seq, at_us, body)
+         SELECT id, 'other', 'output', 1, 1, 0, convert_to('x', 'UTF8') FROM jobs",
     )
     .await;
     store.append(&claim.fence, vec![chunk(1, 1)], START).await.unwrap();
@@ -174,7 +174,7 @@ async fn a_deletion_waits_for_a_job_that_another_transaction_has_locked() {
     }
     let mut other = database(&place).connect().await;
     run(&mut other, "BEGIN").await;
-    run(&mut other, "SELECT id FROM tasks ORDER BY id LIMIT 1 FOR UPDATE").await;
+    run(&mut other, "SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE").await;
     let remove = async || store.remove_records(&id("demo"), START).await.unwrap();
     assert_eq!(remove().await, StepReport { done: 1, more: true });
     assert_eq!(remove().await, StepReport { done: 0, more: true });
@@ -253,7 +253,7 @@ async fn of_many_writers_a_follower_reads_every_entry_once_and_in_order() {
     assert!(told.is_sorted_by(|a, b| a < b), "each is read once, in order");
     let mut connection = database(&place).connect().await;
     let stored: Vec<i64> = sqlx::query_scalar(
-        "SELECT position FROM events WHERE kind <> 'output' AND position > $1 ORDER BY position",
+        "SELECT position FROM entries WHERE kind <> 'output' AND position > $1 ORDER BY position",
     )
     .bind(begin.0 as i64)
     .fetch_all(&mut connection)

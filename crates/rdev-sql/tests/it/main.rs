@@ -10,6 +10,7 @@ mod file;
 mod followers;
 mod migrations;
 mod processes;
+mod queue_split;
 mod schema;
 mod signals;
 mod together;

@@ -54,7 +54,7 @@ INSERT INTO idempotency_keys (key_id, value, fingerprint, task_id, created_us) V
 
 impl Place {
     /// Makes a database as an earlier version has left it.
-    async fn of_version(&self, version: i64, rows: &str) {
+    pub(crate) async fn of_version(&self, version: i64, rows: &str) {
         match self {
             Self::Sqlite(dir) => {
                 let mut connection = sqlite_connection(dir).await;
@@ -132,7 +132,7 @@ async fn an_older_program_runs_on_a_later_schema_unless_that_forbids_it(on: On) 
     newer.enqueue(&job("demo", 1), None).await.unwrap();
     place.run(LATER).await;
     place.run("CREATE TABLE later (what TEXT NOT NULL)").await;
-    place.run("ALTER TABLE tasks ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
+    place.run("ALTER TABLE jobs ADD COLUMN later TEXT NOT NULL DEFAULT ''").await;
     let older = place.open().await.unwrap();
     older.enqueue(&job("demo", 2), None).await.unwrap();
     let claims = older.claim(&id("w"), slots(2), START, START).await.unwrap();
@@ -251,7 +251,7 @@ impl Place {
             Self::Sqlite(dir) => Backup::File(std::fs::read(dir.path().join("rdev.db")).unwrap()),
             Self::Postgres(database) => {
                 let mut connection = database.connect().await;
-                let last = "SELECT last_value FROM events_position_seq";
+                let last = "SELECT last_value FROM entries_position_seq";
                 Backup::Sequence(sqlx::query_scalar(last).fetch_one(&mut connection).await.unwrap())
             }
         }
@@ -263,8 +263,8 @@ impl Place {
                 std::fs::write(dir.path().join("rdev.db"), bytes).unwrap();
             }
             (Self::Postgres(database), Backup::Sequence(last)) => {
-                let deleted = format!("DELETE FROM events WHERE position > {last}");
-                database.run(&format!("{deleted}; SELECT setval('events_position_seq', {last})")).await;
+                let deleted = format!("DELETE FROM entries WHERE position > {last}");
+                database.run(&format!("{deleted}; SELECT setval('entries_position_seq', {last})")).await;
             }
             _ => panic!("it is of another place"),
         }

@@ -58,31 +58,30 @@ async fn write_commands(store: &SqlStore, numbers: std::ops::RangeInclusive<u64>
     Ok(())
 }
 
-/// Which command is the key's turn is seen as it was before another process' claim was committed. Here that
-/// process has claimed the newer one, and an older one comes in before it commits.
+/// The head of a key is decided under the key's lock, which claims do not take. Here another process has claimed the newer
+/// command, and an older one comes in before that claim is committed: it waits for the claim, and is not ready beside it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_waits_for_another_process_claim_of_the_key() {
+async fn an_older_command_waits_for_another_process_claim_of_the_key() {
     let (store, place) = On::Postgres.fresh().await;
     let Place::Postgres(database) = &place else { panic!("Postgres was asked for") };
     store.enqueue(&agent("demo", 2), None).await.unwrap();
     let mut other = database.connect().await;
-    sqlx::raw_sql("BEGIN; UPDATE tasks SET lease_owner = 'worker-2', lease_until_us = 9000000000000000")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    store.enqueue(&agent("demo", 1), None).await.unwrap();
-    let claiming = tokio::spawn({
+    let claim = "BEGIN; INSERT INTO lease_owners VALUES ('worker-2', 9000000000000000);
+        UPDATE queue SET lease_owner = 'worker-2'";
+    sqlx::raw_sql(claim).execute(&mut other).await.unwrap();
+    let accepting = tokio::spawn({
         let store = store.clone();
-        async move { store.claim(&id("worker-1"), slots(10), START, START).await }
+        async move { store.enqueue(&agent("demo", 1), None).await }
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
-    while !claiming.is_finished() {
+    while !accepting.is_finished() {
         let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut other).await.unwrap();
         if waiting > 0 {
             break;
         }
     }
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    let claims = claiming.await.unwrap().unwrap();
+    accepting.await.unwrap().unwrap();
+    let claims = store.claim(&id("worker-1"), slots(10), START, START).await.unwrap();
     assert!(claims.is_empty(), "two of a key are claimed: {claims:?}");
 }

@@ -123,8 +123,8 @@ async fn of_postgres(connection: &mut PgConnection) -> Parts {
     let indexes: Vec<PostgresIndex> = sqlx::query_as(
         "SELECT t.relname::TEXT AS \"of\", c.relname::TEXT AS name, i.indisunique AS is_unique,
                 i.indisprimary AS is_primary, pg_get_expr(i.indpred, i.indrelid) AS \"only\",
-                (SELECT array_agg(a.attname::TEXT ORDER BY a.attnum) FROM pg_attribute a
-                 WHERE a.attrelid = c.oid) AS \"columns\"
+                (SELECT array_agg(replace(pg_get_indexdef(c.oid, n, FALSE), '\"', '') ORDER BY n)
+                 FROM generate_series(1, i.indnkeyatts) n) AS \"columns\"
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
          WHERE t.relnamespace = 'public'::regnamespace AND t.relname NOT LIKE '\\_%'",
     )

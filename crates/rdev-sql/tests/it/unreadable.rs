@@ -31,13 +31,16 @@ fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, row: &str, value: 
 
 async fn a_command(on: On) {
     let changes = [
-        ("UPDATE tasks SET status = 'paused'", "paused"),
-        ("UPDATE tasks SET status = 'running'", "running"),
-        ("UPDATE tasks SET status = 'failed', reason = 'bad_luck', ended_us = 1", "bad_luck"),
-        ("UPDATE tasks SET status = 'running', started_us = 1, waiting_for = 'luck'", "luck"),
-        ("UPDATE tasks SET status = 'completed'", "completed"),
-        ("UPDATE tasks SET request = '{\"type\":\"dream\"}'", "request"),
-        ("UPDATE tasks SET created_by = 'no key'", "no key"),
+        ("DELETE FROM queue; UPDATE jobs SET status = 'paused'", "paused"),
+        ("DELETE FROM queue; UPDATE jobs SET status = 'running'", "running"),
+        (
+            "DELETE FROM queue; UPDATE jobs SET status = 'failed', reason = 'bad_luck', ended_us = 1",
+            "bad_luck",
+        ),
+        ("UPDATE queue SET started_us = 1, waiting_for = 'luck'", "luck"),
+        ("DELETE FROM queue; UPDATE jobs SET status = 'completed'", "completed"),
+        ("UPDATE jobs SET request = '{\"type\":\"dream\"}'", "request"),
+        ("UPDATE jobs SET created_by = 'no key'", "no key"),
     ];
     let job = job("demo", 1);
     for (change, value) in changes {
@@ -49,25 +52,25 @@ async fn a_command(on: On) {
 
 async fn an_entry(on: On) {
     let (not_a_status, no_body) = match on {
-        On::Sqlite => ("UPDATE events SET body = x'ff'", "UPDATE events SET kind = 'complete', body = x''"),
+        On::Sqlite => ("UPDATE entries SET body = x'ff'", "UPDATE entries SET kind = 'complete', body = x''"),
         On::Postgres => {
-            ("UPDATE events SET body = '\\xff'", "UPDATE events SET kind = 'complete', body = '\\x'")
+            ("UPDATE entries SET body = '\\xff'", "UPDATE entries SET kind = 'complete', body = '\\x'")
         }
     };
     let changes = [
-        ("UPDATE events SET kind = 'rumour'", "rumour"),
+        ("UPDATE entries SET kind = 'rumour'", "rumour"),
         (not_a_status, "status"),
         (no_body, "ending"),
-        ("UPDATE events SET kind = 'complete'", "former end"),
-        ("UPDATE tasks SET stream = 'a b'", "a b"),
+        ("UPDATE entries SET kind = 'complete'", "former end"),
+        ("UPDATE jobs SET stream = 'a b'", "a b"),
     ];
     let job = job("demo", 1);
     for (change, value) in changes {
         let (store, _place) = damaged(on, change).await;
         let read = store.read_job(&job.id, Position::ZERO, 10).await;
-        assert_names(read, "event ", value);
+        assert_names(read, "entry ", value);
         let read = store.read_view(&rdev_ports::testing::log_of("demo"), Position::ZERO, 10).await;
-        assert_names(read, "event ", value);
+        assert_names(read, "entry ", value);
     }
 }
 
@@ -79,18 +82,18 @@ async fn an_entry_among_those_of_a_follower(on: On) {
         store.enqueue(&job("demo", n), None).await.unwrap();
     }
     let damaged = job("demo", 2).id;
-    place.run(&format!("UPDATE events SET kind = 'rumour' WHERE task_id = '{damaged}'")).await;
+    place.run(&format!("UPDATE entries SET kind = 'rumour' WHERE job_id = '{damaged}'")).await;
     let batch = store.read(FOLLOWER, begin, 10).await.unwrap();
     let jobs: Vec<_> = batch.entries.iter().map(|told| &told.entry.job).collect();
     assert_eq!((jobs, batch.rest), (vec![&job("demo", 1).id], Rest::More));
     assert_eq!(batch.next, batch.entries[0].entry.position);
-    assert_names(store.read(FOLLOWER, batch.next, 10).await, "event ", "rumour");
+    assert_names(store.read(FOLLOWER, batch.next, 10).await, "entry ", "rumour");
 }
 
 #[tokio::test]
 async fn a_value_of_another_type() {
     // SQLite takes anything everywhere; Postgres holds its types.
-    let (store, _place) = damaged(On::Sqlite, "UPDATE tasks SET created_us = 'yesterday'").await;
+    let (store, _place) = damaged(On::Sqlite, "UPDATE jobs SET created_us = 'yesterday'").await;
     let job = job("demo", 1);
     assert_names(store.job(&job.target(), &job.id).await, "", "created_us");
 }

@@ -264,7 +264,7 @@ async fn half_a_body(client: Client) -> Answer {
 async fn broken_row(recorder: &mut Recorder<'_>, server: &Server) {
     let id = recorder.client.shell("true").await.id;
     recorder.client.ended(&id).await;
-    server.sql(&format!("UPDATE tasks SET request = '{{' WHERE id = '{id}'")).await;
+    server.sql(&format!("UPDATE jobs SET request = '{{' WHERE id = '{id}'")).await;
     recorder.get(500, &format!("/projects/demo/commands/{id}")).await;
 }
 

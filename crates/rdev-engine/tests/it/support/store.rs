@@ -135,7 +135,7 @@ calls! { TaskLeases:
     fn start(fence: &Fence, pod_uid: &str, slot: Option<&Slot>, now: Timestamp) -> StartAnswer;
     fn stall(fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Option<Entry>;
     fn wait_for(fence: &Fence, waiting_for: Option<WaitingFor>, now: Timestamp) -> Option<Entry>;
-    fn renew(fences: &[Fence], lease_until: Timestamp) -> Renewal;
+    fn renew(worker: &WorkerId, fences: &[Fence], lease_until: Timestamp) -> Renewal;
     fn finish(fence: &Fence, seq: Seq, outcome: Outcome, now: Timestamp) -> Entry;
     fn retry(fence: &Fence, retry: Retry, now: Timestamp) -> Entry;
     fn release(fences: &[Fence]) -> ();

@@ -4,18 +4,24 @@ use rdev_domain::{ProjectId, Result, Timestamp};
 use rdev_ports::{DELETION_PATIENCE, FOLLOWER_PATIENCE, StepReport};
 
 use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
-use super::weight::End;
+use super::weight::{End, end_of};
 use crate::db::{Tx, execute, run};
 use crate::log::followers::{mark_gap, slowest};
 use crate::row::row;
+use crate::values::POOL;
 
 /// Maximum number of jobs that one transaction removes.
 const JOBS_MAX: usize = 32;
 
+/// Selects jobs that ended before a time, those that ended first, by the entries of their ends: these lie in the order of
+/// their times, so only the first are looked at.
 macro_rules! ended {
     ($lock:literal) => {
         concat!(
-            "SELECT id, project, stream, pool, ended_us FROM tasks WHERE ended_us < $1 ORDER BY ended_us LIMIT $2",
+            "SELECT j.id, j.target, j.stream, j.kind, j.status, j.ended_us FROM (
+                 SELECT job_id, position FROM entries WHERE kind <> 'output' AND kind = 'complete' AND length(body) = 0
+                 ORDER BY position LIMIT $2) ends
+             JOIN jobs j ON j.id = ends.job_id WHERE j.ended_us < $1 ORDER BY ends.position",
             $lock
         )
     };
@@ -23,12 +29,12 @@ macro_rules! ended {
 
 pub(crate) const ENDED: &str = ended!("");
 /// Skips a task that is being reopened.
-pub(crate) const ENDED_BESIDE_OTHERS: &str = ended!(" FOR UPDATE SKIP LOCKED");
+pub(crate) const ENDED_BESIDE_OTHERS: &str = ended!(" FOR UPDATE OF j SKIP LOCKED");
 
 macro_rules! of_project {
     ($where:literal, $lock:literal) => {
         concat!(
-            "SELECT id, project, stream, pool, ended_us FROM tasks WHERE ",
+            "SELECT id, target, stream, kind, status, ended_us FROM jobs WHERE ",
             $where,
             " AND ended_us IS NOT NULL ORDER BY id LIMIT $2",
             $lock
@@ -36,18 +42,19 @@ macro_rules! of_project {
     };
 }
 
-pub(crate) const OF_PROJECT: &str = of_project!("project = $1", "");
-const OF_PROJECT_BESIDE_OTHERS: &str = of_project!("project = $1", " FOR UPDATE SKIP LOCKED");
+pub(crate) const OF_PROJECT: &str = of_project!("target = $1", "");
+const OF_PROJECT_BESIDE_OTHERS: &str = of_project!("target = $1", " FOR UPDATE SKIP LOCKED");
 /// Tasks of the pool are found by reading all that have ended: deletions are rare.
-const FOR_PROJECT: &str = of_project!("pool AND share = $1", "");
-const FOR_PROJECT_BESIDE_OTHERS: &str = of_project!("pool AND share = $1", " FOR UPDATE SKIP LOCKED");
+const FOR_PROJECT: &str = of_project!("target = '@pool' AND project = $1", "");
+const FOR_PROJECT_BESIDE_OTHERS: &str =
+    of_project!("target = '@pool' AND project = $1", " FOR UPDATE SKIP LOCKED");
 
 /// Entries of a job up to a position but for its end, which goes last. They are a range of pairs: see
 /// `read_on_postgres!`. A former end is like any other entry.
 macro_rules! but_the_end {
     ($to:literal) => {
         concat!(
-            "FROM events WHERE (task_id, position) > ($1, 0) AND (task_id, position) <= ($1, ",
+            "FROM entries WHERE (job_id, position) > ($1, 0) AND (job_id, position) <= ($1, ",
             $to,
             ") AND (kind <> 'complete' OR length(body) > 0)"
         )
@@ -59,22 +66,17 @@ pub(crate) const ENTRIES_OF: &str = concat!(
     size_columns!(),
     " ",
     but_the_end!("9223372036854775807"),
-    " ORDER BY task_id, position LIMIT 64"
+    " ORDER BY job_id, position LIMIT 64"
 );
 
 /// The order makes SQLite choose the index that has it.
 pub(crate) const REMOVE_ENTRIES: &str = concat!(
-    "DELETE FROM events WHERE position IN (SELECT position ",
+    "DELETE FROM entries WHERE position IN (SELECT position ",
     but_the_end!("$2"),
-    " ORDER BY task_id, position LIMIT 64)"
+    " ORDER BY job_id, position LIMIT 64)"
 );
 
-const REMOVE_END: &str = concat!("DELETE FROM events WHERE task_id = $1 RETURNING ", size_columns!());
-
-/// Selects the last entry of a job, which is its end.
-const END_OF: &str = "SELECT position, file_bytes FROM events
-     WHERE (task_id, position) > ($1, 0) AND (task_id, position) <= ($1, 9223372036854775807)
-     ORDER BY task_id DESC, position DESC LIMIT 1";
+const REMOVE_END: &str = concat!("DELETE FROM entries WHERE job_id = $1 RETURNING ", size_columns!());
 
 // The number stands in the texts: with a parameter Postgres would plan to read everything.
 const _: () = assert!(ROWS_MAX == 64);
@@ -83,11 +85,18 @@ row! {
     #[derive(Debug)]
     struct Ended {
         id: String,
-        project: String,
+        target: String,
         stream: String,
-        /// True for a task of the pool; only tasks have files.
-        pool: bool,
+        kind: String,
+        status: Option<String>,
         ended_us: i64,
+    }
+}
+
+impl Ended {
+    /// Returns the status of a task, which is counted and may have files; `None` of any other job.
+    fn of_task(&self) -> Option<&str> {
+        self.status.as_deref().filter(|_| self.target == POOL)
     }
 }
 
@@ -148,7 +157,7 @@ async fn remove_jobs(
     let slowest = slowest(step.tx).await?.unwrap_or(i64::MAX);
     let (mut done, mut is_cut_short) = (0, false);
     for job in jobs {
-        let end = run!(&mut *step.tx, fetch_optional, query_as<End>, END_OF, &job.id)?;
+        let end = end_of(step.tx, &job.id).await?;
         let unread = end.as_ref().map(|end| end.position).filter(|end| *end > slowest);
         if unread.is_some() && job.ended_us >= held_from.as_micros() {
             continue;
@@ -174,7 +183,7 @@ async fn remove_jobs(
 impl Step<'_> {
     /// Removes a job, or as much of its data as there is room for. True when nothing is left.
     async fn remove_job(&mut self, job: &Ended, end: Option<End>, now: Timestamp) -> Result<bool> {
-        if job.pool
+        if job.of_task().is_some()
             && let Some(end) = end
             && !self.remove_files(&job.id, &end).await?
         {
@@ -188,14 +197,18 @@ impl Step<'_> {
         if job.stream != job.id {
             execute!(
                 &mut *self.tx,
-                "INSERT INTO removed_streams (project, stream, removed_us) VALUES ($1, $2, $3)
-                 ON CONFLICT (project, stream) DO UPDATE SET removed_us = excluded.removed_us",
-                &job.project,
+                "INSERT INTO removed_streams (target, stream, removed_us) VALUES ($1, $2, $3)
+                 ON CONFLICT (target, stream) DO UPDATE SET removed_us = excluded.removed_us",
+                &job.target,
                 &job.stream,
                 now.as_micros(),
             )?;
         }
-        execute!(&mut *self.tx, "DELETE FROM tasks WHERE id = $1", &job.id)?;
+        execute!(&mut *self.tx, "DELETE FROM jobs WHERE id = $1", &job.id)?;
+        if let Some(status) = job.of_task() {
+            let count = "UPDATE ended_tasks SET count = count - 1 WHERE kind = $1 AND status = $2";
+            execute!(&mut *self.tx, count, &job.kind, status)?;
+        }
         Ok(true)
     }
 

@@ -10,13 +10,13 @@ use crate::row::row;
 /// The length of a body is known without reading the body.
 pub(crate) const PARTS: &str =
     "SELECT number, part, CAST(length(body) AS BIGINT) AS bytes FROM artefact_parts
-     WHERE task_id = $1 ORDER BY number, part LIMIT 64";
+     WHERE job_id = $1 ORDER BY number, part LIMIT 64";
 
-const REMOVE_PARTS: &str = "DELETE FROM artefact_parts WHERE task_id = $1 AND (number, part) <= ($2, $3)";
+const REMOVE_PARTS: &str = "DELETE FROM artefact_parts WHERE job_id = $1 AND (number, part) <= ($2, $3)";
 
 /// Programs of the version before read the column `problem`, and know no better value.
 const LIST_AS_REMOVED: &str = "UPDATE artefacts SET sha256 = NULL, problem = $1, removed = TRUE
-     WHERE task_id = $2 AND sha256 IS NOT NULL";
+     WHERE job_id = $2 AND sha256 IS NOT NULL";
 
 row! {
     #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Step<'_> {
         // Files of earlier versions were not counted.
         let removed = if is_all { end.file_bytes } else { bytes.min(end.file_bytes) };
         if removed > 0 {
-            let lighten = "UPDATE events SET file_bytes = file_bytes - $1 WHERE position = $2";
+            let lighten = "UPDATE entries SET file_bytes = file_bytes - $1 WHERE position = $2";
             execute!(&mut *self.tx, lighten, removed, end.position)?;
             self.size.subtract(end.position, removed);
         }

@@ -16,7 +16,7 @@ pub(crate) use self::ended::{ENDED, ENDED_BESIDE_OTHERS, ENTRIES_OF, OF_PROJECT,
 pub(crate) use self::files::PARTS;
 #[cfg(test)]
 pub(crate) use self::size::{ENTRIES_BETWEEN, REMOVE_OUTPUT};
-pub(crate) use self::weight::{file_bytes, unweigh_files, weigh_files};
+pub(crate) use self::weight::{end_of, file_bytes, unweigh_files, weigh_files};
 use crate::db::{Commit, Tx, execute, write};
 use crate::store::SqlStore;
 
@@ -30,8 +30,8 @@ pub(crate) const REMOVE_KEYS: &str =
 
 /// Compares the age twice, as for keys.
 pub(crate) const REMOVE_STREAMS: &str =
-    "DELETE FROM removed_streams WHERE removed_us < $1 AND (project, stream) IN (
-         SELECT project, stream FROM removed_streams WHERE removed_us < $1 ORDER BY removed_us LIMIT 512)";
+    "DELETE FROM removed_streams WHERE removed_us < $1 AND (target, stream) IN (
+         SELECT target, stream FROM removed_streams WHERE removed_us < $1 ORDER BY removed_us LIMIT 512)";
 
 // The number stands in the texts: with a parameter Postgres would plan to read everything.
 const _: () = assert!(NAMES_MAX == 512);

@@ -14,11 +14,11 @@ const COUNTED_MAX: usize = 1024;
 pub(crate) const ENTRIES_BETWEEN: &str = concat!(
     "SELECT ",
     size_columns!(),
-    " FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"
+    " FROM entries WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"
 );
 
 pub(crate) const REMOVE_OUTPUT: &str =
-    "DELETE FROM events WHERE position > $1 AND position <= $2 AND kind = 'output'";
+    "DELETE FROM entries WHERE position > $1 AND position <= $2 AND kind = 'output'";
 
 /// Counts up to the position that was settled when a step last found nothing left, and removes. Once nothing is left, the
 /// next steps count up to `settled`. A log that grew all the time would otherwise be counted without end, and never cut.
@@ -59,7 +59,7 @@ impl Step<'_> {
             }
             if entry.file_bytes > 0 {
                 let end = End { position: entry.position, file_bytes: entry.file_bytes };
-                if !self.remove_files(&entry.task_id, &end).await? {
+                if !self.remove_files(&entry.job_id, &end).await? {
                     break;
                 }
                 done += 1;

@@ -16,7 +16,7 @@ pub(super) const ROWS_MAX: usize = 64;
 /// All columns that an [`EntrySize`] reads. The length of a body is known without reading the body.
 macro_rules! size_columns {
     () => {
-        "position, task_id, project, kind, CAST(length(body) AS BIGINT) AS bytes, file_bytes"
+        "position, job_id, log, kind, CAST(length(body) AS BIGINT) AS bytes, file_bytes"
     };
 }
 pub(super) use size_columns;
@@ -26,8 +26,8 @@ row! {
     #[derive(Debug)]
     pub(super) struct EntrySize {
         pub(super) position: i64,
-        pub(super) task_id: String,
-        project: String,
+        pub(super) job_id: String,
+        log: String,
         pub(super) kind: String,
         pub(super) bytes: i64,
         /// Bytes of the task's files, in the entry of the task's end.
@@ -89,16 +89,16 @@ impl<'t> Step<'t> {
         self.size.store(self.tx).await?;
         let mut last: BTreeMap<&str, i64> = BTreeMap::new();
         for entry in &self.removed {
-            let last = last.entry(&entry.project).or_insert(entry.position);
+            let last = last.entry(&entry.log).or_insert(entry.position);
             *last = entry.position.max(*last);
         }
-        for (project, position) in last {
+        for (log, position) in last {
             execute!(
                 &mut *self.tx,
-                "INSERT INTO pruned_logs (project, position) VALUES ($1, $2)
-                 ON CONFLICT (project) DO UPDATE SET position = excluded.position
+                "INSERT INTO pruned_logs (log, position) VALUES ($1, $2)
+                 ON CONFLICT (log) DO UPDATE SET position = excluded.position
                  WHERE pruned_logs.position < excluded.position",
-                project,
+                log,
                 position,
             )?;
         }

@@ -7,45 +7,41 @@ use crate::row::row;
 
 /// Bytes of a task's files that are stored.
 macro_rules! file_bytes {
-    ($task:literal) => {
-        concat!(
-            "(SELECT COALESCE(SUM(length(p.body)), 0) FROM artefact_parts p WHERE p.task_id = ",
-            $task,
-            ")"
-        )
+    ($job:literal) => {
+        concat!("(SELECT COALESCE(SUM(length(p.body)), 0) FROM artefact_parts p WHERE p.job_id = ", $job, ")")
     };
 }
 pub(crate) use file_bytes;
 
 row! {
-    /// Entry of a task's end, with which its files count.
+    /// Entry of a job's end, with which its files count.
     #[derive(Debug)]
-    pub(super) struct End {
-        pub(super) position: i64,
-        pub(super) file_bytes: i64,
+    pub(crate) struct End {
+        pub(crate) position: i64,
+        pub(crate) file_bytes: i64,
     }
 }
 
 /// Counts the files of a task in the size of the log, with the entry of the task's end.
 pub(crate) async fn weigh_files(tx: &mut Tx, task: &str, end: Position) -> Result<()> {
-    let weigh = concat!("UPDATE events SET file_bytes = ", file_bytes!("$1"), " WHERE position = $2");
+    let weigh = concat!("UPDATE entries SET file_bytes = ", file_bytes!("$1"), " WHERE position = $2");
     execute!(tx, weigh, task, end.0 as i64).map(|_| ())
 }
 
+/// Selects the last entry of a job, which is the end of one that has ended.
+pub(crate) const LAST_OF_JOB: &str = "SELECT position, file_bytes FROM entries
+     WHERE (job_id, position) > ($1, 0) AND (job_id, position) <= ($1, 9223372036854775807)
+     ORDER BY job_id DESC, position DESC LIMIT 1";
+
+/// Returns the entry of the end of a job that has ended.
+pub(crate) async fn end_of(tx: &mut Tx, job: &str) -> Result<Option<End>> {
+    run!(tx, fetch_optional, query_as<End>, LAST_OF_JOB, job)
+}
+
 /// Stops counting the files of a reopened task with this end: they count with the next one.
-pub(crate) async fn unweigh_files(tx: &mut Tx, task: &str, last_seq: i64) -> Result<()> {
+pub(crate) async fn unweigh_files(tx: &mut Tx, end: &End) -> Result<()> {
     let mut size = LogSize::of(tx).await?;
-    let end = run!(
-        &mut *tx,
-        fetch_optional,
-        query_as<End>,
-        "SELECT position, file_bytes FROM events
-         WHERE task_id = $1 AND last_seq = $2 AND kind = 'complete' AND file_bytes > 0",
-        task,
-        last_seq,
-    )?;
-    let Some(end) = end else { return Ok(()) };
-    execute!(&mut *tx, "UPDATE events SET file_bytes = 0 WHERE position = $1", end.position)?;
+    execute!(&mut *tx, "UPDATE entries SET file_bytes = 0 WHERE position = $1", end.position)?;
     size.subtract(end.position, end.file_bytes);
     size.store(tx).await
 }

@@ -12,7 +12,7 @@ use crate::testing::{id, job, slots, target};
 /// A renewed lease lasts to its new end.
 pub async fn renewing_extends_the_lease(store: &impl Store) -> Result<()> {
     let fence = run(store, 1).await?;
-    let renewal = store.renew(from_ref(&fence), at(2 * LEASE)).await?;
+    let renewal = store.renew(&worker(), from_ref(&fence), at(2 * LEASE)).await?;
     assert!(renewal.lost.is_empty() && renewal.cancelled.is_empty());
     assert!(claim_all(store, LEASE + 1).await?.is_empty());
     assert_eq!(ids(&claim_all(store, 2 * LEASE + 1).await?), [fence.id]);
@@ -28,7 +28,7 @@ pub async fn renewing_returns_lost_claims(store: &impl Store) -> Result<()> {
     let given_back = run(store, 3).await?;
     store.postpone(&given_back, at(5 * LEASE)).await?;
     let fences = [passed_on.clone(), taken_over, ended, given_back.clone()];
-    let renewal = store.renew(&fences, at(3 * LEASE)).await?;
+    let renewal = store.renew(&worker(), &fences, at(3 * LEASE)).await?;
     assert_eq!(renewal.lost, [passed_on, given_back]);
     assert!(claim_all(store, 3 * LEASE - 1).await?.is_empty());
     Ok(())
@@ -38,7 +38,7 @@ pub async fn renewing_returns_lost_claims(store: &impl Store) -> Result<()> {
 pub async fn renewing_returns_cancelled_claims(store: &impl Store) -> Result<()> {
     let (asked, other) = (run(store, 1).await?, run(store, 2).await?);
     store.request_cancel(&demo(), &asked.id, None, at(1)).await?;
-    let renewal = store.renew(&[asked.clone(), other], at(2 * LEASE)).await?;
+    let renewal = store.renew(&worker(), &[asked.clone(), other], at(2 * LEASE)).await?;
     assert_eq!(renewal.cancelled, [asked]);
     assert!(renewal.lost.is_empty());
     assert!(claim_all(store, LEASE + 1).await?.is_empty());
@@ -134,7 +134,7 @@ pub async fn a_worker_releases_what_it_does_not_know_of(store: &impl Store) -> R
     assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 1);
     assert_eq!(store.release_all_but(&id("worker-1"), from_ref(&held)).await?, 0);
     assert_eq!(ids(&claim_all(store, 0).await?), [unknown.id]);
-    assert!(store.renew(&[held, of_another], at(2 * LEASE)).await?.lost.is_empty());
+    assert!(store.renew(&worker(), &[held, of_another], at(2 * LEASE)).await?.lost.is_empty());
     Ok(())
 }
 
@@ -166,7 +166,7 @@ pub async fn what_was_postponed_is_due_when_its_target_is_ready(store: &impl Sto
     assert_eq!(store.hurry(&[target("nobody"), demo()]).await?, 2);
     assert_eq!(ids(&claim_all(store, 1).await?), [waiting.id, pending.id]);
     assert_eq!(store.hurry(&[demo()]).await?, 0);
-    assert_eq!(store.renew(&[leased], at(2 * LEASE)).await?.lost, []);
+    assert_eq!(store.renew(&worker(), &[leased], at(2 * LEASE)).await?.lost, []);
     assert!(claim_all(store, 1000).await?.iter().all(|claim| claim.fence.id != other.id));
     Ok(())
 }

@@ -137,6 +137,6 @@ pub async fn a_waiting_job_counts_as_running(store: &impl Store) -> Result<()> {
     let asked = store.request_cancel(&demo(), &fence.id, None, at(2)).await?.expect("the job is stored");
     assert!(asked.entry.is_none());
     assert_eq!(asked.job.state.status(), JobStatus::WaitingBudget);
-    assert_eq!(store.renew(std::slice::from_ref(&fence), at(LEASE)).await?.cancelled, [fence]);
+    assert_eq!(store.renew(&worker(), std::slice::from_ref(&fence), at(LEASE)).await?.cancelled, [fence]);
     Ok(())
 }
