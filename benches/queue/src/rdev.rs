@@ -70,31 +70,15 @@ impl Rdev {
         while self.next < last {
             let (first, end) = (self.next, last.min(self.next + FILL));
             self.next = end;
-            let projects = self.projects;
-            run(
-                &self.url,
-                // A column that Postgres computes cannot be copied.
-                &format!(
-                    "DO $do$ DECLARE columns TEXT := (
-                         SELECT string_agg(column_name, ', ') FROM information_schema.columns
-                         WHERE table_name = 'tasks' AND is_generated = 'NEVER');
-                     BEGIN EXECUTE format($sql$
-                         INSERT INTO tasks (%1$s) SELECT %1$s FROM (
-                             SELECT r.* FROM tasks t, generate_series({first}, {end} - 1) n,
-                                 LATERAL (SELECT 'cmd-' || lpad(to_hex(n), 32, '0') AS id) i,
-                                 LATERAL jsonb_populate_record(t, jsonb_build_object(
-                                     'id', i.id, 'stream', i.id, 'project', 'p' || n %% {projects})) r
-                             WHERE t.id = (SELECT max(id) FROM tasks)) copies $sql$, columns);
-                     END $do$"
-                ),
-            )
-            .await?;
+            for table in ["jobs", "queue"] {
+                self.clone_row(table, first, end).await?;
+            }
             if with_events {
                 run(
                     &self.url,
                     &format!(
-                        "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-                         SELECT id, project, 'status', 0, 0, created_us, 'pending' FROM tasks
+                        "INSERT INTO entries (job_id, log, kind, first_seq, last_seq, at_us, body)
+                         SELECT id, target, 'status', 0, 0, created_us, 'pending' FROM jobs
                          WHERE id > 'cmd-' || lpad(to_hex({first} - 1), 32, '0')"
                     ),
                 )
@@ -102,6 +86,32 @@ impl Rdev {
             }
         }
         Ok(())
+    }
+
+    /// Copies the newest row of a table; a task that has ended has none in the queue. Of a concurrency key only the copied
+    /// row is ready.
+    async fn clone_row(&self, table: &str, first: u64, end: u64) -> anyhow::Result<()> {
+        let projects = self.projects;
+        run(
+            &self.url,
+            // A column that Postgres computes cannot be copied.
+            &format!(
+                "DO $do$ DECLARE columns TEXT := (
+                     SELECT string_agg(column_name, ', ') FROM information_schema.columns
+                     WHERE table_name = '{table}' AND is_generated = 'NEVER');
+                 BEGIN EXECUTE format($sql$
+                     INSERT INTO {table} (%1$s) SELECT %1$s FROM (
+                         SELECT r.* FROM {table} t, generate_series({first}, {end} - 1) n,
+                             LATERAL (SELECT 'cmd-' || lpad(to_hex(n), 32, '0') AS id) i,
+                             LATERAL jsonb_populate_record(t, jsonb_build_object(
+                                 'id', i.id, 'stream', i.id, 'target', 'p' || n %% {projects},
+                                 'project', 'p' || n %% {projects},
+                                 'ready', to_jsonb(t) -> 'concurrency_key' = 'null')) r
+                         WHERE t.id = 'cmd-' || lpad(to_hex({first} - 1), 32, '0')) copies $sql$, columns);
+                 END $do$"
+            ),
+        )
+        .await
     }
 
     /// Stores a Claude command of this project; all of them have one concurrency key.
@@ -161,7 +171,7 @@ impl Contender for Rdev {
     }
 
     fn keeps(&self) -> &str {
-        "the task's row, and three events of its log (pending, running, complete)"
+        "the job's row, and three entries of its log (pending, running, complete)"
     }
 
     fn database(&self) -> &str {
@@ -173,7 +183,7 @@ impl Contender for Rdev {
     }
 
     fn tables(&self) -> &str {
-        "tasks, events, idempotency_keys"
+        "queue, jobs, entries, idempotency_keys"
     }
 
     /// The port stores one task a call; a caller with many has many calls under way, which the store brings together.

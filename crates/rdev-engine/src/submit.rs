@@ -31,14 +31,17 @@ impl Submitter {
     /// `Conflict` when the stream's name is taken, or the idempotency key was used for another request; `Unavailable`
     /// when the store stays away.
     pub async fn submit(&self, job: Job, idempotency: Option<IdempotencyKey>) -> Result<(Job, Occurrence)> {
-        match for_a_caller(|| self.queue.enqueue(&job, idempotency.as_ref())).await? {
+        let accepted = match for_a_caller(|| self.queue.enqueue(&job, idempotency.as_ref())).await? {
             Enqueued::New(entry) => {
                 self.tails.publish(entry);
                 self.wakeups.notify_work();
-                Ok((job, Occurrence::First))
+                (job, Occurrence::First)
             }
-            Enqueued::Existing(job) => Ok((*job, Occurrence::Repeated)),
-        }
+            Enqueued::Existing(job) => (*job, Occurrence::Repeated),
+        };
+        // A worker prepares the job meanwhile.
+        for_a_caller(|| self.queue.settled()).await?;
+        Ok(accepted)
     }
 
     /// Requests the cancellation of a job, and announces the request to the job's worker; `None` when the target has no

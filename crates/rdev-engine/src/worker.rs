@@ -1,9 +1,11 @@
 //! Worker: claims jobs, and keeps their leases while they run.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rdev_domain::{Error, JobSpec, JobState, Result, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -137,10 +139,12 @@ pub struct Worker {
     wakeups: Wakeups,
     executor: Arc<Executor>,
     journal_gc: Arc<JournalGc>,
-    tasks: JoinSet<()>,
+    /// Executions; one fails that ends with its claim still leased.
+    tasks: JoinSet<Result<()>>,
     pulse: Pulse,
-    /// The answer to a claim was lost: the store may hold leases of this worker that it does not know of.
-    claim_unanswered: bool,
+    /// The store may hold jobs as this worker's that it does not know of: the answer to a claim was lost, or a release
+    /// failed. Their lease does not expire while the worker lives.
+    may_hold_unknown: bool,
     /// Nothing was claimed yet since the start.
     is_first_claim: bool,
 }
@@ -165,7 +169,7 @@ impl Worker {
             journal_gc,
             tasks: JoinSet::new(),
             pulse,
-            claim_unanswered: false,
+            may_hold_unknown: false,
             is_first_claim: true,
         }
     }
@@ -182,7 +186,13 @@ impl Worker {
         background.spawn(sweep(self.ports.clone(), self.journal_gc.clone()));
         background.spawn(wake(self.ports.pods.clone(), self.ports.leases.clone(), self.wakeups.clone()));
         let (claims, lease) = (self.config.seats.claims.clone(), self.config.lease);
-        background.spawn(renew(self.ports.clone(), self.config.id.clone(), self.wakeups.clone(), claims, lease));
+        background.spawn(renew(
+            self.ports.clone(),
+            self.config.id.clone(),
+            self.wakeups.clone(),
+            claims,
+            lease,
+        ));
         let wakeups = self.wakeups.clone();
         while !shutdown.is_cancelled() {
             self.pulse.beat();
@@ -209,16 +219,16 @@ impl Worker {
     }
 
     async fn try_claim(&mut self) -> Result<()> {
-        if self.claim_unanswered {
+        if self.may_hold_unknown {
             let held = self.config.seats.claims.fences();
             self.ports.leases.release_all_but(&self.config.id, &held).await?;
-            self.claim_unanswered = false;
+            self.may_hold_unknown = false;
         }
         let limits = self.limits().await?;
         let (now, asked) = (self.ports.clock.now(), Instant::now());
-        self.claim_unanswered = true;
+        self.may_hold_unknown = true;
         let claims = self.ports.leases.claim(&self.config.id, limits, now, now + self.config.lease).await?;
-        self.claim_unanswered = false;
+        self.may_hold_unknown = false;
         if std::mem::take(&mut self.is_first_claim) {
             log_taken_over(&claims);
         }
@@ -260,37 +270,37 @@ impl Worker {
         let (executor, leases) = (self.executor.clone(), self.ports.leases.clone());
         let (fence, lane) = (claim.fence.clone(), Lane::of(&claim.job.spec));
         let task = self.tasks.spawn(async move {
-            match executor.run(&claim).await {
-                Ok(()) => return,
-                Err(Error::LeaseLost) => {
+            match AssertUnwindSafe(executor.run(&claim)).catch_unwind().await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Error::LeaseLost)) => {
                     let what = "another worker has taken over, or an answer of the store was lost";
                     tracing::warn!(job = %claim.fence.id, "{what}");
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::error!(job = %claim.fence.id, ?error, "execution failed, lease released");
                     sleep(POLL).await;
                 }
+                Err(_) => {
+                    tracing::error!(job = %claim.fence.id, "execution panicked, lease released");
+                    sleep(POLL).await;
+                }
             }
-            // The next claim then goes on at once, and not only when the lease has expired. This claim may be the latest
-            // one even where it seemed lost, to a write that was stored before it was repeated.
-            let released =
-                until_available(&claim.fence.id, || leases.release(std::slice::from_ref(&claim.fence)));
-            if let Err(error) = released.await {
-                tracing::error!(job = %claim.fence.id, ?error, "release failed, the lease will expire");
-            }
+            // This claim may be the latest one even where it seemed lost, to a write that was stored before it was repeated.
+            until_available(&claim.fence.id, || leases.release(std::slice::from_ref(&claim.fence))).await
         });
         self.config.seats.claims.lock().insert(task.id(), Running { fence, task, lane, lost_since: None });
     }
 
-    fn done(&mut self, done: std::result::Result<(Id, ()), JoinError>) {
+    fn done(&mut self, done: std::result::Result<(Id, Result<()>), JoinError>) {
         let id = match done {
-            Ok((id, ())) => id,
-            Err(error) => {
-                if error.is_panic() {
-                    tracing::error!(%error, "execution panicked, the lease will expire");
-                }
-                error.id()
+            Ok((id, Ok(()))) => id,
+            Ok((id, Err(error))) => {
+                tracing::error!(?error, "release failed, it is repeated with the next claim");
+                self.may_hold_unknown = true;
+                id
             }
+            // The execution was aborted: another worker has the job.
+            Err(error) => error.id(),
         };
         self.config.seats.claims.lock().remove(&id);
     }
@@ -322,13 +332,7 @@ fn log_taken_over(claims: &[Claim]) {
 }
 
 /// Renews the lease at its own pace, whatever the worker waits for.
-async fn renew(
-    ports: WorkerPorts,
-    worker: WorkerId,
-    wakeups: Wakeups,
-    claims: Arc<Claims>,
-    lease: Duration,
-) {
+async fn renew(ports: WorkerPorts, worker: WorkerId, wakeups: Wakeups, claims: Arc<Claims>, lease: Duration) {
     let period = lease / RENEWALS_A_LEASE;
     let mut due = interval(period);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -37,7 +37,8 @@ pub trait TaskLeases: Send + Sync {
 
     /// Starts a claimed job in the pod `pod_uid`, for a task of the pool in a `slot` of a worker: the job becomes
     /// running, with an entry of that status, and its attempt counts. A job that is running already keeps its first
-    /// pod, slot and time, which come back without an entry.
+    /// pod, slot and time, which come back without an entry. Returns once the job's acceptance survives the death of the
+    /// machine.
     ///
     /// # Errors
     /// `LeaseLost` when the fence is not the job's latest claim, or the job has ended.

@@ -19,7 +19,8 @@ use crate::Occurrence;
 pub trait TaskQueue: Send + Sync {
     /// Stores a job as pending, with an entry of that status, under the concurrency key of its specification
     /// ([`JobSpec::concurrency_key`](rdev_domain::JobSpec::concurrency_key)). From the return on, the job survives the
-    /// death of every process. Under an idempotency key that was used before nothing is stored, and the first job comes
+    /// death of every process; that of the machine after [`TaskQueue::settled`], which the caller waits for before
+    /// it answers anybody. Meanwhile the job may be claimed; its start waits for the same. Under an idempotency key that was used before nothing is stored, and the first job comes
     /// back. Of a project one operation at a time is accepted: while the same one has not ended, nothing is stored, and
     /// it comes back.
     ///
@@ -28,6 +29,9 @@ pub trait TaskQueue: Send + Sync {
     /// less than [`STREAM_NAME_LIFETIME`](crate::STREAM_NAME_LIFETIME) ago, and with `IdempotencyKeyReused` when the
     /// key was used for another request. `OperationInProgress` when another operation of the project has not ended.
     async fn enqueue(&self, job: &Job, idempotency: Option<&IdempotencyKey>) -> Result<Enqueued>;
+
+    /// Waits until every job that was stored before this call survives the death of the machine.
+    async fn settled(&self) -> Result<()>;
 
     /// Returns the time of the first use of this idempotency key: `now` for a new key, which is remembered.
     ///

@@ -1,4 +1,4 @@
-//! A write without content: it proves that the store can be written, and on SQLite flushes everything written before.
+//! A write without content, which proves that the store can be written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,6 @@ pub(crate) struct WriteCheck(Arc<Mutex<Option<Last>>>);
 struct Last {
     at: Instant,
     done: std::result::Result<(), Shared>,
-}
-
-/// Writes, and waits until the disk has all earlier writes too.
-pub(crate) async fn write_through(db: &Db) -> Result<()> {
-    write!(db, Commit::Durable, |tx| { execute!(&mut tx, COUNT).map(|_| ()) })
 }
 
 /// Writes as much as the acceptance of a task does.

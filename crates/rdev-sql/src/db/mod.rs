@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod file;
+mod flusher;
 pub(crate) mod postgres;
 pub(crate) mod restore;
 pub(crate) mod sqlite;
@@ -16,13 +17,14 @@ use rdev_domain::Result;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{PgPool, Postgres, Sqlite};
 
+use self::flusher::Flusher;
 pub(crate) use self::transaction::{Commit, Transaction};
 
 /// Connections to the database, by its kind.
 #[derive(Debug, Clone)]
 pub(crate) enum Db {
     /// A file. One connection writes, so that writers queue up in memory and never meet a lock.
-    Sqlite { write: SqlitePool, read: SqlitePool },
+    Sqlite { write: SqlitePool, read: SqlitePool, flusher: Flusher },
     /// A server, shared with other processes.
     Postgres(PgPool),
 }
@@ -37,9 +39,12 @@ pub(crate) enum Tx {
 macro_rules! write {
     ($db:expr, $commit:expr, |$tx:ident| $block:block) => {
         $crate::db::bounded($db, async {
-            let mut $tx = $db.begin($commit).await?;
+            let commit = $commit;
+            let mut $tx = $db.begin(commit).await?;
             let done: rdev_domain::Result<_> = async { $block }.await;
-            $tx.end(done).await
+            let done = $tx.end(done).await?;
+            $db.ended(commit).await?;
+            Ok(done)
         })
         .await
     };
@@ -117,8 +122,17 @@ pub(crate) use {execute, read, run, write, write_once};
 impl Db {
     /// Opens a SQLite file, and migrates its schema.
     pub(crate) async fn sqlite(file: &Path) -> Result<Self> {
-        let (write, read) = sqlite::open(file).await?;
-        Ok(Self::Sqlite { write, read })
+        let (write, read, flusher) = sqlite::open(file).await?;
+        Ok(Self::Sqlite { write, read, flusher })
+    }
+
+    /// Makes a commit as durable as it was to be.
+    pub(crate) async fn ended(&self, commit: Commit) -> Result<()> {
+        match (self, commit) {
+            (Self::Sqlite { flusher, .. }, Commit::Durable) => flusher.flush().await,
+            // Postgres flushes at the commit.
+            (Self::Sqlite { .. }, Commit::Visible | Commit::Async) | (Self::Postgres(_), _) => Ok(()),
+        }
     }
 
     /// Begins a transaction that writes.
@@ -129,7 +143,7 @@ impl Db {
         }
     }
 
-    /// Begins one statement that writes. SQLite needs a transaction, to set the durability of its commit.
+    /// Begins one statement that writes; on SQLite a block of several.
     pub(crate) async fn begin_statement(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { .. } => self.begin(Commit::Visible).await,
@@ -137,10 +151,27 @@ impl Db {
         }
     }
 
+    /// Begins to make what was committed before this call as durable as can be; [`Self::settled`] waits for it.
+    pub(crate) fn begin_flush(&self) {
+        match self {
+            Self::Sqlite { flusher, .. } => flusher.begin(),
+            // Postgres has flushed at the commit.
+            Self::Postgres(_) => {}
+        }
+    }
+
+    /// Waits for the flushes that were asked for before this call.
+    pub(crate) async fn settled(&self) -> Result<()> {
+        match self {
+            Self::Sqlite { flusher, .. } => flusher.settled().await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Closes every connection.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { write, read } => {
+            Self::Sqlite { write, read, .. } => {
                 read.close().await;
                 write.close().await;
             }

@@ -1,6 +1,6 @@
 //! SQLite: how a file is opened, by one connection that writes and some that read.
 
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -15,7 +15,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Transaction};
 
 use super::backup;
-use super::file::present;
+use super::file::{folder_of, present};
+use super::flusher::Flusher;
 use crate::error::{about, database, is_busy};
 use crate::migrations::{self, Schema};
 
@@ -43,13 +44,13 @@ const PASS_OVER_POSITIONS: &str = "
 /// Bytes to which the write-ahead log is truncated after a large transaction.
 pub(super) const JOURNAL_BYTES_KEPT: &str = "16777216";
 
-/// Opens the file and migrates its schema. Returns the pool that writes, and the pool that reads.
-pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
+/// Opens the file and migrates its schema. Returns the pool that writes, the pool that reads, and the flusher.
+pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool, Flusher)> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROWS_AHEAD)
         .pragma("journal_size_limit", JOURNAL_BYTES_KEPT)
@@ -65,13 +66,19 @@ pub(super) async fn open(file: &Path) -> Result<(SqlitePool, SqlitePool)> {
             .connect_lazy_with(options)
     };
     let write = pool(1, options.clone());
+    let flusher = Flusher::of(file, &write);
     let prepared = async {
         make_private(file).map_err(|error| Error::unavailable("database", error))?;
         migrate(file, &write).await?;
-        pass_over_positions(&write).await.map_err(database)
+        pass_over_positions(&write).await.map_err(database)?;
+        // The name of the write-ahead log, which SQLite flushes late.
+        File::open(folder_of(file))
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| Error::unavailable("database", error))?;
+        flusher.flush().await
     };
     prepared.await.map_err(|error| about(error, format_args!("opening {}", file.display())))?;
-    Ok((write, pool(readers(), options.read_only(true))))
+    Ok((write, pool(readers(), options.read_only(true)), flusher))
 }
 
 /// Returns the number of connections that read: as many as there are processors, within [`READERS`].
@@ -158,15 +165,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_connection_that_writes_is_durable() {
+    async fn commits_are_written_ahead_and_flushed_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let (write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
+        let (write, read, _) = open(&dir.path().join("rdev.db")).await.unwrap();
         for pool in [&write, &read] {
             let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
             assert_eq!(journal, "wal");
         }
         for (pragma, expected) in [
-            ("PRAGMA synchronous", 2),
+            ("PRAGMA synchronous", 1),
             ("PRAGMA foreign_keys", 1),
             ("PRAGMA busy_timeout", BUSY_TIMEOUT.as_millis() as i64),
         ] {
@@ -178,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn connections_that_read_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
-        let (_write, read) = open(&dir.path().join("rdev.db")).await.unwrap();
+        let (_write, read, _) = open(&dir.path().join("rdev.db")).await.unwrap();
         assert!(sqlx::query("DELETE FROM jobs").execute(&read).await.is_err());
     }
 }

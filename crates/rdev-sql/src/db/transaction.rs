@@ -45,11 +45,9 @@ pub(crate) trait Engine: Database {
 impl Engine for Sqlite {
     const IS_REMOTE: bool = false;
 
-    fn begin(commit: Commit) -> &'static str {
-        match commit {
-            Commit::Durable => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            Commit::Visible | Commit::Async => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-        }
+    /// The flush of a durable commit follows it: see `db::flusher`.
+    fn begin(_: Commit) -> &'static str {
+        "BEGIN IMMEDIATE"
     }
 
     async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()> {

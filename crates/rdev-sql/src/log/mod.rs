@@ -14,9 +14,8 @@ use async_trait::async_trait;
 use rdev_domain::{Chunk, Entry, JobId, LogView, Position, Result, Seq, Timestamp};
 use rdev_ports::{EventLog, Fence, PruneRule, Retention, StepReport};
 
-use crate::db::Db;
+use crate::db::Commit;
 use crate::store::SqlStore;
-use crate::write_check::write_through;
 
 #[async_trait]
 impl EventLog for SqlStore {
@@ -61,11 +60,7 @@ impl EventLog for SqlStore {
     }
 
     async fn flush(&self) -> Result<()> {
-        match &self.db {
-            Db::Sqlite { .. } => write_through(&self.db).await,
-            // Postgres flushes with each commit that anybody can see.
-            Db::Postgres(_) => Ok(()),
-        }
+        self.db.ended(Commit::Durable).await
     }
 }
 

@@ -3,7 +3,7 @@
 use rdev_domain::{
     Conflict, Entry, EntryBody, Error, IdempotencyKey, Job, JobStatus, Resource, Result, Seq, Timestamp,
 };
-use rdev_ports::{Enqueued, EventLog};
+use rdev_ports::Enqueued;
 
 use super::heads::{elect, lock};
 use super::idempotency;
@@ -34,17 +34,16 @@ pub(super) async fn enqueue(
         }
         // Alone, the write returns the reason; so do the others below.
     }
-    match enqueue_alone(store, job, idempotency).await {
+    let enqueued = match enqueue_alone(store, job, idempotency).await {
         // The transaction is over: on Postgres a failed one takes no further query.
         Err(refused @ Error::Conflict { conflict: Conflict::StreamIdTaken, .. }) => {
             let stored = write!(&store.db, Commit::Visible, |tx| { accepted(&mut tx, job).await })?;
-            let entry = stored.ok_or(refused)?;
-            // On SQLite the entry may be visible before the disk has it, whose failure lost the answer.
-            store.flush().await?;
-            Ok(Enqueued::New(entry))
+            Ok(Enqueued::New(stored.ok_or(refused)?))
         }
         answer => answer,
-    }
+    };
+    store.db.begin_flush();
+    enqueued
 }
 
 async fn enqueue_alone(
@@ -53,7 +52,7 @@ async fn enqueue_alone(
     idempotency: Option<&IdempotencyKey>,
 ) -> Result<Enqueued> {
     let concurrency_key = job.spec.concurrency_key();
-    write!(&store.db, Commit::Durable, |tx| {
+    write!(&store.db, Commit::Visible, |tx| {
         if let Some(key) = &concurrency_key {
             lock(&mut tx, key).await?;
         }

@@ -23,10 +23,12 @@ macro_rules! key_is_held {
 }
 pub(crate) use key_is_held;
 
-/// Tells whether a worker that lives holds `q`.
+/// Tells whether a worker that lives holds `q`. The row has a lease of its own, which counts as well: Postgres looks at the
+/// row anew after another process has claimed it, but not at the leases of the owners.
 macro_rules! is_leased {
     () => {
-        "EXISTS (SELECT 1 FROM lease_owners l WHERE l.owner = q.lease_owner AND l.lease_until_us >= $2)"
+        "(q.lease_until_us >= $2
+          OR EXISTS (SELECT 1 FROM lease_owners l WHERE l.owner = q.lease_owner AND l.lease_until_us >= $2))"
     };
 }
 
@@ -83,7 +85,7 @@ macro_rules! running_tasks {
 macro_rules! claim {
     ($from:literal, $begin:literal, $between:literal, $end:literal) => {
         concat!(
-            "UPDATE queue SET lease_owner = $1, postponed_until_us = 0,
+            "UPDATE queue SET lease_owner = $1, lease_until_us = $6, postponed_until_us = 0,
                               token = CASE WHEN token < $2 THEN $2 ELSE token + 1 END",
             $from,
             " WHERE id ",
@@ -216,6 +218,7 @@ async fn try_claim(
             commands,
             pool,
             operations,
+            lease_until.as_micros(),
         )?;
         if ids.is_empty() {
             return Ok(Vec::new());

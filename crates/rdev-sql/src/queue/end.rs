@@ -158,7 +158,7 @@ pub(crate) async fn count_ended(tx: &mut Tx, kind: JobKind, status: JobStatus, m
 async fn requeue(tx: &mut Tx, id: &JobId, retry: &Retry) -> Result<()> {
     execute!(
         tx,
-        "UPDATE queue SET started_us = NULL, pod_uid = NULL, worker = NULL, slot = 0, lease_owner = NULL,
+        "UPDATE queue SET started_us = NULL, pod_uid = NULL, worker = NULL, slot = 0, lease_owner = NULL, lease_until_us = 0,
                           postponed_until_us = 0, token = token + 1, reason = NULL, message = NULL, waiting_for = NULL,
                           run_after_us = $1, last_error = $2, earlier_attempts = earlier_attempts + $3
          WHERE id = $4",

@@ -18,11 +18,12 @@ use crate::values::{between_commas, column};
 /// another one of the concurrency key.
 macro_rules! release_lease {
     ($where:literal) => {
-        concat!("UPDATE queue SET lease_owner = NULL, token = token + 1 WHERE ", $where)
+        concat!("UPDATE queue SET lease_owner = NULL, lease_until_us = 0, token = token + 1 WHERE ", $where)
     };
 }
 
-const POSTPONE: &str = "UPDATE queue SET lease_owner = NULL, token = token + 1, postponed_until_us = $1
+const POSTPONE: &str =
+    "UPDATE queue SET lease_owner = NULL, lease_until_us = 0, token = token + 1, postponed_until_us = $1
      WHERE id = $2 AND token = $3";
 
 /// Many targets cost no more than one: the postponed jobs are read once.

@@ -27,6 +27,10 @@ impl TaskQueue for SqlStore {
         accept::enqueue(self, job, idempotency).await
     }
 
+    async fn settled(&self) -> Result<()> {
+        self.db.settled().await
+    }
+
     async fn first_use(&self, key: &IdempotencyKey, now: Timestamp) -> Result<Timestamp> {
         accept::first_use(self, key, now).await
     }

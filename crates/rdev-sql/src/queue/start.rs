@@ -65,6 +65,8 @@ pub(super) async fn start(
         }
         Ok(started)
     });
+    // Nothing begins before the job's acceptance survives the death of the machine: its flush was asked for before.
+    store.db.settled().await?;
     match started {
         // Whoever chose the same slot at the same time was first.
         Err(error) if slot.is_some() && is_unique_violation(&error) => Ok(StartAnswer::SlotTaken),

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use rdev_domain::{
-    BlockedBy, Failure, Job, JobId, JobSpec, JobState, JobStatus, Position, Reason, Schedule, Seq, Target,
-    TaskKind, Timestamp, WaitingFor,
+    BlockedBy, Ending, Failure, Job, JobId, JobSpec, JobState, JobStatus, Outcome, Position, Reason,
+    Schedule, Seq, Target, TaskKind, Timestamp, WaitingFor,
 };
 use rdev_ports::testing::{START, agent, chunk, id, job, keyed, log_of, operation, slots, target, task};
 use rdev_ports::{
-    Artefacts, EventLog, JobFilter, OperationSteps, Operations, PoolQueue, Retention, Retry, StartAnswer,
-    TaskLeases, TaskQueue,
+    Artefacts, Claim, EventLog, JobFilter, OperationSteps, Operations, PoolQueue, Retention, Retry,
+    StartAnswer, TaskLeases, TaskQueue,
 };
 use rdev_sql::SqlStore;
 
 use crate::{On, Place, on_both, sqlite_connection};
 
 on_both! {
+    jobs_in_every_state_are_as_they_were,
     jobs_in_every_state_go_on,
     of_each_key_the_right_one_is_next,
     what_has_ended_is_counted_and_goes_with_its_files,
@@ -91,94 +92,127 @@ async fn found(store: &SqlStore, job: &Job) -> Job {
     store.job(&job.target(), &job.id).await.unwrap().expect("the job is stored")
 }
 
-async fn jobs_in_every_state_go_on(on: On) {
-    let (waits, claimed, runs, later) = (job("demo", 1), job("demo", 2), job("demo", 3), job("demo", 4));
-    let (postponed, stalled, asks) = (job("other", 5), job("other", 6), task(TaskKind::Test, 7));
-    let (retried, creation) = (task(TaskKind::Build, 8), operation("shop", 9));
-    let rows = [
-        row(&waits, "status = 'pending', cancel_requested = TRUE"),
-        row(&claimed, CLAIMED),
-        row(&runs, RUNNING),
-        row(&later, "run_after_us = 9000000000000000"),
-        row(&postponed, "attempt = 3, lease_until_us = 9000000000000000"),
-        row(&stalled, &format!("{RUNNING}, reason = 'pod_lost', message = 'its pod is gone'")),
-        row(&asks, &format!("{RUNNING}, worker = 'slot-1', seat = 1, waiting_for = 'approval'")),
-        row(
-            &retried,
-            "tries = 2, earlier_tries = 1, attempt = 9, last_error = 'step 2 failed', last_seq = 12",
-        ),
-        row(&creation, RUNNING),
-        format!(
-            "INSERT INTO operation_steps (operation_id, number, name, state) VALUES ('{}', 1, 'workspace', 'running');",
-            creation.id
-        ),
-        format!(
-            "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
-                 VALUES ('{}', 'demo', 'output', 1, 5, 1769284800000000, BYTES'01');",
-            runs.id
-        ),
-    ];
-    let (store, _place) = opened(on, &rows.concat()).await;
+/// Jobs in every state, as version 16 had them.
+struct Jobs {
+    waits: Job,
+    claimed: Job,
+    runs: Job,
+    later: Job,
+    postponed: Job,
+    stalled: Job,
+    asks: Job,
+    retried: Job,
+    creation: Job,
+}
 
-    assert!(found(&store, &waits).await.cancel_requested);
-    assert_eq!(found(&store, &claimed).await, claimed);
-    assert_eq!(found(&store, &runs).await.state, JobState::running(START));
-    assert_eq!(
-        found(&store, &later).await.schedule.run_after,
-        Some(Timestamp::from_micros(9_000_000_000_000_000))
-    );
+impl Jobs {
+    fn new() -> Self {
+        Self {
+            waits: job("demo", 1),
+            claimed: job("demo", 2),
+            runs: job("demo", 3),
+            later: job("demo", 4),
+            postponed: job("other", 5),
+            stalled: job("other", 6),
+            asks: task(TaskKind::Test, 7),
+            retried: task(TaskKind::Build, 8),
+            creation: operation("shop", 9),
+        }
+    }
+
+    fn rows(&self) -> String {
+        let retried =
+            "tries = 2, earlier_tries = 1, attempt = 9, last_error = 'step 2 failed', last_seq = 12";
+        [
+            row(&self.waits, "status = 'pending', cancel_requested = TRUE"),
+            row(&self.claimed, CLAIMED),
+            row(&self.runs, RUNNING),
+            row(&self.later, "run_after_us = 9000000000000000"),
+            row(&self.postponed, "attempt = 3, lease_until_us = 9000000000000000"),
+            row(&self.stalled, &format!("{RUNNING}, reason = 'pod_lost', message = 'its pod is gone'")),
+            row(&self.asks, &format!("{RUNNING}, worker = 'slot-1', seat = 1, waiting_for = 'approval'")),
+            row(&self.retried, retried),
+            row(&self.creation, RUNNING),
+            format!(
+                "INSERT INTO operation_steps (operation_id, number, name, state)
+                 VALUES ('{}', 1, 'workspace', 'running');",
+                self.creation.id
+            ),
+            format!(
+                "INSERT INTO events (task_id, project, kind, first_seq, last_seq, at_us, body)
+                 VALUES ('{}', 'demo', 'output', 1, 5, 1769284800000000, BYTES'01');",
+                self.runs.id
+            ),
+        ]
+        .concat()
+    }
+}
+
+async fn jobs_in_every_state_are_as_they_were(on: On) {
+    let jobs = Jobs::new();
+    let (store, _place) = opened(on, &jobs.rows()).await;
+    assert!(found(&store, &jobs.waits).await.cancel_requested);
+    assert_eq!(found(&store, &jobs.claimed).await, jobs.claimed);
+    let later = Some(Timestamp::from_micros(9_000_000_000_000_000));
+    assert_eq!(found(&store, &jobs.later).await.schedule.run_after, later);
     let failure = Some(Failure { reason: Reason::PodLost, message: "its pod is gone".to_owned() });
-    assert_eq!(
-        found(&store, &stalled).await.state,
-        JobState::Running { started_at: START, failure, waiting_for: None }
-    );
-    let waiting_for = Some(WaitingFor::Approval);
-    assert_eq!(
-        found(&store, &asks).await.state,
-        JobState::Running { started_at: START, failure: None, waiting_for }
-    );
+    for (job, failure, waiting_for) in [
+        (&jobs.runs, None, None),
+        (&jobs.stalled, failure, None),
+        (&jobs.asks, None, Some(WaitingFor::Approval)),
+    ] {
+        let state = JobState::Running { started_at: START, failure, waiting_for };
+        assert_eq!(found(&store, job).await.state, state);
+    }
     let schedule = Schedule {
         attempts: 2,
         earlier_attempts: 1,
         last_error: Some("step 2 failed".to_owned()),
-        ..retried.schedule.clone()
+        ..jobs.retried.schedule.clone()
     };
-    assert_eq!(found(&store, &retried).await.schedule, schedule);
-    assert_eq!(
-        store.position_of(&runs.id, Seq(4)).await.unwrap(),
-        store.position_of(&runs.id, Seq(0)).await.unwrap()
-    );
-    assert!(
-        store.position_of(&runs.id, Seq(5)).await.unwrap()
-            > store.position_of(&runs.id, Seq(4)).await.unwrap()
-    );
+    assert_eq!(found(&store, &jobs.retried).await.schedule, schedule);
+    let position = async |seq| store.position_of(&jobs.runs.id, Seq(seq)).await.unwrap();
+    assert_eq!(position(4).await, position(0).await);
+    assert!(position(5).await > position(4).await);
+}
 
+async fn jobs_in_every_state_go_on(on: On) {
+    let jobs = Jobs::new();
+    let (store, _place) = opened(on, &jobs.rows()).await;
     // No lease of a former program counts: everything that is due is claimed, by tokens that are new.
     let claims = store.claim(&id("worker-1"), slots(20), NOW, UNTIL).await.unwrap();
-    let mut ids: Vec<&JobId> = claims.iter().map(|claim| &claim.fence.id).collect();
-    ids.sort();
-    let mut due = [&waits, &claimed, &runs, &stalled, &asks, &retried, &creation].map(|job| &job.id);
-    due.sort();
-    assert_eq!(ids, due);
+    let Jobs { waits, claimed, runs, postponed, stalled, asks, retried, creation, .. } = &jobs;
+    assert_eq!(ids(&claims), sorted([waits, claimed, runs, stalled, asks, retried, creation]));
     assert!(claims.iter().all(|claim| claim.fence.token > 9));
     assert_eq!(store.hurry(&[target("other")]).await.unwrap(), 1);
-    let claims_of_postponed = store.claim(&id("worker-1"), slots(20), NOW, UNTIL).await.unwrap();
-    assert_eq!(claims_of_postponed[0].fence.id, postponed.id);
+    let hurried = store.claim(&id("worker-1"), slots(20), NOW, UNTIL).await.unwrap();
+    assert_eq!(ids(&hurried), sorted([postponed]));
 
     let claim = |job: &Job| claims.iter().find(|claim| claim.fence.id == job.id).unwrap();
-    assert_eq!((claim(&runs).last_seq, claim(&runs).pod_uid.as_deref()), (Seq(5), Some("pod-1")));
-    let slot = claim(&asks).slot.clone().unwrap();
+    assert_eq!((claim(runs).last_seq, claim(runs).pod_uid.as_deref()), (Seq(5), Some("pod-1")));
+    let slot = claim(asks).slot.clone().unwrap();
     assert_eq!((slot.worker.as_str(), slot.number), ("slot-1", 1));
-    let other_task = store.start(&claim(&retried).fence, "pod-2", Some(&slot), NOW).await.unwrap();
+    let other_task = store.start(&claim(retried).fence, "pod-2", Some(&slot), NOW).await.unwrap();
     assert!(matches!(other_task, StartAnswer::SlotTaken), "{other_task:?}");
-    store.append(&claim(&runs).fence, vec![chunk(6, 9)], NOW).await.unwrap();
-    let outcome = rdev_domain::Outcome::without_process(rdev_domain::Ending::Completed, "");
-    store.finish(&claim(&runs).fence, Seq(10), outcome, NOW).await.unwrap();
-    assert!(found(&store, &runs).await.state.is_ended());
+    store.append(&claim(runs).fence, vec![chunk(6, 9)], NOW).await.unwrap();
+    let outcome = Outcome::without_process(Ending::Completed, "");
+    store.finish(&claim(runs).fence, Seq(10), outcome, NOW).await.unwrap();
+    assert!(found(&store, runs).await.state.is_ended());
     assert_eq!(store.read_job(&runs.id, Position::ZERO, 9).await.unwrap().len(), 4);
-    let steps = store.plan(&claim(&creation).fence, &[]).await.unwrap();
-    assert_eq!(steps.len(), 1);
+    assert_eq!(store.plan(&claim(creation).fence, &[]).await.unwrap().len(), 1);
     assert_eq!(store.steps(std::slice::from_ref(&creation.id)).await.unwrap().len(), 1);
+}
+
+fn ids(claims: &[Claim]) -> Vec<JobId> {
+    let mut ids: Vec<JobId> = claims.iter().map(|claim| claim.fence.id.clone()).collect();
+    ids.sort();
+    ids
+}
+
+fn sorted<const N: usize>(jobs: [&Job; N]) -> [JobId; N] {
+    let mut ids = jobs.map(|job| job.id.clone());
+    ids.sort();
+    ids
 }
 
 async fn of_each_key_the_right_one_is_next(on: On) {
@@ -200,9 +234,7 @@ async fn of_each_key_the_right_one_is_next(on: On) {
     let blocked = store.queue_position(&behind.id, NOW).await.unwrap().unwrap();
     assert_eq!(blocked.blocked_by, Some(BlockedBy::Workspace));
     let claims = store.claim(&id("worker-1"), slots(9), NOW, UNTIL).await.unwrap();
-    let mut ids: Vec<&JobId> = claims.iter().map(|claim| &claim.fence.id).collect();
-    ids.sort();
-    assert_eq!(ids, [&runs.id, &old.id, &high.id]);
+    assert_eq!(ids(&claims), sorted([&runs, &old, &high]));
     for claim in &claims {
         let retry = Retry {
             reason: "lost".to_owned(),
@@ -216,9 +248,7 @@ async fn of_each_key_the_right_one_is_next(on: On) {
         store.retry(&claim.fence, retry, NOW).await.unwrap();
     }
     let claims = store.claim(&id("worker-1"), slots(9), NOW, UNTIL).await.unwrap();
-    let mut ids: Vec<&JobId> = claims.iter().map(|claim| &claim.fence.id).collect();
-    ids.sort();
-    assert_eq!(ids, [&behind.id, &young.id, &low.id]);
+    assert_eq!(ids(&claims), sorted([&behind, &young, &low]));
 }
 
 async fn what_has_ended_is_counted_and_goes_with_its_files(on: On) {

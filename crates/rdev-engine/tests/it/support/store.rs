@@ -118,6 +118,7 @@ macro_rules! calls {
 
 calls! { TaskQueue:
     fn enqueue(job: &Job, key: Option<&IdempotencyKey>) -> Enqueued;
+    fn settled() -> ();
     fn first_use(key: &IdempotencyKey, now: Timestamp) -> Timestamp;
     fn request_cancel(target: &Target, id: &JobId, key: Option<&IdempotencyKey>, now: Timestamp)
         -> Option<CancelRequested>;
