@@ -27,8 +27,8 @@ struct Case {
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let rdev = Rdev::start(&setup.rdev, &setup.folder.join("lines")).await?;
-    let flood = setup.size(1_000_000, 50_000);
-    let writes = setup.size(300_000, 20_000);
+    let flood = setup.size([1_000_000, 50_000, 20_000]);
+    let writes = setup.size([300_000, 20_000, 10_000]);
     let cases = [
         Case {
             name: "flood",
@@ -60,11 +60,14 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
 }
 
 async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -> anyhow::Result<()> {
-    let websocketd = websocketd(&case.command, &setup.folder).await?;
+    let websocketd = match setup.has_peers() {
+        true => Some(websocketd(&case.command, &setup.folder).await?),
+        false => None,
+    };
     let mut client = Client::new(rdev).await?;
     let (mut pipe, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut cpu, mut complete, mut bytes) = (0.0, true, 0);
-    let rounds = setup.size(5, 1);
+    let rounds = setup.size([5, 2, 1]);
     for _ in 0..rounds {
         pipe.push(through_pipe(setup, case)?);
 
@@ -77,10 +80,12 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
         anyhow::ensure!(counter.numbers.count == case.lines + 1, "rdev: {:?}", counter.numbers);
         anyhow::ensure!(counter.last_line() == Some(&case.last), "rdev: {:?}", counter.last_line());
 
-        let began = Instant::now();
-        let received = ws::receive(websocketd.port, case.prefix, case.first).await?;
-        theirs.push(received.numbers.count as f64 / began.elapsed().as_secs_f64());
-        complete &= received.numbers.count == case.lines && received.last == case.last;
+        if let Some(websocketd) = &websocketd {
+            let began = Instant::now();
+            let received = ws::receive(websocketd.port, case.prefix, case.first).await?;
+            theirs.push(received.numbers.count as f64 / began.elapsed().as_secs_f64());
+            complete &= received.numbers.count == case.lines && received.last == case.last;
+        }
     }
     let (pipe, ours, theirs) = (median(&pipe), median(&ours), median(&theirs));
     let name = case.name;
@@ -93,15 +98,17 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
         met: Some(ours >= 0.5 * pipe),
     });
     let lost = if complete { "" } else { ", INCOMPLETE" };
-    report.row(Row {
-        axis: format!("lines/s, {name}"),
-        rdev: short(ours),
-        peer: format!("websocketd {}{lost}", short(theirs)),
-        ratio: format!("{:.1}", ours / theirs),
-        // When the command itself is the limit, no server can be faster than another.
-        aim: if case.floods { ">= 3, then 10" } else { "-" },
-        met: case.floods.then_some(ours >= 3.0 * theirs),
-    });
+    if websocketd.is_some() {
+        report.row(Row {
+            axis: format!("lines/s, {name}"),
+            rdev: short(ours),
+            peer: format!("websocketd {}{lost}", short(theirs)),
+            ratio: format!("{:.1}", ours / theirs),
+            // When the command itself is the limit, no server can be faster than another.
+            aim: if case.floods { ">= 3, then 10" } else { "-" },
+            met: case.floods.then_some(ours >= 3.0 * theirs),
+        });
+    }
     let a_line = cpu / (rounds as f64 * case.lines as f64) * 1e6;
     let events = bytes as f64 / 1e6;
     report.fact(format!(
