@@ -9,12 +9,15 @@ mod axes;
 mod card;
 mod common;
 mod http;
+mod loopback;
 mod queue;
 mod servers;
 mod sse;
 mod stats;
 mod table;
 mod ws;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +39,15 @@ enum Mode {
         #[arg(long)]
         port: u16,
     },
+    /// Serves recorded events, the floor of a stream.
+    Loopback {
+        /// Its port
+        #[arg(long)]
+        port: u16,
+        /// The events
+        #[arg(long)]
+        file: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -43,5 +55,6 @@ fn main() -> anyhow::Result<()> {
         Mode::Run(options) => options.run(),
         Mode::Queue(options) => options.run(),
         Mode::EmptyRoute { port } => servers::empty_route(port),
+        Mode::Loopback { port, file } => loopback::serve(port, &file),
     }
 }

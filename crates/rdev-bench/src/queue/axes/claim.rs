@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use anyhow::Context;
+
 use super::{Setup, empty};
 use crate::queue::contender::Contender;
 use crate::queue::peers::{Peer, Program};
 use crate::queue::postgres::run as sql;
 use crate::queue::rdev::{Rdev, Sender, claim};
-use crate::stats::{median, millis};
+use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row, short};
 
 /// Claims of a peer in one round: some take a tenth of a second for each.
@@ -26,7 +28,8 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     fill(&mut large, tasks, tasks).await?;
     for batch in BATCHES {
         fill(&mut small, 0, claims * batch).await?;
-        let (small_time, large_time) = beside(&small, &large, batch, claims).await?;
+        let (small_times, large_times) = beside(&small, &large, batch, claims).await?;
+        let (small_time, large_time) = (median(&small_times), median(&large_times));
         let ratio = large_time / small_time;
         report.row(Row {
             axis: format!("claim of {batch}, ms, {0} waiting + {0} finished", short(tasks as f64)),
@@ -54,8 +57,8 @@ async fn fill(rdev: &mut Rdev, finished: u64, waiting: u64) -> anyhow::Result<()
     sql(rdev.database(), "CHECKPOINT").await
 }
 
-/// Returns the median times of a claim in each, in milliseconds, measured in turn.
-async fn beside(small: &Rdev, large: &Rdev, batch: u64, claims: u64) -> anyhow::Result<(f64, f64)> {
+/// Returns the times of the claims in each, in milliseconds, measured in turn.
+async fn beside(small: &Rdev, large: &Rdev, batch: u64, claims: u64) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let (mut small_times, mut large_times) = (Vec::new(), Vec::new());
     for n in 0..claims {
         let mut order = [(small, &mut small_times), (large, &mut large_times)];
@@ -70,7 +73,7 @@ async fn beside(small: &Rdev, large: &Rdev, batch: u64, claims: u64) -> anyhow::
             anyhow::ensure!(claims.len() as u64 == batch, "{} tasks were claimed", claims.len());
         }
     }
-    Ok((median(&small_times), median(&large_times)))
+    Ok((small_times, large_times))
 }
 
 /// Measures the same for pg-boss, which has a function for a claim.
@@ -124,7 +127,8 @@ async fn behind_a_key(
     behind.clone_task(claims - 1, false).await?;
     sql(behind.database(), "VACUUM ANALYZE").await?;
     sql(behind.database(), "CHECKPOINT").await?;
-    let (free_time, behind_time) = beside(free, behind, 1, claims).await?;
+    let (free_times, behind_times) = beside(free, behind, 1, claims).await?;
+    let (free_time, behind_time) = (median(&free_times), median(&behind_times));
     let ratio = behind_time / free_time;
     report.row(Row {
         axis: format!("claim of 1, ms, behind {} that wait for one key", short(blocked as f64)),
@@ -134,5 +138,13 @@ async fn behind_a_key(
         aim: "<= 1.3x",
         met: Some(ratio <= AIM),
     });
+    let (first, longest) = (behind_times.first().context("no claim")?, percentile(&behind_times, 1.0));
+    let begun = Instant::now();
+    let none = claim(behind.store(), 1).await?;
+    let empty = millis(begun.elapsed());
+    anyhow::ensure!(none.is_empty(), "a task was claimed although another one of its key is under way");
+    report.fact(format!(
+        "claims behind a key: the first takes {first:.2} ms, the longest {longest:.2} ms, one that finds none {empty:.2} ms"
+    ));
     Ok(())
 }
