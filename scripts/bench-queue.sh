@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Measures rdev's queue beside its peers on one private Postgres, and prints one table; every figure is a
-# ratio from the same run.
+# Measures rdev's queue beside its peers on one private Postgres, and prints the card of the machine and one table; every figure is
+# a ratio from the same run.
 #
 #   scripts/bench-queue.sh            everything, about twenty minutes
+#   scripts/bench-queue.sh --write    the same, and the table goes into docs/benchmarks.md
 #   scripts/bench-queue.sh --small    small sizes, two to three minutes
+#   scripts/bench-queue.sh --smoke    the smallest ones, without peers and optimization: tests this script
 #   scripts/bench-queue.sh --only throughput,latency,idle,claim,first-event
 #
 # The peers: graphile_worker (the Rust crate), graphile-worker and pg-boss (npm, on Node). Each has a database
@@ -20,7 +22,7 @@
 #                notified through Postgres; pg-boss polls twice a second, its maximum
 #   idle         transactions a second that a waiting worker costs, set up as for the latency
 #   claim        a claim with 1,000,000 tasks waiting and 1,000,000 finished, beside a small table; and
-#                one behind tasks that wait for a concurrency key
+#                one behind 100,000 tasks that wait for a concurrency key, beside one without them
 #   first-event  time that Postgres adds to a command's first event, beside SQLite (rdev's stores alone)
 #
 # Reading the table: rdev keeps a task's row and three events of its log, written in three transactions. pg-boss
@@ -29,8 +31,8 @@
 # Client, server and peer share the machine's cores, for every contender alike. Only ratios count:
 # absolute figures are this machine's, and mostly those of its disk (TMPDIR). Run it on an idle machine.
 #
-# The benchmark has a Cargo.lock of its own, in benches/queue; CI does not build it.
-# BENCH_QUEUE=program uses that program instead of building one.
+# graphile_worker is a program of its own, benches/graphile, so that its two hundred crates stay out of the workspace.
+# RDEV_BENCH=program measures with that program instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,17 +40,15 @@ cd "$(dirname "$0")/.."
 source scripts/lib/tools.sh
 # shellcheck source=scripts/lib/postgres.sh
 source scripts/lib/postgres.sh
+# shellcheck source=scripts/lib/bench.sh
+source scripts/lib/bench.sh
 
 # The last versions that run on Node 20.
 PEERS=(graphile-worker@0.17.3 pg-boss@10.4.2)
 NODE_MIN=20
 
-case "${1:-}" in
-    -h | --help)
-        print_help
-        exit 0
-        ;;
-esac
+help_if_asked "$@"
+begin_bench "$@"
 
 need_peers() {
     need_programs node:nodejs npm:npm python3:python3
@@ -64,18 +64,26 @@ need_peers() {
     printf '%s\n' "${PEERS[*]}" >"$modules/installed"
 }
 
-need_peers
-if [ -z "${BENCH_QUEUE:-}" ]; then
-    printf 'building the benchmark; the first time takes minutes\n' >&2
-    built="${CARGO_TARGET_DIR:-target}/bench-queue"
-    cargo build --quiet --release --locked --manifest-path benches/queue/Cargo.toml --target-dir "$built"
-    BENCH_QUEUE="$built/release/bench-queue"
-fi
+# need_graphile builds the program of graphile_worker.
+need_graphile() {
+    local built="${CARGO_TARGET_DIR:-target}/bench-graphile"
+    printf 'building graphile_worker; the first time takes minutes\n' >&2
+    cargo build --quiet --release --locked --manifest-path benches/graphile/Cargo.toml --target-dir "$built"
+    graphile="$built/release/bench-graphile"
+}
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench-queue.XXXXXX")
-trap 'stop_postgres; rm -rf "$folder"' EXIT
+peers=()
+if [ -z "$SMOKE" ]; then
+    need_peers
+    need_graphile
+    peers=(--modules "$modules" --graphile "$graphile")
+fi
+need_programs python3:python3
+trap 'stop_postgres; remove_bench_folder' EXIT
+bench_folder
+need_bench
 # An existing server may have any settings.
 unset RDEV_TEST_POSTGRES
 export RDEV_TEST_POSTGRES_FSYNC=on
 start_postgres
-"$BENCH_QUEUE" --postgres "$RDEV_TEST_POSTGRES" --modules "$modules" --folder "$folder" "$@"
+"$BENCH" queue --postgres "$RDEV_TEST_POSTGRES" ${peers[@]+"${peers[@]}"} --folder "$FOLDER" "${ABOUT[@]}" "$@"

@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Measures rdev beside its peers and prints one table; every figure is a ratio from the same run.
+# Measures rdev beside its peers, and prints the card of the machine and one table; every figure is a ratio from the same run.
 #
-#   scripts/bench.sh            everything, about four minutes
-#   scripts/bench.sh --quick    small sizes, a smoke test
+#   scripts/bench.sh            everything, about five minutes
+#   scripts/bench.sh --write    the same, and the table goes into docs/benchmarks.md
+#   scripts/bench.sh --small    small sizes
+#   scripts/bench.sh --smoke    the smallest ones, without peers and optimization: tests this script
 #   scripts/bench.sh --only lines,first-event,fanout,requests,startup,peer
 #
 # Axes, and the programs beside rdev:
 #   lines        lines a second from a command to one SSE client, beside the same command through a plain
-#                pipe into a file and beside websocketd; for a flood (seq) and for a command that writes
-#                line by line. Timed from the POST to `complete`; every line is counted, once and in order.
+#                pipe into a file, beside loopback (a server that writes the same recorded events from its
+#                memory to the same client) and beside websocketd; for a flood (seq) and for a command that
+#                writes line by line. Timed from the POST to `complete`; every line is counted, once and in
+#                order.
 #   first-event  POST to the first output event, beside a bare spawn of the same command
 #   fanout       1,000 subscribers of one stream, idle (memory) and in a burst (deliveries a second),
 #                beside nginx with nchan (2 workers) and messages of the same size
@@ -22,12 +26,15 @@
 # machine. SQLite keeps synchronous=FULL, so the folder's file system (TMPDIR) counts as well.
 #
 # Missing Debian packages are installed, with sudo where needed; other systems get a list of them.
-# RDEV_API=program measures that program instead of building one.
+# RDEV_API=program measures that program instead of building one; RDEV_BENCH=program measures with that one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/tools.sh
 source scripts/lib/tools.sh
+# shellcheck source=scripts/lib/bench.sh
+source scripts/lib/bench.sh
 help_if_asked "$@"
+begin_bench "$@"
 
 PEER=@sandbox-agent/cli@0.4.2
 PACKAGES=(websocketd nginx libnginx-mod-nchan wrk)
@@ -61,22 +68,17 @@ install_peer() {
     chmod +x "$peer"
 }
 
-install_missing
-install_peer
-# As the image is built.
-cargo build --quiet --profile dist -p rdev-bench
-if [ -z "${RDEV_API:-}" ]; then
-    cargo build --quiet --profile dist -p rdev-api
-    RDEV_API=target/dist/rdev-api
+peers=()
+if [ -z "$SMOKE" ]; then
+    install_missing
+    install_peer
+    peers=(--sandbox-agent "$peer")
 fi
-
-folder=$(mktemp -d "${TMPDIR:-/tmp}/rdev-bench.XXXXXX")
-# The last commands end within their timeouts.
-trap 'rm -rf "$folder" 2>/dev/null || { sleep 2; rm -rf "$folder"; }' EXIT
-# Copies, so that a build during the measurement changes nothing.
-cp "$RDEV_API" "$folder/rdev-api"
-cp target/dist/rdev-bench "$folder/rdev-bench"
+trap remove_bench_folder EXIT
+bench_folder
+need_bench
+need_api
 
 # A thousand subscribers need more than two thousand open files.
 ulimit -n "$(ulimit -Hn)"
-"$folder/rdev-bench" run --rdev "$folder/rdev-api" --sandbox-agent "$peer" --folder "$folder" "$@"
+"$BENCH" run --rdev "$API" ${peers[@]+"${peers[@]}"} --folder "$FOLDER" "${ABOUT[@]}" "$@"

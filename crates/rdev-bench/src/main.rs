@@ -1,12 +1,16 @@
-//! Measures rdev beside its peers, in one run on one machine, and prints each figure as a ratio.
+//! Measures rdev beside its baselines and its peers, in one run on one machine, and prints each figure as a ratio.
 //!
-//! One thread generates all load over raw sockets and checks the answers: every axis counts the distinct
-//! events or lines that each client received. The servers are started here, on free ports and in a folder
-//! of their own. To add an axis: write a module in `axes/` that returns rows, and add its name to
+//! `run` measures the server over its sockets, `queue` its stores beside other queues. One thread generates the load of a server and
+//! checks the answers: every axis counts the distinct events or lines that each client received. The servers are started here, on free
+//! ports and in a folder of their own. To add an axis: write a module in `axes/` that returns rows, and add its name to
 //! [`axes::Axis`].
 
 mod axes;
+mod card;
+mod common;
 mod http;
+mod loopback;
+mod queue;
 mod servers;
 mod sse;
 mod stats;
@@ -15,11 +19,7 @@ mod ws;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-
-use crate::axes::{Axis, Setup};
-use crate::table::Report;
 
 #[derive(Parser)]
 struct Args {
@@ -29,47 +29,32 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// Measures.
-    Run {
-        /// The server's program
-        #[arg(long)]
-        rdev: PathBuf,
-        /// The peer's program
-        #[arg(long)]
-        sandbox_agent: PathBuf,
-        /// An empty folder for all output and data
-        #[arg(long)]
-        folder: PathBuf,
-        /// Small sizes, for a smoke test
-        #[arg(long)]
-        quick: bool,
-        /// Only these axes
-        #[arg(long, value_enum, value_delimiter = ',')]
-        only: Vec<Axis>,
-    },
+    /// Measures the server.
+    Run(axes::Options),
+    /// Measures the queue.
+    Queue(queue::Options),
     /// Serves one empty route, the baseline for requests.
     EmptyRoute {
         /// Its port
         #[arg(long)]
         port: u16,
     },
+    /// Serves recorded events, the floor of a stream.
+    Loopback {
+        /// Its port
+        #[arg(long)]
+        port: u16,
+        /// The events
+        #[arg(long)]
+        file: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
+        Mode::Run(options) => options.run(),
+        Mode::Queue(options) => options.run(),
         Mode::EmptyRoute { port } => servers::empty_route(port),
-        Mode::Run { rdev, sandbox_agent, folder, quick, only } => {
-            let setup = Setup { rdev, sandbox_agent, folder, quick };
-            let axes = if only.is_empty() { Axis::ALL.to_vec() } else { only };
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let mut report = Report::default();
-            let measure = |axis: Axis| {
-                let measured = runtime.block_on(axis.run(&setup, &mut report));
-                measured.with_context(|| format!("the axis {axis:?}"))
-            };
-            let measured = axes.into_iter().try_for_each(measure);
-            report.print()?;
-            measured
-        }
+        Mode::Loopback { port, file } => loopback::serve(port, &file),
     }
 }

@@ -231,6 +231,16 @@ pub(crate) async fn nchan(folder: &Path) -> anyhow::Result<Server> {
     Ok(server)
 }
 
+/// Runs this program as a server of the events in a file.
+pub(crate) async fn loopback(file: &Path) -> anyhow::Result<Server> {
+    let port = free_port()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["loopback", "--port", &port.to_string(), "--file"]).arg(file);
+    let mut server = Server::start(command, port, &file.with_extension("log"))?;
+    server.ready("/health").await?;
+    Ok(server)
+}
+
 /// Serves an axum route that does nothing: the upper bound of requests per second.
 pub(crate) fn empty_route(port: u16) -> anyhow::Result<()> {
     let route = axum::routing::get(|| async {});

@@ -22,7 +22,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     let rdev = Rdev::start(&setup.rdev, &setup.folder.join("first-event")).await?;
     let mut client = Client::new(&rdev).await?;
     let (mut bare, mut first, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-    for sample in 0..setup.size(220, 30) {
+    for sample in 0..setup.size([220, 50, 30]) {
         tokio::time::sleep(PAUSE).await;
         let spawn = bare_spawn()?;
         let (event, complete) = through_rdev(&mut client).await?;

@@ -1,4 +1,4 @@
-//! The measured axes, a module each.
+//! The measured axes of the server, a module each.
 
 mod fanout;
 mod first_event;
@@ -10,23 +10,63 @@ mod startup;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::ValueEnum;
 
+use crate::common::{Common, Size, one_thread};
 use crate::table::Report;
+
+/// Options of `rdev-bench run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// The server's program
+    #[arg(long)]
+    rdev: PathBuf,
+    /// The program of sandbox-agent; without it no peer is measured, wrk, websocketd and nchan neither
+    #[arg(long)]
+    sandbox_agent: Option<PathBuf>,
+    /// Only these axes
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Axis>,
+}
+
+impl Options {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let run = self.common.begin("server", None, !self.only.is_empty())?;
+        let (size, folder) = (self.common.size(), self.common.folder);
+        let setup = Setup { rdev: self.rdev, sandbox_agent: self.sandbox_agent, folder, size };
+        let axes = if self.only.is_empty() { Axis::ALL.to_vec() } else { self.only };
+        let runtime = one_thread()?;
+        let mut report = Report::default();
+        let measure = |axis: Axis| {
+            let measured = report.axis(|report| runtime.block_on(axis.run(&setup, report)));
+            measured.with_context(|| format!("the axis {axis:?}"))
+        };
+        let measured = axes.into_iter().try_for_each(measure);
+        run.end(&report, measured)
+    }
+}
 
 /// Setup of every axis.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) rdev: PathBuf,
-    pub(crate) sandbox_agent: PathBuf,
+    /// `None` measures no peer.
+    pub(crate) sandbox_agent: Option<PathBuf>,
     pub(crate) folder: PathBuf,
-    pub(crate) quick: bool,
+    pub(crate) size: Size,
 }
 
 impl Setup {
-    /// Returns the full size, or a small one for a smoke test.
-    pub(crate) fn size<T>(&self, full: T, quick: T) -> T {
-        if self.quick { quick } else { full }
+    /// Returns one of three values: that of the full size, of the small one, or of the smoke test.
+    pub(crate) fn size<T>(&self, values: [T; 3]) -> T {
+        self.size.of(values)
+    }
+
+    pub(crate) fn has_peers(&self) -> bool {
+        self.sandbox_agent.is_some()
     }
 }
 

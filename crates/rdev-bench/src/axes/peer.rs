@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -17,91 +18,113 @@ use crate::http::{Answer, Connection, request};
 use crate::servers::{PROJECT, Rdev, Server, sandbox_agent};
 use crate::sse::{Counter, leading_number};
 use crate::stats::{median, millis, percentile};
-use crate::table::{Report, Row};
+use crate::table::{Report, Row, beside};
 
-/// Time for which the slow reader reads nothing.
-const STALL: Duration = Duration::from_secs(4);
 /// Silence after which a stream counts as finished.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let data = setup.folder.join("peer");
     let rdev = Rdev::start(&setup.rdev, &data).await?;
-    let peer = sandbox_agent(&setup.sandbox_agent, &setup.folder).await?;
-    short_command(setup, &rdev, &peer, report).await?;
+    let peer = match &setup.sandbox_agent {
+        Some(program) => Some(sandbox_agent(program, &setup.folder).await?),
+        None => None,
+    };
+    short_command(setup, &rdev, peer.as_ref(), report).await?;
 
-    let lines = setup.size(100_000, 20_000);
+    // Time for which the slow reader reads nothing.
+    let stall = Duration::from_secs(setup.size([4, 4, 1]));
+    let lines = setup.size([100_000, 20_000, 20_000]);
     let command = format!("bash -c 'for ((i=1;i<={lines};i++)); do echo \"$i of the build output\"; done'");
-    let (ours, ours_repeated) = slow_rdev(&rdev, &command).await?;
-    let theirs = slow_peer(&peer, &command).await?;
+    let (ours, ours_repeated) = slow_rdev(&rdev, &command, stall).await?;
+    let theirs = match &peer {
+        Some(peer) => Some(slow_peer(peer, &command, stall).await?),
+        None => None,
+    };
     report.row(Row {
-        axis: format!("a reader that stalls {} s: of {lines} lines", STALL.as_secs()),
+        axis: format!("a reader that stalls {} s: of {lines} lines", stall.as_secs()),
         rdev: format!("{ours}"),
-        peer: format!("sandbox-agent {theirs}"),
+        peer: beside("sandbox-agent", theirs.map(|theirs| theirs.to_string())),
         ratio: format!("{} lost", lines - ours),
         aim: "0 lost",
         met: Some(ours == lines && ours_repeated == 0),
     });
 
     let (ours, ours_ran) = killed_rdev(setup, rdev).await?;
-    let (theirs, theirs_ran) = killed_peer(setup, peer).await?;
+    let theirs = match (&setup.sandbox_agent, peer) {
+        (Some(program), Some(peer)) => Some(killed_peer(setup, program, peer).await?),
+        _ => None,
+    };
     report.row(Row {
         axis: "kill -9 of the server: of 40 lines, read after".into(),
         rdev: format!("{ours}"),
-        peer: format!("sandbox-agent {theirs}"),
+        peer: beside("sandbox-agent", theirs.map(|(lines, _)| lines.to_string())),
         ratio: format!("{} lost", 40 - ours),
         aim: "0 lost",
         met: Some(ours == 40),
     });
-    report.fact(format!(
-        "kill -9: the command itself continued to line {ours_ran} under rdev, to {theirs_ran} under sandbox-agent"
-    ));
+    let theirs = theirs.map_or(String::new(), |(_, ran)| format!(", to {ran} under sandbox-agent"));
+    report.fact(format!("kill -9: the command itself continued to line {ours_ran} under rdev{theirs}"));
     Ok(())
 }
 
-async fn short_command(setup: &Setup, rdev: &Rdev, peer: &Server, report: &mut Report) -> anyhow::Result<()> {
+async fn short_command(
+    setup: &Setup,
+    rdev: &Rdev,
+    peer: Option<&Server>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let mut client = Client::new(rdev).await?;
-    let mut connection = Connection::open(peer.port).await?;
+    let mut connection = match peer {
+        Some(peer) => Some(Connection::open(peer.port).await?),
+        None => None,
+    };
     let post = request("POST", "/v1/processes/run", &[], r#"{"command":"/bin/true"}"#);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for sample in 0..setup.size(220, 30) {
+    for sample in 0..setup.size([220, 50, 30]) {
         let began = Instant::now();
         client.count("exec /bin/true").await?;
         let own = millis(began.elapsed());
-        let began = Instant::now();
-        let (status, body) = connection.call(&post).await?;
-        anyhow::ensure!(status == 200, "sandbox-agent: {}", String::from_utf8_lossy(&body));
+        // The first samples warm up.
         if sample >= 20 {
             ours.push(own);
-            theirs.push(millis(began.elapsed()));
+        }
+        if let Some(connection) = &mut connection {
+            let began = Instant::now();
+            let (status, body) = connection.call(&post).await?;
+            anyhow::ensure!(status == 200, "sandbox-agent: {}", String::from_utf8_lossy(&body));
+            if sample >= 20 {
+                theirs.push(millis(began.elapsed()));
+            }
         }
     }
-    let (ours_p50, theirs_p50) = (median(&ours), median(&theirs));
+    let ours_p50 = median(&ours);
+    let theirs_p50 = peer.map(|_| median(&theirs));
     report.row(Row {
         axis: "/bin/true to its end, ms (p50)".into(),
         rdev: format!("{ours_p50:.2}"),
-        peer: format!("sandbox-agent {theirs_p50:.2}"),
-        ratio: format!("{:.1}", ours_p50 / theirs_p50),
+        peer: beside("sandbox-agent", theirs_p50.map(|theirs| format!("{theirs:.2}"))),
+        ratio: theirs_p50.map_or("-".into(), |theirs| format!("{:.1}", ours_p50 / theirs)),
         aim: "-",
         met: None,
     });
-    report.fact(format!(
-        "/bin/true, p99: rdev {:.2} ms (stored, supervised, survives a crash), sandbox-agent {:.2} ms (in memory)",
-        percentile(&ours, 0.99),
-        percentile(&theirs, 0.99)
-    ));
+    let ours = percentile(&ours, 0.99);
+    let theirs = peer
+        .map(|_| format!(", sandbox-agent {:.2} ms (in memory)", percentile(&theirs, 0.99)))
+        .unwrap_or_default();
+    report.fact(format!("/bin/true, p99: rdev {ours:.2} ms (stored, supervised, survives a crash){theirs}"));
     Ok(())
 }
 
 /// Returns the number of distinct lines that a stalling reader gets from rdev, and the number of
 /// duplicates.
-async fn slow_rdev(rdev: &Rdev, command: &str) -> anyhow::Result<(u64, u64)> {
+async fn slow_rdev(rdev: &Rdev, command: &str, stall: Duration) -> anyhow::Result<(u64, u64)> {
     let (_, url) = rdev.submit(command).await?;
     let mut connection = Connection::open(rdev.server.port).await?;
     let mut counter = Counter::new();
     let get = rdev.request("GET", &url, "text/event-stream", "");
     let mut answer = connection.send(&get, |bytes| counter.push(bytes)).await?;
-    sleep(STALL).await;
+    sleep(stall).await;
     let rest = connection.follow(&mut answer, |bytes| {
         counter.push(bytes);
         ControlFlow::Continue(())
@@ -112,13 +135,13 @@ async fn slow_rdev(rdev: &Rdev, command: &str) -> anyhow::Result<(u64, u64)> {
 }
 
 /// Returns the number of distinct lines that a stalling reader gets from sandbox-agent.
-async fn slow_peer(peer: &Server, command: &str) -> anyhow::Result<u64> {
+async fn slow_peer(peer: &Server, command: &str, stall: Duration) -> anyhow::Result<u64> {
     let id = peer_start(peer, command).await?;
     let mut connection = Connection::open(peer.port).await?;
     let get = request("GET", &format!("/v1/processes/{id}/logs?follow=true"), &[], "");
     let mut text = Vec::new();
     let mut answer: Answer = connection.send(&get, |bytes| text.extend_from_slice(bytes)).await?;
-    sleep(STALL).await;
+    sleep(stall).await;
     // The stream does not end with the process, so silence marks its end.
     while let Ok(more) = timeout(SILENCE, connection.read(&mut answer, |b| text.extend_from_slice(b))).await {
         if !more? {
@@ -168,12 +191,12 @@ async fn killed_rdev(setup: &Setup, rdev: Rdev) -> anyhow::Result<(u64, u64)> {
     Ok((lines.len() as u64, std::fs::read_to_string(file)?.trim().parse()?))
 }
 
-async fn killed_peer(setup: &Setup, peer: Server) -> anyhow::Result<(u64, u64)> {
+async fn killed_peer(setup: &Setup, program: &Path, peer: Server) -> anyhow::Result<(u64, u64)> {
     let file = setup.folder.join("counted-by-peer");
     let id = peer_start(&peer, &counting(&file.to_string_lossy())).await?;
     sleep(Duration::from_millis(700)).await;
     peer.kill()?;
-    let peer = sandbox_agent(&setup.sandbox_agent, &setup.folder).await?;
+    let peer = sandbox_agent(program, &setup.folder).await?;
     sleep(Duration::from_secs(3)).await;
     let get = request("GET", &format!("/v1/processes/{id}/logs"), &[], "");
     let (_, answer) = Connection::open(peer.port).await?.call(&get).await?;

@@ -15,8 +15,8 @@ use rdev_sql::SqlStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 
-use crate::contender::{Contender, Mode};
-use crate::postgres::run;
+use crate::queue::contender::{Contender, Mode};
+use crate::queue::postgres::run;
 use crate::stats::millis;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -192,7 +192,8 @@ impl Contender for Rdev {
         let store = &self.store;
         let begun = Instant::now();
         let at_once = (mode.batch() * mode.senders()) as usize;
-        let mut stored = iter(jobs).map(async |job: Job| store.enqueue(&job, None).await).buffer_unordered(at_once);
+        let mut stored =
+            iter(jobs).map(async |job: Job| store.enqueue(&job, None).await).buffer_unordered(at_once);
         while let Some(stored) = stored.next().await {
             stored?;
         }

@@ -7,7 +7,7 @@ use rdev_ports::{EventLog, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 
 use super::Setup;
-use crate::rdev::{claim, now, numbered};
+use crate::queue::rdev::{claim, now, numbered};
 use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row};
 
@@ -19,7 +19,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
     let postgres = SqlStore::postgres(&setup.server.create("rdev_first_event").await?).await?;
     let sqlite = SqlStore::sqlite(&setup.folder.join("rdev.db")).await?;
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
-    for n in 0..setup.size(1_000, 200) {
+    for n in 0..setup.size([1_000, 200, 40]) {
         for (store, times) in [(&postgres, &mut ours), (&sqlite, &mut floor)] {
             tokio::time::sleep(PAUSE).await;
             let time = first_event(store, n).await?;

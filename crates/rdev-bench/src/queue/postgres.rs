@@ -24,7 +24,7 @@ impl Server {
         Ok(sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await?)
     }
 
-    /// Fails unless a commit is on disk when it returns; the server in words.
+    /// Fails unless a commit is on disk when it returns; returns the server in words.
     pub(crate) async fn check(&self) -> anyhow::Result<String> {
         let mut connection = PgConnection::connect(&self.0).await?;
         for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
@@ -42,11 +42,4 @@ pub(crate) async fn run(url: &str, sql: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.context(sql.to_owned())?;
     connection.close().await.map_err(Into::into)
-}
-
-/// How many rows a query of one number counts.
-pub(crate) async fn count(url: &str, sql: &str) -> anyhow::Result<i64> {
-    let mut connection = PgConnection::connect(url).await?;
-    let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await?;
-    Ok(count)
 }

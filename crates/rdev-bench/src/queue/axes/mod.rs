@@ -10,10 +10,12 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::contender::Contender;
-use crate::node::{Node, Peer};
-use crate::postgres::{Server, run};
-use crate::rdev::{Rdev, Sender};
+use crate::common::Size;
+use crate::queue::Peers;
+use crate::queue::contender::Contender;
+use crate::queue::peers::{Peer, Program};
+use crate::queue::postgres::{Server, run};
+use crate::queue::rdev::{Rdev, Sender};
 use crate::table::Report;
 
 /// The projects of an rdev that many share; with one, every log entry waits for the same lock.
@@ -23,28 +25,37 @@ const PROJECTS: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) server: Server,
-    pub(crate) modules: PathBuf,
+    /// `None` measures rdev alone.
+    pub(crate) peers: Option<Peers>,
     pub(crate) folder: PathBuf,
-    pub(crate) small: bool,
+    pub(crate) size: Size,
 }
 
 impl Setup {
-    /// The full size, or a small one.
-    pub(crate) fn size<T>(&self, full: T, small: T) -> T {
-        if self.small { small } else { full }
+    /// Returns one of three values: that of the full size, of the small one, or of the smoke test.
+    pub(crate) fn size<T>(&self, values: [T; 3]) -> T {
+        self.size.of(values)
     }
 
     /// rdev as it is used, and the peers, each with a database of its own.
     async fn contenders(&self, replica: bool) -> anyhow::Result<Vec<Box<dyn Contender>>> {
         let database = |name: &'static str| self.server.create(name);
         let second = if replica { (1, Sender::Replica) } else { (PROJECTS, Sender::Own) };
-        Ok(vec![
+        let mut all: Vec<Box<dyn Contender>> = vec![
             Box::new(Rdev::open(database("rdev_one").await?, 1, Sender::Own).await?),
             Box::new(Rdev::open(database("rdev_two").await?, second.0, second.1).await?),
-            Box::new(crate::graphile::Graphile::open(database("graphile_rust").await?, true).await?),
-            Box::new(Node::open(database("graphile_node").await?, Peer::Graphile, &self.modules).await?),
-            Box::new(Node::open(database("pg_boss").await?, Peer::Boss, &self.modules).await?),
-        ])
+        ];
+        all.extend(self.peer("graphile_rust", Peer::GraphileRust).await?);
+        all.extend(self.peer("graphile_node", Peer::GraphileNode).await?);
+        all.extend(self.peer("pg_boss", Peer::Boss).await?);
+        Ok(all)
+    }
+
+    /// A peer with a database of this name, unless rdev is measured alone.
+    async fn peer(&self, database: &str, peer: Peer) -> anyhow::Result<Option<Box<dyn Contender>>> {
+        let Some(peers) = &self.peers else { return Ok(None) };
+        let url = self.server.create(database).await?;
+        Ok(Some(Box::new(Program::open(url, peer, peers).await?)))
     }
 }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{Setup, empty, settle};
-use crate::contender::{Contender, Mode};
-use crate::graphile::Graphile;
-use crate::node::{Node, Peer};
+use crate::queue::contender::{Contender, Mode};
+use crate::queue::peers::Peer;
 use crate::stats::median;
 use crate::table::{Report, Row, short};
 
@@ -22,17 +21,17 @@ const MEASURED: [(What, Mode, &str); 4] = [
     (What::Run, Mode::Batched, "claim+complete/s, batched"),
 ];
 
-/// The tasks with which is found out how many are worth measuring.
+/// The tasks that find out how many are worth measuring: a multiple of every batch of a peer.
 const FIRST: u64 = 500;
+/// The same without peers.
+const FIRST_SMOKE: u64 = 100;
 const TASKS_MAX: u64 = 200_000;
 
 pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let mut contenders = setup.contenders(false).await?;
     let judged = contenders.len();
-    let deleting = setup.server.create("graphile_rust_deleting").await?;
-    contenders.push(Box::new(Graphile::open(deleting, false).await?));
-    let deleting = setup.server.create("graphile_node_deleting").await?;
-    contenders.push(Box::new(Node::open(deleting, Peer::GraphileDeleting, &setup.modules).await?));
+    contenders.extend(setup.peer("graphile_rust_deleting", Peer::GraphileRustDeleting).await?);
+    contenders.extend(setup.peer("graphile_node_deleting", Peer::GraphileNodeDeleting).await?);
     let kept: Vec<String> = contenders[1..judged]
         .iter()
         .map(|contender| format!("{}: {}", contender.name(), contender.keeps()))
@@ -54,14 +53,15 @@ async fn rates(
     mode: Mode,
     setup: &Setup,
 ) -> anyhow::Result<Vec<f64>> {
+    let first = setup.size([FIRST, FIRST, FIRST_SMOKE]);
     let mut counts = Vec::new();
     for contender in &mut *contenders {
-        let rate = measure(&mut **contender, what, mode, FIRST).await?;
-        let wanted = (rate * setup.size(3.0, 0.7)) as u64 / FIRST * FIRST;
-        counts.push(wanted.clamp(FIRST, TASKS_MAX));
+        let rate = measure(&mut **contender, what, mode, first).await?;
+        let wanted = (rate * setup.size([3.0, 0.7, 0.1])) as u64 / first * first;
+        counts.push(wanted.clamp(first, TASKS_MAX));
     }
     let mut rates = vec![Vec::new(); contenders.len()];
-    for round in 0..setup.size(5, 1) {
+    for round in 0..setup.size([5, 1, 1]) {
         let mut order: Vec<usize> = (0..contenders.len()).collect();
         if round % 2 == 1 {
             order.reverse();
@@ -89,17 +89,17 @@ async fn measure(contender: &mut dyn Contender, what: What, mode: Mode, count: u
 fn tell(report: &mut Report, axis: &str, contenders: &[Box<dyn Contender>], rates: &[f64], judged: usize) {
     let all = contenders.iter().zip(rates);
     let peers = all.clone().take(judged).filter(|(contender, _)| !contender.is_rdev());
-    let Some((best, peer)) = peers.max_by(|a, b| a.1.total_cmp(b.1)) else { return };
+    let best = peers.max_by(|a, b| a.1.total_cmp(b.1));
     for (contender, rate) in all.clone().filter(|(contender, _)| contender.is_rdev()) {
-        let ratio = rate / peer;
+        let ratio = best.map(|(_, peer)| rate / peer);
         let (_, projects) = contender.name().split_once(", ").unwrap_or_default();
         report.row(Row {
             axis: format!("{axis} ({projects})"),
             rdev: short(*rate),
-            peer: format!("{} {}", best.name(), short(*peer)),
-            ratio: format!("{ratio:.2}x"),
+            peer: best.map_or("-".into(), |(best, peer)| format!("{} {}", best.name(), short(*peer))),
+            ratio: ratio.map_or("-".into(), |ratio| format!("{ratio:.2}x")),
             aim: "> 1x",
-            met: Some(ratio > 1.0),
+            met: ratio.map(|ratio| ratio > 1.0),
         });
     }
     let figures: Vec<String> =
