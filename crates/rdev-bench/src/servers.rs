@@ -144,12 +144,22 @@ pub(crate) struct Rdev {
 impl Rdev {
     /// Starts the server, and waits until it answers.
     pub(crate) async fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, data, &[]).await
+    }
+
+    /// Starts the server with more settings, each as variable and value, and waits until it answers.
+    pub(crate) async fn start_with(
+        program: &Path,
+        data: &Path,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(program);
         command
             .env("RDEV_DATA_DIR", data)
             .env("RDEV_BIND", format!("127.0.0.1:{port}"))
-            .env("RDEV_RATE_LIMIT_PER_MINUTE", "100000000");
+            .env("RDEV_RATE_LIMIT_PER_MINUTE", "100000000")
+            .envs(settings.iter().copied());
         let mut server = Server::start(command, port, &data.with_extension("log"))?;
         server.ready("/health").await?;
         let key = fs::read_to_string(data.join("admin.key"))?.trim().to_owned();
