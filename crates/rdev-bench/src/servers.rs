@@ -69,6 +69,11 @@ impl Server {
         memory(self.child.id(), "status", "VmRSS:")
     }
 
+    /// Returns the most resident memory that the process has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<f64> {
+        memory(self.child.id(), "status", "VmHWM:")
+    }
+
     /// Returns the memory of the process and its children, in bytes; shared pages count once.
     pub(crate) fn tree_memory(&self) -> anyhow::Result<f64> {
         let own = self.child.id();
@@ -220,10 +225,10 @@ pub(crate) async fn nchan(folder: &Path) -> anyhow::Result<Server> {
         .collect();
     let conf = format!(
         "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;\n\
-         daemon off;\nworker_processes 2;\nworker_rlimit_nofile 8192;\npid {0}/pid;\n\
-         error_log {0}/error.log crit;\nevents {{ worker_connections 4096; }}\n\
+         daemon off;\nworker_processes 2;\nworker_rlimit_nofile 32768;\npid {0}/pid;\n\
+         error_log {0}/error.log crit;\nevents {{ worker_connections 16384; }}\n\
          http {{\n{temporary}  access_log off;\n  keepalive_requests 10000000;\n  tcp_nodelay on;\n\
-         \x20 nchan_shared_memory_size 64M;\n  nchan_message_buffer_length 4000;\n\
+         \x20 nchan_shared_memory_size 256M;\n  nchan_message_buffer_length 4000;\n\
          \x20 nchan_message_timeout 60s;\n  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n\
          \x20   location = /health {{ return 204; }}\n\
          \x20   location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; }}\n\
