@@ -69,6 +69,11 @@ impl Server {
         memory(self.child.id(), "status", "VmRSS:")
     }
 
+    /// Returns the most resident memory that the process has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<f64> {
+        memory(self.child.id(), "status", "VmHWM:")
+    }
+
     /// Returns the memory of the process and its children, in bytes; shared pages count once.
     pub(crate) fn tree_memory(&self) -> anyhow::Result<f64> {
         let own = self.child.id();
@@ -144,12 +149,22 @@ pub(crate) struct Rdev {
 impl Rdev {
     /// Starts the server, and waits until it answers.
     pub(crate) async fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, data, &[]).await
+    }
+
+    /// Starts the server with more settings, each as variable and value, and waits until it answers.
+    pub(crate) async fn start_with(
+        program: &Path,
+        data: &Path,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(program);
         command
             .env("RDEV_DATA_DIR", data)
             .env("RDEV_BIND", format!("127.0.0.1:{port}"))
-            .env("RDEV_RATE_LIMIT_PER_MINUTE", "100000000");
+            .env("RDEV_RATE_LIMIT_PER_MINUTE", "100000000")
+            .envs(settings.iter().copied());
         let mut server = Server::start(command, port, &data.with_extension("log"))?;
         server.ready("/health").await?;
         let key = fs::read_to_string(data.join("admin.key"))?.trim().to_owned();
@@ -210,10 +225,10 @@ pub(crate) async fn nchan(folder: &Path) -> anyhow::Result<Server> {
         .collect();
     let conf = format!(
         "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;\n\
-         daemon off;\nworker_processes 2;\nworker_rlimit_nofile 8192;\npid {0}/pid;\n\
-         error_log {0}/error.log crit;\nevents {{ worker_connections 4096; }}\n\
+         daemon off;\nworker_processes 2;\nworker_rlimit_nofile 32768;\npid {0}/pid;\n\
+         error_log {0}/error.log crit;\nevents {{ worker_connections 16384; }}\n\
          http {{\n{temporary}  access_log off;\n  keepalive_requests 10000000;\n  tcp_nodelay on;\n\
-         \x20 nchan_shared_memory_size 64M;\n  nchan_message_buffer_length 4000;\n\
+         \x20 nchan_shared_memory_size 256M;\n  nchan_message_buffer_length 4000;\n\
          \x20 nchan_message_timeout 60s;\n  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n\
          \x20   location = /health {{ return 204; }}\n\
          \x20   location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; }}\n\

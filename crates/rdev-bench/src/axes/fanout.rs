@@ -20,7 +20,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Time after which a burst counts as having lost events.
 const BURST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Text of a message after its number: about as long as a line of a build log.
-const TEXT: &str = "of a build that says what it does, with about as many words as a line of a log has";
+pub(super) const TEXT: &str =
+    "of a build that says what it does, with about as many words as a line of a log has";
 
 struct Subscriber {
     socket: TcpStream,
@@ -43,7 +44,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
 }
 
 /// Starts nginx with nchan, unless no peer is measured.
-async fn peer(setup: &Setup) -> anyhow::Result<Option<Server>> {
+pub(super) async fn peer(setup: &Setup) -> anyhow::Result<Option<Server>> {
     Ok(if setup.has_peers() { Some(nchan(&setup.folder).await?) } else { None })
 }
 
@@ -128,7 +129,7 @@ async fn idle_nchan(nginx: &Server, subscribers: usize) -> anyhow::Result<f64> {
     Ok(each)
 }
 
-fn nchan_get(channel: &str) -> Vec<u8> {
+pub(super) fn nchan_get(channel: &str) -> Vec<u8> {
     request("GET", &format!("/sub?id={channel}"), &[("Accept", "text/event-stream")], "")
 }
 
@@ -169,7 +170,9 @@ async fn burst_nchan(
     let all = subscribe(nginx.port, &nchan_get(&channel), subscribers).await?;
     tokio::time::sleep(SETTLE / 4).await;
     // All requests in one write on one connection: nothing slows the publisher.
-    let posts: Vec<u8> = (1..=messages).flat_map(|number| post(&channel, number)).collect();
+    let posts: Vec<u8> = (1..=messages)
+        .flat_map(|number| post(&channel, number, &format!("message {number} {TEXT}")))
+        .collect();
     let mut publisher = connect(nginx.port).await?;
     let publish = async move {
         let (mut answers, mut requests) = publisher.split();
@@ -187,10 +190,10 @@ async fn burst_nchan(
 }
 
 /// Returns a request that publishes the data that rdev makes of the same line.
-fn post(channel: &str, number: u64) -> Vec<u8> {
+pub(super) fn post(channel: &str, number: u64, line: &str) -> Vec<u8> {
     let data = format!(
         "{{\"stream_id\":\"cmd-0199d7e8c0de7000a0b1c2d3e4f50617\",\"seq\":{number},\"stream\":\"stdout\",\
-         \"line\":\"message {number} {TEXT}\",\"timestamp\":\"2026-01-24T20:00:00.123456Z\"}}"
+         \"line\":\"{line}\",\"timestamp\":\"2026-01-24T20:00:00.123456Z\"}}"
     );
     request("POST", &format!("/pub?id={channel}"), &[], &data)
 }

@@ -1,5 +1,6 @@
 //! The measured axes of the server, a module each.
 
+mod commands;
 mod fanout;
 mod first_event;
 mod lines;
@@ -7,6 +8,7 @@ mod peer;
 mod requests;
 mod run;
 mod startup;
+mod subscribers;
 
 use std::path::PathBuf;
 
@@ -14,6 +16,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::common::{Common, Size, one_thread};
+use crate::queue::Server as Postgres;
 use crate::table::Report;
 
 /// Options of `rdev-bench run`.
@@ -27,6 +30,9 @@ pub(crate) struct Options {
     /// The program of sandbox-agent; without it no peer is measured, wrk, websocketd and nchan neither
     #[arg(long)]
     sandbox_agent: Option<PathBuf>,
+    /// URL of a Postgres server, on which databases are made
+    #[arg(long)]
+    postgres: String,
     /// Only these axes
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Axis>,
@@ -34,11 +40,13 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let run = self.common.begin("server", None, !self.only.is_empty())?;
-        let (size, folder) = (self.common.size(), self.common.folder);
-        let setup = Setup { rdev: self.rdev, sandbox_agent: self.sandbox_agent, folder, size };
-        let axes = if self.only.is_empty() { Axis::ALL.to_vec() } else { self.only };
         let runtime = one_thread()?;
+        let postgres = Postgres(self.postgres);
+        let version = runtime.block_on(postgres.check())?;
+        let run = self.common.begin("server", Some(version), !self.only.is_empty())?;
+        let (size, folder) = (self.common.size(), self.common.folder);
+        let setup = Setup { rdev: self.rdev, sandbox_agent: self.sandbox_agent, postgres, folder, size };
+        let axes = if self.only.is_empty() { Axis::ALL.to_vec() } else { self.only };
         let mut report = Report::default();
         let measure = |axis: Axis| {
             let measured = report.axis(|report| runtime.block_on(axis.run(&setup, report)));
@@ -55,6 +63,7 @@ pub(crate) struct Setup {
     pub(crate) rdev: PathBuf,
     /// `None` measures no peer.
     pub(crate) sandbox_agent: Option<PathBuf>,
+    pub(crate) postgres: Postgres,
     pub(crate) folder: PathBuf,
     pub(crate) size: Size,
 }
@@ -76,20 +85,32 @@ pub(crate) enum Axis {
     Lines,
     FirstEvent,
     Fanout,
+    Subscribers,
+    Commands,
     Requests,
     Startup,
     Peer,
 }
 
 impl Axis {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Lines, Self::FirstEvent, Self::Fanout, Self::Requests, Self::Startup, Self::Peer];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Lines,
+        Self::FirstEvent,
+        Self::Fanout,
+        Self::Subscribers,
+        Self::Commands,
+        Self::Requests,
+        Self::Startup,
+        Self::Peer,
+    ];
 
     pub(crate) async fn run(self, setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
         match self {
             Self::Lines => lines::run(setup, report).await,
             Self::FirstEvent => first_event::run(setup, report).await,
             Self::Fanout => fanout::run(setup, report).await,
+            Self::Subscribers => subscribers::run(setup, report).await,
+            Self::Commands => commands::run(setup, report).await,
             Self::Requests => requests::run(setup, report).await,
             Self::Startup => startup::run(setup, report).await,
             Self::Peer => peer::run(setup, report).await,

@@ -13,8 +13,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+pub(crate) use self::postgres::Server;
+pub(crate) use self::rdev::{claim, now, numbered, work};
+
 use self::axes::{Axis, Setup};
-use self::postgres::Server;
 use crate::common::{Common, runtime};
 use crate::table::Report;
 

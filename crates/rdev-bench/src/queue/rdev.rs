@@ -152,7 +152,7 @@ pub(crate) async fn claim(store: &SqlStore, limit: u64) -> anyhow::Result<Vec<Cl
 }
 
 /// Starts a task and ends it.
-async fn work(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
+pub(crate) async fn work(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
     store.start(&claim.fence, "place", None, now()).await?;
     finish(store, claim).await
 }
