@@ -45,7 +45,7 @@ impl RenderCache {
     pub(super) fn whole(&self, form: Form, reading: Reading<'_>, entry: &Entry) -> anyhow::Result<Bytes> {
         let render = || {
             let mut out = Vec::new();
-            render::entry_read_by(&mut out, form, reading, entry, Seq::ZERO)?;
+            render::entries_read_by(&mut out, form, reading, (entry, &[]), Seq::ZERO)?;
             Ok(out.into())
         };
         match entry.body {

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod cache;
 mod event_id;
+mod negotiation;
 mod output;
 mod quota;
 mod render;
@@ -13,6 +14,7 @@ mod streams;
 mod subscriber;
 
 pub(crate) use self::event_id::{LogEventId, number};
+pub(crate) use self::negotiation::reply_framing;
 pub(crate) use self::output::stored_output;
 pub(crate) use self::shape::Shape;
 pub(crate) use self::streams::{Opening, Streams};
