@@ -5,6 +5,7 @@ mod cache;
 mod event_id;
 mod negotiation;
 mod output;
+mod parts;
 mod quota;
 mod render;
 mod renewal;

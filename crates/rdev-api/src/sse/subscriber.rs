@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Agents;
 use super::cache::RenderCache;
 use super::event_id::{LogEventId, is_counted, missing};
+use super::parts::parts;
 use super::quota::StreamPermit;
 use super::render::{self, Form, Framing, Ids, Reading, Unsent};
 use super::renewal::Renewal;
@@ -178,7 +179,7 @@ impl Subscriber {
                     return self.farewell();
                 }
                 next = self.reader.next() => match next {
-                    Ok(Next::Entries(entries)) => self.pending.extend(entries),
+                    Ok(Next::Entries(entries)) => self.pending.extend(entries.into_iter().flat_map(parts)),
                     Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
                     Ok(Next::Missing(last)) => {
                         let gap = self.missing(last);
