@@ -2,6 +2,7 @@
 
 mod form;
 mod lines;
+mod reading;
 
 use std::sync::Arc;
 
@@ -19,9 +20,8 @@ use serde::Serialize;
 use self::form::event;
 pub(crate) use self::form::{Form, Framing, Ids};
 use self::lines::{Batch, FrameLines};
-use super::agent::{AgentLines, agent_event};
+pub(crate) use self::reading::Reading;
 use super::event_id::LogEventId;
-use super::shape::Shape;
 use crate::convert::{ending_reason, event_job, millis, reason, status, step_error, step_state, time};
 
 /// Cause for which events are not sent.
@@ -41,15 +41,6 @@ impl Unsent {
             Self::UnknownId => GapReason::UnknownId,
         }
     }
-}
-
-/// How an entry is read for its subscribers.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Reading<'a> {
-    /// Reader of the lines of an agent's job, where they are read.
-    pub(crate) agent: Option<AgentLines<'a>>,
-    /// Events that are sent, and their form.
-    pub(crate) shape: Shape,
 }
 
 /// Appends the events of an entry that come after `after`, all of them and as they were written.

@@ -5,8 +5,8 @@ use rdev_domain::{Entry, Position, Seq, StreamId, Timestamp};
 use rdev_runner::frame::{End, Frame, LINE_BYTES_MAX, Stream};
 
 use super::form::{Form, begin, event, json, put};
-use super::{Reading, agent_event};
-use crate::sse::agent::AgentForm;
+use super::reading::Reading;
+use crate::sse::agent::{AgentForm, agent_event};
 
 /// Size from which on an event of several lines takes no more, so that no reader holds megabytes for one event.
 const BATCH_BYTES: usize = 64 * 1024;

@@ -7,6 +7,7 @@ use rdev_domain::{Ending, Position, Reason};
 use rdev_runner::frame::{End, Stream};
 
 use super::*;
+use crate::sse::shape::Shape;
 
 const SSE: Form = Form::Events(Framing::Sse, Ids::Numbers);
 const LOG_SSE: Form = Form::Events(Framing::Sse, Ids::Positions);
