@@ -4,6 +4,7 @@ mod fanout;
 mod first_event;
 mod lines;
 mod peer;
+mod renderings;
 mod requests;
 mod run;
 mod startup;
