@@ -11,6 +11,8 @@ closed_set! {
         Output = "output",
         /// One line of standard error.
         Error = "error",
+        /// Lines of both outputs, in place of `output` and `error`, on a stream that was opened with `batch`.
+        Lines = "lines",
         /// One line of a coding agent that was understood, in place of `output`.
         Agent = "agent",
         /// A change of status that is no end.
@@ -120,6 +122,42 @@ pub struct OutputEvent {
     pub partial: bool,
     /// Time at which it was read from the process.
     pub timestamp: Timestamp,
+}
+
+/// Data of `lines`: consecutive lines of one command that were ready together. The id of the event is that of its last line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LinesEvent {
+    /// Name of the stream of events.
+    #[cfg_attr(feature = "schema", schema(example = "cmd-0199d7e8c0de7000a0b1c2d3e4f50617"))]
+    pub stream_id: String,
+    /// Lines in their order, one part for those that were read from one output at one time; at least one part.
+    pub parts: Vec<LinesPart>,
+}
+
+/// Lines that were read from one output at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LinesPart {
+    /// Number of the first line; the others have the next numbers.
+    #[cfg_attr(feature = "schema", schema(example = 1))]
+    pub seq: u64,
+    /// Stream of the process that wrote the lines.
+    pub stream: OutputStream,
+    /// True where the only line is a piece of a line of over 64 KiB that is not its last piece; absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Time at which the lines were read from the process.
+    pub timestamp: Timestamp,
+    /// Lines without their newlines, at least one; bytes that are not UTF-8 are U+FFFD.
+    pub lines: Vec<String>,
+}
+
+impl LinesPart {
+    /// Returns the number of the last line.
+    pub fn last_seq(&self) -> u64 {
+        self.seq.saturating_add(self.lines.len() as u64).saturating_sub(1)
+    }
 }
 
 /// Data of `status`: the command is pending or running. It takes no number. After a retry by hand, the former end of the
@@ -243,6 +281,8 @@ pub enum Event {
     Output(OutputEvent),
     /// One line of standard error.
     Error(OutputEvent),
+    /// Lines of both outputs.
+    Lines(LinesEvent),
     /// One line of a coding agent that was understood.
     Agent(AgentEvent),
     /// A change of status that is no end.
@@ -279,6 +319,7 @@ impl Event {
         Ok(match name {
             EventName::Output => Self::Output(Deserialize::deserialize(data)?),
             EventName::Error => Self::Error(Deserialize::deserialize(data)?),
+            EventName::Lines => Self::Lines(Deserialize::deserialize(data)?),
             EventName::Agent => Self::Agent(Deserialize::deserialize(data)?),
             EventName::Status => Self::Status(Deserialize::deserialize(data)?),
             EventName::Step => Self::Step(Deserialize::deserialize(data)?),
@@ -293,10 +334,11 @@ impl Event {
         })
     }
 
-    /// Returns the event's number in its stream; `None` for events that have none.
+    /// Returns the event's number in its stream, of several lines that of the last; `None` for events that have none.
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(line.seq),
+            Self::Lines(lines) => lines.parts.last().map(LinesPart::last_seq),
             Self::Agent(line) => Some(line.seq),
             Self::Step(step) => Some(step.seq),
             Self::Complete(complete) => Some(complete.seq),
@@ -313,6 +355,7 @@ impl Event {
     pub fn stream_id(&self) -> Option<&str> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(&line.stream_id),
+            Self::Lines(lines) => Some(&lines.stream_id),
             Self::Agent(line) => Some(&line.stream_id),
             Self::Status(status) => Some(&status.stream_id),
             Self::Step(step) => Some(&step.stream_id),
@@ -322,10 +365,11 @@ impl Event {
         }
     }
 
-    /// Returns the time at which it happened; `None` for gaps, which have none.
+    /// Returns the time at which it happened, of several lines that of the last; `None` for gaps, which have none.
     pub fn timestamp(&self) -> Option<&Timestamp> {
         match self {
             Self::Output(line) | Self::Error(line) => Some(&line.timestamp),
+            Self::Lines(lines) => lines.parts.last().map(|part| &part.timestamp),
             Self::Agent(line) => Some(&line.timestamp),
             Self::Status(status) => Some(&status.timestamp),
             Self::Step(step) => Some(&step.timestamp),

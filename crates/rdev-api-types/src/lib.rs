@@ -25,6 +25,7 @@ mod error_code;
 mod events;
 mod git;
 mod health;
+mod item;
 mod links;
 mod number;
 mod operations;
@@ -44,11 +45,12 @@ pub use commands::{Accepted, ClaudeBody, Command, CommandPage, CommandType, Shel
 pub use envelope::{Data, Detail, DetailJob, Details, ErrorBody, ErrorInfo, List, ListMeta, Meta};
 pub use error_code::ErrorCode;
 pub use events::{
-    CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, OutputEvent,
-    OutputStream, ProjectGapEvent, StatusEvent, StepEvent,
+    CompleteEvent, Event, EventJob, EventName, GapEvent, GapReason, HeartbeatEvent, JobType, LinesEvent,
+    LinesPart, OutputEvent, OutputStream, ProjectGapEvent, StatusEvent, StepEvent,
 };
 pub use git::{GIT_SUBCOMMANDS, GitBody};
 pub use health::{ComponentStatus, Components, Health, ReadinessAnswer, ReadinessPart, ReadinessQuery};
+pub use item::StreamItem;
 pub use links::Links;
 pub use operations::{
     AcceptedOperation, CreateProjectBody, Later, OnFailure, Operation, OperationPage, OperationStatus,
@@ -66,7 +68,7 @@ pub use shared::{
     PAGE_DEFAULT, PAGE_MAX, StreamName, TimeoutSeconds, Timestamp, VariableName, VariableValue,
 };
 #[cfg(feature = "schema")]
-pub use streams::{StreamEvent, StreamItem};
+pub use streams::StreamEvent;
 pub use tasks::{QueueStats, QueueWait, Step, Task, TaskBody, TaskPage, TaskStreamQuery, TaskType};
 pub use tickets::{Ticket, TicketBody};
 pub use workers::{DrainBody, Pool, Worker, WorkerStatus};

@@ -156,7 +156,8 @@ pub struct SubscriptionQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
     /// Names of the events to send, with commas between: `status`, `output`, `error`, `agent`, `step`, `complete`;
-    /// default: all. `gap`, `heartbeat` and `ticket` are always sent, and `complete` on the stream of one job.
+    /// default: all. `gap`, `heartbeat` and `ticket` are always sent, and `complete` on the stream of one job. With `batch`
+    /// `output` and `error` choose the lines.
     #[cfg_attr(
         feature = "schema",
         param(
@@ -165,16 +166,31 @@ pub struct SubscriptionQuery {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
+    /// Most lines of one event, 1 to 1000: lines that are ready together come in one `lines` event, in place of an `output` or
+    /// `error` each. Nothing waits for more lines. Default: an event a line.
+    #[cfg_attr(feature = "schema", param(minimum = 1, maximum = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+}
+
+impl SubscriptionQuery {
+    /// Most lines of one event that a subscriber may ask for.
+    pub const BATCH_MAX: u32 = 1000;
 }
 
 /// Query of a POST that may be answered with the events of what it has added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct ReplyQuery {
-    /// With `Accept: text/event-stream`: name of the events of standard error, `error` (default) or `output`.
+    /// With `Accept: text/event-stream` or `application/x-ndjson`: name of the events of standard error, `error` (default) or
+    /// `output`.
     #[cfg_attr(feature = "schema", param(pattern = "^(error|output)$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
+    /// With the same: most lines of one event, 1 to 1000, as on a stream.
+    #[cfg_attr(feature = "schema", param(minimum = 1, maximum = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
 }
 
 /// Query of the form of an agent's lines.

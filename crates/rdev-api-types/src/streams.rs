@@ -4,24 +4,21 @@ use utoipa::openapi::schema::{AnyOfBuilder, Discriminator, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::EventName;
+use crate::{EventName, StreamItem};
 
 /// Schema of an event stream: the data of each event, a JSON text. `event` names the shape.
 ///
 /// A stream is server-sent events: `id: …`, `event: …`, `data: …`, and an empty line; `retry: …` are milliseconds to wait before
 /// connecting again. `id` is for `Last-Event-ID`: the event's number in its stream, on a stream of several jobs an opaque text.
+/// [`StreamItem`] is the form of the same events as lines of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamEvent;
-
-/// Schema of one event as a whole, its data read: the name tells the shape of the data. No event carries it in this form; it is for
-/// programs that read events into one type.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamItem;
 
 /// Returns the shapes of the data of an event.
 const fn shapes(name: EventName) -> &'static [&'static str] {
     match name {
         EventName::Output | EventName::Error => &["OutputEvent"],
+        EventName::Lines => &["LinesEvent"],
         EventName::Agent => &["AgentEvent"],
         EventName::Status => &["StatusEvent"],
         EventName::Step => &["StepEvent"],
@@ -91,8 +88,8 @@ impl StreamItem {
 
 impl PartialSchema for StreamItem {
     fn schema() -> RefOr<Schema> {
-        let about = "One server-sent event with its data read: `event` tells the shape of `data`. A stream carries it as lines, and its \
-                     data alone are JSON; this is the type into which a program reads them.";
+        let about = "One event as a whole: `event` tells the shape of `data`. With `Accept: application/x-ndjson` each line of a stream \
+                     is one; of server-sent events it is the type into which a program reads them.";
         let names = EventName::ALL.iter().map(|event| (event.as_str(), Self::name_of(*event)));
         let mapping = names.clone().map(|(event, name)| (event, format!("#/components/schemas/{name}")));
         let discriminator = Discriminator::with_mapping("event", mapping);

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathP
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use headers_accept::Accept;
-use mediatype::{MediaType, Name, names};
+use mediatype::{MediaType, names};
 use rdev_api_types::{ErrorCode, PAGE_DEFAULT, PAGE_MAX, WaitQuery};
 use rdev_domain::{
     Error, IdError, IdempotencyKey, JobId, Principal, ProjectId, Resource, StreamId, WorkerName,
@@ -25,9 +25,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest time for a whole body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Media type of every answer but streams, outputs and files.
-const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
-/// Media type of event streams.
-const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
+pub(crate) const JSON: MediaType<'static> = MediaType::new(names::APPLICATION, names::JSON);
 
 /// `{project}` in the path. A text that cannot be an id belongs to no project, so the error is 404.
 pub(crate) struct InProject(pub(crate) ProjectId);
@@ -209,11 +207,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
         let longest = wait.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Self { longest, departure: parts.extensions.get::<Departure>().cloned() })
     }
-}
-
-/// Tells whether the caller prefers an event stream to JSON.
-pub(crate) fn prefers_events(headers: &HeaderMap) -> bool {
-    preferred(headers, &[JSON, EVENT_STREAM]) == Some(&EVENT_STREAM)
 }
 
 /// Returns the media type that the caller prefers, out of those that can be `given`, the default first. The default is

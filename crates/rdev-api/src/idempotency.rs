@@ -20,8 +20,9 @@ use sha2::{Digest, Sha256};
 
 use crate::envelope::{data, replayed};
 use crate::error::ApiError;
-use crate::extract::{caller, prefers_events, read};
+use crate::extract::{caller, read};
 use crate::request::RequestMeta;
+use crate::sse::reply_framing;
 
 /// Longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
@@ -48,7 +49,7 @@ async fn run_once(
     let (mut parts, body) = request.into_parts();
     let body = read(body).await?;
     let key = key(&parts, &body)?;
-    if !prefers_events(&parts.headers)
+    if reply_framing(&parts.headers).is_none()
         && let Some(first) = answers.answer(&key, RequestMeta::current().at).await?
     {
         return replay(first);

@@ -7,7 +7,8 @@ mod readable;
 use axum::http::Method;
 use rdev_api_types::{
     Accepted, AgentEvent, CompleteEvent, Data, ErrorBody, ErrorCode, GapEvent, HeartbeatEvent,
-    IdempotencyKeyHeader, OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, StreamItem, Ticket,
+    IdempotencyKeyHeader, LinesEvent, OutputEvent, ProjectGapEvent, StatusEvent, StepEvent, StreamItem,
+    Ticket,
 };
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{Array, Schema};
@@ -40,7 +41,7 @@ use crate::access::Access;
         (name = "workers", description = "The workers of the pool"),
         (name = "system", description = "Health, and this document"),
     ),
-    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent, StreamItem, Ticket))
+    components(schemas(ErrorBody, Data<Accepted>, OutputEvent, LinesEvent, AgentEvent, StatusEvent, StepEvent, CompleteEvent, GapEvent, ProjectGapEvent, HeartbeatEvent, StreamItem, Ticket))
 )]
 struct Frame;
 

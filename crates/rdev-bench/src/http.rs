@@ -132,7 +132,10 @@ impl Answer {
                 ("content-length", value) => length = Some(value.parse()?),
                 ("transfer-encoding", "chunked") => chunked = true,
                 ("connection", "close") => self.closes = true,
-                ("content-type", value) => self.is_events = value.starts_with("text/event-stream"),
+                ("content-type", value) => {
+                    let events = ["text/event-stream", "application/x-ndjson"];
+                    self.is_events = events.iter().any(|events| value.starts_with(events));
+                }
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Counts events in arrival order: each has its number as `"seq":N`, and numbers are consecutive.
 
 use memchr::memmem::{self, Finder};
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 /// Bytes of the end of a stream that are kept, to check the last event.
 const TAIL_BYTES: usize = 8 * 1024;
@@ -50,6 +50,8 @@ pub(crate) struct Counter {
     /// An incomplete line.
     partial: Vec<u8>,
     tail: Vec<u8>,
+    /// An event may have several lines.
+    of_batches: bool,
     pub(crate) numbers: Numbers,
     pub(crate) bytes: u64,
 }
@@ -60,9 +62,15 @@ impl Counter {
             seq: Finder::new(b"\"seq\":"),
             partial: Vec::new(),
             tail: Vec::new(),
+            of_batches: false,
             numbers: Numbers::from(1),
             bytes: 0,
         }
+    }
+
+    /// Counts the lines of events that may have several.
+    pub(crate) fn of_batches() -> Self {
+        Self { of_batches: true, ..Self::new() }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -87,7 +95,8 @@ impl Counter {
     fn lines(&mut self, lines: &[u8]) {
         for at in self.seq.find_iter(lines) {
             if let Some(number) = leading_number(&lines[at + 6..]) {
-                self.numbers.see(number);
+                let count = if self.of_batches { lines_of_part(&lines[at..]) } else { 1 };
+                (number..number + count).for_each(|number| self.numbers.see(number));
             }
         }
         let keep = lines.len().saturating_sub(TAIL_BYTES);
@@ -99,19 +108,56 @@ impl Counter {
 
     /// Returns the last line of output.
     pub(crate) fn last_line(&self) -> Option<&str> {
+        if self.of_batches {
+            let end = memmem::rfind(&self.tail, b"\"]}]}")?;
+            let from = memrchr(b'"', &self.tail[..end])? + 1;
+            return std::str::from_utf8(&self.tail[from..end]).ok();
+        }
         let from = memmem::rfind(&self.tail, b"\"line\":\"")? + 8;
         let length = memchr(b'"', &self.tail[from..])?;
         std::str::from_utf8(&self.tail[from..from + length]).ok()
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        memmem::rfind(&self.tail, b"event: complete").is_some()
+        [&b"event: complete"[..], b"\"event\":\"complete\""]
+            .iter()
+            .any(|end| memmem::rfind(&self.tail, end).is_some())
     }
+}
+
+/// Returns the number of lines of the part at the beginning of a text; 1 for an event without parts.
+fn lines_of_part(text: &[u8]) -> u64 {
+    const BEFORE: &[u8] = b"\"lines\":[";
+    /// Bytes in which the other fields of a part have room.
+    const FIELDS_BYTES: usize = 160;
+    let Some(at) = memmem::find(&text[..text.len().min(FIELDS_BYTES)], BEFORE) else { return 1 };
+    let lines = &text[at + BEFORE.len()..];
+    let end = memchr(b']', lines).unwrap_or(lines.len());
+    memchr_iter(b'"', &lines[..end]).count() as u64 / 2
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lines_of_batches_are_counted_however_they_are_cut() {
+        let part = |seq: u64, lines: &str| {
+            format!("{{\"seq\":{seq},\"stream\":\"stdout\",\"timestamp\":\"t\",\"lines\":[{lines}]}}")
+        };
+        let text = format!(
+            "event: lines\ndata: {{\"parts\":[{},{}]}}\n\nid: 4\nevent: complete\ndata: {{\"seq\":4}}\n\n",
+            part(1, "\"one\",\"two\""),
+            part(3, "\"three\"")
+        );
+        for size in 1..text.len() {
+            let mut counter = Counter::of_batches();
+            text.as_bytes().chunks(size).for_each(|piece| counter.push(piece));
+            assert_eq!(counter.numbers, Numbers { next: 5, count: 4, repeated: 0, missing: 0 });
+            assert_eq!(counter.last_line(), Some("three"));
+            assert!(counter.is_complete());
+        }
+    }
 
     #[test]
     fn events_are_counted_however_they_are_cut() {

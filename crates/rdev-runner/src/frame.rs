@@ -19,6 +19,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 mod codes;
+mod parts;
+
+pub use self::parts::{Part, parts};
 
 /// Length of a frame's header.
 pub const HEADER_BYTES: usize = 32;

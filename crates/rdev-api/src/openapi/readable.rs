@@ -5,6 +5,11 @@ use utoipa::openapi::path::Operation;
 
 /// Media type of event streams.
 const EVENT_STREAM: &str = "text/event-stream";
+/// Media type of event streams as lines of JSON.
+const NDJSON: &str = "application/x-ndjson";
+/// First line of a stream that is sent as lines of JSON.
+const HEARTBEAT: &str =
+    "{\"event\":\"heartbeat\",\"data\":{\"timestamp\":\"2026-01-24T20:00:00.460000Z\"}}\n";
 /// Streams of a command and of an operation from their beginning to their end, as a server has sent them.
 const COMMAND_STREAM: &str = include_str!("command_stream.txt");
 const OPERATION_STREAM: &str = include_str!("operation_stream.txt");
@@ -49,25 +54,46 @@ fn title(id: &str) -> String {
 pub(super) fn show_streams(operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     if responses.contains_key("202") && responses.remove("200").is_some() {
-        let sentence = "With `Accept: text/event-stream` the answer is the command's events, as `Follow stream` sends them, and \
-                        `Location` names the command.";
+        let sentence = "With `Accept: text/event-stream`, or `application/x-ndjson`, the answer is the command's events, as `Follow \
+                        stream` sends them, and `Location` names the command.";
         let before = operation.description.take().map(|before| before + "\n\n").unwrap_or_default();
         operation.description = Some(before + sentence);
     }
     let is_operation = operation.operation_id.as_deref() == Some("operation_events");
     let stream = if is_operation { OPERATION_STREAM } else { COMMAND_STREAM };
     for response in responses.values_mut() {
-        if let RefOr::T(response) = response
-            && let Some(RefOr::T(content)) = response.content.get_mut(EVENT_STREAM)
-        {
-            content.example = Some(stream.into());
+        let RefOr::T(response) = response else { continue };
+        let Some(RefOr::T(content)) = response.content.get_mut(EVENT_STREAM) else { continue };
+        content.example = Some(stream.into());
+        if let Some(RefOr::T(content)) = response.content.get_mut(NDJSON) {
+            content.example = Some(as_lines(stream).into());
         }
     }
+}
+
+/// Returns a stream of server-sent events as lines of JSON.
+fn as_lines(stream: &str) -> String {
+    let line = |block: &str| {
+        let row = |name: &str| block.lines().find_map(|row| row.strip_prefix(name));
+        let (name, data) = (row("event: ")?, row("data: ")?);
+        let id = row("id: ").map(|id| format!("\"id\":\"{id}\",")).unwrap_or_default();
+        Some(format!("{{{id}\"event\":\"{name}\",\"data\":{data}}}\n"))
+    };
+    stream.split("\n\n").filter_map(line).fold(HEARTBEAT.to_owned(), |lines, line| lines + &line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_also_shown_as_lines() {
+        let lines =
+            as_lines("retry: 1000\n\nevent: status\ndata: {}\n\nid: 1\nevent: output\ndata: {\"seq\":1}\n\n");
+        let expected =
+            "{\"event\":\"status\",\"data\":{}}\n{\"id\":\"1\",\"event\":\"output\",\"data\":{\"seq\":1}}\n";
+        assert_eq!(lines.strip_prefix(HEARTBEAT), Some(expected));
+    }
 
     #[test]
     fn a_title_is_listed_or_made_of_an_id() {

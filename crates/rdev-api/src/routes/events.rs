@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types::{
-    AgentQuery, Data, ErrorBody, LastEventIdHeader, StreamEvent, SubscriptionQuery, Ticket, TicketBody,
+    AgentQuery, Data, ErrorBody, LastEventIdHeader, StreamEvent, StreamItem, SubscriptionQuery, Ticket,
+    TicketBody,
 };
 use rdev_domain::IdempotencyKey;
 use rdev_services::{Events, StreamRef, TicketIssuer};
@@ -28,7 +29,9 @@ use crate::tickets::{TICKET_LIFETIME, Tickets};
 /// Commands of all projects, tasks and operations, in one order. Ids are opaque, and resume.
 #[utoipa::path(get, path = "/events", tag = "events", operation_id = "all_events",
     params(SubscriptionQuery, AgentQuery, LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends when the server stops", content_type = "text/event-stream", body = StreamEvent)))]
+    (status = 200, description = "Events as they are stored; ends when the server stops", content(
+        (StreamEvent = "text/event-stream"),
+        (StreamItem = "application/x-ndjson")))))]
 pub(crate) async fn all(
     State(events): State<Events>,
     State(streams): State<Streams>,
@@ -37,7 +40,7 @@ pub(crate) async fn all(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, agent.agent.as_deref())?;
+    let shape = Shape::asked(&query, agent.agent.as_deref(), &headers)?;
     let (begin, asked) = log_begin(&query, &headers)?;
     let view = events.follow_all(shape.types.has_output(), begin).await?;
     Ok(streams.log(opening, view, asked, shape))

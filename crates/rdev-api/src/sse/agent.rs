@@ -156,7 +156,10 @@ mod tests {
     use rdev_runner::frame::{Body, End, Frame, Stream};
 
     use super::*;
-    use crate::sse::render::{Form, Reading, entry, entry_read_by};
+    use crate::sse::render::{Form, Framing, Ids, Reading, entries_read_by, entry};
+
+    const SSE: Form = Form::Events(Framing::Sse, Ids::Numbers);
+    const LOG_SSE: Form = Form::Events(Framing::Sse, Ids::Positions);
 
     const AT: Timestamp = Timestamp::from_micros(1_769_284_800_123_456);
 
@@ -185,7 +188,7 @@ mod tests {
         let mut out = Vec::new();
         let agent = Some(AgentLines { agent: &FakeAgent, form: agent_form });
         let reading = Reading { agent, ..Reading::default() };
-        entry_read_by(&mut out, form, reading, &entry_of(&frame), Seq(after)).unwrap();
+        entries_read_by(&mut out, form, reading, (&entry_of(&frame), &[]), Seq(after)).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -200,7 +203,7 @@ mod tests {
             "id: 3\nevent: agent\ndata: {{\"stream_id\":\"s\",\"seq\":3,\"provider\":\"claude\",\"type\":\"message\",\
              \"text\":\"\\\"a\\\"\",\"is_error\":false,\"timestamp\":\"{AT}\"}}\n\n"
         );
-        let events = read_by_agent(Form::Sse, AgentForm::Events, frame(), 0);
+        let events = read_by_agent(SSE, AgentForm::Events, frame(), 0);
         assert!(events.starts_with(&message), "{events}");
         assert!(
             events.contains("id: 4\nevent: output\n") && events.contains("\"line\":\"noise\""),
@@ -210,14 +213,13 @@ mod tests {
             events.contains("id: 5\nevent: agent\n") && events.contains("\"type\":\"result\""),
             "{events}"
         );
-        let rest = read_by_agent(Form::LogSse, AgentForm::Events, frame(), 4);
+        let rest = read_by_agent(LOG_SSE, AgentForm::Events, frame(), 4);
         assert!(rest.starts_with("id: 9-5\nevent: agent\n"), "{rest}");
     }
 
     #[test]
     fn an_agents_line_as_text_is_an_output() {
-        let text =
-            read_by_agent(Form::Sse, AgentForm::Text, of_stdout(End::Newline, 2, b"say a\nresult\n"), 0);
+        let text = read_by_agent(SSE, AgentForm::Text, of_stdout(End::Newline, 2, b"say a\nresult\n"), 0);
         assert_eq!(text.matches("event: output\n").count(), 2);
         assert!(text.contains("\"line\":\"a\"") && text.contains("\"line\":\"[result]\""), "{text}");
     }
@@ -226,17 +228,17 @@ mod tests {
     fn pieces_and_standard_error_are_no_lines_of_an_agent() {
         let raw = |frame: &Frame| {
             let mut out = Vec::new();
-            entry(&mut out, Form::Sse, &entry_of(frame), Seq::ZERO).unwrap();
+            entry(&mut out, SSE, &entry_of(frame), Seq::ZERO).unwrap();
             String::from_utf8(out).unwrap()
         };
         for frame in
             [of_stdout(End::Partial, 1, b"result"), output(Stream::Stderr, End::Newline, 1, b"result\n")]
         {
             for form in [AgentForm::Events, AgentForm::Text] {
-                assert_eq!(read_by_agent(Form::Sse, form, frame.clone(), 0), raw(&frame));
+                assert_eq!(read_by_agent(SSE, form, frame.clone(), 0), raw(&frame));
             }
         }
-        let last = read_by_agent(Form::Sse, AgentForm::Events, of_stdout(End::Eof, 1, b"result"), 0);
+        let last = read_by_agent(SSE, AgentForm::Events, of_stdout(End::Eof, 1, b"result"), 0);
         assert!(last.contains("event: agent\n"), "{last}");
     }
 

@@ -18,10 +18,10 @@ const CACHE_ENTRIES: usize = 256;
 /// Memory of an entry beside its bytes, roughly.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
-/// Entry, form and shape of a rendering.
-type Rendering = (Position, Form, Shape);
+/// Entry, first number of the part of it, form and shape of a rendering.
+type Rendering = (Position, Seq, Form, Shape);
 
-/// Cache of rendered entries, by position, form and shape.
+/// Cache of rendered entries and parts of them, by position, number, form and shape.
 #[derive(Clone)]
 pub(super) struct RenderCache(Arc<Cache<Rendering, Bytes, ByBytes>>);
 
@@ -45,7 +45,7 @@ impl RenderCache {
     pub(super) fn whole(&self, form: Form, reading: Reading<'_>, entry: &Entry) -> anyhow::Result<Bytes> {
         let render = || {
             let mut out = Vec::new();
-            render::entry_read_by(&mut out, form, reading, entry, Seq::ZERO)?;
+            render::entries_read_by(&mut out, form, reading, (entry, &[]), Seq::ZERO)?;
             Ok(out.into())
         };
         match entry.body {
@@ -54,7 +54,7 @@ impl RenderCache {
             _ => {
                 let agent = reading.agent.map_or(AgentForm::Raw, |lines| lines.form);
                 let shape = Shape { agent, ..reading.shape };
-                self.0.get_or_insert_with(&(entry.position, form, shape), render)
+                self.0.get_or_insert_with(&(entry.position, entry.first_seq, form, shape), render)
             }
         }
     }

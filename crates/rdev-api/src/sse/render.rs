@@ -1,19 +1,27 @@
 //! Rendering: from entries of the log to the bytes that clients read.
 
+mod form;
+mod lines;
+mod reading;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rdev_api_types::{
-    CompleteEvent, EventName, GapEvent, GapReason, HeartbeatEvent, OutputStream, ProjectGapEvent, Reason,
-    StatusEvent, StepEvent, Ticket,
+    CompleteEvent, EventName, GapEvent, GapReason, HeartbeatEvent, ProjectGapEvent, Reason, StatusEvent,
+    StepEvent, Ticket,
 };
 use rdev_domain::{
     Entry, EntryBody, Failure, JobStatus, Outcome, Retrying, Seq, StepChange, StreamId, Timestamp,
 };
-use rdev_runner::frame::{Body, CutReason, End, Frame, LINE_BYTES_MAX, Stream, decode_all};
+use rdev_runner::frame::{Body, CutReason, Frame, decode_all};
 use serde::Serialize;
 
-use super::agent::{AgentForm, AgentLines, agent_event};
+use self::form::event;
+pub(crate) use self::form::{Form, Framing, Ids};
+use self::lines::{Batch, FrameLines};
+pub(crate) use self::reading::Reading;
 use super::event_id::LogEventId;
-use super::shape::Shape;
 use crate::convert::{ending_reason, event_job, millis, reason, status, step_error, step_state, time};
 
 /// Cause for which events are not sent.
@@ -35,56 +43,25 @@ impl Unsent {
     }
 }
 
-/// Form in which events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Form {
-    /// Server-sent events of one stream: the id is the event's number, and a status has none.
-    Sse,
-    /// Server-sent events of several jobs: the id is the entry's position and the event's number.
-    LogSse,
-    /// One JSON object a line.
-    Ndjson,
-    /// The output alone, as it was written.
-    Bytes,
-}
-
-/// How an entry is read for its subscribers.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Reading<'a> {
-    /// Reader of the lines of an agent's job, where they are read.
-    pub(crate) agent: Option<AgentLines<'a>>,
-    /// Events that are sent, and their form.
-    pub(crate) shape: Shape,
-}
-
 /// Appends the events of an entry that come after `after`, all of them and as they were written.
 pub(crate) fn entry(out: &mut Vec<u8>, form: Form, entry: &Entry, after: Seq) -> anyhow::Result<()> {
-    entry_read_by(out, form, Reading::default(), entry, after)
+    entries_read_by(out, form, Reading::default(), (entry, &[]), after)
 }
 
-/// Appends the events of an entry that come after `after`.
-pub(crate) fn entry_read_by(
+/// Appends the events of an entry, and of those of the same job that follow it at once, that come after `after`.
+pub(crate) fn entries_read_by(
     out: &mut Vec<u8>,
     form: Form,
     reading: Reading<'_>,
-    entry: &Entry,
+    (first, more): (&Entry, &[Arc<Entry>]),
     after: Seq,
 ) -> anyhow::Result<()> {
-    let writer = Writer { form, entry, reading };
-    match &entry.body {
-        body if !reading.shape.types.has_any_of(body) => {}
-        EntryBody::Status(status) => writer.status(out, *status, &Why::default()),
-        EntryBody::Stalled(failure) => writer.status(out, JobStatus::Running, &failure.into()),
-        EntryBody::Retry(retrying) => writer.status(out, JobStatus::Pending, &retrying.into()),
-        EntryBody::Step(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_) if entry.last_seq <= after => {}
-        EntryBody::Step(change) => writer.step(out, change),
-        EntryBody::Complete(outcome) => writer.complete(out, outcome),
-        EntryBody::FormerEnd(outcome) => writer.status(out, outcome.ending.into(), &outcome.into()),
-        EntryBody::Output(frames) => {
-            for frame in decode_all(frames.clone()) {
-                writer.frame(out, &frame?, after);
-            }
-        }
+    let mut batch = reading.shape.batch.map(|max| Batch::new(max, &first.stream));
+    for entry in std::iter::once(first).chain(more.iter().map(Arc::as_ref)) {
+        Writer { form, entry, reading, batch: batch.as_mut() }.entry(out, after)?;
+    }
+    if let Some(batch) = &mut batch {
+        batch.flush(out, form);
     }
     Ok(())
 }
@@ -98,37 +75,33 @@ pub(crate) fn gap(
     (from, to): (u64, Option<u64>),
     why: Unsent,
 ) {
-    if let (Form::Sse, Some(to)) = (form, to) {
-        out.extend_from_slice(format!("id: {to}\n").as_bytes());
-    }
+    let id = to.filter(|_| matches!(form, Form::Events(_, Ids::Numbers))).map(|to| to.to_string());
     let gap = GapEvent { stream_id: stream.to_string(), from, to, reason: why.reason() };
-    event(out, form, EventName::Gap, &gap);
+    event(out, form, id.as_deref(), EventName::Gap, &gap);
 }
 
 /// Renders the announcement that entries between two ids of a log of several jobs are not sent. It has no id of its own: a
 /// reader that resumes from the id before it gets the announcement again, and the entries that are left.
-pub(crate) fn log_gap(from: Option<LogEventId>, to: LogEventId, why: Unsent) -> Bytes {
-    let mut out = Vec::new();
+pub(crate) fn log_gap(framing: Framing, from: Option<LogEventId>, to: LogEventId, why: Unsent) -> Bytes {
     let from = from.map(|from| from.to_string());
     let gap = ProjectGapEvent { from, to: to.to_string(), reason: why.reason() };
-    event(&mut out, Form::LogSse, EventName::Gap, &gap);
-    out.into()
+    alone(framing, None, EventName::Gap, &gap)
 }
 
 /// Renders a heartbeat, with the id from which its reader resumes.
-pub(crate) fn heartbeat(id: Option<&str>, now: Timestamp) -> Bytes {
-    let mut out = Vec::new();
-    if let Some(id) = id {
-        out.extend_from_slice(format!("id: {id}\n").as_bytes());
-    }
-    event(&mut out, Form::Sse, EventName::Heartbeat, &HeartbeatEvent { timestamp: time(now) });
-    out.into()
+pub(crate) fn heartbeat(framing: Framing, id: Option<&str>, now: Timestamp) -> Bytes {
+    alone(framing, id, EventName::Heartbeat, &HeartbeatEvent { timestamp: time(now) })
 }
 
 /// Renders a new ticket.
-pub(crate) fn ticket(ticket: &Ticket) -> Bytes {
+pub(crate) fn ticket(framing: Framing, ticket: &Ticket) -> Bytes {
+    alone(framing, None, EventName::Ticket, ticket)
+}
+
+fn alone(framing: Framing, id: Option<&str>, name: EventName, data: &impl Serialize) -> Bytes {
     let mut out = Vec::new();
-    event(&mut out, Form::Sse, EventName::Ticket, ticket);
+    // Whatever ids the stream has: this one is given.
+    event(&mut out, Form::Events(framing, Ids::Numbers), id, name, data);
     out.into()
 }
 
@@ -169,17 +142,45 @@ struct Writer<'a> {
     form: Form,
     entry: &'a Entry,
     reading: Reading<'a>,
+    /// Lines that are not yet written, where several come in one event.
+    batch: Option<&'a mut Batch>,
 }
 
 impl Writer<'_> {
-    fn frame(&self, out: &mut Vec<u8>, frame: &Frame, after: Seq) {
+    fn entry(&mut self, out: &mut Vec<u8>, after: Seq) -> anyhow::Result<()> {
+        match &self.entry.body {
+            body if !self.reading.shape.types.has_any_of(body) => {}
+            EntryBody::Status(status) => self.status(out, *status, &Why::default()),
+            EntryBody::Stalled(failure) => self.status(out, JobStatus::Running, &failure.into()),
+            EntryBody::Retry(retrying) => self.status(out, JobStatus::Pending, &retrying.into()),
+            EntryBody::Step(_) | EntryBody::Complete(_) | EntryBody::FormerEnd(_)
+                if self.entry.last_seq <= after => {}
+            EntryBody::Step(change) => self.step(out, change),
+            EntryBody::Complete(outcome) => self.complete(out, outcome),
+            EntryBody::FormerEnd(outcome) => self.status(out, outcome.ending.into(), &outcome.into()),
+            EntryBody::Output(frames) => {
+                for frame in decode_all(frames.clone()) {
+                    self.frame(out, &frame?, after);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, out: &mut Vec<u8>, frame: &Frame, after: Seq) {
         match &frame.body {
-            Body::Output { stream, end, bytes } if self.form == Form::Bytes => {
+            Body::Output { bytes, .. } if self.form == Form::Bytes => {
                 debug_assert!(after == Seq::ZERO, "the plain output is always read from its start");
-                let (_, _) = (stream, end);
                 out.extend_from_slice(bytes);
             }
-            Body::Output { stream, end, bytes } => self.lines(out, frame, (*stream, *end), bytes, after),
+            Body::Output { stream, end, bytes } => {
+                let place = (self.form, self.reading, self.entry);
+                let lines = FrameLines::of(place, frame, (*stream, *end), bytes, after);
+                match &mut self.batch {
+                    Some(batch) => lines.gather(out, batch),
+                    None => lines.write(out),
+                }
+            }
             Body::Cut { reason, .. } if frame.last_seq() > after.0 => {
                 let reason = match reason {
                     CutReason::SizeLimit => GapReason::OutputLimit,
@@ -187,81 +188,17 @@ impl Writer<'_> {
                     CutReason::Damaged => GapReason::JournalDamaged,
                     CutReason::Lost => GapReason::RunnerLost,
                 };
-                self.gap(out, frame.first_seq.max(after.0 + 1), frame.last_seq(), reason);
+                let (from, to) = (frame.first_seq.max(after.0 + 1), frame.last_seq());
+                let stream_id = self.entry.stream.to_string();
+                let gap = GapEvent { stream_id, from, to: Some(to), reason };
+                self.event(out, Some(to), EventName::Gap, &gap);
             }
             Body::Cut { .. } | Body::Hello { .. } | Body::Exit(_) | Body::KeepAlive | Body::Lost(_) => {}
         }
     }
 
-    /// Renders lines, the hot path: the bytes that do not vary between the lines of a frame are made once.
-    fn lines(
-        &self,
-        out: &mut Vec<u8>,
-        frame: &Frame,
-        (stream, end): (Stream, End),
-        bytes: &[u8],
-        after: Seq,
-    ) {
-        let Shape { stderr_as_output, types, .. } = self.reading.shape;
-        let (event, stream) = match stream {
-            Stream::Stdout => (EventName::Output, OutputStream::Stdout),
-            Stream::Stderr if stderr_as_output => (EventName::Output, OutputStream::Stderr),
-            Stream::Stderr => (EventName::Error, OutputStream::Stderr),
-        };
-        let is_sent = types.has(event);
-        let mut to_seq = Vec::with_capacity(128);
-        begin_data(&mut to_seq, self.form, event);
-        to_seq.extend_from_slice(b"\"stream_id\":");
-        json(&mut to_seq, &self.entry.stream.as_str());
-        to_seq.extend_from_slice(b",\"seq\":");
-        let to_line = format!(",\"stream\":\"{stream}\",\"line\":");
-        let partial = if end == End::Partial { ",\"partial\":true" } else { "" };
-        let time = Timestamp::from_micros(i64::try_from(frame.time_us).unwrap_or(i64::MAX));
-        // A piece is no line, and standard error is not the agent's own.
-        let agent = self.reading.agent.filter(|_| stream == OutputStream::Stdout && end != End::Partial);
-        let mut rest = format!("{partial},\"timestamp\":\"{time}\"}}").into_bytes();
-        end_data(&mut rest, self.form);
-
-        if !is_sent && agent.is_none() {
-            return;
-        }
-        let mut number = itoa::Buffer::new();
-        let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
-        for (seq, line) in (frame.first_seq..).zip(lines) {
-            if seq <= after.0 {
-                continue;
-            }
-            let understood = agent.and_then(|lines| Some((lines.form, lines.agent.read_line(line)?)));
-            let is_event = matches!(understood, Some((AgentForm::Events, _)));
-            if !(if is_event { types.has(EventName::Agent) } else { is_sent }) {
-                continue;
-            }
-            let number = number.format(seq).as_bytes();
-            self.id(out, number);
-            let as_text = match understood {
-                Some((AgentForm::Events, understood)) => {
-                    let agent_event = agent_event(understood, &self.entry.stream, seq, time);
-                    self::event(out, self.form, EventName::Agent, &agent_event);
-                    continue;
-                }
-                Some((AgentForm::Text | AgentForm::Raw, understood)) => Some(understood.to_text()),
-                None => None,
-            };
-            out.extend_from_slice(&to_seq);
-            out.extend_from_slice(number);
-            out.extend_from_slice(to_line.as_bytes());
-            match as_text {
-                Some(line) => json(out, &line),
-                None => text(out, line),
-            }
-            out.extend_from_slice(&rest);
-        }
-    }
-
-    fn status(&self, out: &mut Vec<u8>, to: JobStatus, why: &Why<'_>) {
-        if self.form == Form::LogSse || why.counted {
-            self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
-        }
+    fn status(&mut self, out: &mut Vec<u8>, to: JobStatus, why: &Why<'_>) {
+        let has_id = why.counted || matches!(self.form, Form::Events(_, Ids::Positions));
         let status_event = StatusEvent {
             stream_id: self.entry.stream.to_string(),
             status: status(to),
@@ -271,11 +208,11 @@ impl Writer<'_> {
             job: event_job(self.entry),
             timestamp: time(self.entry.at),
         };
-        event(out, self.form, EventName::Status, &status_event);
+        let number = has_id.then_some(self.entry.last_seq.0);
+        self.event(out, number, EventName::Status, &status_event);
     }
 
-    fn step(&self, out: &mut Vec<u8>, change: &StepChange) {
-        self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
+    fn step(&mut self, out: &mut Vec<u8>, change: &StepChange) {
         let step = StepEvent {
             stream_id: self.entry.stream.to_string(),
             seq: self.entry.last_seq.0,
@@ -285,11 +222,10 @@ impl Writer<'_> {
             error: change.error.as_ref().map(step_error),
             timestamp: time(self.entry.at),
         };
-        event(out, self.form, EventName::Step, &step);
+        self.event(out, Some(step.seq), EventName::Step, &step);
     }
 
-    fn complete(&self, out: &mut Vec<u8>, outcome: &Outcome) {
-        self.id(out, itoa::Buffer::new().format(self.entry.last_seq.0).as_bytes());
+    fn complete(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
         let complete = CompleteEvent {
             stream_id: self.entry.stream.to_string(),
             seq: self.entry.last_seq.0,
@@ -301,71 +237,17 @@ impl Writer<'_> {
             job: event_job(self.entry),
             timestamp: time(self.entry.at),
         };
-        event(out, self.form, EventName::Complete, &complete);
+        self.event(out, Some(complete.seq), EventName::Complete, &complete);
     }
 
-    fn gap(&self, out: &mut Vec<u8>, from: u64, to: u64, reason: GapReason) {
-        self.id(out, itoa::Buffer::new().format(to).as_bytes());
-        let stream_id = self.entry.stream.to_string();
-        event(out, self.form, EventName::Gap, &GapEvent { stream_id, from, to: Some(to), reason });
-    }
-
-    fn id(&self, out: &mut Vec<u8>, seq: &[u8]) {
-        match self.form {
-            Form::Sse => out.extend_from_slice(b"id: "),
-            Form::LogSse => {
-                out.extend_from_slice(b"id: ");
-                out.extend_from_slice(itoa::Buffer::new().format(self.entry.position.0).as_bytes());
-                out.push(b'-');
-            }
-            Form::Ndjson | Form::Bytes => return,
+    /// Writes an event of the entry, behind the lines that were gathered before it.
+    fn event(&mut self, out: &mut Vec<u8>, number: Option<u64>, name: EventName, data: &impl Serialize) {
+        if let Some(batch) = &mut self.batch {
+            batch.flush(out, self.form);
         }
-        out.extend_from_slice(seq);
-        out.push(b'\n');
+        let id = number.and_then(|number| self.form.id(self.entry.position, number));
+        event(out, self.form, id.as_deref(), name, data);
     }
-}
-
-fn event(out: &mut Vec<u8>, form: Form, event: EventName, data: &impl Serialize) {
-    if form == Form::Bytes {
-        return;
-    }
-    begin_data(out, form, event);
-    let from = out.len();
-    json(out, data);
-    // `begin_data` has written the opening brace.
-    out.remove(from);
-    end_data(out, form);
-}
-
-/// Writes an event up to the first field of its data.
-fn begin_data(out: &mut Vec<u8>, form: Form, event: EventName) {
-    let (before, after) = match form {
-        Form::Sse | Form::LogSse => ("event: ", "\ndata: {"),
-        Form::Ndjson | Form::Bytes => ("{\"event\":\"", "\","),
-    };
-    [before, event.as_str(), after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-}
-
-fn end_data(out: &mut Vec<u8>, form: Form) {
-    let end: &[u8] = if matches!(form, Form::Sse | Form::LogSse) { b"\n\n" } else { b"\n" };
-    out.extend_from_slice(end);
-}
-
-/// Writes a line as a JSON string. Most lines are printable ASCII, which is copied unchanged.
-fn text(out: &mut Vec<u8>, line: &[u8]) {
-    debug_assert!(line.len() <= LINE_BYTES_MAX);
-    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
-    if line.iter().all(plain) {
-        out.push(b'"');
-        out.extend_from_slice(line);
-        out.push(b'"');
-    } else {
-        json(out, &String::from_utf8_lossy(line));
-    }
-}
-
-fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("text and numbers are written to memory");
 }
 
 #[cfg(test)]

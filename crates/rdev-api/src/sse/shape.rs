@@ -1,9 +1,11 @@
 //! Shape of a stream: which events a subscriber is sent, and in which form.
 
+use axum::http::HeaderMap;
 use rdev_api_types::{EventName, SubscriptionQuery};
 use rdev_domain::EntryBody;
 
 use super::agent::AgentForm;
+use super::render::Framing;
 use crate::error::ApiError;
 
 /// Which events a subscriber is sent, and in which form.
@@ -15,14 +17,22 @@ pub(crate) struct Shape {
     pub(crate) stderr_as_output: bool,
     /// Events that are sent.
     pub(crate) types: EventTypes,
+    /// Most lines of one event, where lines that are ready together come in one.
+    pub(crate) batch: Option<u32>,
+    /// Framing of the events.
+    pub(crate) framing: Framing,
 }
 
 impl Shape {
-    /// Reads the shape that a query asks for; `agent` is the value of `?agent=`.
+    /// Reads the shape that a query and `Accept` ask for; `agent` is the value of `?agent=`.
     ///
     /// # Errors
     /// 422 that names the parameter and what is accepted.
-    pub(crate) fn asked(query: &SubscriptionQuery, agent: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) fn asked(
+        query: &SubscriptionQuery,
+        agent: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
         let stderr_as_output = match query.stderr.as_deref() {
             None | Some("error") => false,
             Some("output") => true,
@@ -32,7 +42,15 @@ impl Shape {
             }
         };
         let types = query.types.as_deref().map_or(Ok(EventTypes::default()), EventTypes::parse)?;
-        Ok(Self { agent: AgentForm::asked(agent)?, stderr_as_output, types })
+        if let Some(batch) = query.batch
+            && !(1..=SubscriptionQuery::BATCH_MAX).contains(&batch)
+        {
+            let message =
+                format!("{batch} is not valid: 1 to {} lines an event", SubscriptionQuery::BATCH_MAX);
+            return Err(ApiError::invalid_field("batch", message));
+        }
+        let (batch, framing) = (query.batch, Framing::preferred(headers));
+        Ok(Self { agent: AgentForm::asked(agent)?, stderr_as_output, types, batch, framing })
     }
 }
 
@@ -109,7 +127,7 @@ mod tests {
 
     fn types(text: &str) -> Option<EventTypes> {
         let query = SubscriptionQuery { types: Some(text.to_owned()), ..SubscriptionQuery::default() };
-        Shape::asked(&query, None).ok().map(|shape| shape.types)
+        Shape::asked(&query, None, &HeaderMap::new()).ok().map(|shape| shape.types)
     }
 
     #[test]
@@ -130,7 +148,7 @@ mod tests {
     fn standard_error_has_two_names() {
         let asked = |stderr: Option<&str>| {
             let query = SubscriptionQuery { stderr: stderr.map(str::to_owned), ..Default::default() };
-            Shape::asked(&query, None).ok().map(|shape| shape.stderr_as_output)
+            Shape::asked(&query, None, &HeaderMap::new()).ok().map(|shape| shape.stderr_as_output)
         };
         assert_eq!([None, Some("error"), Some("output")].map(asked), [false, false, true].map(Some));
         assert_eq!(asked(Some("both")), None);

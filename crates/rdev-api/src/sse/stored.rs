@@ -9,7 +9,11 @@ use rdev_domain::{Entry, Error, Resource, Seq};
 use rdev_engine::{LogReader, Next};
 
 use super::event_id::{is_counted, missing};
+use super::parts::parts;
 use super::render::{self, Form, Unsent};
+
+/// Size from which on a piece of the response takes no more: short lines grow to many times their size.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// Output of a job that is about to be sent.
 pub(crate) struct Stored {
@@ -77,7 +81,15 @@ impl Stored {
         let mut out = Vec::new();
         match next {
             Next::Entries(entries) => {
-                entries.iter().try_for_each(|entry| self.entry(&mut out, entry))?;
+                let mut parts: VecDeque<_> = entries.into_iter().flat_map(parts).collect();
+                while out.len() < PIECE_BYTES
+                    && let Some(part) = parts.pop_front()
+                {
+                    self.entry(&mut out, &part)?;
+                }
+                if !parts.is_empty() {
+                    self.read.push_front(Next::Entries(parts.into()));
+                }
             }
             Next::Missing(Some(last)) if last <= self.last => {}
             Next::Missing(last) => self.gap(&mut out, self.last.next().0, last.map(|last| last.0))?,

@@ -21,6 +21,7 @@ use super::agent::Agents;
 use super::cache::RenderCache;
 use super::event_id::LogEventId;
 use super::quota::{StreamPermit, StreamQuota};
+use super::render::Framing;
 use super::renewal::Renewal;
 use super::shape::Shape;
 use super::subscriber::{JobPlace, LogPlace, Seat, Subscriber, SubscriberContext};
@@ -105,7 +106,7 @@ impl Streams {
         let Opening { permit, renewal, handoff, .. } = opening;
         let seat = Seat { permit, renewal, shape };
         let subscriber = Subscriber::job(self.context.clone(), seat, reader, place);
-        response(subscriber.events().boxed(), handoff)
+        response(subscriber.events().boxed(), shape.framing, handoff)
     }
 
     /// Responds with the rest of a subscription; 204 when the reader has all of a stream that has ended.
@@ -146,13 +147,13 @@ impl Streams {
         let seat = Seat { permit, renewal, shape };
         let place = LogPlace { after, is_new, unknown, hides_tasks };
         let subscriber = Subscriber::log(self.context.clone(), seat, reader, place);
-        response(subscriber.events().boxed(), handoff)
+        response(subscriber.events().boxed(), shape.framing, handoff)
     }
 }
 
-fn response(events: BoxStream<'static, Bytes>, handoff: Option<Handoff>) -> Response {
+fn response(events: BoxStream<'static, Bytes>, framing: Framing, handoff: Option<Handoff>) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, framing.content_type()),
         (header::CACHE_CONTROL, "no-store"),
         // nginx and similar proxies would hold events back until a buffer is full.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),

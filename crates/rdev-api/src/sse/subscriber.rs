@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rdev_domain::{Entry, JobKind, Position, Seq};
+use rdev_domain::{Entry, EntryBody, JobKind, Position, Seq};
 use rdev_engine::{LogReader, Next};
 use rdev_ports::Clock;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Agents;
 use super::cache::RenderCache;
 use super::event_id::{LogEventId, is_counted, missing};
+use super::parts::parts;
 use super::quota::StreamPermit;
-use super::render::{self, Form, Reading, Unsent};
+use super::render::{self, Form, Framing, Ids, Reading, Unsent};
 use super::renewal::Renewal;
 use super::shape::Shape;
 
@@ -175,11 +176,10 @@ impl Subscriber {
                 biased;
                 () = self.permit.ended() => {
                     self.phase = Phase::Closed;
-                    let is_stopping = self.context.drain.is_cancelled();
-                    return Some(Bytes::from_static(if is_stopping { RECONNECT } else { KEY_IS_GONE }));
+                    return self.farewell();
                 }
                 next = self.reader.next() => match next {
-                    Ok(Next::Entries(entries)) => self.pending.extend(entries),
+                    Ok(Next::Entries(entries)) => self.pending.extend(entries.into_iter().flat_map(parts)),
                     Ok(Next::Pruned(to)) => return Some(self.pruned(to)),
                     Ok(Next::Missing(last)) => {
                         let gap = self.missing(last);
@@ -194,13 +194,20 @@ impl Subscriber {
         }
     }
 
+    /// Returns the last bytes before the log's end. Lines of JSON have none: a reader that has seen no `complete` comes again.
+    fn farewell(&self) -> Option<Bytes> {
+        let is_stopping = self.context.drain.is_cancelled();
+        let last = if is_stopping { RECONNECT } else { KEY_IS_GONE };
+        (self.shape.framing == Framing::Sse).then_some(Bytes::from_static(last))
+    }
+
     /// Returns what is due whatever the log holds: a new ticket, or a heartbeat, also while entries come of which nothing is
     /// sent.
     fn due(&mut self) -> Option<Bytes> {
         let now = Instant::now();
         if let Some(ticket) = self.renewal.as_mut().and_then(|renewal| renewal.due(now, &*self.context.clock))
         {
-            return Some(render::ticket(&ticket));
+            return Some(render::ticket(self.shape.framing, &ticket));
         }
         (now >= self.next_heartbeat).then(|| self.heartbeat())
     }
@@ -212,19 +219,24 @@ impl Subscriber {
             Cursor::Job(last) => last.0.to_string(),
             Cursor::Log { last, .. } => last.to_string(),
         });
-        render::heartbeat(id.as_deref(), self.context.clock.now())
+        render::heartbeat(self.shape.framing, id.as_deref(), self.context.clock.now())
     }
 
+    /// Returns the first bytes, which come at once. Of lines of JSON they are an event in any case.
     fn hello(&mut self, unknown: Option<LogEventId>) -> Bytes {
-        let more = match (unknown, &self.cursor) {
+        let framing = self.shape.framing;
+        let event = match (unknown, &self.cursor) {
             (Some(unknown), Cursor::Log { began, .. }) => {
                 let known_from = LogEventId { position: Position(began.position.0 + 1), seq: Seq::ZERO };
-                render::log_gap(Some(unknown), known_from, Unsent::UnknownId)
+                render::log_gap(framing, Some(unknown), known_from, Unsent::UnknownId)
             }
-            _ if self.id_is_due => self.heartbeat(),
+            _ if self.id_is_due || framing == Framing::Ndjson => self.heartbeat(),
             _ => return Bytes::from_static(HELLO),
         };
-        [HELLO, &more].concat().into()
+        match framing {
+            Framing::Sse => [HELLO, &event].concat().into(),
+            Framing::Ndjson => event,
+        }
     }
 
     /// Ends the response; the client reconnects with its last event id, and misses nothing.
@@ -240,7 +252,8 @@ impl Subscriber {
             let Some(entry) = self.pending.pop_front() else {
                 break;
             };
-            let bytes = self.render(&entry)?;
+            let more = self.take_followers(&entry);
+            let bytes = self.render(&entry, &more)?;
             self.id_is_due = bytes.is_empty();
             if together.is_empty() && (bytes.len() >= WRITE_BYTES || self.pending.is_empty()) {
                 return Ok(bytes);
@@ -250,49 +263,84 @@ impl Subscriber {
         Ok(together.freeze())
     }
 
-    fn render(&mut self, entry: &Entry) -> anyhow::Result<Bytes> {
+    /// Takes the pending entries whose lines come in one event with those of `first`: those that follow it at once, as long as
+    /// all have room in it. A larger entry is rendered by itself, once for all its readers.
+    fn take_followers(&mut self, first: &Entry) -> Vec<Arc<Entry>> {
+        let (Some(max), EntryBody::Output(frames)) = (self.shape.batch, &first.body) else {
+            return Vec::new();
+        };
+        // A part of the entry may have been sent.
+        if matches!(&self.cursor, Cursor::Log { began, .. } if first.position <= began.position) {
+            return Vec::new();
+        }
+        let (mut last, mut bytes) = (first.last_seq, frames.len());
+        let is_next = |next: &mut Arc<Entry>| {
+            let EntryBody::Output(frames) = &next.body else { return false };
+            let follows = next.job == first.job && next.first_seq == last.next();
+            let lines = next.last_seq.0.saturating_sub(first.first_seq.0).saturating_add(1);
+            (last, bytes) = (next.last_seq, bytes + frames.len());
+            follows && lines <= max.into() && bytes <= WRITE_BYTES
+        };
+        let mut is_next = is_next;
+        std::iter::from_fn(|| self.pending.pop_front_if(&mut is_next)).collect()
+    }
+
+    fn render(&mut self, entry: &Entry, more: &[Arc<Entry>]) -> anyhow::Result<Bytes> {
         let (shape, cache) = (self.shape, &self.context.cache);
         let reading = Reading { agent: self.context.agents.lines(entry.kind, shape.agent), shape };
+        let newest = more.last().map_or(entry, |newest| newest);
+        let form = self.form();
         match &mut self.cursor {
             Cursor::Job(last) => {
                 if entry.is_last() {
                     self.phase = Phase::Closed;
                 }
                 let after = *last;
-                *last = entry.last_seq.max(after);
+                *last = newest.last_seq.max(after);
                 if entry.is_last() && entry.last_seq <= after {
-                    return end_of_another(entry);
+                    return end_of_another(form, entry);
                 }
                 let missing = missing(entry, after);
-                if missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next()) {
-                    return cache.whole(Form::Sse, reading, entry);
+                let is_whole = missing.is_none() && (!is_counted(entry) || entry.first_seq == after.next());
+                if is_whole && more.is_empty() {
+                    return cache.whole(form, reading, entry);
                 }
                 let mut out = Vec::new();
                 if let Some((from, to)) = missing {
-                    render::gap(&mut out, Form::Sse, &entry.stream, (from, Some(to)), Unsent::Removed);
+                    render::gap(&mut out, form, &entry.stream, (from, Some(to)), Unsent::Removed);
                 }
-                render::entry_read_by(&mut out, Form::Sse, reading, entry, after)?;
+                render::entries_read_by(&mut out, form, reading, (entry, more), after)?;
                 Ok(out.into())
             }
             Cursor::Log { began, last, hides_tasks } => {
                 if entry.position < began.position {
                     return Ok(Bytes::new());
                 }
-                *last = LogEventId { position: entry.position, seq: entry.last_seq };
+                *last = LogEventId { position: newest.position, seq: newest.last_seq };
                 let is_hidden = *hides_tasks && matches!(entry.kind, JobKind::Task(_));
                 if is_hidden || !shape.types.has_any_of(&entry.body) {
                     return Ok(Bytes::new());
                 }
-                if entry.position > began.position {
-                    return cache.whole(Form::LogSse, reading, entry);
+                let is_whole = entry.position > began.position;
+                if is_whole && more.is_empty() {
+                    return cache.whole(form, reading, entry);
                 }
                 let mut out = Vec::new();
-                if entry.last_seq > began.seq {
-                    render::entry_read_by(&mut out, Form::LogSse, reading, entry, began.seq)?;
+                let after = if is_whole { Seq::ZERO } else { began.seq };
+                if entry.last_seq > after {
+                    render::entries_read_by(&mut out, form, reading, (entry, more), after)?;
                 }
                 Ok(out.into())
             }
         }
+    }
+
+    fn form(&self) -> Form {
+        let ids = match self.cursor {
+            Cursor::Job(_) => Ids::Numbers,
+            Cursor::Log { .. } => Ids::Positions,
+        };
+        Form::Events(self.shape.framing, ids)
     }
 
     /// Announces that retention removed entries up to this position of a log of several jobs.
@@ -301,7 +349,7 @@ impl Subscriber {
             Cursor::Log { last, .. } => {
                 let whole_from = LogEventId { position: Position(to.0 + 1), seq: Seq::ZERO };
                 let from = (last.position > Position::ZERO).then_some(*last);
-                render::log_gap(from, whole_from, Unsent::Removed)
+                render::log_gap(self.shape.framing, from, whole_from, Unsent::Removed)
             }
             Cursor::Job(_) => Bytes::new(),
         }
@@ -309,7 +357,7 @@ impl Subscriber {
 
     /// Announces that retention removed the stream up to this event, or as a whole.
     fn missing(&mut self, to: Option<Seq>) -> Bytes {
-        let mut out = Vec::new();
+        let (mut out, form) = (Vec::new(), self.form());
         let Cursor::Job(last) = &mut self.cursor else { return Bytes::new() };
         if to.is_none() {
             self.phase = Phase::Closed;
@@ -318,7 +366,7 @@ impl Subscriber {
             && let Some(stream) = self.reader.stream()
         {
             let missing = (last.next().0, to.map(|to| to.0));
-            render::gap(&mut out, Form::Sse, stream, missing, Unsent::Removed);
+            render::gap(&mut out, form, stream, missing, Unsent::Removed);
             *last = to.unwrap_or(*last);
         }
         out.into()
@@ -327,12 +375,12 @@ impl Subscriber {
 
 /// Renders the end of a stream for a reader whose last event is beyond that end: the reader knows another stream of this
 /// name, and was sent nothing of this one.
-fn end_of_another(end: &Entry) -> anyhow::Result<Bytes> {
+fn end_of_another(form: Form, end: &Entry) -> anyhow::Result<Bytes> {
     let mut out = Vec::new();
     if end.last_seq.before() > Seq::ZERO {
         let unsent = (1, Some(end.last_seq.before().0));
-        render::gap(&mut out, Form::Sse, &end.stream, unsent, Unsent::UnknownId);
+        render::gap(&mut out, form, &end.stream, unsent, Unsent::UnknownId);
     }
-    render::entry(&mut out, Form::Sse, end, Seq::ZERO)?;
+    render::entry(&mut out, form, end, Seq::ZERO)?;
     Ok(out.into())
 }

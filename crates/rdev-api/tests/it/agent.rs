@@ -249,6 +249,17 @@ async fn an_agents_lines_are_read_as_events_as_text_or_as_they_came(on: Runtime)
     };
     let as_it_came: String = raw.iter().filter_map(line_of).collect();
     assert_eq!(as_it_came, client.output(&run.command.accepted.id).await);
+    // In batches come the lines that are no events of the agent.
+    let gathered = read(&format!("stream_id={stream}&batch=100")).await;
+    let is_agents = |(_, told): &&(u64, Event)| matches!(told, Event::Agent(_));
+    assert!(gathered.iter().filter(is_agents).eq(events.iter().filter(is_agents)), "{gathered:?}");
+    let gathered = read(&format!("stream_id={stream}&agent=raw&batch=100")).await;
+    let lines_of = |(_, told): &(u64, Event)| match told {
+        Event::Lines(lines) => lines.parts.iter().flat_map(|part| part.lines.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let as_it_came: String = gathered.iter().flat_map(lines_of).map(|line| line + "\n").collect();
+    assert_eq!(as_it_came, client.output(&run.command.accepted.id).await);
     // A stream that is resumed has the same events.
     let (after, _) = events[0];
     let rest = read(&format!("stream_id={stream}&last_event_id={after}&agent=events")).await;

@@ -156,6 +156,11 @@ async fn the_form_of_an_answer_is_the_one_that_is_liked_best() {
         ("text/event-stream, */*", "text/event-stream"),
         ("application/json;q=0.5, text/event-stream", "text/event-stream"),
         ("TEXT/Event-Stream; q=0.1", "text/event-stream"),
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("application/x-ndjson, text/event-stream;q=0.9", "application/x-ndjson"),
+        ("text/event-stream, application/x-ndjson;q=0.9", "text/event-stream"),
+        ("application/*", "application/json"),
+        ("text/*", "text/event-stream"),
         ("*/*", "application/json"),
         ("text/html", "application/json"),
         ("nonsense", "application/json"),
@@ -177,5 +182,20 @@ async fn the_form_of_an_answer_is_the_one_that_is_liked_best() {
     ] {
         let call = client.get(&format!("/projects/demo/commands/{id}/output")).header("accept", accept);
         assert_eq!(call.send().await.header("content-type"), form, "{accept}");
+    }
+    let path = format!("/projects/demo/events/{id}");
+    for (accept, form) in [
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("application/x-ndjson, */*;q=0.1", "application/x-ndjson"),
+        ("application/*", "application/x-ndjson"),
+        ("text/event-stream;q=0.5, APPLICATION/x-ndjson;q=0.6", "application/x-ndjson"),
+        ("application/x-ndjson;q=0.5, text/event-stream", "text/event-stream"),
+        ("application/x-ndjson;q=0, application/*", "text/event-stream"),
+        ("*/*", "text/event-stream"),
+        ("application/json", "text/event-stream"),
+        ("nonsense", "text/event-stream"),
+    ] {
+        let answer = client.get(&path).header("accept", accept).send().await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, form), "{accept}");
     }
 }

@@ -133,6 +133,7 @@ impl Reader {
                 Event::Status(_) if id.is_some() => (self.last + 1, self.last + 1),
                 Event::Status(_) | Event::Heartbeat(_) => continue,
                 other @ (Event::ProjectGap(_)
+                | Event::Lines(_)
                 | Event::Agent(_)
                 | Event::Step(_)
                 | Event::Ticket(_)

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::Setup;
+use super::renderings::{self, Piped};
 use super::run::Client;
 use crate::http::{Connection, request};
 use crate::servers::{Rdev, Server, loopback, websocketd};
@@ -121,6 +122,8 @@ async fn measure(setup: &Setup, rdev: &Rdev, case: &Case, report: &mut Report) -
             met: case.floods.then_some(ours >= 3.0 * theirs),
         });
     }
+    let piped = Piped { name, command: &case.command, lines: case.lines, last: &case.last, pipe };
+    renderings::measure(rdev, &piped, rounds, report).await?;
     let a_line = cpu / (rounds as f64 * case.lines as f64) * 1e6;
     let events = bytes as f64 / 1e6;
     report.fact(format!(

@@ -5,6 +5,7 @@ mod fanout;
 mod first_event;
 mod lines;
 mod peer;
+mod renderings;
 mod requests;
 mod run;
 mod startup;

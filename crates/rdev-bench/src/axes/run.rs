@@ -30,10 +30,20 @@ impl<'a> Client<'a> {
     pub(crate) async fn events(
         &mut self,
         command: &str,
+        see: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        self.events_as((EVENTS, ""), command, see).await
+    }
+
+    /// As [`Client::events`], in the form that a value of `Accept` and a query ask for.
+    pub(crate) async fn events_as(
+        &mut self,
+        (accept, query): (&str, &str),
+        command: &str,
         mut see: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
         let body = serde_json::to_string(&ShellBody::new(command))?;
-        let post = self.rdev.request("POST", "/projects/demo/shell", EVENTS, &body);
+        let post = self.rdev.request("POST", &format!("/projects/demo/shell{query}"), accept, &body);
         let mut begun = Vec::new();
         let mut answer = self.requests.send(&post, |bytes| begun.extend_from_slice(bytes)).await?;
         if answer.is_events {

@@ -12,9 +12,9 @@ const OF_OWN_PROJECT: u64 = 2;
 /// Characters of an id that the copies keep: those of its time, after the prefix and its hyphen.
 const TIME_DIGITS: usize = 12;
 
-const ENTRIES: &str = "SELECT COUNT(*) FROM events";
+const ENTRIES: &str = "SELECT COUNT(*) FROM entries";
 /// Followers count as having read the copies: otherwise they read them while others are measured.
-const ALL_READ: &str = "UPDATE log_cursors SET position = (SELECT MAX(position) FROM events)";
+const ALL_READ: &str = "UPDATE log_cursors SET position = (SELECT MAX(position) FROM entries)";
 
 /// A database, while no server uses it.
 #[derive(Debug)]
@@ -88,21 +88,25 @@ impl Database {
         let is_command = prefix == "cmd";
         let of_job = |column: &str| match column {
             "id" | "stream" => id.clone(),
-            "project" | "share" if is_command => project.clone(),
+            "target" | "project" if is_command => project.clone(),
             "ended_us" => "t.ended_us + n".to_owned(),
             other => format!("t.{other}"),
         };
         let of_entry = |column: &str| match column {
-            "task_id" => id.clone(),
-            "project" if is_command => project.clone(),
+            "job_id" => id.clone(),
+            "log" if is_command => project.clone(),
             other => format!("t.{other}"),
         };
-        let jobs = self.columns("tasks").await?;
-        let entries = self.columns("events").await?;
+        let jobs = self.columns("jobs").await?;
+        let entries = self.columns("entries").await?;
         let sql = format!(
-            "BEGIN; {}; {}; COMMIT",
-            insert("tasks", &jobs, of_job, &numbers, &format!("t.id = '{job}'"), "n"),
-            insert("events", &entries, of_entry, &numbers, &format!("t.task_id = '{job}'"), "n, t.position"),
+            "BEGIN; {}; {};
+             UPDATE ended_tasks SET count = count + {} WHERE '{prefix}' = 'task'
+                 AND (kind, status) = (SELECT kind, status FROM jobs WHERE id = '{job}');
+             COMMIT",
+            insert("jobs", &jobs, of_job, &numbers, &format!("t.id = '{job}'"), "n"),
+            insert("entries", &entries, of_entry, &numbers, &format!("t.job_id = '{job}'"), "n, t.position"),
+            numbers.end - numbers.start,
         );
         self.run(&sql).await
     }

@@ -159,6 +159,7 @@ fn is_last(event: &Event) -> bool {
         Event::Gap(gap) => gap.to.is_none(),
         Event::Output(_)
         | Event::Error(_)
+        | Event::Lines(_)
         | Event::Agent(_)
         | Event::Status(_)
         | Event::Step(_)

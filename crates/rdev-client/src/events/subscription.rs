@@ -100,6 +100,13 @@ impl Subscription {
         self.with("types", names.join(","))
     }
 
+    /// Sends lines that are ready together in one [`LinesEvent`](rdev_api_types::LinesEvent) of at most so many, 1 to 1000,
+    /// in place of an event each.
+    #[must_use]
+    pub fn batch(self, lines: u32) -> Self {
+        self.with("batch", lines.to_string())
+    }
+
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.source.query.push((name, value.into()));
         self

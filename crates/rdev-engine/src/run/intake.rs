@@ -6,10 +6,10 @@ use rdev_runner::frame::{Body, Decoder, Exit, Frame, FrameError, Loss, PROTOCOL_
 
 use super::mask::{Mask, masked};
 
-/// Most bytes of a chunk: a row that is read, and rendered, in one piece. One larger frame is a chunk by itself.
+/// Most bytes of a chunk: a row that is read in one piece. One larger frame is a chunk by itself.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Most events of a chunk.
-const CHUNK_EVENTS: u64 = 1024;
+/// Most events of a chunk: as many as have room in it where lines are short. Readers render a part of it at a time.
+const CHUNK_EVENTS: u64 = 8 * 1024;
 
 /// Decodes the bytes of a channel, hides secrets, shows each frame to an observer, checks that the events follow one
 /// another, and packs them into chunks. A frame in which nothing was hidden is stored byte for byte as it came.

@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, OperationPage, StreamEvent, SubscriptionQuery, WaitQuery,
+    Data, ErrorBody, LastEventIdHeader, List, OperationPage, StreamEvent, StreamItem, SubscriptionQuery,
+    WaitQuery,
 };
 use rdev_domain::{IdError, JobId};
 use rdev_ports::JobFilter;
@@ -64,7 +65,9 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/operations/{operation_id}/events", tag = "operations", operation_id = "operation_events",
     params(types::OperationPath, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content(
+        (StreamEvent = "text/event-stream"),
+        (StreamItem = "application/x-ndjson"))),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such operation", body = ErrorBody)))]
 pub(crate) async fn events(
@@ -75,7 +78,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, None)?;
+    let shape = Shape::asked(&query, None, &headers)?;
     let subscription = operations.follow(&id, job_begin(&query, &headers)?).await?;
     Ok(streams.subscription(opening, subscription, shape))
 }

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use rdev_api_types::{
-    AgentQuery, Data, ErrorBody, LastEventIdHeader, ProjectEventsQuery, ProjectPath, StreamEvent, StreamPath,
-    SubscriptionQuery, Ticket,
+    AgentQuery, Data, ErrorBody, LastEventIdHeader, ProjectEventsQuery, ProjectPath, StreamEvent, StreamItem,
+    StreamPath, SubscriptionQuery, Ticket,
 };
 use rdev_domain::{Error, ProjectId, Resource, StreamId};
 use rdev_engine::JobBegin;
@@ -29,7 +29,9 @@ use crate::tickets::Tickets;
 #[utoipa::path(get, path = "/projects/{project}/events", tag = "events", operation_id = "project_events",
     params(ProjectPath, ProjectEventsQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content_type = "text/event-stream", body = StreamEvent),
+    (status = 200, description = "Events as they are stored: `output`, `error`, `agent`, `status`, `complete`, `gap`, `heartbeat`. Ends after `complete` when it is one command's stream", content(
+        (StreamEvent = "text/event-stream"),
+        (StreamItem = "application/x-ndjson"))),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn project_events(
@@ -41,7 +43,7 @@ pub(crate) async fn project_events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, which.agent.as_deref())?;
+    let shape = Shape::asked(&query, which.agent.as_deref(), &headers)?;
     if let Some(stream) = &which.stream_id {
         let stream: StreamId = stream.parse().map_err(|_| Error::not_found(Resource::Stream, stream))?;
         let begin = job_begin(&query, &headers)?;
@@ -56,7 +58,9 @@ pub(crate) async fn project_events(
 #[utoipa::path(get, path = "/projects/{project}/events/{stream_id}", tag = "events", operation_id = "stream_events",
     params(StreamPath, SubscriptionQuery, AgentQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content(
+        (StreamEvent = "text/event-stream"),
+        (StreamItem = "application/x-ndjson"))),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such project or stream", body = ErrorBody)))]
 pub(crate) async fn stream_events(
@@ -68,7 +72,7 @@ pub(crate) async fn stream_events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, agent.agent.as_deref())?;
+    let shape = Shape::asked(&query, agent.agent.as_deref(), &headers)?;
     let begin = job_begin(&query, &headers)?;
     one_stream((&events, &streams, opening), (&project, &stream), begin, shape).await
 }

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_api_types as types;
 use rdev_api_types::{
-    Data, ErrorBody, LastEventIdHeader, List, ReplyQuery, StreamEvent, SubscriptionQuery, TaskBody, TaskPage,
-    TaskStreamQuery, WaitQuery,
+    Data, ErrorBody, LastEventIdHeader, List, ReplyQuery, StreamEvent, StreamItem, SubscriptionQuery,
+    TaskBody, TaskPage, TaskStreamQuery, WaitQuery,
 };
 use rdev_domain::{JobId, JobKind, JobStatus, ProjectId, Validate};
 use rdev_ports::JobFilter;
@@ -26,8 +26,8 @@ use crate::sse::{Opening, Shape, Streams, stored_output};
 
 /// Add a task.
 ///
-/// The task runs in the next free worker of the pool. With `Accept: text/event-stream` the answer is the task's event
-/// stream.
+/// The task runs in the next free worker of the pool. With `Accept: text/event-stream`, or `application/x-ndjson`, the answer
+/// is the task's event stream.
 #[utoipa::path(post, path = "/queue/tasks", tag = "queue", operation_id = "add_task",
     request_body = TaskBody, params(ReplyQuery),
     responses(
@@ -122,7 +122,9 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/queue/tasks/{task_id}/events", tag = "queue", operation_id = "task_events",
     params(types::TaskPath, TaskStreamQuery, SubscriptionQuery,
            LastEventIdHeader), responses(
-    (status = 200, description = "Events as they are stored; ends after `complete`", content_type = "text/event-stream", body = StreamEvent),
+    (status = 200, description = "Events as they are stored; ends after `complete`", content(
+        (StreamEvent = "text/event-stream"),
+        (StreamItem = "application/x-ndjson"))),
     (status = 204, description = "The stream is over, and the subscriber has all of it"),
     (status = 404, description = "There is no such task, or `stream_id` is not that of its stream", body = ErrorBody)))]
 pub(crate) async fn events(
@@ -134,7 +136,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
     opening: Opening,
 ) -> Result<Response, ApiError> {
-    let shape = Shape::asked(&query, None)?;
+    let shape = Shape::asked(&query, None, &headers)?;
     let begin = job_begin(&query, &headers)?;
     let subscription = tasks.follow(&id, stream.stream_id.as_deref(), begin).await?;
     Ok(streams.subscription(opening, subscription, shape))

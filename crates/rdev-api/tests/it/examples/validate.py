@@ -56,6 +56,9 @@ for path, methods in document["paths"].items():
                             item = {"$ref": "#/components/schemas/StreamItem"}
                             check("events", f"{where} {status}", item, event)
                             check("events", f"{where} {status}", media["schema"], event["data"])
+                    elif kind == "application/x-ndjson":
+                        for line in example.splitlines():
+                            check("events", f"{where} {status}", media["schema"], json.loads(line))
                     elif kind == "application/json":
                         failed = media["schema"].get("$ref", "").endswith("/ErrorBody")
                         check("failures" if failed else "answers", f"{where} {status}", media["schema"], example)

@@ -1,11 +1,12 @@
-//! Server-sent events over one connection, line by line: nothing but the documented fields, and no resuming.
+//! Events over one connection, server-sent or as lines of JSON: nothing but the documented fields, and no resuming.
 
 use std::io::BufRead;
 use std::time::Duration;
 
 use hyper::http::HeaderMap;
 use rdev_client::Received;
-use rdev_client::types::{Event, EventName};
+use rdev_client::types::{Event, EventName, RawJson, StreamItem};
+use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::exact;
@@ -42,15 +43,9 @@ struct Pace {
 
 impl RawEvents {
     pub(crate) fn new(headers: HeaderMap, body: Body) -> Self {
-        Self {
-            headers,
-            body,
-            items: Items::default(),
-            told: Instant::now(),
-            pace: None,
-            patience: PATIENCE,
-            bytes: 0,
-        }
+        let are_lines = headers.get("content-type").is_some_and(|value| value == "application/x-ndjson");
+        let items = Items { are_lines, ..Items::default() };
+        Self { headers, body, items, told: Instant::now(), pace: None, patience: PATIENCE, bytes: 0 }
     }
 
     /// From now on takes no more than so many bytes a second.
@@ -125,6 +120,8 @@ impl RawEvents {
 pub(crate) struct Items {
     buffer: Vec<u8>,
     read: usize,
+    /// Each item is a line of JSON.
+    are_lines: bool,
 }
 
 impl Items {
@@ -137,6 +134,12 @@ impl Items {
 
     /// One item out of the buffer, if a whole one is there.
     pub(crate) fn take(&mut self) -> Option<Item> {
+        if self.are_lines {
+            let line = &self.buffer[self.read..];
+            let end = line.iter().position(|byte| *byte == b'\n')?;
+            self.read += end + 1;
+            return Some(Item::Event(event_of_line(&line[..end])));
+        }
         loop {
             let bytes = &self.buffer[self.read..];
             let length = block_bytes(bytes)?;
@@ -149,6 +152,24 @@ impl Items {
             }
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: Option<String>,
+    event: EventName,
+    data: RawJson,
+}
+
+/// The event of a line of JSON.
+fn event_of_line(line: &[u8]) -> Received {
+    let text = std::str::from_utf8(line).expect("events are UTF-8");
+    let read: StreamItem = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let line: Line = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    assert!(EventName::ALL.contains(&line.event), "an event that is not documented: {text}");
+    exact::hold(&read.event, line.data.as_str());
+    Received { id: line.id, event: read.event }
 }
 
 /// Length of the first item with its empty line.
