@@ -127,7 +127,7 @@ ALTER TABLE tasks RENAME TO jobs;
 ALTER INDEX tasks_pkey RENAME TO jobs_pkey;
 ALTER INDEX tasks_by_project RENAME TO jobs_by_target;
 -- Room beside a row for its end, which changes no column that is indexed.
-ALTER TABLE jobs SET (fillfactor = 60);
+ALTER TABLE jobs SET (fillfactor = 45);
 -- The status of a job's end; null until then.
 ALTER TABLE jobs ALTER COLUMN status DROP NOT NULL;
 -- The stream of a job has the job's id, unless its caller names it.

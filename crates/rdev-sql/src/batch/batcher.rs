@@ -1,4 +1,4 @@
-//! The queue of writes of one kind, and the task that executes them.
+//! The queue of writes of one kind, and the tasks that execute them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,6 +16,8 @@ use crate::db::Transaction;
 use crate::db::postgres::WORK_TIMEOUT;
 use crate::error::{Shared, database, may_go_alone};
 
+/// Maximum number of statements under way: while one waits for its flush, the next one does its work.
+const STATEMENTS_MAX: usize = 2;
 /// Maximum number of writes of one statement.
 const WRITES_MAX: usize = 500;
 /// Maximum bytes of one statement, unless a single write has more.
@@ -31,8 +33,8 @@ pub(crate) struct Batcher<W: BatchedWrite> {
 
 struct Inner<W: BatchedWrite> {
     waiting: Vec<Waiting<W>>,
-    /// True while a task executes writes; it goes on with those that wait.
-    running: bool,
+    /// Number of tasks that execute writes; each goes on with those that wait.
+    running: usize,
 }
 
 struct Waiting<W: BatchedWrite> {
@@ -56,7 +58,7 @@ impl<W: BatchedWrite> fmt::Debug for Batcher<W> {
 
 impl<W: BatchedWrite> Batcher<W> {
     pub(super) fn on(pool: &PgPool) -> Self {
-        let inner = Inner { waiting: Vec::new(), running: false };
+        let inner = Inner { waiting: Vec::new(), running: 0 };
         Self { pool: pool.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -68,7 +70,7 @@ impl<W: BatchedWrite> Batcher<W> {
     pub(crate) async fn write(&self, write: W) -> Result<Vec<W::Row>> {
         let (caller, answer) = oneshot::channel();
         if self.join(Waiting { write, caller })? {
-            // A task of its own: no caller depends on another one's staying.
+            // Tasks of their own: no caller depends on another one's staying.
             tokio::spawn(self.clone().run());
         }
         match timeout(WORK_TIMEOUT, answer).await {
@@ -78,14 +80,16 @@ impl<W: BatchedWrite> Batcher<W> {
         }
     }
 
-    /// Adds a write. True when the caller has to start the task.
+    /// Adds a write. True when the caller has to start a task.
     fn join(&self, waiting: Waiting<W>) -> Result<bool> {
         let mut inner = self.inner();
         if inner.waiting.len() >= WAITING_MAX {
             return Err(Error::unavailable("database", anyhow::anyhow!("{WAITING_MAX} writes are waiting")));
         }
         inner.waiting.push(waiting);
-        Ok(!std::mem::replace(&mut inner.running, true))
+        let starts = inner.running < STATEMENTS_MAX;
+        inner.running += usize::from(starts);
+        Ok(starts)
     }
 
     async fn run(self) {
@@ -109,7 +113,7 @@ impl<W: BatchedWrite> Batcher<W> {
         }
     }
 
-    /// Returns the next writes, sorted by the ids of their jobs. With none the task ends, and the next caller starts one.
+    /// Returns the next writes, sorted by the ids of their jobs. With none the task ends, and the next caller starts another one.
     fn next(&self) -> (Vec<W>, Vec<Caller<W::Row>>) {
         let mut inner = self.inner();
         let (mut bytes, mut seen) = (0, HashSet::new());
@@ -129,7 +133,7 @@ impl<W: BatchedWrite> Batcher<W> {
             }
         }
         inner.waiting = later;
-        inner.running = !next.is_empty();
+        inner.running -= usize::from(next.is_empty());
         next.sort_by(|a, b| a.write.id().cmp(b.write.id()));
         next.into_iter().map(|waiting| (waiting.write, waiting.caller)).unzip()
     }
