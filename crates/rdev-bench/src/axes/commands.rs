@@ -27,7 +27,7 @@ pub(super) async fn run(setup: &Setup, report: &mut Report) -> anyhow::Result<()
 async fn measure(setup: &Setup, name: &str, url: Option<String>, report: &mut Report) -> anyhow::Result<()> {
     let count = setup.size([1_000_usize, 100, 20]);
     // The leases are renewed many times while all commands run.
-    let (lease, seconds) = (setup.size(["30", "10", "5"]), setup.size([90, 20, 8]));
+    let (lease, seconds) = (setup.size(["30", "10", "3"]), setup.size([90, 20, 4]));
     let at_once = count.to_string();
     let mut settings = vec![("RDEV_WORKER_CONCURRENCY", at_once.as_str()), ("RDEV_LEASE_SECONDS", lease)];
     settings.extend(url.as_deref().map(|url| ("RDEV_DATABASE_URL", url)));

@@ -15,7 +15,7 @@ use super::Setup;
 use super::fanout::{TEXT, nchan_get, peer, post};
 use crate::http::{Answer, READ_BYTES, connect};
 use crate::queue::now;
-use crate::servers::{Rdev, Server};
+use crate::servers::{Rdev, Server, cpu};
 use crate::sse::{Numbers, leading_number};
 use crate::stats::{millis, percentile};
 use crate::table::{Report, Row, beside};
@@ -67,6 +67,8 @@ struct Steady {
     lost: usize,
     /// Lateness of the generator's own timer (p99), in milliseconds.
     late: f64,
+    /// Processor time of server and generator, in shares of one processor.
+    shares: [f64; 2],
 }
 
 impl Steady {
@@ -74,15 +76,29 @@ impl Steady {
         self.lost == 0 && self.p99 < P99_MAX_MS
     }
 
+    fn generator_is_late(&self) -> bool {
+        self.late > LATE_MS
+    }
+
+    /// Returns the p99, and a note where it may be a limit of the generator.
+    fn p99_text(&self) -> String {
+        let note = if self.generator_is_late() { ", the generator is late" } else { "" };
+        format!("{:.1}{note}", self.p99)
+    }
+
     fn text(&self) -> String {
         let lost =
             if self.lost > 0 { format!(", {} subscribers LOST messages", self.lost) } else { String::new() };
-        let late = if self.late > LATE_MS {
+        let late = if self.generator_is_late() {
             format!(", and the generator itself is {:.0} ms late", self.late)
         } else {
             String::new()
         };
-        format!("{:.1} / {:.1}{lost}{late}", self.p50, self.p99)
+        let [server, generator] = self.shares.map(|share| share * 100.0);
+        format!(
+            "{:.1} / {:.1}{lost}; server {server:.0}%, generator {generator:.0}% of a processor{late}",
+            self.p50, self.p99
+        )
     }
 }
 
@@ -139,7 +155,7 @@ impl Servers<'_> {
         let start = async move {
             tokio::task::spawn_blocking(move || std::fs::write(fifo, "go\n")).await?.map_err(Into::into)
         };
-        steady(all, load, start).await
+        steady(&self.rdev.server, all, load, start).await
     }
 }
 
@@ -166,7 +182,7 @@ async fn of_nchan(nginx: &Server, number: usize, load: Load) -> anyhow::Result<S
             read = tokio::io::copy(&mut answers, &mut nowhere) => read.map(|_| ()).map_err(Into::into),
         }
     };
-    steady(all, load, publish).await
+    steady(nginx, all, load, publish).await
 }
 
 /// Raises the number of subscribers for each feed until it does not keep the aim.
@@ -174,36 +190,53 @@ async fn ladder(servers: &mut Servers<'_>, report: &mut Report) -> anyhow::Resul
     let setup = servers.setup;
     let levels: &[usize] = setup.size([&[1_000, 2_000, 5_000, 10_000], &[100, 500], &[20, 50]]);
     let messages = RATE * setup.size([10, 3, 1]);
-    let mut best: Vec<(Feed, usize, bool)> =
-        servers.feeds().into_iter().map(|feed| (feed, 0, true)).collect();
+    let mut climbs: Vec<Climb> =
+        servers.feeds().into_iter().map(|feed| Climb { feed, most: 0, end: None }).collect();
     for &subscribers in levels {
-        for (feed, most, climbs) in best.iter_mut().filter(|(_, _, climbs)| *climbs) {
-            let steady = servers.measure(*feed, Load { subscribers, rate: RATE, messages }).await?;
+        for climb in climbs.iter_mut().filter(|climb| climb.end.is_none()) {
+            let steady = servers.measure(climb.feed, Load { subscribers, rate: RATE, messages }).await?;
             report.fact(format!(
                 "{subscribers} subscribers of {}, {RATE} messages/s, p50 / p99 in ms: {}",
-                feed.name(),
+                climb.feed.name(),
                 steady.text()
             ));
-            *climbs = steady.keeps();
-            if *climbs {
-                *most = subscribers;
+            match steady.keeps() {
+                true => climb.most = subscribers,
+                false => climb.end = Some(steady),
             }
         }
     }
-    let of = |wanted: Feed| best.iter().find(|(feed, ..)| *feed == wanted).map(|(_, most, _)| *most);
-    let theirs = of(Feed::Nchan);
-    for feed in [Feed::Stream, Feed::Project] {
-        let ours = of(feed).unwrap_or_default();
+    let theirs = climbs.iter().find(|climb| climb.feed == Feed::Nchan);
+    for ours in climbs.iter().filter(|climb| climb.feed != Feed::Nchan) {
         report.row(Row {
-            axis: format!("most subscribers of {}, {RATE} messages/s, p99 < 250 ms", feed.name()),
-            rdev: format!("{ours}"),
-            peer: beside("nchan", theirs.map(|most| most.to_string())),
-            ratio: theirs.map_or("-".into(), |theirs| format!("{:.1}", ours as f64 / theirs as f64)),
+            axis: format!("most subscribers of {}, {RATE} messages/s, p99 < 250 ms", ours.feed.name()),
+            rdev: ours.text(),
+            peer: beside("nchan", theirs.map(Climb::text)),
+            ratio: theirs
+                .map_or("-".into(), |theirs| format!("{:.1}", ours.most as f64 / theirs.most as f64)),
             aim: ">= 1",
-            met: theirs.map(|theirs| ours >= theirs),
+            met: theirs.map(|theirs| ours.most >= theirs.most),
         });
     }
     Ok(())
+}
+
+/// How far a feed has got on the ladder.
+struct Climb {
+    feed: Feed,
+    /// Most subscribers that keep the aim.
+    most: usize,
+    /// The first measurement that does not keep it.
+    end: Option<Steady>,
+}
+
+impl Climb {
+    /// Returns the number, and a note where it may be a limit of the generator.
+    fn text(&self) -> String {
+        let is_doubtful = self.end.is_some_and(|end| end.generator_is_late());
+        let note = if is_doubtful { ", then the generator is late" } else { "" };
+        format!("{}{note}", self.most)
+    }
 }
 
 async fn at_one_a_second(servers: &mut Servers<'_>, report: &mut Report) -> anyhow::Result<()> {
@@ -217,8 +250,8 @@ async fn at_one_a_second(servers: &mut Servers<'_>, report: &mut Report) -> anyh
     for (feed, ours) in all.iter().filter(|(feed, _)| *feed != Feed::Nchan) {
         report.row(Row {
             axis: format!("{subscribers} subscribers of {}, 1 message/s, ms (p99)", feed.name()),
-            rdev: format!("{:.1}", ours.p99),
-            peer: beside("nchan", theirs.map(|theirs| format!("{:.1}", theirs.p99))),
+            rdev: ours.p99_text(),
+            peer: beside("nchan", theirs.map(|theirs| theirs.p99_text())),
             ratio: theirs.map_or("-".into(), |theirs| format!("{:.2}", ours.p99 / theirs.p99)),
             aim: "< 250 ms",
             met: Some(ours.keeps()),
@@ -329,6 +362,7 @@ impl Subscriber {
 
 /// Runs `start`, and has every subscriber receive the messages.
 async fn steady(
+    server: &Server,
     all: Vec<Subscriber>,
     load: Load,
     start: impl Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -347,30 +381,41 @@ async fn steady(
             anyhow::Ok(())
         });
     }
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let timer = tokio::spawn(own_lateness(late.clone()));
+    let (own, began) = (std::process::id(), Instant::now());
+    let before = [server.cpu()?, cpu(own)?];
     let starter = tokio::spawn(start);
     let until = tokio::time::Instant::now()
         + Duration::from_secs_f64(load.messages as f64 / load.rate as f64)
         + PATIENCE;
-    let mut late = Vec::new();
     let mut whole = 0;
-    let mut due = Instant::now() + TICK;
-    let mut tick = tokio::time::interval_at(due.into(), TICK);
     while !readers.is_empty() {
         tokio::select! {
             read = readers.join_next() => whole += usize::from(matches!(read, Some(Ok(Ok(()))))),
-            _ = tick.tick() => {
-                late.push(millis(due.elapsed()));
-                due += TICK;
-            }
             () = tokio::time::sleep_until(until) => break,
         }
     }
     starter.abort();
+    timer.abort();
+    let (after, seconds) = ([server.cpu()?, cpu(own)?], began.elapsed().as_secs_f64());
+    let late = late.lock().unwrap_or_else(PoisonError::into_inner);
     let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Steady {
         p50: shared.latency(0.5),
         p99: shared.latency(0.99),
         lost: load.subscribers - whole,
         late: percentile(&late, 0.99),
+        shares: std::array::from_fn(|at| (after[at] - before[at]) / seconds),
     })
+}
+
+/// Records the lateness of a timer, in milliseconds. As a task of its own it waits in the same line as the subscribers that have
+/// something to read.
+async fn own_lateness(late: Arc<Mutex<Vec<f64>>>) {
+    loop {
+        let due = Instant::now() + TICK;
+        tokio::time::sleep_until(due.into()).await;
+        late.lock().unwrap_or_else(PoisonError::into_inner).push(millis(due.elapsed()));
+    }
 }

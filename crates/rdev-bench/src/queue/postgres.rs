@@ -24,7 +24,7 @@ impl Server {
         Ok(sqlx::query_scalar(sql).bind(name).fetch_one(&mut connection).await?)
     }
 
-    /// Fails unless a commit is on disk when it returns; returns the server in words.
+    /// Fails unless a commit is on disk when it returns; returns the version in words.
     pub(crate) async fn check(&self) -> anyhow::Result<String> {
         let mut connection = PgConnection::connect(&self.0).await?;
         for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
@@ -33,7 +33,7 @@ impl Server {
             anyhow::ensure!(value == "on", "{setting} is {value}: figures would mean nothing");
         }
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?;
-        Ok(format!("Postgres {version}, fsync and synchronous_commit on"))
+        Ok(format!("{version}, fsync and synchronous_commit on"))
     }
 }
 
