@@ -1,6 +1,6 @@
 //! Group commit: writes that are asked for at the same moment go to Postgres together.
 //!
-//! The first one goes at once. Those that come while it is executed go together in the next statement: no write waits
+//! The first ones go at once. Those that come while these are executed go together in the next statement: no write waits
 //! for a clock, and a flood costs few round trips and few commits.
 
 mod append;
