@@ -55,3 +55,17 @@ async fn a_renewal_without_an_answer_leaves_time_for_another() {
     }
     assert_eq!(bench.pods.listened_to(), 1);
 }
+
+/// The lease of a worker that lives does not expire, so a claim that nobody works on is released.
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_panics_is_released_and_goes_on() {
+    for releases_that_fail in [0, 1] {
+        let bench = Bench::with_lease(LEASE, [Answer::Panics, Answer::Runs(1)]).await;
+        bench.store.fail("release", Fault::Fails, releases_that_fail);
+        let id = bench.submit(1).await;
+        let (ended, took) = bench.ended(&id).await;
+        assert_eq!(ended.state.status(), JobStatus::Completed);
+        assert!(took < LEASE, "{took:?}");
+        assert_eq!(bench.store.calls("release_all_but"), releases_that_fail);
+    }
+}

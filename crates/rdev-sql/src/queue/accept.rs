@@ -8,7 +8,7 @@ use rdev_ports::Enqueued;
 use super::heads::{elect, lock};
 use super::idempotency;
 use super::rows::{job_row, run_after_us, stored_spec};
-use super::virtual_time::virtual_time;
+use super::virtual_time::virtual_time_before;
 use crate::batch::Enqueue;
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::error::database;
@@ -116,6 +116,15 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
     row.map(EventRow::entry).transpose()
 }
 
+/// Stores the row of a job in the queue, behind the jobs of its caller for its project.
+pub(crate) const ENQUEUE: &str = concat!(
+    "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready, concurrency_key,
+                        run_after_us)
+     SELECT $5, $1, $6, $3, $2, $7, $4, (",
+    virtual_time_before!("$1", "$2", "$3", "$4"),
+    ") + 1, $8, $9, $10"
+);
+
 /// Stores the rows of a new job. One of a concurrency key is out of line until the key has its head.
 async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
     let request = stored_spec(&job.spec)?;
@@ -135,7 +144,6 @@ async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
             return Err(taken("already has a stream"));
         }
     }
-    let virtual_time = virtual_time(tx, job).await?;
     let schedule = &job.schedule;
     execute!(
         else refused;
@@ -159,17 +167,14 @@ async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
     let concurrency_key = job.spec.concurrency_key();
     execute!(
         tx,
-        "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready,
-                            concurrency_key, run_after_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        job.id.as_str(),
+        ENQUEUE,
         Lane::of(&job.spec).column(),
-        job.spec.kind().as_str(),
-        project_column(&job.spec),
         job.created_by.as_str(),
-        job.created_at.as_micros(),
+        project_column(&job.spec),
         schedule.priority,
-        virtual_time,
+        job.id.as_str(),
+        job.spec.kind().as_str(),
+        job.created_at.as_micros(),
         concurrency_key.is_none(),
         concurrency_key,
         run_after_us(schedule),

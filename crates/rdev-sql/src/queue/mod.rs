@@ -1,7 +1,7 @@
 //! The queue: jobs from their acceptance to their end. The table `jobs` has a row for each job that is kept, `queue` one for
 //! each that has not ended.
 
-mod accept;
+pub(crate) mod accept;
 pub(crate) mod backlog;
 mod cancel;
 pub(crate) mod claim;

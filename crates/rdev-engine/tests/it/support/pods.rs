@@ -34,6 +34,8 @@ pub(crate) enum Answer {
     Cut,
     /// It is accepted, and not a word is said.
     Silent,
+    /// The worker's own code panics.
+    Panics,
 }
 
 /// How a try to collect files ends.
@@ -125,6 +127,7 @@ impl FakePods {
         match answer {
             Answer::NotStarted(why) => Err(ExecError::NotStarted(why.to_owned())),
             Answer::Silent => Ok(stream::pending().boxed()),
+            Answer::Panics => panic!("the worker's own code is wrong"),
             Answer::Cut => Err(anyhow::anyhow!("cut").into()),
             Answer::Fails(code, stderr) => {
                 let failed = ExecError::Failed { code, stderr: stderr.to_owned() };

@@ -28,6 +28,8 @@ use super::pods::lock;
 pub(crate) enum Fault {
     /// The store cannot be reached.
     Away,
+    /// The call fails for a reason that does not pass, and changes nothing.
+    Fails,
     /// The call is carried out, and its answer is lost.
     AnswerLost,
     /// The call is not carried out, and nobody answers.
@@ -85,6 +87,7 @@ impl Faulty {
         let answer = match fault {
             None => still(call).await,
             Some(Fault::Away) => return Err(away()),
+            Some(Fault::Fails) => return Err(Error::Internal(anyhow::anyhow!("{what} met {fault:?}"))),
             Some(Fault::Hangs) => pending().await,
             Some(Fault::AnswerLost) => still(call).await.and_then(|_| Err(away())),
         };
