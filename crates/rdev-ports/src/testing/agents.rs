@@ -1,4 +1,4 @@
-//! Contract of [`CodeAgent`](crate::CodeAgent): promises that hold for every agent, tried on its recorded transcripts.
+//! Contract of [`CodeAgent`]: promises that hold for every agent, tried on its recorded transcripts.
 
 use rdev_domain::{AgentBlock, AgentEvent, AgentProvider, AgentRequest, AgentVerdict, Reason};
 

@@ -1,4 +1,4 @@
-//! Promises of [`Workspaces`](crate::Workspaces), as functions to be called with an implementation that has no project of
+//! Promises of [`Workspaces`], as functions to be called with an implementation that has no project of
 //! the named ids.
 
 use rdev_domain::{Conflict, Error, JobId, ProjectId, ProjectStatus};

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 use crate::log::prune::file_bytes;
-use crate::queue::end::ended_columns;
+use crate::queue::rows::ended_columns;
 use crate::values::as_micros;
 
 /// Bytes of the files that count with the end; only tasks of the pool have files.

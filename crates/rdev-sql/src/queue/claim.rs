@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rdev_domain::{Result, Seq, Timestamp, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 
-use super::lease::RENEW;
 use super::rows::{JobRow, job_columns};
 use crate::db::{Tx, execute, run, write_once};
 use crate::error::is_unique_violation;
@@ -126,6 +125,11 @@ pub(crate) const CLAIM: &str = concat!(
        CASE WHEN started_us IS NULL THEN 'pending' ELSE 'running' END AS status, cancel_requested, token, last_seq, pod_uid,
        started_us, reason, message, run_after_us, attempts, earlier_attempts, last_error, worker, slot, virtual_time, lane"
 );
+
+/// One row for all jobs of a worker.
+pub(super) const RENEW: &str = "INSERT INTO lease_owners AS o (owner, lease_until_us) VALUES ($1, $2)
+     ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
+     WHERE o.lease_until_us < excluded.lease_until_us";
 
 /// A later claim moves a clock on, never back.
 const MOVE_CLOCK: &str = "INSERT INTO virtual_clocks AS c (lane, priority, virtual_time) VALUES ($1, $2, $3)

@@ -7,7 +7,7 @@ use rdev_domain::{
 use rdev_ports::{Fence, Retry};
 
 use super::heads::{elect, lock_key_of};
-use super::rows::{fenced, job_row};
+use super::rows::{ended_columns, fenced, job_row};
 use crate::batch::Finish;
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::log::entries::{entry, store_entry};
@@ -66,36 +66,6 @@ pub(super) async fn retry(store: &SqlStore, fence: &Fence, retry: Retry, now: Ti
         store_entry(&mut tx, entry(&job, last_seq, now, EntryBody::Retry(retrying))).await
     })
 }
-
-/// Columns of a job that its end takes over from the row in the queue.
-macro_rules! ended_columns {
-    ($queue:literal) => {
-        concat!(
-            "token = ",
-            $queue,
-            ".token, run_after_us = ",
-            $queue,
-            ".run_after_us, cancel_requested = ",
-            $queue,
-            ".cancel_requested, attempts = ",
-            $queue,
-            ".attempts, earlier_attempts = ",
-            $queue,
-            ".earlier_attempts, last_error = ",
-            $queue,
-            ".last_error, started_us = ",
-            $queue,
-            ".started_us, pod_uid = ",
-            $queue,
-            ".pod_uid, worker = ",
-            $queue,
-            ".worker, slot = ",
-            $queue,
-            ".slot"
-        )
-    };
-}
-pub(crate) use ended_columns;
 
 const END: &str = concat!(
     "UPDATE jobs AS j SET ",

@@ -5,7 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod backlog;
 mod cancel;
 pub(crate) mod claim;
-pub(crate) mod end;
+mod end;
 pub(crate) mod heads;
 pub(crate) mod idempotency;
 pub(crate) mod lease;

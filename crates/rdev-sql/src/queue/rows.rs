@@ -64,6 +64,36 @@ macro_rules! status {
 }
 pub(crate) use {job_columns, status, until_the_end};
 
+/// Columns of a job that its end takes over from the row in the queue.
+macro_rules! ended_columns {
+    ($queue:literal) => {
+        concat!(
+            "token = ",
+            $queue,
+            ".token, run_after_us = ",
+            $queue,
+            ".run_after_us, cancel_requested = ",
+            $queue,
+            ".cancel_requested, attempts = ",
+            $queue,
+            ".attempts, earlier_attempts = ",
+            $queue,
+            ".earlier_attempts, last_error = ",
+            $queue,
+            ".last_error, started_us = ",
+            $queue,
+            ".started_us, pod_uid = ",
+            $queue,
+            ".pod_uid, worker = ",
+            $queue,
+            ".worker, slot = ",
+            $queue,
+            ".slot"
+        )
+    };
+}
+pub(crate) use ended_columns;
+
 row! {
     /// A job, as a row of the tables `jobs` and `queue`.
     #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Promises of [`IdempotentAnswers`](crate::IdempotentAnswers).
+//! Promises of [`IdempotentAnswers`].
 //! [`answers_contract!`](crate::answers_contract) makes a test of each.
 
 use std::time::Duration;

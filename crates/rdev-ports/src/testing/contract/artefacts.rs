@@ -1,4 +1,4 @@
-//! Promises of [`Artefacts`](crate::Artefacts).
+//! Promises of [`Artefacts`].
 //! [`artefacts_contract!`](crate::artefacts_contract) makes a test of each.
 
 use bytes::Bytes;

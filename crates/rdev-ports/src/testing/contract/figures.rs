@@ -1,4 +1,4 @@
-//! Promises of [`StoreFigures`](crate::StoreFigures).
+//! Promises of [`StoreFigures`].
 //! [`figures_contract!`](crate::figures_contract) makes a test of each.
 
 use rdev_domain::{Result, Target};

@@ -1,5 +1,5 @@
-//! Promises of [`OperationSteps`](crate::OperationSteps), [`Operations`](crate::Operations) and
-//! [`ProjectRecords`](crate::ProjectRecords), and of the queue about operations.
+//! Promises of [`OperationSteps`], [`Operations`] and
+//! [`ProjectRecords`], and of the queue about operations.
 //! [`operations_contract!`](crate::operations_contract) makes a test of each.
 
 use rdev_domain::{

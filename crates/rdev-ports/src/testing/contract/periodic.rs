@@ -1,4 +1,4 @@
-//! Promises of [`PeriodicLeases`](crate::PeriodicLeases).
+//! Promises of [`PeriodicLeases`].
 //! [`periodic_contract!`](crate::periodic_contract) makes a test of each.
 
 use std::time::Duration;

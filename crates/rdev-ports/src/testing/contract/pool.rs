@@ -1,4 +1,4 @@
-//! Promises of [`PoolQueue`](crate::PoolQueue).
+//! Promises of [`PoolQueue`].
 //! [`pool_contract!`](crate::pool_contract) makes a test of each.
 
 use rdev_domain::{Conflict, Job, JobKind, JobStatus, Result, Schedule, Seq, TaskKind};

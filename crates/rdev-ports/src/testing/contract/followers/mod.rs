@@ -1,4 +1,4 @@
-//! Promises of [`LogFollower`](crate::LogFollower).
+//! Promises of [`LogFollower`].
 //! [`followers_contract!`](crate::followers_contract) makes a test of each.
 
 mod cursor;

@@ -1,4 +1,4 @@
-//! Promises of [`TaskLeases`](crate::TaskLeases).
+//! Promises of [`TaskLeases`].
 //! [`leases_contract!`](crate::leases_contract) makes a test of each.
 
 mod again;

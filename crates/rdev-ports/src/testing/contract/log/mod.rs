@@ -1,4 +1,4 @@
-//! Promises of [`EventLog`](crate::EventLog).
+//! Promises of [`EventLog`].
 //! [`log_contract!`](crate::log_contract) makes a test of each.
 
 mod append;

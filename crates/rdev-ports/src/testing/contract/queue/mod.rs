@@ -1,4 +1,4 @@
-//! Promises of [`TaskQueue`](crate::TaskQueue).
+//! Promises of [`TaskQueue`].
 //! [`queue_contract!`](crate::queue_contract) makes a test of each.
 
 mod accept;

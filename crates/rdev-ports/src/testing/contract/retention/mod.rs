@@ -1,4 +1,4 @@
-//! Promises of [`Retention`](crate::Retention).
+//! Promises of [`Retention`].
 //! [`retention_contract!`](crate::retention_contract) makes a test of each.
 
 mod prune;
