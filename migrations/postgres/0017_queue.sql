@@ -20,7 +20,7 @@ CREATE TABLE queue (
     -- The claim: a worker's writes carry its token, which a later claim makes worthless.
     token              BIGINT  NOT NULL DEFAULT 0,
     lease_owner        TEXT COLLATE "C",
-    -- The lease at the claim; the owner renews its own.
+    -- The lease of the claim. From then on the owner renews its own.
     lease_until_us     BIGINT  NOT NULL DEFAULT 0,
     cancel_requested   BOOLEAN NOT NULL DEFAULT FALSE,
     attempts           INTEGER NOT NULL DEFAULT 0,

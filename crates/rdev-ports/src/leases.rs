@@ -21,9 +21,8 @@ use crate::Slot;
 /// The worker that gets it must stop; another worker has the job, or the job has ended.
 #[async_trait]
 pub trait TaskLeases: Send + Sync {
-    /// Claims jobs that are pending and due, or whose worker's lease has expired, up to `limits`. The worker's lease lasts
-    /// until `lease_until` inclusive, or longer where it does already: a worker has one lease for all jobs that it holds.
-    /// Higher priority comes first. Within a priority, callers and projects are served round-robin; within one caller and
+    /// Claims jobs that are pending and due, or whose lease has expired, up to `limits`, and leases them to the worker
+    /// until `lease_until` inclusive, or until the worker's lease ends, which [`renew`](Self::renew) extends. Higher priority comes first. Within a priority, callers and projects are served round-robin; within one caller and
     /// project, first in first out. At most one job of a concurrency key is running or leased at any time. The next of a
     /// key is decided when the key becomes free or a job of it comes: of those that are due then it is the one of the
     /// highest priority, then the oldest.
@@ -70,7 +69,8 @@ pub trait TaskLeases: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Entry>>;
 
-    /// Extends the worker's lease to `lease_until`, and returns those of its claims that were lost or are to be cancelled.
+    /// Extends the worker's lease to `lease_until`, for all jobs that it holds, and returns those of its claims that were
+    /// lost or are to be cancelled.
     async fn renew(&self, worker: &WorkerId, fences: &[Fence], lease_until: Timestamp) -> Result<Renewal>;
 
     /// Ends the job, with a complete entry numbered `seq`: beyond the last stored event, by more than one where events

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rdev_domain::{Result, Seq, Timestamp, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 
-use super::rows::{JobRow, job_columns};
+use super::rows::{JobRow, is_leased, job_columns};
 use crate::db::{Tx, execute, run, write_once};
 use crate::error::is_unique_violation;
 use crate::row::row;
@@ -21,15 +21,6 @@ macro_rules! key_is_held {
     };
 }
 pub(crate) use key_is_held;
-
-/// Tells whether a worker that lives holds `q`. The row has a lease of its own, which counts as well: Postgres looks at the
-/// row anew after another process has claimed it, but not at the leases of the owners.
-macro_rules! is_leased {
-    () => {
-        "(q.lease_until_us >= $2
-          OR EXISTS (SELECT 1 FROM lease_owners l WHERE l.owner = q.lease_owner AND l.lease_until_us >= $2))"
-    };
-}
 
 /// Selects the jobs of a lane that may be claimed, in order: those that are in line.
 macro_rules! claimable {
@@ -126,11 +117,6 @@ pub(crate) const CLAIM: &str = concat!(
        started_us, reason, message, run_after_us, attempts, earlier_attempts, last_error, worker, slot, virtual_time, lane"
 );
 
-/// One row for all jobs of a worker.
-pub(super) const RENEW: &str = "INSERT INTO lease_owners AS o (owner, lease_until_us) VALUES ($1, $2)
-     ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
-     WHERE o.lease_until_us < excluded.lease_until_us";
-
 /// A later claim moves a clock on, never back.
 const MOVE_CLOCK: &str = "INSERT INTO virtual_clocks AS c (lane, priority, virtual_time) VALUES ($1, $2, $3)
      ON CONFLICT (lane, priority) DO UPDATE SET virtual_time = excluded.virtual_time
@@ -150,10 +136,6 @@ pub(crate) const CLAIM_BESIDE_OTHERS: &str = concat!(
         " FOR UPDATE OF q SKIP LOCKED))"
     ),
     " RETURNING queue.*),
-     renewed AS (
-         INSERT INTO lease_owners AS o (owner, lease_until_us) SELECT $1, $6 WHERE EXISTS (SELECT 1 FROM claimed)
-         ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
-         WHERE o.lease_until_us < excluded.lease_until_us),
      served AS (
          INSERT INTO virtual_clocks AS c (lane, priority, virtual_time)
          SELECT lane, priority, MAX(virtual_time) FROM claimed GROUP BY lane, priority ORDER BY lane, priority
@@ -242,7 +224,6 @@ async fn try_claim(
         if rows.is_empty() {
             return Ok(rows);
         }
-        execute!(&mut tx, RENEW, worker.as_str(), lease_until.as_micros())?;
         let mut served: BTreeMap<(i32, i32), i64> = BTreeMap::new();
         for row in &rows {
             let clock = served.entry((row.lane, row.job.priority)).or_default();

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use rdev_domain::{Entry, EntryBody, Failure, Outcome, Result, Seq, Target, Timestamp, WaitingFor, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence, Renewal, Retry, Slot, StartAnswer, TaskLeases};
 
-use super::claim::RENEW;
 use super::rows::fenced;
 use super::{claim, end, start};
 use crate::db::{Commit, Tx, execute, run, write};
@@ -31,6 +30,11 @@ const POSTPONE: &str =
 pub(crate) const HURRY: &str = "UPDATE queue SET postponed_until_us = 0
      WHERE postponed_until_us > 0 AND lease_owner IS NULL
        AND $1 LIKE '%,' || CASE lane WHEN 0 THEN project WHEN 1 THEN '@pool' ELSE '@operations' END || ',%'";
+
+/// One row for all jobs of a worker.
+const RENEW: &str = "INSERT INTO lease_owners AS o (owner, lease_until_us) VALUES ($1, $2)
+     ON CONFLICT (owner) DO UPDATE SET lease_until_us = excluded.lease_until_us
+     WHERE o.lease_until_us < excluded.lease_until_us";
 
 /// A row that has expired is as good as none. Workers that are gone leave theirs behind.
 const FORGET: &str = "DELETE FROM lease_owners WHERE lease_until_us < $1";

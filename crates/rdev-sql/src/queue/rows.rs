@@ -62,7 +62,15 @@ macro_rules! status {
         "CASE WHEN q.id IS NULL THEN j.status WHEN q.started_us IS NULL THEN 'pending' ELSE 'running' END"
     };
 }
-pub(crate) use {job_columns, status, until_the_end};
+/// Tells whether a worker holds `q`: by the claim, which Postgres looks at anew after another process has claimed the row, or
+/// by the worker's lease, which goes on from there.
+macro_rules! is_leased {
+    () => {
+        "(q.lease_until_us >= $2
+          OR EXISTS (SELECT 1 FROM lease_owners l WHERE l.owner = q.lease_owner AND l.lease_until_us >= $2))"
+    };
+}
+pub(crate) use {is_leased, job_columns, status, until_the_end};
 
 /// Columns of a job that its end takes over from the row in the queue.
 macro_rules! ended_columns {
@@ -282,9 +290,11 @@ pub(crate) async fn leased(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<bo
         tx,
         fetch_one,
         query_scalar<bool>,
-        "SELECT EXISTS (
-             SELECT 1 FROM queue q JOIN lease_owners o ON o.owner = q.lease_owner
-             WHERE q.id = $1 AND o.lease_until_us >= $2)",
+        concat!(
+            "SELECT EXISTS (SELECT 1 FROM queue q WHERE q.id = $1 AND q.lease_owner IS NOT NULL AND ",
+            is_leased!(),
+            ")"
+        ),
         id.as_str(),
         now.as_micros(),
     )

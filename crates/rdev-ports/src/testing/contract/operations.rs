@@ -136,8 +136,7 @@ pub async fn operations_and_commands_have_slots_of_their_own(store: &impl Store)
         (both, 0, (2, 1)),
         (slots(9), 0, (0, 0)),
         (commands(9), LEASE + 1, (3, 0)),
-        // The claim before has renewed the worker's lease.
-        (operations(9), 2 * LEASE + 2, (0, 3)),
+        (operations(9), LEASE + 1, (0, 3)),
     ] {
         let claims = store.claim(&worker(), limits, at(now), at(now + LEASE)).await?;
         let of_operations = claims.iter().filter(|claim| claim.job.operation().is_some()).count();
