@@ -82,19 +82,20 @@ impl Database {
             Self::Postgres(_) => "lpad(to_hex(n), 20, '0')",
         };
         let id = format!("'{kept}' || {hex}");
-        let project =
-            format!("CASE WHEN n % {OF_OWN_PROJECT} = 0 THEN t.project ELSE 'p' || (n % {projects}) END");
+        let project = |kept: &str| {
+            format!("CASE WHEN n % {OF_OWN_PROJECT} = 0 THEN t.{kept} ELSE 'p' || (n % {projects}) END")
+        };
         // Tasks of the pool belong to no project.
         let is_command = prefix == "cmd";
         let of_job = |column: &str| match column {
             "id" | "stream" => id.clone(),
-            "target" | "project" if is_command => project.clone(),
+            "target" | "project" if is_command => project(column),
             "ended_us" => "t.ended_us + n".to_owned(),
             other => format!("t.{other}"),
         };
         let of_entry = |column: &str| match column {
             "job_id" => id.clone(),
-            "log" if is_command => project.clone(),
+            "log" if is_command => project(column),
             other => format!("t.{other}"),
         };
         let jobs = self.columns("jobs").await?;
