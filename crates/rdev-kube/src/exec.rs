@@ -69,7 +69,10 @@ pub(crate) enum ExecError {
         /// The beginning of its standard error.
         stderr: String,
     },
-    /// The connection failed, or ended without a status of the program.
+    /// No connection was made: nothing was requested.
+    #[error(transparent)]
+    Unreached(anyhow::Error),
+    /// The connection ended without a status of the program.
     #[error(transparent)]
     Cut(#[from] anyhow::Error),
 }
@@ -82,6 +85,7 @@ impl From<ExecError> for rdev_ports::ExecError {
             ExecError::Exit { code, stderr } => Self::Failed { code, stderr },
             // The state of the pod tells what happened to it.
             ExecError::NotThere(_) | ExecError::NotRun(_) => Self::Cut(anyhow::Error::new(error)),
+            ExecError::Unreached(error) => Self::Unreached(error),
             ExecError::Cut(error) => Self::Cut(error),
         }
     }
@@ -240,6 +244,7 @@ fn refused(error: kube::Error) -> ExecError {
     let code = match &error {
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => code.as_u16(),
         kube::Error::Api(status) => status.code,
+        _ if is_unreached(&error) => return ExecError::Unreached(error.into()),
         _ => return ExecError::Cut(error.into()),
     };
     match code {
@@ -248,6 +253,13 @@ fn refused(error: kube::Error) -> ExecError {
         400 | 404 | 409 => ExecError::NotThere(code),
         _ => ExecError::Cut(error.into()),
     }
+}
+
+/// Tells whether no connection was made, so that no byte of the request was sent.
+fn is_unreached(error: &(dyn std::error::Error + 'static)) -> bool {
+    use hyper_util::client::legacy::Error;
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|error| error.downcast_ref::<Error>()).any(Error::is_connect)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl RunnerError {
             ExecError::NoProgram(message) | ExecError::Exit { stderr: message, .. } => {
                 Self::Refused(Failure::new(Reason::RunnerMissing, message))
             }
-            ExecError::NotThere(_) | ExecError::NotRun(_) | ExecError::Cut(_) => {
+            ExecError::NotThere(_) | ExecError::NotRun(_) | ExecError::Unreached(_) | ExecError::Cut(_) => {
                 let pod = &target.pod;
                 let message = format!("pod {pod} is ready, but programs cannot be started in it: {error}");
                 Self::Transient(Failure::new(Reason::PodNotReady, message))

@@ -91,8 +91,8 @@ impl StartLimiter {
             Ok::<StartPermit, AcquireError>(permit)
         };
         match timeout(EXEC_TURN_TIMEOUT, permit).await {
-            Ok(permit) => permit.map_err(|closed| ExecError::Cut(closed.into())),
-            Err(_) => Err(ExecError::Cut(anyhow::anyhow!(
+            Ok(permit) => permit.map_err(|closed| ExecError::Unreached(closed.into())),
+            Err(_) => Err(ExecError::Unreached(anyhow::anyhow!(
                 "no start permit on node {node} within {EXEC_TURN_TIMEOUT:?}: too many programs are starting there"
             ))),
         }

@@ -265,7 +265,10 @@ pub enum ExecError {
         /// Beginning of its standard error.
         stderr: String,
     },
-    /// The pod was not reached, or the connection was cut: the program's state is unknown.
+    /// No connection was made: the program was not started. That may pass.
+    #[error(transparent)]
+    Unreached(anyhow::Error),
+    /// The connection was cut, or no answer came: the program's state is unknown.
     #[error(transparent)]
     Cut(#[from] anyhow::Error),
 }

@@ -160,7 +160,9 @@ impl Collector<'_> {
                     }
                     Err(error) => error.into(),
                 },
-                Ok(Some(Err(error @ ExecError::Cut(_)))) => return Ok(Collected::Unreached(error.into())),
+                Ok(Some(Err(error @ (ExecError::Unreached(_) | ExecError::Cut(_))))) => {
+                    return Ok(Collected::Unreached(error.into()));
+                }
                 Ok(Some(Err(error))) => error.into(),
                 Ok(None) => anyhow::anyhow!("exec channel closed before every file was sent"),
                 Err(_) => anyhow::anyhow!("no bytes came for {SILENCE_MAX:?}"),

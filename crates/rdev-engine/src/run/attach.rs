@@ -57,8 +57,21 @@ enum Connection {
     HeldBack,
     /// The pod answered, and its runner did not speak of the job.
     Refused(ExecError),
+    /// No connection was made, and nothing was requested by it.
+    Unreached(anyhow::Error),
     /// The connection was cut.
     Cut(anyhow::Error),
+}
+
+impl Connection {
+    /// End of a connection whose runner has not spoken of the job.
+    fn without_hello(error: ExecError) -> Self {
+        match error {
+            ExecError::Unreached(error) => Self::Unreached(error),
+            ExecError::Cut(error) => Self::Cut(error),
+            refused => Self::Refused(refused),
+        }
+    }
 }
 
 /// Attempt of a job that a worker attends.
@@ -148,10 +161,13 @@ impl<'a> Attachment<'a> {
                     let is_over = unreached_since.elapsed() > self.pod_patience;
                     (message.to_owned(), is_over.then_some(failure))
                 }
+                Connection::Refused(_) | Connection::Unreached(_)
+                    if self.cancelled.is_cancelled() && self.refusals.nothing_ran() =>
+                {
+                    return Ok((never_started(), self.last_seq.next()));
+                }
+                Connection::Unreached(error) => (causes(&error), None),
                 Connection::Refused(answer) => {
-                    if self.cancelled.is_cancelled() && self.refusals.nothing_ran() {
-                        return Ok((never_started(), self.last_seq.next()));
-                    }
                     let failure = self.react(&answer).await?;
                     (answer.to_string(), failure)
                 }
@@ -257,8 +273,7 @@ impl<'a> Attachment<'a> {
         let program = exec(&["rdev-runner", "run", "--request-stdin"], stdin);
         let output = match timeout(EXEC_ANSWER_MAX, self.pods.exec(self.pod, program)).await {
             Ok(Ok(output)) => output,
-            Ok(Err(ExecError::Cut(error))) => return Ok(Connection::Cut(error)),
-            Ok(Err(refused)) => return Ok(Connection::Refused(refused)),
+            Ok(Err(error)) => return Ok(Connection::without_hello(error)),
             Err(_) => {
                 return Ok(Connection::Cut(anyhow::anyhow!("exec did not start in {EXEC_ANSWER_MAX:?}")));
             }
@@ -340,9 +355,8 @@ impl<'a> Attachment<'a> {
             };
             let bytes = match bytes {
                 Ok(Some(Ok(bytes))) => bytes,
-                Ok(Some(Err(ExecError::Cut(error)))) => return Ok(Connection::Cut(error)),
                 Ok(Some(Err(error))) if intake.has_hello() => return Ok(Connection::Cut(error.into())),
-                Ok(Some(Err(refused))) => return Ok(Connection::Refused(refused)),
+                Ok(Some(Err(error))) => return Ok(Connection::without_hello(error)),
                 Ok(None) => {
                     return Ok(Connection::Cut(anyhow::anyhow!("exec channel closed before the exit frame")));
                 }

@@ -45,7 +45,7 @@ impl Refusals {
     /// Adds an answer of the pod that does not speak of the job.
     pub(crate) fn add(&mut self, answer: &ExecError) -> Reaction {
         self.nothing_ran &= match answer {
-            ExecError::NotStarted(_) | ExecError::Forbidden(_) => true,
+            ExecError::NotStarted(_) | ExecError::Forbidden(_) | ExecError::Unreached(_) => true,
             ExecError::Failed { code, .. } => RUNNER_EXITS_NOT_STARTED.contains(code),
             ExecError::Cut(_) => false,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rdev_kube_double::{Cluster, Config, Cut, How};
-use rdev_ports::{Exec, Pods, Stdin};
+use rdev_ports::{Exec, ExecError, Pods, Stdin};
 
 use crate::support::{demo, demo_on, project, ready_pod, run, within};
 
@@ -40,6 +40,17 @@ async fn an_unsuccessful_end_is_reported() {
         let (_, end) = run(&kube, &run_pod, argv, Stdin::None).await;
         assert!(end.clone().unwrap_err().contains(words), "{argv:?}: {end:?}");
     }
+}
+
+/// What could not be sent has certainly not begun.
+#[tokio::test]
+async fn an_api_server_that_is_away_is_not_reached() {
+    let (cluster, _pod, kube) = demo().await;
+    let run_pod = ready_pod(&kube).await;
+    cluster.stop().await;
+    let program = Exec { argv: vec!["true".to_owned()], stdin: Stdin::None };
+    let error = kube.exec(&run_pod, program).await.err().expect("nothing answers");
+    assert!(matches!(error, ExecError::Unreached(_)), "{error:?}");
 }
 
 /// An end without a status must never look like success, wherever the connection is lost.

@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Fails(i32, &'static str),
     /// It is not started, for this reason.
     NotStarted(&'static str),
+    /// No connection is made.
+    Unreached,
     /// The connection is cut before a word.
     Cut,
     /// It is accepted, and not a word is said.
@@ -128,6 +130,7 @@ impl FakePods {
             Answer::NotStarted(why) => Err(ExecError::NotStarted(why.to_owned())),
             Answer::Silent => Ok(stream::pending().boxed()),
             Answer::Panics => panic!("the worker's own code is wrong"),
+            Answer::Unreached => Err(ExecError::Unreached(anyhow::anyhow!("connection refused"))),
             Answer::Cut => Err(anyhow::anyhow!("cut").into()),
             Answer::Fails(code, stderr) => {
                 let failed = ExecError::Failed { code, stderr: stderr.to_owned() };
