@@ -23,8 +23,19 @@ const SHARED_MEMORY: &str = "-shm";
 pub(super) struct Disk {
     root: PathBuf,
     files: Vec<File>,
-    /// Writes that a flush under way may cover.
-    flushing: HashMap<Thread, (usize, Content)>,
+    flushing: HashMap<Thread, Flush>,
+    /// Number of flushes that have begun.
+    begun: u64,
+}
+
+/// A flush under way, of a file.
+#[derive(Debug)]
+struct Flush {
+    file: usize,
+    /// Place in the order of beginnings.
+    begun: u64,
+    /// Writes that it covers.
+    content: Content,
 }
 
 /// A file or a folder.
@@ -33,6 +44,8 @@ struct File {
     mode: u32,
     now: Content,
     flushed: Content,
+    /// The flush that `flushed` comes from.
+    flushed_by: u64,
     /// True where every write goes to its end.
     at_end: bool,
 }
@@ -53,30 +66,44 @@ impl Content {
     }
 }
 
+impl File {
+    fn new(empty: Content, mode: u32) -> Self {
+        Self { mode, now: empty.clone(), flushed: empty, flushed_by: 0, at_end: true }
+    }
+}
+
 impl Disk {
     /// A disk with an empty folder, which is there for good.
     pub(super) fn new(root: PathBuf) -> Self {
-        let folder =
-            File { mode: 0o700, now: Content::no_names(), flushed: Content::no_names(), at_end: false };
-        Self { root, files: vec![folder], flushing: HashMap::new() }
+        let folder = File { at_end: false, ..File::new(Content::no_names(), 0o700) };
+        Self { root, files: vec![folder], flushing: HashMap::new(), begun: 0 }
     }
 
     /// Tells whether the disk keeps something after this step that it would have lost before it.
     pub(super) fn is_news(&self, step: &Step) -> bool {
         let Step::FlushEnds(thread) = step else { return false };
-        self.flushing.get(thread).is_some_and(|(file, content)| self.files[*file].flushed != *content)
+        self.flushing.get(thread).is_some_and(|flush| {
+            let file = &self.files[flush.file];
+            flush.begun > file.flushed_by && flush.content != file.flushed
+        })
     }
 
     pub(super) fn take(&mut self, step: &Step) {
         match step {
             Step::FlushBegins(thread, path) => {
                 if let Some(file) = self.find(path) {
-                    self.flushing.insert(*thread, (file, self.files[file].now.clone()));
+                    self.begun += 1;
+                    let flush = Flush { file, begun: self.begun, content: self.files[file].now.clone() };
+                    self.flushing.insert(*thread, flush);
                 }
             }
             Step::FlushEnds(thread) => {
-                if let Some((file, content)) = self.flushing.remove(thread) {
+                // One that began earlier takes nothing back of what a later one has kept.
+                if let Some(Flush { file, begun, content }) = self.flushing.remove(thread)
+                    && begun > self.files[file].flushed_by
+                {
                     self.files[file].flushed = content;
+                    self.files[file].flushed_by = begun;
                 }
             }
             Step::Done(call) => self.call(call),
@@ -150,7 +177,7 @@ impl Disk {
     }
 
     fn add(&mut self, empty: Content, mode: u32) -> usize {
-        self.files.push(File { mode, now: empty.clone(), flushed: empty, at_end: true });
+        self.files.push(File::new(empty, mode));
         self.files.len() - 1
     }
 
@@ -337,6 +364,18 @@ mod tests {
         disk.write("/d/a", None, " out");
         disk.0.take(&Step::FlushEnds(1));
         assert_eq!(disk.kept("a"), Some("in"));
+    }
+
+    #[test]
+    fn a_flush_that_ends_late_takes_nothing_back() {
+        let mut disk = Told::new();
+        disk.make("/d/a").flush("/d");
+        disk.write("/d/a", None, "first");
+        disk.0.take(&Step::FlushBegins(2, "/d/a".into()));
+        assert!(disk.write("/d/a", None, " second").flush("/d/a"));
+        assert!(!disk.0.is_news(&Step::FlushEnds(2)));
+        disk.0.take(&Step::FlushEnds(2));
+        assert_eq!(disk.kept("a"), Some("first second"));
     }
 
     #[test]
