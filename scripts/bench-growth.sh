@@ -35,8 +35,5 @@ trap 'stop_postgres; remove_bench_folder' EXIT
 bench_folder
 need_bench
 need_api
-# An existing server may have any settings.
-unset RDEV_TEST_POSTGRES
-export RDEV_TEST_POSTGRES_FSYNC=on
-start_postgres
+start_bench_postgres
 "$BENCH" growth --rdev "$API" --postgres "$RDEV_TEST_POSTGRES" --folder "$FOLDER" "${ABOUT[@]}" "$@"

@@ -82,8 +82,5 @@ need_programs python3:python3
 trap 'stop_postgres; remove_bench_folder' EXIT
 bench_folder
 need_bench
-# An existing server may have any settings.
-unset RDEV_TEST_POSTGRES
-export RDEV_TEST_POSTGRES_FSYNC=on
-start_postgres
+start_bench_postgres
 "$BENCH" queue --postgres "$RDEV_TEST_POSTGRES" ${peers[@]+"${peers[@]}"} --folder "$FOLDER" "${ABOUT[@]}" "$@"

@@ -28,7 +28,7 @@
 # Reading the table: the load generator (crates/rdev-bench, one thread), the server and the command share the
 # machine's cores, in every axis and for every program alike; nothing is pinned. Figures are medians of
 # alternated rounds. Only ratios count: absolute figures are this machine's. Run it on an idle
-# machine. SQLite keeps synchronous=FULL, so the folder's file system (TMPDIR) counts as well.
+# machine. SQLite flushes what it accepts, so the folder's file system (TMPDIR) counts as well.
 #
 # Missing Debian packages are installed, with sudo where needed; other systems get a list of them.
 # RDEV_API=program measures that program instead of building one; RDEV_BENCH=program measures with that one.
@@ -87,10 +87,7 @@ bench_folder
 need_bench
 need_api
 
-# An existing server may have any settings.
-unset RDEV_TEST_POSTGRES
-export RDEV_TEST_POSTGRES_FSYNC=on
-start_postgres
+start_bench_postgres
 # Ten thousand subscribers need as many open files in both programs.
 ulimit -n "$(ulimit -Hn)"
 "$BENCH" run --rdev "$API" ${peers[@]+"${peers[@]}"} --postgres "$RDEV_TEST_POSTGRES" --folder "$FOLDER" \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts of benchmarks share. Sourced by them, after lib/tools.sh.
+# What the scripts of benchmarks share. Sourced by them, after lib/tools.sh and lib/postgres.sh.
 
 # begin_bench [ARGUMENT …] reads the arguments of the script: sets SMOKE, and ABOUT to the options that name commit and date.
 begin_bench() {
@@ -54,4 +54,11 @@ need_api() {
 remove_bench_folder() {
     [ -n "${FOLDER:-}" ] || return 0
     rm -rf "$FOLDER" 2>/dev/null || { sleep 2 && rm -rf "$FOLDER"; }
+}
+
+# start_bench_postgres starts a private server that flushes: an existing one may have any settings.
+start_bench_postgres() {
+    unset RDEV_TEST_POSTGRES
+    export RDEV_TEST_POSTGRES_FSYNC=on
+    start_postgres
 }

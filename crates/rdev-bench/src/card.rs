@@ -23,12 +23,7 @@ pub(crate) struct Card {
 
 impl Card {
     /// Reads the facts, and measures the disk below `folder`.
-    pub(crate) fn new(
-        folder: &Path,
-        commit: &str,
-        date: &str,
-        postgres: Option<String>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path, commit: &str, date: &str, postgres: String) -> anyhow::Result<Self> {
         let flushes = flushes(&folder.join("flushed"))?;
         let mut facts = vec![
             ("date (UTC)", date.to_owned()),
@@ -39,7 +34,7 @@ impl Card {
             ("file system of the data", file_system(folder)?),
             ("fsync of 4 KiB", format!("{:.2} ms (median of {WRITES})", median(&flushes))),
         ];
-        facts.extend(postgres.map(|version| ("Postgres", version)));
+        facts.push(("Postgres", postgres));
         Ok(Self { facts })
     }
 

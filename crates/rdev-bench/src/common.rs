@@ -1,10 +1,13 @@
 //! Options of every measurement, and its end: the table on the terminal, and in docs/benchmarks.md.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::card::Card;
+use crate::postgres::Server;
 use crate::table::Report;
 
 /// Page of the committed tables, from the project's folder.
@@ -16,6 +19,9 @@ pub(crate) struct Common {
     /// An empty folder for all output and data
     #[arg(long)]
     pub(crate) folder: PathBuf,
+    /// URL of a Postgres server, on which databases are made
+    #[arg(long)]
+    postgres: String,
     /// Small sizes
     #[arg(long, conflicts_with = "smoke")]
     small: bool,
@@ -61,36 +67,55 @@ impl Common {
         }
     }
 
-    /// Begins a run: prints the card. `section` is the run's part of the page, `is_partial` a run of some axes.
+    /// Returns the Postgres server.
+    pub(crate) fn server(&self) -> Server {
+        Server(self.postgres.clone())
+    }
+
+    /// Begins a run: checks the Postgres server and prints the card. `section` is the run's part of the page, `only` the axes
+    /// that were asked for; all are measured where it is empty.
     ///
     /// Fails when the table of this run must not be written.
-    pub(crate) fn begin(
+    pub(crate) fn begin<A>(
         &self,
         section: &'static str,
-        postgres: Option<String>,
-        is_partial: bool,
-    ) -> anyhow::Result<Run> {
+        runtime: &Runtime,
+        only: Vec<A>,
+    ) -> anyhow::Result<Run<A>> {
+        let postgres = runtime.block_on(self.server().check())?;
         anyhow::ensure!(
-            !(self.write && is_partial),
+            !self.write || only.is_empty(),
             "--write takes no --only: the table would lose the other axes"
         );
         let card = Card::new(&self.folder, &self.commit, &self.date, postgres)?;
         card.print()?;
-        Ok(Run { card, section, write: self.write })
+        Ok(Run { card, section, only, write: self.write })
     }
 }
 
 /// A run that has begun.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct Run<A> {
     card: Card,
     section: &'static str,
+    only: Vec<A>,
     write: bool,
 }
 
-impl Run {
-    /// Prints the table, and writes it to the page when all was measured.
-    pub(crate) fn end(&self, report: &Report, measured: anyhow::Result<()>) -> anyhow::Result<()> {
+impl<A: Copy + Debug> Run<A> {
+    /// Measures the chosen ones of all axes, up to the first that fails. Prints the table, and writes it to the page when all
+    /// was measured.
+    pub(crate) fn measure(
+        &self,
+        all: &[A],
+        axis: impl Fn(A, &mut Report) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut report = Report::default();
+        let chosen = if self.only.is_empty() { all } else { &self.only };
+        let measured = chosen.iter().try_for_each(|chosen| {
+            let measured = report.axis(|report| axis(*chosen, report));
+            measured.with_context(|| format!("the axis {chosen:?}"))
+        });
         report.print()?;
         measured?;
         if self.write {
@@ -102,13 +127,13 @@ impl Run {
 }
 
 /// Returns the runtime of a load generator: one thread.
-pub(crate) fn one_thread() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into)
+pub(crate) fn one_thread() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().map_err(Into::into)
 }
 
 /// Returns the runtime of a program that works as rdev does: a thread a processor.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into)
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().map_err(Into::into)
 }
 
 fn write(page: &Path, section: &str, table: &str) -> anyhow::Result<()> {

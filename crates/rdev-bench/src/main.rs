@@ -1,9 +1,9 @@
 //! Measures rdev beside its baselines and its peers, in one run on one machine, and prints each figure as a ratio.
 //!
-//! `run` measures the server over its sockets, `queue` its stores beside other queues, `growth` both with much data. One thread generates the load of a server and
-//! checks the answers: every axis counts the distinct events or lines that each client received. The servers are started here, on free
-//! ports and in a folder of their own. To add an axis: write a module in `axes/` that returns rows, and add its name to
-//! [`axes::Axis`].
+//! `run` measures the server over its sockets, `queue` its stores beside other queues, `growth` both with much data. One thread
+//! generates the load of a server and checks the answers: every axis counts the distinct events or lines that each client
+//! received. The servers are started here, on free ports and in a folder of their own. To add an axis: write a module in
+//! `axes/` that returns rows, and add its name to [`axes::Axis`].
 
 mod axes;
 mod card;
@@ -11,6 +11,7 @@ mod common;
 mod growth;
 mod http;
 mod loopback;
+mod postgres;
 mod queue;
 mod servers;
 mod sse;

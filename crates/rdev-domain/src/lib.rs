@@ -44,7 +44,7 @@ pub use outcome::{Ending, Failure, Outcome, Reason};
 pub use project::{Condition, Project, ProjectStatus};
 pub use queue::BlockedBy;
 pub use scope::{Principal, Scope};
-pub use target::Target;
+pub use target::{Lane, Target};
 pub use task::{Schedule, TaskKind, TaskRequest, attempt_error};
 pub use text::{beginning, shown};
 pub use time::Timestamp;

@@ -15,7 +15,27 @@ pub enum Target {
     Operations,
 }
 
+/// Line of the queue in which a job waits, with limits of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Commands of projects.
+    Commands,
+    /// Tasks of the pool.
+    Tasks,
+    /// Operations.
+    Operations,
+}
+
 impl Target {
+    /// Returns the lane of the target's jobs.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Project(_) => Lane::Commands,
+            Self::Pool => Lane::Tasks,
+            Self::Operations => Lane::Operations,
+        }
+    }
+
     /// Returns the prefix of the ids of jobs of this target.
     pub fn id_prefix(&self) -> JobIdPrefix {
         match self {

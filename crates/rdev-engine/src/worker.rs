@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rdev_domain::{Error, JobSpec, JobState, Result, WorkerId};
+use rdev_domain::{Error, JobState, Lane, Result, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -46,24 +46,6 @@ pub struct WorkerConfig {
 const RENEWALS_A_LEASE: u32 = 3;
 /// Leases after which a worker whose loop has not turned is taken for dead.
 const LEASES_TO_DEATH: u32 = 3;
-
-/// Jobs that share a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    Commands,
-    Operations,
-    Pool,
-}
-
-impl Lane {
-    fn of(spec: &JobSpec) -> Self {
-        match spec {
-            JobSpec::Command { .. } => Self::Commands,
-            JobSpec::Operation(_) => Self::Operations,
-            JobSpec::Task(_) => Self::Pool,
-        }
-    }
-}
 
 /// Claim of a job that runs.
 struct Running {
@@ -262,13 +244,13 @@ impl Worker {
         let has_slot = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
         let claims = self.config.seats.claims.lock();
         let starting =
-            claims.values().filter(|running| running.lane == Lane::Pool && !has_slot(running)).count();
+            claims.values().filter(|running| running.lane == Lane::Tasks && !has_slot(running)).count();
         Ok(ClaimLimits { pool: free.saturating_sub(starting) as u32, ..limits })
     }
 
     fn spawn(&mut self, claim: Claim) {
         let (executor, leases) = (self.executor.clone(), self.ports.leases.clone());
-        let (fence, lane) = (claim.fence.clone(), Lane::of(&claim.job.spec));
+        let (fence, lane) = (claim.fence.clone(), claim.job.target().lane());
         let task = self.tasks.spawn(async move {
             match AssertUnwindSafe(executor.run(&claim)).catch_unwind().await {
                 Ok(Ok(())) => return Ok(()),
@@ -323,9 +305,9 @@ impl Worker {
 fn log_taken_over(claims: &[Claim]) {
     let count = |lane| {
         let running = claims.iter().filter(|claim| matches!(claim.job.state, JobState::Running { .. }));
-        running.filter(|claim| Lane::of(&claim.job.spec) == lane).count()
+        running.filter(|claim| claim.job.target().lane() == lane).count()
     };
-    let (commands, tasks, operations) = (count(Lane::Commands), count(Lane::Pool), count(Lane::Operations));
+    let (commands, tasks, operations) = (count(Lane::Commands), count(Lane::Tasks), count(Lane::Operations));
     if commands + tasks + operations > 0 {
         tracing::info!(commands, tasks, operations, "jobs were running before this start, attaching to them");
     }

@@ -22,10 +22,11 @@ use crate::Slot;
 #[async_trait]
 pub trait TaskLeases: Send + Sync {
     /// Claims jobs that are pending and due, or whose lease has expired, up to `limits`, and leases them to the worker
-    /// until `lease_until` inclusive, or until the worker's lease ends, which [`renew`](Self::renew) extends. Higher priority comes first. Within a priority, callers and projects are served round-robin; within one caller and
-    /// project, first in first out. At most one job of a concurrency key is running or leased at any time. The next of a
-    /// key is decided when the key becomes free or a job of it comes: of those that are due then it is the one of the
-    /// highest priority, then the oldest.
+    /// until `lease_until` inclusive, or until the worker's lease ends, which [`renew`](Self::renew) extends. Higher
+    /// priority comes first. Within a priority, callers and projects are served round-robin; within one caller and project,
+    /// first in first out. At most one job of a concurrency key is running or leased at any time. The next of a key is
+    /// decided when the key becomes free or a job of it comes: of those that are due then it is the one of the highest
+    /// priority, then the oldest.
     async fn claim(
         &self,
         worker: &WorkerId,

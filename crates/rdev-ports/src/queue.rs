@@ -19,10 +19,10 @@ use crate::Occurrence;
 pub trait TaskQueue: Send + Sync {
     /// Stores a job as pending, with an entry of that status, under the concurrency key of its specification
     /// ([`JobSpec::concurrency_key`](rdev_domain::JobSpec::concurrency_key)). From the return on, the job survives the
-    /// death of every process; that of the machine after [`TaskQueue::settled`], which the caller waits for before
-    /// it answers anybody. Meanwhile the job may be claimed; its start waits for the same. Under an idempotency key that was used before nothing is stored, and the first job comes
-    /// back. Of a project one operation at a time is accepted: while the same one has not ended, nothing is stored, and
-    /// it comes back.
+    /// death of every process; that of the machine after [`TaskQueue::settled`], which the caller waits for before it
+    /// answers anybody. Meanwhile the job may be claimed; its start waits for the same. Under an idempotency key that was
+    /// used before nothing is stored, and the first job comes back. Of a project one operation at a time is accepted: while
+    /// the same one has not ended, nothing is stored, and it comes back.
     ///
     /// # Errors
     /// `Conflict` with `StreamIdTaken` when the target has a stream of that name, or had one that retention removed

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
-use crate::journal::{Header, Reader};
+use crate::frame::Header;
+use crate::journal::Reader;
 use crate::orphans;
 use crate::out::say;
 use crate::supervisor::CANCEL;

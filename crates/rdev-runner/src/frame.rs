@@ -19,8 +19,10 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 mod codes;
+mod header;
 mod parts;
 
+pub(crate) use self::header::Header;
 pub use self::parts::{Part, parts};
 
 /// Length of a frame's header.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::fault::Fault;
 use crate::folder::{Run, Runs};
-use crate::frame::{Body, Ended, Exit, Frame, StopCause};
-use crate::journal::{Header, Reader};
+use crate::frame::{Body, Ended, Exit, Frame, Header, StopCause};
+use crate::journal::Reader;
 use crate::out::say;
 
 /// State of a run.

@@ -9,11 +9,12 @@ use rdev_ports::StoreFigures;
 
 use crate::db::file::with_suffix;
 use crate::db::{Db, read};
+use crate::log::rows::is_end;
 use crate::store::SqlStore;
 
 /// Selects the first entry of an end: entries lie in the order of their times.
-pub(crate) const FIRST_END: &str = "SELECT at_us FROM entries
-     WHERE kind <> 'output' AND kind = 'complete' AND length(body) = 0 ORDER BY position LIMIT 1";
+pub(crate) const FIRST_END: &str =
+    concat!("SELECT at_us FROM entries WHERE ", is_end!(), " ORDER BY position LIMIT 1");
 
 #[async_trait]
 impl StoreFigures for SqlStore {

@@ -6,7 +6,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use rdev_domain::{CommandKind, Entry, JobKind, JobSpec, OperationKind, ProjectId, Result, Target, TaskKind};
+use rdev_domain::{
+    CommandKind, Entry, JobKind, JobSpec, Lane, OperationKind, ProjectId, Result, Target, TaskKind,
+};
 
 use crate::error::unreadable;
 
@@ -34,37 +36,12 @@ pub(crate) fn column_of(spec: &JobSpec) -> &str {
     }
 }
 
-/// Line of the queue in which a job waits, by the column `lane`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Commands of projects.
-    Commands = 0,
-    /// Tasks of the pool.
-    Tasks = 1,
-    /// Operations.
-    Operations = 2,
-}
-
-impl Lane {
-    pub(crate) fn of(spec: &JobSpec) -> Self {
-        match spec {
-            JobSpec::Command { .. } => Self::Commands,
-            JobSpec::Task(_) => Self::Tasks,
-            JobSpec::Operation(_) => Self::Operations,
-        }
-    }
-
-    pub(crate) fn of_target(target: &Target) -> Self {
-        match target {
-            Target::Project(_) => Self::Commands,
-            Target::Pool => Self::Tasks,
-            Target::Operations => Self::Operations,
-        }
-    }
-
-    /// Returns the value of the column `lane`.
-    pub(crate) fn column(self) -> i32 {
-        self as i32
+/// Returns the value of the column `lane`.
+pub(crate) fn lane_column(lane: Lane) -> i32 {
+    match lane {
+        Lane::Commands => 0,
+        Lane::Tasks => 1,
+        Lane::Operations => 2,
     }
 }
 
@@ -129,7 +106,23 @@ pub(crate) fn as_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Writes a list as one text, each item between commas: how lists are bound differs between the databases.
+/// Selects the values of a list that is bound as JSON ([`json_list`]): the text for SQLite, and the text for Postgres.
+macro_rules! of_list {
+    ($before:literal, $list:literal) => {
+        [
+            concat!($before, " IN (SELECT value FROM json_each(", $list, "))"),
+            concat!($before, " IN (SELECT json_array_elements_text(", $list, "::JSON))"),
+        ]
+    };
+}
+pub(crate) use of_list;
+
+/// Writes a list as JSON: how lists are bound differs between the databases.
+pub(crate) fn json_list<'a>(items: impl Iterator<Item = &'a str>) -> Result<String> {
+    Ok(serde_json::to_string(&items.collect::<Vec<_>>()).map_err(anyhow::Error::from)?)
+}
+
+/// Writes a list as one text, each item between commas, for conditions that look at each row.
 pub(crate) fn between_commas<'a>(items: impl Iterator<Item = &'a str>) -> String {
     items.map(|item| format!(",{item},")).collect()
 }

@@ -156,7 +156,8 @@ mod tests {
     use rdev_runner::frame::{Body, End, Frame, Stream};
 
     use super::*;
-    use crate::sse::render::{Form, Framing, Ids, Reading, entries_read_by, entry};
+    use crate::sse::negotiation::Framing;
+    use crate::sse::render::{Form, Ids, Reading, entries_read_by, entry};
 
     const SSE: Form = Form::Events(Framing::Sse, Ids::Numbers);
     const LOG_SSE: Form = Form::Events(Framing::Sse, Ids::Positions);

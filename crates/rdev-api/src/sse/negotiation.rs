@@ -3,7 +3,6 @@
 use axum::http::HeaderMap;
 use mediatype::{MediaType, Name, names};
 
-use super::render::Framing;
 use crate::extract::{JSON, preferred};
 
 const EVENT_STREAM: MediaType<'static> = MediaType::new(names::TEXT, Name::new_unchecked("event-stream"));
@@ -12,6 +11,16 @@ const NDJSON: MediaType<'static> = MediaType::new(names::APPLICATION, Name::new_
 
 /// Content type of lines of JSON.
 pub(super) const NDJSON_TYPE: &str = "application/x-ndjson";
+
+/// Framing of the events of a stream.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Framing {
+    /// Server-sent events.
+    #[default]
+    Sse,
+    /// One JSON object a line, with `id`, `event` and `data`.
+    Ndjson,
+}
 
 impl Framing {
     /// Returns the framing of a stream that the caller prefers; server-sent events without a preference.

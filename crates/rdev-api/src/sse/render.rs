@@ -18,10 +18,11 @@ use rdev_runner::frame::{Body, CutReason, Frame, decode_all};
 use serde::Serialize;
 
 use self::form::event;
-pub(crate) use self::form::{Form, Framing, Ids};
+pub(crate) use self::form::{Form, Ids};
 use self::lines::{Batch, FrameLines};
 pub(crate) use self::reading::Reading;
 use super::event_id::LogEventId;
+use super::negotiation::Framing;
 use crate::convert::{ending_reason, event_job, millis, reason, status, step_error, step_state, time};
 
 /// Cause for which events are not sent.

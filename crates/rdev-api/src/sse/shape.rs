@@ -5,7 +5,7 @@ use rdev_api_types::{EventName, SubscriptionQuery};
 use rdev_domain::EntryBody;
 
 use super::agent::AgentForm;
-use super::render::Framing;
+use super::negotiation::Framing;
 use crate::error::ApiError;
 
 /// Which events a subscriber is sent, and in which form.

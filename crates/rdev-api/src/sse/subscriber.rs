@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Agents;
 use super::cache::RenderCache;
 use super::event_id::{LogEventId, is_counted, missing};
+use super::negotiation::Framing;
 use super::parts::parts;
 use super::quota::StreamPermit;
-use super::render::{self, Form, Framing, Ids, Reading, Unsent};
+use super::render::{self, Form, Ids, Reading, Unsent};
 use super::renewal::Renewal;
 use super::shape::Shape;
 
@@ -274,14 +275,13 @@ impl Subscriber {
             return Vec::new();
         }
         let (mut last, mut bytes) = (first.last_seq, frames.len());
-        let is_next = |next: &mut Arc<Entry>| {
+        let mut is_next = |next: &mut Arc<Entry>| {
             let EntryBody::Output(frames) = &next.body else { return false };
             let follows = next.job == first.job && next.first_seq == last.next();
             let lines = next.last_seq.0.saturating_sub(first.first_seq.0).saturating_add(1);
             (last, bytes) = (next.last_seq, bytes + frames.len());
             follows && lines <= max.into() && bytes <= WRITE_BYTES
         };
-        let mut is_next = is_next;
         std::iter::from_fn(|| self.pending.pop_front_if(&mut is_next)).collect()
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use crate::support::{
-    Client, Item, PATIENCE, RawEvents, ReceivedExt, Runtime, Server, on_every_runtime, within,
+    Client, Item, PATIENCE, RawEvents, ReceivedExt, Runtime, Server, event_streams, on_every_runtime, within,
 };
 
 on_every_runtime! {
@@ -251,14 +251,7 @@ async fn a_size_that_is_none_is_refused_with_what_is_accepted() {
     let server = Server::start().await;
     let client = server.client();
     client.shell_on("s", "true").await;
-    let none = format!("cmd-{}", "0".repeat(32));
-    for path in [
-        "/events",
-        "/projects/demo/events",
-        "/projects/demo/events/s",
-        &format!("/queue/tasks/{none}/events"),
-        &format!("/operations/op-{}/events", "0".repeat(32)),
-    ] {
+    for path in event_streams() {
         for value in ["0", "1001", "4294967295"] {
             let answer = client.get(&format!("{path}?batch={value}")).send().await;
             let failure = answer.failure(422, "VALIDATION_FAILED");

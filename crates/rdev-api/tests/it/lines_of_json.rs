@@ -147,14 +147,7 @@ async fn a_silent_stream_of_lines_beats_from_its_beginning(on: Runtime) {
     assert!(matches!(first.event, Event::Heartbeat(_)) && first.id.is_some(), "{first:?}");
     let mut events = as_lines(&client, "/projects/demo/events/s").events().await;
     assert!(matches!(events.event().await.event, Event::Heartbeat(_)));
-    let mut beats = 0;
-    while beats < 2 {
-        let event = events.event().await;
-        if let Event::Heartbeat(_) = event.event {
-            assert_eq!(event.id, None, "a heartbeat is nothing to resume from");
-            beats += 1;
-        }
-    }
+    events.heartbeats(2).await;
     server.touch("go").await;
     let rest = told(events, 1).await;
     assert_eq!(rest.first().and_then(ReceivedExt::seq), Some(2), "{rest:?}");

@@ -4,7 +4,7 @@ use rdev_client::types::{Event, EventName, OutputStream};
 use rdev_client::{Received, Subscription};
 use serde_json::json;
 
-use crate::support::{Client, Events, ReceivedExt, Runtime, Server, on_both_stores};
+use crate::support::{Client, Events, ReceivedExt, Runtime, Server, event_streams, on_both_stores};
 
 on_both_stores! {
     standard_error_comes_as_output_where_it_is_asked_for,
@@ -164,13 +164,7 @@ async fn what_does_not_fit_is_refused_by_its_name() {
     let server = Server::start().await;
     let client = server.client();
     client.shell_on("s", "true").await;
-    let none = format!("cmd-{}", "0".repeat(32));
-    for path in [
-        "/events",
-        "/projects/demo/events",
-        "/projects/demo/events/s",
-        &format!("/queue/tasks/{none}/events"),
-    ] {
+    for path in event_streams() {
         for (query, field) in [
             ("since=yesterday", "since"),
             ("since=2026-01-24", "since"),
@@ -183,7 +177,8 @@ async fn what_does_not_fit_is_refused_by_its_name() {
         client.get(&format!("{path}?streamId=x")).send().await.failure(400, "INVALID_QUERY");
     }
     client.get("/events?stream_id=s").send().await.failure(400, "INVALID_QUERY");
-    client.get(&format!("/queue/tasks/{none}/events?agent=raw")).send().await.failure(400, "INVALID_QUERY");
+    let [.., task, _] = event_streams();
+    client.get(&format!("{task}?agent=raw")).send().await.failure(400, "INVALID_QUERY");
 }
 
 async fn refused(client: &Client, path: &str, field: &str) {

@@ -13,11 +13,10 @@ mod subscribers;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::common::{Common, Size, one_thread};
-use crate::queue::Server as Postgres;
+use crate::postgres::Server as Postgres;
 use crate::table::Report;
 
 /// Options of `rdev-bench run`.
@@ -31,9 +30,6 @@ pub(crate) struct Options {
     /// The program of sandbox-agent; without it no peer is measured, wrk, websocketd and nchan neither
     #[arg(long)]
     sandbox_agent: Option<PathBuf>,
-    /// URL of a Postgres server, on which databases are made
-    #[arg(long)]
-    postgres: String,
     /// Only these axes
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Axis>,
@@ -42,19 +38,10 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = one_thread()?;
-        let postgres = Postgres(self.postgres);
-        let version = runtime.block_on(postgres.check())?;
-        let run = self.common.begin("server", Some(version), !self.only.is_empty())?;
-        let (size, folder) = (self.common.size(), self.common.folder);
+        let run = self.common.begin("server", &runtime, self.only)?;
+        let (size, postgres, folder) = (self.common.size(), self.common.server(), self.common.folder);
         let setup = Setup { rdev: self.rdev, sandbox_agent: self.sandbox_agent, postgres, folder, size };
-        let axes = if self.only.is_empty() { Axis::ALL.to_vec() } else { self.only };
-        let mut report = Report::default();
-        let measure = |axis: Axis| {
-            let measured = report.axis(|report| runtime.block_on(axis.run(&setup, report)));
-            measured.with_context(|| format!("the axis {axis:?}"))
-        };
-        let measured = axes.into_iter().try_for_each(measure);
-        run.end(&report, measured)
+        run.measure(&Axis::ALL, |axis, report| runtime.block_on(axis.run(&setup, report)))
     }
 }
 

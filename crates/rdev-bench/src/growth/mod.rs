@@ -7,13 +7,12 @@ mod measure;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::ValueEnum;
 
 use self::fill::{Amount, Filled};
 use self::measure::Beside;
 use crate::common::{Common, runtime};
-use crate::queue::Server;
+use crate::postgres::Server;
 use crate::table::Report;
 
 /// Size of the grown database: 20 GB, or half of the free disk.
@@ -27,9 +26,6 @@ pub(crate) struct Options {
     /// The server's program
     #[arg(long)]
     rdev: PathBuf,
-    /// URL of the Postgres server, on which databases are made
-    #[arg(long)]
-    postgres: String,
     /// Finished jobs [default: 1,000,000]
     #[arg(long)]
     jobs: Option<u64>,
@@ -54,16 +50,11 @@ enum Kind {
 impl Options {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = runtime()?;
-        let server = Server(self.postgres.clone());
-        let version = runtime.block_on(server.check())?;
-        let run = self.common.begin("growth", Some(version), !self.only.is_empty())?;
-        let mut report = Report::default();
-        let kinds = if self.only.is_empty() { vec![Kind::Sqlite, Kind::Postgres] } else { self.only.clone() };
-        let measured = kinds.into_iter().try_for_each(|kind| {
-            let measured = report.axis(|report| runtime.block_on(self.measure(kind, &server, report)));
-            measured.with_context(|| format!("growth on {kind:?}"))
-        });
-        run.end(&report, measured)
+        let run = self.common.begin("growth", &runtime, self.only.clone())?;
+        let server = self.common.server();
+        run.measure(&[Kind::Sqlite, Kind::Postgres], |kind, report| {
+            runtime.block_on(self.measure(kind, &server, report))
+        })
     }
 
     async fn measure(&self, kind: Kind, server: &Server, report: &mut Report) -> anyhow::Result<()> {

@@ -6,19 +6,14 @@
 mod axes;
 mod contender;
 mod peers;
-mod postgres;
 mod rdev;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-
-pub(crate) use self::postgres::Server;
 pub(crate) use self::rdev::{claim, now, numbered, work};
 
 use self::axes::{Axis, Setup};
 use crate::common::{Common, runtime};
-use crate::table::Report;
 
 /// The peers' programs.
 #[derive(Debug)]
@@ -34,9 +29,6 @@ pub(crate) struct Peers {
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
-    /// URL of the server, on which databases are made
-    #[arg(long)]
-    postgres: String,
     /// The program of benches/graphile; without it there are no peers
     #[arg(long, requires = "modules")]
     graphile: Option<PathBuf>,
@@ -51,19 +43,10 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = runtime()?;
-        let server = Server(self.postgres);
-        let version = runtime.block_on(server.check())?;
-        let run = self.common.begin("queue", Some(version), !self.only.is_empty())?;
-        let size = self.common.size();
+        let run = self.common.begin("queue", &runtime, self.only)?;
+        let (size, server, folder) = (self.common.size(), self.common.server(), self.common.folder);
         let peers = self.graphile.zip(self.modules).map(|(graphile, modules)| Peers { graphile, modules });
-        let setup = Setup { server, peers, folder: self.common.folder.clone(), size };
-        let axes = if self.only.is_empty() { Axis::ALL.to_vec() } else { self.only };
-        let mut report = Report::default();
-        let measure = |axis: Axis| {
-            let measured = report.axis(|report| runtime.block_on(axis.run(&setup, report)));
-            measured.with_context(|| format!("the axis {axis:?}"))
-        };
-        let measured = axes.into_iter().try_for_each(measure);
-        run.end(&report, measured)
+        let setup = Setup { server, peers, folder, size };
+        run.measure(&Axis::ALL, |axis, report| runtime.block_on(axis.run(&setup, report)))
     }
 }

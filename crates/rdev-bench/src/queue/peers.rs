@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::postgres::run;
 use crate::queue::Peers;
 use crate::queue::contender::{CONNECTIONS, Contender, Mode};
-use crate::queue::postgres::run;
 
 const ON_NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers.mjs");
 

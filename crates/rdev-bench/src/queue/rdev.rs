@@ -15,8 +15,8 @@ use rdev_sql::SqlStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 
+use crate::postgres::run;
 use crate::queue::contender::{Contender, Mode};
-use crate::queue::postgres::run;
 use crate::stats::millis;
 
 const LEASE: Duration = Duration::from_secs(60);

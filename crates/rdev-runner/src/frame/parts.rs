@@ -1,8 +1,8 @@
 //! Parts of frames that follow one another.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
-use super::{FrameError, frame_bytes};
+use super::{FrameError, Header};
 
 /// Frames that follow one another, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub fn parts(mut frames: Bytes, events_max: u32) -> Result<Vec<Part>, FrameError
     let mut end = 0;
     while end < frames.len() {
         let rest = &frames[end..];
-        let total = frame_bytes(rest)?.filter(|total| *total <= rest.len()).ok_or(FrameError::Payload(0))?;
-        let (first, count) = ((&rest[8..16]).get_u64_le(), (&rest[24..28]).get_u32_le());
-        let last = first.saturating_add(count.into()).saturating_sub(1);
+        let header = Header::read(rest)?.filter(|header| header.total <= rest.len());
+        let header = header.ok_or(FrameError::Payload(0))?;
+        let (first, last) = (header.first_seq, header.next_seq().saturating_sub(1));
         open = match open {
             Some((begun, before)) if last.saturating_sub(begun) >= events_max.into() => {
                 parts.push(Part { first_seq: begun, last_seq: before, frames: frames.split_to(end) });
@@ -37,7 +37,7 @@ pub fn parts(mut frames: Bytes, events_max: u32) -> Result<Vec<Part>, FrameError
             Some((begun, _)) => Some((begun, last)),
             None => Some((first, last)),
         };
-        end += total;
+        end += header.total;
     }
     parts.extend(open.map(|(first_seq, last_seq)| Part { first_seq, last_seq, frames }));
     Ok(parts)

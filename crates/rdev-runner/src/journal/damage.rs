@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use super::header::Header;
 use super::position::{BATCH_BYTES_MAX, Found, Position, read_at};
 use crate::clock::now_us;
+use crate::frame::Header;
 use crate::frame::{Body, CutReason, Frame, HEADER_BYTES, KIND_CUT, check};
 
 /// Events that were in damaged frames.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::header::Header;
+use crate::frame::Header;
 use crate::frame::check;
 
 /// Most bytes of one read and one delivery. No frame is longer.

@@ -12,8 +12,8 @@ use std::io;
 use bytes::Bytes;
 
 use super::damage::{self, Gap};
-use super::header::Header;
 use super::position::{BATCH_BYTES_MAX, Found, Position, read_at};
+use crate::frame::Header;
 use crate::frame::{Frame, decode_all};
 
 /// Bytes of one read where only headers matter: long frames are skipped, short ones fit together into one

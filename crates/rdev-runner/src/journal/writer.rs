@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use super::header::Header;
 use crate::clock::now_us;
 use crate::folder::Run;
+use crate::frame::Header;
 use crate::frame::{Body, CutReason, End, Exit, Frame, HEADER_BYTES, KIND_CUT, Stream, encode_output};
 
 /// Interval of announcements of missing output, and of retries on a full disk.

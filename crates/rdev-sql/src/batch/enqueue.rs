@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::write::{BatchedWrite, InsertedEntry, insert_entries};
 use crate::queue::rows::{run_after_us, stored_spec};
 use crate::queue::virtual_time::virtual_time_before;
-use crate::values::{Lane, as_micros, column_of, project_column};
+use crate::values::{as_micros, column_of, lane_column, project_column};
 
 /// Acceptance of a job without an idempotency key and without a concurrency key.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl BatchedWrite for Enqueue {
             .bind(jobs().map(|job| as_micros(job.timeout)).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_by.as_str()).collect::<Vec<_>>())
             .bind(jobs().map(|job| job.created_at.as_micros()).collect::<Vec<_>>())
-            .bind(jobs().map(|job| Lane::of(&job.spec).column()).collect::<Vec<_>>())
+            .bind(jobs().map(|job| lane_column(job.target().lane())).collect::<Vec<_>>())
             .bind(jobs().map(|job| project_column(&job.spec)).collect::<Vec<_>>())
             .bind(schedules().map(|schedule| schedule.priority).collect::<Vec<_>>())
             .bind(schedules().map(run_after_us).collect::<Vec<_>>())

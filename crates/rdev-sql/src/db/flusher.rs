@@ -111,7 +111,10 @@ impl Flusher {
     }
 
     /// Writes the pages of the log to the file itself, which SQLite then flushes.
-    async fn copy_into_file(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Unavailable` when readers do not end within the busy timeout, or the disk fails.
+    pub(super) async fn copy_into_file(&self) -> Result<()> {
         let mut transaction = Transaction::reading(&self.0.write).await?;
         let copied = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
             .fetch_one(transaction.connection()?)

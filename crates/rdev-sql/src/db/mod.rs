@@ -135,6 +135,14 @@ impl Db {
         }
     }
 
+    /// Chooses the text for this database: that for SQLite, or that for Postgres.
+    pub(crate) fn text(&self, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
     /// Begins a transaction that writes.
     pub(crate) async fn begin(&self, commit: Commit) -> Result<Tx> {
         match self {
@@ -168,11 +176,19 @@ impl Db {
         }
     }
 
-    /// Closes every connection.
+    /// Closes every connection. A SQLite file then has everything, without its write-ahead log.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { write, read, .. } => {
+            Self::Sqlite { write, read, flusher } => {
                 read.close().await;
+                // Only the last connection to a file does this when it closes. A reader that went away amid its rows may be
+                // the last one, and it may not write.
+                if let Err(error) = flusher.copy_into_file().await {
+                    tracing::warn!(
+                        ?error,
+                        "the write-ahead log stays beside the database, which is whole with it"
+                    );
+                }
                 write.close().await;
             }
             Self::Postgres(pool) => postgres::close(pool).await,
@@ -181,6 +197,14 @@ impl Db {
 }
 
 impl Tx {
+    /// Chooses the text for this database: that for SQLite, or that for Postgres.
+    pub(crate) fn text(&self, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
     /// Commits a success, and rolls back a failure.
     pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
         match self {

@@ -1,6 +1,8 @@
-//! Transactions on a SQLite file that meet a full disk, or are large.
+//! Transactions on a SQLite file that meet a full disk, or are large, and the file after its close.
 
 use rdev_domain::{Error, Result};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::{Commit, Db, execute, sqlite, write};
 
@@ -46,4 +48,25 @@ async fn a_large_transaction_leaves_no_large_file_behind() {
     // It was copied into the database at its commit; the next one begins the file anew.
     add("small".to_owned()).await.unwrap();
     assert!(std::fs::metadata(&ahead).unwrap().len() <= kept);
+}
+
+#[tokio::test]
+async fn a_closed_file_has_everything_though_another_has_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, copy) = (dir.path().join("rdev.db"), dir.path().join("copy.db"));
+    let db = Db::sqlite(&file).await.unwrap();
+    let other = SqliteConnectOptions::new().filename(&file).read_only(true);
+    let mut reader = other.connect().await.unwrap();
+    let before: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM periodic_leases").fetch_one(&mut reader).await.unwrap();
+    let added: Result<u64> = write!(&db, Commit::Visible, |tx| {
+        execute!(&mut tx, "INSERT INTO periodic_leases (job_name, acquired_us) VALUES ('kept', 1)")
+    });
+    assert_eq!((before, added.unwrap()), (0, 1));
+    db.close().await;
+    std::fs::copy(&file, &copy).unwrap();
+    let mut copied = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
+    let kept: String =
+        sqlx::query_scalar("SELECT job_name FROM periodic_leases").fetch_one(&mut copied).await.unwrap();
+    assert_eq!(kept, "kept");
 }

@@ -6,7 +6,7 @@ use rdev_ports::{FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollowe
 
 use super::rows::EventRow;
 use super::views::{READ_CHANGES, READ_CHANGES_ON_POSTGRES};
-use crate::db::{Commit, Db, Tx, execute, read, run, write};
+use crate::db::{Commit, Tx, execute, read, run, write};
 use crate::row::row;
 use crate::store::SqlStore;
 use crate::values::micros;
@@ -79,10 +79,7 @@ impl LogFollower for SqlStore {
     async fn read(&self, follower: Follower, after: Position, limit: u32) -> Result<FollowedBatch> {
         let settled = self.settled.of(&self.db).await?;
         let (after_position, to) = (after.0 as i64, settled.to.max(after.0 as i64));
-        let sql = match &self.db {
-            Db::Sqlite { .. } => READ_CHANGES,
-            Db::Postgres(_) => READ_CHANGES_ON_POSTGRES,
-        };
+        let sql = self.db.text([READ_CHANGES, READ_CHANGES_ON_POSTGRES]);
         let rows =
             read!(&self.db, fetch_all, query_as<FollowedRow>, sql, after_position, to, i64::from(limit))?;
         // Asked after the entries: the gap covers all that the read missed.
@@ -125,10 +122,7 @@ impl LogFollower for SqlStore {
     }
 
     async fn unread(&self, follower: Follower) -> Result<Unread> {
-        let sql = match &self.db {
-            Db::Sqlite { .. } => OLDEST_UNREAD,
-            Db::Postgres(_) => OLDEST_UNREAD_ON_POSTGRES,
-        };
+        let sql = self.db.text([OLDEST_UNREAD, OLDEST_UNREAD_ON_POSTGRES]);
         let at = read!(&self.db, fetch_optional, query_scalar<Option<i64>>, sql, follower.as_str())?;
         Ok(match at {
             None => Unread::NoCursor,

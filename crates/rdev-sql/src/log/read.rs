@@ -127,10 +127,7 @@ pub(super) async fn read_job(
 
 pub(super) async fn position_of(store: &SqlStore, id: &JobId, seq: Seq) -> Result<Position> {
     let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
-    let sql = match &store.db {
-        Db::Sqlite { .. } => POSITION_OF,
-        Db::Postgres(_) => POSITION_OF_ON_POSTGRES,
-    };
+    let sql = store.db.text([POSITION_OF, POSITION_OF_ON_POSTGRES]);
     let position = read!(&store.db, fetch_optional, query_scalar<i64>, sql, id.as_str(), seq)?;
     Ok(Position(position.unwrap_or(0) as u64))
 }

@@ -32,6 +32,15 @@ macro_rules! entries_where {
 }
 pub(crate) use entries_where;
 
+/// Condition on an entry: the end of a job that was not reopened since. It names the kinds so that the index of followers
+/// serves it.
+macro_rules! is_end {
+    () => {
+        "kind <> 'output' AND kind = 'complete' AND length(body) = 0"
+    };
+}
+pub(crate) use is_end;
+
 pub(crate) const KIND_STATUS: &str = "status";
 pub(crate) const KIND_STALLED: &str = "stalled";
 pub(crate) const KIND_RETRY: &str = "retry";

@@ -4,7 +4,7 @@ use rdev_domain::{JobId, LogView, Position, ProjectId, Result, Seq, Timestamp};
 
 use super::read::position_of;
 use super::views::last;
-use crate::db::{Db, read};
+use crate::db::read;
 use crate::store::SqlStore;
 
 /// Selects the first entry after a position, and when it was stored: the text for SQLite, whose index ends with the position in
@@ -37,20 +37,12 @@ pub(crate) const NEXT: &str =
 
 const SEQ_AT: &str = "SELECT last_seq FROM entries WHERE job_id = $1 AND position = $2";
 
-/// Returns the text for a database.
-fn of(db: &Db, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
-    match db {
-        Db::Sqlite { .. } => sqlite,
-        Db::Postgres(_) => postgres,
-    }
-}
-
 pub(super) async fn last_before(store: &SqlStore, view: &LogView, at: Timestamp) -> Result<Position> {
     let (db, end) = (&store.db, last(store, view, Position::MAX).await?);
     let found = match view.project.as_ref().map(ProjectId::as_str) {
         Some(project) => {
             let next = |after: i64| async move {
-                read!(db, fetch_optional, query_as<(i64, i64)>, of(db, NEXT_OF_PROJECT), project, after)
+                read!(db, fetch_optional, query_as<(i64, i64)>, db.text(NEXT_OF_PROJECT), project, after)
             };
             search(end, at, next).await?
         }
@@ -67,7 +59,7 @@ pub(super) async fn seq_before(store: &SqlStore, id: &JobId, at: Timestamp) -> R
     let (db, end) = (&store.db, position_of(store, id, Seq(u64::MAX)).await?);
     let job = id.as_str();
     let next = |after: i64| async move {
-        read!(db, fetch_optional, query_as<(i64, i64)>, of(db, NEXT_OF_JOB), job, after)
+        read!(db, fetch_optional, query_as<(i64, i64)>, db.text(NEXT_OF_JOB), job, after)
     };
     let found = search(end, at, next).await?;
     let seq = read!(db, fetch_optional, query_scalar<i64>, SEQ_AT, job, found)?;

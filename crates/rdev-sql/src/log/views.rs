@@ -4,7 +4,7 @@ use rdev_domain::{Entry, LogView, Position, ProjectId, Result};
 
 use super::read::{page, read_on_postgres};
 use super::rows::event_columns;
-use crate::db::{Db, read};
+use crate::db::read;
 use crate::store::SqlStore;
 
 pub(crate) const READ_PROJECT: &str = concat!(
@@ -99,10 +99,7 @@ pub(super) async fn last(store: &SqlStore, view: &LogView, to: Position) -> Resu
     let (db, bound) = (&store.db, i64::try_from(to.0).unwrap_or(i64::MAX));
     let position = match &view.project {
         Some(project) => {
-            let sql = match db {
-                Db::Sqlite { .. } => LAST,
-                Db::Postgres(_) => LAST_ON_POSTGRES,
-            };
+            let sql = db.text([LAST, LAST_ON_POSTGRES]);
             read!(db, fetch_optional, query_scalar<i64>, sql, project.as_str(), bound)?
         }
         None => {

@@ -16,7 +16,7 @@ use crate::log::entries::{entry, store_entry};
 use crate::log::rows::{EventRow, entries_where};
 use crate::operations;
 use crate::store::SqlStore;
-use crate::values::{Lane, as_micros, column_of, project_column};
+use crate::values::{as_micros, column_of, lane_column, project_column};
 
 pub(super) async fn enqueue(
     store: &SqlStore,
@@ -41,9 +41,9 @@ pub(super) async fn enqueue(
             Ok(Enqueued::New(stored.ok_or(refused)?))
         }
         answer => answer,
-    };
+    }?;
     store.db.begin_flush();
-    enqueued
+    Ok(enqueued)
 }
 
 async fn enqueue_alone(
@@ -116,7 +116,7 @@ async fn accepted(tx: &mut Tx, job: &Job) -> Result<Option<Entry>> {
     row.map(EventRow::entry).transpose()
 }
 
-/// Stores the row of a job in the queue, behind the jobs of its caller for its project.
+/// Puts a job behind the jobs of its caller for its project.
 pub(crate) const ENQUEUE: &str = concat!(
     "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready, concurrency_key,
                         run_after_us)
@@ -125,7 +125,7 @@ pub(crate) const ENQUEUE: &str = concat!(
     ") + 1, $8, $9, $10"
 );
 
-/// Stores the rows of a new job. One of a concurrency key is out of line until the key has its head.
+/// Stores the rows of a new job.
 async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
     let request = stored_spec(&job.spec)?;
     let taken = |what: &str| {
@@ -164,20 +164,25 @@ async fn insert_job(tx: &mut Tx, job: &Job) -> Result<()> {
         run_after_us(schedule),
         schedule.max_attempts.cast_signed(),
     )?;
+    put_in_queue(tx, job).await
+}
+
+/// Stores the row of a job in the queue. One of a concurrency key is out of line until the key has its head.
+pub(super) async fn put_in_queue(tx: &mut Tx, job: &Job) -> Result<()> {
     let concurrency_key = job.spec.concurrency_key();
     execute!(
         tx,
         ENQUEUE,
-        Lane::of(&job.spec).column(),
+        lane_column(job.target().lane()),
         job.created_by.as_str(),
         project_column(&job.spec),
-        schedule.priority,
+        job.schedule.priority,
         job.id.as_str(),
         job.spec.kind().as_str(),
         job.created_at.as_micros(),
         concurrency_key.is_none(),
         concurrency_key,
-        run_after_us(schedule),
+        run_after_us(&job.schedule),
     )
     .map(|_| ())
 }

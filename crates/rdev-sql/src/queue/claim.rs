@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rdev_domain::{Result, Seq, Timestamp, WorkerId};
+use rdev_domain::{Lane, Result, Seq, Timestamp, WorkerId};
 use rdev_ports::{Claim, ClaimLimits, Fence};
 
 use super::rows::{JobRow, is_leased, job_columns};
@@ -10,7 +10,7 @@ use crate::db::{Tx, execute, run, write_once};
 use crate::error::is_unique_violation;
 use crate::row::row;
 use crate::store::SqlStore;
-use crate::values::{Lane, parse};
+use crate::values::{lane_column, parse};
 
 /// Tells whether another job of its concurrency key keeps `q` waiting: it is not the head of the key, or another one holds
 /// the key, as a running job does, and a claimed one until its worker releases it, even when the lease has expired: the
@@ -177,7 +177,7 @@ pub(super) async fn claim(
     };
     rows.sort_by(|a, b| {
         let rank = |row: &ClaimedRow| {
-            let waits = row.lane == Lane::Tasks.column() && row.job.pod_uid.is_none();
+            let waits = row.lane == lane_column(Lane::Tasks) && row.job.pod_uid.is_none();
             (waits, -row.job.priority, row.virtual_time)
         };
         rank(a).cmp(&rank(b)).then_with(|| a.job.id.cmp(&b.job.id))

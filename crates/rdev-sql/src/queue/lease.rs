@@ -12,7 +12,7 @@ use super::{claim, end, start};
 use crate::db::{Commit, Tx, execute, run, write};
 use crate::log::entries::{entry, store_entry};
 use crate::store::SqlStore;
-use crate::values::{between_commas, column};
+use crate::values::{between_commas, column, json_list, of_list};
 
 /// Releases a lease. The fencing token grows at once, which invalidates the claim: its worker cannot start the job beside
 /// another one of the concurrency key.
@@ -42,10 +42,7 @@ const FORGET: &str = "DELETE FROM lease_owners WHERE lease_until_us < $1";
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// Claims of these jobs that are in the queue: the token, and whether a cancellation was requested.
-pub(crate) const HELD: &str =
-    "SELECT id, token, cancel_requested FROM queue WHERE id IN (SELECT value FROM json_each($1))";
-pub(crate) const HELD_ON_POSTGRES: &str =
-    "SELECT id, token, cancel_requested FROM queue WHERE id IN (SELECT json_array_elements_text($1::JSON))";
+pub(crate) const HELD: [&str; 2] = of_list!("SELECT id, token, cancel_requested FROM queue WHERE id", "$1");
 
 #[async_trait]
 impl TaskLeases for SqlStore {
@@ -186,12 +183,8 @@ fn in_order(fences: &[Fence]) -> Vec<&Fence> {
 
 /// Returns the tokens of those of these jobs that have not ended, and whether their cancellation was requested.
 async fn held(tx: &mut Tx, fences: &[Fence]) -> Result<HashMap<String, (i64, bool)>> {
-    let ids: Vec<&str> = fences.iter().map(|fence| fence.id.as_str()).collect();
-    let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
-    let sql = match tx {
-        Tx::Sqlite(_) => HELD,
-        Tx::Postgres(_) => HELD_ON_POSTGRES,
-    };
+    let ids = json_list(fences.iter().map(|fence| fence.id.as_str()))?;
+    let sql = tx.text(HELD);
     let rows = run!(tx, fetch_all, query_as<(String, i64, bool)>, sql, ids)?;
     Ok(rows.into_iter().map(|(id, token, cancelled)| (id, (token, cancelled))).collect())
 }

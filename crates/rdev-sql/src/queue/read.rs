@@ -1,18 +1,15 @@
 //! Jobs are found, listed and ordered.
 
-use rdev_domain::{BlockedBy, Job, JobId, JobKind, Result, StreamId, Target, Timestamp};
+use rdev_domain::{BlockedBy, Job, JobId, JobKind, Lane, Result, StreamId, Target, Timestamp};
 use rdev_ports::{BacklogPosition, JobFilter, Unfinished};
 
 use super::claim::key_is_held;
 use super::rows::{JobRow, job_columns, status};
-use crate::db::{Db, Transaction, bounded, read};
-use crate::error::database;
+use crate::db::read;
 use crate::store::SqlStore;
-use crate::values::{Lane, between_commas, column, parse};
+use crate::values::{between_commas, column, json_list, lane_column, of_list, parse};
 
-pub(crate) const UNFINISHED: &str =
-    "SELECT id, attempts FROM queue WHERE id IN (SELECT value FROM json_each($1))";
-pub(crate) const UNFINISHED_ON_POSTGRES: &str = "SELECT id, attempts FROM queue WHERE id = ANY($1)";
+pub(crate) const UNFINISHED: [&str; 2] = of_list!("SELECT id, attempts FROM queue WHERE id", "$1");
 
 /// Lists jobs of a target, newest first.
 macro_rules! jobs {
@@ -96,11 +93,10 @@ pub(super) async fn jobs(
     limit: u32,
 ) -> Result<Vec<Job>> {
     let statuses = between_commas(filter.statuses.iter().map(|status| status.as_str()));
-    let sql = match &store.db {
-        _ if filter.stream.is_some() => JOBS_OF_STREAM,
-        _ if !filter.is_unfinished() => JOBS,
-        Db::Sqlite { .. } => UNFINISHED_JOBS,
-        Db::Postgres(_) => UNFINISHED_JOBS_ON_POSTGRES,
+    let sql = match () {
+        () if filter.stream.is_some() => JOBS_OF_STREAM,
+        () if !filter.is_unfinished() => JOBS,
+        () => store.db.text([UNFINISHED_JOBS, UNFINISHED_JOBS_ON_POSTGRES]),
     };
     let rows = read!(
         &store.db,
@@ -116,7 +112,7 @@ pub(super) async fn jobs(
         filter.project.as_ref().map_or("", |project| project.as_str()),
         filter.stream.as_ref().map_or("", |stream| stream.as_str()),
         i64::from(limit),
-        Lane::of_target(target).column(),
+        lane_column(target.lane()),
     )?;
     rows.iter().map(JobRow::job).collect()
 }
@@ -141,7 +137,7 @@ pub(super) async fn queue_position(
     let ahead = read!(&store.db, fetch_one, query_scalar<i64>, AHEAD, id.as_str())?;
     let blocked_by = match () {
         () if run_after_us > now.as_micros() => Some(BlockedBy::RunAfter),
-        () if key_is_held && lane == Lane::Tasks.column() => Some(BlockedBy::ConcurrencyKey),
+        () if key_is_held && lane == lane_column(Lane::Tasks) => Some(BlockedBy::ConcurrencyKey),
         () if key_is_held => Some(BlockedBy::Workspace),
         () => None,
     };
@@ -149,22 +145,8 @@ pub(super) async fn queue_position(
 }
 
 pub(super) async fn unfinished(store: &SqlStore, ids: &[JobId]) -> Result<Vec<Unfinished>> {
-    let ids: Vec<&str> = ids.iter().map(JobId::as_str).collect();
-    let rows: Vec<(String, i32)> = match &store.db {
-        Db::Sqlite { read, .. } => {
-            let ids = serde_json::to_string(&ids).map_err(anyhow::Error::from)?;
-            sqlx::query_as(UNFINISHED).bind(ids).fetch_all(read).await.map_err(database)?
-        }
-        Db::Postgres(pool) => {
-            bounded(&store.db, async {
-                let mut transaction = Transaction::reading(pool).await?;
-                let query = sqlx::query_as(UNFINISHED_ON_POSTGRES).bind(ids);
-                let rows = query.fetch_all(transaction.connection()?).await;
-                transaction.end(rows.map_err(database)).await
-            })
-            .await?
-        }
-    };
+    let ids = json_list(ids.iter().map(JobId::as_str))?;
+    let rows = read!(&store.db, fetch_all, query_as<(String, i32)>, store.db.text(UNFINISHED), &ids)?;
     rows.iter()
         .map(|(id, attempts)| Ok(Unfinished { id: parse(id)?, attempt: attempts.unsigned_abs() }))
         .collect()

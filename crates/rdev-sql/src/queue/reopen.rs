@@ -5,10 +5,10 @@ use rdev_domain::{
 };
 use rdev_ports::{Occurrence, Reopened};
 
+use super::accept::put_in_queue;
 use super::end::count_ended;
 use super::heads::{elect, lock};
 use super::rows::locked;
-use super::virtual_time::virtual_time;
 use super::{idempotency, read};
 use crate::db::{Commit, Tx, execute, write};
 use crate::log::entries::{entry, store_entry};
@@ -16,7 +16,6 @@ use crate::log::prune::{end_of, unweigh_files};
 use crate::log::rows::{FormerEnd, KIND_COMPLETE};
 use crate::operations;
 use crate::store::SqlStore;
-use crate::values::Lane;
 
 pub(super) async fn reopen(
     store: &SqlStore,
@@ -54,7 +53,7 @@ pub(super) async fn reopen(
         if let JobState::Ended { outcome, .. } = &before.state {
             store_former_end(&mut tx, id, outcome).await?;
         }
-        requeue(&mut tx, &job, concurrency_key.is_none()).await?;
+        requeue(&mut tx, &job).await?;
         if let Some(key) = &concurrency_key {
             elect(&mut tx, key, now).await?;
         }
@@ -67,21 +66,15 @@ pub(super) async fn reopen(
     })
 }
 
-/// Puts a job that has ended back in the queue: its row there begins with what its end has kept. One of a concurrency key is
-/// out of line until the key has its head.
-async fn requeue(tx: &mut Tx, job: &Job, ready: bool) -> Result<()> {
-    let virtual_time = virtual_time(&mut *tx, job).await?;
+/// Puts a job that has ended back in the queue, with what its end has kept.
+async fn requeue(tx: &mut Tx, job: &Job) -> Result<()> {
+    put_in_queue(&mut *tx, job).await?;
     execute!(
         &mut *tx,
-        "INSERT INTO queue (id, lane, kind, project, created_by, created_us, priority, virtual_time, ready,
-                            concurrency_key, run_after_us, token, attempts, earlier_attempts, last_error, last_seq)
-         SELECT id, $1, kind, project, created_by, created_us, priority, $2, $3, $4, 0, token + 1, attempts, attempts, $5,
-                last_seq
-         FROM jobs WHERE id = $6",
-        Lane::of(&job.spec).column(),
-        virtual_time,
-        ready,
-        job.spec.concurrency_key(),
+        "UPDATE queue SET token = j.token + 1, attempts = j.attempts, earlier_attempts = $1, last_error = $2,
+                          last_seq = j.last_seq
+         FROM jobs j WHERE j.id = queue.id AND queue.id = $3",
+        job.schedule.earlier_attempts.cast_signed(),
         job.schedule.last_error.as_deref(),
         job.id.as_str(),
     )?;

@@ -256,12 +256,21 @@ pub(crate) async fn job_row(tx: &mut Tx, id: &str) -> Result<Option<JobRow>> {
     run!(tx, fetch_optional, query_as<JobRow>, JOB, id)
 }
 
+/// Locks the row of a job in the queue, if there is one.
+async fn lock_in_queue(tx: &mut Tx, id: &str) -> Result<()> {
+    match tx {
+        // There is one writer.
+        Tx::Sqlite(_) => Ok(()),
+        Tx::Postgres(_) => execute!(tx, "SELECT 1 FROM queue WHERE id = $1 FOR UPDATE", id).map(|_| ()),
+    }
+}
+
 /// Returns the row of a job and locks it, for a decision that is then written to the row.
 pub(crate) async fn locked(tx: &mut Tx, id: &str) -> Result<Option<JobRow>> {
-    // On SQLite there is one writer. On Postgres the rows are locked by statements of their own: one that waits sees the
-    // other tables as they were before its wait. The row of the queue comes first, as in every other write.
+    // The rows are locked by statements of their own: one that waits sees the other tables as they were before its wait. The
+    // row of the queue comes first, as in every other write.
+    lock_in_queue(tx, id).await?;
     if let Tx::Postgres(_) = tx {
-        execute!(&mut *tx, "SELECT 1 FROM queue WHERE id = $1 FOR UPDATE", id)?;
         execute!(&mut *tx, "SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", id)?;
     }
     job_row(tx, id).await
@@ -273,9 +282,7 @@ pub(crate) async fn locked(tx: &mut Tx, id: &str) -> Result<Option<JobRow>> {
 /// `LeaseLost` when the claim is not the latest, or the job has ended.
 pub(crate) async fn fenced(tx: &mut Tx, fence: &Fence) -> Result<(JobRow, Job)> {
     // The end of a job deletes this row, so a claim needs no other lock.
-    if let Tx::Postgres(_) = tx {
-        execute!(&mut *tx, "SELECT 1 FROM queue WHERE id = $1 FOR UPDATE", fence.id.as_str())?;
-    }
+    lock_in_queue(tx, fence.id.as_str()).await?;
     let row = job_row(tx, fence.id.as_str()).await?.ok_or(Error::LeaseLost)?;
     let job = row.job()?;
     if row.token != fence.token || job.state.is_ended() {

@@ -1,10 +1,5 @@
 //! Virtual start times, by which callers and projects are served round-robin.
 
-use rdev_domain::{Job, Result};
-
-use crate::db::{Tx, run};
-use crate::values::{Lane, project_column};
-
 /// Virtual time before that of a job that becomes pending now: that of its caller's last job for the project, and not less
 /// than the clock, which is the time to which the lane has been served.
 macro_rules! virtual_time_before {
@@ -28,20 +23,3 @@ macro_rules! virtual_time_before {
     };
 }
 pub(crate) use virtual_time_before;
-
-pub(crate) const VIRTUAL_TIME_BEFORE: &str = virtual_time_before!("$1", "$2", "$3", "$4");
-
-/// Returns the virtual time of a job that becomes pending now.
-pub(crate) async fn virtual_time(tx: &mut Tx, job: &Job) -> Result<i64> {
-    let before = run!(
-        tx,
-        fetch_one,
-        query_scalar<i64>,
-        VIRTUAL_TIME_BEFORE,
-        Lane::of(&job.spec).column(),
-        job.created_by.as_str(),
-        project_column(&job.spec),
-        job.schedule.priority,
-    )?;
-    Ok(before + 1)
-}

@@ -4,6 +4,8 @@ use rdev_api_types::EventName;
 use rdev_domain::Position;
 use serde::Serialize;
 
+use crate::sse::negotiation::Framing;
+
 /// Form in which events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
@@ -13,16 +15,6 @@ pub(crate) enum Form {
     Data,
     /// The output alone, as it was written.
     Bytes,
-}
-
-/// Framing of the events of a stream.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Framing {
-    /// Server-sent events.
-    #[default]
-    Sse,
-    /// One JSON object a line, with `id`, `event` and `data`.
-    Ndjson,
 }
 
 /// Ids of the events of a stream.

@@ -92,3 +92,15 @@ impl ReceivedExt for Received {
 pub(crate) fn moment(timestamp: &types::Timestamp) -> Timestamp {
     timestamp.as_str().parse().unwrap_or_else(|error| panic!("{timestamp} is no time: {error}"))
 }
+
+/// Paths of an event stream of each kind: `s` of the project `demo`, and those of a task and an operation that do not exist.
+pub(crate) fn event_streams() -> [String; 5] {
+    let none = "0".repeat(32);
+    [
+        "/events".to_owned(),
+        "/projects/demo/events".to_owned(),
+        "/projects/demo/events/s".to_owned(),
+        format!("/queue/tasks/cmd-{none}/events"),
+        format!("/operations/op-{none}/events"),
+    ]
+}

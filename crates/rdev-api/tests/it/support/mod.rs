@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(crate) use client::Client;
 pub(crate) use cluster::Cluster;
 pub(crate) use double::IN_A_POD;
-pub(crate) use events::{Events, ReceivedExt, moment};
+pub(crate) use events::{Events, ReceivedExt, event_streams, moment};
 pub(crate) use fixture::{Fixture, said};
 pub(crate) use model::Model;
 pub(crate) use places::MASTER_KEY;

@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::{Setup, empty};
+use crate::postgres::run as sql;
 use crate::queue::contender::Contender;
 use crate::queue::peers::{Peer, Program};
-use crate::queue::postgres::run as sql;
 use crate::queue::rdev::{Rdev, Sender, claim};
 use crate::stats::{median, millis, percentile};
 use crate::table::{Report, Row, short};

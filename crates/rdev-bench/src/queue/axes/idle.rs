@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::{Setup, empty};
+use crate::postgres::Server;
 use crate::queue::contender::Contender;
-use crate::queue::postgres::Server;
 use crate::table::{Report, Row};
 
 /// Beyond the measurement.

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::common::Size;
+use crate::postgres::{Server, run};
 use crate::queue::Peers;
 use crate::queue::contender::Contender;
 use crate::queue::peers::{Peer, Program};
-use crate::queue::postgres::{Server, run};
 use crate::queue::rdev::{Rdev, Sender};
 use crate::table::Report;
 

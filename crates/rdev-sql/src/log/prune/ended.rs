@@ -7,6 +7,7 @@ use super::step::{EntrySize, ROWS_MAX, Step, size_columns};
 use super::weight::{End, end_of};
 use crate::db::{Tx, execute, run};
 use crate::log::followers::{mark_gap, slowest};
+use crate::log::rows::is_end;
 use crate::row::row;
 use crate::values::POOL;
 
@@ -19,8 +20,9 @@ macro_rules! ended {
     ($lock:literal) => {
         concat!(
             "SELECT j.id, j.target, j.stream, j.kind, j.status, j.ended_us FROM (
-                 SELECT job_id, position FROM entries WHERE kind <> 'output' AND kind = 'complete' AND length(body) = 0
-                 ORDER BY position LIMIT $2) ends
+                 SELECT job_id, position FROM entries WHERE ",
+            is_end!(),
+            " ORDER BY position LIMIT $2) ends
              JOIN jobs j ON j.id = ends.job_id WHERE j.ended_us < $1 ORDER BY ends.position",
             $lock
         )
@@ -101,26 +103,17 @@ impl Ended {
 }
 
 pub(super) async fn remove(tx: &mut Tx, before: Timestamp, now: Timestamp) -> Result<StepReport> {
-    let sql = match tx {
-        Tx::Sqlite(_) => ENDED,
-        Tx::Postgres(_) => ENDED_BESIDE_OTHERS,
-    };
+    let sql = tx.text([ENDED, ENDED_BESIDE_OTHERS]);
     let jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, before.as_micros(), JOBS_MAX as i64)?;
     remove_jobs(tx, &jobs, before - FOLLOWER_PATIENCE, now).await
 }
 
 /// Removes jobs of a project that have ended, and tasks that were done for it; operations stay.
 pub(crate) async fn remove_of(tx: &mut Tx, project: &ProjectId, now: Timestamp) -> Result<StepReport> {
-    let sql = match tx {
-        Tx::Sqlite(_) => OF_PROJECT,
-        Tx::Postgres(_) => OF_PROJECT_BESIDE_OTHERS,
-    };
+    let sql = tx.text([OF_PROJECT, OF_PROJECT_BESIDE_OTHERS]);
     let mut jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
     if jobs.is_empty() {
-        let sql = match tx {
-            Tx::Sqlite(_) => FOR_PROJECT,
-            Tx::Postgres(_) => FOR_PROJECT_BESIDE_OTHERS,
-        };
+        let sql = tx.text([FOR_PROJECT, FOR_PROJECT_BESIDE_OTHERS]);
         jobs = run!(&mut *tx, fetch_all, query_as<Ended>, sql, project.as_str(), JOBS_MAX as i64)?;
     }
     let report = remove_jobs(tx, &jobs, now - DELETION_PATIENCE, now).await?;

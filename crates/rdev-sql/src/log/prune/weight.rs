@@ -64,10 +64,10 @@ impl LogSize {
     /// Reads the size and locks it: of two processes that remove something the second waits for the first. To avoid
     /// deadlocks, a task is locked before the size, and entries and files after it.
     pub(super) async fn of(tx: &mut Tx) -> Result<Self> {
-        let sql = match tx {
-            Tx::Sqlite(_) => "SELECT counted_to, count_to, removed_to, bytes FROM log_size",
-            Tx::Postgres(_) => "SELECT counted_to, count_to, removed_to, bytes FROM log_size FOR UPDATE",
-        };
+        let sql = tx.text([
+            "SELECT counted_to, count_to, removed_to, bytes FROM log_size",
+            "SELECT counted_to, count_to, removed_to, bytes FROM log_size FOR UPDATE",
+        ]);
         run!(tx, fetch_one, query_as<Self>, sql)
     }
 

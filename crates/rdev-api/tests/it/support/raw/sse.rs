@@ -71,6 +71,18 @@ impl RawEvents {
         }
     }
 
+    /// Passes over so many heartbeats, none of which has an id, and over what comes between them.
+    pub(crate) async fn heartbeats(&mut self, count: u32) {
+        let mut beats = 0;
+        while beats < count {
+            let event = self.event().await;
+            if let Event::Heartbeat(_) = event.event {
+                assert_eq!(event.id, None, "a heartbeat is nothing to resume from");
+                beats += 1;
+            }
+        }
+    }
+
     /// The next item; `None` at the end of the stream, orderly or cut. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Item> {
         within("the next item", async {

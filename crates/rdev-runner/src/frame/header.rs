@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 
-use crate::frame::{
+use super::{
     CUT_BYTES, EXIT_BYTES, FRAME_EVENTS_MAX, FrameError, HEADER_BYTES, KIND_CUT, KIND_EXIT, KIND_OUTPUT,
     frame_bytes,
 };
