@@ -143,7 +143,10 @@ async fn tasks(recorder: &mut Recorder<'_>) {
         "type": "test", "repository": repository.url(), "ref": "main", "steps": steps, "artefacts": ["report.xml"],
         "project": "demo",
     });
+    // It waits while it is answered.
+    drain(&client, true).await;
     let id = recorder.post(202, "/queue/tasks", &body).await.json::<Data<Task>>(202).data.id;
+    drain(&client, false).await;
     let url = format!("/queue/tasks/{id}");
     client.task_in(&id, Status::Completed).await;
     eventually("a free worker", async || (client.api().pool().await.unwrap().busy == 0).then_some(())).await;
@@ -160,10 +163,18 @@ async fn tasks(recorder: &mut Recorder<'_>) {
     let url = format!("/queue/tasks/{failed}");
     // Nobody takes what comes now.
     recorder.post(200, "/workers/slot-1/drain", &json!({"drain": true})).await;
-    client.post("/workers/slot-2/drain", &json!({"drain": true})).send().await;
+    drain(&client, true).await;
     recorder.post(200, &format!("{url}/retry"), &Value::Null).await;
     recorder.post(409, &format!("{url}/retry"), &Value::Null).await;
     recorder.post(200, &format!("{url}/cancel"), &Value::Null).await;
+}
+
+/// Has the workers take nothing, or work again.
+async fn drain(client: &Client, drain: bool) {
+    for worker in ["slot-1", "slot-2"] {
+        let answer = client.post(&format!("/workers/{worker}/drain"), &json!({"drain": drain})).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
 }
 
 /// While a project is being deleted, nothing begins in it.
