@@ -14,7 +14,7 @@
 #                writes line by line. Timed from the POST to `complete`; every line is counted, once and in
 #                order.
 #                Then the same as JSON lines, in batches and as both, beside the pipe.
-#   first-event  POST to the first output event, beside a bare spawn of the same command
+#   first-event  POST to the first output event, on SQLite and on Postgres, beside a bare spawn of the same command
 #   fanout       1,000 subscribers of one stream, idle (memory) and in a burst (deliveries a second),
 #                beside nginx with nchan (2 workers) and messages of the same size
 #   subscribers  the most subscribers (1,000, 2,000, 5,000, 10,000) of one stream, and of a project's, that

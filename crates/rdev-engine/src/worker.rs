@@ -206,7 +206,24 @@ impl Worker {
             self.ports.leases.release_all_but(&self.config.id, &held).await?;
             self.may_hold_unknown = false;
         }
-        let limits = self.limits().await?;
+        let seats = &self.config.seats;
+        let limits = ClaimLimits {
+            commands: seats.free_for_commands(),
+            operations: seats.free_for_operations(),
+            pool: 0,
+        };
+        // No command waits for a look at the pool.
+        let pool = Self::free_slots(self.ports.clone(), self.config.seats.clone());
+        let (claimed, pool) = tokio::join!(self.claim_up_to(limits), pool);
+        claimed?;
+        match pool? {
+            0 => Ok(()),
+            pool => self.claim_up_to(ClaimLimits { commands: 0, operations: 0, pool }).await,
+        }
+    }
+
+    /// Claims jobs up to these limits, and runs them.
+    async fn claim_up_to(&mut self, limits: ClaimLimits) -> Result<()> {
         let (now, asked) = (self.ports.clock.now(), Instant::now());
         self.may_hold_unknown = true;
         let claims = self.ports.leases.claim(&self.config.id, limits, now, now + self.config.lease).await?;
@@ -222,19 +239,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Returns how many jobs may be claimed. A task of the pool is claimed only for a free slot: it waits in the queue,
-    /// not here.
-    async fn limits(&self) -> Result<ClaimLimits> {
-        let limits = ClaimLimits {
-            commands: self.config.seats.free_for_commands(),
-            operations: self.config.seats.free_for_operations(),
-            pool: 0,
-        };
-        let occupancy = self.ports.pool.occupancy().await?;
+    /// Returns how many tasks of the pool may be claimed. A task is claimed only for a free slot: it waits in the queue, not
+    /// here.
+    async fn free_slots(ports: WorkerPorts, seats: Seats) -> Result<u32> {
+        let occupancy = ports.pool.occupancy().await?;
         if !occupancy.waits {
-            return Ok(limits);
+            return Ok(0);
         }
-        let workers = match self.ports.pods.workers().await {
+        let workers = match ports.pods.workers().await {
             Ok(workers) => workers,
             // The cluster's pods are not known yet; jobs of projects are postponed one by one.
             Err(Error::Unavailable { .. }) => Vec::new(),
@@ -242,10 +254,10 @@ impl Worker {
         };
         let free: usize = workers.iter().map(|worker| occupancy.free_slots(worker).count()).sum();
         let has_slot = |running: &&Running| occupancy.busy.iter().any(|(_, task)| *task == running.fence.id);
-        let claims = self.config.seats.claims.lock();
+        let claims = seats.claims.lock();
         let starting =
             claims.values().filter(|running| running.lane == Lane::Tasks && !has_slot(running)).count();
-        Ok(ClaimLimits { pool: free.saturating_sub(starting) as u32, ..limits })
+        Ok(free.saturating_sub(starting) as u32)
     }
 
     fn spawn(&mut self, claim: Claim) {
