@@ -12,6 +12,7 @@ mod periodic;
 mod ports;
 mod pulse;
 mod reader;
+mod ready_pods;
 mod replica_sync;
 mod run;
 mod submit;

@@ -34,7 +34,7 @@ impl Submitter {
         let accepted = match for_a_caller(|| self.queue.enqueue(&job, idempotency.as_ref())).await? {
             Enqueued::New(entry) => {
                 self.tails.publish(entry);
-                self.wakeups.notify_work();
+                self.wakeups.notify_job(&job.target());
                 (job, Occurrence::First)
             }
             Enqueued::Existing(job) => (*job, Occurrence::Repeated),

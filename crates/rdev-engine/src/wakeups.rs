@@ -1,9 +1,10 @@
 //! Notifications between the parts of this process, and to the other processes: new work, requested cancellations,
 //! leases to renew.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rdev_domain::JobId;
+use rdev_domain::{JobId, ProjectId, Target};
 use rdev_ports::{Signal, Signals, SingleProcess};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +19,17 @@ pub struct Wakeups {
 
 struct Inner {
     cancellations: WeakMap<JobId, CancellationToken>,
+    /// Number of announced cancellations that nobody here was waiting for.
+    unheard: AtomicU64,
+    /// Projects whose commands have just been accepted by this process, up to [`PROJECTS_MAX`].
+    projects: Mutex<Vec<ProjectId>>,
     work: Notify,
     renewal: Notify,
     signals: Arc<dyn Signals>,
 }
+
+/// Maximum number of projects that are remembered until the worker asks.
+const PROJECTS_MAX: usize = 64;
 
 /// Wakeups of a process that is the only user of its store.
 impl Default for Wakeups {
@@ -34,13 +42,37 @@ impl Wakeups {
     /// Makes wakeups that reach the other processes by these signals.
     pub fn new(signals: Arc<dyn Signals>) -> Self {
         let (work, renewal) = (Notify::new(), Notify::new());
-        Self { inner: Arc::new(Inner { cancellations: WeakMap::default(), work, renewal, signals }) }
+        let inner = Inner {
+            cancellations: WeakMap::default(),
+            unheard: AtomicU64::new(0),
+            projects: Mutex::default(),
+            work,
+            renewal,
+            signals,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Announces work that any worker may claim.
     pub fn notify_work(&self) {
         self.notify_work_here();
         self.notify_work_elsewhere();
+    }
+
+    /// Announces a new job, which any worker may claim. The one of this process learns whose it is.
+    pub(crate) fn notify_job(&self, target: &Target) {
+        if let Target::Project(project) = target {
+            let mut projects = self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner);
+            if projects.len() < PROJECTS_MAX && !projects.contains(project) {
+                projects.push(project.clone());
+            }
+        }
+        self.notify_work();
+    }
+
+    /// Returns the projects whose commands this process has accepted since the last call, or most of them.
+    pub(crate) fn take_projects(&self) -> Vec<ProjectId> {
+        std::mem::take(&mut *self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Announces work to the worker of this process alone, as another process has announced it to all.
@@ -66,9 +98,17 @@ impl Wakeups {
 
     /// Announces the requested cancellation of a job to the worker of this process alone.
     pub(crate) fn cancel_here(&self, id: &JobId) {
-        if let Some(token) = self.inner.cancellations.get(id) {
-            token.cancel();
+        match self.inner.cancellations.get(id) {
+            Some(token) => token.cancel(),
+            None => {
+                self.inner.unheard.fetch_add(1, Ordering::SeqCst);
+            }
         }
+    }
+
+    /// Returns the number of announced cancellations that nobody in this process was waiting for.
+    pub(crate) fn unheard(&self) -> u64 {
+        self.inner.unheard.load(Ordering::SeqCst)
     }
 
     /// Returns the token that is cancelled when the cancellation of a job is announced. Whoever runs the job holds the
@@ -102,5 +142,15 @@ mod tests {
         assert!(first.is_cancelled());
         drop(first);
         assert!(!wakeups.cancellation(&job).is_cancelled());
+    }
+
+    #[test]
+    fn a_cancellation_that_nobody_waits_for_is_counted() {
+        let (wakeups, job) = (Wakeups::default(), id(&format!("cmd-{}", "0".repeat(32))));
+        wakeups.cancel(&job);
+        assert_eq!(wakeups.unheard(), 1);
+        let _held = wakeups.cancellation(&job);
+        wakeups.cancel(&job);
+        assert_eq!(wakeups.unheard(), 1);
     }
 }

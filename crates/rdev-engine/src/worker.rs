@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use rdev_domain::{Error, JobState, Lane, Result, WorkerId};
-use rdev_ports::{Claim, ClaimLimits, Fence};
+use rdev_ports::{Claim, ClaimLimits, Fence, Pod};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::pulse::Pulse;
+use crate::ready_pods::{ReadyPods, RecentProjects};
 use crate::run::Executor;
 use crate::run::journal_gc::JournalGc;
 use crate::run::retry::until_available;
@@ -129,6 +130,7 @@ pub struct Worker {
     may_hold_unknown: bool,
     /// Nothing was claimed yet since the start.
     is_first_claim: bool,
+    recent: RecentProjects,
 }
 
 impl Worker {
@@ -153,6 +155,7 @@ impl Worker {
             pulse,
             may_hold_unknown: false,
             is_first_claim: true,
+            recent: RecentProjects::default(),
         }
     }
 
@@ -224,16 +227,29 @@ impl Worker {
 
     /// Claims jobs up to these limits, and runs them.
     async fn claim_up_to(&mut self, limits: ClaimLimits) -> Result<()> {
-        let (now, asked) = (self.ports.clock.now(), Instant::now());
+        let ready = match limits.commands {
+            0 => ReadyPods::default(),
+            _ => self.recent.ready(&*self.ports.pods, self.wakeups.take_projects()).await,
+        };
+        let (now, asked, unheard) = (self.ports.clock.now(), Instant::now(), self.wakeups.unheard());
+        let (worker, leases) = (&self.config.id, &self.ports.leases);
         self.may_hold_unknown = true;
-        let claims = self.ports.leases.claim(&self.config.id, limits, now, now + self.config.lease).await?;
+        let claims =
+            leases.claim_and_start(worker, limits, &ready.projects(), now, now + self.config.lease).await?;
         self.may_hold_unknown = false;
         if std::mem::take(&mut self.is_first_claim) {
             log_taken_over(&claims);
         }
-        claims.into_iter().for_each(|claim| self.spawn(claim));
-        // The leases began before the store was asked.
-        if asked.elapsed() > self.config.lease / RENEWALS_A_LEASE {
+        let has_started = claims.iter().any(|claim| claim.start.is_some());
+        for claim in claims {
+            self.recent.note(&claim.job.target());
+            let pod = ready.pod_of(&claim);
+            self.spawn(claim, pod);
+        }
+        // The leases began before the store was asked; and a job that started with its claim may have been cancelled before
+        // anybody here was waiting for that.
+        let may_be_cancelled = has_started && self.wakeups.unheard() != unheard;
+        if asked.elapsed() > self.config.lease / RENEWALS_A_LEASE || may_be_cancelled {
             self.wakeups.notify_renewal();
         }
         Ok(())
@@ -260,11 +276,13 @@ impl Worker {
         Ok(free.saturating_sub(starting) as u32)
     }
 
-    fn spawn(&mut self, claim: Claim) {
+    fn spawn(&mut self, claim: Claim, pod: Option<Pod>) {
         let (executor, leases) = (self.executor.clone(), self.ports.leases.clone());
         let (fence, lane) = (claim.fence.clone(), claim.job.target().lane());
+        // Held from the beginning, so that a cancellation is noticed whenever it comes.
+        let cancelled = self.wakeups.cancellation(&claim.fence.id);
         let task = self.tasks.spawn(async move {
-            match AssertUnwindSafe(executor.run(&claim)).catch_unwind().await {
+            match AssertUnwindSafe(executor.run(&claim, pod, cancelled)).catch_unwind().await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Error::LeaseLost)) => {
                     let what = "another worker has taken over, or an answer of the store was lost";

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use rdev_domain::{
-    Entry, EntryBody, Failure, Job, JobId, Outcome, Result, Seq, Target, Timestamp, WaitingFor, WorkerId,
+    Entry, EntryBody, Failure, Job, JobId, Outcome, ProjectId, Result, Seq, Target, Timestamp, WaitingFor,
+    WorkerId,
 };
 
 use crate::Slot;
@@ -27,13 +28,27 @@ pub trait TaskLeases: Send + Sync {
     /// first in first out. At most one job of a concurrency key is running or leased at any time. The next of a key is
     /// decided when the key becomes free or a job of it comes: of those that are due then it is the one of the highest
     /// priority, then the oldest.
+    ///
+    /// Pending commands of the projects in `ready` start with their claim, as [`start`](Self::start) would start them.
+    async fn claim_and_start(
+        &self,
+        worker: &WorkerId,
+        limits: ClaimLimits,
+        ready: &[ReadyProject],
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Claim>>;
+
+    /// Claims as [`claim_and_start`](Self::claim_and_start) does, and starts nothing.
     async fn claim(
         &self,
         worker: &WorkerId,
         limits: ClaimLimits,
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<Vec<Claim>>;
+    ) -> Result<Vec<Claim>> {
+        self.claim_and_start(worker, limits, &[], now, lease_until).await
+    }
 
     /// Starts a claimed job in the pod `pod_uid`, for a task of the pool in a `slot` of a worker: the job becomes
     /// running, with an entry of that status, and its attempt counts. A job that is running already keeps its first
@@ -134,12 +149,21 @@ pub struct ClaimLimits {
     pub pool: u32,
 }
 
+/// A project whose commands may start in this pod at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyProject {
+    /// The project.
+    pub project: ProjectId,
+    /// Its pod, which is ready.
+    pub pod_uid: String,
+}
+
 /// A job leased to a worker.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Proof of the claim, which every write of the worker needs.
     pub fence: Fence,
-    /// The job.
+    /// The job, as it was before `start`.
     pub job: Job,
     /// Number of the last stored event: attaching goes on after it.
     pub last_seq: Seq,
@@ -147,6 +171,8 @@ pub struct Claim {
     pub pod_uid: Option<String>,
     /// Slot of the pool in which the task was started; `None` before the start, and for commands.
     pub slot: Option<Slot>,
+    /// Start that came with the claim.
+    pub start: Option<Started>,
 }
 
 /// Answer of [`TaskLeases::start`].

@@ -34,7 +34,7 @@ pub use followers::{
     DELETION_PATIENCE, FOLLOWER_PATIENCE, FollowedBatch, FollowedEntry, Follower, FollowerGap, LogFollower,
     Rest, Unread,
 };
-pub use leases::{Claim, ClaimLimits, Fence, Renewal, Retry, StartAnswer, Started, TaskLeases};
+pub use leases::{Claim, ClaimLimits, Fence, ReadyProject, Renewal, Retry, StartAnswer, Started, TaskLeases};
 pub use log::{EventLog, READ_BYTES};
 pub use operations::{OperationSteps, Operations, ProjectRecords};
 pub use periodic::{PeriodicLease, PeriodicLeases};

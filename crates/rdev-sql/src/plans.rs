@@ -227,10 +227,10 @@ async fn postgres_reads_no_table_from_end_to_end() {
     database.run(FILL).await;
     let mut connection = connect(&options(&database.url()).unwrap()).await.unwrap();
     for (query, binds, index) in [
-        (CLAIM_BESIDE_OTHERS, 6, "queue_in_line"),
-        (CLAIM_BESIDE_OTHERS, 6, "queue_by_slot"),
-        (CLAIM_BESIDE_OTHERS, 6, "queue_by_held_key"),
-        (CLAIM_BESIDE_OTHERS, 6, "jobs_pkey"),
+        (CLAIM_BESIDE_OTHERS, 8, "queue_in_line"),
+        (CLAIM_BESIDE_OTHERS, 8, "queue_by_slot"),
+        (CLAIM_BESIDE_OTHERS, 8, "queue_by_held_key"),
+        (CLAIM_BESIDE_OTHERS, 8, "jobs_pkey"),
         (READY, 1, "queue_by_key"),
         (DUE, 2, "queue_by_key"),
         (HELD[1], 1, "queue_pkey"),

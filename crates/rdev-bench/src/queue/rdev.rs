@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use rdev_domain::{Ending, Job, Outcome, Timestamp};
 use rdev_ports::testing::{agent, id, job, slots};
-use rdev_ports::{Claim, Signal, Signals, TaskLeases, TaskQueue};
+use rdev_ports::{Claim, ReadyProject, Signal, Signals, TaskLeases, TaskQueue};
 use rdev_sql::SqlStore;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
@@ -19,6 +19,8 @@ use crate::postgres::run;
 use crate::queue::contender::{Contender, Mode};
 use crate::stats::millis;
 
+/// Pod of every project.
+const PLACE: &str = "place";
 const LEASE: Duration = Duration::from_secs(60);
 /// As often as rdev's worker looks when nobody has rung.
 const POLL: Duration = Duration::from_secs(1);
@@ -147,14 +149,31 @@ pub(crate) fn now() -> Timestamp {
 }
 
 pub(crate) async fn claim(store: &SqlStore, limit: u64) -> anyhow::Result<Vec<Claim>> {
-    let now = now();
-    Ok(store.claim(&id("worker-bench"), slots(limit as u32), now, now + LEASE).await?)
+    claim_and_start(store, &[], limit).await
 }
 
-/// Starts a task and ends it.
+async fn claim_and_start(store: &SqlStore, ready: &[ReadyProject], limit: u64) -> anyhow::Result<Vec<Claim>> {
+    let now = now();
+    Ok(store.claim_and_start(&id("worker-bench"), slots(limit as u32), ready, now, now + LEASE).await?)
+}
+
+/// Returns the projects as a worker knows them that has run their commands: their pods are ready.
+fn ready(projects: u64) -> Vec<ReadyProject> {
+    let ready = |n| ReadyProject { project: id(&format!("p{n}")), pod_uid: PLACE.to_owned() };
+    (0..projects).map(ready).collect()
+}
+
+/// Starts a task, unless it has started with its claim, and ends it.
 pub(crate) async fn work(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
-    store.start(&claim.fence, "place", None, now()).await?;
+    start(store, claim).await?;
     finish(store, claim).await
+}
+
+async fn start(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
+    if claim.start.is_none() {
+        store.start(&claim.fence, PLACE, None, now()).await?;
+    }
+    Ok(())
 }
 
 async fn finish(store: &SqlStore, claim: &Claim) -> anyhow::Result<()> {
@@ -210,18 +229,19 @@ impl Contender for Rdev {
         let first = Arc::new(std::sync::OnceLock::new());
         // Whoever is free takes from what was claimed; whoever finds nothing there claims.
         let claimed = Arc::new(Mutex::new(Vec::<Claim>::new()));
+        let ready: Arc<[ReadyProject]> = ready(self.projects).into();
         let mut lanes = JoinSet::new();
         for _ in 0..mode.at_once() {
-            let (store, left, first, claimed) =
-                (self.store.clone(), left.clone(), first.clone(), claimed.clone());
+            let (store, left, first, claimed, ready) =
+                (self.store.clone(), left.clone(), first.clone(), claimed.clone(), ready.clone());
             lanes.spawn(async move {
                 while left.load(Ordering::Relaxed) > 0 {
                     let next = match mode {
-                        Mode::Single => claim(&store, 1).await?.pop(),
+                        Mode::Single => claim_and_start(&store, &ready, 1).await?.pop(),
                         Mode::Batched => {
                             let mut claimed = claimed.lock().await;
                             if claimed.is_empty() && left.load(Ordering::Relaxed) > 0 {
-                                *claimed = claim(&store, mode.batch()).await?;
+                                *claimed = claim_and_start(&store, &ready, mode.batch()).await?;
                                 claimed.reverse();
                             }
                             claimed.pop()
@@ -231,7 +251,7 @@ impl Contender for Rdev {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
                     };
-                    store.start(&claim.fence, "place", None, now()).await?;
+                    start(&store, &claim).await?;
                     first.get_or_init(Instant::now);
                     finish(&store, &claim).await?;
                     left.fetch_sub(1, Ordering::Relaxed);
@@ -247,7 +267,7 @@ impl Contender for Rdev {
 
     async fn latency(&mut self, rate: u64, seconds: u64) -> anyhow::Result<Vec<f64>> {
         let begun = Instant::now();
-        let worker = Waiting::start(self.store.clone(), self.sender, begun);
+        let worker = Waiting::start(self.store.clone(), self.projects, self.sender, begun);
         let (store, signals) = match self.sender {
             Sender::Own => (self.store.clone(), None),
             Sender::Replica => {
@@ -280,7 +300,7 @@ impl Contender for Rdev {
     }
 
     async fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
-        let worker = Waiting::start(self.store.clone(), Sender::Replica, Instant::now());
+        let worker = Waiting::start(self.store.clone(), self.projects, Sender::Replica, Instant::now());
         tokio::time::sleep(time).await;
         worker.lags(0).await.map(drop)
     }
@@ -296,7 +316,7 @@ struct Waiting {
 
 impl Waiting {
     /// `created_at` of the tasks is the time since `begun`.
-    fn start(store: SqlStore, sender: Sender, begun: Instant) -> Self {
+    fn start(store: SqlStore, projects: u64, sender: Sender, begun: Instant) -> Self {
         let bell = Arc::new(Notify::new());
         let lags = Arc::new(std::sync::Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicU64::new(0));
@@ -304,7 +324,7 @@ impl Waiting {
         if sender == Sender::Replica {
             worker.spawn(listen(store.signals(), bell.clone()));
         }
-        worker.spawn(wait(store, bell.clone(), lags.clone(), ended.clone(), begun));
+        worker.spawn(wait(store, ready(projects), bell.clone(), lags.clone(), ended.clone(), begun));
         Self { bell, lags, ended, worker }
     }
 
@@ -333,6 +353,7 @@ async fn listen(signals: Arc<dyn Signals>, bell: Arc<Notify>) -> anyhow::Result<
 
 async fn wait(
     store: SqlStore,
+    ready: Vec<ReadyProject>,
     bell: Arc<Notify>,
     lags: Arc<std::sync::Mutex<Vec<f64>>>,
     ended: Arc<AtomicU64>,
@@ -342,10 +363,10 @@ async fn wait(
     loop {
         let free = Mode::Single.at_once() - tasks.len() as u64;
         if free > 0 {
-            for claim in claim(&store, free).await? {
+            for claim in claim_and_start(&store, &ready, free).await? {
                 let (store, lags, ended) = (store.clone(), lags.clone(), ended.clone());
                 tasks.spawn(async move {
-                    store.start(&claim.fence, "place", None, now()).await?;
+                    start(&store, &claim).await?;
                     let sent = Duration::from_micros(claim.job.created_at.as_micros() as u64);
                     if let Ok(mut lags) = lags.lock() {
                         lags.push(millis(begun.elapsed().saturating_sub(sent)));

@@ -68,13 +68,17 @@ pub(crate) struct Executor {
 impl Executor {
     /// Runs a claimed job to its end, or releases the claim for a while if the job's pod is not ready. Dropping the
     /// future leaves the job running, and everything stored so that another call goes on where this one stopped. A
-    /// store that is not available is waited for.
+    /// store that is not available is waited for. `pod` is that of a start that came with the claim; `cancelled` the
+    /// job's token.
     ///
     /// # Errors
     /// `LeaseLost` when another worker has taken over.
-    pub(crate) async fn run(&self, claim: &Claim) -> Result<()> {
-        // Held from the beginning, so that a cancellation is noticed whenever it comes.
-        let cancelled = self.wakeups.cancellation(&claim.fence.id);
+    pub(crate) async fn run(
+        &self,
+        claim: &Claim,
+        pod: Option<Pod>,
+        cancelled: Arc<CancellationToken>,
+    ) -> Result<()> {
         // Held to the end, so that the order of this job's entries is known to readers that come later.
         let tail = self.tails.job(&claim.fence.id);
         if claim.job.schedule.attempts > 0 {
@@ -83,6 +87,10 @@ impl Executor {
         let writer = JobWriter::new(claim, &self.ports, &self.tails);
         if let Some(request) = claim.job.operation() {
             return self.operate(claim, request, &writer, cancelled).await;
+        }
+        if let (Some(started), Some(pod)) = (&claim.start, pod) {
+            writer.publish_start(started);
+            return self.begin(claim, &writer, cancelled, pod, started.clone()).await;
         }
         let started = match self.decider().decide(claim).await? {
             Decision::End(outcome) => {
@@ -97,14 +105,26 @@ impl Executor {
             },
             Decision::RunInPool(slots) => start_in_pool(&writer, slots).await?,
         };
-        let Some((started, pod)) = started else {
-            return self.postpone(&writer, waiting_since(&claim.job)).await;
-        };
+        match started {
+            Some((started, pod)) => self.begin(claim, &writer, cancelled, pod, started).await,
+            None => self.postpone(&writer, waiting_since(&claim.job)).await,
+        }
+    }
+
+    /// Attaches to a started job, unless it was cancelled before this start.
+    async fn begin(
+        &self,
+        claim: &Claim,
+        writer: &JobWriter,
+        cancelled: Arc<CancellationToken>,
+        pod: Pod,
+        started: Started,
+    ) -> Result<()> {
         if started.entry.is_some() && (started.cancel_requested || cancelled.is_cancelled()) {
             drop(cancelled);
-            return self.end_without_pod(claim, &writer, never_started()).await;
+            return self.end_without_pod(claim, writer, never_started()).await;
         }
-        self.attach(claim, &writer, cancelled, pod, started).await
+        self.attach(claim, writer, cancelled, pod, started).await
     }
 
     /// Does the work of an operation, from wherever it stopped.

@@ -7,7 +7,9 @@ use rdev_domain::{
     Chunk, Entry, EntryBody, Failure, OperationStep, Outcome, Result, Seq, StepEvent, StepName, Timestamp,
     attempt_error,
 };
-use rdev_ports::{Claim, Clock, EventLog, Fence, OperationSteps, Retry, Slot, StartAnswer, TaskLeases};
+use rdev_ports::{
+    Claim, Clock, EventLog, Fence, OperationSteps, Retry, Slot, StartAnswer, Started, TaskLeases,
+};
 
 use super::retry::until_available;
 use crate::{TailCache, WorkerPorts};
@@ -41,9 +43,14 @@ impl JobWriter {
         let start = || self.leases.start(&self.fence, pod_uid, slot, now);
         let answer = until_available(&self.fence.id, start).await?;
         if let StartAnswer::Started(started) = &answer {
-            started.entry.clone().into_iter().for_each(|entry| self.tails.publish(entry));
+            self.publish_start(started);
         }
         Ok(answer)
+    }
+
+    /// Announces a start that is stored.
+    pub(crate) fn publish_start(&self, started: &Started) {
+        started.entry.clone().into_iter().for_each(|entry| self.tails.publish(entry));
     }
 
     /// Stores what keeps the job from going on; `None`: nothing does any more.

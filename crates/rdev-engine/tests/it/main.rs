@@ -7,6 +7,7 @@ mod lost_answers;
 mod operations;
 mod refusals;
 mod renewals;
+mod start_with_claim;
 mod starting;
 mod support;
 mod waiting;

@@ -8,7 +8,7 @@ mod batcher;
 mod enqueue;
 mod finish;
 mod start;
-mod write;
+pub(crate) mod write;
 
 use sqlx::PgPool;
 

@@ -20,6 +20,18 @@ macro_rules! insert_entries {
     ($kind:literal, $first_seq:literal, $at:literal, $body:literal, weighing $file_bytes:expr, in $order:literal,
      $columns:literal) => {
         concat!(
+            $crate::batch::write::stored_entries!($kind, $first_seq, $at, $body, weighing $file_bytes, in $order),
+            " SELECT id, target, kind, project, stream, last_seq, position",
+            $columns,
+            " FROM placed"
+        )
+    };
+}
+
+/// The parts of a statement that store an entry for each row of `taken`; those of `placed` have its position.
+macro_rules! stored_entries {
+    ($kind:literal, $first_seq:literal, $at:literal, $body:literal, weighing $file_bytes:expr, in $order:literal) => {
+        concat!(
             "locked AS MATERIALIZED (
                  SELECT count(pg_advisory_xact_lock(turn)) FROM (
                      SELECT DISTINCT ",
@@ -46,14 +58,12 @@ macro_rules! insert_entries {
             $body,
             ", ",
             $file_bytes,
-            " FROM placed)
-             SELECT id, target, kind, project, stream, last_seq, position",
-            $columns,
-            " FROM placed"
+            " FROM placed)"
         )
     };
 }
 pub(super) use insert_entries;
+pub(crate) use stored_entries;
 
 /// A write to one job, which goes to Postgres together with others of its kind.
 pub(crate) trait BatchedWrite: Sized + Send + Sync + 'static {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdev_domain::{Entry, EntryBody, Failure, Outcome, Result, Seq, Target, Timestamp, WaitingFor, WorkerId};
-use rdev_ports::{Claim, ClaimLimits, Fence, Renewal, Retry, Slot, StartAnswer, TaskLeases};
+use rdev_ports::{Claim, ClaimLimits, Fence, ReadyProject, Renewal, Retry, Slot, StartAnswer, TaskLeases};
 
+use super::claim::ClaimCall;
 use super::rows::fenced;
 use super::{claim, end, start};
 use crate::db::{Commit, Tx, execute, run, write};
@@ -46,14 +47,16 @@ pub(crate) const HELD: [&str; 2] = of_list!("SELECT id, token, cancel_requested 
 
 #[async_trait]
 impl TaskLeases for SqlStore {
-    async fn claim(
+    async fn claim_and_start(
         &self,
         worker: &WorkerId,
         limits: ClaimLimits,
+        ready: &[ReadyProject],
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<Claim>> {
-        claim::claim(self, worker, limits, now, lease_until).await
+        let call = ClaimCall { worker, limits, ready, now, lease_until };
+        claim::claim(self, &call).await
     }
 
     async fn start(

@@ -138,6 +138,12 @@ row! {
 }
 
 impl JobRow {
+    /// Returns the row as it was before its job's first start, which the statement that read it has made.
+    pub(crate) fn before_start(self) -> Self {
+        let status = Some(JobStatus::Pending.as_str().to_owned());
+        Self { status, started_us: None, pod_uid: None, attempts: self.attempts - 1, ..self }
+    }
+
     pub(crate) fn job(&self) -> Result<Job> {
         self.read().map_err(|error| about(error, format_args!("job {}", self.id)))
     }

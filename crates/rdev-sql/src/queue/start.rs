@@ -1,6 +1,6 @@
 //! Claimed jobs are started.
 
-use rdev_domain::{Entry, EntryBody, Error, JobState, JobStatus, Result, Seq, Timestamp};
+use rdev_domain::{Entry, EntryBody, Error, Job, JobState, JobStatus, Result, Seq, Timestamp};
 use rdev_ports::{Fence, Slot, StartAnswer, Started};
 
 use super::rows::fenced;
@@ -42,26 +42,16 @@ pub(super) async fn start(
         let (kept, attempts) = (row.slot()?, row.attempts.unsigned_abs());
         let pod_uid = row.pod_uid.unwrap_or_else(|| pod_uid.to_owned());
         let cancel_requested = job.cancel_requested;
+        let last_seq = Seq(row.last_seq as u64);
         let mut started =
             Started { pod_uid, slot: kept, started_at, attempt: attempts, cancel_requested, entry: None };
         if job.state == JobState::Pending {
             started.attempt += 1;
             started.slot = slot.cloned();
-            execute!(
-                &mut tx,
-                "UPDATE queue SET pod_uid = $1, started_us = $2, attempts = $3, worker = $4, slot = $5 WHERE id = $6",
-                &started.pod_uid,
-                started_at.as_micros(),
-                started.attempt.cast_signed(),
-                slot.map(|slot| slot.worker.as_str()),
-                slot.map_or(0, |slot| slot.number.cast_signed()),
-                fence.id.as_str(),
-            )?;
-            let last_seq = Seq(row.last_seq as u64);
-            let running = entry(&job, last_seq, now, EntryBody::Status(JobStatus::Running));
-            started.entry = Some(store_entry(&mut tx, running).await?);
-        } else if started_at == now {
-            started.entry = entry_of_start(&mut tx, fence, Seq(row.last_seq as u64)).await?;
+            return begin(&mut tx, &job, last_seq, started).await;
+        }
+        if started_at == now {
+            started.entry = entry_of_start(&mut tx, fence, last_seq).await?;
         }
         Ok(started)
     });
@@ -72,6 +62,23 @@ pub(super) async fn start(
         Err(error) if slot.is_some() && is_unique_violation(&error) => Ok(StartAnswer::SlotTaken),
         started => started.map(Box::new).map(StartAnswer::Started),
     }
+}
+
+/// Stores a start of a pending job, and its entry, which comes back with it.
+pub(super) async fn begin(tx: &mut Tx, job: &Job, last_seq: Seq, started: Started) -> Result<Started> {
+    let slot = started.slot.as_ref();
+    execute!(
+        tx,
+        "UPDATE queue SET pod_uid = $1, started_us = $2, attempts = $3, worker = $4, slot = $5 WHERE id = $6",
+        &started.pod_uid,
+        started.started_at.as_micros(),
+        started.attempt.cast_signed(),
+        slot.map(|slot| slot.worker.as_str()),
+        slot.map_or(0, |slot| slot.number.cast_signed()),
+        job.id.as_str(),
+    )?;
+    let running = entry(job, last_seq, started.started_at, EntryBody::Status(JobStatus::Running));
+    Ok(Started { entry: Some(store_entry(tx, running).await?), ..started })
 }
 
 /// Returns the entry of a start: the last of a status at this number.

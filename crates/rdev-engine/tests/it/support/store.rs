@@ -14,7 +14,7 @@ use rdev_domain::{
 use rdev_ports::{
     ArtefactWrite, Artefacts, Backlog, BacklogPosition, CancelRequested, Claim, ClaimLimits, Enqueued,
     EventLog, Fence, JobFilter, Occupancy, Occurrence, OperationSteps, Operations, PoolQueue, QueueStats,
-    Renewal, Reopened, Retry, Slot, StartAnswer, TaskLeases, TaskQueue, Unfinished,
+    ReadyProject, Renewal, Reopened, Retry, Slot, StartAnswer, TaskLeases, TaskQueue, Unfinished,
 };
 use rdev_sql::SqlStore;
 use rdev_sql::testing::sqlite;
@@ -135,7 +135,8 @@ calls! { TaskQueue:
 }
 
 calls! { TaskLeases:
-    fn claim(worker: &WorkerId, limits: ClaimLimits, now: Timestamp, lease_until: Timestamp) -> Vec<Claim>;
+    fn claim_and_start(worker: &WorkerId, limits: ClaimLimits, ready: &[ReadyProject], now: Timestamp, lease_until: Timestamp)
+        -> Vec<Claim>;
     fn start(fence: &Fence, pod_uid: &str, slot: Option<&Slot>, now: Timestamp) -> StartAnswer;
     fn stall(fence: &Fence, failure: Option<Failure>, now: Timestamp) -> Option<Entry>;
     fn wait_for(fence: &Fence, waiting_for: Option<WaitingFor>, now: Timestamp) -> Option<Entry>;

@@ -63,6 +63,7 @@ macro_rules! leases_contract {
             what_is_not_due_does_not_hold_its_key
 
             the_first_start_makes_it_running
+            a_command_of_a_ready_project_starts_with_its_claim
             a_second_start_keeps_place_and_time
             a_start_returns_a_requested_cancellation
             a_stale_claim_cannot_start

@@ -1,10 +1,11 @@
 //! A job is started, and ends.
 
-use rdev_domain::{Ending, EntryBody, JobState, JobStatus, Outcome, Reason, Result, Seq};
+use rdev_domain::{Ending, EntryBody, JobState, JobStatus, Outcome, Reason, Result, Seq, TaskKind};
 
 use super::Store;
-use crate::testing::chunk;
 use crate::testing::contract::steps::*;
+use crate::testing::{chunk, id, job, slots};
+use crate::{ClaimLimits, ReadyProject};
 
 /// The first start makes the job running, and stores an entry of that status.
 pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> {
@@ -18,6 +19,39 @@ pub async fn the_first_start_makes_it_running(store: &impl Store) -> Result<()> 
     assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq::ZERO, Seq::ZERO, at(1)));
     assert_eq!(log(store).await?.last(), Some(&entry));
     assert_eq!(stored(store, &fence.id).await?.state, JobState::running(at(1)));
+    Ok(())
+}
+
+/// A pending command of a ready project starts with its claim, as a start of its own would; nothing else does.
+pub async fn a_command_of_a_ready_project_starts_with_its_claim(store: &impl Store) -> Result<()> {
+    let pending = enqueue(store, 1).await?;
+    let other = job("other", 2);
+    store.enqueue(&other, None).await?;
+    let task = enqueue_task(store, TaskKind::Test, 3).await?;
+    let ready = [ReadyProject { project: id("demo"), pod_uid: "pod-1".to_owned() }];
+    let limits = ClaimLimits { pool: 1, ..slots(ALL) };
+    let claims = store.claim_and_start(&worker(), limits, &ready, at(1), at(1 + LEASE)).await?;
+    assert_eq!(ids(&claims), [pending.id.clone(), other.id.clone(), task.id.clone()]);
+    assert!(claims[1].start.is_none() && claims[2].start.is_none());
+    let claim = &claims[0];
+    assert_eq!((&claim.job, &claim.pod_uid), (&pending, &None));
+    let started = claim.start.as_ref().expect("it has started");
+    assert_eq!((started.pod_uid.as_str(), started.started_at, started.attempt), ("pod-1", at(1), 1));
+    assert!(started.slot.is_none() && !started.cancel_requested);
+    let entry = started.entry.as_ref().expect("an entry says that it is running");
+    assert_eq!(entry.body, EntryBody::Status(JobStatus::Running));
+    assert_eq!((entry.first_seq, entry.last_seq, entry.at), (Seq::ZERO, Seq::ZERO, at(1)));
+    assert_eq!(log(store).await?.last(), Some(entry));
+    assert_eq!(stored(store, &pending.id).await?.state, JobState::running(at(1)));
+    // Whoever takes over gets it as one that runs.
+    let late = 2 + LEASE;
+    let one = ClaimLimits { pool: 0, ..slots(1) };
+    let again = store.claim_and_start(&worker(), one, &ready, at(late), at(late + LEASE)).await?;
+    assert_eq!((ids(&again), again[0].start.is_none()), (vec![pending.id.clone()], true));
+    assert_eq!(again[0].pod_uid.as_deref(), Some("pod-1"));
+    assert_lease_lost(store.finish(&claim.fence, Seq(1), completed(), at(late)).await);
+    store.finish(&again[0].fence, Seq(1), completed(), at(late)).await?;
+    assert_eq!(log(store).await?.len(), 3);
     Ok(())
 }
 
