@@ -15,7 +15,8 @@
 #                finished). One by one: a task a statement, 16 at once. Batched: 500 a statement where the
 #                program supports it, 100 tasks at once. rdev's port stores, starts and finishes one task a
 #                call, and batches concurrent calls: its batched figures are of as many concurrent calls as the
-#                others have tasks in their statements.
+#                others have tasks in their statements. Its worker claims for all that are free in one statement, and
+#                knows the projects' pods.
 #                rdev with one project, whose log entries wait for each other, and with 64.
 #   latency      from before a task is stored to its start, at 100 tasks a second; for rdev with the worker in
 #                the same process, and in another one, which is notified through Postgres. The others are

@@ -227,26 +227,30 @@ impl Contender for Rdev {
     async fn run(&mut self, count: u64, mode: Mode) -> anyhow::Result<Duration> {
         let left = Arc::new(AtomicI64::new(count as i64));
         let first = Arc::new(std::sync::OnceLock::new());
-        // Whoever is free takes from what was claimed; whoever finds nothing there claims.
+        // Whoever is free takes from what was claimed; whoever finds nothing there claims: one by one for all that are free, as
+        // rdev's worker does.
         let claimed = Arc::new(Mutex::new(Vec::<Claim>::new()));
         let ready: Arc<[ReadyProject]> = ready(self.projects).into();
+        let free = Arc::new(AtomicU64::new(0));
         let mut lanes = JoinSet::new();
         for _ in 0..mode.at_once() {
-            let (store, left, first, claimed, ready) =
-                (self.store.clone(), left.clone(), first.clone(), claimed.clone(), ready.clone());
+            let (store, left, first) = (self.store.clone(), left.clone(), first.clone());
+            let (claimed, ready, free) = (claimed.clone(), ready.clone(), free.clone());
             lanes.spawn(async move {
                 while left.load(Ordering::Relaxed) > 0 {
-                    let next = match mode {
-                        Mode::Single => claim_and_start(&store, &ready, 1).await?.pop(),
-                        Mode::Batched => {
-                            let mut claimed = claimed.lock().await;
-                            if claimed.is_empty() && left.load(Ordering::Relaxed) > 0 {
-                                *claimed = claim_and_start(&store, &ready, mode.batch()).await?;
-                                claimed.reverse();
-                            }
-                            claimed.pop()
-                        }
-                    };
+                    free.fetch_add(1, Ordering::Relaxed);
+                    let mut claimed = claimed.lock().await;
+                    if claimed.is_empty() && left.load(Ordering::Relaxed) > 0 {
+                        let limit = match mode {
+                            Mode::Single => free.load(Ordering::Relaxed),
+                            Mode::Batched => mode.batch(),
+                        };
+                        *claimed = claim_and_start(&store, &ready, limit).await?;
+                        claimed.reverse();
+                    }
+                    let next = claimed.pop();
+                    drop(claimed);
+                    free.fetch_sub(1, Ordering::Relaxed);
                     let Some(claim) = next else {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
