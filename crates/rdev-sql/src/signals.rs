@@ -1,8 +1,8 @@
 //! Hints between processes by LISTEN and NOTIFY.
 //!
 //! A commit with a notification takes a lock of the whole server, so the transactions that store data send none: a task
-//! of its own sends the collected hints, the first at once and then at most 100 times a second, in commits that do not
-//! wait for the disk.
+//! of its own sends the collected hints, the first at once, in commits that do not wait for the disk, and pauses for four times
+//! as long as the sending took: however many hints there are, a process sends for a fifth of the time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,20 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::Transaction;
-use crate::db::{Commit, postgres};
+use crate::db::{Transaction, postgres};
 use crate::error::database;
 use crate::values::POOL;
 
 const CHANNEL: &str = "rdev";
-/// Pause after each sending.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Pause after each sending, in times of the sending; and its bounds.
+const PAUSE: u32 = 4;
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+/// Sends hints. They may be lost in a crash: no flush while holding the lock of the server.
+const SEND: &str = "SELECT set_config('synchronous_commit', 'off', TRUE), pg_notify($1, payload) FROM unnest($2::TEXT[]) payload";
 /// Maximum number of jobs in one notification. Postgres takes less than 8,000 bytes, and a job needs less than 150.
 const NAMED_MAX: usize = 48;
 /// Maximum number of jobs that wait to be sent. Beyond it a resync is sent instead.
@@ -145,13 +148,14 @@ async fn send_all(waiting: Arc<Waiting>, pool: PgPool, own: u64) {
     loop {
         waiting.bell.notified().await;
         let pending = std::mem::take(&mut *waiting.pending());
+        let began = Instant::now();
         if let Err(error) = send(&pool, pending.messages(own)).await {
             tracing::debug!(?error, "sending hints to other processes failed, sending a resync");
             waiting.pending().resync = true;
             waiting.bell.notify_one();
             sleep(RETRY_FIRST).await;
         }
-        sleep(PAUSE).await;
+        sleep((began.elapsed() * PAUSE).clamp(PAUSE_MIN, PAUSE_MAX)).await;
     }
 }
 
@@ -159,13 +163,8 @@ async fn send(pool: &PgPool, messages: Vec<Message>) -> Result<()> {
     let payloads = messages.iter().map(serde_json::to_string).collect::<serde_json::Result<Vec<_>>>();
     let payloads = payloads.map_err(anyhow::Error::from)?;
     let sending = async {
-        // Hints may be lost in a crash: no flush while holding the lock of the server.
-        let mut transaction = Transaction::begin(pool, Commit::Async).await?;
-        let sent = sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::TEXT[]) payload")
-            .bind(CHANNEL)
-            .bind(payloads)
-            .execute(transaction.connection()?)
-            .await;
+        let mut transaction = Transaction::reading(pool).await?;
+        let sent = sqlx::query(SEND).bind(CHANNEL).bind(payloads).execute(transaction.connection()?).await;
         transaction.end(sent.map_err(database)).await
     };
     match timeout(postgres::WORK_TIMEOUT, sending).await {

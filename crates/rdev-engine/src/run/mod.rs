@@ -90,7 +90,7 @@ impl Executor {
         }
         if let (Some(started), Some(pod)) = (&claim.start, pod) {
             writer.publish_start(started);
-            return self.begin(claim, &writer, cancelled, pod, started.clone()).await;
+            return self.attach(claim, &writer, cancelled, pod, started.clone()).await;
         }
         let started = match self.decider().decide(claim).await? {
             Decision::End(outcome) => {
@@ -106,25 +106,9 @@ impl Executor {
             Decision::RunInPool(slots) => start_in_pool(&writer, slots).await?,
         };
         match started {
-            Some((started, pod)) => self.begin(claim, &writer, cancelled, pod, started).await,
+            Some((started, pod)) => self.attach(claim, &writer, cancelled, pod, started).await,
             None => self.postpone(&writer, waiting_since(&claim.job)).await,
         }
-    }
-
-    /// Attaches to a started job, unless it was cancelled before this start.
-    async fn begin(
-        &self,
-        claim: &Claim,
-        writer: &JobWriter,
-        cancelled: Arc<CancellationToken>,
-        pod: Pod,
-        started: Started,
-    ) -> Result<()> {
-        if started.entry.is_some() && (started.cancel_requested || cancelled.is_cancelled()) {
-            drop(cancelled);
-            return self.end_without_pod(claim, writer, never_started()).await;
-        }
-        self.attach(claim, writer, cancelled, pod, started).await
     }
 
     /// Does the work of an operation, from wherever it stopped.
@@ -214,7 +198,8 @@ impl Executor {
         }
     }
 
-    /// Attaches to a started job, collects the files that it leaves, and concludes the attempt.
+    /// Attaches to a started job, collects the files that it leaves, and concludes the attempt. One that was cancelled before
+    /// this start ends without its pod.
     async fn attach(
         &self,
         claim: &Claim,
@@ -223,6 +208,10 @@ impl Executor {
         pod: Pod,
         started: Started,
     ) -> Result<()> {
+        if started.entry.is_some() && (started.cancel_requested || cancelled.is_cancelled()) {
+            drop(cancelled);
+            return self.end_without_pod(claim, writer, never_started()).await;
+        }
         log_start(&claim.job, &started);
         if started.cancel_requested {
             cancelled.cancel();
