@@ -113,12 +113,15 @@ pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
         if left.is_empty() {
             return Ok(());
         }
+        // What told that a process belongs to the run may end before it: so each is waited for by itself.
+        while left.iter().any(Process::remains) && Instant::now() < until {
+            std::thread::sleep(POLL);
+        }
         if Instant::now() >= until {
             let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
             let pids = pids.join(", ");
             return Err(Fault::failed(format!("processes of the lost run \"{id}\" cannot be ended: {pids}")));
         }
-        std::thread::sleep(POLL);
     }
 }
 

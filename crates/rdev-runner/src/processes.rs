@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::time::Instant;
 
 use memchr::memrchr;
@@ -10,6 +11,9 @@ use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
 
 /// Enough for every field that matters, whatever the process is called.
 const STAT_BYTES: usize = 512;
+/// Flag of the kernel on a process that has begun to end: `PF_EXITING`. Its files close after that, and it becomes a
+/// zombie after those.
+const EXITING: u64 = 0x4;
 
 /// One process that has not ended.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,18 @@ pub(crate) struct Process {
     pub(crate) session: i32,
     /// The process cannot fork: it is stopped, or hangs in the kernel with our stop pending.
     still: bool,
+    /// The process is ending: nothing of its program runs any more.
+    pub(crate) exiting: bool,
+    /// Time of its start in the kernel's clock ticks, which tells it from a later process with its id.
+    started: u64,
+}
+
+impl Process {
+    /// Tells whether the process is still there.
+    pub(crate) fn remains(&self) -> bool {
+        let path = format!("/proc/{}/stat", self.pid);
+        read(self.pid, Path::new(&path)).is_some_and(|now| now.started == self.started)
+    }
 }
 
 /// Sends a signal once to each of `processes`, which were found a moment ago.
@@ -84,21 +100,26 @@ pub(crate) fn each(mut seen: impl FnMut(Process)) {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return;
     };
-    let mut stat = [0; STAT_BYTES];
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        // A process that ends during the read has no file any more, which means the same.
-        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
-        if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
+        if let Some(process) = read(pid, &entry.path().join("stat")) {
             seen(process);
         }
     }
 }
 
-/// Reads state, parent, group and session from a `stat` line; `None` for a process that has ended.
+/// Reads a process; `None` for one that has ended.
+fn read(pid: Pid, stat: &Path) -> Option<Process> {
+    let mut line = [0; STAT_BYTES];
+    // A process that ends during the read has no file any more, which means the same.
+    let read = File::open(stat).and_then(|mut file| file.read(&mut line));
+    parse(pid, &line[..read.ok()?])
+}
+
+/// Reads the fields of a `stat` line; `None` for a process that has ended.
 fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
     // The name before these fields may hold any bytes, blanks and brackets included.
     let fields = std::str::from_utf8(&stat[memrchr(b')', stat)? + 1..]).ok()?;
@@ -106,10 +127,20 @@ fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
     let state = fields.next()?;
     let mut number = || fields.next()?.parse().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
-    let threads: u32 = fields.nth(13)?.parse().ok()?;
+    let flags: u64 = fields.nth(2)?.parse().ok()?;
+    let threads: u32 = fields.nth(10)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
     // A process whose first thread has ended before the others looks like a zombie and is none.
     let ended = matches!(state, "Z" | "X") && threads <= 1;
-    (!ended).then_some(Process { pid, parent, group, session, still: matches!(state, "T" | "t" | "D") })
+    (!ended).then_some(Process {
+        pid,
+        parent,
+        group,
+        session,
+        still: matches!(state, "T" | "t" | "D"),
+        exiting: flags & EXITING != 0 && threads <= 1,
+        started,
+    })
 }
 
 #[cfg(test)]
@@ -118,13 +149,38 @@ mod tests {
 
     #[test]
     fn fields_are_found_behind_any_name_and_zombies_are_excluded() {
-        let rest = "43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0";
-        let line = |head: &str, threads: u32| format!("{head} {rest} {threads} 0 99").into_bytes();
+        let line = |head: &str, threads: u32| {
+            format!("{head} 43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 99").into_bytes()
+        };
         let mut live = line("1 (a) R 7 (b)) S", 1);
         live[3] = 0xFF;
         let process = parse(Pid::INIT, &live).unwrap();
-        assert_eq!((process.parent, process.group, process.session), (43, 44, 45));
+        assert_eq!((process.parent, process.group, process.session, process.started), (43, 44, 45, 99));
+        assert!(!process.exiting);
         assert!(parse(Pid::INIT, &line("1 (gone) Z", 1)).is_none());
         assert!(parse(Pid::INIT, &line("1 (first thread gone) Z", 2)).is_some());
+    }
+
+    #[test]
+    fn a_process_that_ends_is_told_by_its_flag() {
+        let line = b"1 (sh) R 43 44 45 0 -1 4194308 1 2 3 4 5 6 7 8 20 0 1 0 99";
+        assert!(parse(Pid::INIT, line).unwrap().exiting);
+    }
+
+    #[test]
+    fn a_process_remains_until_it_ends_and_not_as_another_of_its_id() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut process = None;
+        each(|one| {
+            if one.pid.as_raw_pid() == child.id() as i32 {
+                process = Some(one);
+            }
+        });
+        let process = process.unwrap();
+        assert!(process.remains());
+        assert!(!Process { started: process.started + 1, ..process }.remains());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!process.remains());
     }
 }

@@ -128,61 +128,56 @@ async fn the_log_of_a_day_reads_as_a_story() {
     for format in ["text", "json"] {
         let mut server = Fixture::new().with("RDEV_LOG_FORMAT", format).start().await;
         let client = server.client();
-        client.run("echo fine").await;
-        client.run("exit 3").await;
-        let slow = client.shell_on("nightly", "until [ -e go ]; do sleep 0.02; done").await;
-        client.begun(&slow.id).await;
+        let fine = client.shell("echo fine").await.id;
+        client.ended(&fine).await;
+        let wrong = client.shell("exit 3").await.id;
+        client.ended(&wrong).await;
+        let slow = client.shell_on("nightly", "until [ -e go ]; do sleep 0.02; done").await.id;
+        // The log is written behind the work: a server that is killed has lines yet to write.
+        server.logged(&["command started", &slow]).await;
         server.kill9().await;
         server.restart().await;
         server.logged(&["was running, attached to it"]).await;
         server.touch("go").await;
-        server.client().ended(&slow.id).await;
+        server.client().ended(&slow).await;
         let log = server.whole_log().await;
-        let ended: &[&[&str]] = match format {
-            "text" => &[
-                &["command ended", "status=completed"],
-                &["command ended", "status=failed", "reason=exit_code"],
-            ],
-            _ => &[
-                &["command ended", r#""status":"completed""#],
-                &["command ended", r#""status":"failed""#, r#""exit_code":3"#],
-            ],
+        let (completed, failed) = match format {
+            "text" => ("status=completed", ["status=failed", "reason=exit_code"]),
+            _ => (r#""status":"completed""#, [r#""status":"failed""#, r#""exit_code":3"#]),
         };
-        let id = slow.id.as_str();
+        // Each command has a story of its own: the line of its end may come after the start of the next one.
+        let started = |id| ["command started", id, "shell", "demo", "admin", "waited_ms"];
+        assert_story(&log, &[&started(&fine), &["command ended", &fine, completed]]);
+        assert_story(&log, &[&started(&wrong), &["command ended", &wrong, failed[0], failed[1]]]);
+        let starts = [
+            "rdev-api starts to serve",
+            "version",
+            "commit",
+            "bind",
+            "local",
+            "rdev.db",
+            "schema",
+            "retention_days",
+        ];
         assert_story(
             &log,
             &[
-                &[
-                    "rdev-api starts to serve",
-                    "version",
-                    "commit",
-                    "bind",
-                    "local",
-                    "rdev.db",
-                    "schema",
-                    "retention_days",
-                ],
-                &[
-                    "answered",
-                    "202",
-                    "POST",
-                    "/projects/demo/shell",
-                    "/projects/demo/commands/cmd-",
-                    "admin",
-                    "127.0.0.1",
-                ],
-                &["command started", "shell", "demo", "admin", "waited_ms"],
-                ended[0],
-                ended[1],
-                &["command started", id, "nightly"],
-                &["rdev-api starts to serve"],
+                &starts,
+                &["command started", &slow, "nightly"],
+                &starts,
                 &["jobs were running before this start", "commands"],
-                &["command was running, attached to it", id],
-                &["command ended", id, "nightly", "duration_ms"],
+                &["command was running, attached to it", &slow],
+                &["command ended", &slow, "nightly", "duration_ms"],
                 &["stopping"],
                 &["stopped"],
             ],
         );
+        // The answer's line may come after that of the start, and even of the end.
+        for id in [&fine, &wrong, &slow] {
+            let location = format!("/projects/demo/commands/{id}");
+            let words = ["answered", "202", "POST", "/projects/demo/shell", &location, "admin", "127.0.0.1"];
+            assert_story(&log, &[&words]);
+        }
         for quiet in ["/ready", "Some(", "SELECT"] {
             assert!(!log.contains(quiet), "{quiet}: {log}");
         }

@@ -18,7 +18,7 @@ use super::tree;
 use crate::fault::plain;
 use crate::frame::Ended;
 use crate::orphans::Mark;
-use crate::processes;
+use crate::processes::{self, Process};
 use crate::spec::Spec;
 
 /// Largest pipe of an unprivileged process: a command that writes much then rarely blocks before the next
@@ -144,7 +144,7 @@ impl Job {
             Act::Interrupt => {}
             Act::Terminate => {
                 let processes = tree::descendants(|_| {});
-                self.count_leftovers(processes.iter().map(|process| process.pid));
+                self.count_leftovers(&processes);
                 processes::send(&processes, Signal::TERM);
                 // A stopped process handles the signal only after it continues.
                 processes::send(&processes, Signal::CONT);
@@ -160,7 +160,7 @@ impl Job {
         let until = Instant::now() + KILL_WAIT;
         loop {
             let killed = processes::freeze_and_kill(until, |found| tree::descendants(found));
-            self.count_leftovers(killed.iter().map(|process| process.pid));
+            self.count_leftovers(&killed);
             self.reap();
             if self.all_ended || Instant::now() >= until {
                 return;
@@ -169,9 +169,11 @@ impl Job {
         }
     }
 
-    fn count_leftovers(&mut self, pids: impl IntoIterator<Item = Pid>) {
+    /// Counts what goes on after the command: no process whose outputs have just closed since it ends.
+    fn count_leftovers(&mut self, processes: &[Process]) {
         if self.ended.is_some() {
-            self.leftovers.extend(pids);
+            self.leftovers
+                .extend(processes.iter().filter(|process| !process.exiting).map(|process| process.pid));
         }
     }
 }
