@@ -14,7 +14,7 @@ use rustix::process::getpid;
 
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
-use crate::processes::{Process, each, freeze_and_kill};
+use crate::processes::{Identity, Process, each, freeze_and_kill};
 
 /// Time after which a surviving process counts as unkillable: it hangs in the kernel or belongs to
 /// another user.
@@ -55,8 +55,8 @@ impl Mark {
         })
     }
 
-    /// Returns every process of the run. Each is passed to `found`.
-    fn processes(&self, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
+    /// Returns every process of the run; those of earlier calls are `known`. Each is passed to `found`.
+    fn processes(&self, known: &mut HashSet<Identity>, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
         let mut all = Vec::new();
         each(|process| all.push(process));
         all.retain(|process| process.pid != getpid());
@@ -67,7 +67,8 @@ impl Mark {
                 found(process);
             }
         };
-        let marked: Vec<_> = all.iter().filter(|process| self.is_on(process)).collect();
+        let is_known = |process: &Process| known.contains(&process.identity());
+        let marked: Vec<_> = all.iter().filter(|process| is_known(process) || self.is_on(process)).collect();
         for process in &marked {
             take(process, &mut ours);
         }
@@ -95,6 +96,7 @@ impl Mark {
             }
             if ours.len() == before {
                 all.retain(|process| ours.contains(&process.pid.as_raw_pid()));
+                known.extend(all.iter().map(Process::identity));
                 return all;
             }
         }
@@ -108,20 +110,20 @@ impl Mark {
 pub(crate) fn end(runs: &Runs, id: &RunId) -> Result<(), Fault> {
     let mark = Mark::of(runs, id);
     let until = Instant::now() + PATIENCE;
+    // The parent that told of a process may end before it: the kernel hangs up on a stopped group when the supervisor,
+    // which is still ending, leaves it an orphan.
+    let mut known = HashSet::new();
     loop {
-        let left = freeze_and_kill(until, |found| mark.processes(found));
+        let left = freeze_and_kill(until, |found| mark.processes(&mut known, found));
         if left.is_empty() {
             return Ok(());
-        }
-        // What told that a process belongs to the run may end before it: so each is waited for by itself.
-        while left.iter().any(Process::remains) && Instant::now() < until {
-            std::thread::sleep(POLL);
         }
         if Instant::now() >= until {
             let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
             let pids = pids.join(", ");
             return Err(Fault::failed(format!("processes of the lost run \"{id}\" cannot be ended: {pids}")));
         }
+        std::thread::sleep(POLL);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use std::time::Instant;
 
 use memchr::memrchr;
@@ -26,15 +25,17 @@ pub(crate) struct Process {
     still: bool,
     /// The process is ending: nothing of its program runs any more.
     pub(crate) exiting: bool,
-    /// Time of its start in the kernel's clock ticks, which tells it from a later process with its id.
+    /// Time of its start, in the kernel's clock ticks.
     started: u64,
 }
 
+/// Process id and time of the start: no other process ever has both.
+pub(crate) type Identity = (Pid, u64);
+
 impl Process {
-    /// Tells whether the process is still there.
-    pub(crate) fn remains(&self) -> bool {
-        let path = format!("/proc/{}/stat", self.pid);
-        read(self.pid, Path::new(&path)).is_some_and(|now| now.started == self.started)
+    /// Returns what tells the process from every other one.
+    pub(crate) fn identity(&self) -> Identity {
+        (self.pid, self.started)
     }
 }
 
@@ -100,23 +101,18 @@ pub(crate) fn each(mut seen: impl FnMut(Process)) {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return;
     };
+    let mut stat = [0; STAT_BYTES];
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        if let Some(process) = read(pid, &entry.path().join("stat")) {
+        // A process that ends during the read has no file any more, which means the same.
+        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
+        if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
             seen(process);
         }
     }
-}
-
-/// Reads a process; `None` for one that has ended.
-fn read(pid: Pid, stat: &Path) -> Option<Process> {
-    let mut line = [0; STAT_BYTES];
-    // A process that ends during the read has no file any more, which means the same.
-    let read = File::open(stat).and_then(|mut file| file.read(&mut line));
-    parse(pid, &line[..read.ok()?])
 }
 
 /// Reads the fields of a `stat` line; `None` for a process that has ended.
@@ -165,22 +161,5 @@ mod tests {
     fn a_process_that_ends_is_told_by_its_flag() {
         let line = b"1 (sh) R 43 44 45 0 -1 4194308 1 2 3 4 5 6 7 8 20 0 1 0 99";
         assert!(parse(Pid::INIT, line).unwrap().exiting);
-    }
-
-    #[test]
-    fn a_process_remains_until_it_ends_and_not_as_another_of_its_id() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let mut process = None;
-        each(|one| {
-            if one.pid.as_raw_pid() == child.id() as i32 {
-                process = Some(one);
-            }
-        });
-        let process = process.unwrap();
-        assert!(process.remains());
-        assert!(!Process { started: process.started + 1, ..process }.remains());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!process.remains());
     }
 }

@@ -2,6 +2,8 @@
 //! memory, supervisors included, the guard ends the largest command before that.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Group;
@@ -25,8 +27,8 @@ const CHECK_AFTER_MAX: Duration = Duration::from_secs(1);
 const STORE_AFTER: Duration = Duration::from_secs(1);
 /// Time after which the memory of killed processes is free.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
-/// Lock held by the supervisor that ends its command, until none of its processes is left: one at a time,
-/// since the memory of the first may be enough.
+/// Lock held by the supervisor that ends its command, until none of its processes is left. It writes a byte at the end,
+/// and the next one waits for [`SETTLE_TIME`] after that: one at a time, since the memory of the first may be enough.
 const LOCK: &str = ".memory.lock";
 
 /// The guard of one supervisor.
@@ -43,6 +45,27 @@ pub(super) struct Guard {
     peak: PeakMemory,
     /// Held once the guard has ended the command.
     lock: Option<File>,
+}
+
+/// Takes the lock; `None` while another supervisor holds it, and until the memory that it has freed counts.
+fn take_lock(path: &Path) -> std::io::Result<Option<File>> {
+    let lock = File::options().write(true).create(true).truncate(false).open(path)?;
+    if lock.try_lock().is_err() {
+        return Ok(None);
+    }
+    let last = lock.metadata()?;
+    // A file without a byte has never ended a command. A time in the future is that of a clock that was set back.
+    let is_settled = last.len() == 0 || last.modified()?.elapsed().map_or(true, |since| since >= SETTLE_TIME);
+    Ok(is_settled.then_some(lock))
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // On a full disk another command may be ended before the memory of this one counts.
+            lock.write_all_at(b"-", 0).ok();
+        }
+    }
 }
 
 impl Guard {
@@ -108,11 +131,11 @@ impl Guard {
     fn acquire_lock(&mut self, now: Instant) -> bool {
         // Without a lock the kernel decides: two supervisors that end their commands at once would be
         // worse.
-        let Ok(lock) = File::create(self.folder.0.join(LOCK)) else { return false };
-        if lock.try_lock().is_err() {
+        let Ok(lock) = take_lock(&self.folder.0.join(LOCK)) else { return false };
+        let Some(lock) = lock else {
             self.next_check = now + SETTLE_TIME;
             return false;
-        }
+        };
         if self.room().is_none_or(|(room, _)| room > 0) {
             return false;
         }

@@ -158,8 +158,13 @@ fn a_hidden_run_has_ended_when_its_loss_is_reported() {
         [("u", "rm -r \"$RDEV_RUNS_DIR/$RDEV_RUN_ID\""), ("v", "rm \"$RDEV_RUNS_DIR/$RDEV_RUN_ID/socket\"")]
     {
         let duration = format!("{}{}", std::process::id(), if id == "u" { ".1" } else { ".2" });
-        let script = format!("env -i setsid sleep {duration} & {hide}; echo hidden; sleep {duration}");
+        let go = sandbox.path().join(format!("go-{id}"));
+        let wait = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+        let script =
+            format!("env -i setsid sleep {duration} & {wait}; {hide}; echo hidden; sleep {duration}");
         let mut live = sandbox.live(id, "", &script);
+        wait_until("a connection", || live.is_connected());
+        std::fs::write(go, "").unwrap();
         live.until("hidden\n");
         // Only new connections cannot find the run.
         drop(live);
