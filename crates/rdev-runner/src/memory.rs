@@ -44,8 +44,7 @@ pub(crate) fn another_had_more(runs: &Runs, run: &Run) -> bool {
 /// Returns a mark of this container, distinct from those before and after it: the start time of its first
 /// process, in ticks.
 fn container() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/1/stat").ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()
+    Process::read(Pid::INIT).map(|first| first.started)
 }
 
 /// Returns the bytes of all processes below this one.

@@ -14,7 +14,7 @@ use rustix::process::getpid;
 
 use crate::fault::Fault;
 use crate::folder::{RunId, Runs};
-use crate::processes::{Identity, Process, each, freeze_and_kill};
+use crate::processes::{Process, UniquePid, each, freeze_and_kill};
 
 /// Time after which a surviving process counts as unkillable: it hangs in the kernel or belongs to
 /// another user.
@@ -56,7 +56,7 @@ impl Mark {
     }
 
     /// Returns every process of the run; those of earlier calls are `known`. Each is passed to `found`.
-    fn processes(&self, known: &mut HashSet<Identity>, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
+    fn processes(&self, known: &mut HashSet<UniquePid>, found: &mut dyn FnMut(&Process)) -> Vec<Process> {
         let mut all = Vec::new();
         each(|process| all.push(process));
         all.retain(|process| process.pid != getpid());
@@ -67,7 +67,7 @@ impl Mark {
                 found(process);
             }
         };
-        let is_known = |process: &Process| known.contains(&process.identity());
+        let is_known = |process: &Process| known.contains(&process.unique_pid());
         let marked: Vec<_> = all.iter().filter(|process| is_known(process) || self.is_on(process)).collect();
         for process in &marked {
             take(process, &mut ours);
@@ -96,7 +96,7 @@ impl Mark {
             }
             if ours.len() == before {
                 all.retain(|process| ours.contains(&process.pid.as_raw_pid()));
-                known.extend(all.iter().map(Process::identity));
+                known.extend(all.iter().map(Process::unique_pid));
                 return all;
             }
         }

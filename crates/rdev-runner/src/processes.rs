@@ -10,8 +10,7 @@ use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
 
 /// Enough for every field that matters, whatever the process is called.
 const STAT_BYTES: usize = 512;
-/// Flag of the kernel on a process that has begun to end: `PF_EXITING`. Its files close after that, and it becomes a
-/// zombie after those.
+/// Flag `PF_EXITING` of a process that has begun to end. Then its files close, and at last it becomes a zombie.
 const EXITING: u64 = 0x4;
 
 /// One process that has not ended.
@@ -26,15 +25,23 @@ pub(crate) struct Process {
     /// The process is ending: nothing of its program runs any more.
     pub(crate) exiting: bool,
     /// Time of its start, in the kernel's clock ticks.
-    started: u64,
+    pub(crate) started: u64,
 }
 
 /// Process id and time of the start: no other process ever has both.
-pub(crate) type Identity = (Pid, u64);
+pub(crate) type UniquePid = (Pid, u64);
 
 impl Process {
+    /// Reads a process; `None` for one that has ended.
+    pub(crate) fn read(pid: Pid) -> Option<Self> {
+        let mut stat = [0; STAT_BYTES];
+        // A process that ends during the read has no file any more, which means the same.
+        let n = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut stat)).ok()?;
+        parse(pid, &stat[..n])
+    }
+
     /// Returns what tells the process from every other one.
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn unique_pid(&self) -> UniquePid {
         (self.pid, self.started)
     }
 }
@@ -101,15 +108,10 @@ pub(crate) fn each(mut seen: impl FnMut(Process)) {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return;
     };
-    let mut stat = [0; STAT_BYTES];
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        // A process that ends during the read has no file any more, which means the same.
-        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut stat));
-        if let Some(process) = read.ok().and_then(|n| parse(pid, &stat[..n])) {
+        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        if let Some(process) = pid.and_then(Process::read) {
             seen(process);
         }
     }
@@ -143,11 +145,13 @@ fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
 mod tests {
     use super::*;
 
+    fn line(head: &str, flags: u64, threads: u32) -> Vec<u8> {
+        format!("{head} 43 44 45 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 {threads} 0 99").into_bytes()
+    }
+
     #[test]
     fn fields_are_found_behind_any_name_and_zombies_are_excluded() {
-        let line = |head: &str, threads: u32| {
-            format!("{head} 43 44 45 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 99").into_bytes()
-        };
+        let line = |head, threads| line(head, 0x40_0000, threads);
         let mut live = line("1 (a) R 7 (b)) S", 1);
         live[3] = 0xFF;
         let process = parse(Pid::INIT, &live).unwrap();
@@ -159,7 +163,6 @@ mod tests {
 
     #[test]
     fn a_process_that_ends_is_told_by_its_flag() {
-        let line = b"1 (sh) R 43 44 45 0 -1 4194308 1 2 3 4 5 6 7 8 20 0 1 0 99";
-        assert!(parse(Pid::INIT, line).unwrap().exiting);
+        assert!(parse(Pid::INIT, &line("1 (sh) R", 0x40_0004, 1)).unwrap().exiting);
     }
 }

@@ -169,7 +169,8 @@ impl Job {
         }
     }
 
-    /// Counts what goes on after the command: no process whose outputs have just closed since it ends.
+    /// Counts the processes that go on after the command. The output of a process closes while it ends, so one that is
+    /// ending does not go on.
     fn count_leftovers(&mut self, processes: &[Process]) {
         if self.ended.is_some() {
             self.leftovers

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -118,8 +118,8 @@ impl Live {
             target.to_string_lossy().starts_with("socket:")
         };
         // Whoever runs the tests may have given sockets as the first three.
-        let own = |name: &OsStr| !["0", "1", "2"].iter().any(|standard| name == *standard);
-        files.flatten().any(|file| own(&file.file_name()) && is_socket(file.path()))
+        let is_own = |file: &DirEntry| !["0", "1", "2"].map(OsStr::new).contains(&&*file.file_name());
+        files.flatten().any(|file| is_own(&file) && is_socket(file.path()))
     }
 
     /// Returns the next frame, or `None` at the end.
