@@ -1,6 +1,5 @@
 //! The listening socket and its connections.
 
-use std::net::TcpStream as RawStream;
 use std::sync::{Arc, PoisonError};
 
 use hyper::service::service_fn;
@@ -9,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::call::Line;
 use crate::http::handle;
 use crate::inner::Inner;
 
@@ -16,15 +16,6 @@ use crate::inner::Inner;
 pub(crate) struct Listener {
     end: CancellationToken,
     accepting: JoinHandle<()>,
-}
-
-/// Connection of a request.
-#[derive(Clone)]
-pub(crate) struct Line {
-    /// The socket under TLS, to cut it abruptly.
-    pub(crate) socket: Arc<RawStream>,
-    /// Cancelled when the server stops.
-    pub(crate) end: CancellationToken,
 }
 
 impl Listener {

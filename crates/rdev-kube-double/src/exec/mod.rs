@@ -1,10 +1,10 @@
 //! Exec: the checks before the connection is upgraded, and the upgrade.
 
+mod context;
 mod outcome;
 mod session;
 mod tap;
 
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use hyper::header::{
@@ -14,37 +14,12 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use self::context::enter;
 use self::session::{ExecOrder, Session};
 use crate::config::ExecProtocol;
-use crate::http::{Answer, Call, Failure, Query, full};
-use crate::inner::Inner;
-use crate::pod_folder::PodFolder;
-use crate::processes;
-use crate::render::HOST_IP;
-use crate::state::PodState;
-use crate::store::Key;
-
-/// Port of a kubelet.
-const KUBELET_PORT: u16 = 10250;
-
-/// The requested container, and the environment of its processes.
-pub(super) struct ExecContext {
-    inner: Arc<Inner>,
-    pod: Key,
-    node: String,
-    pod_folder: Arc<PodFolder>,
-    container: String,
-    container_id: String,
-    env: Vec<(OsString, OsString)>,
-}
-
-/// Error of a node.
-struct NodeError {
-    /// As an HTTP answer.
-    early: Failure,
-    /// Over the upgraded connection.
-    late: Failure,
-}
+use crate::http::answers::{Answer, Failure, full};
+use crate::http::call::Call;
+use crate::http::target::Query;
 
 pub(crate) async fn answer(mut call: Call) -> Result<Answer, Failure> {
     let wanted = call.query.get("container").map(str::to_owned);
@@ -86,63 +61,6 @@ pub(crate) async fn answer(mut call: Call) -> Result<Answer, Failure> {
         }
     });
     switching(&key, protocol)
-}
-
-/// Checks the request. The outer error is the API server's, the inner one the node's.
-fn enter(
-    pod: &PodState,
-    wanted: Option<&str>,
-    call: &Call,
-) -> Result<Result<ExecContext, NodeError>, Failure> {
-    let names = || pod.containers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(" ");
-    let container = match (wanted, pod.containers.as_slice()) {
-        (Some(wanted), all) => all.iter().find(|one| one.name == wanted).ok_or_else(|| {
-            Failure::bad_request(format!("container {wanted} is not valid for pod {}", pod.name))
-        })?,
-        (None, [one]) => one,
-        (None, _) => {
-            let (name, names) = (&pod.name, names());
-            let message =
-                format!("a container name must be specified for pod {name}, choose one of: [{names}]");
-            return Err(Failure::bad_request(message));
-        }
-    };
-    let Some(node) = pod.node.clone() else {
-        return Err(Failure::bad_request(format!("pod {} does not have a host assigned", pod.name)));
-    };
-    if pod.node_lost {
-        let dial = format!("dial tcp {HOST_IP}:{KUBELET_PORT}: connect: connection refused");
-        let (namespace, name) = (&pod.namespace, &pod.name);
-        let url = format!("https://{HOST_IP}:{KUBELET_PORT}/exec/{namespace}/{name}/{}", container.name);
-        return Ok(Err(NodeError {
-            early: Failure::no_backend(&format!("error dialing backend: {dial}")),
-            late: Failure::internal(&format!("error sending request: Post \"{url}\": {dial}")),
-        }));
-    }
-    let Some(id) = container.id().filter(|_| pod.evicted.is_none()) else {
-        return Ok(Err(not_running(&container.name)));
-    };
-    let mut env: Vec<(OsString, OsString)> = vec![
-        ("PATH".into(), pod.path.clone().unwrap_or_else(|| call.inner.path.clone())),
-        ("HOSTNAME".into(), pod.name.clone().into()),
-    ];
-    env.extend(pod.env.iter().cloned());
-    env.extend([
-        (processes::CLUSTER.into(), call.inner.id.clone().into()),
-        (processes::POD.into(), pod.uid.clone().into()),
-        (processes::CONTAINER.into(), id.into()),
-    ]);
-    let (pod_folder, container_id) = (Arc::clone(&pod.pod_folder), id.to_owned());
-    let (inner, pod, container) = (Arc::clone(&call.inner), pod.key(), container.name.clone());
-    Ok(Ok(ExecContext { inner, pod, node, pod_folder, container, container_id, env }))
-}
-
-fn not_running(container: &str) -> NodeError {
-    let message = format!("container not found (\"{container}\")");
-    NodeError {
-        late: Failure::internal(&format!("unable to upgrade connection: {message}")),
-        early: Failure::from_node(500, message),
-    }
 }
 
 fn order(query: &Query) -> Result<ExecOrder, Failure> {

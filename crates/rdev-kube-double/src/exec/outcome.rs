@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
 
-use crate::http::Failure;
+use crate::http::answers::Failure;
 
 /// Base of exit codes for a death by signal, as shells and container runtimes report it.
 const SIGNAL_BASE: i32 = 128;

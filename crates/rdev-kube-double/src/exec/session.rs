@@ -21,11 +21,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
+use super::context::{ExecContext, not_running};
+use super::outcome;
 use super::tap::{Tap, Valve};
-use super::{ExecContext, not_running, outcome};
 use crate::config::ExecProtocol;
 use crate::faults::{Cut, How};
-use crate::http::Failure;
+use crate::http::answers::Failure;
 use crate::pod_folder::{NotStarted, Start};
 
 const STDIN: u8 = 0;

@@ -9,8 +9,8 @@ use hyper::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use serde::{Deserialize, Serialize};
 
-use super::Call;
 use super::answers::{Answer, Failure, bytes_of_json};
+use super::call::Call;
 use crate::store::{Key, Objects};
 
 /// Beginning of every single pod; omitted in lists.

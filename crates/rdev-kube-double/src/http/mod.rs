@@ -1,11 +1,12 @@
 //! Dispatch of requests.
 
-mod answers;
+pub(crate) mod answers;
+pub(crate) mod call;
 mod discovery;
 mod list;
 mod pods;
 mod protobuf;
-mod target;
+pub(crate) mod target;
 mod watch;
 
 use std::sync::Arc;
@@ -15,29 +16,16 @@ use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 
-use self::answers::text;
-pub(crate) use self::answers::{Answer, Failure, full};
-pub(crate) use self::target::Query;
-use self::target::Target;
+use self::answers::{Answer, Failure, text};
+use self::call::{Call, Line};
+use self::target::{Query, Target};
 use crate::access::AccessRequest;
 use crate::config::ExecVerbs;
 use crate::exec;
 use crate::identities::Identity;
 use crate::inner::Inner;
-use crate::listener::Line;
 use crate::requests;
 use crate::selector::Selector;
-
-/// A request in progress.
-pub(crate) struct Call {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) line: Line,
-    pub(crate) target: Target,
-    pub(crate) query: Query,
-    pub(crate) selector: Selector,
-    pub(crate) user: Arc<Identity>,
-    pub(crate) request: Request<Incoming>,
-}
 
 pub(crate) async fn handle(inner: Arc<Inner>, line: Line, request: Request<Incoming>) -> Answer {
     answer(inner, line, request).await.unwrap_or_else(|failure| failure.answer())

@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
 use serde::de::DeserializeOwned;
 
 use super::answers::{Answer, Failure, bytes_of_json, json};
+use super::call::Call;
 use super::protobuf;
-use super::target::Target;
-use super::{Call, Query};
+use super::target::{Query, Target};
 use crate::access::AccessRequest;
 use crate::pod::PodHandle;
 

@@ -13,8 +13,8 @@ use hyper::body::Frame;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::Call;
 use super::answers::{Answer, Failure, answer};
+use super::call::Call;
 use crate::faults::How;
 use crate::inner::Inner;
 use crate::selector::Selector;
